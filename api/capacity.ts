@@ -1,0 +1,22 @@
+import type { AoEPool, PoolNode } from './pool.ts';
+import { parseQuantity } from './quantity.ts';
+import type { AoEVolume } from './volume.ts';
+
+/** Bytes that a volume takes in a pool on a node: its capacity, rounded up to what the backend can make. */
+export function footprint(capacity: string, node: PoolNode): number {
+  const grain = Math.max(1, parseQuantity(node.granularity ?? '1'));
+  return Math.ceil(parseQuantity(capacity) / grain) * grain;
+}
+
+/**
+ * Bytes that can still be promised on a node of a pool: its size, less orphans, less every AoEVolume placed there
+ * (made or not), so that many claims at once cannot overshoot. 0 when the pool is not ready there.
+ */
+export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>): number {
+  if (!node.ready) return 0;
+  let bytes = parseQuantity(node.size ?? '0') - parseQuantity(node.orphaned ?? '0');
+  for (const { spec } of volumes) {
+    if (spec.pool === pool.metadata.name && spec.nodeName === node.name && spec.capacity) bytes -= footprint(spec.capacity, node);
+  }
+  return Math.max(0, bytes);
+}

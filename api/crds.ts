@@ -1,0 +1,133 @@
+import { z } from 'zod';
+import { GROUP, VERSION } from './meta.ts';
+import { AoENodeSpec, AoENodeStatus } from './node.ts';
+import { AoEPoolSpec, AoEPoolStatus } from './pool.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from './resources.ts';
+import { AoEVolumeSpec, AoEVolumeStatus } from './volume.ts';
+
+interface Column {
+  name: string;
+  jsonPath: string;
+  type?: string;
+  priority?: number;
+}
+
+interface Definition {
+  type: ResourceType;
+  singular: string;
+  shortNames: string[];
+  description: string;
+  spec: z.ZodType;
+  status: z.ZodType;
+  columns: Column[];
+  selectable?: string[];
+}
+
+const AGE: Column = { name: 'Age', jsonPath: '.metadata.creationTimestamp', type: 'date' };
+
+const DEFINITIONS: Definition[] = [
+  {
+    type: AOE_VOLUMES,
+    singular: 'aoevolume',
+    shortNames: ['aoev'],
+    description: 'AoEVolume is a disk that a storage node exports over ATA-over-Ethernet.',
+    spec: AoEVolumeSpec,
+    status: AoEVolumeStatus,
+    columns: [
+      { name: 'Size', jsonPath: '.status.capacity' },
+      { name: 'Pool', jsonPath: '.spec.pool' },
+      { name: 'Node', jsonPath: '.spec.nodeName' },
+      { name: 'Address', jsonPath: '.status.address' },
+      { name: 'Access', jsonPath: '.spec.access' },
+      { name: 'Holder', jsonPath: '.status.holder.node' },
+      { name: 'Phase', jsonPath: '.status.phase' },
+      { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
+      AGE,
+    ],
+    selectable: ['.spec.nodeName', '.spec.pool'],
+  },
+  {
+    type: AOE_POOLS,
+    singular: 'aoepool',
+    shortNames: ['aoep'],
+    description: 'AoEPool names the storage that volumes are made of, and the nodes that have it.',
+    spec: AoEPoolSpec,
+    status: AoEPoolStatus,
+    columns: [
+      { name: 'Backend', jsonPath: '.spec.backend' },
+      { name: 'Nodes', jsonPath: '.status.nodes[*].name' },
+      { name: 'Free', jsonPath: '.status.nodes[*].free' },
+      AGE,
+    ],
+  },
+  {
+    type: AOE_NODES,
+    singular: 'aoenode',
+    shortNames: ['aoen'],
+    description: 'AoENode tells what a node can do with AoE: its interfaces, its segment, its health.',
+    spec: AoENodeSpec,
+    status: AoENodeStatus,
+    columns: [
+      { name: 'Segment', jsonPath: '.status.segment' },
+      { name: 'Interfaces', jsonPath: '.status.interfaces[*].name' },
+      { name: 'Targets', jsonPath: '.status.targets', type: 'integer' },
+      { name: 'Maintenance', jsonPath: '.spec.maintenance', type: 'boolean' },
+      AGE,
+    ],
+  },
+];
+
+/** JSON schema of a zod type, in the structural form that the API server accepts. */
+function schemaOf(type: z.ZodType): Record<string, unknown> {
+  return z.toJSONSchema(type, {
+    target: 'openapi-3.0',
+    io: 'input',
+    override: ({ jsonSchema }) => {
+      // Structural schemas forbid it for objects with properties; unknown fields are pruned, or refused by strict validation.
+      if (jsonSchema.properties) delete jsonSchema.additionalProperties;
+      // Not in OpenAPI 3.0.
+      delete jsonSchema.propertyNames;
+    },
+  });
+}
+
+/** The CustomResourceDefinitions of the group, in the order of their names here. */
+export function customResourceDefinitions(): Record<string, unknown>[] {
+  return DEFINITIONS.map((definition) => {
+    const { type } = definition;
+    return {
+      apiVersion: 'apiextensions.k8s.io/v1',
+      kind: 'CustomResourceDefinition',
+      metadata: { name: `${type.plural}.${GROUP}`, annotations: { 'helm.sh/resource-policy': 'keep' } },
+      spec: {
+        group: GROUP,
+        scope: 'Cluster',
+        names: { kind: type.kind, listKind: `${type.kind}List`, plural: type.plural, singular: definition.singular, shortNames: definition.shortNames, categories: ['aoe'] },
+        versions: [
+          {
+            name: VERSION,
+            served: true,
+            storage: true,
+            additionalPrinterColumns: definition.columns.map((column) => ({ type: 'string', ...column })),
+            ...(definition.selectable ? { selectableFields: definition.selectable.map((jsonPath) => ({ jsonPath })) } : {}),
+            subresources: { status: {} },
+            schema: {
+              openAPIV3Schema: {
+                description: definition.description,
+                type: 'object',
+                required: ['spec'],
+                properties: {
+                  apiVersion: { type: 'string' },
+                  kind: { type: 'string' },
+                  metadata: { type: 'object' },
+                  spec: schemaOf(definition.spec),
+                  status: schemaOf(definition.status),
+                },
+              },
+            },
+          },
+        ],
+      },
+    };
+  });
+}

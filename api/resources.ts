@@ -1,0 +1,18 @@
+import { GROUP, VERSION } from './meta.ts';
+
+/** Names of a resource type in the API server's URLs and objects. */
+export interface ResourceType {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly kind: string;
+  readonly namespaced: boolean;
+}
+
+const ours = (kind: string, plural: string): ResourceType => ({ group: GROUP, version: VERSION, plural, kind, namespaced: false });
+
+export const AOE_VOLUMES = ours('AoEVolume', 'aoevolumes');
+export const AOE_POOLS = ours('AoEPool', 'aoepools');
+export const AOE_NODES = ours('AoENode', 'aoenodes');
+export const NODES: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false };
+export const API_VERSION = `${GROUP}/${VERSION}`;

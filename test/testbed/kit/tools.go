@@ -1,0 +1,11 @@
+//go:build tools
+
+// Package tools pins the programs that the test bed builds from other modules.
+package tools
+
+import (
+	_ "github.com/kubernetes-csi/csi-test/v5/cmd/csi-sanity"
+	_ "github.com/kubernetes-csi/external-attacher/v4/cmd/csi-attacher"
+	_ "github.com/kubernetes-csi/external-provisioner/v6/cmd/csi-provisioner"
+	_ "helm.sh/helm/v3/cmd/helm"
+)
