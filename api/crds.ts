@@ -102,7 +102,14 @@ export function customResourceDefinitions(): Record<string, unknown>[] {
       spec: {
         group: GROUP,
         scope: 'Cluster',
-        names: { kind: type.kind, listKind: `${type.kind}List`, plural: type.plural, singular: definition.singular, shortNames: definition.shortNames, categories: ['aoe'] },
+        names: {
+          kind: type.kind,
+          listKind: `${type.kind}List`,
+          plural: type.plural,
+          singular: definition.singular,
+          shortNames: definition.shortNames,
+          categories: ['aoe'],
+        },
         versions: [
           {
             name: VERSION,

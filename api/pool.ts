@@ -11,13 +11,25 @@ export const AoEPoolSpec = z
     volumeGroup: z.string().min(1).max(127).optional().describe('LVM volume group, for lvm and lvm-thin.'),
     thinPool: z.string().min(1).max(127).optional().describe('Thin pool in the volume group, for lvm-thin.'),
     directory: z.string().startsWith('/').max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
-    nodeSelector: z.record(z.string(), z.string()).optional().describe('Labels of the nodes that hold the pool; all storage nodes when absent.'),
+    nodeSelector: z
+      .record(z.string(), z.string())
+      .optional()
+      .describe('Labels of the nodes that hold the pool; all storage nodes when absent.'),
   })
   .meta({
     'x-kubernetes-validations': [
-      { rule: "self.backend == 'file' ? has(self.directory) : !has(self.directory)", message: 'directory goes with backend file, and is required there' },
-      { rule: "self.backend == 'file' ? !has(self.volumeGroup) : has(self.volumeGroup)", message: 'volumeGroup goes with backends lvm and lvm-thin, and is required there' },
-      { rule: "self.backend == 'lvm-thin' ? has(self.thinPool) : !has(self.thinPool)", message: 'thinPool goes with backend lvm-thin, and is required there' },
+      {
+        rule: "self.backend == 'file' ? has(self.directory) : !has(self.directory)",
+        message: 'directory goes with backend file, and is required there',
+      },
+      {
+        rule: "self.backend == 'file' ? !has(self.volumeGroup) : has(self.volumeGroup)",
+        message: 'volumeGroup goes with backends lvm and lvm-thin, and is required there',
+      },
+      {
+        rule: "self.backend == 'lvm-thin' ? has(self.thinPool) : !has(self.thinPool)",
+        message: 'thinPool goes with backend lvm-thin, and is required there',
+      },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
     ],
   });
@@ -41,7 +53,10 @@ export type PoolNode = z.infer<typeof PoolNode>;
 
 export const AoEPoolStatus = z.object({
   conditions: Conditions.optional(),
-  nodes: z.array(PoolNode).optional().meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] }),
+  nodes: z
+    .array(PoolNode)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] }),
 });
 export type AoEPoolStatus = { conditions?: Condition[] | undefined; nodes?: PoolNode[] | undefined };
 export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;

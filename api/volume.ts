@@ -27,26 +27,41 @@ export const AoEVolumeSpec = z
       .describe('Size, such as 10Gi. Rounded up to what the backend can make.')
       .meta({
         'x-kubernetes-validations': [
-          { rule: "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))", message: 'must be a size greater than 0, such as 10Gi' },
+          {
+            rule: "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
+            message: 'must be a size greater than 0, such as 10Gi',
+          },
           immutable,
         ],
       }),
     pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data.'),
-    access: Access.default('Exclusive').describe('Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.'),
+    access: Access.default('Exclusive').describe(
+      'Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.',
+    ),
     segments: z
       .array(z.string().min(1).max(63))
       .max(64)
       .optional()
       .describe('L2 segments on which the volume may be placed; all when absent.')
       .meta({ 'x-kubernetes-list-type': 'set' }),
-    nodeName: z.string().min(1).max(253).optional().describe('Storage node that holds the data. Chosen by the operator when absent, then fixed.'),
+    nodeName: z
+      .string()
+      .min(1)
+      .max(253)
+      .optional()
+      .describe('Storage node that holds the data. Chosen by the operator when absent, then fixed.'),
     address: Address.optional().describe('AoE address. Chosen by the operator when absent, then fixed.'),
     initiators: Initiators.default({}).describe('Who may talk to the target now.'),
     external: z
       .object({
         shelf: Address.shape.shelf,
         slot: Address.shape.slot,
-        serial: z.string().min(1).max(20).optional().describe('Serial number the disk must report. Recorded from the first attachment when absent.'),
+        serial: z
+          .string()
+          .min(1)
+          .max(20)
+          .optional()
+          .describe('Serial number the disk must report. Recorded from the first attachment when absent.'),
       })
       .optional()
       .describe('A target that someone else serves (vblade, an EtherDrive): never created, never deleted.'),
@@ -54,15 +69,30 @@ export const AoEVolumeSpec = z
   })
   .meta({
     'x-kubernetes-validations': [
-      { rule: 'has(self.external) != has(self.pool)', message: 'give either pool (a volume of ours) or external (a target that someone else serves)' },
+      {
+        rule: 'has(self.external) != has(self.pool)',
+        message: 'give either pool (a volume of ours) or external (a target that someone else serves)',
+      },
       { rule: 'has(self.external) || has(self.capacity)', message: 'capacity is required with pool' },
-      { rule: '!has(self.external) || (!has(self.nodeName) && !has(self.address))', message: 'nodeName and address do not apply to an external target' },
+      {
+        rule: '!has(self.external) || (!has(self.nodeName) && !has(self.address))',
+        message: 'nodeName and address do not apply to an external target',
+      },
       { rule: 'has(self.pool) == has(oldSelf.pool) && (!has(self.pool) || self.pool == oldSelf.pool)', message: 'pool cannot be changed' },
-      { rule: 'has(self.external) == has(oldSelf.external) && (!has(self.external) || self.external == oldSelf.external)', message: 'external cannot be changed' },
+      {
+        rule: 'has(self.external) == has(oldSelf.external) && (!has(self.external) || self.external == oldSelf.external)',
+        message: 'external cannot be changed',
+      },
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be changed' },
       { rule: 'self.access == oldSelf.access', message: 'access cannot be changed' },
-      { rule: '!has(oldSelf.nodeName) || (has(self.nodeName) && self.nodeName == oldSelf.nodeName)', message: 'nodeName cannot be changed once set' },
-      { rule: '!has(oldSelf.address) || (has(self.address) && self.address == oldSelf.address)', message: 'address cannot be changed once set' },
+      {
+        rule: '!has(oldSelf.nodeName) || (has(self.nodeName) && self.nodeName == oldSelf.nodeName)',
+        message: 'nodeName cannot be changed once set',
+      },
+      {
+        rule: '!has(oldSelf.address) || (has(self.address) && self.address == oldSelf.address)',
+        message: 'address cannot be changed once set',
+      },
     ],
   });
 export type AoEVolumeSpec = z.infer<typeof AoEVolumeSpec>;
