@@ -10,7 +10,7 @@ export const AoEPoolSpec = z
     backend: Backend.describe('lvm: linear volumes. lvm-thin: thin volumes. file: sparse files in a directory.'),
     volumeGroup: z.string().min(1).max(127).optional().describe('LVM volume group, for lvm and lvm-thin.'),
     thinPool: z.string().min(1).max(127).optional().describe('Thin pool in the volume group, for lvm-thin.'),
-    directory: z.string().startsWith('/').max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
+    directory: z.string().regex(/^\//).max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
     nodeSelector: z
       .record(z.string(), z.string())
       .optional()
