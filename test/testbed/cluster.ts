@@ -1,0 +1,141 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { makeCertificates } from './certificates.ts';
+import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
+import { Guest, type GuestOptions } from './guest.ts';
+import { filledDisk, ourArchive } from './images.ts';
+import { makeNetwork, removeNetwork } from './network.ts';
+import { startNode } from './node.ts';
+import { KIT, RUN, SHM } from './paths.ts';
+import { killRecorded } from './processes.ts';
+import { type PollOptions, poll, runInNetns, sh } from './shell.ts';
+
+interface NodePlan {
+  options: GuestOptions;
+  storage: boolean;
+}
+
+const NODES: Record<string, NodePlan> = {
+  'storage-1': { options: { index: 1, memory: '1152M' }, storage: true },
+  'storage-2': { options: { index: 2, memory: '1152M' }, storage: true },
+  'worker-1': { options: { index: 3, memory: '1024M' }, storage: false },
+};
+
+const systemDisk = (name: string) => join(SHM, `${name}.img`);
+const dataDisk = (name: string) => join(SHM, `${name}-data.img`);
+
+/** Makes vg0 with a thin pool and room for linear volumes on /dev/ubdb, or activates it after a reboot. */
+const VOLUME_GROUP = `
+modprobe -a dm-thin-pool dm-snapshot
+mkdir -p /etc/lvm
+cat > /etc/lvm/lvm.conf <<'CONF'
+devices { dir="/dev" scan=["/dev"] use_devicesfile=0 types=["ubd",256] global_filter=["a|^/dev/ubdb$|","r|.*|"] obtain_device_list_from_udev=0 external_device_info_source="none" multipath_component_detection=0 md_component_detection=0 }
+activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 monitoring=0 thin_pool_autoextend_threshold=100 }
+global { use_lvmlockd=0 use_lvmpolld=0 event_activation=0 notify_dbus=0 }
+log { syslog=0 }
+backup { backup=0 archive=0 }
+CONF
+if vgs vg0 >/dev/null 2>&1; then vgchange -ay vg0
+else pvcreate -q /dev/ubdb; vgcreate -q vg0 /dev/ubdb; lvcreate -q --type thin-pool -L 2G --poolmetadatasize 16M -n thin vg0; fi`;
+
+/** A Kubernetes cluster of user-mode-Linux guests: a control plane on the host, storage-1, storage-2 and worker-1. */
+export class Cluster {
+  readonly kubeconfig = join(RUN, 'admin.kubeconfig');
+  readonly #guests = new Map(Object.entries(NODES).map(([name, plan]) => [name, new Guest(name, plan.options)]));
+
+  /** The running cluster. @throws Error when there is none */
+  static async attach(): Promise<Cluster> {
+    const cluster = new Cluster();
+    if (!existsSync(join(RUN, 'up'))) throw new Error('no cluster is running: start one with "make demo-up"');
+    return cluster;
+  }
+
+  /** Ends what an earlier run left, and boots a new cluster; a bare one lacks our image. `step` is told what is being done. */
+  static async up(step: <T>(what: string, work: () => Promise<T>) => Promise<T>, options: { bare?: boolean } = {}): Promise<Cluster> {
+    await Cluster.down();
+    mkdirSync(RUN, { recursive: true });
+    mkdirSync(SHM, { recursive: true });
+    makeNetwork();
+    const disk = await step('images for the nodes', filledDisk);
+    const archive = options.bare ? undefined : await step('our image', ourArchive);
+    const cluster = new Cluster();
+    await step('control plane: certificates, etcd, API server', async () => {
+      makeCertificates(Object.keys(NODES));
+      startEtcd();
+      await startApiServer();
+    });
+    const controllers = startControllers();
+    await step('nodes storage-1, storage-2, worker-1', () =>
+      Promise.all([controllers, ...[...cluster.#guests.values()].map((guest) => cluster.#bootNode(guest, disk, archive))]),
+    );
+    await step('all nodes Ready', () => cluster.waitNodesReady());
+    sh(`touch '${RUN}/up'`);
+    return cluster;
+  }
+
+  async waitNodesReady(): Promise<void> {
+    const readiness = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}';
+    const expected = Object.keys(NODES)
+      .map(() => 'True')
+      .join(' ');
+    await poll(async () => ((await this.kubectl(['get', 'nodes', '-o', readiness])) === expected ? true : undefined), {
+      timeoutMs: 90_000,
+      what: 'all nodes to be Ready',
+      explain: () => this.kubectl(['get', 'nodes']),
+    });
+  }
+
+  /** Ends the cluster and removes all that it made. Does nothing when there is none. */
+  static async down(): Promise<void> {
+    killRecorded();
+    removeNetwork();
+    rmSync(SHM, { recursive: true, force: true });
+    rmSync(RUN, { recursive: true, force: true });
+  }
+
+  guest(name: string): Guest {
+    const guest = this.#guests.get(name);
+    if (!guest) throw new Error(`there is no node ${name}: the nodes are ${[...this.#guests.keys()].join(', ')}`);
+    return guest;
+  }
+
+  /** Boots a node again after a crash, with the disks it had. */
+  async reboot(name: string): Promise<void> {
+    await this.#bootNode(this.guest(name), undefined, undefined);
+  }
+
+  async #bootNode(guest: Guest, disk: string | undefined, archive: string | undefined): Promise<void> {
+    const storage = NODES[guest.name]?.storage ?? false;
+    if (disk) {
+      sh(`cp --sparse=always '${disk}' '${systemDisk(guest.name)}'`);
+      if (storage) sh(`truncate -s 6G '${dataDisk(guest.name)}'`);
+    }
+    guest.options.disks = [systemDisk(guest.name), ...(storage ? [dataDisk(guest.name)] : [])];
+    await guest.boot();
+    if (storage) await guest.exec(VOLUME_GROUP);
+    await startNode(guest, storage ? { 'aoe.dev/storage': 'true' } : {}, archive ? `ctr -n k8s.io images import '${archive}'` : '');
+  }
+
+  /** Runs kubectl as admin and gives its output. */
+  kubectl(args: string[], options: { input?: string; timeoutMs?: number } = {}): Promise<string> {
+    return runInNetns(join(KIT, 'kubectl'), ['--kubeconfig', this.kubeconfig, ...args], options);
+  }
+
+  helm(args: string[]): Promise<string> {
+    return runInNetns(join(KIT, 'helm'), ['--kubeconfig', this.kubeconfig, ...args], { timeoutMs: 300_000 });
+  }
+
+  apply(objects: object[]): Promise<string> {
+    return this.kubectl(['apply', '-f', '-'], { input: JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects }) });
+  }
+
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the API server has, for tests to look into
+  async getJson(kind: string, name: string): Promise<any> {
+    return JSON.parse(await this.kubectl(['get', kind, name, '-o', 'json']));
+  }
+
+  /** Asks until the answer is not undefined. @throws Error that says what was waited for */
+  poll<T>(ask: () => Promise<T | undefined>, options: PollOptions): Promise<T> {
+    return poll(ask, options);
+  }
+}

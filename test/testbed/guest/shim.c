@@ -1,0 +1,97 @@
+/* Preloaded into linux.uml. Two mends for user-mode Linux 6.1:
+ *
+ * ptrace: UML saves 2696 bytes of extended CPU state. Where the host's is larger (AMX), PTRACE_SETREGSET refuses a short
+ * buffer and UML panics at boot. Pad the buffer with zeros and mask the state components that UML did not save. A SET of
+ * what the last GET of the same stopped process returned is skipped: it changes nothing and costs a system call.
+ *
+ * socket: UML's raw transport keeps the default receive buffer, a dozen jumbo frames, where a NIC's ring holds hundreds.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define XSTATE 0x202           /* NT_X86_XSTATE */
+#define UML_SIZE 2696          /* what UML hard-codes */
+#define XSTATE_BV 512          /* offset of the component bit map */
+#define UML_COMPONENTS 0x2ffUL /* x87 SSE AVX MPX AVX-512 PKRU: all below UML_SIZE */
+#define SLOTS 1024
+#define SOCKET_BUFFER (8 << 20)
+
+static struct { long pid; unsigned char state[UML_SIZE]; } last[SLOTS];
+static unsigned char padded[65536] __attribute__((aligned(64)));
+static size_t host_size;
+
+static long call(long request, long pid, void *addr, void *data) { return syscall(SYS_ptrace, request, pid, addr, data); }
+
+static long get_state(long pid, struct iovec *v)
+{
+	long result = call(PTRACE_GETREGSET, pid, (void *)XSTATE, v);
+	if (result == 0) {
+		last[pid % SLOTS].pid = pid;
+		memcpy(last[pid % SLOTS].state, v->iov_base, UML_SIZE);
+	}
+	return result;
+}
+
+static long set_state(long pid, struct iovec *v)
+{
+	if (last[pid % SLOTS].pid == pid && !memcmp(last[pid % SLOTS].state, v->iov_base, UML_SIZE)) return 0;
+	last[pid % SLOTS].pid = 0;
+	if (!host_size) {
+		struct iovec all = { padded, sizeof padded };
+		long result = call(PTRACE_GETREGSET, pid, (void *)XSTATE, &all);
+		if (result < 0) return result;
+		host_size = all.iov_len;
+		memset(padded, 0, sizeof padded);
+	}
+	if (host_size <= UML_SIZE) return call(PTRACE_SETREGSET, pid, (void *)XSTATE, v);
+	memcpy(padded, v->iov_base, UML_SIZE);
+	*(uint64_t *)(padded + XSTATE_BV) &= UML_COMPONENTS;
+	struct iovec all = { padded, host_size };
+	return call(PTRACE_SETREGSET, pid, (void *)XSTATE, &all);
+}
+
+long ptrace(enum __ptrace_request request, ...)
+{
+	static long (*next)(int, ...);
+	va_list args;
+	va_start(args, request);
+	int pid = va_arg(args, int);
+	void *addr = va_arg(args, void *);
+	void *data = va_arg(args, void *);
+	va_end(args);
+	struct iovec *v = data;
+	switch ((int)request) {
+	case PTRACE_CONT: case PTRACE_SYSCALL: case PTRACE_SINGLESTEP: case PTRACE_DETACH: case PTRACE_KILL:
+	case 31: case 32: /* PTRACE_SYSEMU, PTRACE_SYSEMU_SINGLESTEP */
+		if (last[pid % SLOTS].pid == pid) last[pid % SLOTS].pid = 0;
+		return call(request, pid, addr, data);
+	case PTRACE_GETREGSET:
+		if ((long)addr == XSTATE && v->iov_len == UML_SIZE) return get_state(pid, v);
+		break;
+	case PTRACE_SETREGSET:
+		if ((long)addr == XSTATE && v->iov_len == UML_SIZE) return set_state(pid, v);
+		break;
+	default:
+		break;
+	}
+	if (!next) next = (long (*)(int, ...))dlsym(RTLD_NEXT, "ptrace");
+	return next(request, pid, addr, data);
+}
+
+int socket(int domain, int type, int protocol)
+{
+	int fd = syscall(SYS_socket, domain, type, protocol), size = SOCKET_BUFFER;
+	if (fd >= 0 && domain == AF_PACKET) {
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
+	}
+	return fd;
+}

@@ -1,0 +1,121 @@
+// One per guest, and outlives whoever started it: runs linux.uml, holds the guest's serial line, and takes requests on a
+// unix socket, a JSON line each. Started by guest.ts as: supervisor.ts CONFIG.json
+import { spawn } from 'node:child_process';
+import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import type { Duplex } from 'node:stream';
+
+export interface SupervisorConfig {
+  name: string;
+  directory: string;
+  socket: string;
+  cpu: number;
+  argv: string[];
+  env: Record<string, string>;
+}
+
+export type Request = { op: 'ready' } | { op: 'exec'; script: string; timeoutMs: number } | { op: 'start'; script: string } | { op: 'pid' };
+export interface Reply {
+  error?: string;
+  code?: number;
+  stdout?: string;
+  stderr?: string;
+  pid?: number;
+}
+
+interface Job {
+  stdout: Buffer[];
+  stderr: Buffer[];
+  end: (reply: Reply) => void;
+}
+
+const config: SupervisorConfig = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8'));
+const log = openSync(join(config.directory, 'console.log'), 'a');
+// One CPU per guest: UML's ptrace ping-pong across CPUs is ten times slower.
+const uml = spawn('taskset', ['-c', String(config.cpu), 'linux.uml', ...config.argv], {
+  stdio: ['ignore', log, log, 'pipe'],
+  env: { ...process.env, ...config.env },
+});
+closeSync(log);
+const serial = uml.stdio[3] as Duplex;
+const jobs = new Map<string, Job>();
+let nextId = 0;
+let signalReady: () => void;
+const ready = new Promise<void>((resolve) => {
+  signalReady = resolve;
+});
+
+uml.on('exit', (code, signal) => {
+  for (const job of jobs.values()) job.end({ error: `${config.name} died (${signal ?? code})` });
+  rmSync(config.socket, { force: true });
+  process.exit(0);
+});
+serial.on('error', () => {});
+let buffered = '';
+serial.setEncoding('latin1');
+serial.on('data', (data: string) => {
+  const lines = (buffered + data).split('\n');
+  buffered = lines.pop() ?? '';
+  for (const line of lines) obey(line);
+});
+
+function obey(line: string): void {
+  const [word, id = '', first = '', second = ''] = line.split(' ');
+  if (word === 'ready') return signalReady();
+  const job = jobs.get(id);
+  if (!job) return;
+  if (word === 'out') job.stdout.push(Buffer.from(first, 'base64'));
+  else if (word === 'err') job.stderr.push(Buffer.from(first, 'base64'));
+  else if (word === 'end') {
+    jobs.delete(id);
+    const signal = Number(second);
+    job.end({ code: signal ? 128 + signal : Number(first), stdout: Buffer.concat(job.stdout).toString(), stderr: Buffer.concat(job.stderr).toString() });
+  }
+}
+
+function execute(script: string, timeoutMs: number | undefined): Promise<Reply> {
+  const id = String(nextId++);
+  writeFileSync(join(config.directory, `${id}.sh`), script);
+  return new Promise((resolve) => {
+    const limit = timeoutMs === undefined ? undefined : setTimeout(() => serial.write(`signal ${id} KILL\n`), timeoutMs);
+    jobs.set(id, {
+      stdout: [],
+      stderr: [],
+      end: (reply) => {
+        clearTimeout(limit);
+        resolve(reply);
+      },
+    });
+    serial.write(`run ${id}\n`);
+  });
+}
+
+async function answer(request: Request): Promise<Reply> {
+  switch (request.op) {
+    case 'ready':
+      await ready;
+      return {};
+    case 'exec':
+      return execute(request.script, request.timeoutMs);
+    case 'start':
+      void execute(request.script, undefined);
+      return {};
+    case 'pid':
+      return uml.pid === undefined ? { error: 'not running' } : { pid: uml.pid };
+  }
+}
+
+function serve(socket: Socket): void {
+  let text = '';
+  socket.setEncoding('utf8');
+  socket.on('error', () => {});
+  socket.on('data', (data: string) => {
+    text += data;
+    if (!text.endsWith('\n')) return;
+    void answer(JSON.parse(text)).then((reply) => socket.end(`${JSON.stringify(reply)}\n`));
+  });
+}
+
+rmSync(config.socket, { force: true });
+createServer({ allowHalfOpen: true }, serve).listen(config.socket);
