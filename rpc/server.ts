@@ -1,0 +1,154 @@
+import { chmodSync, rmSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import {
+  type handleUnaryCall,
+  Metadata,
+  Server,
+  ServerCredentials,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from '@grpc/grpc-js';
+import { type Fields, type GeneratedService, type MethodName, methodsOf, type RequestOf, type ResponseOf } from './service.ts';
+import { Code, codeName } from './status.ts';
+
+/** The part of a pino logger that is used here. */
+export interface RpcLog {
+  debug(keys: object, message: string): void;
+  info(keys: object, message: string): void;
+  error(keys: object, message: string): void;
+}
+
+export interface CallContext {
+  /** Aborted when the caller cancels, or its deadline passes. */
+  readonly signal: AbortSignal;
+}
+
+/** One handler per method: a missing one is a compile error. A method that streams its answers gives an AsyncIterable. */
+export type Handlers<S> = {
+  [K in MethodName<S>]: S[K] extends { readonly responseStream: true }
+    ? (request: RequestOf<S[K]>, context: CallContext) => AsyncIterable<Fields<ResponseOf<S[K]>>>
+    : (request: RequestOf<S[K]>, context: CallContext) => Promise<Fields<ResponseOf<S[K]>>>;
+};
+
+export interface ServeOptions {
+  /** Path of the unix socket. A socket that a crash left there is removed. */
+  readonly socket: string;
+  readonly log: RpcLog;
+  /** Permissions of the socket. */
+  readonly mode?: number;
+}
+
+/** How long calls under way may take to end when the server stops. */
+const GRACE_MS = 5_000;
+/** Probes leave connections behind that nobody closes. */
+const MAX_IDLE_MS = 120_000;
+
+/** A gRPC server on a unix socket. */
+export class RpcServer {
+  readonly #server = new Server({ 'grpc.max_connection_idle_ms': MAX_IDLE_MS });
+  readonly #log: RpcLog;
+  readonly #socket: string;
+  readonly #mode: number;
+
+  constructor(options: ServeOptions) {
+    this.#log = options.log;
+    this.#socket = options.socket;
+    this.#mode = options.mode ?? 0o660;
+  }
+
+  /** Adds a service of a generated package: `add(csi.v1.Node, csi.v1, {…})`. */
+  add<S>(service: GeneratedService<S>, namespace: object, handlers: Handlers<S>): this {
+    const definition: ServiceDefinition = methodsOf(service, namespace);
+    const implementation: UntypedServiceImplementation = {};
+    for (const [key, method] of Object.entries(definition)) {
+      const handler = (handlers as unknown as Record<string, (request: unknown, context: CallContext) => never>)[key];
+      if (!handler) throw new Error(`no handler for ${method.path}`);
+      implementation[key] = method.responseStream ? this.#streaming(method.path, handler) : this.#unary(method.path, handler);
+    }
+    this.#server.addService(definition, implementation);
+    return this;
+  }
+
+  /** Serves until the signal is aborted, then lets calls under way end for a few seconds. Resolves when all is closed. */
+  async run(signal: AbortSignal): Promise<void> {
+    await this.start();
+    if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    await this.stop();
+  }
+
+  /** Begins to serve. @throws Error when the socket cannot be made */
+  async start(): Promise<void> {
+    await mkdir(dirname(this.#socket), { recursive: true });
+    rmSync(this.#socket, { force: true });
+    await new Promise<void>((resolve, reject) => {
+      this.#server.bindAsync(`unix://${this.#socket}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()));
+    });
+    chmodSync(this.#socket, this.#mode);
+    this.#log.info({ socket: this.#socket }, 'serving gRPC');
+  }
+
+  async stop(): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const limit = setTimeout(() => {
+        this.#server.forceShutdown();
+        resolve();
+      }, GRACE_MS);
+      this.#server.tryShutdown(() => {
+        clearTimeout(limit);
+        resolve();
+      });
+    });
+    rmSync(this.#socket, { force: true });
+  }
+
+  #unary(path: string, handler: (request: unknown, context: CallContext) => Promise<object>): handleUnaryCall<unknown, object> {
+    return (call, callback) => {
+      const started = performance.now();
+      handler(call.request, { signal: abortOn(call) }).then(
+        (response) => {
+          this.#log.debug({ path, ms: since(started) }, 'call done');
+          callback(null, response);
+        },
+        (error: unknown) => callback(this.#toStatus(path, started, error)),
+      );
+    };
+  }
+
+  #streaming(path: string, handler: (request: unknown, context: CallContext) => AsyncIterable<object>) {
+    return async (call: ServerWritableStream<unknown, object>) => {
+      const started = performance.now();
+      try {
+        for await (const message of handler(call.request, { signal: abortOn(call) })) {
+          if (!call.write(message)) await new Promise((resolve) => call.once('drain', resolve));
+        }
+        call.end();
+      } catch (error) {
+        call.emit('error', this.#toStatus(path, started, error));
+      }
+    };
+  }
+
+  /** The status of an error with a numeric `code`; INTERNAL for any other, whose stack goes to the log and not to the caller. */
+  #toStatus(path: string, started: number, error: unknown) {
+    const code = error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : Code.INTERNAL;
+    const details = error instanceof Error ? error.message : String(error);
+    const keys = { path, ms: since(started), code: codeName(code), error: details };
+    if (code === Code.INTERNAL)
+      this.#log.error({ ...keys, stack: error instanceof Error ? error.stack : undefined }, 'call failed unexpectedly');
+    else this.#log.info(keys, 'call refused');
+    return { code, details, metadata: new Metadata() };
+  }
+}
+
+function since(started: number): number {
+  return Math.round(performance.now() - started);
+}
+
+function abortOn(call: ServerUnaryCall<unknown, object> | ServerWritableStream<unknown, object>): AbortSignal {
+  const controller = new AbortController();
+  call.on('cancelled', () => controller.abort(new Error('the caller cancelled the call or its deadline passed')));
+  return controller.signal;
+}
