@@ -47,6 +47,9 @@ export function makeCertificates(nodes: string[]): void {
     ['scheduler', 'system:kube-scheduler'],
     ...nodes.map((node): [string, string, string] => [node, `system:node:${node}`, 'system:nodes']),
   ];
-  writeFileSync(join(PKI, 'tokens.csv'), users.map(([name, user, group], i) => `${name}-token,${user},u${i}${group ? `,"${group}"` : ''}\n`).join(''));
+  writeFileSync(
+    join(PKI, 'tokens.csv'),
+    users.map(([name, user, group], i) => `${name}-token,${user},u${i}${group ? `,"${group}"` : ''}\n`).join(''),
+  );
   for (const [name] of users) writeKubeconfig(join(RUN, `${name}.kubeconfig`), `${name}-token`);
 }

@@ -54,7 +54,9 @@ export async function startApiServer(): Promise<void> {
 /** Starts controller manager and scheduler. The API server must be ready: the former gives up when RBAC is not there yet. */
 export async function startControllers(): Promise<void> {
   const manager = start('kube-controller-manager', [
-    ...['kubeconfig', 'authentication-kubeconfig', 'authorization-kubeconfig'].map((flag) => `--${flag}=${RUN}/controller-manager.kubeconfig`),
+    ...['kubeconfig', 'authentication-kubeconfig', 'authorization-kubeconfig'].map(
+      (flag) => `--${flag}=${RUN}/controller-manager.kubeconfig`,
+    ),
     ...['--use-service-account-credentials', `--service-account-private-key-file=${PKI}/sa.key`, `--root-ca-file=${PKI}/ca.crt`],
     ...['--bind-address=127.0.0.1', '--leader-elect=false', '--controllers=*,-nodeipam', '--node-monitor-grace-period=20s'],
   ]);

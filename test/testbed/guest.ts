@@ -85,7 +85,9 @@ export class Guest {
     };
     const configPath = join(RUN, `${this.name}.json`);
     writeFileSync(configPath, JSON.stringify(config));
-    const supervisor = startInNetns(process.execPath, [join(import.meta.dirname, 'supervisor.ts'), configPath], { log: join(RUN, `${this.name}.log`) });
+    const supervisor = startInNetns(process.execPath, [join(import.meta.dirname, 'supervisor.ts'), configPath], {
+      log: join(RUN, `${this.name}.log`),
+    });
     await poll(
       async () => {
         if (!isAlive(supervisor.pid ?? 0)) throw new Error(`${this.name} died at boot: see ${this.directory}/console.log`);
@@ -103,7 +105,8 @@ export class Guest {
   async exec(script: string, options: { timeoutMs?: number } = {}): Promise<string> {
     const timeoutMs = options.timeoutMs ?? 60_000;
     const reply = await this.#ask({ op: 'exec', script: `set -e -o pipefail\n${script}`, timeoutMs }, timeoutMs + 5_000);
-    if (reply.code !== 0) throw new CommandError(`${this.name}# ${script}`, reply.error ?? reply.code, reply.stdout ?? '', reply.stderr ?? '');
+    if (reply.code !== 0)
+      throw new CommandError(`${this.name}# ${script}`, reply.error ?? reply.code, reply.stdout ?? '', reply.stderr ?? '');
     return reply.stdout ?? '';
   }
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Guest } from './guest.ts';
 import { AWAIT_CONTAINERD, CONTAINERD_CONFIG, START_CONTAINERD } from './node.ts';
 import { type Layer, packLayer, readLayer, readPackageList, writeImage } from './oci.ts';
-import { CACHE, keyOf, KIT, ROOT } from './paths.ts';
+import { CACHE, KIT, keyOf, ROOT } from './paths.ts';
 import { sh } from './shell.ts';
 
 /** The names that the chart and the tests' pods use. */
@@ -32,7 +32,9 @@ async function baseLayer(): Promise<Layer> {
   const folder = await cached('image-base', keyOf([PACKAGES], version), async (made) => {
     const root = join(made, 'root');
     const packages = readPackageList(PACKAGES);
-    sh(`. /etc/os-release; mmdebstrap --quiet --variant=extract --include='${packages.join(',')}' "$VERSION_CODENAME" '${root}' >'${made}/mmdebstrap.log' 2>&1`);
+    sh(
+      `. /etc/os-release; mmdebstrap --quiet --variant=extract --include='${packages.join(',')}' "$VERSION_CODENAME" '${root}' >'${made}/mmdebstrap.log' 2>&1`,
+    );
     sh(`cd '${root}'; rm -rf usr/share/doc usr/share/man usr/share/locale usr/share/info usr/share/zoneinfo var/cache/* var/lib/apt var/log/* dev/*
         mkdir -p proc sys dev run tmp etc/lvm; ln -sf busybox bin/sh; install -m 755 '${NODE}' usr/bin/node`);
     await packLayer(root, join(made, 'layer.tar'));
@@ -49,7 +51,8 @@ async function ourLayer(): Promise<Layer> {
   const folder = await cached('image-ours', keyOf([...programs, target]), async (made) => {
     const app = join(made, 'root/app');
     for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
-    for (const module of ['koffi', '@koromix/koffi-linux-x64']) cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
+    for (const module of ['koffi', '@koromix/koffi-linux-x64'])
+      cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
     rmSync(join(app, 'node_modules/koffi/doc'), { recursive: true, force: true });
     rmSync(join(app, 'node_modules/koffi/src'), { recursive: true, force: true });
     rmSync(join(app, 'node_modules/koffi/vendor'), { recursive: true, force: true });
@@ -76,14 +79,23 @@ async function smallImage(made: string, name: string, fill: (root: string) => vo
 /** Archives of all images but ours: what every node has from its first boot. */
 async function stableImages(base: Layer): Promise<string> {
   const sidecar = (name: string) => (root: string) => cpSync(join(KIT, name), join(root, name));
-  const key = keyOf([join(import.meta.dirname, 'pause.c'), join(import.meta.dirname, 'images.ts'), join(import.meta.dirname, 'kit')], base.digest);
+  const key = keyOf(
+    [join(import.meta.dirname, 'pause.c'), join(import.meta.dirname, 'images.ts'), join(import.meta.dirname, 'kit')],
+    base.digest,
+  );
   return cached('images', key, async (made) => {
-    await smallImage(made, 'registry.k8s.io/pause:3.10.1', (root) => sh(`gcc -Os -static -s -o '${root}/pause' '${import.meta.dirname}/pause.c'`), ['/pause']);
+    await smallImage(
+      made,
+      'registry.k8s.io/pause:3.10.1',
+      (root) => sh(`gcc -Os -static -s -o '${root}/pause' '${import.meta.dirname}/pause.c'`),
+      ['/pause'],
+    );
     await smallImage(made, BUSYBOX_IMAGE, (root) => {
       mkdirSync(join(root, 'bin'));
       mkdirSync(join(root, 'tmp'));
       cpSync('/bin/busybox', join(root, 'bin/busybox'));
-      for (const applet of sh('/bin/busybox --list').trim().split('\n')) if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
+      for (const applet of sh('/bin/busybox --list').trim().split('\n'))
+        if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
     });
     await smallImage(made, 'registry.k8s.io/sig-storage/csi-provisioner:v6.3.0', sidecar('csi-provisioner'), ['/csi-provisioner']);
     await smallImage(made, 'registry.k8s.io/sig-storage/csi-attacher:v4.12.0', sidecar('csi-attacher'), ['/csi-attacher']);
@@ -100,7 +112,9 @@ export async function filledDisk(): Promise<string> {
     const guest = new Guest('filler', { index: 9, memory: '1024M', disks: [disk] });
     await guest.boot();
     writeFileSync(join(guest.directory, 'containerd.toml'), CONTAINERD_CONFIG);
-    await guest.exec('mount /dev/ubda /mnt; mkdir -p /mnt/containerd /var/lib/containerd; mount --bind /mnt/containerd /var/lib/containerd');
+    await guest.exec(
+      'mount /dev/ubda /mnt; mkdir -p /mnt/containerd /var/lib/containerd; mount --bind /mnt/containerd /var/lib/containerd',
+    );
     await guest.start(START_CONTAINERD);
     await guest.exec(
       `${AWAIT_CONTAINERD}; for archive in '${images}'/*.tar; do ctr -n k8s.io images import "$archive"; done

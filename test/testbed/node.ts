@@ -46,7 +46,12 @@ function cniConfig(index: number): string {
         bridge: 'cni0',
         isGateway: true,
         ipMasq: false,
-        ipam: { type: 'host-local', ranges: [[{ subnet: `10.244.${index}.0/24` }]], routes: [{ dst: '0.0.0.0/0' }], dataDir: '/run/cni-ipam' },
+        ipam: {
+          type: 'host-local',
+          ranges: [[{ subnet: `10.244.${index}.0/24` }]],
+          routes: [{ dst: '0.0.0.0/0' }],
+          dataDir: '/run/cni-ipam',
+        },
       },
     ],
   });

@@ -13,7 +13,9 @@ export interface Layer {
 
 /** Packs a folder as a layer: same content, same digest. */
 export async function packLayer(folder: string, path: string): Promise<Layer> {
-  sh(`tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -C '${folder}' -cf '${path}' .`);
+  sh(
+    `tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -C '${folder}' -cf '${path}' .`,
+  );
   return readLayer(path);
 }
 
@@ -48,7 +50,11 @@ export function writeImage(path: string, config: ImageConfig, layers: Layer[], i
       architecture: process.arch === 'x64' ? 'amd64' : process.arch,
       os: 'linux',
       created: '2026-01-01T00:00:00Z',
-      config: { Entrypoint: config.entrypoint, Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', ...(config.env ?? [])], WorkingDir: config.workingDir },
+      config: {
+        Entrypoint: config.entrypoint,
+        Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin', ...(config.env ?? [])],
+        WorkingDir: config.workingDir,
+      },
       rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.digest) },
     }),
   );
@@ -65,10 +71,15 @@ export function writeImage(path: string, config: ImageConfig, layers: Layer[], i
     join(folder, 'index.json'),
     JSON.stringify({
       schemaVersion: 2,
-      manifests: [{ mediaType: 'application/vnd.oci.image.manifest.v1+json', ...manifest, annotations: { 'io.containerd.image.name': config.name } }],
+      manifests: [
+        { mediaType: 'application/vnd.oci.image.manifest.v1+json', ...manifest, annotations: { 'io.containerd.image.name': config.name } },
+      ],
     }),
   );
-  for (const layer of included) sh(`ln -f '${layer.path}' '${folder}/blobs/${layer.digest.replace(':', '/')}' || cp '${layer.path}' '${folder}/blobs/${layer.digest.replace(':', '/')}'`);
+  for (const layer of included)
+    sh(
+      `ln -f '${layer.path}' '${folder}/blobs/${layer.digest.replace(':', '/')}' || cp '${layer.path}' '${folder}/blobs/${layer.digest.replace(':', '/')}'`,
+    );
   sh(`tar -C '${folder}' -cf '${path}.new' .`);
   renameSync(`${path}.new`, path);
   rmSync(folder, { recursive: true });

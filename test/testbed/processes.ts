@@ -40,7 +40,11 @@ export function killRecorded(): void {
 }
 
 /** Starts a program in the cluster's network namespace, in a process group of its own, so that it outlives us. */
-export function startInNetns(command: string, args: string[], options: { log: string; env?: NodeJS.ProcessEnv; stdio?: StdioOptions; nice?: number }) {
+export function startInNetns(
+  command: string,
+  args: string[],
+  options: { log: string; env?: NodeJS.ProcessEnv; stdio?: StdioOptions; nice?: number },
+) {
   const log = openSync(options.log, 'a');
   const child = spawn('ip', ['netns', 'exec', NETNS, command, ...args], {
     detached: true,

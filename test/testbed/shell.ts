@@ -33,7 +33,13 @@ export function run(command: string, args: string[], options: RunOptions = {}): 
     const child = execFile(
       command,
       args,
-      { encoding: 'utf8', maxBuffer: MAX_OUTPUT, timeout: options.timeoutMs ?? 120_000, killSignal: 'SIGKILL', env: options.env ?? process.env },
+      {
+        encoding: 'utf8',
+        maxBuffer: MAX_OUTPUT,
+        timeout: options.timeoutMs ?? 120_000,
+        killSignal: 'SIGKILL',
+        env: options.env ?? process.env,
+      },
       (error, stdout, stderr) => {
         if (error) reject(new CommandError(`${command} ${args.join(' ')}`, error.code ?? error.signal ?? 'a time-out', stdout, stderr));
         else resolve(stdout);

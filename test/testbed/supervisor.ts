@@ -62,7 +62,7 @@ serial.on('data', (data: string) => {
 
 function obey(line: string): void {
   const [word, id = '', first = '', second = ''] = line.split(' ');
-  if (word === 'ready') return signalReady();
+  if (word === 'ready') signalReady();
   const job = jobs.get(id);
   if (!job) return;
   if (word === 'out') job.stdout.push(Buffer.from(first, 'base64'));
@@ -70,7 +70,11 @@ function obey(line: string): void {
   else if (word === 'end') {
     jobs.delete(id);
     const signal = Number(second);
-    job.end({ code: signal ? 128 + signal : Number(first), stdout: Buffer.concat(job.stdout).toString(), stderr: Buffer.concat(job.stderr).toString() });
+    job.end({
+      code: signal ? 128 + signal : Number(first),
+      stdout: Buffer.concat(job.stdout).toString(),
+      stderr: Buffer.concat(job.stderr).toString(),
+    });
   }
 }
 

@@ -1,0 +1,53 @@
+# Work is done by scripts/ and test/; this file names it. Everything runs as root on Debian, with this repository only.
+SHELL := /bin/bash
+NODE := node_modules/.bin/node
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e prerequisites clean
+
+help:
+	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
+	@echo 'make demo-up     start that cluster and leave it running      make demo-down   stop it'
+	@echo 'make demo-shell  a shell with kubectl and helm for it'
+	@echo 'make test        all tests                                    make check       types, lint, unit tests'
+	@echo 'make test-e2e    the end-to-end tests, on the running cluster if there is one'
+	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
+	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
+
+demo: prerequisites
+	@$(NODE) test/demo/main.ts story
+
+demo-up: prerequisites
+	@$(NODE) test/demo/main.ts up
+
+demo-down:
+	@$(NODE) test/demo/main.ts down
+
+demo-shell:
+	@$(NODE) test/demo/main.ts shell
+
+test: prerequisites
+	@$(NODE) scripts/test.ts all
+
+check: prerequisites
+	@$(NODE) scripts/test.ts check
+
+test-e2e: prerequisites
+	@$(NODE) scripts/test.ts e2e
+
+build: prerequisites
+	@$(NODE) scripts/build.ts
+	@cargo build --release --locked
+
+generate: prerequisites
+	@$(NODE) api/generate.ts
+
+fix: prerequisites
+	@biome check --write .
+	@cargo fmt
+
+prerequisites:
+	@scripts/prerequisites
+
+clean:
+	rm -rf dist rpc/gen

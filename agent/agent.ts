@@ -1,0 +1,184 @@
+import { stat } from 'node:fs/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { RawSocket } from '../aoe/mod.ts';
+import type { AoENode } from '../api/node.ts';
+import type { AoEPool } from '../api/pool.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import type { AoEVolume } from '../api/volume.ts';
+import { Controller, EventRecorder, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
+import type { Logger } from '../run/log.ts';
+import { Lvm } from './backends/lvm-cli.ts';
+import { lvmConfig, udevReachable } from './backends/lvm-config.ts';
+import { Backends } from './backends/open.ts';
+import type { Run } from './backends/run.ts';
+import { wiper } from './backends/wipe.ts';
+import type { InterfaceSelection } from './interfaces.ts';
+import { PoolMetrics, registerTargetMetrics } from './metrics.ts';
+import { NodeStatus } from './node-status.ts';
+import { Orphans } from './orphans.ts';
+import { Pools } from './pools.ts';
+import { wasProvisioned } from './provision.ts';
+import { Segment } from './segment.ts';
+import { Serving } from './serving.ts';
+import { Strays } from './strays.ts';
+import { TargetLink } from './target.ts';
+import type { TargetApi } from './target-api.ts';
+import { Volumes } from './volumes.ts';
+
+/** A burst of changes in a pool is measured once, this long after its first. */
+const MEASURE_AFTER_MS = 1000;
+const VOLUMES_AT_ONCE = 16;
+/** Zeroing a large volume takes its time; every step in it has a limit of its own. */
+const VOLUME_LIMIT_MS = 60 * 60_000;
+/** For informers whose first list must be there, and whose changes are looked at apart. */
+const nothing = (): string[] => [];
+
+export interface AgentOptions {
+  /** Name of this node. */
+  node: string;
+  selection: InterfaceSelection;
+  kube: Kube;
+  targetApi: TargetApi;
+  run: Run;
+  /** Called once the state of the cluster is known. */
+  ready: () => void;
+  log: Logger;
+}
+
+/** The whole agent, until the signal aborts: informers, controllers, and the link to the target process. */
+export async function runAgent({ node, selection, kube, targetApi, run, ready, log }: AgentOptions, signal: AbortSignal): Promise<void> {
+  const onError = (err: unknown): void => log.warn({ err }, 'watching the API server failed; trying again');
+  const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}`, onError });
+  const pools = new Informer<AoEPool>(kube, AOE_POOLS, { onError });
+  const nodes = new Informer<AoENode>(kube, AOE_NODES, { onError });
+  const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}`, onError });
+
+  const target = new TargetLink(targetApi, log);
+  const metrics = new PoolMetrics();
+  metrics.register();
+  registerTargetMetrics(target);
+  const serving = new Serving({ node, selection, target, run, log, changed: () => nodeController.enqueue(node) });
+  const segment = new Segment({
+    interfaces: () => serving.segment(),
+    ownMacs: () => serving.ownMacs(),
+    open: (name) => RawSocket.open(name),
+    log,
+  });
+  const backends = new Backends({
+    lvm: new Lvm(run, lvmConfig({ udev: udevReachable() })),
+    wipe: wiper(run),
+    hasDevice,
+    expected: (pool) => volumes.list().some((volume) => volume.spec.pool === pool && wasProvisioned(volume)),
+  });
+
+  const timers = new Map<string, NodeJS.Timeout>();
+  const poolChanged = (pool: string): void => {
+    if (timers.has(pool)) return;
+    const measure = (): void => {
+      timers.delete(pool);
+      poolController.enqueue(pool);
+    };
+    timers.set(pool, setTimeout(measure, MEASURE_AFTER_MS));
+  };
+
+  const backendOf = (pool: AoEPool) => backends.of(pool);
+  const events = new EventRecorder(kube, { component: 'aoe-csi-agent', node });
+  const volumeWork = new Volumes({
+    node,
+    kube,
+    volumes,
+    pools,
+    nodes,
+    backendOf,
+    poolChanged,
+    target,
+    ask: segment.ask,
+    events,
+    log,
+  });
+  const poolWork = new Pools({
+    node,
+    kube,
+    pools,
+    self,
+    volumes,
+    backendOf,
+    orphans: new Orphans(),
+    measured: (pool, entry) => metrics.note(pool, entry),
+    log,
+  });
+  const nodeWork = new NodeStatus({ node, kube, nodes, target, link: () => serving.link });
+
+  const volumeController: Controller = new Controller({
+    name: 'volumes',
+    log,
+    reconcile: (key, stop) => volumeWork.reconcile(key, stop),
+    concurrency: VOLUMES_AT_ONCE,
+    timeoutMs: VOLUME_LIMIT_MS,
+  })
+    .watch(volumes, ({ metadata }) => [metadata.name])
+    .watch(pools, nothing)
+    .watch(nodes, nothing);
+  const poolController: Controller = new Controller({ name: 'pools', log, reconcile: (key, stop) => poolWork.reconcile(key, stop) })
+    .watch(pools, nothing)
+    .watch(volumes, nothing)
+    .watch(self, nothing);
+  const nodeController: Controller = new Controller({ name: 'node', log, reconcile: (key, stop) => nodeWork.reconcile(key, stop) }).watch(
+    nodes,
+    ({ metadata }) => (metadata.name === node ? [node] : []),
+  );
+
+  // Every agent writes to every pool's status, and to its node's: only what matters here leads to work.
+  pools.subscribe(({ type, object: { metadata }, previous }) => {
+    if (type === 'applied' && previous?.metadata.generation === metadata.generation) return;
+    poolController.enqueue(metadata.name);
+    for (const name of named(volumes, ({ spec }) => spec.pool === metadata.name)) volumeController.enqueue(name);
+  });
+  nodes.subscribe(({ type, object: { metadata, status }, previous }) => {
+    if (type === 'applied' && previous && isDeepStrictEqual(previous.status?.interfaces, status?.interfaces)) return;
+    for (const name of named(volumes, ({ spec }) => (spec.initiators?.nodes?.length ?? 0) > 0)) volumeController.enqueue(name);
+    log.debug({ node: metadata.name }, 'interfaces of a node changed');
+  });
+  self.subscribe(({ object, previous }) => {
+    if (previous && isDeepStrictEqual(previous.metadata.labels, object.metadata.labels)) return;
+    for (const { metadata } of pools.list()) poolController.enqueue(metadata.name);
+  });
+  target.subscribe((change) => {
+    nodeController.enqueue(node);
+    if (change.type === 'volume')
+      for (const name of named(volumes, ({ metadata }) => metadata.uid === change.uid)) volumeController.enqueue(name);
+    else for (const name of named(volumes, () => true)) volumeController.enqueue(name);
+  });
+
+  // The local link and the interfaces first: they need neither API server nor target.
+  await serving.look(signal).catch((error: unknown) => log.warn({ err: error }, 'interfaces could not be set'));
+  nodeController.enqueue(node);
+  const strays = new Strays({ kube, volumes, target, log });
+  try {
+    await Promise.all([
+      ...[volumes, pools, nodes, self].map((informer) => informer.run(signal)),
+      ...[volumeController, poolController, nodeController].map((controller) => controller.run(signal)),
+      target.run(signal),
+      serving.run(signal),
+      volumes.synced.then(() => strays.run(signal)),
+      Promise.all([volumes, pools, nodes, self].map(({ synced }) => synced)).then(ready),
+    ]);
+  } finally {
+    for (const timer of timers.values()) clearTimeout(timer);
+  }
+}
+
+function named(volumes: Informer<AoEVolume>, concerned: (volume: AoEVolume) => boolean): string[] {
+  return volumes
+    .list()
+    .filter(concerned)
+    .map(({ metadata }) => metadata.name);
+}
+
+async function hasDevice(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isBlockDevice();
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,63 @@
+import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+
+/** The file operations of the file backend, each one a step after which a crash may come. */
+export interface FileSystem {
+  readdir(path: string): Promise<string[]>;
+  stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
+  statfs(path: string): Promise<{ bavail: number; bsize: number }>;
+  read(path: string): Promise<string>;
+  /** Writes a small file whole, to stable storage. */
+  write(path: string, text: string): Promise<void>;
+  /** Makes a directory and those above it; one that exists is success. */
+  mkdir(path: string): Promise<void>;
+  /** Makes a new file of this size, all hole, on stable storage. */
+  createSparse(path: string, bytes: number): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  syncDirectory(path: string): Promise<void>;
+}
+
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && 'code' in error && error.code === code;
+}
+
+export const nodeFileSystem: FileSystem = {
+  readdir: (path) => readdir(path),
+  stat: async (path) => {
+    const stats = await stat(path);
+    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks };
+  },
+  statfs: (path) => statfs(path),
+  read: (path) => readFile(path, 'utf8'),
+  write: (path, text) => writeFile(path, text, { flush: true }),
+  mkdir: async (path) => {
+    // Not `recursive`: Node 24 never comes back from that below /proc, where a missing parent cannot be made.
+    const parents = path.split('/').filter(Boolean);
+    for (let depth = 1; depth <= parents.length; depth++) {
+      try {
+        await mkdir(`/${parents.slice(0, depth).join('/')}`, { mode: 0o700 });
+      } catch (error) {
+        if (!hasCode(error, 'EEXIST')) throw error;
+      }
+    }
+  },
+  createSparse: async (path, bytes) => {
+    const file = await open(path, 'wx', 0o600);
+    try {
+      await file.truncate(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  rename,
+  unlink,
+  syncDirectory: async (path) => {
+    const directory = await open(path, 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  },
+};

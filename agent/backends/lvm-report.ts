@@ -1,0 +1,90 @@
+/** A volume group, as `vgs` tells it. Sizes in bytes. */
+export interface VolumeGroup {
+  name: string;
+  size: number;
+  free: number;
+  extent: number;
+  missingDisks: number;
+  volumes: LogicalVolume[];
+}
+
+export interface LogicalVolume {
+  name: string;
+  bytes: number;
+  tags: string[];
+  active: boolean;
+  /** Name of its thin pool, for a thin volume. */
+  pool?: string;
+  /** `thin,pool`, `thin,sparse`, `linear`, … */
+  layout: string[];
+  dataPercent?: string;
+  metadataPercent?: string;
+  /** Thin pools: whether blocks are zeroed when first given out. */
+  zeroes: boolean;
+  /** `partial`, `failed`, …; empty when well. */
+  health: string;
+}
+
+const GROUP_FIELDS = ['vg_name', 'vg_size', 'vg_free', 'vg_extent_size', 'vg_missing_pv_count'];
+const VOLUME_FIELDS = [
+  'lv_name',
+  'lv_size',
+  'lv_tags',
+  'lv_active',
+  'pool_lv',
+  'lv_layout',
+  'data_percent',
+  'metadata_percent',
+  'zero',
+  'lv_health_status',
+];
+
+/** Arguments of `vgs` for a report on a group; with `volumes`, one row per logical volume (and none for an empty group). */
+export function reportArgs(group: string, { volumes }: { volumes: boolean }): string[] {
+  const fields = volumes ? [...GROUP_FIELDS, ...VOLUME_FIELDS] : GROUP_FIELDS;
+  return ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o', fields.join(','), group];
+}
+
+type Row = Record<string, string | undefined>;
+
+function size(row: Row, field: string): number {
+  const value = Number(row[field]);
+  if (!row[field] || !Number.isSafeInteger(value) || value < 0) throw new SyntaxError(`LVM reports ${field} as "${row[field] ?? ''}"`);
+  return value;
+}
+
+function logicalVolume(row: Row): LogicalVolume {
+  return {
+    name: row.lv_name ?? '',
+    bytes: size(row, 'lv_size'),
+    tags: (row.lv_tags ?? '').split(',').filter(Boolean),
+    active: row.lv_active === 'active',
+    ...(row.pool_lv ? { pool: row.pool_lv } : {}),
+    layout: (row.lv_layout ?? '').split(',').filter(Boolean),
+    ...(row.data_percent ? { dataPercent: row.data_percent } : {}),
+    ...(row.metadata_percent ? { metadataPercent: row.metadata_percent } : {}),
+    zeroes: row.zero === 'zero',
+    health: row.lv_health_status ?? '',
+  };
+}
+
+/**
+ * Reads the JSON of `vgs`.
+ * @returns undefined when it has no row: a report with volumes of a group that has none
+ * @throws SyntaxError when it is not such a report
+ */
+export function parseReport(json: string): VolumeGroup | undefined {
+  const document = JSON.parse(json) as { report?: { vg?: Row[] }[] };
+  const rows = document.report?.flatMap((part) => part.vg ?? []);
+  if (!rows) throw new SyntaxError('LVM wrote no report');
+  const first = rows[0];
+  if (!first) return undefined;
+  return {
+    name: first.vg_name ?? '',
+    size: size(first, 'vg_size'),
+    free: size(first, 'vg_free'),
+    extent: size(first, 'vg_extent_size'),
+    missingDisks: Number(first.vg_missing_pv_count ?? 0),
+    volumes: rows.filter((row) => row.lv_name).map(logicalVolume),
+  };
+}

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Traits, wiper, zeroEnds } from './wipe.ts';
+
+const MiB = 1 << 20;
+const signal = new AbortController().signal;
+const ssd: Traits = { writeZeroes: true, discard: true, rotational: false };
+
+async function wipe(traits: Traits, refuse: string[] = []): Promise<{ cleanness: string; calls: string[] }> {
+  const calls: string[] = [];
+  const run = async (command: string) => {
+    calls.push(command);
+    if (refuse.includes(command)) throw Object.assign(new Error('exit 1'), { stderr: `${command}: Operation not supported` });
+    return { stdout: '', stderr: '' };
+  };
+  const ends = async (): Promise<void> => {
+    calls.push('ends');
+  };
+  const cleanness = await wiper(run, async () => traits, ends)('/dev/x', 10 * MiB, signal);
+  return { cleanness, calls };
+}
+
+test('a device that zeroes itself is zeroed whole', async () => {
+  assert.deepEqual(await wipe(ssd), { cleanness: 'zeroed', calls: ['fallocate', 'ends'] });
+});
+
+test('a device that only claims to zero itself is discarded', async () => {
+  assert.deepEqual(await wipe(ssd, ['fallocate']), { cleanness: 'discarded', calls: ['fallocate', 'blkdiscard', 'ends'] });
+});
+
+test('a spinning disk has its ends zeroed', async () => {
+  assert.deepEqual(await wipe({ writeZeroes: true, discard: false, rotational: true }), { cleanness: 'ends', calls: ['ends'] });
+});
+
+test('any other failure is an error: the volume is not clean', async () => {
+  const run = async () => {
+    throw Object.assign(new Error('exit 1'), { stderr: 'blkdiscard: Input/output error' });
+  };
+  await assert.rejects(wiper(run, async () => ssd)('/dev/x', MiB, signal), { name: 'BackendError', message: /Input\/output error/ });
+});
+
+test('the ends are zeroed, and nothing else', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'aoe-wipe-'));
+  t.after(() => rm(directory, { recursive: true }));
+  for (const bytes of [3 * MiB, MiB + 512, 4096]) {
+    const path = join(directory, String(bytes));
+    await writeFile(path, Buffer.alloc(bytes, 7));
+    await zeroEnds(path, bytes);
+    const found = await readFile(path);
+    assert.equal(found.length, bytes);
+    assert.ok(found.subarray(0, MiB).every((byte) => byte === 0) && found.subarray(-MiB).every((byte) => byte === 0));
+    assert.ok(found.subarray(MiB, bytes - MiB).every((byte) => byte === 7));
+  }
+});

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { pino } from 'pino';
+import { GrpcTarget } from './grpc-target.ts';
+import { type TargetChange, TargetLink } from './target.ts';
+import { TargetError } from './target-api.ts';
+import { FakeTarget } from './testing/fake-target.ts';
+import { targetServer } from './testing/target-server.ts';
+
+const log = pino({ level: 'silent' });
+const volume = { uid: 'u-1', shelf: 7, slot: 3, path: '/dev/x', serial: 'ABC', readOnly: true, macs: ['02:00:00:00:00:09'] };
+
+test('the link finds a target over its socket, loses it, and finds it again with all that changed', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
+  const socket = join(directory, 'target.sock');
+  const fake = new FakeTarget();
+  const api = new GrpcTarget(socket);
+  const link = new TargetLink(api, log);
+  const changes: TargetChange[] = [];
+  link.subscribe((change) => changes.push(change));
+  const stop = new AbortController();
+  const { signal } = stop;
+  const running = link.run(signal);
+  const until = async (want: () => boolean): Promise<void> => {
+    for (let tries = 0; !want() && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.ok(want());
+  };
+  t.after(async () => {
+    stop.abort();
+    await running;
+    api.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  await assert.rejects(link.export(volume, signal), { reason: 'unavailable' });
+  let server = targetServer(fake, socket);
+  await server.start();
+  await until(() => link.connected);
+
+  const state = await link.export(volume, signal);
+  assert.deepEqual(state.volume, volume);
+  assert.deepEqual(link.state('u-1'), { ...state, bytes: 0 });
+  fake.setConfigString('u-1', 'held');
+  await until(() => link.state('u-1')?.configString.length === 4);
+  fake.failing.set('setAccess', new TargetError('conflict', 'no'));
+  await assert.rejects(link.setAccess('u-1', [], signal), { name: 'TargetError', reason: 'conflict', message: 'no' });
+  await assert.rejects(link.setAccess('u-2', [], signal), { reason: 'not-found' });
+
+  fake.stop();
+  await server.stop();
+  await until(() => !link.connected);
+  assert.equal(link.state('u-1'), undefined);
+  fake.volumes.clear();
+  fake.start();
+  server = targetServer(fake, socket);
+  await server.start();
+  t.after(() => server.stop());
+  await until(() => link.connected);
+  assert.deepEqual(link.states(), []);
+  assert.equal(changes.filter(({ type }) => type === 'connection').length, 3);
+  fake.stop();
+});

@@ -1,0 +1,118 @@
+import { aoe, Code, RpcClient, RpcError } from '../rpc/mod.ts';
+import {
+  type TargetApi,
+  TargetError,
+  type TargetEvent,
+  type TargetInfo,
+  type TargetInterface,
+  type TargetReason,
+  type TargetVolume,
+  type TargetVolumeState,
+} from './target-api.ts';
+
+const { target } = aoe;
+const SECTOR = 512;
+/** Withdrawing access waits for I/O under way, which waits for the disk: longer than any other call. */
+const ACCESS_LIMIT_MS = 60_000;
+
+const REASONS = new Map<Code, TargetReason>([
+  [Code.UNAVAILABLE, 'unavailable'],
+  [Code.DEADLINE_EXCEEDED, 'unavailable'],
+  [Code.CANCELLED, 'unavailable'],
+  [Code.NOT_FOUND, 'not-found'],
+  [Code.ALREADY_EXISTS, 'conflict'],
+  [Code.INVALID_ARGUMENT, 'invalid'],
+  [Code.FAILED_PRECONDITION, 'precondition'],
+]);
+
+type VolumeState = aoe.target.v1.VolumeState.$Properties;
+
+/** The target process behind its unix socket. */
+export class GrpcTarget implements TargetApi {
+  readonly #client: RpcClient<aoe.target.v1.Target>;
+
+  constructor(socket: string) {
+    this.#client = new RpcClient(target.v1.Target, target.v1, socket);
+  }
+
+  async getInfo(signal: AbortSignal): Promise<TargetInfo> {
+    const { version, interfaces } = await told(this.#client.call('getInfo', {}, { signal }));
+    return { version: version ?? '', interfaces: (interfaces ?? []).map(interfaceOf) };
+  }
+
+  async setInterfaces(names: string[], signal: AbortSignal): Promise<TargetInterface[]> {
+    const { interfaces } = await told(this.#client.call('setInterfaces', { names }, { signal }));
+    return (interfaces ?? []).map(interfaceOf);
+  }
+
+  async export({ macs, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { volume: { ...volume, access: { macs } } };
+    return stateOf((await told(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+  }
+
+  async unexport(uid: string, signal: AbortSignal): Promise<void> {
+    await told(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
+  }
+
+  async setAccess(uid: string, macs: string[], signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { uid, access: { macs } };
+    return stateOf((await told(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+  }
+
+  async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
+    return stateOf((await told(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
+  }
+
+  async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
+    try {
+      for await (const message of this.#client.stream('watch', {}, { signal })) {
+        if (message.changed) yield { type: 'changed', state: stateOf(message.changed) };
+        else if (message.interface) yield { type: 'interface', interface: interfaceOf(message.interface) };
+        else if (message.removed) yield { type: 'removed', uid: message.removed };
+        else if (message.synced) yield { type: 'synced' };
+      }
+    } catch (error) {
+      throw targetError(error);
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+async function told<R>(call: Promise<R>): Promise<R> {
+  try {
+    return await call;
+  } catch (error) {
+    throw targetError(error);
+  }
+}
+
+function targetError(error: unknown): unknown {
+  if (!(error instanceof RpcError)) return error;
+  return new TargetError(REASONS.get(error.code) ?? 'failed', error.message, { cause: error });
+}
+
+function interfaceOf({ name, mac, mtu, serving, error }: aoe.target.v1.Interface.$Properties): TargetInterface {
+  return { name: name ?? '', mac: mac ?? '', mtu: mtu ?? 0, serving: serving ?? false, error: error ?? '' };
+}
+
+function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
+  const { volume, sectors, configString, error } = state ?? {};
+  if (!volume?.uid) throw new TargetError('failed', 'the target answered without the volume: agent and target are not of the same version');
+  return {
+    volume: {
+      uid: volume.uid,
+      shelf: volume.shelf ?? 0,
+      slot: volume.slot ?? 0,
+      path: volume.path ?? '',
+      serial: volume.serial ?? '',
+      readOnly: volume.readOnly ?? false,
+      macs: volume.access?.macs ?? [],
+    },
+    bytes: Number(sectors ?? 0) * SECTOR,
+    configString: configString ?? new Uint8Array(),
+    error: error ?? '',
+  };
+}

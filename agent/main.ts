@@ -1,0 +1,44 @@
+import { Kube } from '../kube/mod.ts';
+import type { Flags } from '../run/config.ts';
+import { exec } from '../run/exec.ts';
+import { serveHealth } from '../run/health.ts';
+import { main } from '../run/main.ts';
+import { runAgent } from './agent.ts';
+import { GrpcTarget } from './grpc-target.ts';
+import { parseSelection } from './interfaces.ts';
+
+const flags = {
+  node: { type: 'string', default: '', help: 'name of this Kubernetes node; NODE_NAME when empty' },
+  'target-socket': { type: 'string', default: '/run/aoe-csi/target.sock', help: 'unix socket of the target process' },
+  interfaces: {
+    type: 'string',
+    default: 'auto',
+    help: 'interfaces to serve volumes on, separated by commas; auto: every physical Ethernet interface that is up',
+    check: (text: string) => {
+      try {
+        parseSelection(text);
+        return undefined;
+      } catch (error) {
+        return error instanceof Error ? error.message : String(error);
+      }
+    },
+  },
+  kubeconfig: { type: 'string', default: '', help: "kubeconfig file; the pod's service account when empty" },
+  http: { type: 'string', default: ':9811', help: 'address of /healthz, /readyz and /metrics' },
+} as const satisfies Flags;
+
+await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
+  const node = config.node || env.nodeName;
+  if (!node) throw new Error('the name of this node is not known: give --node or NODE_NAME');
+  const kube = config.kubeconfig ? Kube.fromKubeconfig(config.kubeconfig) : Kube.fromCluster();
+  const targetApi = new GrpcTarget(config['target-socket']);
+  const ready = Promise.withResolvers<void>();
+  try {
+    await Promise.all([
+      serveHealth(config.http, { 'API server': ready.promise }, signal, log),
+      runAgent({ node, selection: parseSelection(config.interfaces), kube, targetApi, run: exec, ready: ready.resolve, log }, signal),
+    ]);
+  } finally {
+    targetApi.close();
+  }
+});

@@ -1,0 +1,68 @@
+import { isDeepStrictEqual } from 'node:util';
+import { type AoENode, NodeCondition } from '../api/node.ts';
+import { AOE_NODES, API_VERSION } from '../api/resources.ts';
+import { type Kube, setCondition } from '../kube/mod.ts';
+import type { LocalLink } from './local-link.ts';
+import type { TargetLink } from './target.ts';
+import { FIELD_MANAGER } from './volume-status.ts';
+import type { Store } from './volumes.ts';
+
+/** So often it is looked whether our part was changed by somebody else. */
+const CHECK_EVERY_MS = 60_000;
+
+export interface NodeStatusOptions {
+  /** Name of this node. */
+  node: string;
+  kube: Pick<Kube, 'apply'>;
+  nodes: Store<AoENode>;
+  target: TargetLink;
+  /** The local link, once made, or why there is none. */
+  link: () => LocalLink | { problem: string };
+}
+
+/** Keeps the storage node's part of its AoENode: the local link, how many volumes it serves, whether the target is well. */
+export class NodeStatus {
+  readonly #options: NodeStatusOptions;
+
+  constructor(options: NodeStatusOptions) {
+    this.#options = options;
+  }
+
+  /** For kube's Controller: keys other than this node's name are left alone. */
+  async reconcile(name: string, signal: AbortSignal): Promise<{ requeueAfterMs: number } | undefined> {
+    const { node, nodes, kube, target } = this.#options;
+    if (name !== node) return undefined;
+    const present = nodes.get(node);
+    const object = { apiVersion: API_VERSION, kind: AOE_NODES.kind, metadata: { name } };
+    // Apply creates it; the node plugin may do so at the same moment, with the same outcome.
+    if (!present) await kube.apply(AOE_NODES, { ...object, spec: {} }, { fieldManager: FIELD_MANAGER, force: true, signal });
+
+    const link = this.#options.link();
+    const interfaces = 'mac' in link ? [{ ...link, local: true }] : [];
+    const targets = target.connected ? target.states().length : (present?.status?.targets ?? 0);
+    const [status, reason, message] = this.#health(link);
+    const condition = setCondition(present?.status?.conditions, { type: NodeCondition.TargetReady, status, reason, message });
+    const before = present?.status;
+    const same =
+      isDeepStrictEqual(
+        before?.conditions?.find(({ type }) => type === NodeCondition.TargetReady),
+        condition,
+      ) &&
+      before?.targets === targets &&
+      isDeepStrictEqual(before?.interfaces?.filter(({ local }) => local) ?? [], interfaces);
+    if (!same) {
+      const next = { ...object, status: { interfaces, targets, conditions: [condition] } };
+      await kube.apply(AOE_NODES, next, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
+    }
+    return { requeueAfterMs: CHECK_EVERY_MS };
+  }
+
+  #health(link: LocalLink | { problem: string }): ['True' | 'False', string, string] {
+    const { target } = this.#options;
+    if (!target.connected) return ['False', 'NotAnswering', `the target process does not answer: ${target.problem}`];
+    const serving = target.interfaces().filter((entry) => entry.serving);
+    if (serving.length === 0) return ['False', 'NoInterface', 'the target serves on no interface: is one of --interfaces up?'];
+    if ('problem' in link) return ['False', 'NoLocalLink', `pods on this node cannot reach its volumes: ${link.problem}`];
+    return ['True', 'Serving', `serving on ${serving.map(({ name }) => name).join(', ')}`];
+  }
+}

@@ -1,0 +1,87 @@
+import { AOE_VOLUMES } from '../api/resources.ts';
+import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../api/volume.ts';
+import { type Kube, KubeError } from '../kube/mod.ts';
+import { type Backend, BackendError } from './backends/backend.ts';
+import { wasProvisioned } from './provision.ts';
+import { noteHolder, type ServeContext, serve } from './serve.ts';
+import type { VolumeStatus } from './volume-status.ts';
+
+const RETRY_MS = 5_000;
+
+export interface RemovalContext extends ServeContext {
+  kube: Pick<Kube, 'patch'>;
+}
+
+/** `done`: the finalizer is off. `waiting`: the status says for what; look again then, or when something changes. */
+export type Removal = { outcome: 'done' } | { outcome: 'waiting'; retryMs?: number };
+
+/** Why a volume is in use; undefined when it is not. */
+export function inUse({ spec, status }: AoEVolume, holder = status?.holder): string | undefined {
+  const nodes = spec.initiators?.nodes ?? [];
+  if (nodes.length > 0) return `attached to ${nodes.join(', ')}${holder?.since ? ` (locked since ${holder.since})` : ''}`;
+  if (holder?.node) return `locked by ${holder.node}${holder.since ? ` since ${holder.since}` : ''}`;
+  if (holder) return `its config string is set by somebody else ("${holder.raw}"): clear it (aoecfg) when that host is done`;
+  return undefined;
+}
+
+/** Takes a deleted volume off the segment, and its data away, once nobody uses it. Each step may have been done before. */
+export async function removeVolume(
+  context: RemovalContext,
+  volume: AoEVolume,
+  backend: Backend | undefined,
+  status: VolumeStatus,
+  signal: AbortSignal,
+): Promise<Removal> {
+  const { uid = '' } = volume.metadata;
+  const { target } = context;
+  const wait = (reason: string, message: string, retryMs?: number): Removal => {
+    const before = status.get(VolumeCondition.Exported)?.status ?? 'False';
+    status.condition(VolumeCondition.Exported, target.connected ? before : 'Unknown', reason, `deletion waits: ${message}`);
+    return retryMs === undefined ? { outcome: 'waiting' } : { outcome: 'waiting', retryMs };
+  };
+
+  if (!target.connected) return wait('TargetUnavailable', `the target process does not answer (${target.problem})`);
+  // Whoever is let in no more loses access and lock first; then what is left tells whether it is in use.
+  const state = await serve(context, volume, undefined, status, signal);
+  if (state) noteHolder(state, status);
+  else delete status.now.holder;
+  const user = inUse(volume, status.now.holder);
+  if (user) return wait('InUse', user);
+
+  // From here data goes: decide on what the API server says now, not on what a watch last told.
+  const fresh = await context.fresh(volume, signal);
+  if (!fresh) return { outcome: 'done' };
+  const late = fresh.metadata.deletionTimestamp ? inUse(fresh, status.now.holder) : 'not deleted after all';
+  if (late) return wait('InUse', late, RETRY_MS);
+
+  await target.unexport(uid, signal);
+  if (!backend) {
+    if (wasProvisioned(volume)) {
+      const message = `AoEPool ${volume.spec.pool}, which holds the data, does not exist: create it again, or take the finalizer off`;
+      return wait('NoSuchPool', message, RETRY_MS);
+    }
+  } else {
+    try {
+      if (volume.spec.deletionPolicy === 'Retain') await backend.retain(uid, signal);
+      else await backend.remove(uid, signal);
+    } catch (error) {
+      if (!(error instanceof BackendError)) throw error;
+      status.condition(VolumeCondition.Provisioned, 'True', 'RemovalFailed', `deletion waits: ${error.message}`);
+      status.condition(VolumeCondition.Exported, 'False', 'Removing', 'it is being deleted');
+      return { outcome: 'waiting', retryMs: RETRY_MS };
+    }
+  }
+  await dropFinalizer(context.kube, fresh, signal);
+  return { outcome: 'done' };
+}
+
+async function dropFinalizer(kube: Pick<Kube, 'patch'>, { metadata }: AoEVolume, signal: AbortSignal): Promise<void> {
+  const finalizers = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== VOLUME_FINALIZER);
+  const { name, uid, resourceVersion } = metadata;
+  try {
+    await kube.patch(AOE_VOLUMES, name, { metadata: { uid, resourceVersion, finalizers } }, { signal });
+  } catch (error) {
+    if (error instanceof KubeError && error.code === 404) return;
+    throw error;
+  }
+}

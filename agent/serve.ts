@@ -1,0 +1,128 @@
+import type { AoENode } from '../api/node.ts';
+import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
+import { desiredAccess } from './access.ts';
+import { holderOf, staleLock } from './holder.ts';
+import { TARGET_END } from './local-link.ts';
+import type { TargetLink } from './target.ts';
+import { TargetError, type TargetVolume, type TargetVolumeState } from './target-api.ts';
+import { serialOf, type VolumeStatus } from './volume-status.ts';
+
+export interface ServeContext {
+  /** Name of this node. */
+  node: string;
+  nodes: () => readonly AoENode[];
+  target: TargetLink;
+  /** The volume as the API server itself has it now, not as a watch last told; undefined when it is gone. */
+  fresh: (volume: AoEVolume, signal: AbortSignal) => Promise<AoEVolume | undefined>;
+  /** Whether a volume in trouble may be opened again now: each attempt is itself a change that leads back here. */
+  mayReopen: (uid: string) => boolean;
+  lockCleared: (volume: AoEVolume, holder: { node: string; since: string }) => void;
+}
+
+const same = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((each, index) => each === b[index]);
+
+function sorted(macs: readonly string[]): string[] {
+  return macs.map((mac) => mac.toLowerCase()).sort();
+}
+
+/**
+ * Serves a volume to those whom its spec lets in, takes away the lock of a node that is let in no more, and notes all of it
+ * in the status. What is as it should be costs no call.
+ * @param path the data; undefined leaves what is served as it is, and changes only who is let in
+ * @throws TargetError
+ */
+export async function serve(
+  context: ServeContext,
+  volume: AoEVolume,
+  path: string | undefined,
+  status: VolumeStatus,
+  signal: AbortSignal,
+): Promise<TargetVolumeState | undefined> {
+  const { target } = context;
+  const { uid = '' } = volume.metadata;
+  let state = target.state(uid);
+  const desired = desiredAccess(volume, context.nodes(), context.node);
+  const inForce = sorted(state?.volume.macs ?? []);
+  const macs = desired.refused ? inForce : desired.macs;
+  const stale =
+    state && !desired.refused && staleLock(state.configString, { volumeUID: uid, wanted: wantedNodes(volume), inForce: desired.nodes });
+  if (stale || inForce.some((mac) => !macs.includes(mac))) {
+    // Someone is to be cut off: never by an old view of the volume. A newer one is on its way to us, and comes back here.
+    const fresh = await context.fresh(volume, signal);
+    if (!fresh || !same(hosts(fresh), hosts(volume))) return state;
+  }
+
+  if (path !== undefined) {
+    const wanted = exportOf(volume, path, macs);
+    if (!state || !sameExport(state, wanted) || (state.error && context.mayReopen(uid))) state = await target.export(wanted, signal);
+  }
+  if (!state) return undefined;
+  if (!same(sorted(state.volume.macs), macs)) state = await target.setAccess(uid, macs, signal);
+  if (stale) {
+    try {
+      state = await target.replaceConfigString(uid, state.configString, new Uint8Array(), signal);
+      context.lockCleared(volume, stale);
+    } catch (error) {
+      // It changed just now: the change leads back here.
+      if (!(error instanceof TargetError) || error.reason !== 'precondition') throw error;
+    }
+  }
+  note(volume, state, desired, status);
+  return state;
+}
+
+function wantedNodes({ spec }: AoEVolume): string[] {
+  return spec.initiators?.nodes ?? [];
+}
+
+function hosts({ spec }: AoEVolume): string[] {
+  return [...(spec.initiators?.nodes ?? []), ...(spec.initiators?.macs ?? [])].sort();
+}
+
+function exportOf({ metadata, spec }: AoEVolume, path: string, macs: string[]): TargetVolume {
+  const { uid = '' } = metadata;
+  const { shelf, slot } = spec.address ?? { shelf: 0, slot: 0 };
+  return { uid, shelf, slot, path, serial: serialOf(uid), readOnly: spec.access === 'ReadOnlyMany', macs };
+}
+
+/** All but who is let in, which has a call of its own. */
+function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolean {
+  return (
+    volume.shelf === wanted.shelf &&
+    volume.slot === wanted.slot &&
+    volume.path === wanted.path &&
+    volume.serial === wanted.serial &&
+    volume.readOnly === wanted.readOnly
+  );
+}
+
+function note(volume: AoEVolume, state: TargetVolumeState, desired: ReturnType<typeof desiredAccess>, status: VolumeStatus): void {
+  if (state.error)
+    status.condition(VolumeCondition.Exported, 'False', 'DeviceFailed', `the target cannot use ${state.volume.path}: ${state.error}`);
+  else if (desired.refused) status.condition(VolumeCondition.Exported, 'True', 'TooManyInitiators', desired.refused);
+  else if (desired.problems.length > 0)
+    status.condition(VolumeCondition.Exported, 'True', 'InitiatorsMissing', desired.problems.join('; '));
+  else status.condition(VolumeCondition.Exported, 'True', 'Exported', 'the target serves it');
+  status.condition(VolumeCondition.EnforcedByTarget, 'True', 'AccessList', 'the target serves nobody who is not in force');
+  status.now.serial = state.volume.serial;
+  if (!desired.refused) {
+    const observedGeneration = volume.metadata.generation ?? 0;
+    status.now.initiators = { observedGeneration, nodes: desired.nodes, macs: sorted(state.volume.macs) };
+  }
+  noteHolder(state, status);
+}
+
+/** status.holder from the config string. */
+export function noteHolder(state: TargetVolumeState, status: VolumeStatus): void {
+  const holder = holderOf(state.configString);
+  if (holder) status.now.holder = holder;
+  else delete status.now.holder;
+}
+
+/** status.paths: the interfaces on which the target answers now. */
+export function notePaths(target: TargetLink, status: VolumeStatus): void {
+  status.now.paths = target
+    .interfaces()
+    .filter(({ serving, mac }) => serving && mac)
+    .map(({ name, mac, mtu }) => ({ interface: name, mac, mtu, ...(name === TARGET_END ? { local: true } : {}) }));
+}

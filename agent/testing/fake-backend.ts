@@ -1,0 +1,52 @@
+import type { Backend, BackingVolume, CreateRequest, Measurement } from '../backends/backend.ts';
+
+/** A pool in memory. */
+export class FakeBackend implements Backend {
+  readonly volumes = new Map<string, BackingVolume>();
+  readonly retained = new Set<string>();
+  readonly calls: string[] = [];
+  /** Thrown by the next calls, until it is taken away. */
+  failure: Error | undefined;
+  size = 100 << 20;
+
+  path(uid: string): string {
+    return `/dev/fake/${uid}`;
+  }
+
+  async list(): Promise<BackingVolume[]> {
+    return [...this.volumes.values()];
+  }
+
+  async measure(): Promise<Measurement> {
+    const volumes = await this.list();
+    const free = this.size - volumes.reduce((sum, { bytes }) => sum + bytes, 0);
+    return { ready: true, size: this.size, free, granularity: 1 << 20, volumes };
+  }
+
+  async open(uid: string): Promise<BackingVolume | undefined> {
+    this.#enter('open');
+    return this.volumes.get(uid);
+  }
+
+  async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
+    this.#enter('create');
+    const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes };
+    this.volumes.set(uid, volume);
+    return volume;
+  }
+
+  async remove(uid: string): Promise<void> {
+    this.#enter('remove');
+    this.volumes.delete(uid);
+  }
+
+  async retain(uid: string): Promise<void> {
+    this.#enter('retain');
+    if (this.volumes.delete(uid)) this.retained.add(uid);
+  }
+
+  #enter(call: string): void {
+    this.calls.push(call);
+    if (this.failure) throw this.failure;
+  }
+}

@@ -1,0 +1,61 @@
+import type { KubeObject } from '../../kube/mod.ts';
+
+interface Written {
+  kind: string;
+  manager: string;
+  status: Record<string, unknown>;
+}
+
+/** Objects of any kind by name, and what is written to them. Status is merged by field, which one writer needs of apply. */
+export class FakeKube {
+  readonly objects = new Map<string, KubeObject & Record<string, unknown>>();
+  readonly written: Written[] = [];
+  readonly events: { reason: string; message: string }[] = [];
+  #version = 1;
+
+  /** Objects of one kind, as an informer that is never late shows them. */
+  store<T>(kind: string): { get(name: string): T | undefined; list(): T[] } {
+    const all = (): (KubeObject & Record<string, unknown>)[] => [...this.objects.values()].filter((object) => object.kind === kind);
+    return {
+      get: (name) => structuredClone(all().find(({ metadata }) => metadata.name === name)) as T | undefined,
+      list: () => structuredClone(all()) as T[],
+    };
+  }
+
+  put(object: KubeObject & { kind: string }): void {
+    const generation = (object.metadata.generation ?? 0) + 1;
+    const metadata = { ...object.metadata, generation, resourceVersion: String(++this.#version) };
+    this.objects.set(`${object.kind}/${object.metadata.name}`, { ...object, metadata });
+  }
+
+  readonly get = async (type: { kind: string }, name: string): Promise<never> =>
+    structuredClone(this.objects.get(`${type.kind}/${name}`)) as never;
+
+  readonly list = async (type: { kind: string }): Promise<never> =>
+    ({ items: this.store(type.kind).list(), resourceVersion: String(this.#version) }) as never;
+
+  readonly apply = async (type: { kind: string }, object: KubeObject, { fieldManager }: { fieldManager: string }): Promise<never> => {
+    const key = `${type.kind}/${object.metadata.name}`;
+    const present = this.objects.get(key) ?? { kind: type.kind, metadata: object.metadata };
+    const status = 'status' in object ? (object.status as Record<string, unknown>) : undefined;
+    if (status) this.written.push({ kind: type.kind, manager: fieldManager, status });
+    const metadata = { ...present.metadata, resourceVersion: String(++this.#version) };
+    const next = { ...present, ...(status ? { status: structuredClone(status) } : {}), metadata };
+    this.objects.set(key, next);
+    return structuredClone(next) as never;
+  };
+
+  readonly patch = async (type: { kind: string }, name: string, patch: { metadata?: { finalizers?: string[] } }): Promise<never> => {
+    const key = `${type.kind}/${name}`;
+    const present = this.objects.get(key);
+    if (!present) throw new Error(`no ${key}`);
+    const next = { ...present, metadata: { ...present.metadata, ...patch.metadata, resourceVersion: String(++this.#version) } };
+    if (next.metadata.deletionTimestamp && next.metadata.finalizers?.length === 0) this.objects.delete(key);
+    else this.objects.set(key, next);
+    return next as never;
+  };
+
+  readonly event = (_object: KubeObject, _type: string, reason: string, message: string): void => {
+    this.events.push({ reason, message });
+  };
+}

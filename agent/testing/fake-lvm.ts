@@ -1,0 +1,113 @@
+import type { Run } from '../backends/run.ts';
+
+export interface FakeLv {
+  name: string;
+  bytes: number;
+  tags: string[];
+  active: boolean;
+  pool?: string;
+  layout: string;
+}
+
+class CommandError extends Error {
+  readonly code = 5;
+  readonly stderr: string;
+  constructor(stderr: string) {
+    super(`exit 5: ${stderr}`);
+    this.stderr = stderr;
+  }
+}
+
+/** One volume group with LVM's commands, as LVM 2.03.16 answers them. A crash can be put before or after any command. */
+export class FakeLvm {
+  readonly volumes = new Map<string, FakeLv>();
+  readonly calls: string[] = [];
+  readonly group = 'vg0';
+  readonly extent = 4 << 20;
+  size = 100 * (4 << 20);
+  present = true;
+  poolData = '10.00';
+  /** Throws from `Run` without (before) or with (after) the command's effect. */
+  crash: { when: 'before' | 'after'; command: string } | undefined;
+
+  readonly run: Run = async (command, args) => {
+    const what = args.includes('--deltag') && args.includes('aoe.dev/new') ? 'untag' : command;
+    this.calls.push(what);
+    if (this.crash?.when === 'before' && this.crash.command === what) throw new Error('crash');
+    const stdout = this.#do(command, args.slice(args[0] === '--config' ? 2 : 0));
+    if (this.crash?.when === 'after' && this.crash.command === what) throw new Error('crash');
+    return { stdout, stderr: '' };
+  };
+
+  readonly hasDevice = async (path: string): Promise<boolean> => this.volumes.get(path.split('/').at(-1) ?? '')?.active ?? false;
+
+  free(): number {
+    let free = this.size;
+    for (const { bytes, pool } of this.volumes.values()) if (!pool) free -= bytes;
+    return free;
+  }
+
+  #do(command: string, args: string[]): string {
+    const option = (name: string): string | undefined => args[args.indexOf(name) + 1];
+    const all = (name: string): string[] => args.flatMap((arg, index) => (arg === name ? [args[index + 1] ?? ''] : []));
+    switch (command) {
+      case 'vgs':
+        if (!this.present)
+          throw new CommandError(`  Volume group "${this.group}" not found\n  Cannot process volume group ${this.group}\n`);
+        return this.#report(option('-o')?.includes('lv_name') ?? false);
+      case 'lvcreate': {
+        const name = option('--name') ?? '';
+        if (this.volumes.has(name)) throw new CommandError(`  Logical Volume "${name}" already exists in volume group "${this.group}"\n`);
+        const thin = args.includes('--thinpool');
+        const asked = Number.parseInt(option(thin ? '--virtualsize' : '--size') ?? '', 10);
+        const bytes = Math.ceil(asked / this.extent) * this.extent;
+        if (!thin && bytes > this.free()) {
+          throw new CommandError(`  Volume group "${this.group}" has insufficient free space (1 extents): 2 required.\n`);
+        }
+        const pool = thin ? { pool: option('--thinpool') ?? '' } : {};
+        this.volumes.set(name, { name, bytes, tags: all('--addtag'), active: true, layout: thin ? 'thin,sparse' : 'linear', ...pool });
+        return '';
+      }
+      case 'lvchange':
+        for (const name of args.filter((arg) => arg.startsWith(`${this.group}/`)).map((arg) => arg.slice(this.group.length + 1))) {
+          const volume = this.volumes.get(name);
+          if (!volume) throw new CommandError(`  Failed to find logical volume "${this.group}/${name}"\n`);
+          const gone = all('--deltag');
+          volume.tags = [...volume.tags.filter((tag) => !gone.includes(tag)), ...all('--addtag')];
+          if (args.includes('--activate')) volume.active = true;
+        }
+        return '';
+      case 'lvremove': {
+        const name = (args.at(-1) ?? '').slice(this.group.length + 1);
+        if (!this.volumes.delete(name)) throw new CommandError(`  Failed to find logical volume "${this.group}/${name}"\n`);
+        return '';
+      }
+      default:
+        return '';
+    }
+  }
+
+  #report(volumes: boolean): string {
+    const group = {
+      vg_name: this.group,
+      vg_size: String(this.size),
+      vg_free: String(this.free()),
+      vg_extent_size: String(this.extent),
+      vg_missing_pv_count: '0',
+    };
+    const rows = [...this.volumes.values()].map(({ name, bytes, tags, active, pool, layout }) => ({
+      ...group,
+      lv_name: name,
+      lv_size: String(bytes),
+      lv_tags: [...tags].sort().join(','),
+      lv_active: active ? 'active' : '',
+      pool_lv: pool ?? '',
+      lv_layout: layout,
+      data_percent: layout === 'thin,pool' ? this.poolData : '',
+      metadata_percent: layout === 'thin,pool' ? '1.00' : '',
+      zero: layout === 'linear' ? 'unknown' : 'zero',
+      lv_health_status: '',
+    }));
+    return JSON.stringify({ report: [{ vg: volumes ? rows : [group] }] });
+  }
+}

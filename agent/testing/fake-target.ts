@@ -1,0 +1,131 @@
+import {
+  type TargetApi,
+  TargetError,
+  type TargetEvent,
+  type TargetInfo,
+  type TargetInterface,
+  type TargetVolume,
+  type TargetVolumeState,
+} from '../target-api.ts';
+
+/** A target process without I/O: keeps volumes and strings through restarts, as the real one does on its disk. */
+export class FakeTarget implements TargetApi {
+  readonly volumes = new Map<string, TargetVolumeState>();
+  readonly calls: string[] = [];
+  interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
+  up = true;
+  /** The next call of this name throws it. */
+  readonly failing = new Map<string, TargetError>();
+  readonly #watchers = new Set<(event: TargetEvent | undefined) => void>();
+
+  /** Ends every watch, and refuses calls until `start`. */
+  stop(): void {
+    this.up = false;
+    for (const tell of this.#watchers) tell(undefined);
+  }
+
+  start(): void {
+    this.up = true;
+  }
+
+  setConfigString(uid: string, text: string): void {
+    const state = this.volumes.get(uid);
+    if (state) this.#keep({ ...state, configString: new TextEncoder().encode(text) });
+  }
+
+  trouble(uid: string, error: string): void {
+    const state = this.volumes.get(uid);
+    if (state) this.#keep({ ...state, error });
+  }
+
+  configString(uid: string): string {
+    return new TextDecoder().decode(this.volumes.get(uid)?.configString);
+  }
+
+  async getInfo(): Promise<TargetInfo> {
+    this.#enter('getInfo');
+    return { version: 'fake', interfaces: this.interfaces };
+  }
+
+  async setInterfaces(names: string[]): Promise<TargetInterface[]> {
+    this.#enter('setInterfaces');
+    this.interfaces = names.map((name, index) => ({ name, mac: `02:00:00:00:00:0${index}`, mtu: 9000, serving: true, error: '' }));
+    return this.interfaces;
+  }
+
+  async export(volume: TargetVolume): Promise<TargetVolumeState> {
+    this.#enter('export');
+    for (const { volume: other } of this.volumes.values()) {
+      if (other.uid !== volume.uid && other.shelf === volume.shelf && other.slot === volume.slot) {
+        throw new TargetError('conflict', `e${volume.shelf}.${volume.slot} is the address of ${other.uid}`);
+      }
+    }
+    const configString = this.volumes.get(volume.uid)?.configString ?? new Uint8Array();
+    return this.#keep({ volume, bytes: 0, configString, error: '' });
+  }
+
+  async unexport(uid: string): Promise<void> {
+    this.#enter('unexport');
+    if (this.volumes.delete(uid)) this.#tell({ type: 'removed', uid });
+  }
+
+  async setAccess(uid: string, macs: string[]): Promise<TargetVolumeState> {
+    this.#enter('setAccess');
+    const state = this.#find(uid);
+    return this.#keep({ ...state, volume: { ...state.volume, macs } });
+  }
+
+  async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array): Promise<TargetVolumeState> {
+    this.#enter('replaceConfigString');
+    const state = this.#find(uid);
+    if (Buffer.compare(state.configString, expected) !== 0) throw new TargetError('precondition', 'the string is another');
+    return this.#keep({ ...state, configString: replacement });
+  }
+
+  async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
+    this.#enter('watch');
+    const queue: (TargetEvent | undefined)[] = [...this.volumes.values()].map((state) => ({ type: 'changed', state }));
+    queue.push({ type: 'synced' });
+    let wake = (): void => {};
+    const tell = (event: TargetEvent | undefined): void => {
+      queue.push(event);
+      wake();
+    };
+    this.#watchers.add(tell);
+    signal.addEventListener('abort', () => tell(undefined), { once: true });
+    try {
+      for (;;) {
+        while (queue.length === 0) await new Promise<void>((resolve) => (wake = resolve));
+        const event = queue.shift();
+        if (!event) return;
+        yield event;
+      }
+    } finally {
+      this.#watchers.delete(tell);
+    }
+  }
+
+  #enter(call: string): void {
+    this.calls.push(call);
+    if (!this.up) throw new TargetError('unavailable', 'connection refused');
+    const failure = this.failing.get(call);
+    this.failing.delete(call);
+    if (failure) throw failure;
+  }
+
+  #find(uid: string): TargetVolumeState {
+    const state = this.volumes.get(uid);
+    if (!state) throw new TargetError('not-found', `no volume ${uid}`);
+    return state;
+  }
+
+  #keep(state: TargetVolumeState): TargetVolumeState {
+    this.volumes.set(state.volume.uid, state);
+    this.#tell({ type: 'changed', state });
+    return state;
+  }
+
+  #tell(event: TargetEvent): void {
+    for (const tell of this.#watchers) tell(event);
+  }
+}

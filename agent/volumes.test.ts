@@ -1,0 +1,369 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pino } from 'pino';
+import { formatLock } from '../aoe/mod.ts';
+import type { AoEVolume } from '../api/volume.ts';
+import { BackendError } from './backends/backend.ts';
+import type { Stranger } from './segment.ts';
+import { TargetLink } from './target.ts';
+import { TargetError } from './target-api.ts';
+import { FakeBackend } from './testing/fake-backend.ts';
+import { FakeKube } from './testing/fake-kube.ts';
+import { FakeTarget } from './testing/fake-target.ts';
+import { type Store, Volumes } from './volumes.ts';
+
+const UID = '11111111-2222-3333-4444-555555555555';
+const MAC = { worker: '02:00:00:00:01:01', other: '02:00:00:00:02:01', local: '02:00:00:00:09:09' };
+const log = pino({ level: 'silent' });
+
+type Spec = Partial<AoEVolume['spec']>;
+
+async function bench(t: { after(work: () => void | Promise<void>): void }) {
+  const kube = new FakeKube();
+  const target = new FakeTarget();
+  const backend = new FakeBackend();
+  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[] };
+  const stop = new AbortController();
+  const link = new TargetLink(target, log);
+  const running = link.run(stop.signal);
+  t.after(async () => {
+    stop.abort();
+    await running;
+  });
+  const connected = async (want: boolean): Promise<void> => {
+    for (let tries = 0; link.connected !== want && tries < 300; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.equal(link.connected, want);
+  };
+  const node = (name: string, mac: string, local?: string) => ({
+    kind: 'AoENode',
+    metadata: { name },
+    spec: {},
+    status: {
+      interfaces: [{ name: 'eth1', mac, mtu: 9000 }, ...(local ? [{ name: 'aoe-local', mac: local, mtu: 9000, local: true }] : [])],
+    },
+  });
+  kube.put({ kind: 'AoEPool', metadata: { name: 'default' }, spec: { backend: 'file', directory: '/x' } } as never);
+  kube.put(node('worker', MAC.worker));
+  kube.put(node('other', MAC.other, '02:00:00:00:08:08'));
+  kube.put(node('storage', '02:00:00:00:00:01', MAC.local));
+  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) =>
+    new Volumes({
+      node: 'storage',
+      kube,
+      volumes,
+      pools: kube.store('AoEPool'),
+      nodes: kube.store('AoENode'),
+      backendOf: () => backend,
+      poolChanged: (pool) => world.changedPools.push(pool),
+      target: link,
+      ask: async () => {
+        world.asked++;
+        return world.stranger;
+      },
+      events: kube,
+      log,
+    });
+  const signal = new AbortController().signal;
+  const volume = (): AoEVolume => kube.store<AoEVolume>('AoEVolume').get('v1') as AoEVolume;
+  const spec = (change: Spec): void => {
+    const present = kube.objects.get('AoEVolume/v1');
+    const base = {
+      capacity: '10Mi',
+      pool: 'default',
+      access: 'Exclusive',
+      nodeName: 'storage',
+      address: { shelf: 7, slot: 3 },
+      initiators: {},
+    };
+    const metadata = present?.metadata ?? { name: 'v1', uid: UID, finalizers: ['aoe.dev/backing-volume'] };
+    kube.put({ ...present, kind: 'AoEVolume', metadata, spec: { ...base, ...(present?.spec as object), ...change } } as never);
+  };
+  spec({});
+  await connected(true);
+  return {
+    kube,
+    target,
+    backend,
+    world,
+    make,
+    volume,
+    spec,
+    connected,
+    reconcile: async (volumes = make()) => volumes.reconcile('v1', signal),
+    condition: (type: string) => volume().status?.conditions?.find((each) => each.type === type),
+    remove: () => {
+      const present = kube.objects.get('AoEVolume/v1');
+      if (present) kube.put({ ...present, metadata: { ...present.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } } as never);
+    },
+    lock: (by: string, volumeUID = UID) =>
+      target.setConfigString(
+        UID,
+        new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
+      ),
+  };
+}
+
+test('a placed volume is made, asked for, exported and told of, once', async (t) => {
+  const it = await bench(t);
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  const { status } = it.volume();
+  assert.equal(status?.capacity, '10Mi');
+  assert.equal(status?.serial, '11111111222233334444');
+  assert.deepEqual(status?.paths, [{ interface: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000 }]);
+  assert.deepEqual(status?.initiators, { observedGeneration: 1, nodes: [], macs: [] });
+  const states = Object.fromEntries((status?.conditions ?? []).map(({ type, status }) => [type, status]));
+  assert.deepEqual(states, { AddressConflict: 'False', EnforcedByTarget: 'True', Exported: 'True', Provisioned: 'True' });
+  assert.deepEqual(it.world.changedPools, ['default']);
+  const [calls, writes] = [it.target.calls.length, it.kube.written.length];
+  await it.reconcile(volumes);
+  await it.reconcile();
+  assert.equal(it.target.calls.length, calls);
+  assert.equal(it.kube.written.length, writes);
+  assert.equal(it.world.asked, 1);
+});
+
+test('nothing is made of a volume without finalizer, or of another node', async (t) => {
+  const it = await bench(t);
+  it.spec({ nodeName: 'elsewhere' });
+  await it.reconcile();
+  assert.deepEqual(it.backend.calls, []);
+});
+
+test('initiators come into force and are reported with the generation that asked', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
+  assert.deepEqual(it.volume().status?.initiators, { observedGeneration: 2, nodes: ['worker'], macs: [MAC.worker] });
+  it.spec({ initiators: { nodes: [] } });
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, []);
+});
+
+test('the local link is let in for this node only', async (t) => {
+  const it = await bench(t);
+  it.spec({ access: 'Shared', initiators: { nodes: ['storage', 'other'] } });
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, ['02:00:00:00:00:01', MAC.other, MAC.local].sort());
+});
+
+test('an Exclusive volume keeps what is in force when two hosts are asked for', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.spec({ initiators: { nodes: ['worker', 'other'] } });
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
+  assert.equal(it.volume().status?.initiators?.observedGeneration, 2);
+  assert.equal(it.condition('Exported')?.reason, 'TooManyInitiators');
+  it.spec({ initiators: { nodes: ['other'], macs: ['02:00:00:00:77:77'] } });
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
+});
+
+test('a node without interfaces is named and not reported in force, and nothing is taken from one that had some', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['stranger'] } });
+  await it.reconcile();
+  assert.deepEqual(it.volume().status?.initiators?.nodes, []);
+  assert.match(it.condition('Exported')?.message ?? '', /node stranger is not let in/);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.kube.put({ kind: 'AoENode', metadata: { name: 'worker' }, spec: {} } as never);
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
+});
+
+test('a MAC that two nodes claim is not let in', async (t) => {
+  const it = await bench(t);
+  it.kube.put({
+    kind: 'AoENode',
+    metadata: { name: 'twin' },
+    spec: {},
+    status: { interfaces: [{ name: 'e', mac: MAC.worker, mtu: 1500 }] },
+  } as never);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, []);
+  assert.match(it.condition('Exported')?.message ?? '', /AoENodes twin and worker both claim it/);
+});
+
+test('an address that somebody else answers is not exported, and is once he is gone', async (t) => {
+  const it = await bench(t);
+  it.world.stranger = { mac: '02:66:66:66:66:66', interface: 'eth1' };
+  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 30_000 });
+  assert.equal(it.target.volumes.size, 0);
+  assert.equal(it.condition('AddressConflict')?.status, 'True');
+  assert.match(it.condition('Exported')?.message ?? '', /02:66:66:66:66:66 on eth1 already answers at e7\.3/);
+  assert.equal(it.condition('Provisioned')?.status, 'True');
+  it.world.stranger = undefined;
+  await it.reconcile();
+  assert.equal(it.condition('AddressConflict')?.status, 'False');
+  assert.equal(it.condition('Exported')?.status, 'True');
+});
+
+test('lost data is never made anew', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.backend.volumes.clear();
+  await it.reconcile();
+  await it.reconcile();
+  assert.equal(it.backend.volumes.size, 0);
+  assert.equal(it.condition('Provisioned')?.reason, 'BackingLost');
+  assert.equal(it.volume().status?.capacity, '10Mi');
+  assert.deepEqual(
+    it.kube.events.map(({ reason }) => reason),
+    ['BackingLost'],
+  );
+});
+
+test('a pool in trouble is told of, with its reason', async (t) => {
+  const it = await bench(t);
+  it.backend.failure = new BackendError('PoolFull', 'no room');
+  await it.reconcile();
+  assert.equal(it.condition('Provisioned')?.reason, 'PoolFull');
+  assert.equal(it.condition('Exported')?.reason, 'NotProvisioned');
+  it.backend.failure = undefined;
+  await it.reconcile();
+  assert.equal(it.condition('Exported')?.status, 'True');
+});
+
+test('a target that is down leaves what was in force, and is served again after', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.target.stop();
+  await it.connected(false);
+  await it.reconcile();
+  assert.equal(it.condition('Exported')?.reason, 'TargetUnavailable');
+  assert.deepEqual(it.volume().status?.initiators?.nodes, ['worker']);
+  it.target.start();
+  await it.connected(true);
+  await it.reconcile();
+  assert.equal(it.condition('Exported')?.status, 'True');
+  assert.equal(it.world.asked, 1);
+});
+
+test('a refusal of the target is a condition, not a crash', async (t) => {
+  const it = await bench(t);
+  it.target.failing.set('export', new TargetError('precondition', 'no durable writes'));
+  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 5000 });
+  assert.equal(it.condition('Exported')?.message, 'no durable writes');
+});
+
+test('a device in trouble is opened again, at most every few seconds', async (t) => {
+  const it = await bench(t);
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  it.target.trouble(UID, 'EIO');
+  await new Promise((resolve) => setImmediate(resolve));
+  const before = it.target.calls.length;
+  assert.deepEqual(await it.reconcile(volumes), undefined);
+  it.target.trouble(UID, 'EIO');
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 5000 });
+  assert.match(it.condition('Exported')?.message ?? '', /EIO/);
+  assert.deepEqual(it.target.calls.slice(before), ['export']);
+});
+
+test('the holder is shown, and his lock is taken once he may not be', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.lock('worker');
+  await new Promise((resolve) => setImmediate(resolve));
+  await it.reconcile();
+  assert.equal(it.volume().status?.holder?.node, 'worker');
+  it.spec({ initiators: { nodes: ['other'] } });
+  await it.reconcile();
+  assert.equal(it.target.configString(UID), '');
+  assert.equal(it.volume().status?.holder, undefined);
+  assert.match(it.kube.events[0]?.message ?? '', /lock of node worker, held since 2026-01-01/);
+  const order = it.target.calls.filter((call) => call === 'setAccess' || call === 'replaceConfigString');
+  assert.deepEqual(order, ['setAccess', 'replaceConfigString']);
+});
+
+test("a stranger's string is respected", async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.target.setConfigString(UID, 'net.corvus.apple \u0001');
+  await new Promise((resolve) => setImmediate(resolve));
+  await it.reconcile();
+  assert.deepEqual(it.volume().status?.holder, { raw: 'net.corvus.apple \\x01' });
+  it.remove();
+  await it.reconcile();
+  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its config string is set by somebody else/);
+  assert.equal(it.backend.volumes.size, 1);
+});
+
+test('nobody is cut off by an old view of the volume', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  const old = structuredClone(it.volume());
+  old.spec.initiators = {};
+  await it.reconcile(it.make({ get: () => old, list: () => [old] }));
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
+});
+
+test('a deleted volume goes from the segment, then from the pool, then from the API', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.remove();
+  await it.reconcile();
+  assert.equal(it.target.volumes.size, 0);
+  assert.equal(it.backend.volumes.size, 0);
+  assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
+});
+
+test('a deleted volume in use stays, and says by whom', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.lock('worker');
+  it.remove();
+  await it.reconcile();
+  assert.equal(it.backend.volumes.size, 1);
+  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: attached to worker/);
+  it.spec({ initiators: {} });
+  await it.reconcile();
+  assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
+  assert.equal(it.backend.volumes.size, 0);
+});
+
+test('a deleted volume with policy Retain keeps its data', async (t) => {
+  const it = await bench(t);
+  it.spec({ deletionPolicy: 'Retain' });
+  await it.reconcile();
+  it.remove();
+  await it.reconcile();
+  assert.deepEqual([...it.backend.retained], [UID]);
+  assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
+});
+
+test('a deletion waits for the target, whatever the lock was', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.target.stop();
+  await it.connected(false);
+  it.remove();
+  await it.reconcile();
+  assert.equal(it.backend.volumes.size, 1);
+  assert.equal(it.condition('Exported')?.reason, 'TargetUnavailable');
+});
+
+for (const call of ['export', 'setAccess', 'unexport'] as const) {
+  test(`a failure of ${call} is tried again until it works`, async (t) => {
+    const it = await bench(t);
+    if (call !== 'export') await it.reconcile();
+    if (call === 'setAccess') it.spec({ initiators: { nodes: ['worker'] } });
+    if (call === 'unexport') it.remove();
+    it.target.failing.set(call, new TargetError('unavailable', 'gone'));
+    await it.reconcile();
+    await it.reconcile();
+    if (call === 'unexport') assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
+    else assert.equal(it.condition('Exported')?.status, 'True');
+  });
+}

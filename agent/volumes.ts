@@ -1,0 +1,246 @@
+import type { AoENode } from '../api/node.ts';
+import type { AoEPool } from '../api/pool.ts';
+import { AOE_VOLUMES } from '../api/resources.ts';
+import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../api/volume.ts';
+import type { EventRecorder, Kube } from '../kube/mod.ts';
+import type { Logger } from '../run/log.ts';
+import type { Backend } from './backends/backend.ts';
+import { type NotProvisioned, type Provisioned, provision, wasProvisioned } from './provision.ts';
+import { type Removal, type RemovalContext, removeVolume } from './removal.ts';
+import type { AskSegment, Stranger } from './segment.ts';
+import { notePaths, serve } from './serve.ts';
+import type { TargetLink } from './target.ts';
+import { TargetError } from './target-api.ts';
+import { VolumeStatus } from './volume-status.ts';
+
+/** How long until a conflicting address is asked for again. */
+const CONFLICT_RETRY_MS = 30_000;
+const TARGET_RETRY_MS = 5_000;
+
+/** What is known of the cluster: informers in life. */
+export interface Store<T> {
+  get(name: string): T | undefined;
+  list(): T[];
+}
+
+export interface VolumesOptions {
+  /** Name of this node. */
+  node: string;
+  kube: Pick<Kube, 'apply' | 'patch' | 'get'>;
+  volumes: Store<AoEVolume>;
+  pools: Store<AoEPool>;
+  nodes: Store<AoENode>;
+  backendOf: (pool: AoEPool) => Backend;
+  /** Told when a volume was made in a pool or removed from it. */
+  poolChanged: (pool: string) => void;
+  target: TargetLink;
+  ask: AskSegment;
+  events: Pick<EventRecorder, 'event'>;
+  log: Logger;
+}
+
+/** Makes what an AoEVolume of this node asks for true, from data to access list, and says how far it came. */
+export class Volumes {
+  readonly #options: VolumesOptions;
+  readonly #context: RemovalContext;
+  /** Volumes as our own writes left them, until the informer has caught up. */
+  readonly #written = new Map<string, AoEVolume>();
+  /** When the target was last told to open a volume in trouble again, by UID. */
+  readonly #reopened = new Map<string, number>();
+
+  constructor(options: VolumesOptions) {
+    this.#options = options;
+    const { kube, node, nodes, target, events, log } = options;
+    this.#context = {
+      kube,
+      node,
+      target,
+      nodes: () => nodes.list(),
+      fresh: async ({ metadata: { name, uid } }, signal) => {
+        const volume = await kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+        return volume?.metadata.uid === uid ? volume : undefined;
+      },
+      mayReopen: (uid) => {
+        const now = performance.now();
+        if (now - (this.#reopened.get(uid) ?? Number.NEGATIVE_INFINITY) < TARGET_RETRY_MS) return false;
+        this.#reopened.set(uid, now);
+        return true;
+      },
+      lockCleared: (volume, holder) => {
+        log.warn({ volume: volume.metadata.name, holder: holder.node, since: holder.since }, 'stale lock cleared');
+        const message = `lock of node ${holder.node}, held since ${holder.since}, taken away: the node is not among the initiators any more`;
+        events.event(volume, 'Warning', 'LockCleared', message);
+      },
+    };
+  }
+
+  /** Reconciles one volume: for kube's Controller. */
+  async reconcile(name: string, signal: AbortSignal): Promise<{ requeueAfterMs?: number } | undefined> {
+    const volume = this.#newest(name);
+    // Without finalizer it is not placed yet, or its clean-up is done: nothing of it may be made.
+    if (!volume || volume.spec.nodeName !== this.#options.node || !volume.metadata.finalizers?.includes(VOLUME_FINALIZER)) return undefined;
+    const pool = this.#options.pools.get(volume.spec.pool ?? '');
+    const backend = pool && this.#options.backendOf(pool);
+    const status = new VolumeStatus(volume);
+    let retryMs: number | undefined;
+    let failure: unknown;
+    if (volume.metadata.deletionTimestamp) {
+      const removal = await this.#remove(volume, backend, status, signal);
+      if (removal.outcome === 'done') {
+        this.#written.delete(name);
+        this.#reopened.delete(volume.metadata.uid ?? '');
+        this.#options.log.info({ volume: name, uid: volume.metadata.uid, pool: volume.spec.pool }, 'volume removed');
+        this.#options.poolChanged(volume.spec.pool ?? '');
+        return undefined;
+      }
+      retryMs = removal.retryMs;
+    } else {
+      try {
+        retryMs = await this.#provide(volume, backend, status, signal);
+      } catch (error) {
+        // What is known is written all the same, then it is tried again.
+        signal.throwIfAborted();
+        failure = error;
+      }
+    }
+    this.#tell(volume, status);
+    const written = await status.write(this.#options.kube, signal);
+    if (written) this.#written.set(name, written);
+    if (failure !== undefined) throw failure;
+    return retryMs === undefined ? undefined : { requeueAfterMs: retryMs };
+  }
+
+  async #remove(volume: AoEVolume, backend: Backend | undefined, status: VolumeStatus, signal: AbortSignal): Promise<Removal> {
+    try {
+      return await removeVolume(this.#context, volume, backend, status, signal);
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      this.#noteTargetError(error, status);
+      return { outcome: 'waiting', retryMs: TARGET_RETRY_MS };
+    }
+  }
+
+  /** @returns when to look again, in milliseconds; undefined when something will tell */
+  async #provide(volume: AoEVolume, backend: Backend | undefined, status: VolumeStatus, signal: AbortSignal): Promise<number | undefined> {
+    const { target, ask, poolChanged } = this.#options;
+    const { address } = volume.spec;
+    const { uid = '' } = volume.metadata;
+    const serving = target.state(uid) !== undefined;
+    const mustAsk = target.connected && !serving && address !== undefined;
+    // Side by side: making the data and listening for a stranger take about as long as each other.
+    const [data, answer] = await Promise.all([
+      provision(volume, backend, { status, served: serving }, signal),
+      mustAsk ? this.#ask(ask(address, signal)) : undefined,
+    ]);
+    if ('made' in data && data.made) poolChanged(volume.spec.pool ?? '');
+    if (!target.connected) {
+      status.condition(VolumeCondition.Exported, 'Unknown', 'TargetUnavailable', `the target process does not answer (${target.problem})`);
+      return 'retryMs' in data ? data.retryMs : undefined;
+    }
+    notePaths(target, status);
+    const refusal = this.#refusal(volume, data, answer, serving, status);
+    if (refusal !== undefined) return refusal;
+    if (answer && !('error' in answer)) {
+      status.condition(VolumeCondition.AddressConflict, 'False', 'NoAnswer', 'nobody else answers at the address');
+    }
+    try {
+      // Data that went away is left alone on the target, too: it may be a mistake that is being mended.
+      const state = await serve(this.#context, volume, 'path' in data ? data.path : undefined, status, signal);
+      if (state?.error) return TARGET_RETRY_MS;
+      return 'retryMs' in data ? data.retryMs : undefined;
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      this.#noteTargetError(error, status);
+      return TARGET_RETRY_MS;
+    }
+  }
+
+  /** Notes why the volume is not to be exported now; undefined when it is, or is already. */
+  #refusal(
+    volume: AoEVolume,
+    data: Provisioned | NotProvisioned,
+    answer: Answer | undefined,
+    serving: boolean,
+    status: VolumeStatus,
+  ): number | undefined {
+    if (serving) return undefined;
+    const no = (reason: string, message: string): void => status.condition(VolumeCondition.Exported, 'False', reason, message);
+    if (!('path' in data)) {
+      no('NotProvisioned', 'there is no data to serve: see condition Provisioned');
+      return data.retryMs;
+    }
+    if (!volume.spec.address) {
+      no('NoAddress', 'the operator has not given it an address yet');
+      return CONFLICT_RETRY_MS;
+    }
+    if (answer && 'error' in answer) {
+      no('SegmentNotAsked', answer.error);
+      return TARGET_RETRY_MS;
+    }
+    if (answer?.stranger) {
+      const { shelf, slot } = volume.spec.address;
+      const { mac, interface: heard } = answer.stranger;
+      const message = `${mac} on ${heard} already answers at e${shelf}.${slot}: take one of the two off the segment; it is asked again every ${CONFLICT_RETRY_MS / 1000} s`;
+      status.condition(VolumeCondition.AddressConflict, 'True', 'AnsweredByOther', message);
+      no('AddressConflict', message);
+      return CONFLICT_RETRY_MS;
+    }
+    return undefined;
+  }
+
+  async #ask(question: Promise<Stranger | undefined>): Promise<Answer> {
+    try {
+      return { stranger: await question };
+    } catch (error) {
+      return { error: error instanceof Error ? error.message : String(error) };
+    }
+  }
+
+  #noteTargetError(error: TargetError, status: VolumeStatus): void {
+    const [state, reason] = REASONS[error.reason];
+    status.condition(VolumeCondition.Exported, state, reason, error.message);
+  }
+
+  /** Events for turns for the worse that a condition alone would not show afterwards. */
+  #tell(volume: AoEVolume, status: VolumeStatus): void {
+    for (const [type, bad] of [
+      [VolumeCondition.Provisioned, 'False'],
+      [VolumeCondition.AddressConflict, 'True'],
+    ] as const) {
+      const condition = status.get(type);
+      const before = volume.status?.conditions?.find((each) => each.type === type);
+      if (condition?.status !== bad || (before?.status === bad && before.reason === condition.reason)) continue;
+      this.#options.log.warn({ volume: volume.metadata.name, reason: condition.reason, detail: condition.message }, 'volume has a problem');
+      if (type !== VolumeCondition.Provisioned || wasProvisioned(volume)) {
+        this.#options.events.event(volume, 'Warning', condition.reason, condition.message);
+      }
+    }
+  }
+
+  /** The newer of what the informer and our own last write say. */
+  #newest(name: string): AoEVolume | undefined {
+    const seen = this.#options.volumes.get(name);
+    const written = this.#written.get(name);
+    if (!written || !seen || written.metadata.uid !== seen.metadata.uid || versionOf(seen) >= versionOf(written)) {
+      this.#written.delete(name);
+      return seen;
+    }
+    return written;
+  }
+}
+
+type Answer = { stranger: Stranger | undefined } | { error: string };
+
+const REASONS: Record<TargetError['reason'], readonly ['False' | 'Unknown', string]> = {
+  unavailable: ['Unknown', 'TargetUnavailable'],
+  'not-found': ['False', 'PathMissing'],
+  conflict: ['False', 'AddressInUse'],
+  invalid: ['False', 'TargetRefused'],
+  precondition: ['False', 'TargetRefused'],
+  failed: ['False', 'TargetFailed'],
+};
+
+/** Resource versions of one type grow (KEP-5504). */
+function versionOf({ metadata }: AoEVolume): bigint {
+  return /^\d+$/.test(metadata.resourceVersion ?? '') ? BigInt(metadata.resourceVersion ?? 0) : 0n;
+}

@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { parseFrame } from './header.ts';
+import { Initiator } from './initiator.ts';
+import { acquire, release } from './lock.ts';
+import type { FrameSocket } from './socket.ts';
+import { ModelTarget } from './testing/model-target.ts';
+
+const address = { shelf: 7, slot: 3 };
+const owner = { node: 'n0', nodeUID: 'u', volumeUID: 'v' };
+
+/** A cable to some targets that loses the frames it is told to lose. */
+class FakeSocket implements FrameSocket {
+  readonly interfaceName = 'fake0';
+  readonly mac = '02:00:00:00:00:01';
+  readonly targets: ModelTarget[];
+  readonly tags: number[] = [];
+  lose: (direction: 'request' | 'reply', count: number) => boolean = () => false;
+  #handler: (frame: Uint8Array) => void = () => {};
+  #counts = { request: 0, reply: 0 };
+
+  constructor(...targets: ModelTarget[]) {
+    this.targets = targets;
+  }
+
+  send(frame: Uint8Array): void {
+    this.tags.push(parseFrame(frame)?.header.tag ?? 0);
+    if (this.lose('request', this.#counts.request++)) return;
+    for (const target of this.targets) {
+      const reply = target.answer(frame, address.shelf, address.slot);
+      if (!reply || this.lose('reply', this.#counts.reply++)) continue;
+      void setImmediate().then(() => {
+        this.#handler(reply);
+        this.#handler(reply);
+      });
+    }
+  }
+
+  onFrame(handler: (frame: Uint8Array) => void): void {
+    this.#handler = handler;
+  }
+
+  close(): void {}
+}
+
+test('query() returns every target that answers, once each, in the order of their MACs', async () => {
+  const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:22'), new ModelTarget('02:00:00:00:00:11'));
+  const replies = await new Initiator([socket]).query(address, { settleMs: 5 });
+  assert.deepEqual(
+    replies.map((each) => each.mac),
+    ['02:00:00:00:00:11', '02:00:00:00:00:22'],
+  );
+});
+
+test('query() returns an empty list when nobody answers in time', async () => {
+  const socket = new FakeSocket();
+  assert.deepEqual(await new Initiator([socket]).query(address, { timeoutMs: 60, retransmitMs: 10 }), []);
+  assert.ok(socket.tags.length >= 3);
+  assert.equal(new Set(socket.tags).size, socket.tags.length);
+  for (const tag of socket.tags) assert.equal(tag >>> 31, 1);
+});
+
+test('a lost answer to set-if-empty is not a conflict', async () => {
+  const target = new ModelTarget('02:00:00:00:00:11');
+  const socket = new FakeSocket(target);
+  socket.lose = (direction, count) => direction === 'reply' && count === 1;
+  const result = await acquire(new Initiator([socket]), address, owner, { settleMs: 1, retransmitMs: 5 });
+  assert.equal(result.outcome, 'held');
+  assert.equal((await release(new Initiator([socket]), address, owner, { settleMs: 1 })).outcome, 'released');
+  assert.equal(target.string.length, 0);
+});
+
+test('a target that falls silent after the query leaves the lock uncertain', async () => {
+  const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:11'));
+  socket.lose = (direction, count) => direction === 'request' && count > 0;
+  const result = await acquire(new Initiator([socket]), address, owner, { settleMs: 1, retransmitMs: 5, timeoutMs: 30 });
+  assert.equal(result.outcome, 'unanswered');
+});
+
+test('an aborted exchange ends at once with the reason', async () => {
+  const controller = new AbortController();
+  const waiting = new Initiator([new FakeSocket()]).query(address, { signal: controller.signal });
+  controller.abort(new Error('stop'));
+  await assert.rejects(waiting, /stop/);
+});

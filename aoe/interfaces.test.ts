@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { listInterfaces, selectInterfaces } from './interfaces.ts';
+
+const sysfs = mkdtempSync(join(tmpdir(), 'aoe-sysfs-'));
+after(() => rmSync(sysfs, { recursive: true }));
+
+function add(name: string, { type = '1', flags = '0x1003', uevent = '', device = true, wireless = false } = {}): void {
+  const path = join(sysfs, 'class/net', name);
+  mkdirSync(path, { recursive: true });
+  const files = { type, flags, address: '02:00:00:00:00:AA', mtu: '9000', uevent: `INTERFACE=${name}\n${uevent}` };
+  for (const [file, value] of Object.entries(files)) writeFileSync(join(path, file), `${value}\n`);
+  if (device) symlinkSync('..', join(path, 'device'));
+  if (wireless) mkdirSync(join(path, 'wireless'));
+}
+add('eth0');
+add('eth1', { flags: '0x1002' });
+add('vec0');
+add('wlan0', { wireless: true, uevent: 'DEVTYPE=wlan\n' });
+add('br0', { device: false, uevent: 'DEVTYPE=bridge\n' });
+add('veth1', { device: false });
+add('lo', { type: '772', device: false });
+writeFileSync(join(sysfs, 'class/net/bonding_masters'), '\n');
+
+test('listInterfaces() lists everything with Ethernet framing', async () => {
+  const all = await listInterfaces(sysfs);
+  assert.deepEqual(
+    all.map((each) => each.name),
+    ['br0', 'eth0', 'eth1', 'vec0', 'veth1', 'wlan0'],
+  );
+  assert.deepEqual(all[1], { name: 'eth0', mac: '02:00:00:00:00:aa', mtu: 9000, up: true, physical: true });
+});
+
+test('"auto" means wired hardware that is up', async () => {
+  assert.deepEqual(
+    (await selectInterfaces('auto', sysfs)).map((each) => each.name),
+    ['eth0', 'vec0'],
+  );
+});
+
+test('a list is taken as it is, and a wrong name is an error that names what there is', async () => {
+  assert.deepEqual(
+    (await selectInterfaces('br0, eth1', sysfs)).map((each) => each.name),
+    ['br0', 'eth1'],
+  );
+  await assert.rejects(selectInterfaces('eth7', sysfs), /no Ethernet interface "eth7": there are br0, eth0/);
+});

@@ -1,0 +1,120 @@
+{{/* Names are fixed: the driver name aoe.dev can be there only once in a cluster, and so can this chart. */}}
+{{- define "aoe-csi.labels" -}}
+{{ include "aoe-csi.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "aoe-csi.selector" -}}
+app.kubernetes.io/name: aoe-csi
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{/* Reference of our image, or of a sidecar's: {image, tag for when the image has none}. */}}
+{{- define "aoe-csi.reference" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .tag }}
+{{- end -}}
+{{- end }}
+
+{{- define "aoe-csi.image" -}}
+image: {{ include "aoe-csi.reference" (dict "image" .Values.image "tag" .Chart.AppVersion) | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{- define "aoe-csi.interfaces" -}}
+{{ if .Values.interfaces }}{{ join "," .Values.interfaces }}{{ else }}auto{{ end }}
+{{- end }}
+
+{{/* Environment that run/config reads. */}}
+{{- define "aoe-csi.env" -}}
+- name: NODE_NAME
+  valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
+- name: POD_NAME
+  valueFrom: { fieldRef: { fieldPath: metadata.name } }
+- name: POD_NAMESPACE
+  valueFrom: { fieldRef: { fieldPath: metadata.namespace } }
+{{- end }}
+
+{{/* Probes of a program of ours: the argument is the name of its HTTP port. */}}
+{{- define "aoe-csi.probes" -}}
+livenessProbe:
+  httpGet: { path: /healthz, port: {{ . }} }
+  initialDelaySeconds: 10
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+readinessProbe:
+  httpGet: { path: /readyz, port: {{ . }} }
+  periodSeconds: 2
+  timeoutSeconds: 5
+  failureThreshold: 3
+{{- end }}
+
+{{/* Keys that every pod template shares: {root, part, settings}. */}}
+{{- define "aoe-csi.podMetadata" -}}
+labels:
+  {{- include "aoe-csi.selector" .root | nindent 2 }}
+  app.kubernetes.io/component: {{ .part }}
+  {{- with .settings.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with .settings.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "aoe-csi.scheduling" -}}
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .settings.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .settings.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* Directories of a storage node that the agent and the target both see, at the same path. */}}
+{{- define "aoe-csi.storageMounts" -}}
+- name: dev
+  mountPath: /dev
+- name: sockets
+  mountPath: /run/aoe-csi
+- name: state
+  mountPath: {{ .Values.storage.statePath }}
+  mountPropagation: HostToContainer
+{{- range $i, $directory := .Values.storage.directories }}
+- name: directory-{{ $i }}
+  mountPath: {{ $directory }}
+  mountPropagation: HostToContainer
+{{- end }}
+{{- end }}
+
+{{- define "aoe-csi.storageVolumes" -}}
+- name: dev
+  hostPath: { path: /dev, type: Directory }
+- name: sockets
+  hostPath: { path: /run/aoe-csi, type: DirectoryOrCreate }
+- name: state
+  hostPath: { path: {{ .Values.storage.statePath }}, type: DirectoryOrCreate }
+{{- range $i, $directory := .Values.storage.directories }}
+- name: directory-{{ $i }}
+  hostPath: { path: {{ $directory }}, type: Directory }
+{{- end }}
+{{- end }}

@@ -1,0 +1,18 @@
+import { Code, RpcError } from './error.ts';
+
+/** One operation for a volume at a time; another is refused, and the kubelet repeats it. */
+export class BusyVolumes {
+  readonly #busy = new Map<string, string>();
+
+  /** @throws RpcError ABORTED when an operation for the volume is under way */
+  async run<T>(volumeId: string, operation: string, work: () => Promise<T>): Promise<T> {
+    const other = this.#busy.get(volumeId);
+    if (other) throw new RpcError(Code.ABORTED, `${operation} of volume ${volumeId}: ${other} is still under way, try again later`);
+    this.#busy.set(volumeId, operation);
+    try {
+      return await work();
+    } finally {
+      this.#busy.delete(volumeId);
+    }
+  }
+}

@@ -1,0 +1,88 @@
+import { join } from 'node:path';
+import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
+import { DRIVER_NAME } from '../../api/meta.ts';
+import type { Kube } from '../../kube/mod.ts';
+import type { csi, Handlers, pluginregistration } from '../../rpc/mod.ts';
+import { exec } from '../../run/exec.ts';
+import { BusyVolumes } from './busy-volumes.ts';
+import { SystemFilesystems } from './filesystems.ts';
+import { Gate } from './gate.ts';
+import { KernelDriver } from './kernel-driver.ts';
+import { SocketWire } from './lock-wire.ts';
+import { SystemMounter } from './mounts.ts';
+import { keepNodeObject } from './node-object.ts';
+import type { Driver, Log } from './ports.ts';
+import { registrationService } from './registration.ts';
+import { nodeService } from './service.ts';
+import { StagedVolumes } from './staged-volumes.ts';
+import { KubeVolumes } from './volumes.ts';
+
+/** Initiator end of the veth pair that the agent makes on storage nodes, for disks of the node itself. */
+const LOCAL_INTERFACE = 'aoe-local';
+/** Half of Node's thread pool: file operations on disks may hang there. */
+const DISK_THREADS = 2;
+
+export interface NodePluginOptions {
+  readonly nodeName: string;
+  /** metadata.uid of the Node. */
+  readonly nodeUID: string;
+  /** L2 segment: the Node label aoe.dev/segment, or "default". */
+  readonly segment: string;
+  readonly kube: Kube;
+  /** `auto`, or names separated by commas. */
+  readonly interfaces: string;
+  /** The kubelet's directory, such as /var/lib/kubelet. */
+  readonly kubeletPath: string;
+  readonly log: Log;
+  /** The kernel's driver when absent. */
+  readonly driver?: Driver;
+}
+
+/** Answers hold 64-bit fields as plain numbers: protobufjs writes them, though its types ask for Long. */
+type AnyAnswer<H> = { [K in keyof H]: H[K] extends (...args: infer Args) => Promise<unknown> ? (...args: Args) => Promise<object> : never };
+
+/**
+ * The node plugin: handlers for the CSI Node service and for the kubelet's Registration service, and a task that keeps
+ * the AoENode up to date.
+ */
+export function createNodePlugin({
+  nodeName,
+  nodeUID,
+  segment,
+  kube,
+  interfaces,
+  kubeletPath,
+  log,
+  driver: givenDriver,
+}: NodePluginOptions) {
+  const gate = new Gate(DISK_THREADS);
+  const driver = givenDriver ?? new KernelDriver(exec, gate);
+  const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
+  const own = async () => (await selectInterfaces(interfaces)).filter((each) => each.name !== LOCAL_INTERFACE);
+  const names = async () => {
+    const local = (await listInterfaces()).filter((each) => each.name === LOCAL_INTERFACE && each.up);
+    return [...(await own()), ...local].map((each) => each.name);
+  };
+  const deps = {
+    nodeName,
+    nodeUID,
+    driver,
+    filesystems: new SystemFilesystems(exec, gate),
+    mounter: new SystemMounter(exec),
+    wire: new SocketWire(names),
+    volumes: new KubeVolumes(kube),
+    staged: new StagedVolumes(join(directory, 'volumes')),
+    busy: new BusyVolumes(),
+    interfaces: names,
+    log,
+  };
+  return {
+    node: nodeService(deps, { segment, gate }) satisfies AnyAnswer<Handlers<csi.v1.Node>> as unknown as Handlers<csi.v1.Node>,
+    registration: registrationService(join(directory, 'csi.sock'), log) satisfies Handlers<pluginregistration.Registration>,
+    /** Runs until the signal is aborted. */
+    run: (signal: AbortSignal): Promise<void> =>
+      keepNodeObject({ nodeName, segment, kube, driver, interfaces: own, interfaceNames: names, log }, signal),
+  };
+}
+
+export { type NodeService, nodeService } from './service.ts';

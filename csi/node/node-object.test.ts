@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AoENode } from '../../api/node.ts';
+import type { Kube } from '../../kube/mod.ts';
+import { keepNodeObject } from './node-object.ts';
+import { FakeNode } from './testing/fakes.ts';
+
+/** One AoENode, and what was written to it. */
+class FakeKube {
+  node: AoENode | undefined;
+  applied: AoENode[] = [];
+  onGet: () => void = () => {};
+
+  async get(): Promise<AoENode | undefined> {
+    this.onGet();
+    return structuredClone(this.node);
+  }
+  async create(_type: unknown, object: AoENode): Promise<AoENode> {
+    this.node = structuredClone(object);
+    return object;
+  }
+  async apply(_type: unknown, object: AoENode): Promise<AoENode> {
+    this.applied.push(structuredClone(object));
+    this.node = { ...object, spec: this.node?.spec ?? { maintenance: false } };
+    return object;
+  }
+}
+
+const eth0 = { name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000, up: true, physical: true };
+
+/** Runs until the API server was read `looks` times. */
+async function run(kube: FakeKube, looks: number, interfaces = async () => [eth0]): Promise<void> {
+  const { deps } = new FakeNode();
+  const stop = new AbortController();
+  let left = looks;
+  const before = kube.onGet;
+  kube.onGet = () => {
+    before();
+    if (--left < 0) stop.abort();
+  };
+  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, lookMs: 1 };
+  await keepNodeObject({ ...options, interfaces, interfaceNames: async () => (await interfaces()).map((each) => each.name) }, stop.signal);
+}
+
+test('a missing AoENode is made, and gets segment, interfaces and condition', async () => {
+  const kube = new FakeKube();
+  await run(kube, 1);
+  const [first] = kube.applied;
+  assert.equal(first?.metadata.name, 'n1');
+  assert.equal(first?.status?.segment, 'rack-1');
+  assert.deepEqual(first?.status?.interfaces, [{ name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000 }]);
+  assert.equal(first?.status?.conditions?.[0]?.type, 'InitiatorReady');
+  assert.equal(first?.status?.conditions?.[0]?.status, 'True');
+});
+
+test('nothing is written again while nothing changes', async () => {
+  const kube = new FakeKube();
+  await run(kube, 5);
+  assert.equal(kube.applied.length, 1);
+});
+
+test('an entry that somebody removed is written again', async () => {
+  const kube = new FakeKube();
+  let looks = 0;
+  kube.onGet = () => {
+    if (++looks === 3 && kube.node) kube.node = { ...kube.node, status: {} };
+  };
+  await run(kube, 5);
+  assert.equal(kube.applied.length, 2);
+});
+
+test('a wrong interface name is told in the condition', async () => {
+  const kube = new FakeKube();
+  await run(kube, 1, async () => {
+    throw new RangeError('no Ethernet interface "eth7"');
+  });
+  const [condition] = kube.applied[0]?.status?.conditions ?? [];
+  assert.equal(condition?.status, 'False');
+  assert.equal(condition?.reason, 'NoSuchInterface');
+  assert.match(condition?.message ?? '', /eth7/);
+});

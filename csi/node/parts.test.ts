@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Gate } from './gate.ts';
+import { mountAt, parseMountinfo, SystemMounter } from './mounts.ts';
+import { registrationService } from './registration.ts';
+import { StagedVolumes } from './staged-volumes.ts';
+
+test('parseMountinfo() reads bind mounts, escapes and optional fields', () => {
+  const text = [
+    '17 26 152:32 / /var/lib/kubelet/a\\040b rw,relatime shared:12 master:3 - ext4 /dev/etherd/e7.1 rw,stripe=2048',
+    '18 26 0:5 /etherd/e7.1 /pub rw - devtmpfs dev rw,size=4k',
+    'garbage',
+    '',
+  ].join('\n');
+  const mounts = parseMountinfo(text);
+  assert.equal(mounts.length, 2);
+  assert.equal(mountAt(mounts, '/var/lib/kubelet/a b')?.device, '152:32');
+  assert.deepEqual(mounts[0]?.superOptions, ['rw', 'stripe=2048']);
+  assert.equal(mounts[1]?.root, '/etherd/e7.1');
+});
+
+test('a failed unmount of what is no mount is success: only the mount table counts', async () => {
+  const mounter = new SystemMounter(async () => {
+    throw new Error('not mounted');
+  });
+  await mounter.unmount('/no/such/mount', { signal: AbortSignal.timeout(1000) });
+  await assert.rejects(mounter.unmount('/proc', { signal: AbortSignal.timeout(1000) }), /still mounted/);
+});
+
+test('Gate lets no more through than its width, and gives up waiting on abort', async () => {
+  const gate = new Gate(1);
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const first = gate.run(AbortSignal.timeout(5000), () => promise);
+  await assert.rejects(
+    gate.run(AbortSignal.timeout(20), async () => 'never'),
+    { name: 'TimeoutError' },
+  );
+  const third = gate.run(AbortSignal.timeout(5000), async () => 'third');
+  resolve();
+  await first;
+  assert.equal(await third, 'third');
+});
+
+test('Gate does not wait for work that hangs, and keeps its place taken', async () => {
+  const gate = new Gate(1);
+  await assert.rejects(
+    gate.run(AbortSignal.timeout(20), () => new Promise(() => {})),
+    { name: 'TimeoutError' },
+  );
+  await assert.rejects(
+    gate.run(AbortSignal.timeout(20), async () => 'never'),
+    { name: 'TimeoutError' },
+  );
+});
+
+test('StagedVolumes keeps a file for each volume, and takes a broken one for none', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'aoe-staged-'));
+  const staged = new StagedVolumes(directory);
+  const volume = { version: 1, volumeUID: 'u', address: 'e1.2', access: 'Exclusive', external: false, stagingPath: '/s' } as const;
+  await staged.put('a/../b', volume);
+  assert.deepEqual(await staged.get('a/../b'), volume);
+  assert.deepEqual(readdirSync(directory), ['a%2F..%2Fb.json']);
+  writeFileSync(join(directory, 'c.json'), '{"version":1,');
+  assert.equal(await staged.get('c'), undefined);
+  await staged.delete('a/../b');
+  await staged.delete('a/../b');
+  assert.equal(await staged.get('a/../b'), undefined);
+  rmSync(directory, { recursive: true });
+});
+
+test('the kubelet is told driver name, socket and version', async () => {
+  const lines: string[] = [];
+  const log = { info: () => {}, warn: () => {}, error: (_: object, message: string) => lines.push(message) };
+  const service = registrationService('/var/lib/kubelet/plugins/aoe.dev/csi.sock', log);
+  assert.deepEqual(await service.getInfo(), {
+    type: 'CSIPlugin',
+    name: 'aoe.dev',
+    endpoint: '/var/lib/kubelet/plugins/aoe.dev/csi.sock',
+    supportedVersions: ['1.0.0'],
+  });
+  await service.notifyRegistrationStatus({ pluginRegistered: false, error: 'no' });
+  assert.equal(lines.length, 1);
+});

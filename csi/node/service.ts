@@ -1,0 +1,77 @@
+import { SEGMENT_KEY } from '../../api/meta.ts';
+import type { Deps } from './deps.ts';
+import { Code, messageOf, RpcError } from './error.ts';
+import type { Gate } from './gate.ts';
+import { publish, unpublish } from './publish.ts';
+import {
+  NodeCapability,
+  type PublishRequest,
+  type StageRequest,
+  type StatsRequest,
+  type UnpublishRequest,
+  type UnstageRequest,
+} from './requests.ts';
+import { stage } from './stage.ts';
+import { stats } from './stats.ts';
+import { unstage } from './unstage.ts';
+
+/** The kubelet gives a call two minutes; each of ours ends before, with a message of its own. */
+const CALL_MS = 110_000;
+/**
+ * The driver has 2^20 minor numbers, 16 for each disk (aoe_dyndevs=1, its default since Linux 3.7). It makes a disk of every
+ * target on the segment, used here or not, so this is the true limit for all volumes of a segment, too.
+ */
+const MAX_VOLUMES = 2 ** 16;
+
+export interface CallContext {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The CSI node service. Every method fails with a RpcError and nothing else. */
+export function nodeService(deps: Deps, { segment, gate }: { segment: string; gate: Gate }) {
+  const call = async <T>(name: string, context: CallContext | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+    const limit = AbortSignal.timeout(CALL_MS);
+    const signal = context?.signal ? AbortSignal.any([context.signal, limit]) : limit;
+    try {
+      return await work(signal);
+    } catch (error) {
+      if (error instanceof RpcError) throw error;
+      const code = signal.aborted ? Code.DEADLINE_EXCEEDED : Code.INTERNAL;
+      throw new RpcError(code, `${name} on node ${deps.nodeName}: ${messageOf(error)}`, { cause: error });
+    }
+  };
+  return {
+    nodeGetInfo: async () => ({
+      nodeId: deps.nodeName,
+      maxVolumesPerNode: MAX_VOLUMES,
+      accessibleTopology: { segments: { [SEGMENT_KEY]: segment } },
+    }),
+    nodeGetCapabilities: async () => ({ capabilities: Object.values(NodeCapability).map((type) => ({ rpc: { type } })) }),
+    nodeStageVolume: (request: StageRequest, context?: CallContext) =>
+      call('NodeStageVolume', context, async (signal) => {
+        await stage(deps, request, signal);
+        return {};
+      }),
+    nodeUnstageVolume: (request: UnstageRequest, context?: CallContext) =>
+      call('NodeUnstageVolume', context, async (signal) => {
+        await unstage(deps, request, signal);
+        return {};
+      }),
+    nodePublishVolume: (request: PublishRequest, context?: CallContext) =>
+      call('NodePublishVolume', context, async (signal) => {
+        await publish(deps, request, signal);
+        return {};
+      }),
+    nodeUnpublishVolume: (request: UnpublishRequest, context?: CallContext) =>
+      call('NodeUnpublishVolume', context, async (signal) => {
+        await unpublish(deps, request, signal);
+        return {};
+      }),
+    nodeExpandVolume: async () => {
+      throw new RpcError(Code.UNIMPLEMENTED, 'volumes cannot be expanded yet');
+    },
+    nodeGetVolumeStats: (request: StatsRequest, context?: CallContext) =>
+      call('NodeGetVolumeStats', context, (signal) => stats(deps, gate, request, signal)),
+  };
+}
+export type NodeService = ReturnType<typeof nodeService>;

@@ -1,0 +1,63 @@
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { Access } from '../../api/volume.ts';
+
+/** What NodeUnstageVolume must know, which is told to NodeStageVolume only. */
+export const StagedVolume = z.object({
+  version: z.literal(1),
+  volumeUID: z.string(),
+  address: z.string(),
+  access: Access,
+  external: z.boolean(),
+  stagingPath: z.string(),
+});
+export type StagedVolume = z.infer<typeof StagedVolume>;
+
+/** A file for each volume that is staged here, or may be: written before anything else is done, removed last. */
+export class StagedVolumes {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Undefined when there is none, or it cannot be read. */
+  async get(volumeId: string): Promise<StagedVolume | undefined> {
+    try {
+      return StagedVolume.parse(JSON.parse(await readFile(this.#path(volumeId), 'utf8')));
+    } catch {
+      return undefined;
+    }
+  }
+
+  async put(volumeId: string, volume: StagedVolume): Promise<void> {
+    await mkdir(this.#directory, { recursive: true });
+    const path = this.#path(volumeId);
+    const temporary = `${path}.new`;
+    {
+      await using file = await open(temporary, 'w', 0o600);
+      await file.writeFile(`${JSON.stringify(volume)}\n`);
+      await file.sync();
+    }
+    await rename(temporary, path);
+  }
+
+  async delete(volumeId: string): Promise<void> {
+    await rm(this.#path(volumeId), { force: true });
+  }
+
+  /** Another volume that is staged here and has the address: the address was given away since. */
+  async successor(volumeId: string, address: string): Promise<string | undefined> {
+    const files = await readdir(this.#directory).catch(() => []);
+    for (const file of files) {
+      const other = file.endsWith('.json') ? decodeURIComponent(file.slice(0, -'.json'.length)) : volumeId;
+      if (other !== volumeId && (await this.get(other))?.address === address) return other;
+    }
+    return undefined;
+  }
+
+  #path(volumeId: string): string {
+    return join(this.#directory, `${encodeURIComponent(volumeId)}.json`);
+  }
+}

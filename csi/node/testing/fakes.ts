@@ -1,0 +1,285 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { formatLock, type LockOwner, type TargetAddress } from '../../../aoe/mod.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { BusyVolumes } from '../busy-volumes.ts';
+import type { Deps } from '../deps.ts';
+import { Code, RpcError } from '../error.ts';
+import { mountAt } from '../mounts.ts';
+import type { Content, Disk, Driver, Filesystems, Mounter, MountPoint, Volumes, Wire } from '../ports.ts';
+import { StagedVolumes } from '../staged-volumes.ts';
+
+/** A disk as its target has it. */
+export interface FakeTarget {
+  serial: string;
+  bytes: number;
+  mac: string;
+  holder?: LockOwner & { since: string };
+  foreign?: string;
+  content: Content;
+  blank: boolean;
+}
+
+/** Targets at addresses, and who heard what of them. */
+export class FakeSegment {
+  readonly targets = new Map<string, FakeTarget[]>();
+  at(address: string): FakeTarget[] {
+    return this.targets.get(address) ?? [];
+  }
+}
+
+const spell = ({ shelf, slot }: TargetAddress): string => `e${shelf}.${slot}`;
+
+export class FakeWire implements Wire {
+  readonly #segment: FakeSegment;
+  readonly calls: string[] = [];
+  constructor(segment: FakeSegment) {
+    this.#segment = segment;
+  }
+
+  async survey(address: TargetAddress) {
+    const targets = this.#segment.at(spell(address));
+    const path = (each: FakeTarget) => ({ interfaceName: 'eth0', mac: each.mac });
+    return {
+      configs: targets.map((each) => ({
+        ...path(each),
+        ...address,
+        error: 0,
+        string: stringOf(each),
+        bufferCount: 16,
+        firmware: 1,
+        sectors: 2,
+      })),
+      identities: targets.map((each) => ({
+        ...path(each),
+        error: 0,
+        identity: { serial: each.serial, firmware: '', model: '', sectors: each.bytes / 512 },
+      })),
+    };
+  }
+
+  async acquire(address: TargetAddress, owner: LockOwner) {
+    this.calls.push('acquire');
+    const [target] = this.#segment.at(spell(address));
+    if (!target) return { outcome: 'unanswered' } as const;
+    if (target.foreign) return { outcome: 'foreign', holder: { lock: undefined, raw: target.foreign } } as const;
+    if (target.holder && target.holder.node !== owner.node)
+      return { outcome: 'foreign', holder: { lock: target.holder, raw: '' } } as const;
+    target.holder = { ...owner, since: '2026-01-01T00:00:00Z' };
+    return { outcome: 'held', lock: target.holder, raw: 'raw' } as const;
+  }
+
+  async release(address: TargetAddress, owner: LockOwner) {
+    this.calls.push('release');
+    const [target] = this.#segment.at(spell(address));
+    if (!target) return { outcome: 'unanswered' } as const;
+    if (target.holder?.node === owner.node) delete target.holder;
+    return { outcome: 'released' } as const;
+  }
+}
+
+function stringOf({ holder, foreign }: FakeTarget): Uint8Array {
+  return holder ? formatLock(holder) : new TextEncoder().encode(foreign ?? '');
+}
+
+/** A kernel that knows the disks which answered to a discovery, and keeps what it knew when they changed since. */
+export class FakeDriver implements Driver {
+  readonly #segment: FakeSegment;
+  readonly known = new Map<string, { serial: string; disk: Disk; state: string; busy: boolean }>();
+  readonly flushed: string[] = [];
+  prepared: readonly string[] = [];
+  /** The mount table: a mounted disk is busy. */
+  mounts: () => readonly MountPoint[] = () => [];
+  #minor = 0;
+
+  constructor(segment: FakeSegment) {
+    this.#segment = segment;
+  }
+
+  async prepare(names: readonly string[]): Promise<void> {
+    this.prepared = names;
+  }
+
+  async attach(address: string): Promise<Disk | undefined> {
+    const [target] = this.#segment.at(address);
+    if (target && !this.known.has(address)) {
+      this.#minor += 16;
+      const disk = { path: `/dev/etherd/${address}`, device: `152:${this.#minor}`, bytes: target.bytes };
+      this.known.set(address, { serial: target.serial, disk, state: 'up', busy: false });
+    }
+    return this.disk(address);
+  }
+
+  async serial(address: string): Promise<string> {
+    return this.known.get(address)?.serial ?? '';
+  }
+  async state(address: string): Promise<string | undefined> {
+    return this.known.get(address)?.state;
+  }
+  async disk(address: string): Promise<Disk | undefined> {
+    return this.known.get(address)?.disk;
+  }
+  async busy(address: string): Promise<boolean> {
+    const known = this.known.get(address);
+    return known !== undefined && (known.busy || this.mounts().some((each) => each.device === known.disk.device));
+  }
+  async flush(address: string): Promise<void> {
+    this.flushed.push(address);
+    this.known.delete(address);
+  }
+}
+
+export class FakeMounter implements Mounter {
+  readonly #driver: FakeDriver;
+  mounts: MountPoint[] = [];
+  readonly calls: string[] = [];
+  /** Targets whose unmount fails as busy. */
+  readonly stuck = new Set<string>();
+
+  constructor(driver: FakeDriver) {
+    this.#driver = driver;
+    driver.mounts = () => this.mounts;
+  }
+
+  async list(): Promise<MountPoint[]> {
+    return [...this.mounts];
+  }
+
+  async mount(source: string, target: string, { type, options }: { type?: string; options: readonly string[] }): Promise<void> {
+    this.calls.push(`mount ${[...options].join(',')} ${source} ${target}`);
+    const readOnly = options.includes('ro') ? 'ro' : 'rw';
+    const known = [...this.#driver.known.values()].find((each) => each.disk.path === source);
+    const below = mountAt(this.mounts, source);
+    if (options.includes('remount')) {
+      this.mounts = this.mounts.map((each) => (each.target === target ? { ...each, options: [readOnly] } : each));
+    } else if (below) {
+      this.mounts.push({ ...below, target, options: [readOnly] });
+    } else if (options.includes('bind')) {
+      this.mounts.push({
+        device: '0:5',
+        root: source.replace('/dev', ''),
+        target,
+        options: [readOnly],
+        type: 'devtmpfs',
+        source: 'devtmpfs',
+        superOptions: [],
+      });
+    } else {
+      this.mounts.push({
+        device: known?.disk.device ?? '0:0',
+        root: '/',
+        target,
+        options: [readOnly],
+        type: type ?? '',
+        source,
+        superOptions: [readOnly],
+      });
+    }
+  }
+
+  async unmount(target: string, { lazy = false }: { lazy?: boolean } = {}): Promise<void> {
+    this.calls.push(`umount${lazy ? ' -l' : ''} ${target}`);
+    if (this.stuck.has(target) && !lazy)
+      throw new RpcError(Code.INTERNAL, `unmount of ${target} failed, it is still mounted: target is busy`);
+    const index = this.mounts.findLastIndex((each) => each.target === target);
+    if (index >= 0) this.mounts.splice(index, 1);
+  }
+}
+
+export class FakeFilesystems implements Filesystems {
+  readonly #segment: FakeSegment;
+  readonly calls: string[] = [];
+  /** Makes the next format fail, after it has written something. */
+  failFormat = false;
+
+  constructor(segment: FakeSegment) {
+    this.#segment = segment;
+  }
+
+  #target(path: string): FakeTarget {
+    const [target] = this.#segment.at(path.replace('/dev/etherd/', ''));
+    if (!target) throw new RpcError(Code.INTERNAL, `${path} cannot be read`);
+    return target;
+  }
+
+  async probe(path: string): Promise<Content> {
+    return this.#target(path).content;
+  }
+  async blank({ path }: Disk): Promise<boolean> {
+    return this.#target(path).blank;
+  }
+  async format(path: string, type: string): Promise<void> {
+    this.calls.push(`format ${type}`);
+    const target = this.#target(path);
+    target.blank = false;
+    if (this.failFormat) {
+      this.failFormat = false;
+      throw new RpcError(Code.INTERNAL, 'mkfs failed');
+    }
+    target.content = { kind: 'found', type };
+  }
+  async check(_path: string, type: string): Promise<void> {
+    this.calls.push(`check ${type}`);
+  }
+}
+
+export class FakeVolumes implements Volumes {
+  readonly items = new Map<string, AoEVolume>();
+
+  async get(name: string): Promise<AoEVolume | undefined> {
+    return structuredClone(this.items.get(name));
+  }
+
+  async record({ metadata }: AoEVolume, status: object): Promise<void> {
+    const volume = this.items.get(metadata.name);
+    if (!volume || volume.metadata.uid !== metadata.uid) throw new RpcError(Code.INTERNAL, 'conflict');
+    const merged = Object.entries({ ...volume.status, ...status }).filter(([, value]) => value !== null);
+    volume.status = Object.fromEntries(merged);
+  }
+}
+
+const DIRECTORIES: string[] = [];
+process.once('exit', () => {
+  for (const directory of DIRECTORIES) rmSync(directory, { recursive: true, force: true });
+});
+
+const silent = { info: () => {}, warn: () => {}, error: () => {} };
+
+/** A node with one volume, `v1` at e7.3, whose disk is empty. */
+export class FakeNode {
+  readonly segment = new FakeSegment();
+  readonly wire = new FakeWire(this.segment);
+  readonly driver = new FakeDriver(this.segment);
+  readonly mounter = new FakeMounter(this.driver);
+  readonly filesystems = new FakeFilesystems(this.segment);
+  readonly volumes = new FakeVolumes();
+  readonly directory = mkdtempSync(join(tmpdir(), 'aoe-node-'));
+  readonly deps: Deps;
+  readonly target: FakeTarget;
+
+  constructor(nodeName = 'worker-1') {
+    DIRECTORIES.push(this.directory);
+    this.target = { serial: 'S1', bytes: 64 << 20, mac: '02:00:00:00:00:01', content: { kind: 'nothing' }, blank: true };
+    this.segment.targets.set('e7.3', [this.target]);
+    this.volumes.items.set('v1', {
+      apiVersion: 'aoe.dev/v1alpha1',
+      kind: 'AoEVolume',
+      metadata: { name: 'v1', uid: 'uid-1' },
+      spec: { access: 'Exclusive', pool: 'p', capacity: '64Mi', address: { shelf: 7, slot: 3 }, initiators: {}, deletionPolicy: 'Delete' },
+    });
+    this.deps = {
+      nodeName,
+      nodeUID: `uid-of-${nodeName}`,
+      driver: this.driver,
+      filesystems: this.filesystems,
+      mounter: this.mounter,
+      wire: this.wire,
+      volumes: this.volumes,
+      staged: new StagedVolumes(join(this.directory, 'volumes')),
+      busy: new BusyVolumes(),
+      interfaces: async () => ['eth0'],
+      log: silent,
+    };
+  }
+}

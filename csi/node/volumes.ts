@@ -1,0 +1,40 @@
+import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { type Kube, KubeError } from '../../kube/mod.ts';
+import { Code, messageOf, RpcError } from './error.ts';
+import type { Volumes } from './ports.ts';
+
+/** Field manager of what the node plugin writes. */
+export const MANAGER = 'aoe-csi-node';
+
+/** AoEVolumes at the API server. */
+export class KubeVolumes implements Volumes {
+  readonly #kube: Kube;
+
+  constructor(kube: Kube) {
+    this.#kube = kube;
+  }
+
+  async get(name: string, signal: AbortSignal): Promise<AoEVolume | undefined> {
+    try {
+      return await this.#kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+    } catch (error) {
+      throw unavailable(`AoEVolume ${name} cannot be read`, error);
+    }
+  }
+
+  /** A merge patch, not an apply: several nodes write here in turn, each some fields, and none may drop the others'. */
+  async record(volume: AoEVolume, status: object, signal: AbortSignal): Promise<void> {
+    const { name, uid } = volume.metadata;
+    try {
+      await this.#kube.patch(AOE_VOLUMES, name, { metadata: { uid }, status }, { subresource: 'status', fieldManager: MANAGER, signal });
+    } catch (error) {
+      throw unavailable(`status of AoEVolume ${name} cannot be written`, error);
+    }
+  }
+}
+
+function unavailable(what: string, error: unknown): RpcError {
+  const code = error instanceof KubeError && error.code < 500 && error.code !== 429 ? Code.INTERNAL : Code.UNAVAILABLE;
+  return new RpcError(code, `${what}: ${messageOf(error)}`, { cause: error });
+}

@@ -1,0 +1,136 @@
+import { type Address, formatAddress } from '../api/address.ts';
+import { available, footprint } from '../api/capacity.ts';
+import { DEFAULT_SEGMENT } from '../api/meta.ts';
+import type { AoENode } from '../api/node.ts';
+import type { AoEPool, PoolNode } from '../api/pool.ts';
+import { formatQuantity } from '../api/quantity.ts';
+import type { AoEVolume } from '../api/volume.ts';
+import { type AddressRange, addressKey, addressOf } from './addresses.ts';
+
+/** All that placement looks at. `volumes` has what was placed already, also what the API server has not told of yet. */
+export interface Cluster {
+  readonly pools: readonly AoEPool[];
+  readonly nodes: readonly AoENode[];
+  readonly volumes: readonly AoEVolume[];
+}
+
+export interface Place {
+  readonly nodeName: string;
+  readonly address: Address;
+}
+
+export type Refusal =
+  | 'NoSuchPool'
+  | 'PoolFull'
+  | 'NoEligibleNode'
+  | 'AddressTaken'
+  | 'AddressOutOfRange'
+  | 'AddressRangeExhausted'
+  | 'StorageNodeGone';
+
+export interface Refused {
+  readonly refused: Refusal;
+  readonly message: string;
+}
+
+interface Candidate {
+  readonly node: PoolNode;
+  readonly free: number;
+}
+
+/** Which of two volumes that claim one address has it: the placed one, else the older, else the first by name. */
+function hasPrecedence(a: AoEVolume, b: AoEVolume): boolean {
+  const placed = (volume: AoEVolume) => (volume.spec.external || volume.spec.nodeName ? 0 : 1);
+  const rank = (volume: AoEVolume) => `${placed(volume)} ${volume.metadata.creationTimestamp ?? ''} ${volume.metadata.name}`;
+  return rank(a) < rank(b);
+}
+
+/** The other volume that has a better claim to the address that this one asks for. */
+export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
+  const wanted = addressOf(volume.spec);
+  if (!wanted) return undefined;
+  const key = addressKey(wanted);
+  return volumes.find((other) => {
+    const address = addressOf(other.spec);
+    return other.metadata.name !== volume.metadata.name && address && addressKey(address) === key && hasPrecedence(other, volume);
+  });
+}
+
+function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, previous: Address | undefined): Address | Refused {
+  const wanted = volume.spec.address;
+  if (wanted) {
+    const owner = addressOwner(volume, cluster.volumes);
+    if (owner)
+      return {
+        refused: 'AddressTaken',
+        message: `address ${formatAddress(wanted)} is the one of AoEVolume ${owner.metadata.name}: choose another`,
+      };
+    if (!range.contains(wanted)) {
+      return {
+        refused: 'AddressOutOfRange',
+        message: `address ${formatAddress(wanted)} is not in the range of this cluster, shelves ${range}: choose another`,
+      };
+    }
+    return wanted;
+  }
+  const taken = new Set(cluster.volumes.flatMap(({ spec }) => addressOf(spec) ?? []).map(addressKey));
+  const next = range.next(previous, (address) => taken.has(addressKey(address)));
+  return (
+    next ?? {
+      refused: 'AddressRangeExhausted',
+      message: `every address of shelves ${range} is taken: widen addresses.shelves in the chart`,
+    }
+  );
+}
+
+function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
+  const { pool: poolName, segments, nodeName, capacity = '0' } = volume.spec;
+  const pool = cluster.pools.find(({ metadata }) => metadata.name === poolName);
+  if (!pool) {
+    const known = cluster.pools.map(({ metadata }) => metadata.name).sort();
+    return {
+      refused: 'NoSuchPool',
+      message: `there is no AoEPool ${poolName}: ${known.length > 0 ? `there are ${known.join(', ')}` : 'create one'}`,
+    };
+  }
+  const reasons: string[] = [];
+  const candidates: Candidate[] = [];
+  for (const node of pool.status?.nodes ?? []) {
+    const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
+    const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
+    if (nodeName && node.name !== nodeName) continue;
+    if (!host) reasons.push(`${node.name} has no AoENode`);
+    else if (!node.ready) reasons.push(`${node.name}: ${node.message ?? 'pool not ready'}`);
+    else if (host.spec?.maintenance) reasons.push(`${node.name} is in maintenance`);
+    else if (segments && segments.length > 0 && !segments.includes(segment)) reasons.push(`${node.name} is on segment ${segment}`);
+    else candidates.push({ node, free: available(pool, node, cluster.volumes) });
+  }
+  if (candidates.length === 0) {
+    if (nodeName && reasons.length === 0) reasons.push(`node ${nodeName} does not have the pool`);
+    return {
+      refused: 'NoEligibleNode',
+      message: `no node can hold a volume of pool ${poolName}: ${reasons.join('; ') || 'no node has reported the pool yet'}`,
+    };
+  }
+  const fitting = candidates.filter(({ node, free }) => footprint(capacity, node) <= free);
+  // The emptiest node, so that volumes spread; by name where equal, so that the choice can be foretold.
+  const best = fitting.sort((a, b) => b.free - a.free || (a.node.name < b.node.name ? -1 : 1))[0];
+  if (best) return best.node.name;
+  const free = candidates.map((candidate) => `${formatQuantity(candidate.free)} on ${candidate.node.name}`).join(', ');
+  return {
+    refused: 'PoolFull',
+    message: `${capacity} do not fit into pool ${poolName}: free are ${free}${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`,
+  };
+}
+
+/**
+ * Chooses node and address for a volume that has not both yet.
+ * @param previous the address given last, so that the next one follows it
+ */
+export function place(volume: AoEVolume, cluster: Cluster, range: AddressRange, previous: Address | undefined): Place | Refused {
+  const address = pickAddress(volume, cluster, range, previous);
+  if ('refused' in address) return address;
+  const nodeName = pickNode(volume, cluster);
+  if (typeof nodeName !== 'string') return nodeName;
+  return { nodeName, address };
+}

@@ -1,0 +1,112 @@
+import { isDeepStrictEqual } from 'node:util';
+import { formatAddress } from '../api/address.ts';
+import type { Condition } from '../api/meta.ts';
+import { AOE_VOLUMES, API_VERSION } from '../api/resources.ts';
+import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition, type VolumePhase } from '../api/volume.ts';
+import { setCondition } from '../kube/mod.ts';
+import { addressOf } from './addresses.ts';
+import type { Refused } from './placement.ts';
+
+export const FIELD_MANAGER = 'aoe-csi-operator';
+
+interface Verdict {
+  status: Condition['status'];
+  reason: string;
+  message: string;
+}
+
+/** What is said of the placing: done, or why not. */
+function placed(volume: AoEVolume, refused: Refused | undefined): Verdict {
+  if (refused) return { status: 'False', reason: refused.refused, message: refused.message };
+  const address = addressOf(volume.spec);
+  const at = address ? formatAddress(address) : 'no address';
+  if (volume.spec.external) return { status: 'True', reason: 'External', message: `served by someone else at ${at}` };
+  return { status: 'True', reason: 'Placed', message: `on ${volume.spec.nodeName} at ${at}` };
+}
+
+/** Who uses the volume, for the message of a deletion that waits. */
+function users({ spec, status }: AoEVolume): string[] {
+  const nodes = (spec.initiators.nodes ?? []).map((node) => `attached to ${node}`);
+  const holder = status?.holder ? [`locked by ${status.holder.node ?? `"${status.holder.raw}"`}`] : [];
+  return [...nodes, ...holder];
+}
+
+/** The sum of all conditions. */
+function ready(volume: AoEVolume, placing: Verdict): Verdict {
+  const { metadata, spec, status } = volume;
+  if (metadata.deletionTimestamp) {
+    const inUse = users(volume);
+    if (inUse.length > 0) return { status: 'False', reason: 'InUse', message: `deletion waits: ${inUse.join(', ')}` };
+    return { status: 'False', reason: 'Deleting', message: `${spec.nodeName ?? 'nobody'} is removing export and data` };
+  }
+  if (placing.status !== 'True' || spec.external) return placing;
+  for (const type of [VolumeCondition.Provisioned, VolumeCondition.Exported]) {
+    const condition = status?.conditions?.find((each) => each.type === type);
+    if (!condition) return { status: 'False', reason: 'Waiting', message: `waiting for the agent on ${spec.nodeName}` };
+    if (condition.status !== 'True') return { status: condition.status, reason: condition.reason, message: condition.message };
+  }
+  return { status: 'True', reason: 'Exported', message: `exported by ${spec.nodeName}` };
+}
+
+/** Refusals that end by themselves when a node or pool turns up: the volume waits, nothing has failed. */
+const WAITING = new Set(['NoEligibleNode', 'Waiting']);
+
+function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
+  if (volume.metadata.deletionTimestamp) return 'Deleting';
+  if (verdict.status === 'True') return 'Ready';
+  return verdict.status === 'False' && !WAITING.has(verdict.reason) ? 'Failed' : 'Pending';
+}
+
+/**
+ * The operator's part of a volume's status, as an object to apply; undefined when the volume has it already.
+ * @param refused why it is not placed
+ */
+export function statusToApply(volume: AoEVolume, refused: Refused | undefined): object | undefined {
+  const { metadata, spec, status } = volume;
+  const placing = placed(volume, refused);
+  const verdict = ready(volume, placing);
+  const generation = metadata.generation === undefined ? {} : { observedGeneration: metadata.generation };
+  const conditions = [
+    setCondition(status?.conditions, { type: VolumeCondition.Placed, ...placing, ...generation }),
+    setCondition(status?.conditions, { type: VolumeCondition.Ready, ...verdict, ...generation }),
+  ];
+  if (spec.external) {
+    const message = 'the target does not know who has the lock: the lock binds only hosts that respect it';
+    conditions.push(
+      setCondition(status?.conditions, {
+        type: VolumeCondition.EnforcedByTarget,
+        status: 'False',
+        reason: 'External',
+        message,
+        ...generation,
+      }),
+    );
+  }
+  const address = addressOf(spec);
+  const wanted = {
+    ...generation,
+    phase: phaseOf(volume, verdict),
+    ...(address && !refused ? { address: formatAddress(address) } : {}),
+    ...(spec.external?.serial ? { serial: spec.external.serial } : {}),
+    conditions,
+  };
+  const present = {
+    ...(status?.observedGeneration === undefined ? {} : { observedGeneration: status.observedGeneration }),
+    phase: status?.phase,
+    ...(status?.address ? { address: status.address } : {}),
+    ...(spec.external?.serial && status?.serial ? { serial: status.serial } : {}),
+    conditions: conditions.map(({ type }) => status?.conditions?.find((each) => each.type === type)),
+  };
+  if (isDeepStrictEqual(wanted, present)) return undefined;
+  return {
+    apiVersion: API_VERSION,
+    kind: AOE_VOLUMES.kind,
+    metadata: { name: metadata.name, ...(metadata.uid ? { uid: metadata.uid } : {}) },
+    status: wanted,
+  };
+}
+
+/** Whether placing is complete: node, address, and the finalizer that keeps the volume until its data is removed. */
+export function isPlaced({ metadata, spec }: AoEVolume): boolean {
+  return spec.nodeName !== undefined && spec.address !== undefined && (metadata.finalizers ?? []).includes(VOLUME_FINALIZER);
+}

@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+
+export interface ExecOptions {
+  /** After this the program and all it started are killed. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+  readonly input?: string | undefined;
+}
+
+export interface ExecResult {
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** A program that failed: `code` is its exit status, undefined when it was killed, took too long, or could not be started. */
+export class ExecError extends Error {
+  readonly command: string;
+  readonly code: number | undefined;
+  readonly stdout: string;
+  readonly stderr: string;
+
+  constructor(command: string, what: string, code: number | undefined, { stdout, stderr }: ExecResult, options?: ErrorOptions) {
+    const said = stderr.trim() || stdout.trim();
+    super(`${command}: ${what}${said === '' ? '' : `: ${said.slice(-1000)}`}`, options);
+    this.name = 'ExecError';
+    this.command = command;
+    this.code = code;
+    this.stdout = stdout;
+    this.stderr = stderr;
+  }
+}
+
+const MAX_OUTPUT = 16 << 20;
+
+/**
+ * Runs a program, without a shell, and gives its output. Ends at its limit even when the program cannot be killed, as one that
+ * waits for a dead disk.
+ * @throws ExecError
+ */
+export function exec(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
+  const { timeoutMs, signal, input } = options;
+  const command = [program, ...args].join(' ');
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) return reject(signal.reason);
+    // A process group of its own, so that all it starts can be killed with it.
+    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+    const output = { stdout: '', stderr: '' };
+    const collect = (stream: 'stdout' | 'stderr') => {
+      child[stream].setEncoding('utf8');
+      child[stream].on('data', (text: string) => {
+        if (output[stream].length < MAX_OUTPUT) output[stream] += text;
+      });
+    };
+    collect('stdout');
+    collect('stderr');
+    const settle = (finish: () => void) => {
+      clearTimeout(limit);
+      signal?.removeEventListener('abort', abort);
+      finish();
+    };
+    const kill = (error: unknown) => {
+      if (child.pid !== undefined) {
+        try {
+          process.kill(-child.pid, 'SIGKILL');
+        } catch {
+          // It ended at the same moment.
+        }
+      }
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
+      child.unref();
+      settle(() => reject(error));
+    };
+    const limit = setTimeout(
+      () => kill(new ExecError(command, `took longer than ${timeoutMs / 1000} s and was killed`, undefined, output)),
+      timeoutMs,
+    );
+    const abort = () => kill(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    child.on('error', (error) =>
+      settle(() => reject(new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error }))),
+    );
+    child.on('close', (code, killedBy) => {
+      if (code === 0) settle(() => resolve(output));
+      else
+        settle(() =>
+          reject(new ExecError(command, killedBy ? `was killed by ${killedBy}` : `exit status ${code}`, code ?? undefined, output)),
+        );
+    });
+    child.stdin.on('error', () => {});
+    child.stdin.end(input ?? '');
+  });
+}

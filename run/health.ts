@@ -1,0 +1,57 @@
+import { createServer } from 'node:http';
+import type { Logger } from './log.ts';
+import { metricsContentType, metricsText } from './metrics.ts';
+
+/** Each promise resolves when that part of the program is ready. A function says, each time it is asked, what is wrong; nothing when all is well. */
+export type Checks = Readonly<Record<string, Promise<unknown> | (() => string | undefined)>>;
+
+/** Serves /healthz (the process answers), /readyz (all checks pass) and /metrics on `address`, [HOST]:PORT, until the signal is aborted. */
+export async function serveHealth(address: string, checks: Checks, signal: AbortSignal, log: Logger): Promise<void> {
+  const waiting = new Set<string>();
+  const questions: [string, () => string | undefined][] = [];
+  for (const [name, check] of Object.entries(checks)) {
+    if (typeof check === 'function') questions.push([name, check]);
+    else {
+      waiting.add(name);
+      check.then(() => waiting.delete(name)).catch((error: unknown) => log.error({ check: name, err: error }, 'will not become ready'));
+    }
+  }
+  const problems = () => [
+    ...[...waiting].map((name) => `${name}: not yet`),
+    ...questions.flatMap(([name, ask]) => {
+      const problem = ask();
+      return problem === undefined ? [] : [`${name}: ${problem}`];
+    }),
+  ];
+  const server = createServer((request, response) => {
+    const answer = (status: number, body: string, type = 'text/plain') => response.writeHead(status, { 'content-type': type }).end(body);
+    if (request.url === '/healthz') answer(200, 'ok\n');
+    else if (request.url === '/readyz') {
+      const found = problems();
+      answer(found.length === 0 ? 200 : 503, `${found.length === 0 ? 'ok' : found.join('\n')}\n`);
+    } else if (request.url === '/metrics') {
+      metricsText().then(
+        (text) => answer(200, text, metricsContentType),
+        (error: unknown) => answer(500, `${error}\n`),
+      );
+    } else answer(404, 'there are /healthz, /readyz and /metrics\n');
+  });
+  const [host, port] = splitAddress(address);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => reject(new Error(`cannot serve health on ${address}: ${error.message}`, { cause: error })));
+    server.listen({ port, ...(host ? { host } : {}) }, resolve);
+  });
+  await new Promise<void>((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+  server.closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+}
+
+function splitAddress(address: string): [string, number] {
+  const [, host = '', port] = /^(.*):([0-9]+)$/.exec(address) ?? [];
+  if (port === undefined || Number(port) > 65535)
+    throw new Error(`"${address}" is not an address to serve health on: write HOST:PORT or :PORT`);
+  return [host.replace(/^\[(.*)\]$/, '$1'), Number(port)];
+}

@@ -1,0 +1,66 @@
+import { type Config, commandLine, type Environment, environment, type Flags, helpText, parseFlags, UsageError } from './config.ts';
+import { createLog, LEVELS, type Logger } from './log.ts';
+
+export interface Program<F extends Flags> {
+  readonly config: Config<F>;
+  /** What stood on the command line beside the flags, such as `controller`. */
+  readonly words: readonly string[];
+  readonly env: Environment;
+  readonly log: Logger;
+  /** Aborted by SIGTERM and SIGINT: end what is under way, then return. */
+  readonly signal: AbortSignal;
+}
+
+/** How long a program may take to end. */
+const GRACE_MS = 10_000;
+
+const COMMON = {
+  'log-level': {
+    type: 'string',
+    default: 'info',
+    help: `how much is logged: ${LEVELS.join(', ')}`,
+    check: (value: string) => ((LEVELS as readonly string[]).includes(value) ? undefined : `"${value}" is not one of ${LEVELS.join(', ')}`),
+  },
+} as const satisfies Flags;
+
+/** Runs a program until it returns, fails, or is told to end; then the process ends: 0, 1, or 2 for a wrong command line. */
+export async function main<F extends Flags>(name: string, flags: F, program: (context: Program<F>) => Promise<void>): Promise<void> {
+  const args = commandLine();
+  const all = { ...flags, ...COMMON };
+  if (args.includes('--help')) {
+    process.stdout.write(helpText(name, all));
+    return;
+  }
+  let parsed: { config: Config<F & typeof COMMON>; words: string[] };
+  try {
+    parsed = parseFlags(all, args);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`${name}: ${error.message}\n`);
+    process.exit(2);
+  }
+  const log = createLog(name, parsed.config['log-level']);
+  const stop = new AbortController();
+  const end = (signal: string) => {
+    log.info({ signal }, 'ending');
+    stop.abort(new Error(`${name} was told to end`));
+    setTimeout(() => {
+      log.error({ limitMs: GRACE_MS }, 'did not end in time');
+      process.exit(1);
+    }, GRACE_MS).unref();
+  };
+  process.once('SIGTERM', end);
+  process.once('SIGINT', end);
+  const fail = (error: unknown) => {
+    log.fatal({ err: error }, 'failed');
+    process.exit(1);
+  };
+  process.on('unhandledRejection', fail);
+  process.on('uncaughtException', fail);
+  try {
+    await program({ config: parsed.config, words: parsed.words, env: environment(), log, signal: stop.signal });
+  } catch (error) {
+    if (!stop.signal.aborted) return fail(error);
+  }
+  process.exit(0);
+}

@@ -1,0 +1,127 @@
+//! What a volume is, apart from what happens to it now.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::wire::Mac;
+use crate::wire::header::{ANY_SHELF, ANY_SLOT};
+use crate::wire::identify::SERIAL_LENGTH;
+
+/// Where a volume is on the segment. Text form: `e7.3`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    pub shelf: u16,
+    pub slot: u8,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "e{}.{}", self.shelf, self.slot)
+    }
+}
+
+/// Shelf that the Linux driver refuses.
+const REFUSED_SHELF: u16 = 0xfff;
+
+impl Address {
+    /// An address that a volume can have: not a wildcard, and none that hosts refuse.
+    pub fn checked(shelf: u32, slot: u32) -> Result<Address, String> {
+        let shelf = u16::try_from(shelf).ok().filter(|shelf| *shelf != ANY_SHELF && *shelf != REFUSED_SHELF);
+        let slot = u8::try_from(slot).ok().filter(|slot| *slot != ANY_SLOT);
+        match (shelf, slot) {
+            (Some(shelf), Some(slot)) => Ok(Address { shelf, slot }),
+            (None, _) => Err("the shelf must be 0 to 65534 and not 4095 (which Linux hosts refuse)".into()),
+            (_, None) => Err("the slot must be 0 to 254".into()),
+        }
+    }
+}
+
+/// Who may read, write and change things.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Access {
+    /// Every host on the segment.
+    pub anyone: bool,
+    pub macs: Vec<Mac>,
+}
+
+impl Access {
+    pub fn allows(&self, mac: Mac) -> bool {
+        self.anyone || self.macs.contains(&mac)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Definition {
+    /// Names the volume for ever.
+    pub uid: String,
+    #[serde(flatten)]
+    pub address: Address,
+    /// Block device or regular file.
+    pub path: String,
+    /// IDENTIFY serial number.
+    pub serial: String,
+    pub read_only: bool,
+    pub access: Access,
+}
+
+impl Definition {
+    /// Whether uid, path and serial are well formed; says what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if self.uid.is_empty() || self.uid.len() > 63 || !self.uid.bytes().all(plain) {
+            return Err(format!("uid {:?}: 1 to 63 of the characters a-z A-Z 0-9 . _ -", self.uid));
+        }
+        if self.serial.len() > SERIAL_LENGTH || !self.serial.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
+            return Err(format!("serial {:?}: at most {SERIAL_LENGTH} printable ASCII characters", self.serial));
+        }
+        if !self.path.starts_with('/') || self.path.contains('\0') {
+            return Err(format!("path {:?}: must be absolute", self.path));
+        }
+        if let Some(mac) = self.access.macs.iter().find(|mac| !mac.is_unicast()) {
+            return Err(format!("access: {mac} is not the address of one host"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wildcards_and_what_linux_refuses_are_no_addresses() {
+        assert_eq!(Address::checked(7, 3).unwrap().to_string(), "e7.3");
+        assert!(Address::checked(65534, 254).is_ok());
+        for (shelf, slot) in [(65535, 0), (4095, 0), (65536, 0), (0, 255), (0, 256)] {
+            assert!(Address::checked(shelf, slot).is_err(), "{shelf}.{slot}");
+        }
+    }
+
+    #[test]
+    fn uids_serials_and_paths_are_checked() {
+        let good = Definition {
+            uid: "a-b_c.9".into(),
+            address: Address { shelf: 1, slot: 1 },
+            path: "/dev/x".into(),
+            serial: "S 1".into(),
+            read_only: false,
+            access: Access::default(),
+        };
+        assert_eq!(good.check(), Ok(()));
+        let bad = [
+            Definition { uid: String::new(), ..good.clone() },
+            Definition { uid: "a/b".into(), ..good.clone() },
+            Definition { uid: "x".repeat(64), ..good.clone() },
+            Definition { serial: "x".repeat(21), ..good.clone() },
+            Definition { serial: "ä".into(), ..good.clone() },
+            Definition { path: "dev/x".into(), ..good.clone() },
+            Definition { access: Access { anyone: false, macs: vec![Mac::BROADCAST] }, ..good.clone() },
+        ];
+        for definition in bad {
+            assert!(definition.check().is_err(), "{definition:?}");
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Backing storage: block devices and regular files. What is here blocks; `Engine` does the same without blocking.
+
+pub mod engine;
+pub mod memory;
+pub mod open;
+pub mod pool;
+pub mod uring;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::wire::SECTOR;
+use memory::Aligned;
+
+/// How a disk is read and written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Past the page cache, in multiples of the grain.
+    Direct,
+    /// Through the page cache, with writes on stable storage all the same. Any multiple of a sector.
+    Buffered,
+    /// A file in memory: nothing to wait for.
+    Memory,
+}
+
+/// What tells two backing stores apart, whatever their paths are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    pub device: u64,
+    /// 0 for block devices.
+    pub inode: u64,
+}
+
+/// An open backing store. It is locked against other processes, and against a second volume, until the last request for
+/// it has ended: the lock goes with the open file, which requests under way hold, even those of a process that is gone.
+#[derive(Debug)]
+pub struct Disk {
+    pub(crate) file: File,
+    pub(crate) mode: Mode,
+    /// Bytes that a direct request must be a multiple of.
+    pub(crate) grain: u64,
+    pub(crate) physical_block: u32,
+    pub(crate) identity: Identity,
+    pub(crate) writable: bool,
+    pub(crate) sectors: AtomicU64,
+}
+
+impl Disk {
+    pub fn sectors(&self) -> u64 {
+        self.sectors.load(Ordering::Relaxed)
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    pub fn writable(&self) -> bool {
+        self.writable
+    }
+
+    pub fn physical_block(&self) -> u32 {
+        self.physical_block
+    }
+
+    /// Sectors that are read or written as one: requests that share such a block must not overlap in time.
+    pub fn grain_sectors(&self) -> u64 {
+        self.grain / SECTOR as u64
+    }
+
+    pub(crate) fn fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Whether a request goes to the file as it is.
+    pub(crate) fn fits(&self, offset: u64, length: usize) -> bool {
+        offset.is_multiple_of(self.grain) && (length as u64).is_multiple_of(self.grain)
+    }
+
+    pub fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()> {
+        if self.fits(offset, data.len()) {
+            return read_all(self.fd(), data, offset);
+        }
+        let (start, length) = self.around(offset, data.len());
+        let mut bounce = Aligned::new(length);
+        read_all(self.fd(), bounce.bytes(), start)?;
+        let at = (offset - start) as usize;
+        data.copy_from_slice(&bounce.bytes()[at..at + data.len()]);
+        Ok(())
+    }
+
+    /// On stable storage when it returns. The caller keeps other writes to the same blocks away meanwhile.
+    pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        if self.fits(offset, data.len()) {
+            return write_all(self.fd(), data, offset);
+        }
+        let (start, length) = self.around(offset, data.len());
+        let mut bounce = Aligned::new(length);
+        read_all(self.fd(), bounce.bytes(), start)?;
+        let at = (offset - start) as usize;
+        bounce.bytes()[at..at + data.len()].copy_from_slice(data);
+        write_all(self.fd(), bounce.bytes(), start)
+    }
+
+    pub fn flush(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
+    /// The whole blocks that hold a range.
+    fn around(&self, offset: u64, length: usize) -> (u64, usize) {
+        let start = offset - offset % self.grain;
+        let end = (offset + length as u64).next_multiple_of(self.grain);
+        (start, (end - start) as usize)
+    }
+}
+
+fn read_all(fd: RawFd, mut data: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        // SAFETY: the buffer is valid for its length.
+        let done = unsafe { libc::pread(fd, data.as_mut_ptr().cast(), data.len(), offset as libc::off_t) };
+        match done {
+            -1 if interrupted() => {}
+            -1 => return Err(io::Error::last_os_error()),
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            done => {
+                data = &mut data[done as usize..];
+                offset += done as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_all(fd: RawFd, mut data: &[u8], mut offset: u64) -> io::Result<()> {
+    while !data.is_empty() {
+        let piece = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+        // SAFETY: the vector points at a valid buffer, which is only read.
+        let done = unsafe { libc::pwritev2(fd, &piece, 1, offset as libc::off_t, libc::RWF_DSYNC) };
+        match done {
+            -1 if interrupted() => {}
+            -1 => return Err(io::Error::last_os_error()),
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            done => {
+                data = &data[done as usize..];
+                offset += done as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn interrupted() -> bool {
+    io::Error::last_os_error().kind() == io::ErrorKind::Interrupted
+}

@@ -1,0 +1,276 @@
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::memory::Aligned;
+use super::{Disk, Identity, Mode};
+use crate::wire::SECTOR;
+
+/// Why a path cannot be served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenError {
+    /// The path does not exist.
+    Missing(String),
+    /// It exists, but cannot keep the promises.
+    Unfit(String),
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (OpenError::Missing(text) | OpenError::Unfit(text)) = self;
+        f.write_str(text)
+    }
+}
+
+/// What came of opening a path when a disk may be open already.
+pub enum Opened {
+    /// It still is the open one; its size has been looked at again.
+    Same,
+    New(Arc<Disk>),
+}
+
+/// How long requests of an ended predecessor may take to let go of the disk.
+const PREDECESSOR: Duration = Duration::from_secs(2);
+
+// linux/fs.h
+const BLKSSZGET: libc::c_ulong = 0x1268;
+const BLKPBSZGET: libc::c_ulong = 0x127b;
+const BLKGETSIZE64: libc::c_ulong = 0x8008_1272;
+const BLKROGET: libc::c_ulong = 0x125e;
+// linux/magic.h
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
+
+/// Opens the path, or finds that it is `current` under whatever name.
+pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<Opened, OpenError> {
+    let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing(format!("{path} does not exist")),
+        _ => OpenError::Unfit(format!("{path}: {error}")),
+    })?;
+    let block = metadata.file_type().is_block_device();
+    if !block && !metadata.is_file() {
+        return Err(OpenError::Unfit(format!("{path} is neither a block device nor a regular file")));
+    }
+    let identity = if block {
+        Identity { device: metadata.rdev(), inode: 0 }
+    } else {
+        Identity { device: metadata.dev(), inode: metadata.ino() }
+    };
+    if let Some(disk) = current.filter(|disk| disk.identity == identity && (read_only || disk.writable)) {
+        let sectors = sectors_of(&disk.file, block).map_err(|error| OpenError::Unfit(format!("{path}: {error}")))?;
+        disk.sectors.store(sectors, Ordering::Relaxed);
+        return Ok(Opened::Same);
+    }
+    if let Some(disk) = current.filter(|disk| disk.identity == identity) {
+        // The same disk is wanted for writing: let go of our own lock first.
+        // SAFETY: the descriptor is open.
+        unsafe { libc::flock(disk.file.as_raw_fd(), libc::LOCK_UN) };
+    }
+    open_new(Path::new(path), read_only, block, identity)
+        .map(|disk| Opened::New(Arc::new(disk)))
+        .map_err(|text| OpenError::Unfit(format!("{path}: {text}")))
+}
+
+fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Result<Disk, String> {
+    // O_EXCL on a block device: not while it is mounted, or part of something else.
+    let exclusive = if block && !read_only { libc::O_EXCL } else { 0 };
+    let open = |flags: i32| OpenOptions::new().read(true).write(!read_only).custom_flags(flags | exclusive).open(path);
+    let limit = Instant::now() + PREDECESSOR;
+    let file = loop {
+        let tried = open(0).and_then(|file| lock(&file, read_only).map(|()| file));
+        match tried {
+            Ok(file) => break file,
+            Err(error) if is_busy(&error) && Instant::now() < limit => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) if is_busy(&error) => return Err("in use by another volume or program".into()),
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let text = |error: io::Error| error.to_string();
+    if block && !read_only && ioctl_int(&file, BLKROGET).map_err(text)? != 0 {
+        return Err("the device is read-only".into());
+    }
+    let sectors = sectors_of(&file, block).map_err(text)?;
+    let physical_block = if block { ioctl_int(&file, BLKPBSZGET).map_err(text)? } else { 4096 };
+    let logical_block = if block { ioctl_int(&file, BLKSSZGET).map_err(text)? } else { SECTOR as u32 };
+    let mut disk = Disk {
+        file,
+        mode: Mode::Memory,
+        grain: SECTOR as u64,
+        physical_block: physical_block.clamp(512, 4096),
+        identity,
+        writable: !read_only,
+        sectors: AtomicU64::new(sectors),
+    };
+    if !block && in_memory(&disk.file) {
+        return Ok(disk);
+    }
+    disk.mode = Mode::Buffered;
+    if set_direct(&disk.file, true)
+        && let Some(grain) = direct_grain(&disk, u64::from(logical_block))
+    {
+        disk.mode = Mode::Direct;
+        disk.grain = grain;
+    } else {
+        set_direct(&disk.file, false);
+    }
+    if !read_only {
+        disk.flush().map_err(|error| format!("it cannot promise durable writes: {error}"))?;
+    }
+    Ok(disk)
+}
+
+/// Changes how an open file is read and written, so that the lock it holds stays.
+fn set_direct(file: &File, direct: bool) -> bool {
+    // SAFETY: the descriptor is open.
+    unsafe {
+        let flags = libc::fcntl(file.as_raw_fd(), libc::F_GETFL);
+        let flags = if direct { flags | libc::O_DIRECT } else { flags & !libc::O_DIRECT };
+        libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) == 0
+    }
+}
+
+/// The smallest piece that direct requests may have, found by trying; none when they do not work.
+fn direct_grain(disk: &Disk, logical_block: u64) -> Option<u64> {
+    let mut buffer = Aligned::new(4096);
+    let size = disk.sectors() * SECTOR as u64;
+    [512, 4096].into_iter().filter(|grain| *grain >= logical_block && size.is_multiple_of(*grain)).find(|grain| {
+        // Twice a grain in, so that the offset is a multiple of it and of nothing more.
+        size >= 2 * grain && super::read_all(disk.fd(), &mut buffer.bytes()[..*grain as usize], *grain).is_ok()
+    })
+}
+
+fn lock(file: &File, shared: bool) -> io::Result<()> {
+    let operation = if shared { libc::LOCK_SH } else { libc::LOCK_EX };
+    // SAFETY: the descriptor is open.
+    match unsafe { libc::flock(file.as_raw_fd(), operation | libc::LOCK_NB) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EWOULDBLOCK | libc::EBUSY))
+}
+
+fn sectors_of(file: &File, block: bool) -> io::Result<u64> {
+    let bytes = if block {
+        let mut bytes = 0u64;
+        // SAFETY: BLKGETSIZE64 writes 64 bits.
+        match unsafe { libc::ioctl(file.as_raw_fd(), BLKGETSIZE64 as _, &mut bytes) } {
+            0 => bytes,
+            _ => return Err(io::Error::last_os_error()),
+        }
+    } else {
+        file.metadata()?.len()
+    };
+    Ok((bytes / SECTOR as u64).min((1 << 48) - 1))
+}
+
+fn ioctl_int(file: &File, request: libc::c_ulong) -> io::Result<u32> {
+    let mut value: libc::c_int = 0;
+    // SAFETY: these requests write one int.
+    match unsafe { libc::ioctl(file.as_raw_fd(), request as _, &mut value) } {
+        0 => Ok(value as u32),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn in_memory(file: &File) -> bool {
+    // SAFETY: an all-zero statfs is valid and filled in by the call.
+    unsafe {
+        let mut found: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(file.as_raw_fd(), &mut found) == 0 && matches!(found.f_type as i64, TMPFS_MAGIC | RAMFS_MAGIC)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    struct Temporary(std::path::PathBuf);
+
+    impl Temporary {
+        fn new(folder: &str, name: &str, bytes: u64) -> Temporary {
+            let path = Path::new(folder).join(format!("aoe-disk-{name}-{}", std::process::id()));
+            File::create(&path).unwrap().set_len(bytes).unwrap();
+            Temporary(path)
+        }
+
+        fn path(&self) -> &str {
+            self.0.to_str().unwrap()
+        }
+
+        fn open(&self) -> Arc<Disk> {
+            match open(self.path(), false, None) {
+                Ok(Opened::New(disk)) => disk,
+                Ok(Opened::Same) => unreachable!(),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    impl Drop for Temporary {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn paths_that_cannot_be_served_say_why() {
+        assert!(matches!(open("/no/such/path", false, None), Err(OpenError::Missing(_))));
+        assert!(matches!(open("/tmp", false, None), Err(OpenError::Unfit(_))));
+        assert!(matches!(open("/dev/null", false, None), Err(OpenError::Unfit(_))));
+    }
+
+    #[test]
+    fn a_file_is_opened_once_for_writing() {
+        let file = Temporary::new("/tmp", "once", 1 << 20);
+        let disk = file.open();
+        assert_eq!(disk.sectors(), 2048);
+        assert!(matches!(open(file.path(), false, Some(&disk)), Ok(Opened::Same)));
+        assert!(matches!(open(file.path(), false, None), Err(OpenError::Unfit(text)) if text.contains("in use")));
+    }
+
+    #[test]
+    fn a_file_that_grew_is_seen_to_have_grown() {
+        let file = Temporary::new("/tmp", "grow", 1 << 20);
+        let disk = file.open();
+        File::options().write(true).open(file.path()).unwrap().set_len(2 << 20).unwrap();
+        assert!(matches!(open(file.path(), false, Some(&disk)), Ok(Opened::Same)));
+        assert_eq!(disk.sectors(), 4096);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn reads_and_writes_of_any_sectors_match_a_plain_array(
+            grain in prop::sample::select(vec![512u64, 4096]),
+            writes in prop::collection::vec((0u64..120, 1usize..9, any::<u8>()), 1..20),
+        ) {
+            for folder in ["/tmp", "/dev/shm"] {
+                let file = Temporary::new(folder, "array", 65536);
+                let mut disk = Arc::into_inner(file.open()).unwrap();
+                disk.grain = if disk.mode == Mode::Direct { grain } else { disk.grain };
+                let mut array = vec![0u8; 65536];
+                for (sector, count, byte) in &writes {
+                    let (at, length) = (*sector as usize * 512, count * 512);
+                    let mut data = Aligned::new(length);
+                    data.bytes().fill(*byte);
+                    array[at..at + length].fill(*byte);
+                    disk.write(at as u64, data.bytes()).unwrap();
+                    disk.read(at as u64, data.bytes()).unwrap();
+                    prop_assert!(data.bytes().iter().all(|found| found == byte));
+                }
+                let mut all = Aligned::new(65536);
+                disk.read(0, all.bytes()).unwrap();
+                prop_assert!(all.bytes() == &array[..]);
+            }
+        }
+    }
+}

@@ -1,0 +1,117 @@
+use std::io;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
+
+use aoe_target::cli::{self, Arguments, Parsed};
+use aoe_target::serve::{Options, Server};
+use aoe_target::store::{Loaded, Saved, Store};
+use aoe_target::wake::Waker;
+use aoe_target::{log, rpc};
+
+static STOP: AtomicBool = AtomicBool::new(false);
+static WAKER: OnceLock<Arc<Waker>> = OnceLock::new();
+
+/// How long to look for the next frame before sleeping.
+const POLL: Duration = Duration::from_micros(50);
+
+fn main() -> ExitCode {
+    let arguments = match cli::parse(std::env::args().skip(1)) {
+        Ok(Parsed::Run(arguments)) => arguments,
+        Ok(Parsed::Help) => {
+            print!("{}", cli::HELP);
+            return ExitCode::SUCCESS;
+        }
+        Ok(Parsed::Version) => {
+            println!("aoe-target {}", env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
+        }
+        Err(problem) => {
+            eprintln!("aoe-target: {problem}");
+            return ExitCode::from(2);
+        }
+    };
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        log!(Error, "panic", error = info);
+        hook(info);
+        std::process::abort(); // the serving thread must not go on without the others, nor they without it
+    }));
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            log!(Error, "cannot serve", error = problem);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), String> {
+    let waker = Arc::new(Waker::new().map_err(|error| error.to_string())?);
+    stop_on_signals(&waker).map_err(|error| error.to_string())?;
+    let store = match &arguments.state {
+        Some(path) => Some(Store::open(path).map_err(|error| format!("state directory {}: {error}", path.display()))?),
+        None => None,
+    };
+    let mut loaded = match &store {
+        Some(store) => store.load().map_err(|error| format!("state directory: {error}"))?,
+        None => Loaded::default(),
+    };
+    if !arguments.exports.is_empty() {
+        loaded = named(loaded, &arguments);
+    }
+    let (sender, commands) = mpsc::channel();
+    if let Some(path) = &arguments.socket {
+        let listener = rpc::bind(path).map_err(|error| format!("socket {}: {error}", path.display()))?;
+        let waker = waker.clone();
+        let thread = std::thread::Builder::new().name("rpc".into()).spawn(move || {
+            if let Err(error) = rpc::run(listener, sender, waker) {
+                panic!("gRPC: {error}");
+            }
+        });
+        thread.map_err(|error| error.to_string())?;
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+    let poll = arguments.poll.unwrap_or(if cpus > 1 { POLL } else { Duration::ZERO });
+    let options = Options { poll, uring: !arguments.no_uring };
+    let mut server = Server::new(options, store, waker, commands).map_err(|error| error.to_string())?;
+    log!(Info, "serving", version = env!("CARGO_PKG_VERSION"), volumes = loaded.volumes.len());
+    server.restore(loaded);
+    server.run(&STOP);
+    if let Some(path) = &arguments.socket {
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
+}
+
+/// What the command line names: with the config strings and lists that were saved, and nothing else of what was saved.
+fn named(loaded: Loaded, arguments: &Arguments) -> Loaded {
+    let volumes = arguments.exports.iter().map(|definition| {
+        let known = loaded.volumes.iter().find(|saved| saved.definition.uid == definition.uid).cloned();
+        Saved { definition: definition.clone(), ..known.unwrap_or_else(|| Saved::new(definition.clone())) }
+    });
+    Loaded { volumes: volumes.collect(), interfaces: arguments.interfaces.clone(), problems: loaded.problems }
+}
+
+fn stop_on_signals(waker: &Arc<Waker>) -> io::Result<()> {
+    extern "C" fn stop(_: libc::c_int) {
+        STOP.store(true, Ordering::Relaxed);
+        if let Some(waker) = WAKER.get() {
+            waker.wake();
+        }
+    }
+    let _ = WAKER.set(waker.clone());
+    for signal in [libc::SIGTERM, libc::SIGINT] {
+        // SAFETY: the handler does nothing but atomic stores and a write.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = stop as *const () as usize;
+            action.sa_flags = libc::SA_RESTART;
+            if libc::sigaction(signal, &action, std::ptr::null_mut()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}

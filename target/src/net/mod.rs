@@ -1,0 +1,69 @@
+//! Network interfaces: what they are, frames in, frames out.
+
+pub mod filter;
+pub mod link;
+pub mod port;
+pub mod ring;
+pub mod socket;
+
+use crate::wire::SECTOR;
+
+/// Most sectors that a frame carries: 4 KiB blocks stay whole, and buffers small.
+pub const MAX_SECTORS: u8 = 16;
+/// Bytes before the data of an ATA frame, Ethernet header included.
+pub const ATA_HEADER: usize = 36;
+/// Ethernet header: not counted in an MTU.
+const ETHERNET: usize = 14;
+
+/// Sectors per frame to advertise. The Linux driver uses at most `(mtu - 36) / 512`: at MTU 9000 that is 17, which straddles
+/// 4 KiB blocks, so it is cut to a multiple of 8, or to a power of two below 8. 0: the MTU carries no sector.
+pub fn sectors_for(mtu: u32) -> u8 {
+    let most = (mtu as usize).saturating_sub(ATA_HEADER) / SECTOR;
+    let whole = match most {
+        0 => 0,
+        1..8 => 1 << most.ilog2(),
+        _ => most - most % 8,
+    };
+    whole.min(MAX_SECTORS.into()) as u8
+}
+
+/// Bytes of the longest frame that is worth receiving whole: one with all the sectors advertised, or a whole small one.
+pub fn longest_frame(mtu: u32) -> usize {
+    (mtu as usize + ETHERNET).min(ATA_HEADER + usize::from(MAX_SECTORS) * SECTOR)
+}
+
+/// Frames the receive ring holds for this many volumes.
+pub fn ring_frames(volumes: usize) -> usize {
+    (volumes * 8).next_power_of_two().clamp(256, 2048)
+}
+
+/// Frames that each initiator may have outstanding per volume, so that the ring holds all of them. Below 2 Linux never
+/// transmits; above 64 it does not go.
+pub fn buffer_count(frames: usize, volumes: usize) -> u16 {
+    (frames / volumes.max(1)).clamp(2, 64) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_carry_whole_blocks_where_the_mtu_allows() {
+        let cases = [(0, 0), (68, 0), (547, 0), (548, 1), (1500, 2), (2100, 4), (4000, 4), (4200, 8), (9000, 16), (65535, 16)];
+        for (mtu, sectors) in cases {
+            assert_eq!(sectors_for(mtu), sectors, "MTU {mtu}");
+        }
+    }
+
+    #[test]
+    fn the_ring_holds_what_the_buffer_counts_allow() {
+        for volumes in 1..=1024 {
+            let frames = ring_frames(volumes);
+            let count = buffer_count(frames, volumes);
+            assert!((2..=64).contains(&count));
+            assert!(usize::from(count) * volumes <= frames, "{volumes}");
+        }
+        assert_eq!(buffer_count(ring_frames(0), 0), 64);
+        assert_eq!(buffer_count(ring_frames(5000), 5000), 2);
+    }
+}

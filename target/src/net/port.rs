@@ -1,0 +1,198 @@
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::RawFd;
+
+use super::link::{self, Link};
+use super::socket::Socket;
+use super::{longest_frame, sectors_for};
+use crate::wire::{MIN_FRAME, Mac};
+
+/// Frames that one call sends at most.
+const BATCH: usize = 64;
+/// Answers kept while the interface takes no more; further ones are dropped, and asked for again.
+const MAX_QUEUED: usize = 8192;
+
+/// A frame on its way out: a head, and data that is in a request's buffer or its own.
+pub struct Outgoing {
+    head: [u8; MIN_FRAME],
+    head_length: usize,
+    pub data: Data,
+}
+
+pub enum Data {
+    None,
+    Bytes(Vec<u8>),
+    /// The buffer of a request, which ends when the frame is sent.
+    Slot { slot: u32, pointer: *const u8, length: usize },
+}
+
+impl Outgoing {
+    /// `head` is at most [`MIN_FRAME`] bytes. Padded to what Ethernet needs.
+    pub fn new(head: &[u8], data: Data) -> Outgoing {
+        let mut outgoing = Outgoing { head: [0; MIN_FRAME], head_length: head.len(), data };
+        outgoing.head[..head.len()].copy_from_slice(head);
+        if head.len() + outgoing.data.bytes().len() < MIN_FRAME {
+            let data = outgoing.data.bytes().to_vec();
+            outgoing.head[head.len()..head.len() + data.len()].copy_from_slice(&data);
+            outgoing.head_length = MIN_FRAME;
+            match &mut outgoing.data {
+                Data::Slot { length, .. } => *length = 0,
+                data => *data = Data::None,
+            }
+        }
+        outgoing
+    }
+}
+
+impl Data {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Data::None => &[],
+            Data::Bytes(bytes) => bytes,
+            // SAFETY: the slot is not used for anything else until the frame is sent.
+            Data::Slot { pointer, length, .. } => unsafe { std::slice::from_raw_parts(*pointer, *length) },
+        }
+    }
+}
+
+/// An interface to serve on, whether it exists now or not.
+pub struct Port {
+    pub name: String,
+    /// Tells this port from all others of the process.
+    pub key: u32,
+    link: Option<Link>,
+    pub socket: Option<Socket>,
+    /// Why there is no socket.
+    pub error: String,
+    /// Frames the ring was last asked to hold.
+    frames: usize,
+    queue: VecDeque<Outgoing>,
+    /// The interface takes no more now: wait until it is writable.
+    pub blocked: bool,
+}
+
+impl Port {
+    pub fn new(name: String, key: u32) -> Port {
+        Port { name, key, link: None, socket: None, error: String::new(), frames: 0, queue: VecDeque::new(), blocked: false }
+    }
+
+    pub fn mac(&self) -> Option<Mac> {
+        self.link.map(|link| link.mac)
+    }
+
+    pub fn mtu(&self) -> u32 {
+        self.link.map_or(0, |link| link.mtu)
+    }
+
+    /// Sectors per frame.
+    pub fn sectors(&self) -> u8 {
+        sectors_for(self.mtu())
+    }
+
+    pub fn fd(&self) -> Option<RawFd> {
+        self.socket.as_ref().map(Socket::fd)
+    }
+
+    /// Looks the interface up and follows its changes. True when something did change.
+    pub fn refresh(&mut self, frames: usize) -> bool {
+        let (link, error) = match link::look_up(&self.name) {
+            Ok(Some(link)) if !link.up => (Some(link), "the interface is down".to_owned()),
+            Ok(Some(link)) if sectors_for(link.mtu) == 0 => (Some(link), format!("MTU {} is too small", link.mtu)),
+            Ok(Some(link)) => (Some(link), String::new()),
+            Ok(None) => (None, "there is no such interface".to_owned()),
+            Err(error) => (None, error.to_string()),
+        };
+        if link == self.link && error == self.error && frames == self.frames {
+            return false;
+        }
+        let before = (self.link, self.error.clone());
+        let reopen = link.map(|link| (link.index, link.mtu)) != self.link.map(|link| (link.index, link.mtu));
+        self.link = link;
+        self.error = error;
+        match link.filter(|_| self.error.is_empty()) {
+            None => self.socket = None,
+            Some(link) => {
+                if reopen || self.socket.is_none() || frames != self.frames {
+                    self.socket = None;
+                    self.frames = frames;
+                    match Socket::open(link.index, frames, longest_frame(link.mtu)) {
+                        Ok(socket) => self.socket = Some(socket),
+                        Err(error) => self.error = error.to_string(),
+                    }
+                }
+            }
+        }
+        before != (self.link, self.error.clone())
+    }
+
+    /// Frames that the receive ring holds.
+    pub fn ring_frames(&mut self) -> usize {
+        self.socket.as_mut().map_or(0, |socket| socket.ring().frames())
+    }
+
+    /// Stops serving; queued frames are lost.
+    pub fn close(&mut self, free: impl FnMut(u32)) {
+        self.socket = None;
+        self.flush(free);
+    }
+
+    /// The frame, or its slot when there is no room for it.
+    pub fn send(&mut self, frame: Outgoing) -> Result<(), Outgoing> {
+        if self.socket.is_none() || self.queue.len() >= MAX_QUEUED {
+            return Err(frame);
+        }
+        self.queue.push_back(frame);
+        Ok(())
+    }
+
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Sends what is queued; `free` gets the slots that are done with.
+    pub fn flush(&mut self, mut free: impl FnMut(u32)) {
+        while !self.queue.is_empty() {
+            let sent = match &self.socket {
+                Some(socket) => send_some(socket.fd(), self.queue.iter().take(BATCH)),
+                None => Ok(self.queue.len()),
+            };
+            let done = match sent {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked = true;
+                    return;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                // Interface down, queue full, frame too long after an MTU change: it is lost like any frame can be.
+                Err(_) => 1,
+            };
+            for frame in self.queue.drain(..done) {
+                if let Data::Slot { slot, .. } = frame.data {
+                    free(slot);
+                }
+            }
+        }
+        self.blocked = false;
+    }
+}
+
+fn send_some<'a>(fd: RawFd, frames: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize> {
+    // SAFETY: all-zero headers and vectors are valid; they point at frames that outlive the call.
+    unsafe {
+        let mut vectors: [[libc::iovec; 2]; BATCH] = std::mem::zeroed();
+        let mut messages: [libc::mmsghdr; BATCH] = std::mem::zeroed();
+        let mut count = 0;
+        for ((frame, vector), message) in frames.zip(&mut vectors).zip(&mut messages) {
+            let data = frame.data.bytes();
+            vector[0] = libc::iovec { iov_base: frame.head.as_ptr().cast_mut().cast(), iov_len: frame.head_length };
+            vector[1] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+            message.msg_hdr.msg_iov = vector.as_mut_ptr();
+            message.msg_hdr.msg_iovlen = if data.is_empty() { 1 } else { 2 };
+            count += 1;
+        }
+        match libc::sendmmsg(fd, messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) {
+            -1 => Err(io::Error::last_os_error()),
+            sent => Ok(sent as usize),
+        }
+    }
+}

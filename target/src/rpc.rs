@@ -1,0 +1,178 @@
+//! The gRPC service on a unix socket: turns calls into commands for the serving thread.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::{Arc, mpsc};
+
+use tokio::net::UnixListener;
+use tokio::sync::{mpsc as channel, oneshot};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
+use tonic::{Request, Response, Status, async_trait};
+
+use crate::definition::{Access, Address, Definition};
+use crate::proto::target_server::{Target, TargetServer};
+use crate::proto::watch_response::Event as Told;
+use crate::proto::{self, VolumeState};
+use crate::serve::change::{Change, Reply};
+use crate::serve::{Command, Event, WATCH_QUEUE};
+use crate::wake::Waker;
+use crate::wire::config::MAX_STRING;
+
+pub struct Service {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+/// Binds the socket: one left by a crash is removed, one that somebody serves is not. Only the owner can open it.
+pub fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
+    if std::os::unix::net::UnixStream::connect(path).is_ok() {
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves this socket"));
+    }
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        return Err(error);
+    }
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    // SAFETY: umask has no memory arguments; no other thread makes files yet.
+    let before = unsafe { libc::umask(0o177) };
+    let bound = std::os::unix::net::UnixListener::bind(path);
+    // SAFETY: as above.
+    unsafe { libc::umask(before) };
+    let listener = bound?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+/// Serves until the process ends.
+pub fn run(listener: std::os::unix::net::UnixListener, commands: mpsc::Sender<Command>, waker: Arc<Waker>) -> io::Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let incoming = UnixListenerStream::new(UnixListener::from_std(listener)?);
+        let service = TargetServer::new(Service { commands, waker });
+        tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await.map_err(io::Error::other)
+    })
+}
+
+impl Service {
+    fn send(&self, command: Command) -> Result<(), Status> {
+        self.commands.send(command).map_err(|_| stopping())?;
+        self.waker.wake();
+        Ok(())
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Status> {
+        let (reply, answer) = oneshot::channel();
+        self.send(command(reply))?;
+        answer.await.map_err(|_| stopping())?
+    }
+}
+
+fn stopping() -> Status {
+    Status::unavailable("the target is stopping")
+}
+
+fn access_of(access: Option<proto::Access>) -> Result<Access, Status> {
+    let access = access.unwrap_or_default();
+    let mut macs = Vec::with_capacity(access.macs.len());
+    for text in &access.macs {
+        let mac: crate::wire::Mac = text.parse().map_err(Status::invalid_argument)?;
+        if !mac.is_unicast() {
+            return Err(Status::invalid_argument(format!("access: {mac} is not the address of one host")));
+        }
+        if !macs.contains(&mac) {
+            macs.push(mac);
+        }
+    }
+    Ok(Access { anyone: access.anyone, macs })
+}
+
+fn definition_of(volume: Option<proto::Volume>) -> Result<Definition, Status> {
+    let volume = volume.ok_or_else(|| Status::invalid_argument("no volume"))?;
+    let definition = Definition {
+        uid: volume.uid,
+        address: Address::checked(volume.shelf, volume.slot).map_err(Status::invalid_argument)?,
+        path: volume.path,
+        serial: volume.serial,
+        read_only: volume.read_only,
+        access: access_of(volume.access)?,
+    };
+    definition.check().map_err(Status::invalid_argument)?;
+    Ok(definition)
+}
+
+#[async_trait]
+impl Target for Service {
+    async fn get_info(&self, _: Request<proto::GetInfoRequest>) -> Result<Response<proto::GetInfoResponse>, Status> {
+        let interfaces = self.ask(|reply| Command::Info { reply }).await?;
+        Ok(Response::new(proto::GetInfoResponse { version: env!("CARGO_PKG_VERSION").into(), interfaces }))
+    }
+
+    async fn set_interfaces(
+        &self,
+        request: Request<proto::SetInterfacesRequest>,
+    ) -> Result<Response<proto::SetInterfacesResponse>, Status> {
+        let mut names = request.into_inner().names;
+        names.sort();
+        names.dedup();
+        if let Some(name) = names.iter().find(|name| name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains(['/', '\0'])) {
+            return Err(Status::invalid_argument(format!("{name:?} is not a name that an interface can have")));
+        }
+        let interfaces = self.ask(|reply| Command::SetInterfaces { names, reply }).await?;
+        Ok(Response::new(proto::SetInterfacesResponse { interfaces }))
+    }
+
+    async fn export(&self, request: Request<proto::ExportRequest>) -> Result<Response<proto::ExportResponse>, Status> {
+        let definition = Box::new(definition_of(request.into_inner().volume)?);
+        let state: VolumeState = self.ask(|reply| Command::Export { definition, reply }).await?;
+        Ok(Response::new(proto::ExportResponse { state: Some(state) }))
+    }
+
+    async fn unexport(&self, request: Request<proto::UnexportRequest>) -> Result<Response<proto::UnexportResponse>, Status> {
+        let uid = request.into_inner().uid;
+        self.ask(|reply| Command::Unexport { uid, reply }).await?;
+        Ok(Response::new(proto::UnexportResponse {}))
+    }
+
+    async fn set_access(&self, request: Request<proto::SetAccessRequest>) -> Result<Response<proto::SetAccessResponse>, Status> {
+        let proto::SetAccessRequest { uid, access } = request.into_inner();
+        let access = access_of(access)?;
+        let state = self.ask(|reply| Command::Change { uid, change: Change::SetAccess { access, reply } }).await?;
+        Ok(Response::new(proto::SetAccessResponse { state: Some(state) }))
+    }
+
+    async fn replace_config_string(
+        &self,
+        request: Request<proto::ReplaceConfigStringRequest>,
+    ) -> Result<Response<proto::ReplaceConfigStringResponse>, Status> {
+        let proto::ReplaceConfigStringRequest { uid, expected, replacement } = request.into_inner();
+        if replacement.len() > MAX_STRING {
+            return Err(Status::invalid_argument(format!("config string of {} bytes: at most {MAX_STRING} fit", replacement.len())));
+        }
+        let state = self.ask(|reply| Command::Change { uid, change: Change::Replace { expected, replacement, reply } }).await?;
+        Ok(Response::new(proto::ReplaceConfigStringResponse { state: Some(state) }))
+    }
+
+    type WatchStream = Pin<Box<dyn Stream<Item = Result<proto::WatchResponse, Status>> + Send>>;
+
+    async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let (to, events) = channel::channel(WATCH_QUEUE);
+        self.send(Command::Watch { to })?;
+        let stream = ReceiverStream::new(events).map(|event| {
+            let event = match event {
+                Event::Changed(state) => Told::Changed(state),
+                Event::Removed(uid) => Told::Removed(uid),
+                Event::Synced => Told::Synced(true),
+                Event::Interface(interface) => Told::Interface(interface),
+            };
+            Ok(proto::WatchResponse { event: Some(event) })
+        });
+        Ok(Response::new(Box::pin(stream)))
+    }
+}

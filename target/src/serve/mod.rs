@@ -1,0 +1,269 @@
+//! The thread that serves: frames in, disks, frames out. It owns all state; other threads send it commands.
+
+mod ata;
+pub mod change;
+mod command;
+mod frames;
+mod lists;
+mod order;
+mod ports;
+mod slots;
+mod volume;
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
+
+pub use command::{Command, Event, WATCH_QUEUE};
+
+use crate::definition::Address;
+use crate::disk::engine::{Completion, Engine};
+use crate::log;
+use crate::net::link::Monitor;
+use crate::net::port::Port;
+use crate::store::{Loaded, Saved, Store};
+use crate::wake::Waker;
+use crate::worker::{Task, Worker};
+use change::{Reply, Step};
+use slots::Slots;
+use volume::{Status, Volume};
+
+/// Frames taken from one interface before the next has its turn.
+const FRAMES_OF_A_TURN: usize = 64;
+/// Answers that are sent together, at most.
+const ANSWERS_OF_A_TURN: usize = 8;
+/// How often a disk that could not be used is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How long requests under way may take once the process is told to stop.
+const STOP: Duration = Duration::from_millis(700);
+
+pub struct Options {
+    /// How long to look for the next frame before sleeping. Zero: sleep at once.
+    pub poll: Duration,
+    /// Whether to use io_uring where the kernel has it.
+    pub uring: bool,
+}
+
+pub struct Server {
+    options: Options,
+    volumes: Vec<Option<Box<Volume>>>,
+    by_address: HashMap<Address, u32>,
+    by_uid: HashMap<String, u32>,
+    ports: Vec<Port>,
+    next_port: u32,
+    slots: Slots,
+    engine: Engine,
+    worker: Worker,
+    waker: Arc<Waker>,
+    monitor: Monitor,
+    commands: mpsc::Receiver<Command>,
+    watchers: Vec<command::Watcher>,
+    /// Interface lists that wait to be saved; the first is being saved.
+    interface_changes: VecDeque<(Vec<String>, Reply<Vec<crate::proto::Interface>>)>,
+    retry_at: Option<Instant>,
+    next_complaint: Instant,
+    completions: Vec<Completion>,
+}
+
+impl Server {
+    /// Must be called on the thread that runs it.
+    pub fn new(options: Options, store: Option<Store>, waker: Arc<Waker>, commands: mpsc::Receiver<Command>) -> io::Result<Server> {
+        let (engine, problem) = Engine::new(waker.clone(), options.uring);
+        if let Some(error) = problem {
+            log!(Warn, "io_uring is not available; threads do its work", error = error);
+        }
+        Ok(Server {
+            options,
+            volumes: Vec::new(),
+            by_address: HashMap::new(),
+            by_uid: HashMap::new(),
+            ports: Vec::new(),
+            next_port: 0,
+            slots: Slots::new()?,
+            engine,
+            worker: Worker::new(waker.clone(), store),
+            waker,
+            monitor: Monitor::open()?,
+            commands,
+            watchers: Vec::new(),
+            interface_changes: VecDeque::new(),
+            retry_at: None,
+            next_complaint: Instant::now(),
+            completions: Vec::new(),
+        })
+    }
+
+    /// Takes up what was served before.
+    pub fn restore(&mut self, loaded: Loaded) {
+        for (path, problem) in &loaded.problems {
+            log!(Error, "state file passed over", path = path.display(), error = problem);
+        }
+        for saved in loaded.volumes {
+            let definition = &saved.definition;
+            if self.by_uid.contains_key(&definition.uid) || self.by_address.contains_key(&definition.address) {
+                log!(Error, "volume passed over: its address is another's", uid = definition.uid, address = definition.address);
+                continue;
+            }
+            let id = self.insert(saved, Status::Loading);
+            self.load(id);
+        }
+        self.set_ports(&loaded.interfaces);
+    }
+
+    /// Adds a volume to the tables.
+    fn insert(&mut self, saved: Saved, status: Status) -> u32 {
+        let id = self.volumes.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.volumes.push(None);
+            self.volumes.len() - 1
+        }) as u32;
+        self.by_address.insert(saved.definition.address, id);
+        self.by_uid.insert(saved.definition.uid.clone(), id);
+        self.volumes[id as usize] = Some(Box::new(Volume::new(saved, status)));
+        id
+    }
+
+    fn volume(&mut self, id: u32) -> &mut Volume {
+        self.volumes[id as usize].as_mut().expect("a volume stays while something is under way for it")
+    }
+
+    /// Opens the disk of a volume that should be served.
+    fn load(&mut self, id: u32) {
+        let volume = self.volume(id);
+        volume.step = Step::Loading;
+        let definition = &volume.saved.definition;
+        let (path, read_only) = (definition.path.clone(), definition.read_only);
+        self.worker.submit(Task::Open { volume: id, path, read_only, current: None });
+    }
+
+    /// Serves until `stop` is set (and the waker woken).
+    pub fn run(mut self, stop: &AtomicBool) {
+        let mut last_busy = Instant::now();
+        while !stop.load(Ordering::Relaxed) {
+            if self.turn(true) {
+                last_busy = Instant::now();
+            } else if last_busy.elapsed() < self.options.poll {
+                std::hint::spin_loop();
+            } else {
+                self.sleep(None);
+                last_busy = Instant::now();
+            }
+        }
+        log!(Info, "stopping");
+        let limit = Instant::now() + STOP;
+        while !self.slots.is_empty() && Instant::now() < limit {
+            if !self.turn(false) {
+                self.sleep(Some(limit));
+            }
+        }
+        self.turn(false);
+    }
+
+    /// Does what there is to do; false when there was nothing.
+    fn turn(&mut self, receive: bool) -> bool {
+        let mut busy = false;
+        if receive {
+            for port in 0..self.ports.len() {
+                busy |= self.receive(port);
+            }
+        }
+        let woken = self.waker.take();
+        let mut completions = std::mem::take(&mut self.completions);
+        self.engine.turn(woken, &mut completions);
+        busy |= !completions.is_empty();
+        for completion in completions.drain(..) {
+            self.complete(completion);
+        }
+        completions.append(&mut self.completions); // what failed at once
+        self.completions = completions;
+        self.flush();
+        if woken {
+            busy = true;
+            for done in self.worker.reap() {
+                self.done(done);
+            }
+            while let Ok(command) = self.commands.try_recv() {
+                self.command(command);
+            }
+            self.refresh_ports(); // the number of volumes decides on the rings
+            self.flush();
+        }
+        busy
+    }
+
+    fn receive(&mut self, port: usize) -> bool {
+        for count in 0..FRAMES_OF_A_TURN {
+            if self.slots.is_full() {
+                return count > 0; // frames stay in the ring
+            }
+            let Some(socket) = &mut self.ports[port].socket else { return count > 0 };
+            let Some(frame) = socket.ring().next() else { return count > 0 };
+            // SAFETY: the frame stays where it is until it is released, and handling it leaves the ring alone.
+            let frame = unsafe { std::slice::from_raw_parts(frame.as_ptr(), frame.len()) };
+            self.take(port, frame);
+            if let Some(socket) = &mut self.ports[port].socket {
+                socket.ring().release();
+            }
+            if self.ports[port].queued() >= ANSWERS_OF_A_TURN {
+                self.flush();
+            }
+        }
+        true
+    }
+
+    fn flush(&mut self) {
+        for port in &mut self.ports {
+            if port.queued() > 0 {
+                port.flush(|slot| self.slots.free(slot));
+            }
+        }
+    }
+
+    /// Sleeps until something happens.
+    fn sleep(&mut self, limit: Option<Instant>) {
+        let full = self.slots.is_full();
+        let mut fds = vec![poll_for(self.waker.fd(), libc::POLLIN), poll_for(self.monitor.fd(), libc::POLLIN)];
+        fds.extend(self.engine.fd().map(|fd| poll_for(fd, libc::POLLIN)));
+        let others = fds.len();
+        for port in &self.ports {
+            let events = if full { 0 } else { libc::POLLIN } | if port.blocked { libc::POLLOUT } else { 0 };
+            fds.push(poll_for(port.fd().unwrap_or(-1), events));
+        }
+        let trim = self.slots.needs_trim().then(|| Instant::now() + RETRY);
+        let limit = [limit, self.retry_at, trim].into_iter().flatten().min();
+        let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
+        // SAFETY: the array is valid for its length.
+        let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+        if fds[1].revents != 0 {
+            self.monitor.drain();
+            self.refresh_ports();
+        }
+        for (port, fd) in self.ports.iter_mut().zip(&fds[others..]) {
+            if fd.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
+                && let Some(socket) = &port.socket
+            {
+                socket.clear_error();
+            }
+            if fd.revents & libc::POLLOUT != 0 {
+                port.flush(|slot| self.slots.free(slot));
+            }
+        }
+        if ready == 0 {
+            self.slots.trim();
+        }
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+            self.retry_at = None;
+            for id in 0..self.volumes.len() as u32 {
+                let due = |volume: &Volume| volume.status == Status::Failed && matches!(volume.step, Step::Idle);
+                if self.volumes[id as usize].as_deref().is_some_and(due) {
+                    self.load(id);
+                }
+            }
+        }
+    }
+}
+
+fn poll_for(fd: i32, events: i16) -> libc::pollfd {
+    libc::pollfd { fd, events, revents: 0 }
+}

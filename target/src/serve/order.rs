@@ -1,0 +1,170 @@
+//! Which requests of a volume may be under way at the same time.
+//!
+//! Requests that overlap, one of them a write, are done in the order in which they came: the Linux driver repeats a write
+//! with a new tag, and the late repetition must not undo a newer write to the same blocks. All others go at once.
+
+use std::collections::VecDeque;
+
+/// Sectors, and whether they change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    pub start: u64,
+    pub end: u64,
+    pub write: bool,
+}
+
+impl Span {
+    /// The span of a request, widened to whole grains: what shares a grain is read and written as one.
+    pub fn new(sector: u64, count: u64, write: bool, grain: u64) -> Span {
+        Span { start: sector - sector % grain, end: (sector + count).next_multiple_of(grain), write }
+    }
+
+    fn conflicts(&self, other: &Span) -> bool {
+        (self.write || other.write) && self.start < other.end && other.start < self.end
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Order {
+    under_way: Vec<(u32, Span)>,
+    waiting: VecDeque<(u32, Span)>,
+}
+
+/// Requests that may wait for others of their volume: a flood of overlapping writes must not cost more and more.
+const MAX_WAITING: usize = 256;
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Turn {
+    Start,
+    Wait,
+    /// Too many wait already.
+    Refuse,
+}
+
+impl Order {
+    /// Takes a request in.
+    pub fn enter(&mut self, id: u32, span: Span) -> Turn {
+        if self.conflicts(&span, self.waiting.len()) {
+            if self.waiting.len() >= MAX_WAITING {
+                return Turn::Refuse;
+            }
+            self.waiting.push_back((id, span));
+            return Turn::Wait;
+        }
+        self.under_way.push((id, span));
+        Turn::Start
+    }
+
+    /// Takes out a request that has ended; those that may start now go to `start`, in order.
+    pub fn leave(&mut self, id: u32, start: &mut Vec<u32>) {
+        let Some(at) = self.under_way.iter().position(|(other, _)| *other == id) else { return };
+        self.under_way.swap_remove(at);
+        let mut at = 0;
+        while at < self.waiting.len() {
+            let (id, span) = self.waiting[at];
+            if self.conflicts(&span, at) {
+                at += 1;
+            } else {
+                self.waiting.remove(at);
+                self.under_way.push((id, span));
+                start.push(id);
+            }
+        }
+    }
+
+    /// Takes out the waiting requests for which `drop` holds.
+    pub fn drop_waiting(&mut self, mut drop: impl FnMut(u32) -> bool) {
+        self.waiting.retain(|(id, _)| !drop(*id));
+    }
+
+    pub fn under_way(&self) -> impl Iterator<Item = u32> {
+        self.under_way.iter().map(|(id, _)| *id)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.under_way.is_empty() && self.waiting.is_empty()
+    }
+
+    /// With what is under way, or with one of the first `waiting` that wait.
+    fn conflicts(&self, span: &Span, waiting: usize) -> bool {
+        let others = self.under_way.iter().chain(self.waiting.range(..waiting));
+        others.into_iter().any(|(_, other)| other.conflicts(span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_overlapping_write_waits_for_the_one_before() {
+        let mut order = Order::default();
+        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Turn::Start);
+        assert_eq!(order.enter(2, Span::new(7, 2, true, 1)), Turn::Wait);
+        assert_eq!(order.enter(3, Span::new(8, 8, false, 1)), Turn::Wait, "behind the waiting write");
+        assert_eq!(order.enter(4, Span::new(16, 8, true, 1)), Turn::Start);
+        let mut start = Vec::new();
+        order.leave(1, &mut start);
+        assert_eq!(start, [2]);
+        order.leave(2, &mut start);
+        assert_eq!(start, [2, 3]);
+    }
+
+    #[test]
+    fn reads_never_wait_for_reads() {
+        let mut order = Order::default();
+        assert_eq!(order.enter(1, Span::new(0, 8, false, 1)), Turn::Start);
+        assert_eq!(order.enter(2, Span::new(0, 8, false, 1)), Turn::Start);
+    }
+
+    #[test]
+    fn writes_to_one_block_wait_when_blocks_are_larger_than_sectors() {
+        let mut order = Order::default();
+        assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Turn::Start);
+        assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Turn::Wait);
+        assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Turn::Start);
+    }
+
+    proptest! {
+        #[test]
+        fn overlapping_requests_end_in_the_order_they_came(
+            requests in prop::collection::vec((0u64..40, 1u64..8, any::<bool>()), 1..60),
+            choices in prop::collection::vec(any::<prop::sample::Index>(), 200),
+        ) {
+            let mut order = Order::default();
+            let spans: Vec<Span> = requests.iter().map(|(start, count, write)| Span::new(*start, *count, *write, 1)).collect();
+            let mut running = Vec::new();
+            let mut ended = Vec::new();
+            let mut next = 0;
+            for choice in choices {
+                if next < spans.len() && (running.is_empty() || choice.index(2) == 0) {
+                    if order.enter(next as u32, spans[next]) == Turn::Start {
+                        running.push(next as u32);
+                    }
+                    next += 1;
+                } else if !running.is_empty() {
+                    let id = running.swap_remove(choice.index(running.len()));
+                    ended.push(id);
+                    order.leave(id, &mut running);
+                }
+                for (index, a) in running.iter().enumerate() {
+                    for b in &running[..index] {
+                        prop_assert!(!spans[*a as usize].conflicts(&spans[*b as usize]));
+                    }
+                }
+            }
+            while let Some(id) = running.pop() {
+                ended.push(id);
+                order.leave(id, &mut running);
+            }
+            prop_assert!(order.is_empty());
+            prop_assert_eq!(ended.len(), next);
+            for (at, later) in ended.iter().enumerate() {
+                for earlier in &ended[at + 1..] {
+                    prop_assert!(earlier > later || !spans[*earlier as usize].conflicts(&spans[*later as usize]));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! Wakes the serving thread from another thread, or from a signal handler.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A flag that costs nothing to look at, and a descriptor to sleep on.
+#[derive(Debug)]
+pub struct Waker {
+    raised: AtomicBool,
+    event: File,
+}
+
+impl Waker {
+    pub fn new() -> io::Result<Waker> {
+        // SAFETY: eventfd has no memory arguments; the descriptor is new and ours.
+        let event = unsafe {
+            match libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) {
+                -1 => return Err(io::Error::last_os_error()),
+                fd => File::from_raw_fd(fd),
+            }
+        };
+        Ok(Waker { raised: AtomicBool::new(false), event })
+    }
+
+    /// Safe in a signal handler.
+    pub fn wake(&self) {
+        if !self.raised.swap(true, Ordering::AcqRel) {
+            let one = 1u64.to_ne_bytes();
+            // SAFETY: the buffer is valid; the counter cannot overflow since it is written once per raise.
+            unsafe { libc::write(self.event.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        }
+    }
+
+    /// Whether it was woken since the last call.
+    pub fn take(&self) -> bool {
+        if !self.raised.load(Ordering::Acquire) {
+            return false;
+        }
+        let mut count = [0u8; 8];
+        // The descriptor is emptied before the flag falls: a wake in between is seen by the flag.
+        // SAFETY: the buffer is valid.
+        unsafe { libc::read(self.event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        self.raised.swap(false, Ordering::AcqRel)
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.event.as_raw_fd()
+    }
+}

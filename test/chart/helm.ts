@@ -1,0 +1,65 @@
+import { execFile } from 'node:child_process';
+import { existsSync, globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { parseAllDocuments, stringify } from 'yaml';
+
+export const CHART = join(import.meta.dirname, '../../charts/aoe-csi');
+/** `helm template` without a cluster has to be told; the kit's Kubernetes version. */
+const KUBE_VERSION = '1.36.3';
+
+/** A manifest, as loosely typed as YAML is. */
+// biome-ignore lint/suspicious/noExplicitAny: rendered YAML has no type.
+export type Manifest = any;
+
+/**
+ * Path of a program of the kit (helm, csi-provisioner, ...).
+ * @throws Error when the kit has not been built
+ */
+export function kitProgram(name: string): string {
+  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'aoe-csi');
+  const folders = process.env.AOE_CSI_KIT ? [process.env.AOE_CSI_KIT] : globSync(join(cache, 'kit*'));
+  const path = folders.map((folder) => join(folder, name)).find((candidate) => existsSync(candidate));
+  if (!path)
+    throw new Error(
+      `${name} is not in ${process.env.AOE_CSI_KIT ?? `${cache}/kit*`}: build the kit with test/testbed/kit/build, or set AOE_CSI_KIT`,
+    );
+  return path;
+}
+
+async function withValues<R>(values: object, use: (file: string) => Promise<R>): Promise<R> {
+  const folder = mkdtempSync(join(tmpdir(), 'aoe-csi-chart-'));
+  try {
+    const file = join(folder, 'values.yaml');
+    writeFileSync(file, stringify(values));
+    return await use(file);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+const run = promisify(execFile);
+
+/** Renders the chart. Rejects with helm's message when it refuses the values. */
+export function render(values: object = {}): Promise<Manifest[]> {
+  return withValues(values, async (file) => {
+    const command = ['template', 'release', CHART, '--namespace', 'aoe', '--kube-version', KUBE_VERSION, '--values', file];
+    const { stdout } = await run(kitProgram('helm'), command, { timeout: 60_000, maxBuffer: 16 << 20 });
+    return parseAllDocuments(stdout).map((document) => document.toJS());
+  });
+}
+
+/** `helm lint --strict`: resolves with its output, rejects when it finds something. */
+export function lint(values: object = {}): Promise<string> {
+  return withValues(
+    values,
+    async (file) => (await run(kitProgram('helm'), ['lint', '--strict', CHART, '--values', file], { timeout: 60_000 })).stdout,
+  );
+}
+
+/** What `PROGRAM --help` prints, on either stream, whatever its exit status. */
+export async function helpOf(path: string): Promise<string> {
+  const { stdout, stderr } = await run(path, ['--help'], { timeout: 60_000 }).catch((error: { stdout: string; stderr: string }) => error);
+  return stdout + stderr;
+}

@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { describe, it } from 'node:test';
+import { parseAllDocuments } from 'yaml';
+import { AoEPoolSpec } from '../../api/pool.ts';
+import { AoEVolumeSpec } from '../../api/volume.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const PAGES = ['README.md', 'docs/**/*.md', 'charts/*/README.md'].flatMap((pattern) => globSync(pattern, { cwd: ROOT }));
+
+/** The part of a link behind "#" that a heading gets on the usual forges. */
+function anchors(page: string): Set<string> {
+  const headings = [...readFileSync(page, 'utf8').matchAll(/^#{1,6} (.+)$/gm)].map((match) => match[1] ?? '');
+  return new Set(
+    headings.map((heading) =>
+      heading
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N} _-]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  );
+}
+
+describe('the documentation', () => {
+  for (const page of PAGES) {
+    it(`${page} links only to what is there`, () => {
+      const path = join(ROOT, page);
+      for (const [, link = ''] of readFileSync(path, 'utf8').matchAll(/\]\(([^)\s]+)\)/g)) {
+        if (/^[a-z]+:/.test(link)) continue;
+        const [file = '', anchor] = link.split('#');
+        const target = file ? join(dirname(path), file) : path;
+        assert.ok(existsSync(target), `${link} is not there`);
+        if (anchor) assert.ok(anchors(target).has(anchor), `${link}: no such heading in ${relative(ROOT, target)}`);
+      }
+    });
+  }
+});
+
+describe('the examples', () => {
+  for (const name of globSync('deploy/examples/*.yaml', { cwd: ROOT })) {
+    it(`${name} fits the types`, () => {
+      for (const document of parseAllDocuments(readFileSync(join(ROOT, name), 'utf8'))) {
+        assert.deepEqual(document.errors, []);
+        const { kind, spec } = document.toJS();
+        if (kind === 'AoEVolume') AoEVolumeSpec.strict().parse(spec);
+        if (kind === 'AoEPool') AoEPoolSpec.strict().parse(spec);
+      }
+    });
+  }
+});

@@ -1,0 +1,114 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Cluster } from '../testbed/cluster.ts';
+import { claim, pod, storageClass } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+describe('a claim', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  before(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'claim');
+    await cluster.apply([storageClass('claim-lvm', { pool: 'lvm' }), storageClass('claim-thin', { pool: 'thin' }, 'Immediate')]);
+  });
+  after(async () => {
+    await ns?.delete();
+    await cluster?.kubectl(['delete', 'storageclass', 'claim-lvm', 'claim-thin', '--ignore-not-found']);
+  });
+
+  it('becomes a disk on another node, keeps its data when the pod moves, and leaves nothing when deleted', async () => {
+    await ns.apply([
+      claim('data', { storageClass: 'claim-lvm' }),
+      pod('one', { claim: 'data', node: 'worker-1', script: 'echo kept > /data/file; sync; touch /tmp/ready; sleep 3600' }),
+    ]);
+    await ns.ready('one');
+    const volume = await ns.volumeOf('data');
+    const held = await cluster.getJson('aoev', volume);
+    assert.match(held.spec.nodeName, /^storage-/);
+    assert.equal(held.status.holder.node, 'worker-1');
+    assert.equal(held.status.phase, 'Ready');
+    const { address } = held.status;
+    assert.match(await cluster.guest('worker-1').exec('cat /proc/mounts'), new RegExp(`/dev/etherd/${address} .* ext4 `));
+
+    await ns.kubectl('delete', 'pod', 'one');
+    const other = held.spec.nodeName === 'storage-1' ? 'storage-2' : 'storage-1';
+    await ns.apply([pod('two', { claim: 'data', node: other, script: 'cat /data/file; touch /tmp/ready; sleep 3600' })]);
+    await ns.ready('two');
+    assert.equal((await ns.kubectl('logs', 'two')).trim(), 'kept');
+    assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, other);
+
+    await ns.kubectl('delete', 'pod', 'two');
+    await ns.kubectl('delete', 'pvc', 'data');
+    await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
+    const lvs = await cluster.guest(held.spec.nodeName).exec('lvs --noheadings -o lv_name vg0');
+    assert.ok(!lvs.includes(held.metadata.uid), `the LV is still there:\n${lvs}`);
+    for (const node of ['worker-1', 'storage-1', 'storage-2']) {
+      assert.equal(
+        (await cluster.guest(node).exec(`ls /dev/etherd | grep -x ${address} || true`)).trim(),
+        '',
+        `${node} still has the device`,
+      );
+    }
+  });
+
+  it('works for a pod on the storage node itself, on a thin volume with xfs', async () => {
+    await cluster.apply([storageClass('claim-xfs', { pool: 'thin', 'csi.storage.k8s.io/fstype': 'xfs' }, 'Immediate')]);
+    await ns.apply([claim('local', { storageClass: 'claim-xfs', size: '320Mi' })]);
+    const volume = await ns.bound('local');
+    const { nodeName } = (await cluster.getJson('aoev', volume)).spec;
+    await ns.apply([
+      pod('local', {
+        claim: 'local',
+        node: nodeName,
+        script: 'echo here > /data/file && grep " /data " /proc/mounts; touch /tmp/ready; sleep 3600',
+      }),
+    ]);
+    await ns.ready('local');
+    assert.match(await ns.kubectl('logs', 'local'), /\/data xfs/);
+    await ns.kubectl('delete', 'pod', 'local');
+    await ns.kubectl('delete', 'pvc', 'local');
+    await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
+    await cluster.kubectl(['delete', 'storageclass', 'claim-xfs']);
+  });
+
+  it('can be a raw block device', async () => {
+    await ns.apply([
+      claim('raw', { storageClass: 'claim-thin', volumeMode: 'Block' }),
+      pod('raw', {
+        claim: 'raw',
+        node: 'worker-1',
+        block: true,
+        script:
+          'echo block-data | dd of=/dev/data bs=512 conv=sync && dd if=/dev/data bs=512 count=1 | head -c 10; touch /tmp/ready; sleep 3600',
+      }),
+    ]);
+    await ns.ready('raw');
+    assert.match(await ns.kubectl('logs', 'raw'), /block-data/);
+    await ns.kubectl('delete', 'pod', 'raw');
+    await ns.kubectl('delete', 'pvc', 'raw');
+  });
+
+  it('that no pool can hold stays pending and says how much there is', async () => {
+    await ns.apply([claim('huge', { storageClass: 'claim-thin', size: '10Ti' })]);
+    const message = await ns.event('huge', 'ProvisioningFailed');
+    assert.match(message, /10Ti/);
+    await ns.kubectl('delete', 'pvc', 'huge');
+    const left = await cluster.kubectl(['get', 'aoev', '-o', 'name']);
+    assert.equal(left.trim(), '');
+  });
+
+  it('with an unknown pool says so', async () => {
+    await cluster.apply([storageClass('claim-nowhere', { pool: 'nowhere' }, 'Immediate')]);
+    await ns.apply([claim('nowhere', { storageClass: 'claim-nowhere' })]);
+    assert.match(await ns.event('nowhere', 'ProvisioningFailed'), /nowhere/);
+    await ns.kubectl('delete', 'pvc', 'nowhere');
+    await cluster.kubectl(['delete', 'storageclass', 'claim-nowhere']);
+  });
+
+  it('for a filesystem on many nodes is refused with the reason', async () => {
+    await ns.apply([claim('many', { storageClass: 'claim-thin', accessMode: 'ReadWriteMany' })]);
+    assert.match(await ns.event('many', 'ProvisioningFailed'), /ReadWriteMany|many nodes|MULTI_NODE/i);
+    await ns.kubectl('delete', 'pvc', 'many');
+  });
+});

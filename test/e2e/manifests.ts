@@ -1,0 +1,99 @@
+/** Manifests that the end-to-end tests and the demo apply; plain objects, which kubectl takes as JSON. */
+
+interface ClaimOptions {
+  size?: string;
+  storageClass?: string;
+  accessMode?: 'ReadWriteOnce' | 'ReadWriteOncePod' | 'ReadWriteMany' | 'ReadOnlyMany';
+  volumeMode?: 'Filesystem' | 'Block';
+  volumeName?: string;
+}
+
+export function storageClass(
+  name: string,
+  parameters: Record<string, string>,
+  bindingMode: 'WaitForFirstConsumer' | 'Immediate' = 'WaitForFirstConsumer',
+) {
+  return {
+    apiVersion: 'storage.k8s.io/v1',
+    kind: 'StorageClass',
+    metadata: { name },
+    provisioner: 'aoe.dev',
+    parameters,
+    volumeBindingMode: bindingMode,
+    reclaimPolicy: 'Delete',
+  };
+}
+
+export function claim(name: string, options: ClaimOptions = {}) {
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolumeClaim',
+    metadata: { name },
+    spec: {
+      accessModes: [options.accessMode ?? 'ReadWriteOnce'],
+      volumeMode: options.volumeMode ?? 'Filesystem',
+      storageClassName: options.storageClass ?? 'aoe',
+      resources: { requests: { storage: options.size ?? '64Mi' } },
+      ...(options.volumeName ? { volumeName: options.volumeName } : {}),
+    },
+  };
+}
+
+interface PodOptions {
+  claim: string;
+  node?: string;
+  /** Shell script; the volume is at /data, or the device at /dev/data. The pod stays up after it when it ends in `sleep`. */
+  script: string;
+  block?: boolean;
+}
+
+/** A pod that is Ready once its script has made the file /tmp/ready. */
+export function pod(name: string, options: PodOptions) {
+  return {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: { name },
+    spec: {
+      restartPolicy: 'Never',
+      terminationGracePeriodSeconds: 0,
+      ...(options.node ? { nodeSelector: { 'kubernetes.io/hostname': options.node } } : {}),
+      containers: [
+        {
+          name: 'main',
+          image: 'docker.io/library/busybox:testbed',
+          imagePullPolicy: 'Never',
+          command: ['/bin/sh', '-c', options.script],
+          ...(options.block
+            ? { volumeDevices: [{ name: 'data', devicePath: '/dev/data' }] }
+            : { volumeMounts: [{ name: 'data', mountPath: '/data' }] }),
+        },
+      ],
+      volumes: [{ name: 'data', persistentVolumeClaim: { claimName: options.claim } }],
+    },
+  };
+}
+
+/** An AoEVolume that someone applies by hand. */
+export function aoeVolume(name: string, spec: Record<string, unknown>) {
+  return { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', metadata: { name }, spec };
+}
+
+/** A PersistentVolume for an AoEVolume that exists. */
+export function staticVolume(
+  name: string,
+  options: { volume: string; size?: string; accessMode?: string; volumeMode?: string; fsType?: string },
+) {
+  return {
+    apiVersion: 'v1',
+    kind: 'PersistentVolume',
+    metadata: { name },
+    spec: {
+      capacity: { storage: options.size ?? '64Mi' },
+      accessModes: [options.accessMode ?? 'ReadWriteOnce'],
+      volumeMode: options.volumeMode ?? 'Filesystem',
+      storageClassName: '',
+      persistentVolumeReclaimPolicy: 'Retain',
+      csi: { driver: 'aoe.dev', volumeHandle: options.volume, ...(options.fsType ? { fsType: options.fsType } : {}) },
+    },
+  };
+}

@@ -1,0 +1,72 @@
+import type { Cluster } from '../testbed/cluster.ts';
+
+/** A namespace of one test file, deleted with all that is in it. */
+export class Namespace {
+  readonly #cluster: Cluster;
+  readonly name: string;
+
+  private constructor(cluster: Cluster, name: string) {
+    this.#cluster = cluster;
+    this.name = name;
+  }
+
+  static async create(cluster: Cluster, name: string): Promise<Namespace> {
+    await cluster.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: `e2e-${name}` } }]);
+    const namespace = new Namespace(cluster, `e2e-${name}`);
+    await cluster.poll(async () => (await namespace.kubectl('get', 'serviceaccount', '-o', 'name')).includes('/default') || undefined, {
+      timeoutMs: 30_000,
+      what: `the default service account in ${namespace.name}`,
+    });
+    return namespace;
+  }
+
+  kubectl(...args: string[]): Promise<string> {
+    return this.#cluster.kubectl(['-n', this.name, ...args]);
+  }
+
+  async apply(objects: { metadata: object }[]): Promise<void> {
+    await this.#cluster.apply(objects.map((object) => ({ ...object, metadata: { ...object.metadata, namespace: this.name } })));
+  }
+
+  /** Waits until a pod's script has run. */
+  async ready(pod: string, timeoutMs = 60_000): Promise<void> {
+    await this.#cluster.poll(
+      async () => ((await this.kubectl('exec', pod, '--', 'ls', '/tmp/ready').catch(() => '')) !== '' ? true : undefined),
+      {
+        timeoutMs,
+        what: `pod ${this.name}/${pod} to have run its script`,
+        explain: () => this.kubectl('describe', 'pod', pod),
+      },
+    );
+  }
+
+  /** Waits until a claim is Bound, and gives the name of its volume. */
+  async bound(claim: string): Promise<string> {
+    await this.kubectl('wait', 'pvc', claim, '--for=jsonpath={.status.phase}=Bound', '--timeout=60s');
+    return this.volumeOf(claim);
+  }
+
+  async volumeOf(claim: string): Promise<string> {
+    return (await this.kubectl('get', 'pvc', claim, '-o', 'jsonpath={.spec.volumeName}')).trim();
+  }
+
+  /** Waits for an event about an object, and gives its message. */
+  event(objectName: string, reason: string): Promise<string> {
+    const args = [
+      'get',
+      'events',
+      '--field-selector',
+      `involvedObject.name=${objectName},reason=${reason}`,
+      '-o',
+      'jsonpath={.items[*].message}',
+    ];
+    return this.#cluster.poll(async () => (await this.kubectl(...args)).trim() || undefined, {
+      timeoutMs: 60_000,
+      what: `an event ${reason} about ${objectName} in ${this.name}`,
+    });
+  }
+
+  async delete(): Promise<void> {
+    await this.#cluster.kubectl(['delete', 'namespace', this.name, '--timeout=90s']);
+  }
+}

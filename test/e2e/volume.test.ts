@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Cluster } from '../testbed/cluster.ts';
+import { aoeVolume, claim, pod, staticVolume } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+describe('an AoEVolume without a claim', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  const made: string[] = [];
+  const apply = async (name: string, spec: Record<string, unknown>) => {
+    made.push(name);
+    await cluster.apply([aoeVolume(name, spec)]);
+  };
+  const condition = (name: string, type: string, status: string) =>
+    cluster.poll(
+      async () => {
+        const volume = await cluster.getJson('aoev', name);
+        const found = volume.status?.conditions?.find((c: { type: string }) => c.type === type);
+        return found?.status === status ? (found as { reason: string; message: string }) : undefined;
+      },
+      {
+        timeoutMs: 30_000,
+        what: `condition ${type}=${status} on ${name}`,
+        explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
+      },
+    );
+
+  before(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'volume');
+  });
+  after(async () => {
+    await ns?.delete();
+    if (made.length > 0) await cluster.kubectl(['delete', 'aoev', ...made, '--ignore-not-found', '--timeout=60s']);
+  });
+
+  it('is exported, and the host with a MAC of spec.initiators attaches it by hand', async () => {
+    const worker = cluster.guest('worker-1');
+    const mac = (await worker.exec('cat /sys/class/net/vec0/address')).trim();
+    await apply('e2e-by-hand', { capacity: '64Mi', pool: 'lvm', initiators: { macs: [mac] } });
+    await condition('e2e-by-hand', 'Ready', 'True');
+    const volume = await cluster.getJson('aoev', 'e2e-by-hand');
+    const device = `/dev/etherd/${volume.status.address}`;
+    const size = await worker.exec(
+      `aoe-discover; timeout 20 sh -c 'until [ -b ${device} ]; do aoe-discover; sleep 0.2; done'; blockdev --getsize64 ${device}`,
+    );
+    assert.equal(Number(size.trim()), 64 * 1024 * 1024);
+    await worker.exec(`echo by-hand | dd of=${device} bs=512 conv=sync oflag=direct 2>/dev/null`);
+    assert.match(await worker.exec(`dd if=${device} bs=512 count=1 iflag=direct 2>/dev/null`), /by-hand/);
+
+    // A host that is not named does not even see it.
+    const other = volume.spec.nodeName === 'storage-1' ? 'storage-2' : 'storage-1';
+    await cluster.guest(other).exec('modprobe aoe; aoe-discover; sleep 1');
+    assert.equal((await cluster.guest(other).exec(`ls ${device} 2>/dev/null || true`)).trim(), '');
+
+    // Access withdrawn: reads fail at once, with an error, not by hanging.
+    await cluster.kubectl(['patch', 'aoev', 'e2e-by-hand', '--type=merge', '-p', '{"spec":{"initiators":{"macs":null}}}']);
+    await cluster.poll(
+      async () => ((await cluster.getJson('aoev', 'e2e-by-hand')).status.initiators.macs ?? []).length === 0 || undefined,
+      { timeoutMs: 10_000, what: 'no initiator in force' },
+    );
+    await worker.exec(
+      `if timeout 20 dd if=${device} of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then echo "a fenced host could read" >&2; exit 1; fi`,
+    );
+    await worker.exec(`printf '%s\\0' ${volume.status.address} > /dev/etherd/flush`);
+  });
+
+  it('keeps the address that a user gives it', async () => {
+    await apply('e2e-address', { capacity: '16Mi', pool: 'lvm', address: { shelf: 77, slot: 7 } });
+    await condition('e2e-address', 'Ready', 'True');
+    assert.equal((await cluster.getJson('aoev', 'e2e-address')).status.address, 'e77.7');
+  });
+
+  it('is not placed at an address that another volume has', async () => {
+    await apply('e2e-address-again', { capacity: '16Mi', pool: 'lvm', address: { shelf: 77, slot: 7 } });
+    const placed = await condition('e2e-address-again', 'Placed', 'False');
+    assert.equal(placed.reason, 'AddressTaken');
+    assert.match(placed.message, /e2e-address/);
+  });
+
+  it('is not exported at an address that a stranger answers', async () => {
+    const worker = cluster.guest('worker-1');
+    await worker.exec(
+      'truncate -s 8M /tmp/stranger.img; (vblade 66 6 vec0 /tmp/stranger.img >/dev/null 2>&1 & echo $! > /tmp/stranger.pid)',
+    );
+    try {
+      await apply('e2e-conflict', { capacity: '16Mi', pool: 'lvm', address: { shelf: 66, slot: 6 } });
+      const conflict = await condition('e2e-conflict', 'AddressConflict', 'True');
+      const mac = (await worker.exec('cat /sys/class/net/vec0/address')).trim();
+      assert.match(conflict.message, new RegExp(mac));
+      await condition('e2e-conflict', 'Ready', 'False');
+    } finally {
+      await worker.exec('kill $(cat /tmp/stranger.pid); rm -f /tmp/stranger.img /tmp/stranger.pid');
+    }
+  });
+
+  it('in an unknown pool says which pools there are', async () => {
+    await apply('e2e-nowhere', { capacity: '16Mi', pool: 'nowhere' });
+    const placed = await condition('e2e-nowhere', 'Placed', 'False');
+    assert.match(placed.message, /nowhere/);
+  });
+
+  it('that someone else serves (vblade) mounts through a static PersistentVolume', async () => {
+    const server = cluster.guest('storage-2');
+    await server.exec(
+      'truncate -s 64M /tmp/external.img; (vblade 55 5 vec0 /tmp/external.img >/dev/null 2>&1 & echo $! > /tmp/external.pid)',
+    );
+    try {
+      await apply('e2e-external', { external: { shelf: 55, slot: 5 } });
+      await cluster.apply([staticVolume('e2e-external', { volume: 'e2e-external', fsType: 'ext4' })]);
+      await ns.apply([
+        claim('external', { storageClass: '', volumeName: 'e2e-external' }),
+        pod('external', {
+          claim: 'external',
+          node: 'worker-1',
+          script: 'echo on-vblade > /data/f && sync && cat /data/f; touch /tmp/ready; sleep 3600',
+        }),
+      ]);
+      await ns.ready('external');
+      assert.match(await ns.kubectl('logs', 'external'), /on-vblade/);
+      const volume = await cluster.getJson('aoev', 'e2e-external');
+      assert.equal(volume.status.holder.node, 'worker-1');
+      assert.equal(volume.status.conditions.find((c: { type: string }) => c.type === 'EnforcedByTarget').status, 'False');
+      await ns.kubectl('delete', 'pod', 'external');
+      await cluster.poll(
+        async () => ((await cluster.kubectl(['get', 'volumeattachment', '-o', 'name'])).trim() === '' ? true : undefined),
+        {
+          timeoutMs: 60_000,
+          what: 'the external volume to be detached',
+        },
+      );
+      await ns.kubectl('delete', 'pvc', 'external');
+      await cluster.kubectl(['delete', 'pv', 'e2e-external']);
+    } finally {
+      await server.exec('kill $(cat /tmp/external.pid); rm -f /tmp/external.img /tmp/external.pid');
+    }
+  });
+});

@@ -1,0 +1,59 @@
+import { execFile, execFileSync, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+const run = promisify(execFile);
+
+/** A network namespace with a cable in it: targets sit at `target0`, initiators at `host0`. Disposing removes all of it. */
+export class WireLab implements AsyncDisposable {
+  readonly name = `aoe-wire-${process.pid}`;
+  readonly directory = mkdtempSync(join(tmpdir(), 'aoe-wire-'));
+  readonly #stops: (() => Promise<void>)[] = [];
+
+  constructor({ mtu = 1500 }: { mtu?: number } = {}) {
+    execFileSync('ip', ['netns', 'add', this.name]);
+    const ip = (...args: string[]): void => void execFileSync('ip', ['-n', this.name, ...args]);
+    ip('link', 'add', 'host0', 'mtu', String(mtu), 'type', 'veth', 'peer', 'name', 'target0', 'mtu', String(mtu));
+    ip('link', 'set', 'host0', 'up');
+    ip('link', 'set', 'target0', 'up');
+  }
+
+  /** A sparse file to export. */
+  disk(name: string, bytes: number): string {
+    const path = join(this.directory, name);
+    writeFileSync(path, '');
+    truncateSync(path, bytes);
+    return path;
+  }
+
+  /** Starts a program in the namespace; it is killed at the end, or by the returned function. */
+  start(command: string, ...args: string[]): () => Promise<void> {
+    const child = spawn('ip', ['netns', 'exec', this.name, command, ...args], { stdio: 'ignore' });
+    const gone = new Promise<void>((resolve) => child.on('exit', () => resolve()));
+    const stop = async (): Promise<void> => {
+      child.kill('SIGKILL');
+      await gone;
+    };
+    this.#stops.push(stop);
+    return stop;
+  }
+
+  /** Runs a program in the namespace and returns what it wrote. */
+  async exec(command: string, ...args: string[]): Promise<string> {
+    return (await run('ip', ['netns', 'exec', this.name, command, ...args], { timeout: 30_000 })).stdout;
+  }
+
+  /** Runs the steps of `host.ts` there, one after the other; the result has an entry for each. */
+  async host(shelf: number, slot: number, ...steps: string[]): Promise<unknown[]> {
+    const script = join(import.meta.dirname, 'host.ts');
+    return JSON.parse(await this.exec(process.execPath, script, 'host0', String(shelf), String(slot), ...steps));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#stops.map((stop) => stop()));
+    execFileSync('ip', ['netns', 'del', this.name]);
+    rmSync(this.directory, { recursive: true });
+  }
+}

@@ -1,0 +1,138 @@
+// The node service's operations by hand, on a machine with the aoe driver and no cluster:
+//   node.ts FILE VOLUME-JSON STEP…      FILE keeps the volume's status between runs
+// Steps: stage:TYPE (ext4, xfs, block), unstage, publish:PATH (read-only when it ends with -ro), unpublish:PATH, stats:PATH. Prints a JSON line for each.
+import { execFile } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { formatAddress } from '../../api/address.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { BusyVolumes } from '../../csi/node/busy-volumes.ts';
+import { SystemFilesystems } from '../../csi/node/filesystems.ts';
+import { Gate } from '../../csi/node/gate.ts';
+import { KernelDriver } from '../../csi/node/kernel-driver.ts';
+import { SocketWire } from '../../csi/node/lock-wire.ts';
+import { SystemMounter } from '../../csi/node/mounts.ts';
+import type { Exec, Volumes } from '../../csi/node/ports.ts';
+import { AccessMode } from '../../csi/node/requests.ts';
+import { nodeService } from '../../csi/node/service.ts';
+import { StagedVolumes } from '../../csi/node/staged-volumes.ts';
+
+interface Given {
+  node: string;
+  interfaces: string[];
+  uid: string;
+  shelf: number;
+  slot: number;
+  serial?: string;
+  access?: 'Exclusive' | 'ReadOnlyMany' | 'Shared';
+  external?: boolean;
+}
+
+const [file = '', json = '{}', ...steps] = process.argv.slice(2);
+const given: Given = JSON.parse(json);
+const address = { shelf: given.shelf, slot: given.slot };
+const access = given.access ?? 'Exclusive';
+const log = {
+  info: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
+  warn: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
+  error: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
+};
+
+const exec: Exec = (command, args, { timeoutMs, signal, input }) =>
+  new Promise((resolve, reject) => {
+    const child = execFile(command, args, { timeout: timeoutMs, ...(signal ? { signal } : {}) }, (error, stdout, stderr) =>
+      error ? reject(Object.assign(error, { stderr })) : resolve({ stdout, stderr }),
+    );
+    // A program that never reads may be gone before it is written to.
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(input ?? '');
+  });
+
+const volumes: Volumes = {
+  get: async (name) => {
+    const status = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
+    const spec = {
+      access,
+      initiators: {},
+      deletionPolicy: 'Delete',
+      ...(given.external ? { external: address } : { pool: 'p', capacity: '1Gi', address }),
+    };
+    return { apiVersion: '', kind: 'AoEVolume', metadata: { name, uid: given.uid }, spec, status } as AoEVolume;
+  },
+  record: async (volume, status) =>
+    writeFileSync(
+      file,
+      JSON.stringify({ ...volume.status, ...JSON.parse(existsSync(file) ? readFileSync(file, 'utf8') : '{}'), ...status }),
+    ),
+};
+
+const gate = new Gate(2);
+const interfaces = async (): Promise<readonly string[]> => given.interfaces;
+const service = nodeService(
+  {
+    nodeName: given.node,
+    nodeUID: `uid-of-${given.node}`,
+    driver: new KernelDriver(exec, gate),
+    filesystems: new SystemFilesystems(exec, gate),
+    mounter: new SystemMounter(exec),
+    wire: new SocketWire(interfaces),
+    volumes,
+    staged: new StagedVolumes('/run/aoe-csi-test'),
+    busy: new BusyVolumes(),
+    interfaces,
+    log,
+  },
+  { segment: 'default', gate },
+);
+
+const volumeId = `test-${given.shelf}-${given.slot}`;
+const stagingTargetPath = `/run/staging-${volumeId}`;
+mkdirSync(stagingTargetPath, { recursive: true });
+const publishContext = {
+  address: formatAddress(address),
+  volumeUID: given.uid,
+  access,
+  external: String(given.external === true),
+  ...(given.serial ? { serial: given.serial } : {}),
+};
+
+async function perform(step: string): Promise<unknown> {
+  const [kind = '', argument = ''] = step.split(':');
+  const block = argument === 'block' || argument.includes('block');
+  const mode =
+    access === 'Exclusive'
+      ? AccessMode.SingleNodeWriter
+      : access === 'Shared'
+        ? AccessMode.MultiNodeMultiWriter
+        : AccessMode.MultiNodeReaderOnly;
+  const volumeCapability = {
+    accessMode: { mode },
+    ...(block ? { block: {} } : { mount: { fsType: kind === 'stage' ? argument : 'ext4', mountFlags: [] } }),
+  };
+  switch (kind) {
+    case 'stage':
+      return service.nodeStageVolume({ volumeId, publishContext, stagingTargetPath, volumeCapability });
+    case 'unstage':
+      return service.nodeUnstageVolume({ volumeId, stagingTargetPath });
+    case 'publish':
+      return service.nodePublishVolume({
+        volumeId,
+        publishContext,
+        stagingTargetPath,
+        volumeCapability,
+        targetPath: argument,
+        readonly: argument.endsWith('-ro'),
+      });
+    case 'unpublish':
+      return service.nodeUnpublishVolume({ volumeId, targetPath: argument });
+    case 'stats':
+      return service.nodeGetVolumeStats({ volumeId, volumePath: argument });
+    default:
+      throw new RangeError(`no step "${kind}"`);
+  }
+}
+
+for (const step of steps) {
+  const start = performance.now();
+  const result = await perform(step).catch((error: { code?: number; message: string }) => ({ code: error.code, message: error.message }));
+  console.log(JSON.stringify({ step, ms: Math.round(performance.now() - start), result }));
+}
