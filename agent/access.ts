@@ -31,8 +31,8 @@ export function contestedMacs(nodes: Iterable<AoENode>): Map<string, string[]> {
  * @param self name of this node: only its own local link reaches this target
  */
 export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], self: string): DesiredAccess {
-  const { access, initiators = {} } = volume.spec;
-  const wanted = { nodes: [...(initiators.nodes ?? [])].sort(), macs: initiators.macs ?? [] };
+  const { access, initiators } = volume.spec;
+  const wanted = { nodes: [...(initiators?.nodes ?? [])].sort(), macs: initiators?.macs ?? [] };
   if (access === 'Exclusive' && (wanted.nodes.length > 1 || (wanted.nodes.length > 0 && wanted.macs.length > 0))) {
     const hosts = [...wanted.nodes, ...wanted.macs].join(', ');
     return {

@@ -30,37 +30,39 @@ type VolumeState = aoe.target.v1.VolumeState.$Properties;
 /** The target process behind its unix socket. */
 export class GrpcTarget implements TargetApi {
   readonly #client: RpcClient<aoe.target.v1.Target>;
+  readonly #socket: string;
 
   constructor(socket: string) {
+    this.#socket = socket;
     this.#client = new RpcClient(target.v1.Target, target.v1, socket);
   }
 
   async getInfo(signal: AbortSignal): Promise<TargetInfo> {
-    const { version, interfaces } = await told(this.#client.call('getInfo', {}, { signal }));
+    const { version, interfaces } = await this.#told(this.#client.call('getInfo', {}, { signal }));
     return { version: version ?? '', interfaces: (interfaces ?? []).map(interfaceOf) };
   }
 
   async setInterfaces(names: string[], signal: AbortSignal): Promise<TargetInterface[]> {
-    const { interfaces } = await told(this.#client.call('setInterfaces', { names }, { signal }));
+    const { interfaces } = await this.#told(this.#client.call('setInterfaces', { names }, { signal }));
     return (interfaces ?? []).map(interfaceOf);
   }
 
   async export({ macs, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
     const request = { volume: { ...volume, access: { macs } } };
-    return stateOf((await told(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+    return stateOf((await this.#told(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
   async unexport(uid: string, signal: AbortSignal): Promise<void> {
-    await told(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
+    await this.#told(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
   }
 
   async setAccess(uid: string, macs: string[], signal: AbortSignal): Promise<TargetVolumeState> {
     const request = { uid, access: { macs } };
-    return stateOf((await told(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+    return stateOf((await this.#told(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
-    return stateOf((await told(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
+    return stateOf((await this.#told(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
   }
 
   async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
@@ -72,26 +74,27 @@ export class GrpcTarget implements TargetApi {
         else if (message.synced) yield { type: 'synced' };
       }
     } catch (error) {
-      throw targetError(error);
+      throw this.#error(error);
     }
   }
 
   close(): void {
     this.#client.close();
   }
-}
 
-async function told<R>(call: Promise<R>): Promise<R> {
-  try {
-    return await call;
-  } catch (error) {
-    throw targetError(error);
+  async #told<R>(call: Promise<R>): Promise<R> {
+    try {
+      return await call;
+    } catch (error) {
+      throw this.#error(error);
+    }
   }
-}
 
-function targetError(error: unknown): unknown {
-  if (!(error instanceof RpcError)) return error;
-  return new TargetError(REASONS.get(error.code) ?? 'failed', error.message, { cause: error });
+  #error(error: unknown): unknown {
+    if (!(error instanceof RpcError)) return error;
+    const message = error.code === Code.UNAVAILABLE ? `nobody answers on ${this.#socket}` : error.message;
+    return new TargetError(REASONS.get(error.code) ?? 'failed', message, { cause: error });
+  }
 }
 
 function interfaceOf({ name, mac, mtu, serving, error }: aoe.target.v1.Interface.$Properties): TargetInterface {

@@ -66,9 +66,14 @@ export async function removeVolume(
       else await backend.remove(uid, signal);
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;
-      status.condition(VolumeCondition.Provisioned, 'True', 'RemovalFailed', `deletion waits: ${error.message}`);
-      status.condition(VolumeCondition.Exported, 'False', 'Removing', 'it is being deleted');
-      return { outcome: 'waiting', retryMs: RETRY_MS };
+      // Where there is no pool, nothing was made. Should it come back with something half made in it, that is an orphan, and told.
+      const neverMade = error.reason === 'PoolMissing' && !wasProvisioned(fresh) && !state;
+      if (!neverMade) {
+        const made = wasProvisioned(fresh) ? 'True' : 'Unknown';
+        status.condition(VolumeCondition.Provisioned, made, 'RemovalFailed', `deletion waits: ${error.message}`);
+        status.condition(VolumeCondition.Exported, 'False', 'Removing', 'it is being deleted');
+        return { outcome: 'waiting', retryMs: RETRY_MS };
+      }
     }
   }
   await dropFinalizer(context.kube, fresh, signal);

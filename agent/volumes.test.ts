@@ -354,6 +354,22 @@ test('a deletion waits for the target, whatever the lock was', async (t) => {
   assert.equal(it.condition('Exported')?.reason, 'TargetUnavailable');
 });
 
+test('a deleted volume that was never made does not wait for a pool that is missing; one that was made does', async (t) => {
+  const missing = new BackendError('PoolMissing', 'no such group');
+  const never = await bench(t);
+  never.backend.failure = missing;
+  await never.reconcile();
+  never.remove();
+  await never.reconcile();
+  assert.equal(never.kube.objects.has('AoEVolume/v1'), false);
+  const made = await bench(t);
+  await made.reconcile();
+  made.backend.failure = missing;
+  made.remove();
+  assert.deepEqual(await made.reconcile(), { requeueAfterMs: 5000 });
+  assert.match(made.condition('Provisioned')?.message ?? '', /deletion waits: no such group/);
+});
+
 for (const call of ['export', 'setAccess', 'unexport'] as const) {
   test(`a failure of ${call} is tried again until it works`, async (t) => {
     const it = await bench(t);

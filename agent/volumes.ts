@@ -137,9 +137,12 @@ export class Volumes {
       status.condition(VolumeCondition.Exported, 'Unknown', 'TargetUnavailable', `the target process does not answer (${target.problem})`);
       return 'retryMs' in data ? data.retryMs : undefined;
     }
-    notePaths(target, status);
     const refusal = this.#refusal(volume, data, answer, serving, status);
-    if (refusal !== undefined) return refusal;
+    if (refusal !== undefined) {
+      delete status.now.paths;
+      return refusal;
+    }
+    notePaths(target, status);
     if (answer && !('error' in answer)) {
       status.condition(VolumeCondition.AddressConflict, 'False', 'NoAnswer', 'nobody else answers at the address');
     }

@@ -1,11 +1,19 @@
 import type { AoEPool, PoolNode } from './pool.ts';
 import { parseQuantity } from './quantity.ts';
-import type { AoEVolume } from './volume.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
 /** Bytes that a volume takes in a pool on a node: its capacity, rounded up to what the backend can make. */
 export function footprint(capacity: string, node: PoolNode): number {
   const grain = Math.max(1, parseQuantity(node.granularity ?? '1'));
   return Math.ceil(parseQuantity(capacity) / grain) * grain;
+}
+
+/**
+ * Whether node, address and capacity are reserved for a volume. Node and address alone may be a user's wish; the operator adds
+ * the finalizer when it grants them.
+ */
+export function isPlaced({ metadata, spec }: AoEVolume): boolean {
+  return spec.nodeName !== undefined && spec.address !== undefined && (metadata.finalizers ?? []).includes(VOLUME_FINALIZER);
 }
 
 /**
@@ -15,8 +23,9 @@ export function footprint(capacity: string, node: PoolNode): number {
 export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>): number {
   if (!node.ready) return 0;
   let bytes = parseQuantity(node.size ?? '0') - parseQuantity(node.orphaned ?? '0');
-  for (const { spec } of volumes) {
-    if (spec.pool === pool.metadata.name && spec.nodeName === node.name && spec.capacity) bytes -= footprint(spec.capacity, node);
+  for (const volume of volumes) {
+    const { pool: name, nodeName, capacity } = volume.spec;
+    if (name === pool.metadata.name && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
   }
   return Math.max(0, bytes);
 }

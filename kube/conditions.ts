@@ -1,8 +1,14 @@
 import type { Condition } from '../api/meta.ts';
 
-/** A condition as it is to be written: the time of the last transition is kept while the status is the same. */
-export function setCondition(present: readonly Condition[] | undefined, next: Omit<Condition, 'lastTransitionTime'>): Condition {
-  const before = present?.find(({ type }) => type === next.type);
-  const lastTransitionTime = before?.status === next.status ? before.lastTransitionTime : new Date().toISOString().replace(/\.\d+Z$/, 'Z');
-  return { ...next, lastTransitionTime };
+export type NextCondition = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'> & { observedGeneration?: number | undefined };
+
+/**
+ * The condition to write: it keeps its time of transition while its status stays what it is among `conditions`.
+ * Times are in whole seconds, as Kubernetes stores them.
+ */
+export function setCondition(conditions: readonly Condition[] | undefined, next: NextCondition): Condition {
+  const before = conditions?.find(({ type }) => type === next.type);
+  const { type, status, reason, message, observedGeneration } = next;
+  const lastTransitionTime = before?.status === status ? before.lastTransitionTime : `${new Date().toISOString().slice(0, 19)}Z`;
+  return { type, status, reason, message, lastTransitionTime, ...(observedGeneration === undefined ? {} : { observedGeneration }) };
 }

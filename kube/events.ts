@@ -1,80 +1,145 @@
-import { randomUUID } from 'node:crypto';
-import { hostname } from 'node:os';
-import type { ObjectMeta } from '../api/meta.ts';
-import type { ResourceType } from '../api/resources.ts';
-import type { Kube, KubeObject } from './kube.ts';
+import { randomBytes } from 'node:crypto';
+import type { Kube } from './client.ts';
+import { KubeError, messageOf } from './error.ts';
+import { microTime } from './lease.ts';
+import { EVENTS, type KubeObject, type Log, SILENT } from './types.ts';
 
-const EVENTS: ResourceType = { group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event', namespaced: true };
-/** The same event about the same object is told again after this long at the earliest. */
-const REPEAT_MS = 60_000;
-/** Events that wait to be written; more are dropped. */
-const MAX_PENDING = 100;
-const WRITE_MS = 5_000;
+const CALL_MS = 10_000;
+/** Different events remembered, to count repetitions. */
+const MAX_KNOWN = 1000;
+/** Events that wait to be written; the rest is dropped. */
+const MAX_WAITING = 200;
+/** A repetition is written at once the first time, then this seldom. */
+const SERIES_MS = 60_000;
+/** An event not repeated for this long is a new one when it comes again. */
+const FORGET_MS = 600_000;
+/** Limits of the API server's validation. */
+const MAX_NOTE = 1024;
+const MAX_INSTANCE = 128;
 
-interface Event extends KubeObject {
-  eventTime: string;
-  reportingController: string;
-  reportingInstance: string;
-  action: string;
-  reason: string;
-  note: string;
-  type: 'Normal' | 'Warning';
-  regarding: { apiVersion?: string; kind?: string; name: string; namespace?: string; uid?: string };
+interface Known {
+  namespace: string;
+  name: string;
+  count: number;
+  lastAt: number;
+  writtenAt: number;
+  created: boolean;
 }
 
-/** Tells what happened to an object, for `kubectl describe`. Never throws, and nobody waits for it. */
+/** Writes events (events.k8s.io/v1) that `kubectl describe` shows. Equal ones become a series. Never throws: events are a courtesy. */
 export class EventRecorder {
-  readonly #kube: Pick<Kube, 'create'>;
-  readonly #component: string;
+  readonly #kube: Pick<Kube, 'create' | 'patch'>;
+  readonly #controller: string;
   readonly #instance: string;
-  readonly #told = new Map<string, number>();
-  #pending = 0;
+  readonly #log: Log;
+  readonly #known = new Map<string, Known>();
+  #waiting = 0;
+  #tail: Promise<void> = Promise.resolve();
 
-  constructor(kube: Pick<Kube, 'create'>, { component, node }: { component: string; node?: string }) {
+  constructor(
+    kube: Pick<Kube, 'create' | 'patch'> & { readonly log?: Log },
+    { component, node, log = kube.log ?? SILENT }: { component: string; node?: string | undefined; log?: Log | undefined },
+  ) {
     this.#kube = kube;
-    this.#component = component;
-    this.#instance = `${component}-${node ?? hostname()}`.slice(0, 128);
+    this.#controller = `aoe.dev/${component}`;
+    this.#instance = (node ? `${component}-${node}` : component).slice(0, MAX_INSTANCE);
+    this.#log = log;
   }
 
+  /** @param reason a word in CamelCase, @param message a sentence for people */
   event(object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    const { metadata, apiVersion, kind } = object;
-    const key = [metadata.uid, reason, message].join('\0');
-    const now = performance.now();
-    if (now - (this.#told.get(key) ?? Number.NEGATIVE_INFINITY) < REPEAT_MS || this.#pending >= MAX_PENDING) return;
-    this.#forgetOld(now);
-    this.#told.set(key, now);
-    // Events about objects without a namespace are kept in "default".
-    const namespace = metadata.namespace ?? 'default';
-    const event: Event = {
-      metadata: { name: eventName(metadata), namespace },
-      eventTime: new Date().toISOString().replace('Z', '000Z'),
-      reportingController: `aoe.dev/${this.#component}`,
-      reportingInstance: this.#instance,
-      action: reason,
-      reason,
-      note: message.slice(0, 1024),
-      type,
-      regarding: {
-        ...(apiVersion ? { apiVersion } : {}),
-        ...(kind ? { kind } : {}),
-        name: metadata.name,
-        ...(metadata.namespace ? { namespace } : {}),
-        ...(metadata.uid ? { uid: metadata.uid } : {}),
-      },
+    const note = message.length > MAX_NOTE ? `${message.slice(0, MAX_NOTE - 1)}…` : message;
+    const key = JSON.stringify([object.kind, object.metadata.namespace, object.metadata.name, object.metadata.uid, type, reason, note]);
+    const now = Date.now();
+    const known = this.#known.get(key);
+    if (known && now - known.lastAt < FORGET_MS) {
+      this.#remember(key, { ...known, count: known.count + 1, lastAt: now });
+      if (now - known.writtenAt >= SERIES_MS || known.count === 1) this.#enqueue(() => this.#repeat(key));
+      return;
+    }
+    const { name, namespace = 'default' } = object.metadata;
+    const entry = {
+      namespace,
+      name: `${name.slice(0, 230)}.${randomBytes(8).toString('hex')}`,
+      count: 1,
+      lastAt: now,
+      writtenAt: now,
+      created: false,
     };
-    this.#pending++;
-    this.#kube
-      .create(EVENTS, event, { namespace, signal: AbortSignal.timeout(WRITE_MS) })
-      // Told again at the next occasion.
-      .catch(() => this.#told.delete(key))
-      .finally(() => this.#pending--);
+    this.#remember(key, entry);
+    this.#enqueue(() => this.#create(key, entry, object, { type, reason, note }));
   }
 
-  #forgetOld(now: number): void {
-    for (const [key, at] of this.#told) if (now - at >= REPEAT_MS) this.#told.delete(key);
+  /** Fulfilled when all events so far have been written or given up. */
+  async flush(): Promise<void> {
+    await this.#tail;
   }
-}
 
-function eventName({ name }: ObjectMeta): string {
-  return `${name.slice(0, 200)}.${randomUUID().slice(0, 13)}`;
+  #remember(key: string, entry: Known): void {
+    // A Map keeps the order of insertion: the first is the one not heard of for longest.
+    this.#known.delete(key);
+    this.#known.set(key, entry);
+    const [oldest] = this.#known.keys();
+    if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
+  }
+
+  #enqueue(write: () => Promise<void>): void {
+    if (this.#waiting >= MAX_WAITING) {
+      this.#log.debug({ component: this.#controller }, 'event dropped: too many at once');
+      return;
+    }
+    this.#waiting++;
+    this.#tail = this.#tail.then(write).then(
+      () => {
+        this.#waiting--;
+      },
+      (error: unknown) => {
+        this.#waiting--;
+        this.#log.warn({ component: this.#controller, error: messageOf(error) }, 'event not written');
+      },
+    );
+  }
+
+  async #create(
+    key: string,
+    { namespace, name }: Known,
+    object: KubeObject,
+    event: { type: string; reason: string; note: string },
+  ): Promise<void> {
+    const { apiVersion, kind, metadata } = object;
+    const regarding = {
+      apiVersion,
+      kind,
+      name: metadata.name,
+      namespace: metadata.namespace,
+      uid: metadata.uid,
+      resourceVersion: metadata.resourceVersion,
+    };
+    const body = {
+      metadata: { name, namespace },
+      eventTime: microTime(new Date()),
+      reportingController: this.#controller,
+      reportingInstance: this.#instance,
+      action: event.reason,
+      regarding,
+      ...event,
+    };
+    await this.#kube.create(EVENTS, body, { namespace, timeoutMs: CALL_MS });
+    const known = this.#known.get(key);
+    if (known) known.created = true;
+  }
+
+  async #repeat(key: string): Promise<void> {
+    const known = this.#known.get(key);
+    if (!known?.created) return;
+    known.writtenAt = Date.now();
+    const series = { count: known.count, lastObservedTime: microTime(new Date(known.lastAt)) };
+    try {
+      await this.#kube.patch(EVENTS, known.name, { series }, { namespace: known.namespace, timeoutMs: CALL_MS });
+    } catch (error) {
+      // It ran out at the server: the next one starts anew.
+      if (error instanceof KubeError && error.code === 404) this.#known.delete(key);
+      else throw error;
+    }
+  }
 }

@@ -1,161 +1,209 @@
 import type { ResourceType } from '../api/resources.ts';
-import { TimeoutError } from './errors.ts';
-import type { Kube, KubeObject, ListOptions } from './kube.ts';
-import { type WatchLimits, watchForEver } from './watcher.ts';
+import type { Backoff } from './backoff.ts';
+import type { Kube } from './client.ts';
+import { messageOf, TimeoutError } from './error.ts';
+import { type KubeObject, type Log, SILENT } from './types.ts';
+import { watchForever } from './watcher.ts';
+
+/** The server ends a watch after this time, spread so that not all come back at once. */
+const WATCH_SECONDS = 290;
+/** The API server sends a bookmark about each 60 s. */
+const SILENCE_MS = 90_000;
 
 export interface Change<T> {
-  readonly type: 'applied' | 'deleted';
-  readonly object: T;
-  /** What the store had before. */
-  readonly previous?: T;
+  type: 'applied' | 'deleted';
+  /** As it is now; when deleted, as it was last. */
+  object: T;
+  /** The same object (same uid) before. */
+  previous?: T;
 }
 
-export interface InformerOptions extends Omit<ListOptions, 'signal'> {
-  /** Told of errors that the informer survives. */
-  readonly onError?: (error: unknown) => void;
-  readonly limits?: Partial<WatchLimits>;
+export interface InformerOptions {
+  fieldSelector?: string | undefined;
+  labelSelector?: string | undefined;
+  namespace?: string | undefined;
+  log?: Log | undefined;
+  /** Told of errors that the informer survives, besides the log. */
+  onError?: ((error: unknown) => void) | undefined;
+  /** Longest time without a word of the server before the connection is taken for dead, in milliseconds. Default 90000. */
+  silenceMs?: number | undefined;
+  /** Pauses after failures. */
+  backoff?: Backoff | undefined;
 }
 
-type Listener<T> = (change: Change<T>) => void;
-
-/** A copy of all objects of a type, kept up to date by a watch. Objects of a namespaced type are named `namespace/name`. */
+/**
+ * A local copy of a collection, kept up to date by list and watch. Objects of a namespaced type
+ * are named `namespace/name`. They are shared: change a copy, never what `get` returns.
+ */
 export class Informer<T extends KubeObject> {
   readonly #kube: Pick<Kube, 'list' | 'watch'>;
   readonly #type: ResourceType;
   readonly #options: InformerOptions;
-  readonly #listeners = new Set<Listener<T>>();
-  readonly #synced = Promise.withResolvers<void>();
-  #store = new Map<string, T>();
+  readonly #log: Log;
+  readonly #listeners = new Set<(change: Change<T>) => void>();
+  readonly #waiters = new Map<string, Set<() => void>>();
+  readonly #sync = Promise.withResolvers<void>();
+  #objects = new Map<string, T>();
+  #isSynced = false;
 
-  constructor(kube: Pick<Kube, 'list' | 'watch'>, type: ResourceType, options: InformerOptions = {}) {
+  constructor(kube: Pick<Kube, 'list' | 'watch'> & { readonly log?: Log }, type: ResourceType, options: InformerOptions = {}) {
     this.#kube = kube;
     this.#type = type;
     this.#options = options;
+    this.#log = options.log ?? kube.log ?? SILENT;
   }
 
-  /** Resolves when the first list is in the store. */
+  /** What is watched, for people. */
+  get what(): string {
+    return this.#type.plural;
+  }
+
+  /** Fulfilled when the first list is here; pending for ever when run() ends before. */
   get synced(): Promise<void> {
-    return this.#synced.promise;
+    return this.#sync.promise;
+  }
+
+  /** For readiness checks. */
+  get isSynced(): boolean {
+    return this.#isSynced;
   }
 
   get(name: string): T | undefined {
-    return this.#store.get(name);
+    return this.#objects.get(name);
   }
 
   list(): T[] {
-    return [...this.#store.values()];
+    return [...this.#objects.values()];
   }
 
-  /** @returns a function that ends the subscription. The listener is called after the store has changed. */
-  subscribe(listener: Listener<T>): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+  /** Called for each change from now on; a listener that throws is logged and harms nobody else. */
+  subscribe(listener: (change: Change<T>) => void): () => void {
+    // Its own function, so that one listener can subscribe twice.
+    const entry = (change: Change<T>): void => listener(change);
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
   }
 
-  /** Watches until the signal is aborted. */
+  /** Lists and watches until the signal is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const onError = this.#options.onError ?? (() => {});
-    const { fieldSelector, labelSelector, namespace, limits } = this.#options;
-    const scope = {
-      ...(fieldSelector ? { fieldSelector } : {}),
-      ...(labelSelector ? { labelSelector } : {}),
-      ...(namespace ? { namespace } : {}),
+    const { fieldSelector, labelSelector, namespace, silenceMs = SILENCE_MS, backoff, onError = () => {} } = this.#options;
+    const selection = { fieldSelector, labelSelector, namespace };
+    const [kube, type] = [this.#kube, this.#type];
+    const source = {
+      list: (stop: AbortSignal) => kube.list<T>(type, { ...selection, signal: stop }),
+      watch: (resourceVersion: string, stop: AbortSignal) => {
+        const timeoutSeconds = Math.round(WATCH_SECONDS * (0.9 + Math.random() * 0.2));
+        return kube.watch<T>(type, { ...selection, resourceVersion, timeoutSeconds, silenceMs, signal: stop });
+      },
     };
-    for await (const event of watchForEver<T>(this.#kube, this.#type, { ...scope, signal, onError, ...(limits ? { limits } : {}) })) {
-      if (event.type === 'reset') this.#reset(event.items);
-      else if (event.type === 'applied') this.#apply(event.object);
-      else this.#delete(event.object);
-    }
+    const sink = {
+      replace: (items: T[]) => this.#replace(items),
+      applied: (object: T) => this.#applied(object),
+      deleted: (object: T) => this.#deleted(object),
+    };
+    await watchForever(source, sink, { log: this.#log, what: this.what, onError, ...(backoff ? { backoff } : {}) }, signal);
   }
 
   /**
-   * Waits until `predicate`, asked at once and at each change of the object, gives something other than undefined or false.
-   * @throws TimeoutError after `timeoutMs`; the signal's reason when it is aborted
+   * Waits until the predicate returns something, and returns that. It is asked now and after each change of the object;
+   * `undefined` means that there is none. Begins when the informer is synced.
+   * @throws TimeoutError after `timeoutMs`; the signal's reason; whatever the predicate throws
    */
   waitFor<R>(
     name: string,
     predicate: (object: T | undefined) => R | undefined | false,
-    { signal, timeoutMs }: { signal?: AbortSignal; timeoutMs: number },
+    { signal, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs: number },
   ): Promise<R> {
     return new Promise<R>((resolve, reject) => {
-      const settle = (finish: () => void) => {
-        clearTimeout(limit);
-        unsubscribe();
-        signal?.removeEventListener('abort', abort);
+      const waiters = this.#waiters.get(name) ?? new Set<() => void>();
+      const settle = (finish: () => void): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        waiters.delete(look);
+        if (waiters.size === 0 && this.#waiters.get(name) === waiters) this.#waiters.delete(name);
         finish();
       };
-      const ask = () => {
+      const look = (): void => {
+        if (!this.#isSynced) return;
         try {
-          const answer = predicate(this.get(name));
-          if (answer !== undefined && answer !== false) settle(() => resolve(answer));
+          const result = predicate(this.#objects.get(name));
+          if (result !== undefined && result !== false) settle(() => resolve(result));
         } catch (error) {
           settle(() => reject(error));
         }
       };
-      const abort = () => settle(() => reject(signal?.reason));
-      const limit = setTimeout(
-        () => settle(() => reject(new TimeoutError(`${this.#type.kind} ${name}: nothing came of it within ${timeoutMs / 1000} s`))),
-        timeoutMs,
-      );
-      const unsubscribe = this.subscribe(({ object }) => {
-        if (keyOf(object) === name) ask();
-      });
-      signal?.addEventListener('abort', abort, { once: true });
-      if (signal?.aborted) abort();
-      else ask();
+      const onAbort = (): void => settle(() => reject(signal?.reason));
+      const timer = setTimeout(() => {
+        const detail = this.#isSynced ? '' : ` (${this.what} have not been listed yet: is the API server reachable?)`;
+        settle(() =>
+          reject(new TimeoutError(`${this.#type.kind} ${name}: what was awaited did not come within ${timeoutMs / 1000} s${detail}`)),
+        );
+      }, timeoutMs);
+      if (signal?.aborted) return onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.set(name, waiters.add(look));
+      look();
     });
   }
 
-  /** Swaps the store at once, and tells what that changed. */
-  #reset(items: T[]): void {
-    const before = this.#store;
-    this.#store = new Map(items.map((item) => [keyOf(item), lean(item)]));
-    for (const [name, previous] of before) {
-      const now = this.#store.get(name);
-      if (now?.metadata.uid !== previous.metadata.uid) this.#tell({ type: 'deleted', object: previous });
+  /** The new store is complete before anybody hears of a change in it. */
+  #replace(items: T[]): void {
+    const before = this.#objects;
+    this.#objects = new Map(items.map((item) => [keyOf(item), item]));
+    const first = !this.#isSynced;
+    this.#isSynced = true;
+    for (const [key, previous] of before) {
+      if (this.#objects.get(key)?.metadata.uid !== previous.metadata.uid) this.#tell(key, { type: 'deleted', object: previous, previous });
     }
-    for (const [name, object] of this.#store) {
-      const previous = before.get(name);
-      if (!previous || previous.metadata.uid !== object.metadata.uid) this.#tell({ type: 'applied', object });
-      else if (previous.metadata.resourceVersion !== object.metadata.resourceVersion) this.#tell({ type: 'applied', object, previous });
+    for (const [key, object] of this.#objects) {
+      const previous = before.get(key);
+      if (!previous || previous.metadata.uid !== object.metadata.uid) this.#tell(key, { type: 'applied', object });
+      else if (previous.metadata.resourceVersion !== object.metadata.resourceVersion)
+        this.#tell(key, { type: 'applied', object, previous });
     }
-    this.#synced.resolve();
+    if (!first) return;
+    // Those who wait for an object that is not there hear nothing otherwise.
+    for (const key of [...this.#waiters.keys()]) this.#wake(key);
+    this.#sync.resolve();
   }
 
-  #apply(received: T): void {
-    const object = lean(received);
-    const name = keyOf(object);
-    const previous = this.#store.get(name);
-    this.#store.set(name, object);
-    if (previous && previous.metadata.uid !== object.metadata.uid) this.#tell({ type: 'deleted', object: previous });
-    this.#tell({ type: 'applied', object, ...(previous && previous.metadata.uid === object.metadata.uid ? { previous } : {}) });
+  #applied(object: T): void {
+    const key = keyOf(object);
+    const previous = this.#objects.get(key);
+    if (previous && previous.metadata.uid !== object.metadata.uid) {
+      this.#objects.delete(key);
+      this.#tell(key, { type: 'deleted', object: previous, previous });
+    }
+    this.#objects.set(key, object);
+    const same = previous && previous.metadata.uid === object.metadata.uid;
+    this.#tell(key, same ? { type: 'applied', object, previous } : { type: 'applied', object });
   }
 
-  #delete(object: T): void {
-    const name = keyOf(object);
-    const previous = this.#store.get(name);
-    this.#store.delete(name);
-    this.#tell({ type: 'deleted', object: lean(object), ...(previous ? { previous } : {}) });
+  #deleted(object: T): void {
+    const key = keyOf(object);
+    const previous = this.#objects.get(key);
+    if (!previous) return;
+    this.#objects.delete(key);
+    this.#tell(key, { type: 'deleted', object, previous });
   }
 
-  #tell(change: Change<T>): void {
-    for (const listener of this.#listeners) {
+  #tell(key: string, change: Change<T>): void {
+    for (const listener of [...this.#listeners]) {
       try {
         listener(change);
       } catch (error) {
-        this.#options.onError?.(error);
+        this.#log.error({ what: this.what, key, error: messageOf(error) }, 'a listener of the watch failed');
       }
     }
+    this.#wake(key);
+  }
+
+  #wake(key: string): void {
+    for (const look of [...(this.#waiters.get(key) ?? [])]) look();
   }
 }
 
 /** The name under which an informer keeps an object. */
-export function keyOf({ metadata }: KubeObject): string {
-  return metadata.namespace ? `${metadata.namespace}/${metadata.name}` : metadata.name;
-}
-
-/** Without the record of who set which field: nobody reads it here, and it is often half of an object. */
-function lean<T extends KubeObject>(object: T): T {
-  delete (object.metadata as { managedFields?: unknown }).managedFields;
-  return object;
+export function keyOf({ metadata: { namespace, name } }: KubeObject): string {
+  return namespace ? `${namespace}/${name}` : name;
 }

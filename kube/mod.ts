@@ -1,7 +1,8 @@
+export { type Applied, type CallOptions, Kube, type KubeOptions, type ListOptions } from './client.ts';
 export { setCondition } from './conditions.ts';
-export { Controller, type ControllerOptions, type Result } from './controller.ts';
-export { LeaseElector } from './elector.ts';
-export { isConflict, isNotFound, KubeError, TerminalError, TimeoutError } from './errors.ts';
+export { Controller, type ControllerOptions, type Outcome, type Result } from './controller.ts';
+export { isConflict, isNotFound, KubeError, LeaseLostError, TerminalError, TimeoutError } from './error.ts';
 export { EventRecorder } from './events.ts';
-export { type Change, Informer, keyOf } from './informer.ts';
-export { Kube, type KubeObject } from './kube.ts';
+export { type Change, Informer, type InformerOptions, keyOf } from './informer.ts';
+export { LeaseElector, type LeaseElectorOptions } from './lease-elector.ts';
+export type { KubeObject, Log } from './types.ts';

@@ -1,86 +1,107 @@
-const MIN_BACKOFF_MS = 5;
-const MAX_BACKOFF_MS = 30_000;
+/** First pause after a failure, and the longest, in milliseconds. */
+const FIRST_MS = 5;
+const MAX_MS = 30_000;
 
 /**
- * Keys that wait for work, after client-go's work queue: a key that is added again while it waits is there once; one that is
- * added while it is worked on is done again afterwards, and never by two at once; one that failed comes back after a pause
- * that doubles each time.
+ * A queue of keys to work on, with the rules of client-go's work queue: a key is in it at most once, is never worked on
+ * twice at the same time, and comes again when it was added meanwhile.
  */
 export class WorkQueue {
-  readonly #waiting = new Set<string>();
+  /** Keys that need work, whether waiting or to be taken up again after done(). */
+  readonly #dirty = new Set<string>();
   readonly #processing = new Set<string>();
-  readonly #again = new Set<string>();
-  readonly #failures = new Map<string, number>();
-  readonly #timers = new Map<string, { timer: NodeJS.Timeout; at: number }>();
+  /** Dirty keys that are not being worked on, in order. */
+  readonly #waiting = new Set<string>();
   readonly #takers: ((key: string | undefined) => void)[] = [];
+  readonly #delayed = new Map<string, { timer: NodeJS.Timeout; at: number }>();
+  readonly #failures = new Map<string, number>();
   #closed = false;
 
+  /** Keys that wait for a worker. */
+  get length(): number {
+    return this.#waiting.size;
+  }
+
   add(key: string): void {
-    if (this.#closed) return;
-    if (this.#processing.has(key)) this.#again.add(key);
-    else if (!this.#waiting.has(key)) {
-      this.#waiting.add(key);
-      this.#hand();
-    }
+    if (this.#closed || this.#dirty.has(key)) return;
+    this.#dirty.add(key);
+    if (!this.#processing.has(key)) this.#offer(key);
   }
 
-  /** Adds the key after a while; of several such wishes the earliest counts. */
-  addAfter(key: string, delayMs: number): void {
+  /** Adds the key later; of several times the earliest counts. */
+  addAfter(key: string, ms: number): void {
     if (this.#closed) return;
-    const at = performance.now() + delayMs;
-    const present = this.#timers.get(key);
-    if (present && present.at <= at) return;
-    clearTimeout(present?.timer);
-    const timer = setTimeout(() => {
-      this.#timers.delete(key);
+    if (ms <= 0) {
       this.add(key);
-    }, delayMs);
-    this.#timers.set(key, { timer, at });
+      return;
+    }
+    const at = performance.now() + ms;
+    const before = this.#delayed.get(key);
+    if (before && before.at <= at) return;
+    if (before) clearTimeout(before.timer);
+    const timer = setTimeout(
+      () => {
+        this.#delayed.delete(key);
+        this.add(key);
+      },
+      // setTimeout runs at once when given more than 31 bits.
+      Math.min(ms, 2 ** 31 - 1),
+    );
+    this.#delayed.set(key, { timer, at });
   }
 
-  /** Adds a key that failed, after its pause. @returns the pause in milliseconds */
-  addFailed(key: string): number {
+  /**
+   * Adds the key after a pause that doubles with each call until forget().
+   * @returns the pause in milliseconds
+   */
+  addRateLimited(key: string): number {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
-    const pause = Math.min(MAX_BACKOFF_MS, MIN_BACKOFF_MS * 2 ** Math.min(failures, 30));
-    this.addAfter(key, pause);
-    return pause;
+    const ms = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(failures, 30));
+    this.addAfter(key, ms);
+    return ms;
   }
 
-  /** The key succeeded: its next failure starts with the shortest pause. */
+  /** Starts the key's pauses anew. */
   forget(key: string): void {
     this.#failures.delete(key);
   }
 
-  /** The next key, which is ours until done(); undefined when the queue was closed. */
+  /** The next key, which must be given back with done(); undefined when the queue is closed. */
   take(): Promise<string | undefined> {
-    return new Promise((resolve) => {
-      this.#takers.push(resolve);
-      this.#hand();
-    });
+    const [key] = this.#waiting;
+    if (this.#closed) return Promise.resolve(undefined);
+    if (key === undefined) return new Promise((resolve) => this.#takers.push(resolve));
+    this.#waiting.delete(key);
+    this.#begin(key);
+    return Promise.resolve(key);
   }
 
   done(key: string): void {
     this.#processing.delete(key);
-    if (this.#again.delete(key)) this.add(key);
+    if (this.#dirty.has(key) && !this.#closed) this.#offer(key);
   }
 
+  /** Nothing comes out any more. */
   close(): void {
     this.#closed = true;
-    for (const { timer } of this.#timers.values()) clearTimeout(timer);
-    this.#timers.clear();
-    this.#waiting.clear();
-    for (const take of this.#takers.splice(0)) take(undefined);
+    for (const { timer } of this.#delayed.values()) clearTimeout(timer);
+    this.#delayed.clear();
+    for (const taker of this.#takers.splice(0)) taker(undefined);
   }
 
-  #hand(): void {
-    if (this.#closed) for (const take of this.#takers.splice(0)) take(undefined);
-    for (const key of this.#waiting) {
-      const take = this.#takers.shift();
-      if (!take) return;
-      this.#waiting.delete(key);
-      this.#processing.add(key);
-      take(key);
+  #offer(key: string): void {
+    const taker = this.#takers.shift();
+    if (!taker) {
+      this.#waiting.add(key);
+      return;
     }
+    this.#begin(key);
+    taker(key);
+  }
+
+  #begin(key: string): void {
+    this.#dirty.delete(key);
+    this.#processing.add(key);
   }
 }

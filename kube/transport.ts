@@ -1,137 +1,205 @@
-import type { IncomingMessage } from 'node:http';
-import { Agent, request as httpsRequest, type RequestOptions } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
-import { KubeError } from './errors.ts';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Credentials } from './credentials.ts';
+import { KubeError, messageOf } from './error.ts';
 
-export interface Call {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
-  /** Path and query. */
-  readonly path: string;
-  readonly body?: object;
-  readonly contentType?: string;
-  readonly signal?: AbortSignal | undefined;
-  /** Limit until the answer's header is there, 30 s when absent. */
-  readonly timeoutMs?: number;
+/** Longest pause that a server's Retry-After is believed. */
+const MAX_PAUSE_MS = 10_000;
+
+export interface Request {
+  method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
+  path: string;
+  query?: Record<string, string | number | boolean | undefined>;
+  body?: unknown;
+  contentType?: string;
+  /** Limit for the whole of it, pauses that the server asks for included, in milliseconds. */
+  timeoutMs: number;
+  signal?: AbortSignal | undefined;
 }
 
-const TIMEOUT_MS = 30_000;
-const KEEP_ALIVE_MS = 30_000;
-
-/** HTTPS to one API server, with the credentials of a kubeconfig or of the pod's service account. Connections are kept. */
+/** HTTP to the API server: JSON in and out, each exchange with a limit. */
 export class Transport {
-  readonly #config: KubeConfig;
-  readonly #server: URL;
-  readonly #agent: Agent;
+  readonly #credentials: Credentials;
+  readonly #userAgent: string;
 
-  constructor(config: KubeConfig) {
-    const server = config.getCurrentCluster()?.server;
-    if (!server)
-      throw new Error('there is no API server to talk to: the kubeconfig names no cluster, and this is no pod with a service account');
-    this.#config = config;
-    this.#server = new URL(server);
-    this.#agent = new Agent({ keepAlive: true, keepAliveMsecs: KEEP_ALIVE_MS, maxFreeSockets: 8 });
-  }
-
-  static fromCluster(): Transport {
-    const config = new KubeConfig();
-    config.loadFromDefault();
-    return new Transport(config);
-  }
-
-  static fromKubeconfig(path: string): Transport {
-    const config = new KubeConfig();
-    config.loadFromFile(path);
-    return new Transport(config);
-  }
-
-  /** Sends a request and reads its JSON answer. @throws KubeError when the API server refuses it */
-  async json<T>(call: Call): Promise<T> {
-    const response = await this.open(call);
-    return JSON.parse(await text(response, call.signal)) as T;
+  constructor(credentials: Credentials, userAgent: string) {
+    this.#credentials = credentials;
+    this.#userAgent = userAgent;
   }
 
   /**
-   * Sends a request and gives the answer with its body unread.
-   * @throws KubeError when the API server refuses it, or an Error that names method and path when it cannot be reached
+   * @returns the parsed answer
+   * @throws KubeError; the signal's reason when it was aborted
    */
-  async open(call: Call): Promise<IncomingMessage> {
-    let response: IncomingMessage;
-    try {
-      response = await this.#send(call);
-    } catch (error) {
-      // A kept connection that the server closed at the same moment: the request was not looked at.
-      if (!(error instanceof StaleConnection)) throw error;
-      response = await this.#send(call);
+  async request(request: Request): Promise<unknown> {
+    const end = performance.now() + request.timeoutMs;
+    for (;;) {
+      const response = await this.#send(request, end);
+      const text = await this.#text(response, request, end);
+      const status = response.statusCode ?? 0;
+      if (status >= 200 && status < 300) return parse(text, request);
+      const pauseMs = pauseOf(response);
+      // The server asks us to come again: it has not processed the request.
+      if (pauseMs === undefined || performance.now() + pauseMs >= end) throw errorOf(status, text, request);
+      await delay(pauseMs, undefined, request.signal ? { signal: request.signal } : {}).catch(() => request.signal?.throwIfAborted());
     }
-    const status = response.statusCode ?? 0;
-    if (status < 300) return response;
-    throw toKubeError(status, await text(response, call.signal), call);
   }
 
-  async #send(call: Call): Promise<IncomingMessage> {
-    call.signal?.throwIfAborted();
-    const body = call.body === undefined ? undefined : Buffer.from(JSON.stringify(call.body));
-    const options: RequestOptions = {
-      agent: this.#agent,
-      method: call.method,
-      host: this.#server.hostname,
-      port: this.#server.port || 443,
-      path: `${this.#server.pathname.replace(/\/$/, '')}${call.path}`,
-      headers: {
-        accept: 'application/json',
-        ...(body ? { 'content-type': call.contentType ?? 'application/json', 'content-length': body.length } : {}),
-      },
-    };
-    // Each time anew: service account tokens are replaced while we run.
-    await this.#config.applyToHTTPSOptions(options);
-    options.agent = this.#agent;
+  /**
+   * Starts a watch; the limit is for its beginning only.
+   * @returns the answer's body, which the caller reads or destroys
+   */
+  async stream(request: Request): Promise<IncomingMessage> {
+    const end = performance.now() + request.timeoutMs;
+    const response = await this.#send(request, end, true);
+    const status = response.statusCode ?? 0;
+    if (status === 200) return response;
+    throw errorOf(status, await this.#text(response, request, end), request);
+  }
+
+  close(): void {
+    this.#credentials.close();
+  }
+
+  async #send(request: Request, end: number, stream = false): Promise<IncomingMessage> {
+    try {
+      return await this.#once(request, end, stream);
+    } catch (error) {
+      // A connection that was open may have been closed by the server just now. Only a create is not safe to repeat.
+      if (!(error instanceof StaleConnection) || request.method === 'POST') throw error instanceof StaleConnection ? error.cause : error;
+      this.#credentials.dropIdle();
+    }
+    return await this.#once(request, end, stream).catch((error: unknown) => {
+      throw error instanceof StaleConnection ? error.cause : error;
+    });
+  }
+
+  async #once(request: Request, end: number, stream: boolean): Promise<IncomingMessage> {
+    const { signal, method } = request;
+    signal?.throwIfAborted();
+    const { agent, headers } = await this.#credentials.access(stream);
+    const url = urlOf(this.#credentials.server, request);
+    const body = request.body === undefined ? undefined : JSON.stringify(request.body);
     return new Promise((resolve, reject) => {
-      const request = httpsRequest(options);
-      const fail = (error: Error) => reject(new Error(`${call.method} ${call.path}: ${error.message}`, { cause: error }));
-      const limit = setTimeout(() => request.destroy(new Error('the API server did not answer in time')), call.timeoutMs ?? TIMEOUT_MS);
-      const abort = () => request.destroy(call.signal?.reason instanceof Error ? call.signal.reason : new Error('aborted'));
-      const done = () => {
-        clearTimeout(limit);
-        call.signal?.removeEventListener('abort', abort);
-      };
-      call.signal?.addEventListener('abort', abort, { once: true });
-      request.on('response', (response) => {
-        done();
+      const outgoing = (url.protocol === 'http:' ? httpRequest : httpsRequest)(url, {
+        method,
+        agent,
+        headers: {
+          ...headers,
+          'User-Agent': this.#userAgent,
+          Accept: 'application/json',
+          ...(body === undefined
+            ? {}
+            : { 'Content-Type': request.contentType ?? 'application/json', 'Content-Length': Buffer.byteLength(body) }),
+        },
+      });
+      const guard = this.#guard(request, end, (error) => outgoing.destroy(error));
+      outgoing.once('response', (response) => {
+        guard.release();
         resolve(response);
       });
-      request.on('error', (error: NodeJS.ErrnoException) => {
-        done();
-        if (call.signal?.aborted) reject(call.signal.reason);
-        else if (request.reusedSocket && error.code === 'ECONNRESET') reject(new StaleConnection());
-        else fail(error);
+      outgoing.on('error', (error: NodeJS.ErrnoException) => {
+        guard.release();
+        const failure = guard.reason ?? unreachable(request, this.#credentials.server, error);
+        const stale = !guard.reason && outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+        reject(stale ? new StaleConnection('', { cause: failure }) : failure);
       });
-      request.end(body);
+      outgoing.end(body);
     });
+  }
+
+  #text(response: IncomingMessage, request: Request, end: number): Promise<string> {
+    return new Promise((resolve, reject) => {
+      const parts: Buffer[] = [];
+      const guard = this.#guard(request, end, (error) => response.destroy(error));
+      response.on('data', (part: Buffer) => parts.push(part));
+      response.once('end', () => {
+        guard.release();
+        resolve(Buffer.concat(parts).toString('utf8'));
+      });
+      response.once('error', (error) => {
+        guard.release();
+        reject(guard.reason ?? unreachable(request, this.#credentials.server, error));
+      });
+    });
+  }
+
+  /** Stops an exchange when its limit passes or its signal is aborted. */
+  #guard({ signal, ...request }: Request, end: number, destroy: (error: Error) => void) {
+    const state: { reason?: unknown; release: () => void } = { release };
+    const stop = (reason: unknown): void => {
+      state.reason = reason;
+      release();
+      destroy(reason instanceof Error ? reason : new Error(String(reason)));
+    };
+    const onAbort = (): void => stop(signal?.reason);
+    const timer = setTimeout(
+      () => {
+        this.#credentials.dropIdle();
+        stop(new KubeError(504, 'NoAnswer', `${describe(request)}: the API server did not answer within ${request.timeoutMs / 1000} s`));
+      },
+      Math.max(0, end - performance.now()),
+    );
+    signal?.addEventListener('abort', onAbort, { once: true });
+    function release(): void {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+    if (signal?.aborted) onAbort();
+    return state;
   }
 }
 
 class StaleConnection extends Error {}
 
-/** Reads a body, at most for as long as a request may take. */
-async function text(response: IncomingMessage, signal: AbortSignal | undefined): Promise<string> {
-  const abort = () => response.destroy(new Error('aborted'));
-  signal?.addEventListener('abort', abort, { once: true });
-  const limit = setTimeout(() => response.destroy(new Error('the API server did not finish its answer in time')), TIMEOUT_MS);
+function urlOf(server: URL, { path, query }: Request): URL {
+  const url = new URL(server);
+  url.pathname = url.pathname.replace(/\/$/, '') + path;
+  for (const [key, value] of Object.entries(query ?? {})) if (value !== undefined) url.searchParams.set(key, String(value));
+  return url;
+}
+
+function describe({ method, path }: Pick<Request, 'method' | 'path'>): string {
+  return `${method} ${path}`;
+}
+
+function unreachable(request: Request, server: URL, cause: Error): KubeError {
+  return new KubeError(
+    503,
+    'Unreachable',
+    `${describe(request)}: the API server at ${server.host} cannot be reached: ${messageOf(cause)}`,
+    { cause },
+  );
+}
+
+function parse(text: string, request: Request): unknown {
   try {
-    const chunks: Buffer[] = [];
-    for await (const chunk of response) chunks.push(chunk as Buffer);
-    return Buffer.concat(chunks).toString();
-  } finally {
-    clearTimeout(limit);
-    signal?.removeEventListener('abort', abort);
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new KubeError(502, 'NotJSON', `${describe(request)}: the answer is not JSON`, { cause });
   }
 }
 
-function toKubeError(status: number, body: string, call: Call): KubeError {
+function errorOf(status: number, text: string, request: Request): KubeError {
+  let reason = '';
+  let message = text.slice(0, 500).trim();
   try {
-    const { reason = '', message = body } = JSON.parse(body) as { reason?: string; message?: string };
-    return new KubeError(status, reason, message);
+    const parsed = JSON.parse(text) as { kind?: string; reason?: string; message?: string; details?: { causes?: { reason?: string }[] } };
+    if (parsed.kind === 'Status') {
+      const tooLarge = parsed.details?.causes?.some((cause) => cause.reason === 'ResourceVersionTooLarge');
+      reason = tooLarge ? 'ResourceVersionTooLarge' : (parsed.reason ?? '');
+      message = parsed.message ?? message;
+    }
   } catch {
-    return new KubeError(status, '', `${call.method} ${call.path}: HTTP ${status} ${body.slice(0, 200)}`);
+    // A proxy's page, not a Status: its text is the message.
   }
+  return new KubeError(status, reason, `${describe(request)}: ${message || 'no message'} (${status}${reason ? ` ${reason}` : ''})`);
+}
+
+function pauseOf({ statusCode = 0, headers }: IncomingMessage): number | undefined {
+  const seconds = Number(headers['retry-after'] ?? Number.NaN);
+  if ((statusCode !== 429 && statusCode < 500) || !Number.isFinite(seconds)) return undefined;
+  // Spread out, so that all who were turned away do not return at the same moment.
+  return Math.min(MAX_PAUSE_MS, Math.max(0.1, seconds) * 1000 * (1 + Math.random() * 0.25));
 }

@@ -1,88 +1,106 @@
-import type { IncomingMessage } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ResourceType } from '../api/resources.ts';
-import { KubeError } from './errors.ts';
-import type { Kube, KubeObject, ListOptions } from './kube.ts';
+import { Backoff } from './backoff.ts';
+import { KubeError, messageOf } from './error.ts';
+import type { KubeObject, Log } from './types.ts';
+import type { WatchEvent } from './watch-stream.ts';
 
-/** What a watcher tells: the whole list, which takes the place of all before, then each change. */
-export type WatchEvent<T> = { type: 'reset'; items: T[] } | { type: 'applied'; object: T } | { type: 'deleted'; object: T };
-
-export interface WatchLimits {
-  /** For how long the API server is asked to keep a watch open. */
-  readonly watchSeconds: number;
-  /** A watch on which nothing comes for so long is dead: the API server sends a bookmark each minute. */
-  readonly silenceMs: number;
-  readonly minBackoffMs: number;
-  readonly maxBackoffMs: number;
+/** A collection at the API server. */
+export interface WatchSource<T> {
+  list(signal: AbortSignal): Promise<{ items: T[]; resourceVersion: string }>;
+  watch(resourceVersion: string, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;
 }
 
-const LIMITS: WatchLimits = { watchSeconds: 290, silenceMs: 90_000, minBackoffMs: 100, maxBackoffMs: 15_000 };
-
-interface Line {
-  type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
-  object: KubeObject & { code?: number; reason?: string; message?: string };
+/** What is kept of it. Its methods do not throw. */
+export interface WatchSink<T> {
+  /** The whole collection, as of now. */
+  replace(items: T[]): void;
+  applied(object: T): void;
+  deleted(object: T): void;
 }
+
+export interface WatcherOptions {
+  log: Log;
+  /** For the log: what is watched. */
+  what: string;
+  /** Told of failures, which end nothing. */
+  onError?: (error: unknown) => void;
+  /** Pauses after failures. */
+  backoff?: Backoff;
+  /** A watch that lived this long was a good one, in milliseconds. */
+  goodMs?: number;
+}
+
+/** Lists again: the resource version is of no use any more. */
+class Expired extends Error {}
 
 /**
- * Lists and then watches for ever. Goes on from the last version after a broken, silent or ended connection, and lists again
- * when the API server has forgotten that version (410). Errors are told to `onError`, which must not throw; they end nothing.
+ * Keeps a sink equal to a collection until the signal is aborted. Two states: listing, then watching from the list's
+ * resource version. A watch that ends or breaks is resumed from the last version seen; one that the server cannot resume
+ * (410, or a version from the future after a restore) leads back to listing.
  */
-export async function* watchForEver<T extends KubeObject>(
-  kube: Pick<Kube, 'list' | 'watch'>,
-  type: ResourceType,
-  options: ListOptions & { signal: AbortSignal; onError: (error: unknown) => void; limits?: Partial<WatchLimits> },
-): AsyncGenerator<WatchEvent<T>> {
-  const { signal, onError } = options;
-  const limits = { ...LIMITS, ...options.limits };
+export async function watchForever<T extends KubeObject>(
+  source: WatchSource<T>,
+  sink: WatchSink<T>,
+  { log, what, onError = () => {}, backoff = new Backoff(100, 10_000), goodMs = 5_000 }: WatcherOptions,
+  signal: AbortSignal,
+): Promise<void> {
   let version: string | undefined;
-  let failures = 0;
   while (!signal.aborted) {
+    const started = performance.now();
+    let failure: unknown;
+    let heard = false;
     try {
       if (version === undefined) {
-        const { items, resourceVersion } = await kube.list<T>(type, options);
+        const { items, resourceVersion } = await source.list(signal);
+        signal.throwIfAborted();
+        sink.replace(items);
         version = resourceVersion;
-        failures = 0;
-        yield { type: 'reset', items };
+        log.debug({ what, count: items.length, resourceVersion }, 'listed');
       }
-      const body = await kube.watch(type, version, { ...options, timeoutSeconds: limits.watchSeconds });
-      for await (const { type: kind, object } of linesOf(body, limits.silenceMs, signal)) {
-        if (kind === 'ERROR') throw new KubeError(object.code ?? 500, object.reason ?? '', object.message ?? 'the watch failed');
-        version = object.metadata.resourceVersion ?? version;
-        failures = 0;
-        if (kind !== 'BOOKMARK') yield { type: kind === 'DELETED' ? 'deleted' : 'applied', object: object as unknown as T };
+      for await (const event of source.watch(version, signal)) {
+        if (event.type === 'ERROR') throw errorOf(event.object);
+        heard = true;
+        version = event.object.metadata.resourceVersion ?? version;
+        if (event.type === 'DELETED') sink.deleted(event.object);
+        else if (event.type !== 'BOOKMARK') sink.applied(event.object);
       }
-      failures++;
-      // A watch that ends by itself after its time is no failure, but one that ends at once again and again is.
-      if (failures === 1) continue;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof KubeError && (error.code === 410 || error.reason === 'Expired')) version = undefined;
-      else onError(error);
-      failures++;
+      failure = error;
+      if (version !== undefined && mustList(error)) version = undefined;
     }
-    const most = Math.min(limits.maxBackoffMs, limits.minBackoffMs * 2 ** Math.min(failures - 1, 16));
-    // Jitter, so that a thousand watchers do not come back at one moment.
-    await delay(most * (0.5 + Math.random() / 2), undefined, { signal }).catch(() => {});
+    // Events before an expiry prove nothing: they would come again with every list.
+    const good = (heard && !(failure instanceof Expired)) || performance.now() - started >= goodMs;
+    if (good) backoff.reset();
+    if (failure === undefined && good) continue;
+    const pauseMs = backoff.next();
+    if (failure !== undefined && !(failure instanceof Expired)) {
+      onError(failure);
+      log.warn(
+        { what, error: messageOf(failure), retryMs: Math.round(pauseMs) },
+        version === undefined ? 'list failed' : 'watch interrupted',
+      );
+    }
+    await delay(pauseMs, undefined, { signal }).catch(() => {});
   }
 }
 
-/** The JSON lines of a body, until it ends. @throws Error when it breaks, or nothing comes for `silenceMs` */
-async function* linesOf(body: IncomingMessage, silenceMs: number, signal: AbortSignal): AsyncGenerator<Line> {
-  const silence = setTimeout(() => body.destroy(new Error(`nothing came on the watch for ${silenceMs / 1000} s`)), silenceMs);
-  const abort = () => body.destroy();
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    let rest = '';
-    body.setEncoding('utf8');
-    for await (const chunk of body) {
-      silence.refresh();
-      const lines = (rest + chunk).split('\n');
-      rest = lines.pop() ?? '';
-      for (const line of lines) if (line !== '') yield JSON.parse(line) as Line;
-    }
-  } finally {
-    clearTimeout(silence);
-    signal.removeEventListener('abort', abort);
-    body.destroy();
-  }
+function errorOf({
+  code = 500,
+  reason = '',
+  message = 'the watch ended with an error',
+}: {
+  code?: number;
+  reason?: string;
+  message?: string;
+}): Error {
+  if (code === 410) return new Expired(message);
+  return new KubeError(code, reason, `watch: ${message}`);
+}
+
+/** Whether a watch cannot be resumed. A client error would only come again; listing shows whether it is permanent. */
+function mustList(error: unknown): boolean {
+  if (error instanceof Expired) return true;
+  if (!(error instanceof KubeError)) return false;
+  return error.reason === 'ResourceVersionTooLarge' || (error.code >= 400 && error.code < 500 && error.code !== 429);
 }

@@ -16,7 +16,10 @@ describe('AddressRange', () => {
   it('gives each address once, goes round, and ends when all are taken', () => {
     const range = new AddressRange('4094-4096');
     const taken = new Set<string>();
-    assert.deepEqual(range.next(undefined, () => false), { shelf: 4094, slot: 0 });
+    assert.deepEqual(
+      range.next(undefined, () => false),
+      { shelf: 4094, slot: 0 },
+    );
     let previous = range.next(undefined, () => false);
     for (let next = previous; next; next = range.next(previous, (address) => taken.has(addressKey(address)))) {
       assert.ok(!taken.has(addressKey(next)));

@@ -1,7 +1,7 @@
 import { type Address, formatAddress } from '../api/address.ts';
-import { available, footprint } from '../api/capacity.ts';
+import { available, footprint, isPlaced } from '../api/capacity.ts';
 import { DEFAULT_SEGMENT } from '../api/meta.ts';
-import type { AoENode } from '../api/node.ts';
+import { type AoENode, NodeCondition } from '../api/node.ts';
 import type { AoEPool, PoolNode } from '../api/pool.ts';
 import { formatQuantity } from '../api/quantity.ts';
 import type { AoEVolume } from '../api/volume.ts';
@@ -40,7 +40,7 @@ interface Candidate {
 
 /** Which of two volumes that claim one address has it: the placed one, else the older, else the first by name. */
 function hasPrecedence(a: AoEVolume, b: AoEVolume): boolean {
-  const placed = (volume: AoEVolume) => (volume.spec.external || volume.spec.nodeName ? 0 : 1);
+  const placed = (volume: AoEVolume) => (volume.spec.external || isPlaced(volume) ? 0 : 1);
   const rank = (volume: AoEVolume) => `${placed(volume)} ${volume.metadata.creationTimestamp ?? ''} ${volume.metadata.name}`;
   return rank(a) < rank(b);
 }
@@ -73,7 +73,8 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
     }
     return wanted;
   }
-  const taken = new Set(cluster.volumes.flatMap(({ spec }) => addressOf(spec) ?? []).map(addressKey));
+  const others = cluster.volumes.filter(({ metadata }) => metadata.name !== volume.metadata.name);
+  const taken = new Set(others.flatMap(({ spec }) => addressOf(spec) ?? []).map(addressKey));
   const next = range.next(previous, (address) => taken.has(addressKey(address)));
   return (
     next ?? {
@@ -82,6 +83,21 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
     }
   );
 }
+
+/** Why a node takes no new volumes, whatever their size; undefined when it does. */
+function unfit(node: PoolNode, host: AoENode | undefined, segments: readonly string[]): string | undefined {
+  if (!host) return `${node.name} has no AoENode`;
+  if (!node.ready) return `${node.name}: ${node.message ?? 'pool not ready'}`;
+  if (host.spec?.maintenance) return `${node.name} is in maintenance`;
+  const segment = host.status?.segment ?? DEFAULT_SEGMENT;
+  if (segments.length > 0 && !segments.includes(segment)) return `${node.name} is on segment ${segment}`;
+  const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
+  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return `${node.name}: ${target.message}`;
+  return undefined;
+}
+
+/** Reasons of TargetReady with which a new volume would not be served to anybody. */
+const NOT_SERVING = new Set(['NotAnswering', 'NoInterface']);
 
 function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   const { pool: poolName, segments, nodeName, capacity = '0' } = volume.spec;
@@ -93,17 +109,16 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
       message: `there is no AoEPool ${poolName}: ${known.length > 0 ? `there are ${known.join(', ')}` : 'create one'}`,
     };
   }
+  // A node or an address of its own may be in its spec already: it must not stand in its own way.
+  const others = cluster.volumes.filter(({ metadata }) => metadata.name !== volume.metadata.name);
   const reasons: string[] = [];
   const candidates: Candidate[] = [];
   for (const node of pool.status?.nodes ?? []) {
     const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
-    const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
     if (nodeName && node.name !== nodeName) continue;
-    if (!host) reasons.push(`${node.name} has no AoENode`);
-    else if (!node.ready) reasons.push(`${node.name}: ${node.message ?? 'pool not ready'}`);
-    else if (host.spec?.maintenance) reasons.push(`${node.name} is in maintenance`);
-    else if (segments && segments.length > 0 && !segments.includes(segment)) reasons.push(`${node.name} is on segment ${segment}`);
-    else candidates.push({ node, free: available(pool, node, cluster.volumes) });
+    const reason = unfit(node, host, segments ?? []);
+    if (reason) reasons.push(reason);
+    else candidates.push({ node, free: available(pool, node, others) });
   }
   if (candidates.length === 0) {
     if (nodeName && reasons.length === 0) reasons.push(`node ${nodeName} does not have the pool`);

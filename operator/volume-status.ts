@@ -1,8 +1,9 @@
 import { isDeepStrictEqual } from 'node:util';
 import { formatAddress } from '../api/address.ts';
+import { isPlaced } from '../api/capacity.ts';
 import type { Condition } from '../api/meta.ts';
 import { AOE_VOLUMES, API_VERSION } from '../api/resources.ts';
-import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition, type VolumePhase } from '../api/volume.ts';
+import { type AoEVolume, VolumeCondition, type VolumePhase } from '../api/volume.ts';
 import { setCondition } from '../kube/mod.ts';
 import { addressOf } from './addresses.ts';
 import type { Refused } from './placement.ts';
@@ -17,7 +18,8 @@ interface Verdict {
 
 /** What is said of the placing: done, or why not. */
 function placed(volume: AoEVolume, refused: Refused | undefined): Verdict {
-  if (refused) return { status: 'False', reason: refused.refused, message: refused.message };
+  if (refused && refused.refused !== 'StorageNodeGone') return { status: 'False', reason: refused.refused, message: refused.message };
+  if (!volume.spec.external && !isPlaced(volume)) return { status: 'False', reason: 'NotPlaced', message: 'deleted before it was placed' };
   const address = addressOf(volume.spec);
   const at = address ? formatAddress(address) : 'no address';
   if (volume.spec.external) return { status: 'True', reason: 'External', message: `served by someone else at ${at}` };
@@ -32,7 +34,7 @@ function users({ spec, status }: AoEVolume): string[] {
 }
 
 /** The sum of all conditions. */
-function ready(volume: AoEVolume, placing: Verdict): Verdict {
+function ready(volume: AoEVolume, placing: Verdict, refused: Refused | undefined): Verdict {
   const { metadata, spec, status } = volume;
   if (metadata.deletionTimestamp) {
     const inUse = users(volume);
@@ -40,6 +42,7 @@ function ready(volume: AoEVolume, placing: Verdict): Verdict {
     return { status: 'False', reason: 'Deleting', message: `${spec.nodeName ?? 'nobody'} is removing export and data` };
   }
   if (placing.status !== 'True' || spec.external) return placing;
+  if (refused) return { status: 'False', reason: refused.refused, message: refused.message };
   for (const type of [VolumeCondition.Provisioned, VolumeCondition.Exported]) {
     const condition = status?.conditions?.find((each) => each.type === type);
     if (!condition) return { status: 'False', reason: 'Waiting', message: `waiting for the agent on ${spec.nodeName}` };
@@ -59,12 +62,12 @@ function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
 
 /**
  * The operator's part of a volume's status, as an object to apply; undefined when the volume has it already.
- * @param refused why it is not placed
+ * @param refused why it is not placed, or placed where it cannot be served
  */
 export function statusToApply(volume: AoEVolume, refused: Refused | undefined): object | undefined {
   const { metadata, spec, status } = volume;
   const placing = placed(volume, refused);
-  const verdict = ready(volume, placing);
+  const verdict = ready(volume, placing, refused);
   const generation = metadata.generation === undefined ? {} : { observedGeneration: metadata.generation };
   const conditions = [
     setCondition(status?.conditions, { type: VolumeCondition.Placed, ...placing, ...generation }),
@@ -86,7 +89,7 @@ export function statusToApply(volume: AoEVolume, refused: Refused | undefined): 
   const wanted = {
     ...generation,
     phase: phaseOf(volume, verdict),
-    ...(address && !refused ? { address: formatAddress(address) } : {}),
+    ...(address && placing.status === 'True' ? { address: formatAddress(address) } : {}),
     ...(spec.external?.serial ? { serial: spec.external.serial } : {}),
     conditions,
   };
@@ -104,9 +107,4 @@ export function statusToApply(volume: AoEVolume, refused: Refused | undefined): 
     metadata: { name: metadata.name, ...(metadata.uid ? { uid: metadata.uid } : {}) },
     status: wanted,
   };
-}
-
-/** Whether placing is complete: node, address, and the finalizer that keeps the volume until its data is removed. */
-export function isPlaced({ metadata, spec }: AoEVolume): boolean {
-  return spec.nodeName !== undefined && spec.address !== undefined && (metadata.finalizers ?? []).includes(VOLUME_FINALIZER);
 }

@@ -1,4 +1,5 @@
-import type { Address } from '../api/address.ts';
+import { type Address, formatAddress } from '../api/address.ts';
+import { isPlaced } from '../api/capacity.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { AOE_VOLUMES } from '../api/resources.ts';
@@ -8,10 +9,10 @@ import type { Logger } from '../run/log.ts';
 import { type AddressRange, addressOf } from './addresses.ts';
 import { Assumed } from './assumed.ts';
 import { addressOwner, type Cluster, place, type Refused } from './placement.ts';
-import { FIELD_MANAGER, isPlaced, statusToApply } from './volume-status.ts';
+import { FIELD_MANAGER, statusToApply } from './volume-status.ts';
 
 interface Options {
-  readonly kube: Pick<Kube, 'patch' | 'apply'>;
+  readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list'>;
   readonly pools: Pick<Informer<AoEPool>, 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
@@ -19,6 +20,8 @@ interface Options {
   readonly range: AddressRange;
   readonly log: Logger;
 }
+
+const LEARN_MS = 5_000;
 
 /** Gives each AoEVolume its node and address, once, and keeps its phase and conditions true. */
 export class Volumes {
@@ -71,9 +74,8 @@ export class Volumes {
   }
 
   async #placed(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused }> {
-    const cluster = this.#cluster();
-    const known = cluster.volumes.find(({ metadata }) => metadata.name === volume.metadata.name) ?? volume;
     if (volume.metadata.deletionTimestamp) return { volume };
+    const known = isPlaced(volume) ? volume : (this.#assumed.confirmed(volume) ?? volume);
     if (isPlaced(known)) {
       const { nodeName = '' } = known.spec;
       if (this.#options.nodes.get(nodeName)) return { volume: known };
@@ -82,6 +84,7 @@ export class Volumes {
         refused: { refused: 'StorageNodeGone', message: `node ${nodeName}, which holds the data, has no AoENode: bring it back` },
       };
     }
+    const cluster = this.#cluster();
     if (volume.spec.external) {
       const owner = addressOwner(volume, cluster.volumes);
       return owner
@@ -97,23 +100,40 @@ export class Volumes {
   async #write(volume: AoEVolume, nodeName: string, address: Address, signal: AbortSignal): Promise<{ volume: AoEVolume }> {
     const { name, resourceVersion, finalizers = [] } = volume.metadata;
     const spec = { nodeName, address };
-    this.#assumed.add({ ...volume, spec: { ...volume.spec, ...spec } });
+    // With the version that was decided on, so that nobody's change meanwhile is overwritten.
+    const metadata = { ...(resourceVersion ? { resourceVersion } : {}), finalizers: [...new Set([...finalizers, VOLUME_FINALIZER])] };
+    this.#assumed.add({ ...volume, metadata: { ...volume.metadata, ...metadata }, spec: { ...volume.spec, ...spec } }, false);
     if (!volume.spec.address) this.#lastAddress = address;
     try {
-      const metadata = { resourceVersion, finalizers: [...new Set([...finalizers, VOLUME_FINALIZER])] };
       const placed = await this.#options.kube.patch<AoEVolume>(
         AOE_VOLUMES,
         name,
         { metadata, spec },
         { fieldManager: FIELD_MANAGER, signal },
       );
-      this.#assumed.add(placed);
+      this.#assumed.add(placed, true);
       this.#options.log.info({ volume: name, node: nodeName, address }, 'volume placed');
-      this.#options.events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at e${address.shelf}.${address.slot}`);
+      this.#options.events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at ${formatAddress(address)}`);
       return { volume: placed };
     } catch (error) {
-      this.#assumed.remove(name);
+      await this.#learn(volume, error);
       throw error;
+    }
+  }
+
+  /**
+   * After a write that failed: a refusal settles it. But a connection that broke, or a conflict with a write of ours that did
+   * get through, may leave the volume placed: then the place stays reserved until it is known.
+   */
+  async #learn({ metadata: { name, uid } }: AoEVolume, error: unknown): Promise<void> {
+    if (error instanceof KubeError && error.code < 500 && !isConflict(error)) return this.#assumed.remove(name);
+    try {
+      const live = await this.#options.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: AbortSignal.timeout(LEARN_MS) });
+      if (live && live.metadata.uid === uid && isPlaced(live)) this.#assumed.add(live, true);
+      // After a conflict nothing of ours is under way any more; a request that got lost may still arrive.
+      else if (isConflict(error) || !live) this.#assumed.remove(name);
+    } catch {
+      // Still not known: the next attempt follows soon.
     }
   }
 
@@ -123,6 +143,10 @@ export class Volumes {
     this.#options.log.warn({ volume: volume.metadata.name, reason: refused.refused, detail: refused.message }, 'volume not placed');
     this.#options.events.event(volume, 'Warning', refused.refused, refused.message);
   }
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof KubeError && error.code === 409;
 }
 
 /** The address of the volume that was made last: where giving addresses goes on after a restart. */

@@ -2,5 +2,6 @@ export { type CallOptions, RpcClient } from './client.ts';
 export { csi } from './gen/csi.js';
 export { pluginregistration } from './gen/pluginregistration.js';
 export { aoe } from './gen/target.js';
+export { fromInt64, int64 } from './int64.ts';
 export { type CallContext, type Handlers, type RpcLog, RpcServer } from './server.ts';
 export { Code, codeName, RpcError } from './status.ts';

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { aoe, Code, csi, type Handlers, RpcClient, RpcError, RpcServer } from './mod.ts';
+import { aoe, Code, csi, fromInt64, type Handlers, int64, RpcClient, RpcError, RpcServer } from './mod.ts';
 
 const log = { debug() {}, info() {}, error() {} };
 const { v1 } = csi;
@@ -54,6 +54,52 @@ describe('gRPC over a unix socket', () => {
   it('ends a call at its limit and tells the handler', async () => {
     await assert.rejects(identity.call('probe', {}, { timeoutMs: 50 }), { code: Code.DEADLINE_EXCEEDED });
     assert.ok((await aborted.promise) instanceof Error);
+  });
+
+  it('tells the handler when the caller gives up', async () => {
+    const limit = new RpcServer({ socket: join(directory, 'limit.sock'), log });
+    const seen: number[] = [];
+    limit.add(v1.Identity, v1, {
+      ...handlers,
+      getPluginInfo: async (_request, { deadline }) => {
+        seen.push(deadline - Date.now());
+        return {};
+      },
+    });
+    await limit.start();
+    const client = new RpcClient(v1.Identity, v1, join(directory, 'limit.sock'));
+    await client.call('getPluginInfo', {}, { timeoutMs: 5_000 });
+    client.close();
+    await limit.stop();
+    assert.ok(seen[0] !== undefined && seen[0] > 4_000 && seen[0] <= 5_000, String(seen[0]));
+  });
+
+  it('answers INTERNAL for an error that is not meant for the caller, whatever its code is, and logs it without secrets', async () => {
+    const logged: object[] = [];
+    const broken = new RpcServer({ socket: join(directory, 'broken.sock'), log: { ...log, error: (keys) => logged.push(keys) } });
+    const refuse = () => Promise.reject(new RpcError(Code.UNIMPLEMENTED, 'not in this test'));
+    broken.add(v1.Identity, v1, {
+      getPluginInfo: () => Promise.reject(Object.assign(new Error('the object was changed'), { code: 409 })),
+      getPluginCapabilities: () => {
+        throw new TypeError('a bug');
+      },
+      probe: refuse,
+    });
+    await broken.start();
+    const client = new RpcClient(v1.Identity, v1, join(directory, 'broken.sock'));
+    await assert.rejects(client.call('getPluginInfo', {}), { code: Code.INTERNAL, message: 'the object was changed' });
+    await assert.rejects(client.call('getPluginCapabilities', {}), { code: Code.INTERNAL, message: 'a bug' });
+    client.close();
+    await broken.stop();
+    assert.equal(logged.length, 2);
+    assert.ok(logged.every((keys) => 'stack' in keys && 'path' in keys && !('request' in keys)));
+  });
+
+  it('carries 64-bit numbers exactly', () => {
+    const bytes = v1.Volume.encode({ volumeId: 'v', capacityBytes: int64(2 ** 53 - 1) }).finish();
+    assert.equal(fromInt64(v1.Volume.decode(bytes).capacityBytes), 2 ** 53 - 1);
+    assert.equal(fromInt64(v1.CapacityRange.decode(v1.CapacityRange.encode({}).finish()).limitBytes), 0);
+    assert.throws(() => int64(2 ** 53), RangeError);
   });
 
   it('fails at once when nobody serves the socket', async () => {

@@ -12,7 +12,7 @@ import {
   type UntypedServiceImplementation,
 } from '@grpc/grpc-js';
 import { type Fields, type GeneratedService, type MethodName, methodsOf, type RequestOf, type ResponseOf } from './service.ts';
-import { Code, codeName } from './status.ts';
+import { Code, codeName, RpcError } from './status.ts';
 
 /** The part of a pino logger that is used here. */
 export interface RpcLog {
@@ -24,6 +24,8 @@ export interface RpcLog {
 export interface CallContext {
   /** Aborted when the caller cancels, or its deadline passes. */
   readonly signal: AbortSignal;
+  /** When the caller gives up, in milliseconds as Date.now() counts them; Infinity when it did not say. */
+  readonly deadline: number;
 }
 
 /** One handler per method: a missing one is a compile error. A method that streams its answers gives an AsyncIterable. */
@@ -107,7 +109,9 @@ export class RpcServer {
   #unary(path: string, handler: (request: unknown, context: CallContext) => Promise<object>): handleUnaryCall<unknown, object> {
     return (call, callback) => {
       const started = performance.now();
-      handler(call.request, { signal: abortOn(call) }).then(
+      // Within a promise, so that a handler that throws at once is answered, too.
+      const answer = (async () => handler(call.request, contextOf(call)))();
+      answer.then(
         (response) => {
           this.#log.debug({ path, ms: since(started) }, 'call done');
           callback(null, response);
@@ -121,7 +125,7 @@ export class RpcServer {
     return async (call: ServerWritableStream<unknown, object>) => {
       const started = performance.now();
       try {
-        for await (const message of handler(call.request, { signal: abortOn(call) })) {
+        for await (const message of handler(call.request, contextOf(call))) {
           if (!call.write(message)) await new Promise((resolve) => call.once('drain', resolve));
         }
         call.end();
@@ -131,9 +135,10 @@ export class RpcServer {
     };
   }
 
-  /** The status of an error with a numeric `code`; INTERNAL for any other, whose stack goes to the log and not to the caller. */
+  /** The status of an RpcError; INTERNAL for any other, whose stack goes to the log and not to the caller. */
   #toStatus(path: string, started: number, error: unknown) {
-    const code = error instanceof Error && 'code' in error && typeof error.code === 'number' ? error.code : Code.INTERNAL;
+    // Other errors have a `code`, too, which is something else: an HTTP status, an exit status.
+    const code = error instanceof RpcError ? error.code : Code.INTERNAL;
     const details = error instanceof Error ? error.message : String(error);
     const keys = { path, ms: since(started), code: codeName(code), error: details };
     if (code === Code.INTERNAL)
@@ -147,8 +152,8 @@ function since(started: number): number {
   return Math.round(performance.now() - started);
 }
 
-function abortOn(call: ServerUnaryCall<unknown, object> | ServerWritableStream<unknown, object>): AbortSignal {
+function contextOf(call: ServerUnaryCall<unknown, object> | ServerWritableStream<unknown, object>): CallContext {
   const controller = new AbortController();
   call.on('cancelled', () => controller.abort(new Error('the caller cancelled the call or its deadline passed')));
-  return controller.signal;
+  return { signal: controller.signal, deadline: Number(call.getDeadline()) };
 }

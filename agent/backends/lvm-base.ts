@@ -12,6 +12,8 @@ const TAG_POOL = 'aoe.dev/pool=';
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
 const RECENT_MS = 5_000;
+/** A missing group is not looked for more often than this, however many volumes ask for it. */
+const MISSING_MS = 1_000;
 
 /** Whether a device node is there. */
 export type HasDevice = (path: string) => Promise<boolean>;
@@ -34,6 +36,7 @@ export abstract class LvmBase implements Backend {
   #known: Map<string, LogicalVolume> | undefined;
   /** Wiped, and waiting to be marked so. */
   readonly #wiped = new Map<string, LogicalVolume>();
+  #missing: { error: BackendError; at: number } | undefined;
   #last: { group: VolumeGroup; at: number } | undefined;
 
   constructor({ lvm, pool, group, hasDevice }: LvmOptions) {
@@ -123,7 +126,11 @@ export abstract class LvmBase implements Backend {
   /** Reads the group, and with it what we know of our volumes. Call it in the group's turn. */
   protected async report(signal: AbortSignal): Promise<VolumeGroup> {
     this.#known = undefined;
-    const group = await this.lvm.report(this.group, signal);
+    if (this.#missing && performance.now() - this.#missing.at < MISSING_MS) throw this.#missing.error;
+    const group = await this.lvm.report(this.group, signal).catch((error: unknown) => {
+      if (error instanceof BackendError && error.reason === 'PoolMissing') this.#missing = { error, at: performance.now() };
+      throw error;
+    });
     this.#last = { group, at: performance.now() };
     const ours = group.volumes.filter((volume) => this.#isOurs(volume));
     this.#known = new Map(ours.map((volume) => [volume.name.slice(PREFIX.length), volume]));

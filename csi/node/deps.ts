@@ -1,4 +1,4 @@
-import type { BusyVolumes } from './busy-volumes.ts';
+import type { BusyVolumes } from '../busy-volumes.ts';
 import type { Driver, Filesystems, Log, Mounter, Volumes, Wire } from './ports.ts';
 import type { StagedVolumes } from './staged-volumes.ts';
 

@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { Code, RpcError } from './error.ts';
+import { Code, RpcError } from '../error.ts';
 import type { Gate } from './gate.ts';
 import { detail } from './mounts.ts';
 import type { Content, Disk, Exec, Filesystems } from './ports.ts';

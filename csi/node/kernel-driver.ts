@@ -2,7 +2,7 @@ import { constants, watch } from 'node:fs';
 import { access, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ioctl, lastError, parseIdentity } from '../../aoe/mod.ts';
-import { Code, RpcError } from './error.ts';
+import { Code, RpcError } from '../error.ts';
 import type { Gate } from './gate.ts';
 import { detail } from './mounts.ts';
 import type { Disk, Driver, Exec } from './ports.ts';

@@ -9,7 +9,7 @@ import {
   type TargetAddress,
   withInitiator,
 } from '../../aoe/mod.ts';
-import { Code, messageOf, RpcError } from './error.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
 import type { Wire } from './ports.ts';
 
 /** How long a target may take to answer one request, repetitions included. A restart of ours takes less. */

@@ -4,7 +4,7 @@ import { DRIVER_NAME } from '../../api/meta.ts';
 import type { Kube } from '../../kube/mod.ts';
 import type { csi, Handlers, pluginregistration } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
-import { BusyVolumes } from './busy-volumes.ts';
+import { BusyVolumes } from '../busy-volumes.ts';
 import { SystemFilesystems } from './filesystems.ts';
 import { Gate } from './gate.ts';
 import { KernelDriver } from './kernel-driver.ts';

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { Code, messageOf, RpcError } from './error.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
 import type { Exec, Mounter, MountPoint } from './ports.ts';
 
 const MOUNT_MS = 60_000;

@@ -4,7 +4,7 @@ import { GROUP, VERSION } from '../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { AOE_NODES } from '../../api/resources.ts';
 import { type Kube, KubeError, setCondition } from '../../kube/mod.ts';
-import { messageOf } from './error.ts';
+import { messageOf } from '../error.ts';
 import type { Driver, Log } from './ports.ts';
 import { MANAGER } from './volumes.ts';
 

@@ -1,6 +1,6 @@
 import { type Address, parseAddress } from '../../api/address.ts';
 import { Access } from '../../api/volume.ts';
-import { Code, messageOf, RpcError } from './error.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
 
 /** What ControllerPublishVolume tells about the volume. */
 export interface PublishContext {

@@ -1,7 +1,7 @@
 import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { Code, messageOf, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
-import { Code, messageOf, RpcError } from './error.ts';
 import { mountAt } from './mounts.ts';
 import type { Disk, MountPoint } from './ports.ts';
 import type { PublishRequest, UnpublishRequest } from './requests.ts';

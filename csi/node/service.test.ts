@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Code } from './error.ts';
+import { Code } from '../error.ts';
 import { Gate } from './gate.ts';
 import { AccessMode, type VolumeCapability } from './requests.ts';
 import { nodeService } from './service.ts';

@@ -1,6 +1,6 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
-import { Code, messageOf, RpcError } from './error.ts';
 import type { Gate } from './gate.ts';
 import { publish, unpublish } from './publish.ts';
 import {

@@ -1,9 +1,9 @@
 import type { LockOwner } from '../../aoe/mod.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
 import { mountOrFormat } from './content-rule.ts';
 import type { Deps } from './deps.ts';
 import { checkSerial, oneRightDisk, type Surveyed } from './disk-check.ts';
-import { Code, messageOf, RpcError } from './error.ts';
 import { mountAt } from './mounts.ts';
 import type { Content, Disk, Filesystems } from './ports.ts';
 import { type PublishContext, parsePublishContext } from './publish-context.ts';

@@ -1,5 +1,5 @@
+import { Code, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
-import { Code, RpcError } from './error.ts';
 import { mountAt } from './mounts.ts';
 import type { MountPoint } from './ports.ts';
 

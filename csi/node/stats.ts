@@ -1,6 +1,6 @@
 import { stat, statfs } from 'node:fs/promises';
+import { Code, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
-import { Code, RpcError } from './error.ts';
 import type { Gate } from './gate.ts';
 import { mountAt } from './mounts.ts';
 import { type StatsRequest, type StatsResponse, Unit } from './requests.ts';

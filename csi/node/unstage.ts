@@ -1,6 +1,6 @@
 import { formatAddress, parseAddress } from '../../api/address.ts';
+import { Code, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
-import { Code, RpcError } from './error.ts';
 import { mountAt } from './mounts.ts';
 import type { UnstageRequest } from './requests.ts';
 import type { StagedVolume } from './staged-volumes.ts';

@@ -1,5 +1,5 @@
 import type { Access } from '../../api/volume.ts';
-import { Code, RpcError } from './error.ts';
+import { Code, RpcError } from '../error.ts';
 import { FILESYSTEM_TYPES } from './filesystems.ts';
 import { AccessMode, type VolumeCapability } from './requests.ts';
 

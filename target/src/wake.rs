@@ -14,14 +14,7 @@ pub struct Waker {
 
 impl Waker {
     pub fn new() -> io::Result<Waker> {
-        // SAFETY: eventfd has no memory arguments; the descriptor is new and ours.
-        let event = unsafe {
-            match libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) {
-                -1 => return Err(io::Error::last_os_error()),
-                fd => File::from_raw_fd(fd),
-            }
-        };
-        Ok(Waker { raised: AtomicBool::new(false), event })
+        Ok(Waker { raised: AtomicBool::new(false), event: event()? })
     }
 
     /// Safe in a signal handler.
@@ -38,14 +31,29 @@ impl Waker {
         if !self.raised.load(Ordering::Acquire) {
             return false;
         }
-        let mut count = [0u8; 8];
         // The descriptor is emptied before the flag falls: a wake in between is seen by the flag.
-        // SAFETY: the buffer is valid.
-        unsafe { libc::read(self.event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+        clear(&self.event);
         self.raised.swap(false, Ordering::AcqRel)
     }
 
     pub fn fd(&self) -> RawFd {
         self.event.as_raw_fd()
     }
+}
+
+/// A descriptor that is readable once something was written to it, until it is cleared.
+pub fn event() -> io::Result<File> {
+    // SAFETY: eventfd has no memory arguments; the descriptor is new and ours.
+    unsafe {
+        match libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) {
+            -1 => Err(io::Error::last_os_error()),
+            fd => Ok(File::from_raw_fd(fd)),
+        }
+    }
+}
+
+pub fn clear(event: &File) {
+    let mut count = [0u8; 8];
+    // SAFETY: the buffer is valid.
+    unsafe { libc::read(event.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
 }

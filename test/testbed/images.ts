@@ -53,9 +53,8 @@ async function ourLayer(): Promise<Layer> {
     for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
     for (const module of ['koffi', '@koromix/koffi-linux-x64'])
       cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
-    rmSync(join(app, 'node_modules/koffi/doc'), { recursive: true, force: true });
-    rmSync(join(app, 'node_modules/koffi/src'), { recursive: true, force: true });
-    rmSync(join(app, 'node_modules/koffi/vendor'), { recursive: true, force: true });
+    // Sources of the native part, which comes built.
+    for (const unused of ['vendor', 'doc', 'lib']) rmSync(join(app, 'node_modules/koffi', unused), { recursive: true, force: true });
     writeFileSync(join(app, 'package.json'), '{"type":"module"}\n');
     mkdirSync(join(made, 'root/usr/bin'), { recursive: true });
     cpSync(target, join(made, 'root/usr/bin/aoe-target'));

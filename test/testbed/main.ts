@@ -1,5 +1,8 @@
-// The test bed from the command line: up [--bare] | down | kubectl ARGS... | exec NODE SCRIPT
+// The test bed from the command line: up [--bare] | down | update | kubectl ARGS... | exec NODE SCRIPT
 import { Cluster } from './cluster.ts';
+import { NAMESPACE } from './install.ts';
+import { prepare } from './prepare.ts';
+import { Progress } from './progress.ts';
 
 async function step<T>(what: string, work: () => Promise<T>): Promise<T> {
   const started = performance.now();
@@ -17,6 +20,10 @@ switch (command) {
   case 'down':
     await Cluster.down();
     break;
+  case 'update':
+    await prepare(new Progress());
+    await (await Cluster.attach()).update(NAMESPACE);
+    break;
   case 'kubectl':
     process.stdout.write(await (await Cluster.attach()).kubectl(args));
     break;
@@ -24,6 +31,6 @@ switch (command) {
     process.stdout.write(await (await Cluster.attach()).guest(args[0] ?? '').exec(args.slice(1).join(' ')));
     break;
   default:
-    console.error('usage: main.ts up [--bare] | down | kubectl ARGS... | exec NODE SCRIPT');
+    console.error('usage: main.ts up [--bare] | down | update | kubectl ARGS... | exec NODE SCRIPT');
     process.exit(2);
 }

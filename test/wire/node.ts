@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { formatAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { BusyVolumes } from '../../csi/node/busy-volumes.ts';
+import { BusyVolumes } from '../../csi/busy-volumes.ts';
 import { SystemFilesystems } from '../../csi/node/filesystems.ts';
 import { Gate } from '../../csi/node/gate.ts';
 import { KernelDriver } from '../../csi/node/kernel-driver.ts';

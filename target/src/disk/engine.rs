@@ -100,8 +100,15 @@ impl Engine {
         }
     }
 
-    /// Readable when something has ended; none when the waker says it all.
+    /// Readable when something may have ended, until [`Engine::clear`]; none when the waker says it all.
     pub fn fd(&self) -> Option<RawFd> {
         self.uring.as_ref().map(Uring::fd)
+    }
+
+    /// To be called before the turn that looks for what has ended.
+    pub fn clear(&self) {
+        if let Some(uring) = &self.uring {
+            uring.clear();
+        }
     }
 }

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
@@ -13,6 +14,8 @@ const COMPLETIONS: u32 = 4096;
 /// Jobs by io_uring. Only for requests that fit the disk as they are.
 pub struct Uring {
     ring: IoUring,
+    /// Told of completions: a ring whose completions wait to be asked for does not wake who polls the ring itself.
+    event: File,
     /// By job id.
     jobs: Vec<Option<Under>>,
     waiting: VecDeque<u32>,
@@ -42,11 +45,19 @@ impl Uring {
         if !needed.into_iter().all(|code| probe.is_supported(code)) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        Ok(Uring { ring, jobs: Vec::new(), waiting: VecDeque::new(), under_way: 0, unsubmitted: 0 })
+        let event = crate::wake::event()?;
+        ring.submitter().register_eventfd(event.as_raw_fd())?;
+        Ok(Uring { ring, event, jobs: Vec::new(), waiting: VecDeque::new(), under_way: 0, unsubmitted: 0 })
     }
 
+    /// Readable when something may have ended, until [`Uring::clear`].
     pub fn fd(&self) -> RawFd {
-        self.ring.as_raw_fd()
+        self.event.as_raw_fd()
+    }
+
+    /// To be called before the turn that looks for what has ended.
+    pub fn clear(&self) {
+        crate::wake::clear(&self.event);
     }
 
     pub fn submit(&mut self, job: Job) {

@@ -235,6 +235,9 @@ impl Server {
         let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         // SAFETY: the array is valid for its length.
         let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+        if others > 2 && fds[2].revents != 0 {
+            self.engine.clear();
+        }
         if fds[1].revents != 0 {
             self.monitor.drain();
             self.refresh_ports();

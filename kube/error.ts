@@ -1,6 +1,11 @@
-/** What the API server answered instead of doing what was asked: `code` is the HTTP status, `reason` that of its Status object. */
+/** The API server refused or failed a request, or could not be asked. */
 export class KubeError extends Error {
+  /**
+   * HTTP status. A server that cannot be reached counts as 503, one that does not answer in time as 504: as with those,
+   * a write may or may not have happened.
+   */
   readonly code: number;
+  /** `Status.reason`, such as `Conflict` or `NotFound`; `Unreachable` and `NoAnswer` are ours. */
   readonly reason: string;
 
   constructor(code: number, reason: string, message: string, options?: ErrorOptions) {
@@ -11,14 +16,19 @@ export class KubeError extends Error {
   }
 }
 
-/** Thrown by a reconciler when trying again is of no use until something changes. */
+/** Thrown by a reconcile function: trying again is of no use until something changes. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';
 }
 
-/** A wait that reached its limit. */
+/** Something awaited did not come within its limit. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
+}
+
+/** The lease went to somebody else, or could not be renewed in time: the program must stop acting as leader at once. */
+export class LeaseLostError extends Error {
+  override readonly name = 'LeaseLostError';
 }
 
 /** Whether the API server says that there is no such object. */
@@ -29,4 +39,8 @@ export function isNotFound(error: unknown): boolean {
 /** Whether the object was changed meanwhile, or exists already. */
 export function isConflict(error: unknown): boolean {
   return error instanceof KubeError && error.code === 409;
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

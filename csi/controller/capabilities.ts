@@ -1,0 +1,69 @@
+import type { Access } from '../../api/volume.ts';
+import { csi } from '../../rpc/mod.ts';
+import { Code, RpcError } from '../error.ts';
+
+type Capability = csi.v1.IVolumeCapability;
+
+const { Mode } = csi.v1.VolumeCapability.AccessMode;
+const FILESYSTEMS = ['ext4', 'xfs'];
+const SINGLE_NODE: readonly number[] = [
+  Mode.SINGLE_NODE_WRITER,
+  Mode.SINGLE_NODE_READER_ONLY,
+  Mode.SINGLE_NODE_SINGLE_WRITER,
+  Mode.SINGLE_NODE_MULTI_WRITER,
+];
+
+/** Why a capability cannot be had of any volume of ours; undefined when it can. */
+export function unsupported(capability: Capability): string | undefined {
+  const mode = capability.accessMode?.mode ?? Mode.UNKNOWN;
+  if (!capability.block && !capability.mount) return 'a capability must say block or mount';
+  const fsType = capability.mount?.fsType;
+  if (fsType && !FILESYSTEMS.includes(fsType)) return `filesystem ${fsType} is not supported: use ${FILESYSTEMS.join(' or ')}`;
+  if (capability.mount?.volumeMountGroup) return 'volume_mount_group is not supported: use fsGroup';
+  if (SINGLE_NODE.includes(mode) || mode === Mode.MULTI_NODE_READER_ONLY) return undefined;
+  if (mode === Mode.MULTI_NODE_MULTI_WRITER) {
+    if (capability.block) return undefined;
+    return `a filesystem cannot be written by many nodes (ReadWriteMany): use ReadWriteOnce, or volumeMode Block with a cluster filesystem`;
+  }
+  return `access mode ${Mode[mode] ?? mode} is not supported: use ReadWriteOnce, ReadWriteOncePod, or volumeMode Block with ReadWriteMany`;
+}
+
+/** @throws RpcError INVALID_ARGUMENT when there are no capabilities, or one is malformed or not supported */
+export function checkCapabilities(capabilities: readonly Capability[] | null | undefined): readonly Capability[] {
+  if (!capabilities || capabilities.length === 0) throw new RpcError(Code.INVALID_ARGUMENT, 'volume_capabilities is missing');
+  for (const capability of capabilities) {
+    const problem = unsupported(capability);
+    if (problem) throw new RpcError(Code.INVALID_ARGUMENT, problem);
+  }
+  return capabilities;
+}
+
+/**
+ * The access that a new volume needs so that all capabilities can be had of it.
+ * @throws RpcError INVALID_ARGUMENT when they contradict one another, or ask for a new volume that nobody can fill
+ */
+export function accessFor(capabilities: readonly Capability[]): Access {
+  const modes = new Set(capabilities.map(({ accessMode }) => accessMode?.mode));
+  const shared = modes.has(Mode.MULTI_NODE_MULTI_WRITER);
+  if (modes.has(Mode.MULTI_NODE_READER_ONLY) && !shared) {
+    throw new RpcError(
+      Code.INVALID_ARGUMENT,
+      'a new volume that nobody may write (ReadOnlyMany) would stay empty: use ReadWriteOnce, or a PersistentVolume for an AoEVolume that has data',
+    );
+  }
+  return shared ? 'Shared' : 'Exclusive';
+}
+
+/** Why a volume of this access cannot give a capability; undefined when it can. */
+export function mismatch(access: Access, capability: Capability): string | undefined {
+  const problem = unsupported(capability);
+  if (problem) return problem;
+  const mode = capability.accessMode?.mode ?? Mode.UNKNOWN;
+  if (mode === Mode.MULTI_NODE_READER_ONLY && access === 'Exclusive') return 'an Exclusive volume cannot be used on many nodes';
+  if (mode === Mode.MULTI_NODE_MULTI_WRITER && access !== 'Shared') return `a volume with access ${access} cannot be written by many nodes`;
+  if (access === 'ReadOnlyMany' && mode !== Mode.MULTI_NODE_READER_ONLY && mode !== Mode.SINGLE_NODE_READER_ONLY)
+    return 'a ReadOnlyMany volume can be written by nobody: use access mode ReadOnlyMany';
+  if (access === 'Shared' && capability.mount)
+    return 'a Shared volume is a block device: a filesystem of one host would be destroyed by another';
+  return undefined;
+}

@@ -1,0 +1,102 @@
+import { isPlaced } from '../../api/capacity.ts';
+import { formatQuantity } from '../../api/quantity.ts';
+import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type csi, int64 } from '../../rpc/mod.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
+import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
+import { isConflict, isInvalid } from './errors.ts';
+import { CREATED_BY, type Wanted, wantedOf } from './request.ts';
+import { chooseSize } from './size.ts';
+import { capacityOf, required, resourceName, segmentOfNode, topologyOf } from './volumes.ts';
+import { waitFor } from './wait.ts';
+
+/** What the operator says of the placing when waiting may be long, and the gRPC code for it. */
+const REFUSALS: Readonly<Record<string, Code>> = {
+  PoolFull: Code.RESOURCE_EXHAUSTED,
+  NoEligibleNode: Code.RESOURCE_EXHAUSTED,
+  AddressRangeExhausted: Code.RESOURCE_EXHAUSTED,
+  NoSuchPool: Code.INVALID_ARGUMENT,
+};
+
+/**
+ * Makes an AoEVolume and waits until it is exported. Repeated, it finds what it made.
+ *
+ * While an AoEVolume of ours exists, it fails with codes only that make the caller come back (ABORTED, DEADLINE_EXCEEDED,
+ * UNAVAILABLE): after any other the caller forgets the volume, and nobody would ever delete it.
+ */
+export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequest, call: Call): Promise<{ volume: csi.v1.IVolume }> {
+  const name = resourceName(required(request.name, 'name'));
+  const wanted = wantedOf(request);
+  const bytes = chooseSize(wanted.bounds, deps.pools.get(wanted.pool));
+  return deps.busy.run(name, 'CreateVolume', async () => {
+    const volume = await findOrMake(deps, name, wanted, bytes, call);
+    const ready = await waitFor(deps, volume, { what: 'its export', until: readyOrRefused }, call);
+    if (ready instanceof RpcError) throw await takeBack(deps, volume, ready, call);
+    const capacity = capacityOf(ready);
+    if (wanted.bounds.most > 0 && capacity > wanted.bounds.most) {
+      const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
+      throw await takeBack(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
+    }
+    return { volume: { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) } };
+  });
+}
+
+async function findOrMake(deps: Deps, name: string, wanted: Wanted, bytes: number, { signal }: Call): Promise<AoEVolume> {
+  const { pool, access, segments, annotations } = wanted;
+  const spec: AoEVolume['spec'] = {
+    capacity: formatQuantity(bytes),
+    pool,
+    access,
+    initiators: {},
+    deletionPolicy: 'Delete',
+    ...(segments.length > 0 ? { segments: [...segments] } : {}),
+  };
+  const object: AoEVolume = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, annotations: { ...annotations } }, spec };
+  try {
+    return await deps.kube.create<AoEVolume>(AOE_VOLUMES, object, { fieldManager: FIELD_MANAGER, signal });
+  } catch (error) {
+    if (isInvalid(error)) throw new RpcError(Code.INVALID_ARGUMENT, messageOf(error), { cause: error });
+    if (!isConflict(error)) throw error;
+  }
+  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  if (!volume) throw new RpcError(Code.ABORTED, `AoEVolume ${name} went away while it was looked at: try again`);
+  checkSame(deps, volume, wanted);
+  return volume;
+}
+
+/** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is asked for */
+function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments }: Wanted): void {
+  const { metadata, spec } = volume;
+  const differs = (what: string, has: unknown, asked: unknown): never => {
+    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has}, and ${asked} is asked for`);
+  };
+  if (metadata.deletionTimestamp)
+    throw new RpcError(Code.ABORTED, `AoEVolume ${metadata.name} is being deleted: try again when it is gone`);
+  if (spec.external) differs('a target that someone else serves', '', 'a new volume');
+  if (spec.pool !== pool) differs('pool', spec.pool, pool);
+  if (spec.access !== access) differs('access', spec.access, access);
+  const has = capacityOf(volume);
+  if (has < bounds.least) differs('capacity', spec.capacity, `at least ${formatQuantity(bounds.least)}`);
+  if (bounds.most > 0 && has > bounds.most) differs('capacity', spec.capacity, `at most ${formatQuantity(bounds.most)}`);
+  if (segments.length === 0) return;
+  const may = spec.nodeName ? [segmentOfNode(deps, spec.nodeName)] : (spec.segments ?? []);
+  if (may.length === 0 || may.some((segment) => !segments.includes(segment)))
+    differs('segment', may.join(', ') || 'any', segments.join(', '));
+}
+
+/** The volume when it is exported, the refusal when it finds no place, undefined while neither is known. */
+function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
+  const condition = (type: string) => volume.status?.conditions?.find((each) => each.type === type);
+  if (condition(VolumeCondition.Ready)?.status === 'True') return volume;
+  const placed = condition(VolumeCondition.Placed);
+  const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;
+  return placed && code !== undefined ? new RpcError(code, `AoEVolume ${volume.metadata.name}: ${placed.message}`) : undefined;
+}
+
+/** Deletes a volume that cannot be what was asked for, and gives the error to fail with. One that a person made stays. */
+async function takeBack(deps: Deps, { metadata }: AoEVolume, error: RpcError, { signal }: Call): Promise<RpcError> {
+  const { name, uid, annotations } = metadata;
+  if (annotations?.[CREATED_BY] === 'csi') await deps.kube.delete(AOE_VOLUMES, name, { ...(uid ? { uid } : {}), signal });
+  return error;
+}

@@ -1,0 +1,21 @@
+import type { AoENode } from '../../api/node.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import type { Informer, Kube } from '../../kube/mod.ts';
+import type { CallContext } from '../../rpc/mod.ts';
+import type { BusyVolumes } from '../busy-volumes.ts';
+
+/** What the controller's calls work with. */
+export interface Deps {
+  readonly kube: Pick<Kube, 'get' | 'create' | 'patch' | 'delete'>;
+  readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
+  readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
+  readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
+  readonly busy: BusyVolumes;
+  readonly log: { warn(keys: object, message: string): void };
+}
+
+/** One call: `deadline` is when the caller gives up, as Date.now() counts. */
+export type Call = CallContext;
+
+export const FIELD_MANAGER = 'aoe-csi-controller';

@@ -1,0 +1,48 @@
+import type { AoENode } from '../../api/node.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { Informer, type Kube } from '../../kube/mod.ts';
+import { csi, RpcServer } from '../../rpc/mod.ts';
+import { serveHealth } from '../../run/health.ts';
+import type { Logger } from '../../run/log.ts';
+import { BusyVolumes } from '../busy-volumes.ts';
+import { identityService } from '../identity.ts';
+import { controllerService } from './service.ts';
+
+export interface ControllerOptions {
+  readonly kube: Kube;
+  /** Path of the CSI socket. */
+  readonly socket: string;
+  readonly http: string;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+/** Serves Identity and Controller until the signal is aborted. */
+export async function runController({ kube, socket, http, version, log }: ControllerOptions, signal: AbortSignal): Promise<void> {
+  const onError = (error: unknown) => log.warn({ err: error }, 'watching the API server');
+  const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { onError });
+  const pools = new Informer<AoEPool>(kube, AOE_POOLS, { onError });
+  const nodes = new Informer<AoENode>(kube, AOE_NODES, { onError });
+  const informers = [volumes, pools, nodes];
+  const watching = informers.map((informer) => informer.run(signal));
+  const synced = Promise.all(informers.map((informer) => informer.synced));
+  let ready = false;
+  void synced.then(() => {
+    ready = true;
+  });
+  const server = new RpcServer({ socket, log });
+  server.add(
+    csi.v1.Identity,
+    csi.v1,
+    identityService(version, () => ready),
+  );
+  server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, busy: new BusyVolumes(), log }));
+  const serving = (async () => {
+    // Not before the stores are filled: a list that is not there yet would be answered as empty.
+    await Promise.race([synced, ...watching]);
+    await server.run(signal);
+  })();
+  await Promise.all([serveHealth(http, { synced }, signal, log), ...watching, serving]);
+}

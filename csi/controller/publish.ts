@@ -1,0 +1,144 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { isPlaced } from '../../api/capacity.ts';
+import type { AoENode } from '../../api/node.ts';
+import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import type { csi } from '../../rpc/mod.ts';
+import { Code, RpcError } from '../error.ts';
+import { mismatch } from './capabilities.ts';
+import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
+import { isConflict, isNotFound } from './errors.ts';
+import { addressOf, holderOf, isResourceName, mustFind, required, segmentOfNode } from './volumes.ts';
+import { waitFor } from './wait.ts';
+
+/** Others write the object, too: how often a change of ours is tried on a newer version. */
+const TRIES = 8;
+
+/**
+ * Lets a node talk to the volume's target, and nobody else if it is Exclusive. When it returns the target has confirmed it:
+ * no other host can write, whatever became of the previous holder.
+ */
+export async function publishVolume(deps: Deps, request: csi.v1.IControllerPublishVolumeRequest, call: Call) {
+  const name = required(request.volumeId, 'volume_id');
+  const node = required(request.nodeId, 'node_id');
+  const { volumeCapability: capability } = request;
+  if (!capability) throw new RpcError(Code.INVALID_ARGUMENT, 'volume_capability is missing');
+  if (request.readonly) throw new RpcError(Code.INVALID_ARGUMENT, 'readonly: the target does not tell readers from writers');
+  return deps.busy.run(name, 'ControllerPublishVolume', async () => {
+    const volume = await mustFind(deps, name, call);
+    const host = deps.nodes.get(node) ?? (await deps.kube.get<AoENode>(AOE_NODES, node, { signal: call.signal }));
+    if (!host) throw new RpcError(Code.NOT_FOUND, `node ${node} has no AoENode: does the node plugin run there?`);
+    const problem = mismatch(volume.spec.access, capability);
+    if (problem) throw new RpcError(Code.INVALID_ARGUMENT, `AoEVolume ${name}: ${problem}`);
+    checkSegment(deps, volume, node);
+    const allowed = await change(deps, volume, (current) => admit(current, node), call);
+    const inForce = volume.spec.external
+      ? allowed
+      : await confirmed(deps, allowed, `node ${node} to be let in`, (nodes) => nodes.includes(node), call);
+    const address = addressOf(inForce);
+    if (!address) throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name} has no address yet`);
+    return {
+      publishContext: {
+        address,
+        serial: inForce.spec.external?.serial ?? inForce.status?.serial ?? '',
+        volumeUID: inForce.metadata.uid ?? '',
+        access: inForce.spec.access,
+        external: String(inForce.spec.external !== undefined),
+      },
+    };
+  });
+}
+
+/** Takes the right from a node, or from all. When it returns the target has confirmed that they cannot read or write. */
+export async function unpublishVolume(deps: Deps, request: csi.v1.IControllerUnpublishVolumeRequest, call: Call): Promise<object> {
+  const name = required(request.volumeId, 'volume_id');
+  const node = request.nodeId ?? '';
+  if (!isResourceName(name)) return {};
+  return deps.busy.run(name, 'ControllerUnpublishVolume', async () => {
+    const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: call.signal });
+    if (!volume) return {};
+    const without = (nodes: readonly string[]) => (node === '' ? [] : nodes.filter((each) => each !== node));
+    const left = await change(deps, volume, ({ spec }) => without(spec.initiators.nodes ?? []), call);
+    // Nobody serves it before it is placed, and others' targets take no orders.
+    if (!isPlaced(left)) return {};
+    const gone = (nodes: readonly string[]) => without(nodes).length === nodes.length;
+    await confirmed(deps, left, `${node === '' ? 'all nodes' : `node ${node}`} to be shut out`, gone, call);
+    return {};
+  });
+}
+
+/** @throws RpcError FAILED_PRECONDITION when the node cannot reach the volume: AoE is not routed */
+function checkSegment(deps: Deps, { metadata, spec }: AoEVolume, node: string): void {
+  if (spec.external || !spec.nodeName) return;
+  const [its, nodes] = [segmentOfNode(deps, spec.nodeName), segmentOfNode(deps, node)];
+  if (its === nodes) return;
+  throw new RpcError(
+    Code.FAILED_PRECONDITION,
+    `AoEVolume ${metadata.name} is on segment ${its} (node ${spec.nodeName}), and node ${node} is on segment ${nodes}: it cannot be reached from there`,
+  );
+}
+
+/** The nodes that may use the volume once `node` may. @throws RpcError FAILED_PRECONDITION when somebody else has it */
+function admit(volume: AoEVolume, node: string): string[] {
+  const { metadata, spec } = volume;
+  const nodes = spec.initiators.nodes ?? [];
+  if (nodes.includes(node)) return nodes;
+  if (metadata.deletionTimestamp) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is being deleted`);
+  if (spec.access !== 'Exclusive') return [...nodes, node];
+  if (nodes.length > 0) {
+    throw new RpcError(
+      Code.FAILED_PRECONDITION,
+      `AoEVolume ${metadata.name} is held by ${holderOf(volume)}: it is Exclusive, and node ${node} must wait until it is detached there`,
+    );
+  }
+  const macs = spec.initiators.macs ?? [];
+  if (macs.length > 0) {
+    throw new RpcError(
+      Code.FAILED_PRECONDITION,
+      `AoEVolume ${metadata.name} is given to ${macs.join(', ')} by spec.initiators.macs: it is Exclusive, take them out first`,
+    );
+  }
+  return [node];
+}
+
+/** Writes the list of nodes on the version that it was decided on; decides again when the object has changed. */
+async function change(deps: Deps, first: AoEVolume, decide: (volume: AoEVolume) => string[], call: Call): Promise<AoEVolume> {
+  const { signal } = call;
+  const { name } = first.metadata;
+  let volume = first;
+  for (let tries = 1; ; tries++) {
+    const before = volume.spec.initiators.nodes ?? [];
+    const nodes = decide(volume);
+    if (nodes.length === before.length && nodes.every((node, i) => node === before[i])) return volume;
+    const patch = {
+      metadata: { resourceVersion: volume.metadata.resourceVersion },
+      spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } },
+    };
+    try {
+      return await deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
+    } catch (error) {
+      if (isNotFound(error)) throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
+      if (!isConflict(error)) throw error;
+      if (tries === TRIES)
+        throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others ${TRIES} times at the same moment: try again`);
+    }
+    await delay(tries * 10, undefined, { signal });
+    volume = await mustFind(deps, name, call);
+  }
+}
+
+/** Waits until the target has the nodes of this generation, or a later one, in force. */
+function confirmed(
+  deps: Deps,
+  volume: AoEVolume,
+  what: string,
+  isDone: (nodes: readonly string[]) => boolean,
+  call: Call,
+): Promise<AoEVolume> {
+  const { generation = 0 } = volume.metadata;
+  const until = (now: AoEVolume): AoEVolume | undefined => {
+    const { observedGeneration = -1, nodes = [] } = now.status?.initiators ?? {};
+    return observedGeneration >= generation && isDone(nodes) ? now : undefined;
+  };
+  return waitFor(deps, volume, { what: `${what} by the target on ${volume.spec.nodeName ?? 'its storage node'}`, until }, call);
+}

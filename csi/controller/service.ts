@@ -1,0 +1,58 @@
+import { csi, type Handlers } from '../../rpc/mod.ts';
+import { Code, messageOf, RpcError } from '../error.ts';
+import { createVolume } from './create.ts';
+import { deleteVolume } from './delete.ts';
+import type { Call, Deps } from './deps.ts';
+import { getCapacity, getVolume, listVolumes, validateCapabilities } from './list.ts';
+import { publishVolume, unpublishVolume } from './publish.ts';
+
+const { Type } = csi.v1.ControllerServiceCapability.RPC;
+
+const CAPABILITIES = [
+  Type.CREATE_DELETE_VOLUME,
+  Type.PUBLISH_UNPUBLISH_VOLUME,
+  Type.LIST_VOLUMES,
+  Type.LIST_VOLUMES_PUBLISHED_NODES,
+  Type.GET_CAPACITY,
+  Type.GET_VOLUME,
+  Type.VOLUME_CONDITION,
+  Type.SINGLE_NODE_MULTI_WRITER,
+];
+
+/** The CSI Controller service. Every method fails with an RpcError and nothing else. */
+export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
+  const call =
+    <Request, Answer>(name: string, work: (deps: Deps, request: Request, call: Call) => Promise<Answer> | Answer) =>
+    async (request: Request, context: Call): Promise<Answer> => {
+      try {
+        return await work(deps, request, context);
+      } catch (error) {
+        if (error instanceof RpcError) throw error;
+        if (context.signal.aborted)
+          throw new RpcError(Code.DEADLINE_EXCEEDED, `${name}: the caller did not wait any longer`, { cause: error });
+        // The API server away, or an error of ours: to be tried again in both cases, and nothing to be forgotten.
+        deps.log.warn({ call: name, err: error }, 'call failed');
+        throw new RpcError(Code.UNAVAILABLE, `${name}: ${messageOf(error)}`, { cause: error });
+      }
+    };
+  const absent = (what: string) => async (): Promise<never> => {
+    throw new RpcError(Code.UNIMPLEMENTED, `${what} is not supported yet`);
+  };
+  return {
+    createVolume: call('CreateVolume', createVolume),
+    deleteVolume: call('DeleteVolume', deleteVolume),
+    controllerPublishVolume: call('ControllerPublishVolume', publishVolume),
+    controllerUnpublishVolume: call('ControllerUnpublishVolume', unpublishVolume),
+    validateVolumeCapabilities: call('ValidateVolumeCapabilities', validateCapabilities),
+    listVolumes: call('ListVolumes', listVolumes),
+    getCapacity: call('GetCapacity', getCapacity),
+    controllerGetVolume: call('ControllerGetVolume', getVolume),
+    controllerGetCapabilities: async () => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) }),
+    createSnapshot: absent('CreateSnapshot'),
+    deleteSnapshot: absent('DeleteSnapshot'),
+    listSnapshots: absent('ListSnapshots'),
+    getSnapshot: absent('GetSnapshot'),
+    controllerExpandVolume: absent('ControllerExpandVolume'),
+    controllerModifyVolume: absent('ControllerModifyVolume'),
+  };
+}

@@ -1,0 +1,63 @@
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { DEFAULT_SEGMENT, DRIVER_NAME, SEGMENT_KEY } from '../../api/meta.ts';
+import { NODES } from '../../api/resources.ts';
+import type { Kube, KubeObject } from '../../kube/mod.ts';
+import { csi, pluginregistration, RpcServer } from '../../rpc/mod.ts';
+import { serveHealth } from '../../run/health.ts';
+import type { Logger } from '../../run/log.ts';
+import { identityService } from '../identity.ts';
+import { createNodePlugin } from './mod.ts';
+
+export interface NodeOptions {
+  readonly kube: Kube;
+  readonly nodeName: string;
+  /** Path of the CSI socket. */
+  readonly socket: string;
+  readonly kubeletPath: string;
+  readonly interfaces: string;
+  readonly http: string;
+  readonly version: string;
+  readonly log: Logger;
+}
+
+const RETRY_MS = 1_000;
+
+/** The Node object of this node, asked for until the API server answers. */
+async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSignal): Promise<KubeObject> {
+  for (;;) {
+    try {
+      const node = await kube.get<KubeObject>(NODES, name, { signal });
+      if (node) return node;
+      log.warn({ node: name }, 'there is no such Node yet');
+    } catch (error) {
+      if (signal.aborted) throw error;
+      log.warn({ node: name, err: error }, 'cannot read the Node');
+    }
+    await delay(RETRY_MS, undefined, { signal });
+  }
+}
+
+/** Serves Identity, Node and the kubelet's Registration, and keeps the AoENode, until the signal is aborted. */
+export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
+  const { kube, nodeName, socket, kubeletPath, interfaces, http, version, log } = options;
+  let ready = false;
+  const health = serveHealth(http, { registered: () => (ready ? undefined : 'waits for the Node object') }, signal, log);
+  const { metadata } = await ownNode(kube, nodeName, log, signal);
+  const segment = metadata.labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
+  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, log });
+  const services = new RpcServer({ socket, log });
+  services.add(
+    csi.v1.Identity,
+    csi.v1,
+    identityService(version, () => ready),
+  );
+  services.add(csi.v1.Node, csi.v1, plugin.node);
+  const registration = new RpcServer({ socket: join(kubeletPath, 'plugins_registry', `${DRIVER_NAME}-reg.sock`), log });
+  registration.add(pluginregistration.Registration, pluginregistration, plugin.registration);
+  await services.start();
+  ready = true;
+  // The kubelet calls as soon as it sees the registration socket.
+  await Promise.all([health, registration.run(signal), plugin.run(signal)]);
+  await services.stop();
+}

@@ -1,0 +1,24 @@
+/** Growing pauses between attempts: doubled each time, spread by up to a quarter so that clients do not move in step. */
+export class Backoff {
+  readonly #firstMs: number;
+  readonly #maxMs: number;
+  readonly #random: () => number;
+  #failures = 0;
+
+  constructor(firstMs: number, maxMs: number, random: () => number = Math.random) {
+    this.#firstMs = firstMs;
+    this.#maxMs = maxMs;
+    this.#random = random;
+  }
+
+  /** The pause before the next attempt, in milliseconds. */
+  next(): number {
+    const base = Math.min(this.#maxMs, this.#firstMs * 2 ** Math.min(this.#failures, 40));
+    this.#failures++;
+    return base * (0.875 + this.#random() * 0.25);
+  }
+
+  reset(): void {
+    this.#failures = 0;
+  }
+}

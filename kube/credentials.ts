@@ -1,0 +1,119 @@
+import { existsSync } from 'node:fs';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent, type RequestOptions } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node';
+
+const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+/** Below the API server's own 90 s, so that it is we who close idle connections. */
+const IDLE_MS = 60_000;
+/** More requests than this at once wait for a connection. */
+const MAX_SOCKETS = 24;
+
+/** How one request reaches the API server, and as whom. */
+export interface Access {
+  agent: HttpAgent | HttpsAgent;
+  headers: Record<string, string>;
+}
+
+interface Material {
+  ca?: unknown;
+  cert?: unknown;
+  key?: unknown;
+  pfx?: unknown;
+  passphrase?: unknown;
+  rejectUnauthorized?: boolean | undefined;
+  servername?: string | undefined;
+}
+
+/**
+ * The account to use and the API server's address. Tokens and certificates in files are read again when they rotate.
+ * Connections stay open between requests.
+ */
+export class Credentials {
+  readonly #config: KubeConfig;
+  readonly server: URL;
+  #material: Material = {};
+  #agents: { requests: HttpAgent; streams: HttpAgent } | undefined;
+
+  private constructor(config: KubeConfig) {
+    const cluster = config.getCurrentCluster();
+    if (!cluster) throw new Error('no cluster to talk to: run in a pod with a service account, or set KUBECONFIG');
+    this.#config = config;
+    this.server = new URL(cluster.server);
+  }
+
+  /** The pod's service account, else what KUBECONFIG or ~/.kube/config say. */
+  static fromCluster(): Credentials {
+    const config = new KubeConfig();
+    if (existsSync(TOKEN)) config.loadFromCluster();
+    // Without its environment variables a service account does not know where the API server is.
+    const server = config.getCurrentContext() === undefined ? undefined : config.getCurrentCluster()?.server;
+    if (!server || server.includes('//undefined')) config.loadFromDefault();
+    return new Credentials(config);
+  }
+
+  static fromKubeconfig(path: string): Credentials {
+    const config = new KubeConfig();
+    config.loadFromFile(path);
+    return new Credentials(config);
+  }
+
+  /** A server without authentication, for tests. */
+  static fromUrl(server: string): Credentials {
+    const config = new KubeConfig();
+    config.loadFromClusterAndUser({ name: 'test', server, skipTLSVerify: true }, { name: 'test' });
+    return new Credentials(config);
+  }
+
+  /** @param stream for a watch, which has its connection for itself */
+  async access(stream: boolean): Promise<Access> {
+    const options: RequestOptions = {};
+    await this.#config.applyToHTTPSOptions(options);
+    const headers = { ...(options.headers as Record<string, string> | undefined) };
+    if (typeof options.auth === 'string') headers.Authorization = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+    if (this.#config.getCurrentCluster()?.proxyUrl && options.agent) return { agent: options.agent as HttpAgent, headers };
+    const { requests, streams } = this.#agentsFor(options);
+    return { agent: stream ? streams : requests, headers };
+  }
+
+  /** Closes idle connections: one that got no answer makes the others suspect. */
+  dropIdle(): void {
+    for (const sockets of Object.values(this.#agents?.requests.freeSockets ?? {})) for (const socket of sockets ?? []) socket.destroy();
+  }
+
+  close(): void {
+    this.#agents?.requests.destroy();
+    this.#agents?.streams.destroy();
+    this.#agents = undefined;
+  }
+
+  #agentsFor({ ca, cert, key, pfx, passphrase, rejectUnauthorized, servername }: RequestOptions) {
+    const material: Material = { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername };
+    if (this.#agents && same(material, this.#material)) return this.#agents;
+    // New certificates: requests under way keep the old connections, which close when idle.
+    const old = this.#agents;
+    const defined = Object.fromEntries(Object.entries(material).filter(([, value]) => value !== undefined && value !== null));
+    const Agent = this.server.protocol === 'http:' ? HttpAgent : HttpsAgent;
+    this.#agents = {
+      requests: new Agent({
+        ...defined,
+        keepAlive: true,
+        keepAliveMsecs: 15_000,
+        maxSockets: MAX_SOCKETS,
+        scheduling: 'lifo',
+        timeout: IDLE_MS,
+      }),
+      streams: new Agent({ ...defined, keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 1 }),
+    };
+    this.#material = material;
+    if (old) for (const sockets of Object.values(old.requests.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+    return this.#agents;
+  }
+}
+
+function same(a: Material, b: Material): boolean {
+  return (Object.keys(a) as (keyof Material)[]).every((key) => {
+    const [left, right] = [a[key], b[key]];
+    return left === right || (Buffer.isBuffer(left) && Buffer.isBuffer(right) && left.equals(right));
+  });
+}

@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as turn } from 'node:timers/promises';
+import fc from 'fast-check';
+import { WorkQueue } from './queue.ts';
+
+test('a key that was added twice comes out once', async () => {
+  const queue = new WorkQueue();
+  queue.add('a');
+  queue.add('b');
+  queue.add('a');
+  assert.equal(queue.length, 2);
+  assert.equal(await queue.take(), 'a');
+  assert.equal(await queue.take(), 'b');
+  assert.equal(queue.length, 0);
+});
+
+test('a key added while it is worked on comes again, after done and not before', async () => {
+  const queue = new WorkQueue();
+  queue.add('a');
+  await queue.take();
+  queue.add('a');
+  queue.add('a');
+  let next: string | undefined;
+  const taken = queue.take().then((key) => {
+    next = key;
+  });
+  await turn();
+  assert.equal(next, undefined);
+  queue.done('a');
+  await taken;
+  assert.equal(next, 'a');
+  queue.done('a');
+  assert.equal(queue.length, 0);
+});
+
+test('closing lets all who wait go, and nothing comes out any more', async () => {
+  const queue = new WorkQueue();
+  const waiting = [queue.take(), queue.take()];
+  queue.close();
+  queue.add('a');
+  assert.deepEqual(await Promise.all([...waiting, queue.take()]), [undefined, undefined, undefined]);
+});
+
+test('pauses double from 5 ms to 30 s for each key, and start anew after forget', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const queue = new WorkQueue();
+  const pauses = Array.from({ length: 15 }, () => queue.addRateLimited('a'));
+  assert.deepEqual(pauses.slice(0, 5), [5, 10, 20, 40, 80]);
+  assert.equal(pauses[14], 30_000);
+  assert.equal(queue.addRateLimited('b'), 5);
+  queue.forget('a');
+  assert.equal(queue.addRateLimited('a'), 5);
+  queue.close();
+});
+
+test('of several delays the earliest counts', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const queue = new WorkQueue();
+  queue.addAfter('a', 1000);
+  queue.addAfter('a', 5000);
+  queue.addAfter('a', 100);
+  t.mock.timers.tick(100);
+  assert.equal(queue.length, 1);
+  t.mock.timers.tick(10_000);
+  assert.equal(queue.length, 1);
+  queue.close();
+});
+
+test('a delay of nothing adds at once', () => {
+  const queue = new WorkQueue();
+  queue.addAfter('a', 0);
+  assert.equal(queue.length, 1);
+});
+
+// A model: what is dirty, what is worked on. Whatever happens in whatever order, no key is out twice and none is lost.
+test('no key is ever out twice, and none is lost', async () => {
+  const step = fc.record({ what: fc.constantFrom('add', 'take', 'done'), key: fc.constantFrom('a', 'b', 'c') });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      const queue = new WorkQueue();
+      const dirty = new Set<string>();
+      const out = new Set<string>();
+      let hungry = 0;
+      const received = (key: string | undefined): void => {
+        if (key === undefined) return;
+        hungry--;
+        assert.ok(!out.has(key), `${key} is out twice`);
+        assert.ok(dirty.delete(key), `${key} was not asked for`);
+        out.add(key);
+      };
+      for (const { what, key } of steps) {
+        if (what === 'add') {
+          dirty.add(key);
+          queue.add(key);
+        } else if (what === 'take') {
+          hungry++;
+          void queue.take().then(received);
+        } else if (out.delete(key)) queue.done(key);
+        await turn();
+        const ready = [...dirty].filter((each) => !out.has(each));
+        assert.ok(hungry === 0 || ready.length === 0, `${ready} wait although somebody is free`);
+        assert.equal(queue.length, ready.length);
+      }
+      queue.close();
+    }),
+    { numRuns: 150 },
+  );
+});

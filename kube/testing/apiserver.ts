@@ -1,0 +1,187 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { generateKeyPairSync } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { customResourceDefinitions } from '../../api/crds.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { KIT } from '../../test/testbed/paths.ts';
+import { Kube, type KubeObject } from '../mod.ts';
+
+const CRDS: ResourceType = {
+  group: 'apiextensions.k8s.io',
+  version: 'v1',
+  plural: 'customresourcedefinitions',
+  kind: 'CustomResourceDefinition',
+  namespaced: false,
+};
+const START_MS = 60_000;
+const LOOK_MS = 50;
+
+/** Why these tests cannot run here; undefined when they can. For the `skip` of a test. */
+export const unavailable: string | undefined = existsSync(join(KIT, 'kube-apiserver'))
+  ? undefined
+  : 'the Kubernetes programs are not built: run test/testbed/kit/build';
+
+/** A real API server with a real etcd and our CRDs, on free ports of the loopback interface, for one test file. */
+export class ApiServer implements AsyncDisposable {
+  readonly kubeconfig: string;
+  readonly #directory: string;
+  readonly #ports: { etcd: number; peer: number; api: number };
+  #etcd: ChildProcess | undefined;
+  #api: ChildProcess | undefined;
+
+  private constructor(directory: string, ports: { etcd: number; peer: number; api: number }) {
+    this.#directory = directory;
+    this.#ports = ports;
+    this.kubeconfig = join(directory, 'kubeconfig');
+  }
+
+  /** Takes some five seconds. @throws Error that ends with the log of what did not start */
+  static async start(): Promise<ApiServer> {
+    const directory = mkdtempSync(join(tmpdir(), 'apiserver-'));
+    const [etcd, peer, api] = await freePorts(3);
+    const server = new ApiServer(directory, { etcd: etcd ?? 0, peer: peer ?? 0, api: api ?? 0 });
+    try {
+      server.#prepare();
+      server.startEtcd();
+      await server.startApi();
+      await server.#install();
+    } catch (error) {
+      await server.stop();
+      throw error;
+    }
+    return server;
+  }
+
+  /** A new client, as administrator. */
+  kube(): Kube {
+    return Kube.fromKubeconfig(this.kubeconfig);
+  }
+
+  startEtcd(): void {
+    const { etcd, peer } = this.#ports;
+    const [client, peers] = [`http://127.0.0.1:${etcd}`, `http://127.0.0.1:${peer}`];
+    this.#etcd = this.#spawn('etcd', [
+      ...['--name=test', `--data-dir=${join(this.#directory, 'etcd')}`, '--unsafe-no-fsync', '--log-level=warn'],
+      ...[`--listen-client-urls=${client}`, `--advertise-client-urls=${client}`, `--listen-peer-urls=${peers}`],
+      ...[`--initial-advertise-peer-urls=${peers}`, `--initial-cluster=test=${peers}`],
+    ]);
+  }
+
+  /** Starts the API server, again after killApi(), and waits until it is ready. */
+  async startApi(): Promise<void> {
+    const at = (name: string) => join(this.#directory, name);
+    this.#api = this.#spawn('kube-apiserver', [
+      ...[`--etcd-servers=http://127.0.0.1:${this.#ports.etcd}`, '--bind-address=127.0.0.1', `--secure-port=${this.#ports.api}`],
+      ...[`--cert-dir=${at('certificates')}`, `--token-auth-file=${at('tokens.csv')}`, '--authorization-mode=RBAC'],
+      ...['--service-account-issuer=https://kubernetes.default.svc', '--service-cluster-ip-range=10.96.0.0/16'],
+      ...[`--service-account-key-file=${at('sa.pub')}`, `--service-account-signing-key-file=${at('sa.key')}`],
+    ]);
+    const limit = Date.now() + START_MS;
+    while (!(await this.#isReady())) {
+      if (this.#api.exitCode !== null || Date.now() > limit)
+        throw new Error(`kube-apiserver did not start: ${this.#log('kube-apiserver')}`);
+      await delay(LOOK_MS);
+    }
+  }
+
+  /** Ends the API server as a crash would; etcd keeps the objects. */
+  async killApi(): Promise<void> {
+    await end(this.#api);
+    this.#api = undefined;
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all([end(this.#api), end(this.#etcd)]);
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
+
+  #prepare(): void {
+    const at = (name: string) => join(this.#directory, name);
+    mkdirSync(at('certificates'));
+    const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
+    writeFileSync(at('sa.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
+    writeFileSync(at('sa.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
+    writeFileSync(at('tokens.csv'), 'admin-token,admin,1,"system:masters"\n');
+    const cluster = `{name: test, cluster: {server: "https://127.0.0.1:${this.#ports.api}", insecure-skip-tls-verify: true}}`;
+    writeFileSync(
+      this.kubeconfig,
+      `apiVersion: v1
+kind: Config
+clusters: [${cluster}]
+users: [{name: admin, user: {token: admin-token}}]
+contexts: [{name: test, context: {cluster: test, user: admin}}]
+current-context: test
+`,
+    );
+  }
+
+  async #isReady(): Promise<boolean> {
+    try {
+      await this.kube().list(CRDS, { signal: AbortSignal.timeout(1_000) });
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Installs the CRDs and waits until their resources are served. */
+  async #install(): Promise<void> {
+    const kube = this.kube();
+    await Promise.all(customResourceDefinitions().map((definition) => kube.create(CRDS, definition as unknown as KubeObject)));
+    const limit = Date.now() + START_MS;
+    for (const type of [AOE_VOLUMES, AOE_POOLS, AOE_NODES]) {
+      for (;;) {
+        const served = await kube.list(type).catch((error: unknown) => error);
+        if (!(served instanceof Error)) break;
+        if (Date.now() > limit) throw served;
+        await delay(LOOK_MS);
+      }
+    }
+  }
+
+  #spawn(name: string, args: string[]): ChildProcess {
+    const log = openSync(join(this.#directory, `${name}.log`), 'a');
+    const child = spawn(join(KIT, name), args, { stdio: ['ignore', log, log], cwd: this.#directory });
+    // A test that dies takes them with it.
+    const kill = () => child.kill('SIGKILL');
+    process.once('exit', kill);
+    child.once('exit', () => process.removeListener('exit', kill));
+    return child;
+  }
+
+  #log(name: string): string {
+    return readFileSync(join(this.#directory, `${name}.log`), 'utf8').slice(-2_000);
+  }
+}
+
+async function end(child: ChildProcess | undefined): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const ended = once(child, 'exit');
+  child.kill('SIGKILL');
+  await ended;
+}
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}

@@ -1,0 +1,55 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import type { Clock } from '../clock.ts';
+
+/** Time that passes only when the test says so; several clocks may run at different speeds by their `rate`. */
+export class FakeClock {
+  #now = 0;
+  readonly #sleepers = new Set<{ at: number; wake: () => void }>();
+
+  /** The clock of one machine, which started at another time and may be wrong by a factor. */
+  machine(offset = 0, rate = 1): Clock {
+    return {
+      now: () => offset + this.#now * rate,
+      date: () => new Date(offset + this.#now * rate),
+      sleep: (ms, signal) =>
+        new Promise((resolve, reject) => {
+          if (signal.aborted) return reject(signal.reason);
+          const entry = { at: this.#now + ms / rate, wake: () => {} };
+          const onAbort = (): void => {
+            this.#sleepers.delete(entry);
+            reject(signal.reason);
+          };
+          entry.wake = () => {
+            signal.removeEventListener('abort', onAbort);
+            resolve();
+          };
+          signal.addEventListener('abort', onAbort, { once: true });
+          this.#sleepers.add(entry);
+        }),
+    };
+  }
+
+  get now(): number {
+    return this.#now;
+  }
+
+  /** Lets time pass, waking sleepers in their order, each with time to act before the next. */
+  async pass(ms: number): Promise<void> {
+    const end = this.#now + ms;
+    await settle();
+    for (;;) {
+      const next = [...this.#sleepers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+      if (!next) break;
+      this.#now = Math.max(this.#now, next.at);
+      this.#sleepers.delete(next);
+      next.wake();
+      await settle();
+    }
+    this.#now = end;
+  }
+}
+
+/** Until all that can go on without time has gone on. */
+async function settle(): Promise<void> {
+  for (let i = 0; i < 6; i++) await turn();
+}

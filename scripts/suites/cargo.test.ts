@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { countCargo, failedInCargo } from './cargo.ts';
+
+const OUTPUT = `
+running 3 tests
+test ata::tests::reads ... ok
+test config::tests::force ... FAILED
+test slow ... ignored
+
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
+
+     Running tests/it/main.rs (dist/cargo/debug/deps/it-0)
+
+running 2 tests
+test restart::keeps_exports ... ok
+test restart::panics - should panic ... FAILED
+
+test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 2.51s
+`;
+
+describe('countCargo()', () => {
+  it('adds up the result lines of all test programs', () => {
+    assert.deepEqual(countCargo(OUTPUT), { passed: 2, failed: 2, skipped: 1 });
+  });
+
+  it('counts nothing where the code did not compile', () => {
+    assert.deepEqual(countCargo('error[E0308]: mismatched types\nerror: could not compile'), { passed: 0, failed: 0, skipped: 0 });
+  });
+
+  it('is not misled by what a test prints', () => {
+    assert.deepEqual(countCargo('it said: test result: ok. 9 passed; 0 failed; 0 ignored;'), { passed: 0, failed: 0, skipped: 0 });
+  });
+});
+
+describe('failedInCargo()', () => {
+  it('names the tests that failed', () => {
+    assert.deepEqual(failedInCargo(OUTPUT), ['config::tests::force', 'restart::panics']);
+  });
+});

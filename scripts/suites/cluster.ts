@@ -1,0 +1,65 @@
+import { cpSync, existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { Cluster } from '../../test/testbed/cluster.ts';
+import { installChart, NAMESPACE } from '../../test/testbed/install.ts';
+import { RUN } from '../../test/testbed/paths.ts';
+import { LOGS } from './suite.ts';
+
+/** A cluster to run tests on. */
+export interface TestCluster {
+  /** Ends it, unless it was running before; keeps its logs first. */
+  release: () => Promise<void>;
+}
+
+type Step = <T>(what: string, work: () => Promise<T>) => Promise<T>;
+
+/** Rejects when the run is interrupted, so that nobody waits for a boot to end that is not wanted any more. */
+function interruptible<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('interrupted')), { once: true });
+    work.then(resolve, reject);
+  });
+}
+
+/** What the cluster knows about itself, as files below dist/logs/cluster. */
+async function keepLogs(cluster: Cluster): Promise<void> {
+  const folder = join(LOGS, 'cluster');
+  for (const file of globSync(['logs/*.log', '*/*.log'], { cwd: RUN })) {
+    mkdirSync(dirname(join(folder, file)), { recursive: true });
+    cpSync(join(RUN, file), join(folder, file));
+  }
+  const save = async (name: string, args: string[]) =>
+    writeFileSync(join(folder, name), await cluster.kubectl(args, { timeoutMs: 20_000 }).catch(String));
+  await save('objects.txt', ['get', 'pods,pvc,pv,volumeattachments,aoevolumes,aoepools,aoenodes', '-A', '-o', 'wide']);
+  await save('events.txt', ['get', 'events', '-A', '--sort-by=.lastTimestamp']);
+  const pods = (await cluster.kubectl(['-n', NAMESPACE, 'get', 'pods', '-o', 'name']).catch(() => '')).split('\n').filter(Boolean);
+  for (const pod of pods)
+    await save(`${pod.replace('/', '-')}.log`, ['-n', NAMESPACE, 'logs', pod, '--all-containers', '--prefix', '--tail=-1']);
+}
+
+/** The running cluster, which is left as it is found. @throws Error when there is none */
+export async function runningCluster(): Promise<TestCluster> {
+  await Cluster.attach();
+  return { release: async () => {} };
+}
+
+/** A new cluster with the chart installed. What ran before is ended: there is room for one. */
+export async function freshCluster(step: Step, signal: AbortSignal): Promise<TestCluster> {
+  if (existsSync(join(RUN, 'up'))) process.stdout.write('The cluster that is running is ended: tests get one of their own.\n');
+  try {
+    const cluster = await interruptible(Cluster.up(step), signal);
+    await step('helm install aoe-csi', () => interruptible(installChart(cluster), signal));
+    return {
+      release: async () => {
+        await keepLogs(cluster);
+        await Cluster.down();
+      },
+    };
+  } catch (error) {
+    const cluster = await Cluster.attach().catch(() => undefined);
+    if (cluster && !signal.aborted) await keepLogs(cluster);
+    else for (const file of globSync(['logs/*.log', '*/*.log'], { cwd: RUN })) cpSync(join(RUN, file), join(LOGS, 'cluster', file));
+    await Cluster.down();
+    throw error;
+  }
+}

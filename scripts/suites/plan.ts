@@ -1,0 +1,65 @@
+// What is tested, and in which order.
+import { join } from 'node:path';
+import { cargoTests, commands, filesOf, nodeTests, ROOT, type Suite } from './suite.ts';
+
+const bin = (name: string) => join(ROOT, 'node_modules/.bin', name);
+const node = (...args: string[]) => [process.execPath, ...args];
+
+const PARTS = '{api,aoe,kube,rpc,run,operator,agent,csi,scripts}';
+
+/** Patterns of the tests that need neither cluster nor built programs. */
+const UNIT = [`${PARTS}/**/*.test.ts`, 'test/{testbed,demo,docs}/**/*.test.ts'];
+/** On a real API server, on the host. */
+const APISERVER = ['test/apiserver/**/*.test.ts'];
+const CHART = ['test/chart/**/*.test.ts'];
+/** On veth pairs in network namespaces of their own. */
+const WIRE = ['test/wire/**/*.test.ts'];
+/** In the guests of the cluster. */
+const GUEST = ['test/guest/**/*.test.ts'];
+const E2E = ['test/e2e/**/*.test.ts'];
+
+/** The inner loop: lanes run side by side, what is in one lane runs in order. */
+export function checks(): Suite[][] {
+  return [
+    [
+      commands('types', '2 s', [[bin('tsc'), '--noEmit', '-p', ROOT]]),
+      commands('lint', '4 s', [
+        [bin('biome'), 'ci', ROOT],
+        [bin('oxlint'), '--type-aware', '--deny-warnings', ROOT],
+      ]),
+      nodeTests('unit', '15 s', { files: UNIT }),
+    ],
+    [
+      commands('generated', '1 s', [node(join(ROOT, 'api/generate.ts'), '--check')]),
+      commands('rust-lint', '5 s', [
+        ['cargo', 'fmt', '--all', '--check'],
+        ['cargo', 'clippy', '--locked', '--all-targets', '--', '-D', 'warnings'],
+      ]),
+      cargoTests('rust-unit', '5 s', ['--lib', '--bins']),
+    ],
+  ];
+}
+
+/** What needs the built programs, but no cluster. They use the machine's network and ports: one after the other. */
+export function integration(): Suite[] {
+  return [
+    cargoTests('rust-integration', '60 s', ['--test', '*']),
+    nodeTests('wire', '20 s', { files: WIRE, concurrency: 1 }),
+    nodeTests('chart', '20 s', { files: CHART }),
+    nodeTests('apiserver', '60 s', { files: APISERVER, concurrency: 1, eachTest: true }),
+  ];
+}
+
+/** What runs on the cluster. */
+export function onCluster(only: string[] = []): Suite[] {
+  const suite = (name: string, usually: string, files: string[]) =>
+    nodeTests(name, usually, { files, only, concurrency: 1, limitMinutes: 25, eachTest: true });
+  const suites: [string, string, string[]][] = [
+    ['guest', '1 minute', GUEST],
+    ['e2e', '5 minutes', E2E],
+  ];
+  return suites.filter(([, , files]) => only.length === 0 || filesOf(files, only).length > 0).map((each) => suite(...each));
+}
+
+/** All patterns, so that a test can show that no file is left out. */
+export const PATTERNS = [UNIT, APISERVER, CHART, WIRE, GUEST, E2E];

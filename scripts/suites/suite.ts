@@ -1,0 +1,110 @@
+import { globSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { countCargo, failedInCargo } from './cargo.ts';
+import { runCommand } from './command.ts';
+import { runNodeTests } from './node-tests.ts';
+import { judge, ONE_FAILED, ONE_PASSED, type Tally } from './tally.ts';
+
+export const ROOT = join(import.meta.dirname, '../..');
+export const LOGS = join(ROOT, 'dist/logs');
+const MINUTE_MS = 60_000;
+
+/** What a suite's run is given: how to be stopped, and whom to tell. */
+export interface RunContext {
+  signal: AbortSignal;
+  /** Is told what failed, and of each test of a slow suite. */
+  tell: (text: string) => void;
+}
+
+/** Something that `make test` runs and counts. */
+export interface Suite {
+  name: string;
+  /** How long it usually takes, for who waits. */
+  usually: string;
+  run: (context: RunContext) => Promise<Tally>;
+}
+
+const logOf = (name: string) => join(LOGS, `${name}.log`);
+
+function lastLines(text: string, count: number): string {
+  return text.trimEnd().split('\n').slice(-count).join('\n');
+}
+
+/** Commands that each are one test, in order; what follows a failed one still runs. */
+export function commands(name: string, usually: string, argvs: string[][]): Suite {
+  return {
+    name,
+    usually,
+    run: async ({ signal, tell }) => {
+      const total = { passed: 0, failed: 0, skipped: 0 };
+      for (const argv of argvs) {
+        const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 10 * MINUTE_MS, signal });
+        const tally = code === 0 ? ONE_PASSED : ONE_FAILED;
+        total.passed += tally.passed;
+        total.failed += tally.failed;
+        if (code !== 0) tell(`FAILED ${argv.map((word) => relative(ROOT, word) || word).join(' ')}\n${lastLines(output, 30)}`);
+      }
+      return total;
+    },
+  };
+}
+
+/** A `cargo test` command. */
+export function cargoTests(name: string, usually: string, args: string[]): Suite {
+  return {
+    name,
+    usually,
+    run: async ({ signal, tell }) => {
+      const argv = ['cargo', 'test', '--locked', '--no-fail-fast', ...args];
+      const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 15 * MINUTE_MS, signal });
+      const failed = failedInCargo(output);
+      for (const test of failed) tell(`FAILED ${test}`);
+      if (code !== 0 && failed.length === 0) tell(lastLines(output, 30));
+      return judge(countCargo(output), code);
+    },
+  };
+}
+
+export interface NodeTestsOptions {
+  /** Patterns below the repository. */
+  files: string[];
+  concurrency?: number;
+  limitMinutes?: number;
+  /** Tell of each test when it has ended, not only of failures. */
+  eachTest?: boolean;
+  /** Only files whose path has one of these words; none: all. */
+  only?: string[];
+}
+
+/** Files that the patterns name, in a fixed order. */
+export function filesOf(patterns: string[], only: string[] = []): string[] {
+  const all = [...new Set(globSync(patterns, { cwd: ROOT, exclude: (name) => name === 'node_modules' || name === 'dist' }))].sort();
+  return only.length === 0 ? all : all.filter((file) => only.some((word) => file.includes(word)));
+}
+
+/** Tests of node:test. */
+export function nodeTests(name: string, usually: string, options: NodeTestsOptions): Suite {
+  return {
+    name,
+    usually,
+    run: ({ signal, tell }) => {
+      const files = filesOf(options.files, options.only);
+      if (files.length === 0) {
+        tell(`FAILED no file fits ${options.files.join(' ')} ${options.only?.join(' ') ?? ''}`);
+        return Promise.resolve(ONE_FAILED);
+      }
+      return runNodeTests({
+        files: files.map((file) => join(ROOT, file)),
+        concurrency: options.concurrency,
+        log: logOf(name),
+        limitMs: (options.limitMinutes ?? 10) * MINUTE_MS,
+        signal,
+        onTest: (test) => {
+          const seconds = (test.durationMs / 1000).toFixed(1);
+          if (test.failed) tell(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${lastLines(test.error, 15)}`);
+          else if (options.eachTest) tell(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
+        },
+      });
+    },
+  };
+}

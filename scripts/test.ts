@@ -1,0 +1,84 @@
+// Runs tests and counts them: test.ts check | all | e2e [WORD...]; a WORD chooses the files whose path has it.
+// The last line is "N passed, N failed", and the exit code is 1 when any failed or none ran. Logs are in dist/logs/.
+import { mkdirSync, rmSync } from 'node:fs';
+import { relative } from 'node:path';
+import { prepare } from '../test/testbed/prepare.ts';
+import { Progress } from '../test/testbed/progress.ts';
+import { freshCluster, runningCluster, type TestCluster } from './suites/cluster.ts';
+import { checks, integration, onCluster } from './suites/plan.ts';
+import { LOGS, ROOT, type Suite } from './suites/suite.ts';
+import { closingLine, exitCode, ONE_FAILED, sum, type Tally } from './suites/tally.ts';
+
+const interrupted = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
+
+const tallies: Tally[] = [];
+const progress = new Progress();
+
+async function run(suite: Suite): Promise<void> {
+  if (interrupted.signal.aborted) return;
+  const say = (text: string) => console.log(`${suite.name.padEnd(16)} ${text.replaceAll('\n', '\n    ')}`);
+  say(`… (usually ${suite.usually})`);
+  const started = performance.now();
+  const tally = await suite.run({ signal: interrupted.signal, tell: say });
+  tallies.push(tally);
+  const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
+  say(`${closingLine(tally)}${skipped} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
+}
+
+async function inOrder(suites: Suite[]): Promise<void> {
+  for (const suite of suites) await run(suite);
+}
+
+/** Work that no test can do without. When it fails, that is one failure, and the tests that need it do not run. */
+async function needed<T>(work: () => Promise<T>): Promise<T | undefined> {
+  try {
+    return await work();
+  } catch (error) {
+    progress.fail(error);
+    tallies.push(ONE_FAILED);
+    return undefined;
+  }
+}
+
+async function onACluster(get: () => Promise<TestCluster>, suites: Suite[]): Promise<void> {
+  const cluster = await needed(get);
+  if (!cluster) return;
+  try {
+    await inOrder(suites);
+  } finally {
+    await cluster.release();
+  }
+}
+
+const fresh = () => freshCluster((what, work) => progress.step(what, work), interrupted.signal);
+const built = () => needed(() => prepare(progress).then(() => true));
+
+async function group(name: string | undefined, words: string[]): Promise<void> {
+  switch (name) {
+    case 'check':
+      await Promise.all(checks().map(inOrder));
+      return;
+    case 'all':
+      await Promise.all(checks().map(inOrder));
+      if (!(await built())) return;
+      await inOrder(integration());
+      if (!interrupted.signal.aborted) await onACluster(fresh, onCluster());
+      return;
+    case 'e2e':
+      if (await built()) await onACluster(() => runningCluster().catch(fresh), onCluster(words));
+      return;
+    default:
+      throw new Error('usage: test.ts check | all | e2e [WORD...]');
+  }
+}
+
+rmSync(LOGS, { recursive: true, force: true });
+mkdirSync(LOGS, { recursive: true });
+await group(process.argv[2], process.argv.slice(3));
+const total = sum(interrupted.signal.aborted ? [...tallies, ONE_FAILED] : tallies);
+console.log(
+  `\n${interrupted.signal.aborted ? 'Interrupted. ' : ''}Logs of each suite: ${relative(process.cwd(), LOGS) || relative(ROOT, LOGS)}`,
+);
+console.log(closingLine(total));
+process.exitCode = exitCode(total);

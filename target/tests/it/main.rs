@@ -1,0 +1,15 @@
+//! The real program on a real (virtual) cable. Needs root; without it the tests are passed over.
+
+mod access;
+mod ata;
+mod config;
+mod hostile;
+mod host;
+mod lab;
+mod links;
+mod restart;
+mod tools;
+
+pub mod proto {
+    include!(concat!(env!("OUT_DIR"), "/client/aoe.target.v1.rs"));
+}

@@ -1,0 +1,33 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Cluster } from './cluster.ts';
+import { OUR_IMAGE } from './images.ts';
+import { ROOT, RUN } from './paths.ts';
+
+export const NAMESPACE = 'aoe-csi';
+
+/** The test bed's values for the chart: our image, the storage interface, pools on the nodes' volume group. */
+const VALUES = {
+  image: {
+    repository: OUR_IMAGE.slice(0, OUR_IMAGE.lastIndexOf(':')),
+    tag: OUR_IMAGE.slice(OUR_IMAGE.lastIndexOf(':') + 1),
+    pullPolicy: 'Never',
+  },
+  interfaces: ['vec0'],
+  logLevel: 'debug',
+  pools: [
+    { name: 'default', backend: 'file', directory: '/var/lib/aoe-csi/pools/default' },
+    { name: 'lvm', backend: 'lvm', volumeGroup: 'vg0' },
+    { name: 'thin', backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'thin' },
+  ],
+};
+
+/** Installs the chart, or upgrades it, and waits until all its pods are Ready. */
+export async function installChart(cluster: Cluster): Promise<string> {
+  const values = join(RUN, 'values.json');
+  writeFileSync(values, JSON.stringify(VALUES));
+  return cluster.helm([
+    ...['upgrade', '--install', 'aoe-csi', join(ROOT, 'charts/aoe-csi'), '--namespace', NAMESPACE, '--create-namespace'],
+    ...['--values', values, '--wait', '--timeout', '180s'],
+  ]);
+}
