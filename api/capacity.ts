@@ -1,5 +1,5 @@
 import type { AoEPool, PoolNode } from './pool.ts';
-import { parseQuantity } from './quantity.ts';
+import { formatQuantity, parseQuantity } from './quantity.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
 /** Bytes that a volume takes in a pool on a node: its capacity, rounded up to what the backend can make. */
@@ -28,4 +28,11 @@ export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVo
     if (name === pool.metadata.name && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
   }
   return Math.max(0, bytes);
+}
+
+/** What a pool has in all on the nodes where it can be used, for its status. */
+export function poolTotals(nodes: readonly PoolNode[]): { readyNodes: number; size: string; free: string } {
+  const ready = nodes.filter((node) => node.ready);
+  const sum = (sizes: (string | undefined)[]) => formatQuantity(sizes.reduce((bytes, size) => bytes + parseQuantity(size ?? '0'), 0));
+  return { readyNodes: ready.length, size: sum(ready.map(({ size }) => size)), free: sum(ready.map(({ free }) => free)) };
 }

@@ -55,8 +55,9 @@ const DEFINITIONS: Definition[] = [
     status: AoEPoolStatus,
     columns: [
       { name: 'Backend', jsonPath: '.spec.backend' },
-      { name: 'Nodes', jsonPath: '.status.nodes[*].name' },
-      { name: 'Free', jsonPath: '.status.nodes[*].free' },
+      { name: 'Nodes', jsonPath: '.status.readyNodes', type: 'integer' },
+      { name: 'Size', jsonPath: '.status.size' },
+      { name: 'Free', jsonPath: '.status.free' },
       AGE,
     ],
   },
@@ -69,8 +70,9 @@ const DEFINITIONS: Definition[] = [
     status: AoENodeStatus,
     columns: [
       { name: 'Segment', jsonPath: '.status.segment' },
-      { name: 'Interfaces', jsonPath: '.status.interfaces[*].name' },
-      { name: 'Targets', jsonPath: '.status.targets', type: 'integer' },
+      { name: 'Initiator', jsonPath: '.status.conditions[?(@.type=="InitiatorReady")].status' },
+      { name: 'Target', jsonPath: '.status.conditions[?(@.type=="TargetReady")].status' },
+      { name: 'Volumes', jsonPath: '.status.targets', type: 'integer' },
       { name: 'Maintenance', jsonPath: '.spec.maintenance', type: 'boolean' },
       AGE,
     ],

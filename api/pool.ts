@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { type Condition, Conditions, type Resource } from './meta.ts';
+import { Conditions, type Resource } from './meta.ts';
 import { Quantity } from './quantity.ts';
 
 export const Backend = z.enum(['lvm', 'lvm-thin', 'file']);
@@ -31,6 +31,11 @@ export const AoEPoolSpec = z
         message: 'thinPool goes with backend lvm-thin, and is required there',
       },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
+      // The agents would look for the volumes in the new place, and not find them.
+      ...['volumeGroup', 'thinPool', 'directory'].map((field) => ({
+        rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
+        message: `${field} cannot be changed: the volumes are there`,
+      })),
     ],
   });
 export type AoEPoolSpec = z.infer<typeof AoEPoolSpec>;
@@ -53,10 +58,13 @@ export type PoolNode = z.infer<typeof PoolNode>;
 
 export const AoEPoolStatus = z.object({
   conditions: Conditions.optional(),
+  readyNodes: z.number().int().optional().describe('Number of nodes on which the pool can be used.'),
+  size: Quantity.optional().describe('Sum over those nodes.'),
+  free: Quantity.optional().describe('Sum over those nodes; a volume is on one node, so this is not the largest that fits.'),
   nodes: z
     .array(PoolNode)
     .optional()
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] }),
 });
-export type AoEPoolStatus = { conditions?: Condition[] | undefined; nodes?: PoolNode[] | undefined };
+export type AoEPoolStatus = z.infer<typeof AoEPoolStatus>;
 export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;

@@ -17,8 +17,18 @@ const SUFFIXES: Readonly<Record<string, bigint>> = {
 };
 const PATTERN = /^([0-9]+)(?:\.([0-9]+))?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E|)$/;
 
-/** A size in bytes, as Kubernetes writes quantities: `10Gi`, `500M`, `1.5Ti`. The API server checks it with CEL. */
+/** A size in bytes, as Kubernetes writes quantities: `10Gi`, `500M`, `1.5Ti`. */
 export const Quantity = z.string().max(32);
+
+/** What the API server checks of a size that a user writes (CEL): it accepts nothing that parseQuantity refuses. */
+export const QUANTITY_RULE = {
+  rule: [
+    "self.matches('^[0-9]+([.][0-9]+)?([KMGTPE]i|[kMGTPE])?$')",
+    "quantity(self).isGreaterThan(quantity('0'))",
+    "quantity(self).isLessThan(quantity('8Pi'))",
+  ].join(' && '),
+  message: 'must be a size greater than 0 and less than 8Pi, such as 10Gi or 1.5Ti',
+};
 
 /**
  * Parses a Kubernetes quantity into bytes, rounding a fraction of a byte up as Kubernetes does.
@@ -33,7 +43,7 @@ export function parseQuantity(text: string): number {
   const scale = 10n ** BigInt(fraction.length);
   const scaled = BigInt(whole + fraction) * unit;
   const bytes = (scaled + scale - 1n) / scale;
-  if (bytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError(`"${text}" is more than 8 PiB`);
+  if (bytes > BigInt(Number.MAX_SAFE_INTEGER)) throw new RangeError(`"${text}" is 8Pi or more: numbers are exact only below`);
   return Number(bytes);
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { Address, Mac } from './address.ts';
 import { Conditions, type Resource } from './meta.ts';
-import { Quantity } from './quantity.ts';
+import { QUANTITY_RULE, Quantity } from './quantity.ts';
 
 /** Finalizer that keeps an AoEVolume until its agent has removed export, lock and (unless retained) data. */
 export const VOLUME_FINALIZER = 'aoe.dev/backing-volume';
@@ -26,13 +26,7 @@ export const AoEVolumeSpec = z
     capacity: Quantity.optional()
       .describe('Size, such as 10Gi. Rounded up to what the backend can make.')
       .meta({
-        'x-kubernetes-validations': [
-          {
-            rule: "isQuantity(self) && quantity(self).isGreaterThan(quantity('0'))",
-            message: 'must be a size greater than 0, such as 10Gi',
-          },
-          immutable,
-        ],
+        'x-kubernetes-validations': [QUANTITY_RULE, immutable],
       }),
     pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data.'),
     access: Access.default('Exclusive').describe(

@@ -16,7 +16,7 @@ const FLAGS = {
 
 await main('aoe-csi', FLAGS, async ({ config, words, env, log, signal }) => {
   const socket = config.endpoint.replace(/^unix:\/\//, '');
-  const kube = config.kubeconfig === '' ? Kube.fromCluster() : Kube.fromKubeconfig(config.kubeconfig);
+  const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi' });
   const common = { kube, socket, http: config.http, version, log };
   const [role, ...rest] = words;
   if (rest.length > 0 || (role !== 'controller' && role !== 'node')) throw new Error('say what to run: csi controller, or csi node');

@@ -134,7 +134,10 @@ export class Kube {
     );
   }
 
-  /** Server-side apply: creates the object when there is none (not with a subresource: 404). */
+  /**
+   * Server-side apply: creates the object when there is none (not with a subresource: 404). With `metadata.resourceVersion` in
+   * it, it fails with 409 when the object has changed since; the uid protects nothing when the status is written.
+   */
   async apply<T extends KubeObject>(
     type: ResourceType,
     object: Applied,
@@ -189,6 +192,7 @@ export interface Applied {
     name: string;
     namespace?: string;
     uid?: string;
+    resourceVersion?: string;
     labels?: Record<string, string>;
     annotations?: Record<string, string>;
     finalizers?: string[];

@@ -13,7 +13,7 @@ const MAX_WAITING = 200;
 const SERIES_MS = 60_000;
 /** An event not repeated for this long is a new one when it comes again. */
 const FORGET_MS = 600_000;
-/** Limits of the API server's validation. */
+/** Limits of the API server's validation, in bytes. */
 const MAX_NOTE = 1024;
 const MAX_INSTANCE = 128;
 
@@ -48,7 +48,7 @@ export class EventRecorder {
 
   /** @param reason a word in CamelCase, @param message a sentence for people */
   event(object: KubeObject, type: 'Normal' | 'Warning', reason: string, message: string): void {
-    const note = message.length > MAX_NOTE ? `${message.slice(0, MAX_NOTE - 1)}…` : message;
+    const note = cut(message);
     const key = JSON.stringify([object.kind, object.metadata.namespace, object.metadata.name, object.metadata.uid, type, reason, note]);
     const now = Date.now();
     const known = this.#known.get(key);
@@ -142,4 +142,15 @@ export class EventRecorder {
       else throw error;
     }
   }
+}
+
+/** As much of the text as an event may have. */
+function cut(text: string): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= MAX_NOTE) return text;
+  // A character that was cut through is left out.
+  return `${bytes
+    .subarray(0, MAX_NOTE - 6)
+    .toString('utf8')
+    .replace(/\uFFFD+$/, '')}…`;
 }

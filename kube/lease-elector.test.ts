@@ -113,6 +113,17 @@ for (const weather of ['refused', 'silent', 'answer lost'] satisfies Weather[]) 
   });
 }
 
+test('one connection that hangs does not cost the lead', async () => {
+  const { clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  a.link.weather = 'silent';
+  await clock.pass(6_000);
+  a.link.weather = 'fine';
+  await clock.pass(60_000);
+  assert.ok(a.leading);
+});
+
 test('a leader that somebody has taken the lease from stops at its next renewal', async () => {
   const { api, clock, candidate } = world();
   const a = candidate('a');

@@ -124,7 +124,10 @@ export class LeaseElector {
       const leftMs = renewedAt + this.#deadlineMs - started;
       if (leftMs <= 0) throw new LeaseLostError(this.#lost(last));
       try {
-        if (await this.#within(leftMs, signal, (limit) => this.#try(leftMs, limit))) {
+        // A hung connection may take half the time at most: a second attempt, on another one, can still save the lease.
+        const limitMs = Math.min(leftMs, this.#deadlineMs / 2);
+        // The request's own limit is a little shorter: when it passes, idle connections are dropped, too.
+        if (await this.#within(limitMs, signal, (limit) => this.#try(limitMs * 0.95, limit))) {
           renewedAt = started;
           continue;
         }

@@ -99,7 +99,7 @@ test('no key is ever out twice, and none is lost', async () => {
         } else if (out.delete(key)) queue.done(key);
         await turn();
         const ready = [...dirty].filter((each) => !out.has(each));
-        assert.ok(hungry === 0 || ready.length === 0, `${ready} wait although somebody is free`);
+        assert.ok(hungry === 0 || ready.length === 0, `${ready.join()} wait although somebody is free`);
         assert.equal(queue.length, ready.length);
       }
       queue.close();

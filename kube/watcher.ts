@@ -30,6 +30,9 @@ export interface WatcherOptions {
   goodMs?: number;
 }
 
+/** A list whose version expires sooner than this is not followed by another at once, in milliseconds. */
+const EXPIRED_MS = 1_000;
+
 /** Lists again: the resource version is of no use any more. */
 class Expired extends Error {}
 
@@ -45,6 +48,7 @@ export async function watchForever<T extends KubeObject>(
   signal: AbortSignal,
 ): Promise<void> {
   let version: string | undefined;
+  let listedAt = Number.NEGATIVE_INFINITY;
   while (!signal.aborted) {
     const started = performance.now();
     let failure: unknown;
@@ -55,6 +59,7 @@ export async function watchForever<T extends KubeObject>(
         signal.throwIfAborted();
         sink.replace(items);
         version = resourceVersion;
+        listedAt = performance.now();
         log.debug({ what, count: items.length, resourceVersion }, 'listed');
       }
       for await (const event of source.watch(version, signal)) {
@@ -73,6 +78,11 @@ export async function watchForever<T extends KubeObject>(
     const good = (heard && !(failure instanceof Expired)) || performance.now() - started >= goodMs;
     if (good) backoff.reset();
     if (failure === undefined && good) continue;
+    // An expired version is no failure: list at once, unless the last list was only just made.
+    if (failure instanceof Expired && performance.now() - listedAt > EXPIRED_MS) {
+      backoff.reset();
+      continue;
+    }
     const pauseMs = backoff.next();
     if (failure !== undefined && !(failure instanceof Expired)) {
       onError(failure);

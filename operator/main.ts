@@ -23,7 +23,7 @@ const CONCURRENCY = 8;
 
 await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const range = new AddressRange(config.shelves);
-  const kube = config.kubeconfig === '' ? Kube.fromCluster() : Kube.fromKubeconfig(config.kubeconfig);
+  const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-operator' });
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
@@ -39,12 +39,16 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
     reconcile: (key, stop) => placer.reconcile(key, stop),
     concurrency: CONCURRENCY,
   })
-    .watch(volumes, (volume) => [volume.metadata.name, ...(volume.metadata.deletionTimestamp ? placer.waiting() : [])])
+    .watch(volumes, ({ metadata }) => [metadata.name])
     .watch(pools, () => placer.waiting())
     .watch(nodes, (node) => [
       ...placer.waiting(),
       ...volumes.list().flatMap(({ metadata, spec }) => (spec.nodeName === node.metadata.name ? [metadata.name] : [])),
     ]);
+  // Room, or an address, that others wait for.
+  volumes.subscribe(({ type }) => {
+    if (type === 'deleted') for (const name of placer.waiting()) volumeController.enqueue(name);
+  });
   const poolController = new Controller({ name: 'pools', log, reconcile: (key, stop) => reconcilePool({ kube, pools, nodes }, key, stop) })
     .watch(pools, (pool) => [pool.metadata.name])
     .watch(nodes, () => pools.list().map(({ metadata }) => metadata.name));

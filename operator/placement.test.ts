@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { parseQuantity } from '../api/quantity.ts';
-import type { AoEVolume, AoEVolumeSpec } from '../api/volume.ts';
+import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/volume.ts';
 import { AddressRange, addressKey } from './addresses.ts';
 import { type Cluster, place } from './placement.ts';
 
@@ -13,12 +13,20 @@ function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
   return {
     apiVersion: 'aoe.dev/v1alpha1',
     kind: 'AoEVolume',
-    metadata: { name, uid: name },
+    // As the operator leaves it when it has found a place.
+    metadata: { name, uid: name, ...(spec.nodeName ? { finalizers: [VOLUME_FINALIZER] } : {}) },
     spec: { capacity: '1Gi', pool: 'default', access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
   };
 }
 
+/** A volume that has not been given what it asks for. */
+function wish(name: string, spec: Partial<AoEVolumeSpec>): AoEVolume {
+  const made = volume(name, spec);
+  return { ...made, metadata: { name, uid: name } };
+}
+
 interface NodeOptions {
+  target?: string;
   size?: string;
   ready?: boolean;
   maintenance?: boolean;
@@ -37,12 +45,17 @@ function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []):
         status: { nodes: entries.map(([name, { size = '10Gi', ready = true }]) => ({ name, ready, size, granularity: '4Mi' })) },
       },
     ],
-    nodes: entries.map(([name, { maintenance = false, segment = 'default' }]) => ({
+    nodes: entries.map(([name, { maintenance = false, segment = 'default', target }]) => ({
       apiVersion: 'aoe.dev/v1alpha1',
       kind: 'AoENode',
       metadata: { name },
       spec: { maintenance },
-      status: { segment },
+      status: {
+        segment,
+        ...(target
+          ? { conditions: [{ type: 'TargetReady', status: 'False' as const, reason: target, message: target, lastTransitionTime: '' }] }
+          : {}),
+      },
     })),
     volumes,
   };
@@ -53,13 +66,39 @@ describe('place', () => {
     { name: 'takes the node with the most room', among: cluster({ a: { size: '4Gi' }, b: { size: '8Gi' } }), gets: 'b' },
     {
       name: 'counts what is placed but not made',
-      among: cluster({ a: { size: '4Gi' }, b: { size: '5Gi' } }, [volume('x', { nodeName: 'b', capacity: '4Gi' })]),
+      among: cluster({ a: { size: '4Gi' }, b: { size: '5Gi' } }, [
+        volume('x', { nodeName: 'b', address: { shelf: 1, slot: 9 }, capacity: '4Gi' }),
+      ]),
       gets: 'a',
     },
     { name: 'leaves out a node in maintenance', among: cluster({ a: { size: '4Gi' }, b: { maintenance: true } }), gets: 'a' },
     { name: 'leaves out a node whose pool is not ready', among: cluster({ a: {}, b: { ready: false, size: '99Gi' } }), gets: 'a' },
     { name: 'keeps to the segments', wants: { segments: ['s2'] }, among: cluster({ a: {}, b: { segment: 's2', size: '2Gi' } }), gets: 'b' },
     { name: 'keeps to the node that the user names', wants: { nodeName: 'a' }, among: cluster({ a: { size: '2Gi' }, b: {} }), gets: 'a' },
+    {
+      name: 'does not count a volume against itself when the user named its node',
+      wants: { nodeName: 'a', capacity: '7Gi' },
+      among: cluster({ a: {} }, [wish('new', { nodeName: 'a', capacity: '7Gi' })]),
+      gets: 'a',
+    },
+    {
+      name: 'does not count what a user wishes for and was not given',
+      wants: { capacity: '7Gi' },
+      among: cluster({ a: {} }, [wish('huge', { nodeName: 'a', capacity: '99Gi' })]),
+      gets: 'a',
+    },
+    {
+      name: 'leaves out a node whose target does not answer',
+      among: cluster({ a: { size: '4Gi' }, b: { target: 'NotAnswering' } }),
+      gets: 'a',
+    },
+    { name: 'takes a node whose target lacks the local link only', among: cluster({ a: { target: 'NoLocalLink' } }), gets: 'a' },
+    {
+      name: 'refuses an address that an older volume waits for',
+      wants: { address: { shelf: 1, slot: 1 } },
+      among: cluster({ a: {} }, [wish('a-first', { pool: 'later', address: { shelf: 1, slot: 1 } })]),
+      gets: /^AddressTaken: .* a-first/,
+    },
     {
       name: 'says what is free',
       wants: { capacity: '11Gi' },
@@ -113,7 +152,7 @@ describe('place', () => {
           const decision = place(next, cluster({ a: { size: `${a}Mi` }, b: { size: `${b}Mi` } }, volumes), RANGE, previous);
           if ('refused' in decision) return;
           previous = decision.address;
-          volumes = [...volumes, { ...next, spec: { ...next.spec, ...decision } }];
+          volumes = [...volumes, volume(next.metadata.name, { ...next.spec, ...decision })];
         });
         const addresses = volumes.map(({ spec }) => (spec.address ? addressKey(spec.address) : ''));
         assert.equal(new Set(addresses).size, volumes.length);

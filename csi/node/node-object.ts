@@ -107,10 +107,10 @@ async function write(
     }
   }
   const own = present?.status?.conditions?.filter((each) => each.type === NodeCondition.InitiatorReady);
-  const conditions = setCondition(own, { type: NodeCondition.InitiatorReady, ...ready });
+  const condition = setCondition(own, { type: NodeCondition.InitiatorReady, ...ready });
   await kube.apply(
     AOE_NODES,
-    { ...base, status: { segment, interfaces, conditions } },
+    { ...base, status: { segment, interfaces, conditions: [condition] } },
     { fieldManager: MANAGER, force: true, subresource: 'status', signal },
   );
   log.info({ node: nodeName, segment, interfaces: interfaces.map((each) => each.name), ready: ready.reason }, 'AoENode updated');

@@ -48,6 +48,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: Arguments) -> Result<(), String> {
+    allow_many_files();
     let waker = Arc::new(Waker::new().map_err(|error| error.to_string())?);
     stop_on_signals(&waker).map_err(|error| error.to_string())?;
     let store = match &arguments.state {
@@ -92,6 +93,18 @@ fn named(loaded: Loaded, arguments: &Arguments) -> Loaded {
         Saved { definition: definition.clone(), ..known.unwrap_or_else(|| Saved::new(definition.clone())) }
     });
     Loaded { volumes: volumes.collect(), interfaces: arguments.interfaces.clone(), problems: loaded.problems }
+}
+
+/// Each volume is an open file.
+fn allow_many_files() {
+    // SAFETY: the structure is valid; a failure leaves the limit as it is.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
 }
 
 fn stop_on_signals(waker: &Arc<Waker>) -> io::Result<()> {

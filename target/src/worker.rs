@@ -104,9 +104,7 @@ impl Shared {
     fn run(&self, task: Task) -> Done {
         let stored = |action: &dyn Fn(&Store) -> io::Result<()>| self.store.as_ref().map_or(Ok(()), action);
         match task {
-            Task::Open { volume, path, read_only, current } => {
-                Done::Opened { volume, result: open(&path, read_only, current.as_ref()) }
-            }
+            Task::Open { volume, path, read_only, current } => Done::Opened { volume, result: open(&path, read_only, current.as_ref()) },
             Task::Save { volume, saved } => Done::Saved { volume, result: stored(&|store| store.save(&saved)) },
             Task::Remove { volume, uid } => Done::Removed { volume, result: stored(&|store| store.remove(&uid)) },
             Task::Interfaces { names } => Done::Interfaces { result: stored(&|store| store.save_interfaces(&names)) },

@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
+import { filledDisk } from './disk.ts';
 import { Guest, type GuestOptions } from './guest.ts';
-import { filledDisk, ourArchive } from './images.ts';
+import { ourArchive } from './images.ts';
 import { makeNetwork, removeNetwork } from './network.ts';
 import { startNode } from './node.ts';
 import { KIT, RUN, SHM } from './paths.ts';
@@ -87,7 +88,7 @@ export class Cluster {
 
   /** Ends the cluster and removes all that it made. Does nothing when there is none. */
   static async down(): Promise<void> {
-    killRecorded();
+    await killRecorded();
     removeNetwork();
     rmSync(SHM, { recursive: true, force: true });
     rmSync(RUN, { recursive: true, force: true });

@@ -72,6 +72,7 @@ export class Guest {
       cpu: index % cpus().length,
       argv: [
         `umid=aoe-csi-${this.name}`,
+        `uml_dir=${join(SHM, 'uml')}`,
         `mem=${memory}`,
         ...['root=/dev/root', 'rootfstype=hostfs', 'rootflags=/', 'ro', `init=${join(SOURCES, 'init')}`],
         ...['con=null', 'con0=null,fd:1', 'ssl=null', 'ssl0=fd:3', 'quiet'],
@@ -90,12 +91,12 @@ export class Guest {
     });
     await poll(
       async () => {
-        if (!isAlive(supervisor.pid ?? 0)) throw new Error(`${this.name} died at boot: see ${this.directory}/console.log`);
-        return existsSync(this.#socket) ? true : undefined;
+        // Its socket is there a moment before it listens on it.
+        if (isAlive(supervisor.pid ?? 0)) return this.#ask({ op: 'ready' }, 30_000).catch(() => undefined);
+        throw new Error(`it ended: see ${this.directory}/console.log`);
       },
-      { timeoutMs: 20_000, what: `the supervisor of ${this.name}`, intervalMs: 20 },
+      { timeoutMs: 30_000, what: `${this.name} to boot`, intervalMs: 50 },
     );
-    await this.#ask({ op: 'ready' }, 30_000);
     await this.exec(`
       ip link set vec0 mtu ${mtu} up; ip link set vec1 mtu 1500 up
       ip addr add ${this.ip}/24 dev vec1; ip route add default via 10.77.0.1`);

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { CONTROL_PLANE_IP, NETNS, SERVICE_IP } from './paths.ts';
 import { sh, shInNetns } from './shell.ts';
 
@@ -19,5 +20,5 @@ export function makeNetwork(): void {
 }
 
 export function removeNetwork(): void {
-  sh(`if ip netns list | grep -qw ${NETNS}; then ip netns del ${NETNS}; fi`);
+  if (existsSync(`/run/netns/${NETNS}`)) sh(`ip netns del ${NETNS}`);
 }

@@ -16,13 +16,15 @@ export async function packLayer(folder: string, path: string): Promise<Layer> {
   sh(
     `tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --format=pax --pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime -C '${folder}' -cf '${path}' .`,
   );
+  const hash = createHash('sha256');
+  await pipeline(createReadStream(path), hash);
+  writeFileSync(`${path}.json`, JSON.stringify({ digest: `sha256:${hash.digest('hex')}`, size: statSync(path).size }));
   return readLayer(path);
 }
 
-export async function readLayer(path: string): Promise<Layer> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return { path, digest: `sha256:${hash.digest('hex')}`, size: statSync(path).size };
+/** A layer that packLayer() made, wherever its folder was moved; digest and size are in a file beside it. */
+export function readLayer(path: string): Layer {
+  return { path, ...JSON.parse(readFileSync(`${path}.json`, 'utf8')) };
 }
 
 export interface ImageConfig {
@@ -35,8 +37,9 @@ export interface ImageConfig {
 /**
  * Writes an OCI image layout archive (image-layout.md of the OCI image specification) for `ctr images import`.
  * `included` are the layers whose content goes into the archive; the others must be in the importing store already.
+ * Gives the image's digest.
  */
-export function writeImage(path: string, config: ImageConfig, layers: Layer[], included: Layer[] = layers): void {
+export function writeImage(path: string, config: ImageConfig, layers: Layer[], included: Layer[] = layers): string {
   const folder = `${path}.layout`;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(join(folder, 'blobs/sha256'), { recursive: true });
@@ -83,12 +86,5 @@ export function writeImage(path: string, config: ImageConfig, layers: Layer[], i
   sh(`tar -C '${folder}' -cf '${path}.new' .`);
   renameSync(`${path}.new`, path);
   rmSync(folder, { recursive: true });
-}
-
-/** The packages that a list such as deploy/image/debian-packages names. */
-export function readPackageList(path: string): string[] {
-  return readFileSync(path, 'utf8')
-    .split('\n')
-    .map((line) => line.replace(/#.*/, '').trim())
-    .filter((line) => line !== '');
+  return manifest.digest;
 }

@@ -2,6 +2,7 @@ import { type StdioOptions, spawn } from 'node:child_process';
 import { appendFileSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { NETNS, RUN } from './paths.ts';
+import { poll } from './shell.ts';
 
 const LEDGER = join(RUN, 'pids');
 
@@ -25,18 +26,33 @@ export function isAlive(pid: number): boolean {
   return startTime(pid) !== undefined;
 }
 
-/** Kills the process groups of all that is written down and still the same process. */
-export function killRecorded(): void {
-  if (!existsSync(LEDGER)) return;
-  for (const line of readFileSync(LEDGER, 'utf8').trim().split('\n')) {
-    const [pid, start] = line.split(' ');
-    if (!pid || startTime(Number(pid)) !== start) continue;
+/** The processes that are written down and still are the same. */
+function recorded(): number[] {
+  if (!existsSync(LEDGER)) return [];
+  return readFileSync(LEDGER, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '))
+    .filter(([pid, start]) => pid !== undefined && startTime(Number(pid)) === start)
+    .map(([pid]) => Number(pid));
+}
+
+/** Kills the process groups of all that is written down, and waits until they are gone. @throws Error when one stays */
+export async function killRecorded(): Promise<void> {
+  const pids = recorded();
+  for (const pid of pids) {
     try {
-      process.kill(-Number(pid), 'SIGKILL');
+      process.kill(-pid, 'SIGKILL');
     } catch {
       // It ended by itself meanwhile.
     }
   }
+  await poll(async () => (pids.some(isAlive) ? undefined : true), {
+    timeoutMs: 10_000,
+    intervalMs: 10,
+    what: "the cluster's processes to end",
+    explain: () => pids.filter(isAlive).join(' '),
+  });
 }
 
 /** Starts a program in the cluster's network namespace, in a process group of its own, so that it outlives us. */

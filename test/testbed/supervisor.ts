@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { record } from './processes.ts';
 
 export interface SupervisorConfig {
   name: string;
@@ -38,6 +39,8 @@ const uml = spawn('taskset', ['-c', String(config.cpu), 'linux.uml', ...config.a
   env: { ...process.env, ...config.env },
 });
 closeSync(log);
+// It makes a session of its own: who kills us does not kill it.
+if (uml.pid !== undefined) record(uml.pid);
 const serial = uml.stdio[3] as Duplex;
 const jobs = new Map<string, Job>();
 let nextId = 0;

@@ -56,11 +56,8 @@ pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<
     if !block && !metadata.is_file() {
         return Err(OpenError::Unfit(format!("{path} is neither a block device nor a regular file")));
     }
-    let identity = if block {
-        Identity { device: metadata.rdev(), inode: 0 }
-    } else {
-        Identity { device: metadata.dev(), inode: metadata.ino() }
-    };
+    let identity =
+        if block { Identity { device: metadata.rdev(), inode: 0 } } else { Identity { device: metadata.dev(), inode: metadata.ino() } };
     if let Some(disk) = current.filter(|disk| disk.identity == identity && (read_only || disk.writable)) {
         let sectors = sectors_of(&disk.file, block).map_err(|error| OpenError::Unfit(format!("{path}: {error}")))?;
         disk.sectors.store(sectors, Ordering::Relaxed);

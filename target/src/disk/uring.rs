@@ -73,9 +73,8 @@ impl Uring {
         self.fill();
         while self.under_way > 0 {
             // SAFETY: no argument memory is passed.
-            let entered = unsafe {
-                self.ring.submitter().enter::<libc::sigset_t>(self.unsubmitted as u32, 0, EnterFlags::GETEVENTS.bits(), None)
-            };
+            let entered =
+                unsafe { self.ring.submitter().enter::<libc::sigset_t>(self.unsubmitted as u32, 0, EnterFlags::GETEVENTS.bits(), None) };
             match entered {
                 Ok(count) => self.unsubmitted -= count.min(self.unsubmitted),
                 Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EBUSY | libc::EINTR)) => {}

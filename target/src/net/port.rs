@@ -23,7 +23,11 @@ pub enum Data {
     None,
     Bytes(Vec<u8>),
     /// The buffer of a request, which ends when the frame is sent.
-    Slot { slot: u32, pointer: *const u8, length: usize },
+    Slot {
+        slot: u32,
+        pointer: *const u8,
+        length: usize,
+    },
 }
 
 impl Outgoing {

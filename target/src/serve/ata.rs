@@ -1,10 +1,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use super::Server;
 use super::order::{Span, Turn};
 use super::slots::Request;
 use super::volume::Status;
-use super::Server;
 use crate::disk::engine::{Completion, Job, Kind};
 use crate::log;
 use crate::net::ATA_HEADER;
@@ -53,8 +53,7 @@ impl Server {
             }
             _ => return self.answer_ata(id, port, header, &ata.failed(error::ABORTED), Data::None),
         };
-        let mut request =
-            Request { volume: id, port: self.ports[port].key, header: *header, ata, kind, offset: 0, length: 0 };
+        let mut request = Request { volume: id, port: self.ports[port].key, header: *header, ata, kind, offset: 0, length: 0 };
         if kind == Kind::Flush {
             return self.enter(port, request, Span { start: 0, end: 0, write: false }, &[]);
         }

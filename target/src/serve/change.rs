@@ -36,9 +36,18 @@ pub enum Step {
     /// Its disk is being opened after a start, or again.
     Loading,
     /// The disk of an export is being opened.
-    Opening { definition: Box<Definition>, reply: Reply<VolumeState> },
-    Saving { next: Box<Saved>, disk: Option<Arc<Disk>>, then: Then },
-    Leaving { reply: Reply<()> },
+    Opening {
+        definition: Box<Definition>,
+        reply: Reply<VolumeState>,
+    },
+    Saving {
+        next: Box<Saved>,
+        disk: Option<Arc<Disk>>,
+        then: Then,
+    },
+    Leaving {
+        reply: Reply<()>,
+    },
 }
 
 /// What to do when a change is in force.

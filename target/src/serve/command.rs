@@ -5,9 +5,9 @@ use std::io;
 use tokio::sync::mpsc::Sender;
 use tonic::Status as RpcStatus;
 
+use super::Server;
 use super::change::{Change, Drain, Reply, Step};
 use super::volume::Status;
-use super::Server;
 use crate::definition::Definition;
 use crate::log;
 use crate::proto::{Interface, VolumeState};
@@ -15,13 +15,29 @@ use crate::store::Saved;
 use crate::worker::Task;
 
 pub enum Command {
-    Info { reply: Reply<Vec<Interface>> },
-    SetInterfaces { names: Vec<String>, reply: Reply<Vec<Interface>> },
-    Export { definition: Box<Definition>, reply: Reply<VolumeState> },
-    Unexport { uid: String, reply: Reply<()> },
+    Info {
+        reply: Reply<Vec<Interface>>,
+    },
+    SetInterfaces {
+        names: Vec<String>,
+        reply: Reply<Vec<Interface>>,
+    },
+    Export {
+        definition: Box<Definition>,
+        reply: Reply<VolumeState>,
+    },
+    Unexport {
+        uid: String,
+        reply: Reply<()>,
+    },
     /// A change of a volume that there is.
-    Change { uid: String, change: Change },
-    Watch { to: Sender<Event> },
+    Change {
+        uid: String,
+        change: Change,
+    },
+    Watch {
+        to: Sender<Event>,
+    },
 }
 
 /// What watchers are told.
@@ -64,8 +80,8 @@ impl Server {
 
     fn watch(&mut self, to: Watcher) {
         let served = self.volumes.iter().flatten().filter(|volume| volume.status != Status::Reserved);
-        let all = served.map(|volume| Event::Changed(volume.state())).chain([Event::Synced]);
-        if all.map(|event| to.try_send(event)).all(|sent| sent.is_ok()) {
+        let mut all = served.map(|volume| Event::Changed(volume.state())).chain([Event::Synced]);
+        if all.all(|event| to.try_send(event).is_ok()) {
             self.watchers.push(to);
         }
     }

@@ -23,6 +23,7 @@ use crate::disk::engine::{Completion, Engine};
 use crate::log;
 use crate::net::link::Monitor;
 use crate::net::port::Port;
+use crate::net::ring_frames;
 use crate::store::{Loaded, Saved, Store};
 use crate::wake::Waker;
 use crate::worker::{Task, Worker};
@@ -53,6 +54,8 @@ pub struct Server {
     by_uid: HashMap<String, u32>,
     ports: Vec<Port>,
     next_port: u32,
+    /// Frames that receive rings should hold, by the number of volumes.
+    ring_frames: usize,
     slots: Slots,
     engine: Engine,
     worker: Worker,
@@ -81,6 +84,7 @@ impl Server {
             by_uid: HashMap::new(),
             ports: Vec::new(),
             next_port: 0,
+            ring_frames: ring_frames(0),
             slots: Slots::new()?,
             engine,
             worker: Worker::new(waker.clone(), store),
@@ -186,7 +190,9 @@ impl Server {
             while let Ok(command) = self.commands.try_recv() {
                 self.command(command);
             }
-            self.refresh_ports(); // the number of volumes decides on the rings
+            if self.ring_frames != ring_frames(self.by_uid.len()) {
+                self.refresh_ports();
+            }
             self.flush();
         }
         busy

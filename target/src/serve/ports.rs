@@ -27,6 +27,7 @@ impl Server {
     /// Follows what became of the interfaces, and of the number of volumes.
     pub(super) fn refresh_ports(&mut self) {
         let frames = ring_frames(self.by_uid.len());
+        self.ring_frames = frames;
         for index in 0..self.ports.len() {
             let port = &mut self.ports[index];
             let served = port.socket.is_some();

@@ -36,7 +36,7 @@ fn identify_tells_serial_number_and_size() {
     let Some(lab) = Lab::new(1500) else { return };
     let disk = lab.disk("disk", MIB);
     let _target = lab.serve(&["--export", &format!("7.3={disk},serial=0123456789ABCDEF0123")]);
-    let answer = lab.host().ata(IDENTIFY, 0xa0_0000_00, 1, &[]);
+    let answer = lab.host().ata(IDENTIFY, 0xa000_0000, 1, &[]);
     let identity = Identity::parse(answer.data().try_into().unwrap());
     assert_eq!((identity.serial.as_str(), identity.sectors), ("0123456789ABCDEF0123", 2048));
 }
@@ -139,10 +139,14 @@ fn a_thousand_requests_at_once_are_all_answered() {
                 host.send(7, 3, header::command::ATA, &registers(WRITE_EXT, (first + index * 16) % 16384, 16, &data))
             })
             .collect();
-        let mut answered: Vec<u32> = tags.iter().map(|_| host.receive(crate::lab::LIMIT).unwrap()).map(|answer| {
-            assert!(answer.good());
-            answer.header.tag
-        }).collect();
+        let mut answered: Vec<u32> = tags
+            .iter()
+            .map(|_| host.receive(crate::lab::LIMIT).unwrap())
+            .map(|answer| {
+                assert!(answer.good());
+                answer.header.tag
+            })
+            .collect();
         answered.sort_unstable();
         assert_eq!(answered, tags);
     }

@@ -70,7 +70,9 @@ fn broadcast_queries_find_every_volume() {
     let exports: Vec<String> = (0..3).map(|slot| format!("7.{slot}={}", lab.disk(&format!("disk{slot}"), 1 << 20))).collect();
     let _target = lab.serve(&["--export", &exports[0], "--export", &exports[1], "--export", &exports[2]]);
     let mut host = lab.host();
-    for (shelf, slot, expected) in [(ANY_SHELF, ANY_SLOT, &[0, 1, 2][..]), (7, ANY_SLOT, &[0, 1, 2]), (ANY_SHELF, 1, &[1]), (8, ANY_SLOT, &[])] {
+    for (shelf, slot, expected) in
+        [(ANY_SHELF, ANY_SLOT, &[0, 1, 2][..]), (7, ANY_SLOT, &[0, 1, 2]), (ANY_SHELF, 1, &[1]), (8, ANY_SLOT, &[])]
+    {
         let tag = host.send(shelf, slot, header::command::CONFIG, &config(READ, ""));
         let mut found = Vec::new();
         while let Some(answer) = host.receive(std::time::Duration::from_millis(100)) {

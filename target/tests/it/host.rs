@@ -90,17 +90,8 @@ impl Host {
     /// A frame with a new tag.
     pub fn frame(&mut self, shelf: u16, slot: u8, command: u8, argument: &[u8]) -> (u32, Vec<u8>) {
         self.tag += 1;
-        let header = Header {
-            destination: Mac::BROADCAST,
-            source: self.mac,
-            version: 1,
-            flags: 0,
-            error: 0,
-            shelf,
-            slot,
-            command,
-            tag: self.tag,
-        };
+        let header =
+            Header { destination: Mac::BROADCAST, source: self.mac, version: 1, flags: 0, error: 0, shelf, slot, command, tag: self.tag };
         let mut frame = vec![0; header::LENGTH];
         header.emit(&mut frame);
         frame.extend(argument);

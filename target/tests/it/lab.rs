@@ -82,7 +82,9 @@ impl Lab {
         let log = self.folder.join("log");
         let file = fs::File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_aoe-target"));
-        command.args(arguments).args(std::env::var("AOE_TARGET_ARGUMENTS").ok().as_deref().map(str::split_whitespace).into_iter().flatten());
+        command
+            .args(arguments)
+            .args(std::env::var("AOE_TARGET_ARGUMENTS").ok().as_deref().map(str::split_whitespace).into_iter().flatten());
         command.stdin(Stdio::null()).stderr(file);
         // SAFETY: prctl is allowed between fork and exec.
         unsafe {

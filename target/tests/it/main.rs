@@ -3,8 +3,8 @@
 mod access;
 mod ata;
 mod config;
-mod hostile;
 mod host;
+mod hostile;
 mod lab;
 mod links;
 mod restart;

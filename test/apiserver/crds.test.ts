@@ -1,0 +1,325 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+import fc from 'fast-check';
+import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
+import { parseQuantity } from '../../api/quantity.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
+import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
+import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
+import { KIT } from '../testbed/paths.ts';
+
+type Spec = Record<string, unknown>;
+type Thing = KubeObject & { spec: Spec; status?: Record<string, unknown> };
+
+const MAC = '02:00:5e:10:00:01';
+const VOLUME: Spec = { capacity: '1Gi', pool: 'default' };
+const EXTERNAL: Spec = { external: { shelf: 1, slot: 2 } };
+
+let server: ApiServer;
+let kube: Kube;
+let count = 0;
+
+describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 }, () => {
+  before(async () => {
+    server = await ApiServer.start();
+    kube = server.kube();
+  });
+  after(async () => {
+    kube?.close();
+    await server?.stop();
+  });
+
+  const create = (type: ResourceType, spec: Spec): Promise<Thing> => {
+    const metadata = { name: `x${++count}` };
+    return kube.create<Thing>(type, { metadata, spec });
+  };
+  const change = (type: ResourceType, { metadata: { name } }: Thing, spec: Spec): Promise<Thing> => kube.patch<Thing>(type, name, { spec });
+
+  async function refused(attempt: Promise<unknown>, message: RegExp): Promise<void> {
+    await assert.rejects(attempt, (error: unknown) => {
+      assert.ok(error instanceof KubeError, String(error));
+      assert.equal(error.code, 422, error.message);
+      assert.match(error.message, message);
+      return true;
+    });
+  }
+
+  const accepted: [string, ResourceType, Spec][] = [
+    ['a volume of a pool', AOE_VOLUMES, VOLUME],
+    ['a volume with a fraction of a unit', AOE_VOLUMES, { ...VOLUME, capacity: '1.5Ti' }],
+    ['a volume of a decimal size', AOE_VOLUMES, { ...VOLUME, capacity: '500M' }],
+    ['a volume of plain bytes', AOE_VOLUMES, { ...VOLUME, capacity: '1' }],
+    ['a volume on a given node, at a given address', AOE_VOLUMES, { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } }],
+    ['a volume at the lowest address', AOE_VOLUMES, { ...VOLUME, address: { shelf: 0, slot: 0 } }],
+    ['a volume at the highest address', AOE_VOLUMES, { ...VOLUME, address: { shelf: MAX_SHELF, slot: MAX_SLOT } }],
+    ['a volume for hosts outside the cluster', AOE_VOLUMES, { ...VOLUME, initiators: { macs: [MAC, '52:54:00:00:00:0a'] } }],
+    ["somebody else's target", AOE_VOLUMES, EXTERNAL],
+    ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
+    ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
+    ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
+    ['a pool of files', AOE_POOLS, { backend: 'file', directory: '/var/lib/aoe' }],
+    ['a node', AOE_NODES, {}],
+    ['a node in maintenance', AOE_NODES, { maintenance: true }],
+  ];
+  for (const [what, type, spec] of accepted) {
+    test(`${what} is accepted`, async () => {
+      const { metadata } = await create(type, spec);
+      assert.ok(metadata.uid);
+    });
+  }
+
+  const SIZE = /spec\.capacity.*must be a size greater than 0 and less than 8Pi, such as 10Gi or 1\.5Ti/;
+  const MACS = /spec\.initiators\.macs.*must be a unicast MAC address in lower case, such as 02:00:5e:10:00:01/;
+  const EITHER = /give either pool \(a volume of ours\) or external \(a target that someone else serves\)/;
+  const wrong: [string, ResourceType, Spec, RegExp][] = [
+    ['a volume of size 0', AOE_VOLUMES, { ...VOLUME, capacity: '0' }, SIZE],
+    ['a volume of size 0Gi', AOE_VOLUMES, { ...VOLUME, capacity: '0Gi' }, SIZE],
+    ['a volume of a negative size', AOE_VOLUMES, { ...VOLUME, capacity: '-1Gi' }, SIZE],
+    ['a volume whose size is a word', AOE_VOLUMES, { ...VOLUME, capacity: 'ten' }, SIZE],
+    ['a volume whose size is empty', AOE_VOLUMES, { ...VOLUME, capacity: '' }, SIZE],
+    ['a volume whose size has a space', AOE_VOLUMES, { ...VOLUME, capacity: '10 Gi' }, SIZE],
+    ['a volume with an unknown unit', AOE_VOLUMES, { ...VOLUME, capacity: '10GB' }, SIZE],
+    ['a volume of a thousandth of a byte', AOE_VOLUMES, { ...VOLUME, capacity: '1m' }, SIZE],
+    ['a volume whose size has an exponent', AOE_VOLUMES, { ...VOLUME, capacity: '1e9' }, SIZE],
+    ['a volume of 8Pi', AOE_VOLUMES, { ...VOLUME, capacity: '8Pi' }, SIZE],
+    ['a volume whose size is a number, not a text', AOE_VOLUMES, { ...VOLUME, capacity: 10 }, /spec\.capacity.*must be of type string/],
+    ['a volume without a size', AOE_VOLUMES, { pool: 'default' }, /capacity is required with pool/],
+    ['a volume of nowhere', AOE_VOLUMES, { capacity: '1Gi' }, EITHER],
+    ["a volume that is ours and somebody else's", AOE_VOLUMES, { ...VOLUME, ...EXTERNAL }, EITHER],
+    ['a pool without a name', AOE_VOLUMES, { ...VOLUME, pool: '' }, /spec\.pool.*at least 1 char/],
+    ["a node for somebody else's target", AOE_VOLUMES, { ...EXTERNAL, nodeName: 'n1' }, /nodeName and address do not apply to an external/],
+    [
+      "an address of ours for somebody else's target",
+      AOE_VOLUMES,
+      { ...EXTERNAL, address: { shelf: 1, slot: 1 } },
+      /nodeName and address do not apply to an external target/,
+    ],
+    ["somebody else's target without a slot", AOE_VOLUMES, { external: { shelf: 1 } }, /spec\.external\.slot.*Required/],
+    [
+      'the shelf that Linux refuses',
+      AOE_VOLUMES,
+      { ...VOLUME, address: { shelf: 4095, slot: 0 } },
+      /spec\.address.*shelf 4095 \(0xFFF\) cannot be used: the Linux initiator refuses it/,
+    ],
+    [
+      'the shelf of all',
+      AOE_VOLUMES,
+      { ...VOLUME, address: { shelf: 65535, slot: 0 } },
+      /spec\.address\.shelf.*less than or equal to 65534/,
+    ],
+    ['the slot of all', AOE_VOLUMES, { ...VOLUME, address: { shelf: 1, slot: 255 } }, /spec\.address\.slot.*less than or equal to 254/],
+    ['a negative shelf', AOE_VOLUMES, { ...VOLUME, address: { shelf: -1, slot: 0 } }, /spec\.address\.shelf.*greater than or equal to 0/],
+    ['an address without a slot', AOE_VOLUMES, { ...VOLUME, address: { shelf: 1 } }, /spec\.address\.slot.*Required/],
+    [
+      'a kind of access that there is not',
+      AOE_VOLUMES,
+      { ...VOLUME, access: 'Many' },
+      /spec\.access.*"Exclusive", "ReadOnlyMany", "Shared"/,
+    ],
+    ['a deletion policy that there is not', AOE_VOLUMES, { ...VOLUME, deletionPolicy: 'Keep' }, /spec\.deletionPolicy.*"Delete", "Retain"/],
+    ['a MAC in upper case', AOE_VOLUMES, { ...VOLUME, initiators: { macs: ['02:00:5E:10:00:01'] } }, MACS],
+    ['a multicast MAC', AOE_VOLUMES, { ...VOLUME, initiators: { macs: ['01:00:5e:10:00:01'] } }, MACS],
+    ['the broadcast MAC', AOE_VOLUMES, { ...VOLUME, initiators: { macs: ['ff:ff:ff:ff:ff:ff'] } }, MACS],
+    ['the MAC of nobody', AOE_VOLUMES, { ...VOLUME, initiators: { macs: ['00:00:00:00:00:00'] } }, MACS],
+    ['a MAC with dashes', AOE_VOLUMES, { ...VOLUME, initiators: { macs: ['02-00-5e-10-00-01'] } }, MACS],
+    ['the same MAC twice', AOE_VOLUMES, { ...VOLUME, initiators: { macs: [MAC, MAC] } }, /spec\.initiators\.macs.*Duplicate value/],
+    ['the same node twice', AOE_VOLUMES, { ...VOLUME, initiators: { nodes: ['a', 'a'] } }, /spec\.initiators\.nodes.*Duplicate value/],
+    [
+      'an LVM pool without a volume group',
+      AOE_POOLS,
+      { backend: 'lvm' },
+      /volumeGroup goes with backends lvm and lvm-thin, and is required/,
+    ],
+    ['an LVM pool in a directory', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', directory: '/d' }, /directory goes with backend file/],
+    ['an LVM pool with a thin pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', thinPool: 't' }, /thinPool goes with backend lvm-thin/],
+    [
+      'a thin pool without its name',
+      AOE_POOLS,
+      { backend: 'lvm-thin', volumeGroup: 'v' },
+      /thinPool goes with backend lvm-thin, and is req/,
+    ],
+    ['a pool of files without a directory', AOE_POOLS, { backend: 'file' }, /directory goes with backend file, and is required there/],
+    [
+      'a pool of files in a volume group',
+      AOE_POOLS,
+      { backend: 'file', directory: '/d', volumeGroup: 'v' },
+      /volumeGroup goes with backends/,
+    ],
+    ['a directory that is not absolute', AOE_POOLS, { backend: 'file', directory: 'd' }, /spec\.directory.*should match/],
+    ['a backend that there is not', AOE_POOLS, { backend: 'zfs' }, /spec\.backend.*"lvm", "lvm-thin", "file"/],
+    ['a pool without a backend', AOE_POOLS, {}, /spec\.backend.*Required value/],
+  ];
+  for (const [what, type, spec, message] of wrong) {
+    test(`${what} is refused`, async () => {
+      await refused(create(type, spec), message);
+    });
+  }
+
+  test('an object without a spec is refused', async () => {
+    for (const type of [AOE_VOLUMES, AOE_POOLS, AOE_NODES]) {
+      await refused(kube.create(type, { metadata: { name: 'bare' } }), /spec: Required value/);
+    }
+  });
+
+  const PLACED: Spec = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };
+  const changes: [string, ResourceType, Spec, Spec, RegExp | undefined][] = [
+    ['the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '2Gi' }, /spec\.capacity.*cannot be changed once set/],
+    ['the spelling of the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '1024Mi' }, /spec\.capacity.*cannot be changed once set/],
+    ["the size of somebody else's target, once given", AOE_VOLUMES, EXTERNAL, { capacity: '1Gi' }, /capacity cannot be changed/],
+    ['the pool of a volume', AOE_VOLUMES, VOLUME, { pool: 'other' }, /pool cannot be changed/],
+    ['who serves a volume', AOE_VOLUMES, VOLUME, { pool: null, ...EXTERNAL }, /pool cannot be changed/],
+    ["the address of somebody else's target", AOE_VOLUMES, EXTERNAL, { external: { slot: 9 } }, /external cannot be changed/],
+    ['the access to a volume', AOE_VOLUMES, VOLUME, { access: 'Shared' }, /access cannot be changed/],
+    ['the node of a placed volume', AOE_VOLUMES, PLACED, { nodeName: 'n2' }, /nodeName cannot be changed once set/],
+    ['that a placed volume has a node', AOE_VOLUMES, PLACED, { nodeName: null }, /nodeName cannot be changed once set/],
+    ['the address of a placed volume', AOE_VOLUMES, PLACED, { address: { slot: 4 } }, /address cannot be changed once set/],
+    ['that a placed volume has an address', AOE_VOLUMES, PLACED, { address: null }, /address cannot be changed once set/],
+    ['node and address of a volume that has none', AOE_VOLUMES, VOLUME, { nodeName: 'n1', address: { shelf: 1, slot: 1 } }, undefined],
+    ['who may talk to a volume', AOE_VOLUMES, PLACED, { initiators: { nodes: ['n2'], macs: [MAC] } }, undefined],
+    ['what becomes of the data', AOE_VOLUMES, PLACED, { deletionPolicy: 'Retain' }, undefined],
+    [
+      'the backend of a pool',
+      AOE_POOLS,
+      { backend: 'lvm', volumeGroup: 'v' },
+      { backend: 'lvm-thin', thinPool: 't' },
+      /backend cannot be changed/,
+    ],
+    [
+      'the volume group of a pool',
+      AOE_POOLS,
+      { backend: 'lvm', volumeGroup: 'v' },
+      { volumeGroup: 'w' },
+      /volumeGroup cannot be changed: the/,
+    ],
+    [
+      'the directory of a pool',
+      AOE_POOLS,
+      { backend: 'file', directory: '/d' },
+      { directory: '/e' },
+      /directory cannot be changed: the volumes/,
+    ],
+    ['the nodes of a pool', AOE_POOLS, { backend: 'file', directory: '/d' }, { nodeSelector: { disk: 'ssd' } }, undefined],
+    ['the maintenance of a node', AOE_NODES, {}, { maintenance: true }, undefined],
+  ];
+  for (const [what, type, spec, next, message] of changes) {
+    test(`${what} ${message ? 'cannot' : 'can'} be changed`, async () => {
+      const attempt = change(type, await create(type, spec), next);
+      if (message) await refused(attempt, message);
+      else await attempt;
+    });
+  }
+
+  test('what is not said has its default', async () => {
+    const { spec } = await create(AOE_VOLUMES, VOLUME);
+    assert.deepEqual(spec, { ...VOLUME, access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete' });
+    assert.deepEqual((await create(AOE_NODES, {})).spec, { maintenance: false });
+  });
+
+  test('every size that is accepted can be parsed here', async () => {
+    const suffix = fc.constantFrom('', 'k', 'M', 'G', 'T', 'P', 'E', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi', 'Ei', 'm', 'e3', 'B');
+    const digits = fc.stringMatching(/^[0-9]{1,8}$/);
+    const size = fc
+      .tuple(digits, fc.option(digits, { nil: undefined }), suffix)
+      .map(([a, b, c]) => `${b === undefined ? a : `${a}.${b}`}${c}`);
+    await fc.assert(
+      fc.asyncProperty(size, async (capacity) => {
+        const made = await create(AOE_VOLUMES, { ...VOLUME, capacity }).catch((error: unknown) => {
+          assert.ok(error instanceof KubeError && error.code === 422, String(error));
+          return undefined;
+        });
+        if (made) assert.ok(parseQuantity(capacity) > 0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
+  test('status is written apart from spec', async () => {
+    const made = await kube.create<Thing>(AOE_VOLUMES, { metadata: { name: 'apart' }, spec: VOLUME, status: { phase: 'Ready' } });
+    assert.equal(made.status, undefined);
+    const patch = { status: { phase: 'Ready' }, spec: { deletionPolicy: 'Retain' } };
+    const { spec, status, metadata } = await kube.patch<Thing>(AOE_VOLUMES, 'apart', patch, { subresource: 'status' });
+    assert.equal(spec.deletionPolicy, 'Delete');
+    assert.equal(status?.phase, 'Ready');
+    assert.equal(metadata.generation, 1);
+    await refused(kube.patch(AOE_VOLUMES, 'apart', { status: { phase: 'Fine' } }, { subresource: 'status' }), /status\.phase.*"Pending"/);
+    const condition = { type: 'Ready', status: 'Yes', reason: 'A', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
+    const conditions = [condition];
+    await refused(
+      kube.patch(AOE_VOLUMES, 'apart', { status: { conditions } }, { subresource: 'status' }),
+      /conditions\[0\]\.status.*"True"/,
+    );
+  });
+
+  test('writers of one status keep to their own entries of its lists', async () => {
+    await kube.create<Thing>(AOE_POOLS, { metadata: { name: 'shared' }, spec: { backend: 'file', directory: '/d' } });
+    const say = (node: string, ready: boolean) =>
+      kube.apply<Thing>(
+        AOE_POOLS,
+        { metadata: { name: 'shared' }, status: { nodes: [{ name: node, ready }] } },
+        { fieldManager: `aoe-csi-agent-${node}`, subresource: 'status' },
+      );
+    await say('n1', true);
+    await say('n2', true);
+    const { status } = await say('n1', false);
+    assert.deepEqual(status?.nodes, [
+      { name: 'n1', ready: false },
+      { name: 'n2', ready: true },
+    ]);
+  });
+
+  test('volumes can be selected by node and pool, and by nothing else', async () => {
+    const spec = { ...VOLUME, pool: 'selected', nodeName: 'here' };
+    const { metadata } = await create(AOE_VOLUMES, spec);
+    await create(AOE_VOLUMES, { ...spec, nodeName: 'there' });
+    const names = async (fieldSelector: string) =>
+      (await kube.list(AOE_VOLUMES, { fieldSelector })).items.map((each) => each.metadata.name);
+    assert.deepEqual(await names('spec.nodeName=here'), [metadata.name]);
+    assert.equal((await names('spec.pool=selected')).length, 2);
+    assert.deepEqual(await names('spec.pool=selected,spec.nodeName=here'), [metadata.name]);
+    await assert.rejects(names('spec.capacity=1Gi'), { code: 400 });
+  });
+
+  const kubectl = async (...args: string[]) => {
+    const { stdout } = await promisify(execFile)(join(KIT, 'kubectl'), ['--kubeconfig', server.kubeconfig, ...args], { timeout: 20_000 });
+    return stdout;
+  };
+
+  const kubectlCreate = async (object: object) => {
+    const args = ['--kubeconfig', server.kubeconfig, 'create', '-f', '-'];
+    const running = promisify(execFile)(join(KIT, 'kubectl'), args, { timeout: 20_000 });
+    running.child.stdin?.end(JSON.stringify(object));
+    await running;
+  };
+
+  test('kubectl shows what matters in columns', async () => {
+    const name = 'columns';
+    await kube.create<Thing>(AOE_VOLUMES, { metadata: { name }, spec: PLACED });
+    const held = { phase: 'Ready', capacity: '1Gi', address: 'e7.3', holder: { node: 'worker-1', raw: 'aoe.dev/1' } };
+    await kube.patch(AOE_VOLUMES, name, { status: held }, { subresource: 'status' });
+    const [head, row] = (await kubectl('get', 'aoev', name)).split('\n').map((line) => line.trim().split(/\s+/));
+    assert.deepEqual(head, ['NAME', 'SIZE', 'POOL', 'NODE', 'ADDRESS', 'ACCESS', 'HOLDER', 'PHASE', 'AGE']);
+    assert.deepEqual(row?.slice(0, -1), [name, '1Gi', 'default', 'n1', 'e7.3', 'Exclusive', 'worker-1', 'Ready']);
+    await kube.create<Thing>(AOE_POOLS, { metadata: { name }, spec: { backend: 'file', directory: '/d' } });
+    await kube.patch(AOE_POOLS, name, { status: { readyNodes: 2, size: '3Gi', free: '2Gi' } }, { subresource: 'status' });
+    assert.match(await kubectl('get', 'aoep', name), /^NAME +BACKEND +NODES +SIZE +FREE +AGE\ncolumns +file +2 +3Gi +2Gi +\S+\n$/);
+    await kube.create<Thing>(AOE_NODES, { metadata: { name }, spec: {} });
+    const at = { reason: 'A', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
+    const conditions = ['InitiatorReady', 'TargetReady'].map((type, i) => ({ type, status: i === 0 ? 'True' : 'False', ...at }));
+    await kube.patch(AOE_NODES, name, { status: { segment: 's', targets: 4, conditions } }, { subresource: 'status' });
+    const line = /^NAME +SEGMENT +INITIATOR +TARGET +VOLUMES +MAINTENANCE +AGE\ncolumns +s +True +False +4 +false +\S+\n$/;
+    assert.match(await kubectl('get', 'aoen', name), line);
+  });
+
+  test('kubectl names a field that does not exist', async () => {
+    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name: 'typo' }, spec: { ...VOLUME, size: '1Gi' } };
+    await assert.rejects(kubectlCreate(object), /unknown field \\?"spec\.size\\?"/);
+  });
+
+  test('kubectl explains every field of a spec', async () => {
+    const text = await kubectl('explain', 'aoevolume.spec');
+    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What becomes of the data']) assert.ok(text.includes(word), word);
+  });
+});

@@ -1,0 +1,382 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import type { Kube } from '../../kube/mod.ts';
+import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
+import { Code, csi, fromInt64, int64, RpcClient, RpcServer } from '../../rpc/mod.ts';
+import { KIT } from '../testbed/paths.ts';
+import { Program } from './programs.ts';
+import { announceNode, FakeAgent, GRAIN, makePool, reportPool, volume } from './world.ts';
+
+const { v1 } = csi;
+const { Mode } = v1.VolumeCapability.AccessMode;
+const GIB = 1024 ** 3;
+const OPERATOR = '127.0.0.1:29818';
+const CONTROLLER = '127.0.0.1:29819';
+const SEGMENT = 'aoe.dev/segment';
+
+const mount = (mode: number = Mode.SINGLE_NODE_WRITER, fsType = '') => ({ mount: { fsType }, accessMode: { mode } });
+const block = (mode: number = Mode.SINGLE_NODE_WRITER) => ({ block: {}, accessMode: { mode } });
+const range = (least: number, most = 0) => ({ requiredBytes: int64(least), limitBytes: int64(most) });
+
+describe('csi controller with a real API server', { skip: unavailable }, () => {
+  const directory = mkdtempSync(join(tmpdir(), 'csi-'));
+  const socket = join(directory, 'csi.sock');
+  const stop = new AbortController();
+  let server: ApiServer;
+  let kube: Kube;
+  let operator: Program;
+  let controller: Program;
+  let agent: FakeAgent;
+  let agentRuns: Promise<void>;
+  let client: RpcClient<csi.v1.Controller>;
+
+  before(async () => {
+    server = await ApiServer.start();
+    kube = server.kube();
+    agent = new FakeAgent(kube);
+    agentRuns = agent.run(stop.signal);
+    await makePool(kube, 'default');
+    await makePool(kube, 'blue');
+    await Promise.all([announceNode(kube, 'storage-1'), announceNode(kube, 'worker-1'), announceNode(kube, 'storage-2', 'blue')]);
+    await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
+    await reportPool(kube, 'blue', { name: 'storage-2', ready: true, size: '10Gi', free: '10Gi', granularity: '4Mi' });
+    const common = [`--kubeconfig=${server.kubeconfig}`];
+    operator = new Program('operator/main.ts', [...common, `--http=${OPERATOR}`, '--namespace=default']);
+    controller = new Program('csi/main.ts', ['controller', ...common, `--http=${CONTROLLER}`, `--endpoint=unix://${socket}`]);
+    await Promise.all([operator.ready(OPERATOR), controller.ready(CONTROLLER)]);
+    client = new RpcClient(v1.Controller, v1, socket);
+  });
+
+  after(async () => {
+    client?.close();
+    stop.abort();
+    await agentRuns;
+    await Promise.all([operator?.kill(), controller?.kill()]);
+    await server?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const create = (name: string, request: csi.v1.ICreateVolumeRequest = {}, timeoutMs = 15_000) =>
+    client.call('createVolume', { name, capacityRange: range(GIB), volumeCapabilities: [mount()], ...request }, { timeoutMs });
+  const publish = (volumeId: string, nodeId: string, request: csi.v1.IControllerPublishVolumeRequest = {}, timeoutMs = 15_000) =>
+    client.call('controllerPublishVolume', { volumeId, nodeId, volumeCapability: mount(), ...request }, { timeoutMs });
+  const unpublish = (volumeId: string, nodeId = '') =>
+    client.call('controllerUnpublishVolume', { volumeId, nodeId }, { timeoutMs: 15_000 });
+  const remove = (volumeId: string, timeoutMs = 15_000) => client.call('deleteVolume', { volumeId }, { timeoutMs });
+  const live = (name: string) => kube.get<AoEVolume>(AOE_VOLUMES, name);
+  const refuses = (call: Promise<unknown>, code: number, message: RegExp) =>
+    assert.rejects(call, (error: Error & { code: number }) => {
+      assert.equal(error.code, code, error.message);
+      assert.match(error.message, message);
+      assert.doesNotMatch(error.message, /\n\s+at /);
+      return true;
+    });
+
+  it('makes a volume from a claim, the same one when asked again, and deletes it', async (t) => {
+    const parameters = { 'csi.storage.k8s.io/pvc/name': 'data', 'csi.storage.k8s.io/pvc/namespace': 'shop' };
+    const started = performance.now();
+    const { volume: made } = await create('pvc-1', { parameters, capacityRange: range(GIB + 1) });
+    t.diagnostic(`CreateVolume took ${Math.round(performance.now() - started)} ms`);
+    assert.equal(made?.volumeId, 'pvc-1');
+    assert.equal(fromInt64(made?.capacityBytes), GIB + GRAIN);
+    assert.deepEqual(
+      made?.accessibleTopology?.map(({ segments }) => segments),
+      [{ [SEGMENT]: 'default' }],
+    );
+    const object = await live('pvc-1');
+    assert.equal(object?.spec.capacity, String(GIB + 1));
+    assert.equal(object?.metadata.annotations?.['aoe.dev/claim'], 'shop/data');
+    assert.deepEqual((await create('pvc-1', { capacityRange: range(GIB + 1) })).volume?.volumeId, 'pvc-1');
+    assert.equal((await live('pvc-1'))?.metadata.uid, object?.metadata.uid);
+    await remove('pvc-1');
+    assert.equal(await live('pvc-1'), undefined);
+    await remove('pvc-1');
+  });
+
+  it('refuses a repeat that asks for something else', async () => {
+    await create('pvc-2');
+    await refuses(create('pvc-2', { capacityRange: range(2 * GIB) }), Code.ALREADY_EXISTS, /exists with capacity 1Gi, and at least 2Gi/);
+    await refuses(create('pvc-2', { parameters: { pool: 'blue' } }), Code.ALREADY_EXISTS, /exists with pool default/);
+    await refuses(create('pvc-2', { volumeCapabilities: [block(Mode.MULTI_NODE_MULTI_WRITER)] }), Code.ALREADY_EXISTS, /access Exclusive/);
+    const elsewhere = { requisite: [{ segments: { [SEGMENT]: 'blue' } }] };
+    await refuses(create('pvc-2', { accessibilityRequirements: elsewhere }), Code.ALREADY_EXISTS, /exists with segment default, and blue/);
+    await remove('pvc-2');
+  });
+
+  const wrong: [string, csi.v1.ICreateVolumeRequest, number, RegExp][] = [
+    ['no name', { name: '' }, Code.INVALID_ARGUMENT, /^name is missing/],
+    ['no capabilities', { volumeCapabilities: [] }, Code.INVALID_ARGUMENT, /volume_capabilities is missing/],
+    ['a filesystem on many nodes', { volumeCapabilities: [mount(Mode.MULTI_NODE_MULTI_WRITER)] }, Code.INVALID_ARGUMENT, /ReadWriteMany/],
+    ['a volume that nobody can fill', { volumeCapabilities: [mount(Mode.MULTI_NODE_READER_ONLY)] }, Code.INVALID_ARGUMENT, /stay empty/],
+    ['another filesystem', { volumeCapabilities: [mount(Mode.SINGLE_NODE_WRITER, 'btrfs')] }, Code.INVALID_ARGUMENT, /use ext4 or xfs/],
+    ['neither block nor mount', { volumeCapabilities: [{ accessMode: { mode: 1 } }] }, Code.INVALID_ARGUMENT, /block or mount/],
+    ['an unknown access mode', { volumeCapabilities: [mount(Mode.UNKNOWN)] }, Code.INVALID_ARGUMENT, /not supported/],
+    ['an unknown parameter', { parameters: { poool: 'x' } }, Code.INVALID_ARGUMENT, /poool is not known: there are pool/],
+    ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /there is no AoEPool fast: there are blue, default/],
+    ['a source', { volumeContentSource: { snapshot: { snapshotId: 's' } } }, Code.INVALID_ARGUMENT, /snapshot or another volume/],
+    ['a negative size', { capacityRange: range(-1) }, Code.INVALID_ARGUMENT, /cannot be negative/],
+    ['a minimum over the maximum', { capacityRange: range(2 * GIB, GIB) }, Code.OUT_OF_RANGE, /at least 2147483648 and at most/],
+    ['a size that rounding makes too big', { capacityRange: range(GIB + 1, GIB + 2) }, Code.OUT_OF_RANGE, /multiples of 4Mi/],
+    [
+      'more than the pool has',
+      { capacityRange: range(101 * GIB) },
+      Code.RESOURCE_EXHAUSTED,
+      /101Gi do not fit into pool default: free are 100Gi on storage-1/,
+    ],
+    [
+      'a segment without storage',
+      { accessibilityRequirements: { requisite: [{ segments: { [SEGMENT]: 'red' } }] } },
+      Code.RESOURCE_EXHAUSTED,
+      /is on segment default/,
+    ],
+    [
+      'a topology of somebody else',
+      { accessibilityRequirements: { requisite: [{ segments: { zone: 'a' } }] } },
+      Code.INVALID_ARGUMENT,
+      /topology key zone/,
+    ],
+  ];
+  for (const [what, request, code, message] of wrong) {
+    it(`refuses ${what}, and leaves nothing behind`, async () => {
+      await refuses(create('pvc-wrong', request), code, message);
+      assert.equal(await live('pvc-wrong'), undefined);
+    });
+  }
+
+  it('makes names that no resource can have into some that can, each its own', async () => {
+    const [a, b] = await Promise.all([create('Größe / 1'), create('Größe / 2')]);
+    assert.match(a.volume?.volumeId ?? '', /^[a-z0-9-]+$/);
+    assert.notEqual(a.volume?.volumeId, b.volume?.volumeId);
+    assert.equal((await create('Größe / 1')).volume?.volumeId, a.volume?.volumeId);
+    await Promise.all([remove(a.volume?.volumeId ?? ''), remove(b.volume?.volumeId ?? '')]);
+  });
+
+  it('keeps within the limit when the size is left to it', async () => {
+    const { volume: made } = await create('pvc-limit', { capacityRange: range(0, 10 * 1024 * 1024) });
+    assert.equal(fromInt64(made?.capacityBytes), 2 * GRAIN);
+    await remove('pvc-limit');
+  });
+
+  it('goes to the segment that is asked for', async () => {
+    const accessibilityRequirements = { requisite: [{ segments: { [SEGMENT]: 'blue' } }] };
+    const { volume: made } = await create('pvc-blue', { accessibilityRequirements, parameters: { pool: 'blue' } });
+    assert.equal(made?.accessibleTopology?.[0]?.segments?.[SEGMENT], 'blue');
+    await refuses(publish('pvc-blue', 'worker-1'), Code.FAILED_PRECONDITION, /on segment blue .* node worker-1 is on segment default/);
+    await remove('pvc-blue');
+  });
+
+  it('attaches an Exclusive volume to one node at a time, and names the holder', async () => {
+    await create('pvc-3');
+    const { publishContext } = await publish('pvc-3', 'worker-1');
+    const object = await live('pvc-3');
+    assert.deepEqual(publishContext, {
+      address: object?.status?.address,
+      serial: object?.status?.serial,
+      volumeUID: object?.metadata.uid,
+      access: 'Exclusive',
+      external: 'false',
+    });
+    assert.deepEqual(object?.status?.initiators?.nodes, ['worker-1']);
+    assert.deepEqual((await publish('pvc-3', 'worker-1')).publishContext, publishContext);
+    await refuses(publish('pvc-3', 'storage-1'), Code.FAILED_PRECONDITION, /pvc-3 is held by node worker-1: it is Exclusive/);
+    await refuses(remove('pvc-3'), Code.FAILED_PRECONDITION, /in use by node worker-1/);
+    await unpublish('pvc-3', 'storage-1');
+    assert.deepEqual((await live('pvc-3'))?.spec.initiators.nodes, ['worker-1']);
+    await unpublish('pvc-3', 'worker-1');
+    assert.deepEqual((await live('pvc-3'))?.status?.initiators?.nodes ?? [], []);
+    await unpublish('pvc-3', 'worker-1');
+    await publish('pvc-3', 'storage-1');
+    await unpublish('pvc-3');
+    await remove('pvc-3');
+  });
+
+  it('attaches a Shared volume to many nodes', async () => {
+    const shared = block(Mode.MULTI_NODE_MULTI_WRITER);
+    await create('pvc-shared', { volumeCapabilities: [shared] });
+    await publish('pvc-shared', 'worker-1', { volumeCapability: shared });
+    await publish('pvc-shared', 'storage-1', { volumeCapability: shared });
+    assert.deepEqual((await live('pvc-shared'))?.status?.initiators?.nodes?.toSorted(), ['storage-1', 'worker-1']);
+    await refuses(publish('pvc-shared', 'worker-1', { volumeCapability: mount() }), Code.INVALID_ARGUMENT, /is a block device/);
+    await unpublish('pvc-shared');
+    await remove('pvc-shared');
+  });
+
+  it('does not attach what is given to a MAC address by hand', async () => {
+    await create('pvc-mac');
+    await kube.patch(AOE_VOLUMES, 'pvc-mac', { spec: { initiators: { macs: ['02:00:00:00:00:07'] } } });
+    await refuses(publish('pvc-mac', 'worker-1'), Code.FAILED_PRECONDITION, /02:00:00:00:00:07 by spec.initiators.macs/);
+    await refuses(remove('pvc-mac'), Code.FAILED_PRECONDITION, /02:00:00:00:00:07/);
+    await kube.patch(AOE_VOLUMES, 'pvc-mac', { spec: { initiators: { macs: null } } });
+    await remove('pvc-mac');
+  });
+
+  it('attaches the target of somebody else', async () => {
+    const spec: AoEVolume['spec'] = {
+      access: 'Exclusive',
+      initiators: {},
+      deletionPolicy: 'Delete',
+      external: { shelf: 70, slot: 2, serial: 'VB7' },
+    };
+    await kube.create(AOE_VOLUMES, { ...volume('vblade'), spec });
+    const { publishContext } = await publish('vblade', 'worker-1');
+    assert.equal(`${publishContext?.address} ${publishContext?.serial} ${publishContext?.external}`, 'e70.2 VB7 true');
+    await refuses(publish('vblade', 'storage-1'), Code.FAILED_PRECONDITION, /held by node worker-1/);
+    await unpublish('vblade', 'worker-1');
+    await kube.delete(AOE_VOLUMES, 'vblade');
+  });
+
+  it('answers NOT_FOUND for volumes and nodes that are not there', async () => {
+    await create('pvc-4');
+    await refuses(publish('pvc-none', 'worker-1'), Code.NOT_FOUND, /no AoEVolume pvc-none/);
+    await refuses(publish('pvc-4', 'worker-9'), Code.NOT_FOUND, /node worker-9 has no AoENode/);
+    await refuses(publish('Not A Name', 'worker-1'), Code.NOT_FOUND, /no AoEVolume Not A Name/);
+    const validate = client.call('validateVolumeCapabilities', { volumeId: 'pvc-none', volumeCapabilities: [mount()] });
+    await refuses(validate, Code.NOT_FOUND, /pvc-none/);
+    await unpublish('pvc-none', 'worker-1');
+    await remove('Not A Name');
+    await remove('pvc-4');
+  });
+
+  it('refuses a second operation for a volume while one is under way', async () => {
+    await create('pvc-5');
+    agent.down.add('storage-1');
+    const first = publish('pvc-5', 'worker-1', {}, 3_000);
+    const waits = refuses(first, Code.DEADLINE_EXCEEDED, /still waits for node worker-1 to be let in by the target on storage-1: exported/);
+    while (!(await live('pvc-5'))?.spec.initiators.nodes) await new Promise((resolve) => setTimeout(resolve, 20));
+    await refuses(unpublish('pvc-5', 'worker-1'), Code.ABORTED, /ControllerPublishVolume is still under way/);
+    await waits;
+    await agent.up('storage-1');
+    await publish('pvc-5', 'worker-1');
+    await unpublish('pvc-5', 'worker-1');
+    await remove('pvc-5');
+  });
+
+  it('says what a new volume waits for, keeps it, and finds it again', async () => {
+    agent.down.add('storage-1');
+    await refuses(create('pvc-6', {}, 2_000), Code.DEADLINE_EXCEEDED, /still waits for its export: waiting for the agent on storage-1/);
+    assert.ok(await live('pvc-6'));
+    await agent.up('storage-1');
+    await create('pvc-6');
+    await remove('pvc-6');
+  });
+
+  it('says at once when the storage node is gone', async () => {
+    await create('pvc-7');
+    await kube.delete(AOE_NODES, 'storage-1');
+    agent.down.add('storage-1');
+    await refuses(publish('pvc-7', 'worker-1'), Code.UNAVAILABLE, /node storage-1, which holds the data, has no AoENode/);
+    await announceNode(kube, 'storage-1');
+    await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
+    await agent.up('storage-1');
+    await unpublish('pvc-7');
+    await remove('pvc-7');
+  });
+
+  it('lists volumes in pages that survive deletions', async () => {
+    const names = ['list-1', 'list-2', 'list-3'];
+    await Promise.all(names.map((name) => create(name)));
+    await publish('list-3', 'worker-1');
+    const first = await client.call('listVolumes', { maxEntries: 2 });
+    assert.equal(first.entries?.length, 2);
+    await remove(first.entries?.[1]?.volume?.volumeId ?? '');
+    const second = await client.call('listVolumes', { maxEntries: 2, startingToken: first.nextToken });
+    assert.deepEqual(
+      second.entries?.map((entry) => entry.volume?.volumeId),
+      ['list-3'],
+    );
+    assert.equal(second.nextToken, '');
+    assert.deepEqual(second.entries?.[0]?.status?.publishedNodeIds, ['worker-1']);
+    assert.equal(second.entries?.[0]?.status?.volumeCondition?.abnormal, false);
+    await refuses(client.call('listVolumes', { startingToken: 'invalid-token' }), Code.ABORTED, /list again/);
+    const one = await client.call('controllerGetVolume', { volumeId: 'list-3' });
+    assert.deepEqual(one.status?.publishedNodeIds, ['worker-1']);
+    await unpublish('list-3');
+    await Promise.all(names.map((name) => remove(name)));
+  });
+
+  it('tells the room of a pool on a segment', async () => {
+    const capacity = async (request: csi.v1.IGetCapacityRequest) => {
+      const answer = await client.call('getCapacity', request);
+      return [fromInt64(answer.availableCapacity) / GIB, fromInt64(answer.maximumVolumeSize?.value) / GIB];
+    };
+    const on = (segment: string) => ({ accessibleTopology: { segments: { [SEGMENT]: segment } } });
+    assert.deepEqual(await capacity(on('default')), [100, 100]);
+    assert.deepEqual(await capacity(on('blue')), [0, 0]);
+    assert.deepEqual(await capacity({ ...on('blue'), parameters: { pool: 'blue', 'csi.storage.k8s.io/fstype': 'xfs' } }), [10, 10]);
+    assert.deepEqual(await capacity({ parameters: { pool: 'nowhere' } }), [0, 0]);
+    await create('pvc-8', { capacityRange: range(40 * GIB) });
+    assert.deepEqual(await capacity({}), [60, 60]);
+    await remove('pvc-8');
+  });
+
+  it('makes a hundred volumes at once', async (t) => {
+    const names = Array.from({ length: 100 }, (_, i) => `burst-${i}`);
+    const started = performance.now();
+    await Promise.all(names.map((name) => create(name, {}, 60_000)));
+    t.diagnostic(`100 × CreateVolume at once: ${Math.round(performance.now() - started)} ms`);
+    await refuses(create('burst-100'), Code.RESOURCE_EXHAUSTED, /free are 0 on storage-1/);
+    const removing = performance.now();
+    await Promise.all(names.map((name) => remove(name, 60_000)));
+    t.diagnostic(`100 × DeleteVolume at once: ${Math.round(performance.now() - removing)} ms`);
+  });
+
+  it('passes csi-sanity', { skip: existsSync(join(KIT, 'csi-sanity')) ? false : 'csi-sanity is not built' }, async (t) => {
+    // The suite asks the node service who it is, and nothing more here.
+    const node = join(directory, 'node.sock');
+    const absent = () => Promise.reject(new Error('not in this test'));
+    const fake = new RpcServer({ socket: node, log: { debug() {}, info() {}, error() {} } });
+    fake.add(v1.Node, v1, {
+      nodeGetInfo: async () => ({ nodeId: 'worker-1', accessibleTopology: { segments: { [SEGMENT]: 'default' } } }),
+      nodeGetCapabilities: async () => ({ capabilities: [] }),
+      nodeStageVolume: absent,
+      nodeUnstageVolume: async () => ({}),
+      nodePublishVolume: absent,
+      nodeUnpublishVolume: async () => ({}),
+      nodeExpandVolume: absent,
+      nodeGetVolumeStats: absent,
+    });
+    const identity = new RpcClient(v1.Identity, v1, socket);
+    fake.add(v1.Identity, v1, {
+      getPluginInfo: () => identity.call('getPluginInfo', {}),
+      getPluginCapabilities: () => identity.call('getPluginCapabilities', {}),
+      probe: () => identity.call('probe', {}),
+    });
+    await fake.start();
+    const sanity = spawn(
+      join(KIT, 'csi-sanity'),
+      [
+        `--csi.endpoint=unix://${node}`,
+        `--csi.controllerendpoint=unix://${socket}`,
+        '--ginkgo.focus=Identity Service|Controller Service',
+        '--ginkgo.skip=Node Service|GroupController',
+        '--ginkgo.no-color',
+        `--csi.mountdir=${join(directory, 'target')}`,
+        `--csi.stagingdir=${join(directory, 'staging')}`,
+      ],
+      { stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    let output = '';
+    for (const stream of [sanity.stdout, sanity.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
+    const [status] = await once(sanity, 'exit');
+    identity.close();
+    await fake.stop();
+    t.diagnostic(/Ran .*\n.*/.exec(output)?.[0] ?? 'nothing ran');
+    assert.equal(status, 0, output.slice(-6_000));
+  });
+
+  it('leaves nothing behind', async () => {
+    const { items } = await kube.list<AoEVolume>(AOE_VOLUMES);
+    assert.deepEqual(
+      items.map(({ metadata }) => metadata.name),
+      [],
+    );
+    assert.deepEqual(agent.errors, []);
+  });
+});

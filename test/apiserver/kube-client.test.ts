@@ -1,0 +1,223 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { AoENode } from '../../api/node.ts';
+import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
+import { EventRecorder, isConflict, Kube, KubeError, type KubeObject, LeaseElector, LeaseLostError } from '../../kube/mod.ts';
+import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
+import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { EVENTS, LEASES } from '../../kube/types.ts';
+import { volume } from './world.ts';
+
+interface Event extends KubeObject {
+  regarding: { kind: string; name: string; uid: string };
+  reason: string;
+  note: string;
+  type: string;
+  series?: { count: number };
+}
+
+describe('the client on a real API server', { skip: unavailable, timeout: 120_000 }, () => {
+  let server: ApiServer;
+  let kube: Kube;
+
+  before(async () => {
+    server = await ApiServer.start();
+    kube = server.kube();
+  });
+  after(async () => {
+    kube?.close();
+    await server?.stop();
+  });
+
+  describe('server-side apply', () => {
+    const apply = (fieldManager: string, status: object, force = false) =>
+      kube.apply<AoENode>(AOE_NODES, { metadata: { name: 'ssa' }, status }, { fieldManager, subresource: 'status', force });
+    const nic = (name: string, mtu = 1500) => ({ name, mac: '02:00:00:00:00:01', mtu });
+
+    before(() => kube.apply(AOE_NODES, { metadata: { name: 'ssa' }, spec: {} }, { fieldManager: 'a' }));
+
+    it('lets two writers own entries of one list, and each remove only its own', async () => {
+      await apply('a', { interfaces: [nic('eth0')], segment: 's' });
+      const both = await apply('b', { interfaces: [nic('aoe-local')] });
+      assert.deepEqual(both.status?.interfaces?.map(({ name }) => name).sort(), ['aoe-local', 'eth0']);
+      const left = await apply('a', { segment: 's' });
+      assert.deepEqual(
+        left.status?.interfaces?.map(({ name }) => name),
+        ['aoe-local'],
+      );
+    });
+
+    it("refuses another's field, and takes it over when forced", async () => {
+      await apply('a', { segment: 'mine' });
+      await assert.rejects(
+        apply('b', { segment: 'yours' }),
+        (error) => error instanceof KubeError && isConflict(error) && /conflict.*"a"/.test(error.message),
+      );
+      assert.equal((await apply('b', { segment: 'yours' }, true)).status?.segment, 'yours');
+    });
+
+    it('to the status of what is not there is a 404', async () => {
+      const object = { metadata: { name: 'nobody' }, status: {} };
+      await assert.rejects(kube.apply(AOE_NODES, object, { fieldManager: 'a', subresource: 'status' }), { code: 404, reason: 'NotFound' });
+    });
+
+    // What callers must know: only the version protects a status from being written into a namesake.
+    it('to the status does not look at the uid, but at the version', async () => {
+      const write = (metadata: object) =>
+        kube.apply<AoENode>(
+          AOE_NODES,
+          { metadata: { name: 'ssa', ...metadata }, status: { targets: 1 } },
+          { fieldManager: 'a', subresource: 'status' },
+        );
+      const uid = '00000000-0000-0000-0000-000000000000';
+      const written = await write({ uid });
+      assert.notEqual(written.metadata.uid, uid);
+      await kube.patch(AOE_NODES, 'ssa', { metadata: { labels: { changed: 'yes' } } });
+      await assert.rejects(write({ resourceVersion: written.metadata.resourceVersion }), isConflict);
+    });
+
+    it('to the status does not change the specification, and the other way round', async () => {
+      const object = { metadata: { name: 'ssa' }, spec: { maintenance: true }, status: { targets: 3 } };
+      const after = await kube.apply<AoENode>(AOE_NODES, object, { fieldManager: 'c', subresource: 'status', force: true });
+      assert.equal(after.spec.maintenance, false);
+      assert.equal(after.status?.targets, 3);
+    });
+  });
+
+  describe('optimistic locking', () => {
+    it('of two patches on one version the second is a conflict', async () => {
+      const { metadata } = await kube.create(AOE_VOLUMES, volume('locked'));
+      const patch = (node: string) =>
+        kube.patch(AOE_VOLUMES, 'locked', {
+          metadata: { resourceVersion: metadata.resourceVersion },
+          spec: { initiators: { nodes: [node] } },
+        });
+      const results = await Promise.allSettled([patch('n1'), patch('n2')]);
+      assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
+      const [failure] = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
+      assert.ok(isConflict(failure));
+    });
+
+    it('deleting by uid spares a namesake, and what is gone is no error', async () => {
+      const { metadata } = await kube.create(AOE_VOLUMES, volume('namesake'));
+      await kube.delete(AOE_VOLUMES, 'namesake', { uid: metadata.uid });
+      await kube.create(AOE_VOLUMES, volume('namesake'));
+      await assert.rejects(kube.delete(AOE_VOLUMES, 'namesake', { uid: metadata.uid }), isConflict);
+      await kube.delete(AOE_VOLUMES, 'namesake');
+      await kube.delete(AOE_VOLUMES, 'namesake');
+    });
+
+    it('a second object of a name is a conflict, a wrong one is 422 with the reason', async () => {
+      await kube.create(AOE_VOLUMES, volume('twice'));
+      await assert.rejects(kube.create(AOE_VOLUMES, volume('twice')), { code: 409, reason: 'AlreadyExists' });
+      await assert.rejects(kube.create(AOE_VOLUMES, volume('wrong', { capacity: '0' })), { code: 422, message: /greater than 0/ });
+    });
+  });
+
+  describe('events', () => {
+    it('are seen with their object; a repetition is counted, not written again', async () => {
+      const object = await kube.create(AOE_VOLUMES, volume('eventful'));
+      const recorder = new EventRecorder(kube, { component: 'aoe-csi-agent', node: 'n1' });
+      for (let i = 0; i < 5; i++) recorder.event(object, 'Warning', 'AddressConflict', 'somebody else answers');
+      recorder.event(object, 'Normal', 'Exported', 'x'.repeat(5_000));
+      await recorder.flush();
+      const { items } = await kube.list<Event>(EVENTS, { namespace: 'default', fieldSelector: 'regarding.name=eventful' });
+      const [conflict, exported] = items.sort((a, b) => (a.reason < b.reason ? -1 : 1));
+      assert.equal(items.length, 2);
+      assert.deepEqual(conflict?.regarding.uid, object.metadata.uid);
+      assert.equal(conflict?.type, 'Warning');
+      assert.ok((conflict?.series?.count ?? 0) >= 2);
+      assert.ok((exported?.note.length ?? 0) > 1000 && exported?.note.endsWith('…'));
+    });
+
+    it('that cannot be written harm nobody', async () => {
+      const recorder = new EventRecorder(Kube.fromUrl('http://127.0.0.1:9'), { component: 'x' });
+      recorder.event(volume('a'), 'Normal', 'Fine', 'fine');
+      await recorder.flush();
+    });
+  });
+
+  describe('leader election', () => {
+    const short = { namespace: 'default', leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 300 };
+    const until = (signal: AbortSignal): Promise<void> =>
+      new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+
+    /** A candidate behind its own wire. */
+    async function candidate(name: string, identity: string) {
+      const { proxy, kubeconfig } = await TcpProxy.before(server.kubeconfig);
+      const own = Kube.fromKubeconfig(kubeconfig);
+      const stop = new AbortController();
+      const leading = Promise.withResolvers<void>();
+      const state = { proxy, stop, leads: leading.promise, isLeading: false, error: undefined as unknown, ended: Promise.resolve() };
+      state.ended = new LeaseElector(own, { ...short, name, identity })
+        .run(stop.signal, async (signal) => {
+          state.isLeading = true;
+          leading.resolve();
+          await until(signal);
+          state.isLeading = false;
+        })
+        .catch((error: unknown) => {
+          state.error = error;
+        })
+        .finally(async () => {
+          own.close();
+          await proxy[Symbol.asyncDispose]();
+        });
+      return state;
+    }
+
+    it('gives the lead to one, and at a clean stop to the other at once', async (t) => {
+      const a = await candidate('clean', 'a');
+      await a.leads;
+      const b = await candidate('clean', 'b');
+      await delay(1_000);
+      assert.ok(a.isLeading && !b.isLeading);
+      const started = performance.now();
+      a.stop.abort();
+      await b.leads;
+      const ms = performance.now() - started;
+      t.diagnostic(`handed over in ${ms.toFixed(0)} ms`);
+      assert.ok(ms < 1_500);
+      await a.ended;
+      assert.equal(a.error, undefined);
+      b.stop.abort();
+      await b.ended;
+      const lease = await kube.get<KubeObject & { spec: { holderIdentity?: string } }>(LEASES, 'clean', { namespace: 'default' });
+      assert.ok(!lease?.spec.holderIdentity);
+    });
+
+    for (const how of ['silent', 'refusing'] as const) {
+      it(`a leader whose way to the server is ${how} stops before another takes over`, async (t) => {
+        const a = await candidate(how, 'a');
+        await a.leads;
+        const b = await candidate(how, 'b');
+        await delay(700);
+        const started = performance.now();
+        a.proxy[how] = true;
+        let together = false;
+        const look = setInterval(() => {
+          together ||= a.isLeading && b.isLeading;
+        }, 5);
+        await Promise.all([a.ended, b.leads]);
+        clearInterval(look);
+        t.diagnostic(`took over after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+        assert.ok(!together);
+        assert.ok(a.error instanceof LeaseLostError, String(a.error));
+        b.stop.abort();
+        await b.ended;
+      });
+    }
+
+    it('one hung connection does not cost the lead', async () => {
+      const a = await candidate('hung', 'a');
+      await a.leads;
+      a.proxy.freeze();
+      await delay(4_000);
+      assert.ok(a.isLeading);
+      a.stop.abort();
+      await a.ended;
+      assert.equal(a.error, undefined);
+    });
+  });
+});

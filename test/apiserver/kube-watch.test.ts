@@ -1,0 +1,174 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { Informer, type InformerOptions, Kube } from '../../kube/mod.ts';
+import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
+import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { volume } from './world.ts';
+
+const LIMIT = { timeoutMs: 30_000 };
+
+describe('an informer on a real API server', { skip: unavailable, timeout: 180_000 }, () => {
+  let server: ApiServer;
+  let kube: Kube;
+
+  /** An informer of its own behind a wire of its own. */
+  async function watching(options: InformerOptions = {}) {
+    const { proxy, kubeconfig } = await TcpProxy.before(server.kubeconfig);
+    const own = Kube.fromKubeconfig(kubeconfig);
+    const informer = new Informer<AoEVolume>(own, AOE_VOLUMES, options);
+    const stop = new AbortController();
+    const run = informer.run(stop.signal);
+    await informer.synced;
+    return {
+      proxy,
+      informer,
+      async [Symbol.asyncDispose]() {
+        stop.abort();
+        await run;
+        own.close();
+        await proxy[Symbol.asyncDispose]();
+      },
+    };
+  }
+
+  const touch = (name: string, value: string) => kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata: { labels: { touched: value } } });
+  const make = (name: string) => kube.create<AoEVolume>(AOE_VOLUMES, volume(name));
+  const isThere = (now: AoEVolume | undefined) => now;
+  const isGone = (now: AoEVolume | undefined) => now === undefined;
+  /** Until the store is what a list says. */
+  async function assertSame(informer: Informer<AoEVolume>): Promise<void> {
+    const { items } = await kube.list<AoEVolume>(AOE_VOLUMES);
+    const want = items.map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion}`).sort();
+    for (const { metadata } of items) {
+      await informer.waitFor(metadata.name, (now) => now?.metadata.resourceVersion === metadata.resourceVersion, LIMIT);
+    }
+    const have = informer.list().map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion}`);
+    assert.deepEqual(have.sort(), want);
+  }
+
+  before(async () => {
+    server = await ApiServer.start();
+    kube = server.kube();
+  });
+  after(async () => {
+    kube?.close();
+    await server?.stop();
+  });
+
+  it('sees a change some milliseconds after it is made', async (t) => {
+    await using world = await watching();
+    const times: number[] = [];
+    for (let i = 0; i < 30; i++) {
+      const started = performance.now();
+      const seen = world.informer.waitFor(`fast-${i}`, isThere, LIMIT);
+      await make(`fast-${i}`);
+      await seen;
+      times.push(performance.now() - started);
+    }
+    times.sort((a, b) => a - b);
+    t.diagnostic(`create and see: median ${times[15]?.toFixed(1)} ms, slowest ${times[29]?.toFixed(1)} ms`);
+  });
+
+  it('keeps no managedFields', async () => {
+    await using world = await watching();
+    await make('lean');
+    const seen = await world.informer.waitFor('lean', isThere, LIMIT);
+    assert.ok(!('managedFields' in seen.metadata));
+  });
+
+  it('lists more than a page', async () => {
+    const names = Array.from({ length: 520 }, (_, i) => `many-${i}`);
+    for (let i = 0; i < names.length; i += 40) await Promise.all(names.slice(i, i + 40).map(make));
+    await using world = await watching();
+    assert.ok(names.every((name) => world.informer.get(name)));
+    for (let i = 0; i < names.length; i += 40) await Promise.all(names.slice(i, i + 40).map((name) => kube.delete(AOE_VOLUMES, name)));
+    await world.informer.waitFor('many-519', isGone, LIMIT);
+  });
+
+  it('loses nothing while its connections are cut again and again', async () => {
+    await using world = await watching();
+    const told = new Map<string, string>();
+    world.informer.subscribe(({ type, object }) =>
+      told.set(object.metadata.name, type === 'deleted' ? 'deleted' : (object.metadata.labels?.touched ?? '')),
+    );
+    let done = false;
+    const cutting = (async () => {
+      while (!done) {
+        world.proxy.cut();
+        await delay(60);
+      }
+    })();
+    for (let i = 0; i < 60; i++) {
+      await make(`cut-${i}`);
+      await touch(`cut-${i}`, 'yes');
+      if (i % 2) await kube.delete(AOE_VOLUMES, `cut-${i}`);
+    }
+    done = true;
+    await cutting;
+    await assertSame(world.informer);
+    assert.ok(world.proxy.connections > 5);
+    for (let i = 0; i < 60; i++) assert.equal(told.get(`cut-${i}`), i % 2 ? 'deleted' : 'yes');
+  });
+
+  it('gives a silent connection up and goes on with another', async () => {
+    await using world = await watching({ silenceMs: 1_000 });
+    world.proxy.freeze();
+    const started = performance.now();
+    await make('silent');
+    await world.informer.waitFor('silent', isThere, LIMIT);
+    assert.ok(performance.now() - started < 5_000);
+  });
+
+  it('goes on when the API server was killed and comes back', async (t) => {
+    await using world = await watching();
+    await make('before-crash');
+    await server.killApi();
+    assert.ok(world.informer.get('fast-0'), 'the store is kept while the server is away');
+    await server.startApi();
+    const started = performance.now();
+    await touch('before-crash', 'after');
+    await world.informer.waitFor('before-crash', (now) => now?.metadata.labels?.touched === 'after', LIMIT);
+    t.diagnostic(`a change was seen ${((performance.now() - started) / 1000).toFixed(1)} s after the server was back`);
+    await assertSame(world.informer);
+  });
+
+  it('learns of what was deleted and made anew when the API server does not remember (410)', async () => {
+    await using world = await watching();
+    const first = await make('reborn');
+    await make('forgotten');
+    await world.informer.waitFor('forgotten', isThere, LIMIT);
+    const told: string[] = [];
+    world.informer.subscribe(({ type, object }) => {
+      if (['reborn', 'forgotten'].includes(object.metadata.name)) told.push(`${type} ${object.metadata.name} ${object.metadata.uid}`);
+    });
+    world.proxy.refusing = true;
+    await kube.delete(AOE_VOLUMES, 'reborn');
+    await kube.delete(AOE_VOLUMES, 'forgotten');
+    const second = await make('reborn');
+    // A server that starts has no history: it cannot resume a watch from before.
+    await server.killApi();
+    await server.startApi();
+    world.proxy.refusing = false;
+    await world.informer.waitFor('forgotten', isGone, LIMIT);
+    await world.informer.waitFor('reborn', (now) => now?.metadata.uid === second.metadata.uid, LIMIT);
+    assert.deepEqual(
+      told.filter((each) => each.includes('reborn')),
+      [`deleted reborn ${first.metadata.uid}`, `applied reborn ${second.metadata.uid}`],
+    );
+    assert.ok(told.some((each) => each.startsWith('deleted forgotten')));
+    await assertSame(world.informer);
+  });
+
+  it('with a selector, sees objects come into the selection and leave it', async () => {
+    await using world = await watching({ fieldSelector: 'spec.nodeName=n1', labelSelector: 'watched=yes' });
+    await make('selected');
+    await kube.patch(AOE_VOLUMES, 'selected', { metadata: { labels: { watched: 'yes' } }, spec: { nodeName: 'n1' } });
+    await world.informer.waitFor('selected', isThere, LIMIT);
+    assert.equal(world.informer.list().length, 1);
+    await kube.patch(AOE_VOLUMES, 'selected', { metadata: { labels: { watched: null } } });
+    await world.informer.waitFor('selected', isGone, LIMIT);
+  });
+});

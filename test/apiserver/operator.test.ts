@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { formatAddress } from '../../api/address.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { Informer, type Kube, type KubeObject } from '../../kube/mod.ts';
+import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
+import { Program } from './programs.ts';
+import { announceNode, FakeAgent, makePool, reportPool, volume } from './world.ts';
+
+const HTTP = '127.0.0.1:29808';
+const LIMIT = { timeoutMs: 20_000 };
+const EVENTS = { group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event', namespaced: true };
+
+describe('the operator with a real API server', { skip: unavailable }, () => {
+  let server: ApiServer;
+  let kube: Kube;
+  let operator: Program;
+  let volumes: Informer<AoEVolume>;
+  let pools: Informer<AoEPool>;
+  let agent: FakeAgent;
+  const stop = new AbortController();
+  const running: Promise<void>[] = [];
+
+  const start = () =>
+    new Program('operator/main.ts', [`--kubeconfig=${server.kubeconfig}`, `--http=${HTTP}`, '--namespace=default', '--shelves=1-2']);
+  const condition = (object: AoEVolume | undefined, type: string) => object?.status?.conditions?.find((each) => each.type === type);
+  /** Waits until something is said of the placing of a volume at this generation. */
+  const judged = (name: string) =>
+    volumes.waitFor(
+      name,
+      (now) => {
+        const placed = condition(now, 'Placed');
+        return placed?.observedGeneration === now?.metadata.generation && placed && now ? { placed, now } : undefined;
+      },
+      LIMIT,
+    );
+  const makeAndJudge = async (name: string, spec: Parameters<typeof volume>[1]) => {
+    await kube.create(AOE_VOLUMES, volume(name, spec));
+    return judged(name);
+  };
+  const reason = async (name: string, type: string, wanted: string) =>
+    volumes.waitFor(name, (now) => (condition(now, type)?.reason === wanted ? now : undefined), LIMIT);
+
+  before(async () => {
+    server = await ApiServer.start();
+    kube = server.kube();
+    volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+    pools = new Informer<AoEPool>(kube, AOE_POOLS);
+    agent = new FakeAgent(kube);
+    agent.down.add('storage-1').add('storage-2').add('storage-3');
+    running.push(volumes.run(stop.signal), pools.run(stop.signal), agent.run(stop.signal));
+    await makePool(kube, 'default');
+    await Promise.all(['storage-1', 'storage-2'].map((name) => announceNode(kube, name)));
+    await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
+    await reportPool(kube, 'default', { name: 'storage-2', ready: true, size: '25Gi', free: '25Gi', granularity: '4Mi' });
+    operator = start();
+    await operator.ready(HTTP);
+  });
+
+  after(async () => {
+    stop.abort();
+    await Promise.all(running);
+    await operator?.kill();
+    await server?.stop();
+  });
+
+  it('places a hundred volumes made at once onto 65 GiB: never too many, each at an address of its own', async (t) => {
+    const names = Array.from({ length: 100 }, (_, i) => `many-${String(i).padStart(3, '0')}`);
+    const started = performance.now();
+    await Promise.all(names.map((name) => kube.create(AOE_VOLUMES, volume(name))));
+    const created = performance.now() - started;
+    const outcomes = await Promise.all(names.map(judged));
+    t.diagnostic(`100 volumes: created in ${Math.round(created)} ms, all judged after ${Math.round(performance.now() - started)} ms`);
+    const placed = outcomes.filter((each) => each.placed.status === 'True');
+    const on = (node: string) => placed.filter(({ now }) => now.spec.nodeName === node).length;
+    assert.deepEqual([on('storage-1'), on('storage-2')], [40, 25]);
+    assert.equal(new Set(placed.map(({ now }) => now.spec.address && formatAddress(now.spec.address))).size, 65);
+    for (const { placed: refused, now } of outcomes.filter((each) => each.placed.status !== 'True')) {
+      assert.equal(refused.reason, 'PoolFull');
+      assert.match(refused.message, /^1Gi do not fit into pool default: free are 0 on storage-1, 0 on storage-2$/);
+      assert.equal(now.metadata.finalizers, undefined);
+      assert.equal(now.spec.nodeName, undefined);
+    }
+  });
+
+  it('places a waiting volume when another one is gone, at an address that rested', async () => {
+    const gone = volumes
+      .list()
+      .filter(({ spec, metadata }) => spec.nodeName === 'storage-1' && metadata.name.startsWith('many-'))
+      .slice(0, 10);
+    const before = new Set(volumes.list().map(({ spec }) => spec.address && formatAddress(spec.address)));
+    const waiting = volumes
+      .list()
+      .filter(({ spec }) => !spec.nodeName)
+      .map(({ metadata }) => metadata.name);
+    await agent.up('storage-1');
+    await Promise.all(gone.map(({ metadata }) => kube.delete(AOE_VOLUMES, metadata.name)));
+    const found = Promise.withResolvers<AoEVolume[]>();
+    const look = () => {
+      const now = waiting.flatMap((name) => volumes.get(name) ?? []).filter((each) => condition(each, 'Placed')?.status === 'True');
+      if (now.length >= 10) found.resolve(now);
+    };
+    volumes.subscribe(look);
+    look();
+    const now = await Promise.race([
+      found.promise,
+      new Promise<never>((_, reject) => setTimeout(reject, 20_000, new Error('nothing was placed')).unref()),
+    ]);
+    assert.equal(now.length, 10);
+    for (const { spec } of now) assert.ok(spec.address && !before.has(formatAddress(spec.address)));
+  });
+
+  it('is Ready when the agent has exported it, with the address that the Linux driver shows', async () => {
+    const [any] = volumes.list().filter(({ spec }) => spec.nodeName === 'storage-1');
+    const now = await volumes.waitFor(any?.metadata.name ?? '', (each) => (each?.status?.phase === 'Ready' ? each : undefined), LIMIT);
+    assert.equal(now.status?.address, now.spec.address && formatAddress(now.spec.address));
+    assert.equal(condition(now, 'Ready')?.reason, 'Exported');
+  });
+
+  it('says why it cannot place: the pool, the address, the node', async () => {
+    await makePool(kube, 'other');
+    await reportPool(kube, 'other', { name: 'storage-2', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
+    const other = { pool: 'other' };
+    const taken = volumes.list().find(({ spec }) => spec.address);
+    const cases = {
+      'no-pool': [{ pool: 'fast' }, 'NoSuchPool', /^there is no AoEPool fast: there are default, other$/],
+      'too-big': [{ ...other, capacity: '101Gi' }, 'PoolFull', /^101Gi do not fit into pool other: free are 100Gi on storage-2$/],
+      'address-taken': [
+        { ...other, address: taken?.spec.address },
+        'AddressTaken',
+        new RegExp(`the one of AoEVolume ${taken?.metadata.name}`),
+      ],
+      'out-of-range': [{ ...other, address: { shelf: 9, slot: 1 } }, 'AddressOutOfRange', /address e9\.1 is not in the range .*1-2/],
+      'no-such-node': [{ ...other, nodeName: 'storage-9' }, 'NoEligibleNode', /node storage-9 does not have the pool/],
+      'other-segment': [{ ...other, segments: ['blue'] }, 'NoEligibleNode', /storage-2 is on segment default/],
+    } as const;
+    for (const [name, [spec, wanted, message]] of Object.entries(cases)) {
+      const { placed, now } = await makeAndJudge(name, spec as Parameters<typeof volume>[1]);
+      assert.equal(`${placed.status} ${placed.reason}`, `False ${wanted}`, placed.message);
+      assert.match(placed.message, message);
+      assert.equal(condition(now, 'Ready')?.message, placed.message);
+      assert.equal(now.status?.phase, wanted === 'NoEligibleNode' ? 'Pending' : 'Failed');
+      await kube.delete(AOE_VOLUMES, name);
+    }
+  });
+
+  it('takes node and address from the user, and counts the volume itself once only', async () => {
+    const { placed, now } = await makeAndJudge('by-hand', {
+      pool: 'other',
+      capacity: '90Gi',
+      nodeName: 'storage-2',
+      address: { shelf: 2, slot: 254 },
+    });
+    assert.equal(placed.status, 'True', placed.message);
+    assert.deepEqual(now.metadata.finalizers, ['aoe.dev/backing-volume']);
+    assert.equal(now.status?.address, 'e2.254');
+  });
+
+  it('lets a volume that finds no room on the node it names stand in nobody’s way', async () => {
+    const big = await makeAndJudge('too-big-by-hand', { pool: 'other', capacity: '50Gi', nodeName: 'storage-2' });
+    assert.equal(big.placed.reason, 'PoolFull');
+    const small = await makeAndJudge('small', { pool: 'other', capacity: '5Gi' });
+    assert.equal(small.placed.status, 'True', small.placed.message);
+  });
+
+  it('gives an address that two volumes claim to the older one', async () => {
+    const address = { shelf: 2, slot: 200 };
+    const first = await makeAndJudge('claim-b', { pool: 'nowhere', address });
+    assert.equal(first.placed.reason, 'NoSuchPool');
+    // The API server's clock shows seconds only.
+    const age = Date.parse(first.now.metadata.creationTimestamp ?? '');
+    await new Promise((resolve) => setTimeout(resolve, Math.max(0, age + 1_000 - Date.now())));
+    const second = await makeAndJudge('claim-a', { pool: 'other', address, capacity: '1Mi' });
+    assert.equal(second.placed.reason, 'NoSuchPool' === first.placed.reason ? 'AddressTaken' : '');
+    assert.match(second.placed.message, /claim-b/);
+    await kube.delete(AOE_VOLUMES, 'claim-b');
+    await volumes.waitFor('claim-a', (now) => condition(now, 'Placed')?.status === 'True', LIMIT);
+  });
+
+  it('makes an external target ready at once, and says that it enforces nothing', async () => {
+    const spec: AoEVolume['spec'] = { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', external: { shelf: 70, slot: 1 } };
+    await kube.create(AOE_VOLUMES, { ...volume('vblade'), spec });
+    const { now } = await judged('vblade');
+    assert.equal(now.status?.phase, 'Ready');
+    assert.equal(now.status?.address, 'e70.1');
+    assert.equal(condition(now, 'EnforcedByTarget')?.status, 'False');
+  });
+
+  it('places nothing on a node in maintenance, and what waited for its end', async () => {
+    await announceNode(kube, 'storage-3');
+    await makePool(kube, 'third');
+    await kube.patch(AOE_NODES, 'storage-3', { spec: { maintenance: true } });
+    await reportPool(kube, 'third', { name: 'storage-3', ready: true, size: '10Gi', free: '10Gi', granularity: '4Mi' });
+    await kube.create(AOE_VOLUMES, volume('patient', { pool: 'third' }));
+    await volumes.waitFor('patient', (now) => condition(now, 'Placed')?.message.includes('storage-3 is in maintenance'), LIMIT);
+    await kube.patch(AOE_NODES, 'storage-3', { spec: { maintenance: false } });
+    await volumes.waitFor('patient', (now) => now?.spec.nodeName === 'storage-3', LIMIT);
+  });
+
+  it('says that a storage node is gone, takes it out of its pools, and is content when it is back', async () => {
+    await kube.delete(AOE_NODES, 'storage-3');
+    const now = await reason('patient', 'Ready', 'StorageNodeGone');
+    assert.equal(condition(now, 'Placed')?.status, 'True');
+    assert.match(condition(now, 'Ready')?.message ?? '', /node storage-3, which holds the data/);
+    await pools.waitFor('third', (pool) => pool?.status?.nodes?.length === 0, LIMIT);
+    await announceNode(kube, 'storage-3');
+    await reason('patient', 'Ready', 'Waiting');
+  });
+
+  it('tells of it in events', async () => {
+    const { items } = await kube.list<KubeObject & { reason: string; note: string; regarding: { name: string } }>(EVENTS);
+    const told = (name: string, why: string) => items.some((event) => event.regarding.name === name && event.reason === why);
+    assert.ok(told('by-hand', 'Placed'));
+    assert.ok(told('address-taken', 'AddressTaken'));
+  });
+
+  it('changes nothing when it is started again, and counts volumes and bytes', async () => {
+    const versions = () =>
+      volumes
+        .list()
+        .map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion}`)
+        .sort();
+    assert.equal(await operator.stop(), 0);
+    const before = versions();
+    operator = start();
+    await operator.ready(HTTP);
+    const last = await makeAndJudge('after-restart', { pool: 'other', capacity: '1Mi' });
+    assert.equal(last.placed.status, 'True');
+    assert.deepEqual(
+      versions().filter((each) => !each.startsWith('after-restart ')),
+      before,
+    );
+    const metrics = await (await fetch(`http://${HTTP}/metrics`)).text();
+    assert.match(metrics, /^aoe_csi_volumes\{phase="Failed",reason="PoolFull"\} 26$/m);
+    assert.match(metrics, new RegExp(`^aoe_csi_reserved_bytes\\{pool="default",node="storage-1"\\} ${40 * 1024 ** 3}$`, 'm'));
+  });
+
+  it('has seen no error in the fake agent', () => assert.deepEqual(agent.errors, []));
+});

@@ -1,0 +1,99 @@
+import type { AoEPool, PoolNode } from '../../api/pool.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
+
+export function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
+  return {
+    apiVersion: API_VERSION,
+    kind: AOE_VOLUMES.kind,
+    metadata: { name },
+    spec: { capacity: '1Gi', pool: 'default', access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
+  };
+}
+
+/** A node as its node plugin announces it. */
+export async function announceNode(kube: Kube, name: string, segment = 'default'): Promise<void> {
+  const object = { apiVersion: API_VERSION, kind: AOE_NODES.kind, metadata: { name } };
+  const fieldManager = 'aoe-csi-node';
+  await kube.apply(AOE_NODES, { ...object, spec: {} } as never, { fieldManager, force: true });
+  await kube.apply(AOE_NODES, { ...object, status: { segment } } as never, { fieldManager, force: true, subresource: 'status' });
+}
+
+export async function makePool(kube: Kube, name: string): Promise<void> {
+  const pool = { apiVersion: API_VERSION, kind: AOE_POOLS.kind, metadata: { name }, spec: { backend: 'file', directory: '/d' } };
+  await kube.create(AOE_POOLS, pool as AoEPool);
+}
+
+/** What a node's agent says of a pool there. */
+export async function reportPool(kube: Kube, name: string, node: PoolNode): Promise<void> {
+  const object = { apiVersion: API_VERSION, kind: AOE_POOLS.kind, metadata: { name }, status: { nodes: [node] } };
+  await kube.apply(AOE_POOLS, object as never, { fieldManager: `aoe-csi-agent-${node.name}`, force: true, subresource: 'status' });
+}
+
+/** Plays the agents of all storage nodes: says at once that what is placed is made and exported, and lets go of what is deleted. */
+export class FakeAgent {
+  readonly #kube: Kube;
+  readonly volumes: Informer<AoEVolume>;
+  /** Agents of these nodes are down. */
+  readonly down = new Set<string>();
+  /** What went wrong here and should not have. */
+  readonly errors: unknown[] = [];
+  readonly #written = new Map<string, string>();
+
+  constructor(kube: Kube) {
+    this.#kube = kube;
+    this.volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    this.volumes.subscribe(({ type, object }) => {
+      if (type === 'applied') this.#serve(object).catch((error: unknown) => signal.aborted || this.errors.push(error));
+    });
+    await this.volumes.run(signal);
+  }
+
+  /** The agents of a node come back: they look at all that they missed. */
+  async up(node: string): Promise<void> {
+    this.down.delete(node);
+    await Promise.all(this.volumes.list().map((each) => this.#serve(each)));
+  }
+
+  async #serve({ metadata, spec, status }: AoEVolume): Promise<void> {
+    const { name, uid = '', generation = 0, finalizers = [], resourceVersion } = metadata;
+    if (!spec.nodeName || this.down.has(spec.nodeName) || !finalizers.includes(VOLUME_FINALIZER)) return;
+    const { nodes = [] } = spec.initiators;
+    if (metadata.deletionTimestamp && nodes.length === 0) {
+      const patch = { metadata: { resourceVersion, finalizers: finalizers.filter((each) => each !== VOLUME_FINALIZER) } };
+      return this.#write(() => this.#kube.patch(AOE_VOLUMES, name, patch));
+    }
+    const condition = (type: string) =>
+      setCondition(status?.conditions, { type, status: 'True', reason: 'Fake', message: 'fake', observedGeneration: generation });
+    const next = {
+      capacity: formatQuantity(Math.ceil(parseQuantity(spec.capacity ?? '0') / GRAIN) * GRAIN),
+      serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
+      initiators: { observedGeneration: generation, nodes },
+      conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
+    };
+    const print = JSON.stringify([uid, next.capacity, next.initiators]);
+    if (this.#written.get(name) === print) return;
+    this.#written.set(name, print);
+    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, uid }, status: next };
+    await this.#write(() =>
+      this.#kube.apply(AOE_VOLUMES, object as never, { fieldManager: 'aoe-csi-agent', force: true, subresource: 'status' }),
+    );
+  }
+
+  async #write(write: () => Promise<unknown>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      // Changed or gone meanwhile: the watch tells.
+      if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
+    }
+  }
+}
+
+/** The unit in which the fake pools make volumes. */
+export const GRAIN = 4 * 1024 * 1024;
