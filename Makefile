@@ -26,8 +26,9 @@ demo-down:
 demo-shell:
 	@$(NODE) test/demo/main.ts shell
 
+# On a cluster of its own: one that demo-up started is left alone.
 test: prerequisites
-	@$(NODE) scripts/test.ts all
+	@AOE_CSI_CLUSTER=test $(NODE) scripts/test.ts all
 
 check: prerequisites
 	@$(NODE) scripts/test.ts check

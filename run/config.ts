@@ -20,32 +20,42 @@ export interface Environment {
   readonly podNamespace: string | undefined;
 }
 
+/** A wrong command line: the message lists all that is wrong with it. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
 }
 
 /**
- * Reads flags from a command line; a word before the flags, such as `controller`, is left to the program.
- * @throws UsageError that lists everything that is wrong
+ * Reads flags from a command line. Words that are no flags, such as `controller`, are left to the program.
+ * @throws UsageError
+ * @example parseFlags({ http: { type: 'string', default: ':9808', help: 'address' } }, ['--http=:1']).config.http === ':1'
  */
 export function parseFlags<F extends Flags>(flags: F, args: readonly string[]): { config: Config<F>; words: string[] } {
   const problems: string[] = [];
   const options = Object.fromEntries(Object.keys(flags).map((name) => [name, { type: 'string' as const }]));
-  const { values, positionals, tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
+  const { tokens } = parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true });
+  const given = new Map<string, string>();
+  const words: string[] = [];
   for (const token of tokens) {
+    if (token.kind === 'positional') words.push(token.value);
     if (token.kind !== 'option') continue;
-    if (!flags[token.name]) problems.push(`there is no flag ${token.rawName}`);
-    else if (token.value === undefined) problems.push(`${token.rawName} needs a value: ${token.rawName}=VALUE`);
+    const { name, rawName, value, inlineValue } = token;
+    // In `--a --b=1`, the second is not meant to be the value of the first.
+    const swallowed = !inlineValue && value?.startsWith('--');
+    if (!Object.hasOwn(flags, name) || rawName !== `--${name}`) problems.push(`there is no flag ${rawName}`);
+    else if (value === undefined || swallowed) problems.push(`${rawName} needs a value: ${rawName}=VALUE`);
+    else if (given.has(name)) problems.push(`${rawName} is given twice`);
+    else given.set(name, value);
   }
   const config: Record<string, string> = {};
   for (const [name, flag] of Object.entries(flags)) {
-    const given = values[name];
-    config[name] = typeof given === 'string' ? given : flag.default;
-    const wrong = flag.check?.(config[name]);
+    const value = given.get(name) ?? flag.default;
+    config[name] = value;
+    const wrong = flag.check?.(value);
     if (wrong) problems.push(`--${name}: ${wrong}`);
   }
   if (problems.length > 0) throw new UsageError(`${problems.join('; ')} (--help lists the flags)`);
-  return { config: config as Config<F>, words: positionals };
+  return { config: config as Config<F>, words };
 }
 
 export function helpText(program: string, flags: Flags): string {
@@ -58,8 +68,13 @@ export function commandLine(): string[] {
   return process.argv.slice(2);
 }
 
-/** What the chart puts into the environment: NODE_NAME, POD_NAME, POD_NAMESPACE. */
+/** What the chart puts into the environment: NODE_NAME, POD_NAME, POD_NAMESPACE. An empty one counts as absent. */
 export function environment(): Environment {
   const { NODE_NAME, POD_NAME, POD_NAMESPACE } = process.env;
-  return { nodeName: NODE_NAME, podName: POD_NAME, podNamespace: POD_NAMESPACE };
+  return { nodeName: NODE_NAME || undefined, podName: POD_NAME || undefined, podNamespace: POD_NAMESPACE || undefined };
+}
+
+/** The environment for programs that we start: as ours, but what they print is in no human's language but English. */
+export function toolEnvironment(): NodeJS.ProcessEnv {
+  return { ...process.env, LC_ALL: 'C' };
 }

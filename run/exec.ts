@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { toolEnvironment } from './config.ts';
 
 export interface ExecOptions {
   /** After this the program and all it started are killed. */
@@ -31,6 +32,8 @@ export class ExecError extends Error {
 }
 
 const MAX_OUTPUT = 16 << 20;
+/** How long output is read after the end of a program: one that it left behind may hold the pipes open for ever. */
+const LINGER_MS = 500;
 
 /**
  * Runs a program, without a shell, and gives its output. Ends at its limit even when the program cannot be killed, as one that
@@ -43,7 +46,7 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     // A process group of its own, so that all it starts can be killed with it.
-    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: toolEnvironment() });
     const output = { stdout: '', stderr: '' };
     const collect = (stream: 'stdout' | 'stderr') => {
       child[stream].setEncoding('utf8');
@@ -53,22 +56,29 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
     };
     collect('stdout');
     collect('stderr');
+    let linger: NodeJS.Timeout | undefined;
     const settle = (finish: () => void) => {
       clearTimeout(limit);
+      clearTimeout(linger);
       signal?.removeEventListener('abort', abort);
+      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
       finish();
     };
     const kill = (error: unknown) => {
-      if (child.pid !== undefined) {
+      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
         try {
           process.kill(-child.pid, 'SIGKILL');
         } catch {
           // It ended at the same moment.
         }
       }
-      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
       child.unref();
       settle(() => reject(error));
+    };
+    const end = (code: number | null, killedBy: NodeJS.Signals | null) => {
+      const what = killedBy ? `was killed by ${killedBy}` : `exit status ${code}`;
+      if (code === 0) settle(() => resolve(output));
+      else settle(() => reject(new ExecError(command, what, code ?? undefined, output)));
     };
     const limit = setTimeout(
       () => kill(new ExecError(command, `took longer than ${timeoutMs / 1000} s and was killed`, undefined, output)),
@@ -79,13 +89,10 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
     child.on('error', (error) =>
       settle(() => reject(new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error }))),
     );
-    child.on('close', (code, killedBy) => {
-      if (code === 0) settle(() => resolve(output));
-      else
-        settle(() =>
-          reject(new ExecError(command, killedBy ? `was killed by ${killedBy}` : `exit status ${code}`, code ?? undefined, output)),
-        );
+    child.on('exit', (...how) => {
+      linger = setTimeout(() => end(...how), LINGER_MS);
     });
+    child.on('close', end);
     child.stdin.on('error', () => {});
     child.stdin.end(input ?? '');
   });

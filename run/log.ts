@@ -7,7 +7,6 @@ export const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const;
 /** A logger of JSON lines on stderr: a constant message, and what varies as keys. */
 export function createLog(program: string, level: string, destination?: DestinationStream): Logger {
   const options = {
-    name: program,
     level,
     base: { program },
     timestamp: pino.stdTimeFunctions.isoTime,

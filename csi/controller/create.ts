@@ -88,7 +88,8 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segmen
 /** The volume when it is exported, the refusal when it finds no place, undefined while neither is known. */
 function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
   const condition = (type: string) => volume.status?.conditions?.find((each) => each.type === type);
-  if (condition(VolumeCondition.Ready)?.status === 'True') return volume;
+  // Conditions alone could be those of a namesake that was deleted a moment ago.
+  if (condition(VolumeCondition.Ready)?.status === 'True' && isPlaced(volume)) return volume;
   const placed = condition(VolumeCondition.Placed);
   const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;
   return placed && code !== undefined ? new RpcError(code, `AoEVolume ${volume.metadata.name}: ${placed.message}`) : undefined;

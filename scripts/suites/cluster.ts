@@ -1,4 +1,4 @@
-import { cpSync, existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Cluster } from '../../test/testbed/cluster.ts';
 import { installChart, NAMESPACE } from '../../test/testbed/install.ts';
@@ -43,9 +43,8 @@ export async function runningCluster(): Promise<TestCluster> {
   return { release: async () => {} };
 }
 
-/** A new cluster with the chart installed. What ran before is ended: there is room for one. */
+/** A new cluster with the chart installed, in the place of one that an earlier run may have left. */
 export async function freshCluster(step: Step, signal: AbortSignal): Promise<TestCluster> {
-  if (existsSync(join(RUN, 'up'))) process.stdout.write('The cluster that is running is ended: tests get one of their own.\n');
   try {
     const cluster = await interruptible(Cluster.up(step), signal);
     await step('helm install aoe-csi', () => interruptible(installChart(cluster), signal));

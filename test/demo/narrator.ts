@@ -1,4 +1,5 @@
 import type { Cluster } from '../testbed/cluster.ts';
+import { runInNetns } from '../testbed/shell.ts';
 
 const bold = (text: string) => `\x1b[1m${text}\x1b[0m`;
 const dim = (text: string) => `\x1b[2m${text}\x1b[0m`;
@@ -86,6 +87,12 @@ export class Narrator {
   async onNode(node: string, script: string, note?: string): Promise<void> {
     if (note) console.log(`  ${note}:`);
     await this.#run(`${node}# ${script.replace(/\n\s*/g, '\n      ')}`, () => this.cluster.guest(node).exec(script));
+  }
+
+  /** Runs a command on the storage segment, as a host that is no node: on the bridge between the guests. */
+  async onSegment(command: string, note: string): Promise<void> {
+    console.log(`  ${note}:`);
+    await this.#run(`segment# ${command}`, () => runInNetns('/bin/sh', ['-c', command], { timeoutMs: 20_000 }));
   }
 
   async #run(command: string, action: () => Promise<string>): Promise<string> {

@@ -46,7 +46,7 @@ async function aClaimBecomesADisk(tell: Narrator): Promise<string> {
   await tell.show('get', 'pod', 'writer', '-o', 'wide');
   const address = await tell.read('get', 'aoev', volume, '-o', 'jsonpath={.status.address}');
   await tell.onNode(others[0], `ls -l /dev/etherd/${address}; grep /dev/etherd/${address} /proc/mounts | head -1; aoe-stat`);
-  await tell.onNode(others[0], `aoecfg -s ${address.slice(1).replace('.', ' ')}`, 'the lock, as aoetools read it from the wire');
+  await tell.onSegment(`aoecfg ${address.slice(1).replace('.', ' ')} storage`, 'the lock, as aoetools read it from the wire');
   return volume;
 }
 

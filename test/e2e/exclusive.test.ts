@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
+import { runInNetns } from '../testbed/shell.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -53,8 +54,10 @@ describe('an Exclusive volume in use', () => {
   it('shows its holder to whoever asks on the wire, and keeps the lock when a stranger tries to take it', async () => {
     const { address } = (await cluster.getJson('aoev', volume)).status;
     const [shelf, slot] = address.slice(1).split('.');
-    const read = `timeout 5 aoecfg vec0 ${shelf} ${slot}`;
-    assert.match(await cluster.guest('storage-1').exec(`${read} || true`), /aoe\.dev\/1 node=worker-1/);
+    const read = () => runInNetns('aoecfg', [shelf, slot, 'storage'], { timeoutMs: 10_000 });
+    assert.match(await read(), /aoe\.dev\/1 node=worker-1/);
+    await runInNetns('aoecfg', ['-c', 'force', '-s', 'mine', shelf, slot, 'storage'], { timeoutMs: 10_000 }).catch(() => '');
+    assert.match(await read(), /aoe\.dev\/1 node=worker-1/);
   });
 
   it('cannot be deleted', async () => {

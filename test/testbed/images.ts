@@ -30,7 +30,8 @@ async function ourLayer(): Promise<Layer> {
   const dist = join(ROOT, 'dist');
   const programs = ['operator.js', 'agent.js', 'csi.js'].map((name) => join(dist, name));
   const target = join(dist, 'cargo/release/aoe-target');
-  const folder = await cached('image-ours', keyOf([...programs, target]), async (made) => {
+  const koffi = join(ROOT, 'node_modules/koffi/package.json');
+  const folder = await cached('image-ours', keyOf([...programs, target, koffi, import.meta.filename]), async (made) => {
     const app = join(made, 'root/app');
     for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
     for (const module of ['koffi', '@koromix/koffi-linux-x64'])
