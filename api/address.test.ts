@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { Address, formatAddress, MAX_SHELF, MAX_SLOT, parseAddress, REFUSED_SHELF, sameAddress } from './address.ts';
+import { formatAddress, MAX_SHELF, MAX_SLOT, parseAddress, REFUSED_SHELF, sameAddress } from './address.ts';
+import { Address } from './schema/address.ts';
 
 const addresses = fc.record({
   shelf: fc.nat(MAX_SHELF).filter((shelf) => shelf !== REFUSED_SHELF),

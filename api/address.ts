@@ -1,5 +1,3 @@
-import { z } from 'zod';
-
 /** Highest usable shelf (AoE major address): 0xFFFF means every shelf. */
 export const MAX_SHELF = 0xfffe;
 /** Highest usable slot (AoE minor address): 0xFF means every slot. */
@@ -8,17 +6,10 @@ export const MAX_SLOT = 0xfe;
 export const REFUSED_SHELF = 0xfff;
 
 /** Where a target answers: AoE major and minor address (AoEr11 section 2). Unique on an L2 segment. */
-export const Address = z
-  .object({
-    shelf: z.number().int().min(0).max(MAX_SHELF),
-    slot: z.number().int().min(0).max(MAX_SLOT),
-  })
-  .meta({
-    'x-kubernetes-validations': [
-      { rule: `self.shelf != ${REFUSED_SHELF}`, message: `shelf ${REFUSED_SHELF} (0xFFF) cannot be used: the Linux initiator refuses it` },
-    ],
-  });
-export type Address = z.infer<typeof Address>;
+export interface Address {
+  shelf: number;
+  slot: number;
+}
 
 /** The Linux driver's spelling of an address, which is also the name of its device: `e7.3`. */
 export function formatAddress(address: Address): string {
@@ -41,16 +32,3 @@ export function parseAddress(text: string): Address {
 export function sameAddress(a: Address | undefined, b: Address | undefined): boolean {
   return a !== undefined && b !== undefined && a.shelf === b.shelf && a.slot === b.slot;
 }
-
-/** A unicast, non-zero MAC address in lower-case colon notation: `02:00:5e:10:00:01`. */
-export const Mac = z
-  .string()
-  .max(17)
-  .meta({
-    'x-kubernetes-validations': [
-      {
-        rule: "self.matches('^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$') && self != '00:00:00:00:00:00'",
-        message: 'must be a unicast MAC address in lower case, such as 02:00:5e:10:00:01',
-      },
-    ],
-  });

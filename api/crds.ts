@@ -1,9 +1,9 @@
 import { z } from 'zod';
 import { GROUP, VERSION } from './meta.ts';
-import { AoENodeSpec, AoENodeStatus } from './node.ts';
-import { AoEPoolSpec, AoEPoolStatus } from './pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from './resources.ts';
-import { AoEVolumeSpec, AoEVolumeStatus } from './volume.ts';
+import { AoENodeSpec, AoENodeStatus } from './schema/node.ts';
+import { AoEPoolSpec, AoEPoolStatus } from './schema/pool.ts';
+import { AoEVolumeSpec, AoEVolumeStatus } from './schema/volume.ts';
 
 interface Column {
   name: string;

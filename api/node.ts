@@ -1,29 +1,7 @@
-import { z } from 'zod';
-import { Conditions, type Resource } from './meta.ts';
+import type { Resource } from './meta.ts';
+import type { AoENodeSpec, AoENodeStatus } from './schema/node.ts';
 
-export const AoENodeSpec = z.object({
-  maintenance: z.boolean().default(false).describe('Place no new volumes on this node.'),
-});
-export type AoENodeSpec = z.infer<typeof AoENodeSpec>;
-
-export const AoENodeStatus = z.object({
-  segment: z.string().optional().describe('L2 segment of the AoE interfaces: the Node label aoe.dev/segment, or default.'),
-  interfaces: z
-    .array(
-      z.object({
-        name: z.string(),
-        mac: z.string(),
-        mtu: z.number().int(),
-        local: z.boolean().optional().describe('The initiator end of the local veth pair: reaches targets on this node itself.'),
-      }),
-    )
-    .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
-    .describe('Interfaces on which this node is an initiator.'),
-  targets: z.number().int().optional().describe('Number of volumes exported by this node.'),
-  conditions: Conditions.optional(),
-});
-export type AoENodeStatus = z.infer<typeof AoENodeStatus>;
+export type { AoENodeSpec, AoENodeStatus };
 export type AoENode = Resource<AoENodeSpec, AoENodeStatus>;
 
 /** Condition types of an AoENode. */

@@ -1,5 +1,3 @@
-import { z } from 'zod';
-
 const SUFFIXES: Readonly<Record<string, bigint>> = {
   Ki: 1n << 10n,
   Mi: 1n << 20n,
@@ -16,19 +14,6 @@ const SUFFIXES: Readonly<Record<string, bigint>> = {
   E: 10n ** 18n,
 };
 const PATTERN = /^([0-9]+)(?:\.([0-9]+))?(Ki|Mi|Gi|Ti|Pi|Ei|k|M|G|T|P|E|)$/;
-
-/** A size in bytes, as Kubernetes writes quantities: `10Gi`, `500M`, `1.5Ti`. */
-export const Quantity = z.string().max(32);
-
-/** What the API server checks of a size that a user writes (CEL): it accepts nothing that parseQuantity refuses. */
-export const QUANTITY_RULE = {
-  rule: [
-    "self.matches('^[0-9]+([.][0-9]+)?([KMGTPE]i|[kMGTPE])?$')",
-    "quantity(self).isGreaterThan(quantity('0'))",
-    "quantity(self).isLessThan(quantity('8Pi'))",
-  ].join(' && '),
-  message: 'must be a size greater than 0 and less than 8Pi, such as 10Gi or 1.5Ti',
-};
 
 /**
  * Parses a Kubernetes quantity into bytes, rounding a fraction of a byte up as Kubernetes does.

@@ -33,7 +33,7 @@ export class Credentials {
   readonly #config: KubeConfig;
   readonly server: URL;
   #material: Material = {};
-  #agents: { requests: HttpAgent; streams: HttpAgent } | undefined;
+  #agents: { requests: HttpAgent; others: HttpAgent } | undefined;
 
   private constructor(config: KubeConfig) {
     const cluster = config.getCurrentCluster();
@@ -65,15 +65,15 @@ export class Credentials {
     return new Credentials(config);
   }
 
-  /** @param stream for a watch, which has its connection for itself */
-  async access(stream: boolean): Promise<Access> {
+  /** @param apart for what must not wait behind other requests: a watch, which keeps its connection, or a lease */
+  async access(apart: boolean): Promise<Access> {
     const options: RequestOptions = {};
     await this.#config.applyToHTTPSOptions(options);
     const headers = { ...(options.headers as Record<string, string> | undefined) };
     if (typeof options.auth === 'string') headers.Authorization = `Basic ${Buffer.from(options.auth).toString('base64')}`;
     if (this.#config.getCurrentCluster()?.proxyUrl && options.agent) return { agent: options.agent as HttpAgent, headers };
-    const { requests, streams } = this.#agentsFor(options);
-    return { agent: stream ? streams : requests, headers };
+    const { requests, others } = this.#agentsFor(options);
+    return { agent: apart ? others : requests, headers };
   }
 
   /** Closes idle connections: one that got no answer makes the others suspect. */
@@ -83,7 +83,7 @@ export class Credentials {
 
   close(): void {
     this.#agents?.requests.destroy();
-    this.#agents?.streams.destroy();
+    this.#agents?.others.destroy();
     this.#agents = undefined;
   }
 
@@ -103,7 +103,7 @@ export class Credentials {
         scheduling: 'lifo',
         timeout: IDLE_MS,
       }),
-      streams: new Agent({ ...defined, keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 1 }),
+      others: new Agent({ ...defined, keepAlive: true, keepAliveMsecs: 15_000, maxFreeSockets: 1 }),
     };
     this.#material = material;
     if (old) for (const sockets of Object.values(old.requests.freeSockets)) for (const socket of sockets ?? []) socket.destroy();

@@ -124,7 +124,12 @@ export class EventRecorder {
       regarding,
       ...event,
     };
-    await this.#kube.create(EVENTS, body, { namespace, timeoutMs: CALL_MS });
+    try {
+      await this.#kube.create(EVENTS, body, { namespace, timeoutMs: CALL_MS });
+    } catch (error) {
+      this.#known.delete(key);
+      throw error;
+    }
     const known = this.#known.get(key);
     if (known) known.created = true;
   }

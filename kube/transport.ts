@@ -15,6 +15,8 @@ export interface Request {
   contentType?: string;
   /** Limit for the whole of it, pauses that the server asks for included, in milliseconds. */
   timeoutMs: number;
+  /** Does not wait for a connection behind other requests. */
+  urgent?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -78,7 +80,7 @@ export class Transport {
   async #once(request: Request, end: number, stream: boolean): Promise<IncomingMessage> {
     const { signal, method } = request;
     signal?.throwIfAborted();
-    const { agent, headers } = await this.#credentials.access(stream);
+    const { agent, headers } = await this.#credentials.access(stream || request.urgent === true);
     const url = urlOf(this.#credentials.server, request);
     const body = request.body === undefined ? undefined : JSON.stringify(request.body);
     return new Promise((resolve, reject) => {

@@ -48,20 +48,19 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
     // A process group of its own, so that all it starts can be killed with it.
     const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: toolEnvironment() });
     const output = { stdout: '', stderr: '' };
-    const collect = (stream: 'stdout' | 'stderr') => {
-      child[stream].setEncoding('utf8');
-      child[stream].on('data', (text: string) => {
-        if (output[stream].length < MAX_OUTPUT) output[stream] += text;
-      });
-    };
-    collect('stdout');
-    collect('stderr');
+    child.on('error', (error) =>
+      settle(() => reject(new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error }))),
+    );
+    let limit: NodeJS.Timeout | undefined;
     let linger: NodeJS.Timeout | undefined;
+    let settled = false;
     const settle = (finish: () => void) => {
+      if (settled) return;
+      settled = true;
       clearTimeout(limit);
       clearTimeout(linger);
       signal?.removeEventListener('abort', abort);
-      for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
+      for (const stream of child.stdio) stream?.destroy();
       finish();
     };
     const kill = (error: unknown) => {
@@ -75,22 +74,26 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
       child.unref();
       settle(() => reject(error));
     };
+    const abort = () => kill(signal?.reason);
     const end = (code: number | null, killedBy: NodeJS.Signals | null) => {
       const what = killedBy ? `was killed by ${killedBy}` : `exit status ${code}`;
       if (code === 0) settle(() => resolve(output));
       else settle(() => reject(new ExecError(command, what, code ?? undefined, output)));
     };
-    const limit = setTimeout(
+    // It could not be started, and has no pipes perhaps: the error is on its way.
+    if (child.pid === undefined) return;
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (text: string) => {
+        if (output[name].length < MAX_OUTPUT) output[name] += text;
+      });
+    }
+    limit = setTimeout(
       () => kill(new ExecError(command, `took longer than ${timeoutMs / 1000} s and was killed`, undefined, output)),
       timeoutMs,
     );
-    const abort = () => kill(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
-    child.on('error', (error) =>
-      settle(() => reject(new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error }))),
-    );
     child.on('exit', (...how) => {
-      linger = setTimeout(() => end(...how), LINGER_MS);
+      if (!settled) linger = setTimeout(() => end(...how), LINGER_MS);
     });
     child.on('close', end);
     child.stdin.on('error', () => {});

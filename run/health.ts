@@ -25,14 +25,15 @@ export async function serveHealth(address: string, checks: Checks, signal: Abort
   ];
   const server = createServer((request, response) => {
     const answer = (status: number, body: string, type = 'text/plain') => response.writeHead(status, { 'content-type': type }).end(body);
-    if (request.url === '/healthz') answer(200, 'ok\n');
-    else if (request.url === '/readyz') {
+    const path = request.url?.split('?')[0];
+    if (path === '/healthz') answer(200, 'ok\n');
+    else if (path === '/readyz') {
       const found = problems();
       answer(found.length === 0 ? 200 : 503, `${found.length === 0 ? 'ok' : found.join('\n')}\n`);
-    } else if (request.url === '/metrics') {
+    } else if (path === '/metrics') {
       metricsText().then(
         (text) => answer(200, text, metricsContentType),
-        (error: unknown) => answer(500, `${error}\n`),
+        (error: unknown) => answer(500, `${error instanceof Error ? error.message : String(error)}\n`),
       );
     } else answer(404, 'there are /healthz, /readyz and /metrics\n');
   });
@@ -41,6 +42,7 @@ export async function serveHealth(address: string, checks: Checks, signal: Abort
     server.once('error', (error) => reject(new Error(`cannot serve health on ${address}: ${error.message}`, { cause: error })));
     server.listen({ port, ...(host ? { host } : {}) }, resolve);
   });
+  log.debug({ address: server.address() }, 'serving health and metrics');
   await new Promise<void>((resolve) => {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });

@@ -11,7 +11,7 @@ export interface Program<F extends Flags> {
   readonly signal: AbortSignal;
 }
 
-/** How long a program may take to end. */
+/** How long a program may take to end: less than the 30 s after which Kubernetes kills it. */
 const GRACE_MS = 10_000;
 
 const COMMON = {
@@ -24,10 +24,15 @@ const COMMON = {
 } as const satisfies Flags;
 
 /** Runs a program until it returns, fails, or is told to end; then the process ends: 0, 1, or 2 for a wrong command line. */
-export async function main<F extends Flags>(name: string, flags: F, program: (context: Program<F>) => Promise<void>): Promise<void> {
+export async function main<F extends Flags>(
+  name: string,
+  flags: F,
+  program: (context: Program<F>) => Promise<void>,
+  { graceMs = GRACE_MS }: { graceMs?: number } = {},
+): Promise<void> {
   const args = commandLine();
   const all = { ...flags, ...COMMON };
-  if (args.includes('--help')) {
+  if (args.includes('--help') || args.includes('-h')) {
     process.stdout.write(helpText(name, all));
     return;
   }
@@ -45,9 +50,9 @@ export async function main<F extends Flags>(name: string, flags: F, program: (co
     log.info({ signal }, 'ending');
     stop.abort(new Error(`${name} was told to end`));
     setTimeout(() => {
-      log.error({ limitMs: GRACE_MS }, 'did not end in time');
+      log.error({ limitMs: graceMs }, 'did not end in time');
       process.exit(1);
-    }, GRACE_MS).unref();
+    }, graceMs).unref();
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
@@ -61,6 +66,7 @@ export async function main<F extends Flags>(name: string, flags: F, program: (co
     await program({ config: parsed.config, words: parsed.words, env: environment(), log, signal: stop.signal });
   } catch (error) {
     if (!stop.signal.aborted) return fail(error);
+    if (error !== stop.signal.reason) log.warn({ err: error }, 'failed while ending');
   }
   process.exit(0);
 }

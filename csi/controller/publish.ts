@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isPlaced } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import type { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../error.ts';
 import { mismatch } from './capabilities.ts';
@@ -127,6 +127,15 @@ async function change(deps: Deps, first: AoEVolume, decide: (volume: AoEVolume) 
   }
 }
 
+/** Reasons of the agent's condition Exported with which the target does not know the volume, so that nobody is let in. */
+const UNSERVED = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict']);
+
+/** Whether the agent has seen this generation and says that nobody is served: a volume in trouble must not hold up a detach. */
+function isUnserved({ status }: AoEVolume, generation: number): boolean {
+  const exported = status?.conditions?.find(({ type }) => type === VolumeCondition.Exported);
+  return exported?.status === 'False' && UNSERVED.has(exported.reason) && (exported.observedGeneration ?? -1) >= generation;
+}
+
 /** Waits until the target has the nodes of this generation, or a later one, in force. */
 function confirmed(
   deps: Deps,
@@ -138,7 +147,8 @@ function confirmed(
   const { generation = 0 } = volume.metadata;
   const until = (now: AoEVolume): AoEVolume | undefined => {
     const { observedGeneration = -1, nodes = [] } = now.status?.initiators ?? {};
-    return observedGeneration >= generation && isDone(nodes) ? now : undefined;
+    if (observedGeneration >= generation && isDone(nodes)) return now;
+    return isUnserved(now, generation) && isDone([]) ? now : undefined;
   };
   return waitFor(deps, volume, { what: `${what} by the target on ${volume.spec.nodeName ?? 'its storage node'}`, until }, call);
 }

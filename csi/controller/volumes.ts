@@ -78,8 +78,13 @@ export function holderOf({ spec, status }: AoEVolume): string | undefined {
   return holder.node ? `node ${holder.node}${holder.since ? ` since ${holder.since}` : ''}` : `somebody who wrote "${holder.raw}"`;
 }
 
-/** What is said of a volume in its condition Ready. */
+/** What is said of a volume: whether it is ready, and who of those who may use it cannot. */
 export function readiness({ status }: AoEVolume): string {
-  const ready = status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
-  return ready?.message ?? 'nothing was said of it yet: is the operator running?';
+  const condition = (type: string) => status?.conditions?.find((each) => each.type === type);
+  const ready = condition(VolumeCondition.Ready)?.message ?? 'nothing was said of it yet: is the operator running?';
+  const exported = condition(VolumeCondition.Exported);
+  return exported?.status === 'True' && KEPT_OUT.has(exported.reason) ? `${ready}, but ${exported.message}` : ready;
 }
+
+/** Reasons of the agent's condition Exported when it is, though not to all that spec.initiators names. */
+const KEPT_OUT = new Set(['InitiatorsMissing', 'TooManyInitiators']);

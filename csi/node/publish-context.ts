@@ -1,5 +1,5 @@
 import { type Address, parseAddress } from '../../api/address.ts';
-import { Access } from '../../api/volume.ts';
+import { type Access, isAccess } from '../../api/volume.ts';
 import { Code, messageOf, RpcError } from '../error.ts';
 
 /** What ControllerPublishVolume tells about the volume. */
@@ -23,8 +23,8 @@ export function parsePublishContext(context: Readonly<Record<string, string>> | 
       throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.${name} is missing: was the volume attached by ControllerPublishVolume?`);
     return value;
   };
-  const access = Access.safeParse(field('access'));
-  if (!access.success) throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.access "${field('access')}" is not known`);
+  const access = field('access');
+  if (!isAccess(access)) throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.access "${access}" is not known`);
   try {
     const address = field('address');
     return {
@@ -32,7 +32,7 @@ export function parsePublishContext(context: Readonly<Record<string, string>> | 
       target: parseAddress(address),
       serial: context?.serial || undefined,
       volumeUID: field('volumeUID'),
-      access: access.data,
+      access,
       external: context?.external === 'true',
     };
   } catch (error) {

@@ -1,18 +1,22 @@
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
-import { Access } from '../../api/volume.ts';
+import { type Access, isAccess } from '../../api/volume.ts';
 
 /** What NodeUnstageVolume must know, which is told to NodeStageVolume only. */
-export const StagedVolume = z.object({
-  version: z.literal(1),
-  volumeUID: z.string(),
-  address: z.string(),
-  access: Access,
-  external: z.boolean(),
-  stagingPath: z.string(),
-});
-export type StagedVolume = z.infer<typeof StagedVolume>;
+export interface StagedVolume {
+  version: 1;
+  volumeUID: string;
+  address: string;
+  access: Access;
+  external: boolean;
+  stagingPath: string;
+}
+
+function isStagedVolume(value: unknown): value is StagedVolume {
+  const { version, volumeUID, address, access, external, stagingPath } = value as Record<keyof StagedVolume, unknown>;
+  const texts = [volumeUID, address, stagingPath].every((text) => typeof text === 'string');
+  return version === 1 && texts && isAccess(access) && typeof external === 'boolean';
+}
 
 /** A file for each volume that is staged here, or may be: written before anything else is done, removed last. */
 export class StagedVolumes {
@@ -25,7 +29,8 @@ export class StagedVolumes {
   /** Undefined when there is none, or it cannot be read. */
   async get(volumeId: string): Promise<StagedVolume | undefined> {
     try {
-      return StagedVolume.parse(JSON.parse(await readFile(this.#path(volumeId), 'utf8')));
+      const value: unknown = JSON.parse(await readFile(this.#path(volumeId), 'utf8'));
+      return isStagedVolume(value) ? value : undefined;
     } catch {
       return undefined;
     }

@@ -279,6 +279,16 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
     await remove('pvc-7');
   });
 
+  it('lets go of a volume that is in trouble', async () => {
+    await kube.create(AOE_VOLUMES, volume('conflict'));
+    agent.conflicts.add('conflict');
+    await refuses(publish('conflict', 'worker-1'), Code.UNAVAILABLE, /a stranger answers/);
+    assert.deepEqual((await live('conflict'))?.spec.initiators.nodes, ['worker-1']);
+    await unpublish('conflict', 'worker-1');
+    agent.conflicts.delete('conflict');
+    await remove('conflict');
+  });
+
   it('lists volumes in pages that survive deletions', async () => {
     const names = ['list-1', 'list-2', 'list-3'];
     await Promise.all(names.map((name) => create(name)));
@@ -378,5 +388,11 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
       [],
     );
     assert.deepEqual(agent.errors, []);
+  });
+
+  it('says that the API server is away, in a way that makes the caller come back', async () => {
+    await server.killApi();
+    await refuses(create('pvc-9', {}, 5_000), Code.UNAVAILABLE, /^CreateVolume: .*cannot be reached/);
+    await refuses(remove('pvc-9', 5_000), Code.UNAVAILABLE, /^DeleteVolume: .*cannot be reached/);
   });
 });

@@ -1,7 +1,7 @@
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
-import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
 
 export function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
@@ -38,6 +38,8 @@ export class FakeAgent {
   readonly volumes: Informer<AoEVolume>;
   /** Agents of these nodes are down. */
   readonly down = new Set<string>();
+  /** Volumes whose address a stranger answers at. */
+  readonly conflicts = new Set<string>();
   /** What went wrong here and should not have. */
   readonly errors: unknown[] = [];
   readonly #written = new Map<string, string>();
@@ -70,16 +72,33 @@ export class FakeAgent {
     }
     const condition = (type: string) =>
       setCondition(status?.conditions, { type, status: 'True', reason: 'Fake', message: 'fake', observedGeneration: generation });
-    const next = {
+    if (this.conflicts.has(name)) {
+      const conflict = {
+        type: VolumeCondition.Exported,
+        status: 'False',
+        reason: 'AddressConflict',
+        message: 'a stranger answers',
+      } as const;
+      const exported = setCondition(status?.conditions, { ...conflict, observedGeneration: generation });
+      return this.#tell(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
+    }
+    await this.#tell(name, uid, {
       capacity: formatQuantity(Math.ceil(parseQuantity(spec.capacity ?? '0') / GRAIN) * GRAIN),
       serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
       initiators: { observedGeneration: generation, nodes },
       conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
-    };
-    const print = JSON.stringify([uid, next.capacity, next.initiators]);
+    });
+  }
+
+  async #tell(name: string, uid: string, status: AoEVolumeStatus): Promise<void> {
+    const print = JSON.stringify([
+      uid,
+      status.initiators,
+      status.conditions?.map(({ reason, observedGeneration }) => [reason, observedGeneration]),
+    ]);
     if (this.#written.get(name) === print) return;
     this.#written.set(name, print);
-    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, uid }, status: next };
+    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, uid }, status };
     await this.#write(() =>
       this.#kube.apply(AOE_VOLUMES, object as never, { fieldManager: 'aoe-csi-agent', force: true, subresource: 'status' }),
     );

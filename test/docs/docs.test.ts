@@ -3,8 +3,8 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
-import { AoEPoolSpec } from '../../api/pool.ts';
-import { AoEVolumeSpec } from '../../api/volume.ts';
+import { AoEPoolSpec } from '../../api/schema/pool.ts';
+import { AoEVolumeSpec } from '../../api/schema/volume.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const PAGES = ['README.md', 'docs/**/*.md', 'charts/*/README.md'].flatMap((pattern) => globSync(pattern, { cwd: ROOT }));

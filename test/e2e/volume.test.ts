@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
+import { runInNetns } from '../testbed/shell.ts';
 import { aoeVolume, claim, pod, staticVolume } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -85,6 +86,10 @@ describe('an AoEVolume without a claim', () => {
       'truncate -s 8M /tmp/stranger.img; (vblade 66 6 vec0 /tmp/stranger.img >/dev/null 2>&1 & echo $! > /tmp/stranger.pid)',
     );
     try {
+      await cluster.poll(async () => (await runInNetns('aoecfg', ['66', '6', 'storage'])).length > 0 || undefined, {
+        timeoutMs: 10_000,
+        what: 'the stranger to answer at e66.6',
+      });
       await apply('e2e-conflict', { capacity: '16Mi', pool: 'lvm', address: { shelf: 66, slot: 6 } });
       const conflict = await condition('e2e-conflict', 'AddressConflict', 'True');
       const mac = (await worker.exec('cat /sys/class/net/vec0/address')).trim();

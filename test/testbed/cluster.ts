@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
@@ -6,7 +6,7 @@ import { filledDisk } from './disk.ts';
 import { Guest, type GuestOptions } from './guest.ts';
 import { ourArchive } from './images.ts';
 import { makeNetwork, removeNetwork } from './network.ts';
-import { startNode } from './node.ts';
+import { startContainerd, startKubelet } from './node.ts';
 import { KIT, RUN, SHM } from './paths.ts';
 import { killRecorded } from './processes.ts';
 import { type PollOptions, poll, runInNetns, sh } from './shell.ts';
@@ -22,7 +22,10 @@ const NODES: Record<string, NodePlan> = {
   'worker-1': { options: { index: 3, memory: '1024M' }, storage: false },
 };
 
-const systemDisk = (name: string) => join(SHM, `${name}.img`);
+/** What all nodes' system disks have in common: a link, so that it stays when the cache is tidied. */
+const COMMON_DISK = join(RUN, 'disk.img');
+/** What one of them wrote. */
+const systemDisk = (name: string) => join(SHM, `${name}.cow`);
 const dataDisk = (name: string) => join(SHM, `${name}-data.img`);
 
 /** Makes vg0 with a thin pool and room for linear volumes on /dev/ubdb, or activates it after a reboot. */
@@ -60,29 +63,28 @@ export class Cluster {
     const disk = await step('images for the nodes', filledDisk);
     const archive = options.bare ? undefined : await step('our image', ourArchive);
     const cluster = new Cluster();
-    await step('control plane: certificates, etcd, API server', async () => {
-      makeCertificates(Object.keys(NODES));
+    linkSync(disk, COMMON_DISK);
+    makeCertificates(Object.keys(NODES));
+    await step('control plane and nodes storage-1, storage-2, worker-1', () => {
       startEtcd();
-      await startApiServer();
+      const apiServer = startApiServer();
+      return Promise.all([
+        apiServer.then(startControllers),
+        ...[...cluster.#guests.values()].map((guest) => cluster.#bootNode(guest, archive, apiServer)),
+      ]);
     });
-    const controllers = startControllers();
-    await step('nodes storage-1, storage-2, worker-1', () =>
-      Promise.all([controllers, ...[...cluster.#guests.values()].map((guest) => cluster.#bootNode(guest, disk, archive))]),
-    );
     await step('all nodes Ready', () => cluster.waitNodesReady());
     sh(`touch '${RUN}/up'`);
     return cluster;
   }
 
   async waitNodesReady(): Promise<void> {
-    const readiness = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}';
-    const expected = Object.keys(NODES)
-      .map(() => 'True')
-      .join(' ');
-    await poll(async () => ((await this.kubectl(['get', 'nodes', '-o', readiness])) === expected ? true : undefined), {
-      timeoutMs: 90_000,
-      what: 'all nodes to be Ready',
-      explain: () => this.kubectl(['get', 'nodes']),
+    const ready = async (name: string) => {
+      await this.kubectl(['wait', `node/${name}`, '--for=create', '--timeout=90s']);
+      await this.kubectl(['wait', `node/${name}`, '--for=condition=Ready', '--timeout=90s']);
+    };
+    await Promise.all([...this.#guests.keys()].map(ready)).catch(async (cause: unknown) => {
+      throw new Error(`not all nodes are Ready; found:\n${await this.kubectl(['get', 'nodes'])}`, { cause });
     });
   }
 
@@ -102,19 +104,18 @@ export class Cluster {
 
   /** Boots a node again after a crash, with the disks it had. */
   async reboot(name: string): Promise<void> {
-    await this.#bootNode(this.guest(name), undefined, undefined);
+    await this.#bootNode(this.guest(name), undefined, Promise.resolve());
   }
 
-  async #bootNode(guest: Guest, disk: string | undefined, archive: string | undefined): Promise<void> {
+  async #bootNode(guest: Guest, archive: string | undefined, apiServer: Promise<void>): Promise<void> {
     const storage = NODES[guest.name]?.storage ?? false;
-    if (disk) {
-      sh(`cp --sparse=always '${disk}' '${systemDisk(guest.name)}'`);
-      if (storage) sh(`truncate -s 6G '${dataDisk(guest.name)}'`);
-    }
-    guest.options.disks = [systemDisk(guest.name), ...(storage ? [dataDisk(guest.name)] : [])];
+    if (storage) sh(`truncate -s 6G '${dataDisk(guest.name)}'`);
+    guest.options.disks = [`${systemDisk(guest.name)},${COMMON_DISK}`, ...(storage ? [dataDisk(guest.name)] : [])];
     await guest.boot();
     if (storage) await guest.exec(VOLUME_GROUP);
-    await startNode(guest, storage ? { 'aoe.dev/storage': 'true' } : {}, archive ? `ctr -n k8s.io images import '${archive}'` : '');
+    await startContainerd(guest, archive ? `ctr -n k8s.io images import '${archive}'` : '');
+    await apiServer;
+    await startKubelet(guest, storage ? { 'aoe.dev/storage': 'true' } : {});
   }
 
   /** Puts our image as it is built now on all nodes, and restarts what runs from it: targets, too. */

@@ -21,7 +21,7 @@ export interface GuestOptions {
   /** 1…: the guest's MACs, its address 10.77.0.(10+index) and its pods' subnet follow from it. */
   index: number;
   memory: string;
-  /** Image files on the host: /dev/ubda, /dev/ubdb, … */
+  /** Image files on the host: /dev/ubda, /dev/ubdb, … As "A,B": A has what was written, B all else. */
   disks?: string[];
   /** MTU of the storage interface. */
   mtu?: number;

@@ -57,12 +57,10 @@ function cniConfig(index: number): string {
   });
 }
 
-/** Makes a Kubernetes node of a booted guest: containerd and kubelet, their state on /dev/ubda. `importScript` runs when containerd is up. */
-export async function startNode(guest: Guest, labels: Record<string, string>, importScript: string): Promise<void> {
-  const { name, ip, directory } = guest;
-  issue(`${name}-kubelet`, `/O=system:nodes/CN=system:node:${name}`, `subjectAltName=DNS:${name},IP:${ip}`);
+/** Starts containerd in a booted guest, its state and the kubelet's on /dev/ubda. `importScript` runs when it is up. */
+export async function startContainerd(guest: Guest, importScript: string): Promise<void> {
+  const { directory } = guest;
   writeFileSync(join(directory, 'containerd.toml'), CONTAINERD_CONFIG);
-  writeFileSync(join(directory, 'kubelet.yaml'), kubeletConfig(name));
   writeFileSync(join(directory, '10-testbed.conflist'), cniConfig(guest.options.index));
   await guest.exec(`
     mount /dev/ubda /mnt
@@ -75,9 +73,16 @@ export async function startNode(guest: Guest, labels: Record<string, string>, im
     mount --bind /mnt/aoe-csi /var/lib/aoe-csi
     cp /host/10-testbed.conflist /etc/cni/net.d/
     sysctl -qw net.ipv4.ip_forward=1
-    modprobe -a bridge br_netfilter veth 8021q nf_conntrack xt_conntrack`);
+    modprobe -a bridge br_netfilter loop veth 8021q nf_conntrack xt_conntrack`);
   await guest.start(START_CONTAINERD);
   await guest.exec(`${AWAIT_CONTAINERD}\n${importScript}`, { timeoutMs: 120_000 });
+}
+
+/** Starts the kubelet, which makes the guest a node. */
+export async function startKubelet(guest: Guest, labels: Record<string, string>): Promise<void> {
+  const { name, ip, directory } = guest;
+  issue(`${name}-kubelet`, `/O=system:nodes/CN=system:node:${name}`, `subjectAltName=DNS:${name},IP:${ip}`);
+  writeFileSync(join(directory, 'kubelet.yaml'), kubeletConfig(name));
   const nodeLabels = Object.entries(labels).map(([key, value]) => `${key}=${value}`);
   await guest.start(
     `exec ${KIT}/kubelet --config=/host/kubelet.yaml --kubeconfig=${RUN}/${name}.kubeconfig --hostname-override=${name} --node-ip=${ip} \

@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import { Conditions } from './meta.ts';
+import { Quantity } from './quantity.ts';
+
+export const Backend = z.enum(['lvm', 'lvm-thin', 'file']);
+export type Backend = z.infer<typeof Backend>;
+
+export const AoEPoolSpec = z
+  .object({
+    backend: Backend.describe('lvm: linear volumes. lvm-thin: thin volumes. file: sparse files in a directory.'),
+    volumeGroup: z.string().min(1).max(127).optional().describe('LVM volume group, for lvm and lvm-thin.'),
+    thinPool: z.string().min(1).max(127).optional().describe('Thin pool in the volume group, for lvm-thin.'),
+    directory: z.string().regex(/^\//).max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
+    nodeSelector: z
+      .record(z.string(), z.string())
+      .optional()
+      .describe('Labels of the nodes that hold the pool; all storage nodes when absent.'),
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: "self.backend == 'file' ? has(self.directory) : !has(self.directory)",
+        message: 'directory goes with backend file, and is required there',
+      },
+      {
+        rule: "self.backend == 'file' ? !has(self.volumeGroup) : has(self.volumeGroup)",
+        message: 'volumeGroup goes with backends lvm and lvm-thin, and is required there',
+      },
+      {
+        rule: "self.backend == 'lvm-thin' ? has(self.thinPool) : !has(self.thinPool)",
+        message: 'thinPool goes with backend lvm-thin, and is required there',
+      },
+      { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
+      // The agents would look for the volumes in the new place, and not find them.
+      ...['volumeGroup', 'thinPool', 'directory'].map((field) => ({
+        rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
+        message: `${field} cannot be changed: the volumes are there`,
+      })),
+    ],
+  });
+export type AoEPoolSpec = z.infer<typeof AoEPoolSpec>;
+
+/** A pool on one node, as that node's agent measured it. Sizes exclude what other software keeps there. */
+export const PoolNode = z.object({
+  name: z.string(),
+  ready: z.boolean(),
+  message: z.string().optional().describe('Why the pool cannot be used on this node, and what to do.'),
+  size: Quantity.optional().describe('What our volumes may take in all: free space and our volumes.'),
+  free: Quantity.optional(),
+  granularity: Quantity.optional().describe('Volumes are rounded up to a multiple of this.'),
+  orphaned: Quantity.optional().describe('Taken by volumes of ours that no AoEVolume names.'),
+  orphans: z.array(z.string()).optional().describe('Their names in the backend. Never removed unasked.'),
+  volumes: z.number().int().optional(),
+  dataPercent: z.string().optional(),
+  metadataPercent: z.string().optional(),
+});
+export type PoolNode = z.infer<typeof PoolNode>;
+
+export const AoEPoolStatus = z.object({
+  conditions: Conditions.optional(),
+  readyNodes: z.number().int().optional().describe('Number of nodes on which the pool can be used.'),
+  size: Quantity.optional().describe('Sum over those nodes.'),
+  free: Quantity.optional().describe('Sum over those nodes; a volume is on one node, so this is not the largest that fits.'),
+  nodes: z
+    .array(PoolNode)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] }),
+});
+export type AoEPoolStatus = z.infer<typeof AoEPoolStatus>;

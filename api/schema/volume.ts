@@ -1,0 +1,139 @@
+import { z } from 'zod';
+import { ACCESS } from '../access.ts';
+import { Address, Mac } from './address.ts';
+import { Conditions } from './meta.ts';
+import { QUANTITY_RULE, Quantity } from './quantity.ts';
+
+const nodeNames = z.array(z.string().min(1).max(253)).max(64).meta({ 'x-kubernetes-list-type': 'set' });
+const macs = z.array(Mac).max(64).meta({ 'x-kubernetes-list-type': 'set' });
+const immutable = { rule: 'self == oldSelf', message: 'cannot be changed once set' };
+
+export const Access = z.enum(ACCESS);
+
+/** Who may talk to a volume's target now: the target answers nobody else's reads and writes. */
+export const Initiators = z.object({
+  nodes: nodeNames.optional().describe('Names of cluster nodes. Set by the CSI controller when a volume is attached.'),
+  macs: macs.optional().describe('MAC addresses of hosts outside the cluster.'),
+});
+export type Initiators = z.infer<typeof Initiators>;
+
+export const AoEVolumeSpec = z
+  .object({
+    capacity: Quantity.optional()
+      .describe('Size, such as 10Gi. Rounded up to what the backend can make.')
+      .meta({
+        'x-kubernetes-validations': [QUANTITY_RULE, immutable],
+      }),
+    pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data.'),
+    access: Access.default('Exclusive').describe(
+      'Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.',
+    ),
+    segments: z
+      .array(z.string().min(1).max(63))
+      .max(64)
+      .optional()
+      .describe('L2 segments on which the volume may be placed; all when absent.')
+      .meta({ 'x-kubernetes-list-type': 'set' }),
+    nodeName: z
+      .string()
+      .min(1)
+      .max(253)
+      .optional()
+      .describe('Storage node that holds the data. Chosen by the operator when absent, then fixed.'),
+    address: Address.optional().describe('AoE address. Chosen by the operator when absent, then fixed.'),
+    initiators: Initiators.default({}).describe('Who may talk to the target now.'),
+    external: z
+      .object({
+        shelf: Address.shape.shelf,
+        slot: Address.shape.slot,
+        serial: z
+          .string()
+          .min(1)
+          .max(20)
+          .optional()
+          .describe('Serial number the disk must report. Recorded from the first attachment when absent.'),
+      })
+      .optional()
+      .describe('A target that someone else serves (vblade, an EtherDrive): never created, never deleted.'),
+    deletionPolicy: z.enum(['Delete', 'Retain']).default('Delete').describe('What becomes of the data when the AoEVolume is deleted.'),
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: 'has(self.external) != has(self.pool)',
+        message: 'give either pool (a volume of ours) or external (a target that someone else serves)',
+      },
+      { rule: 'has(self.external) || has(self.capacity)', message: 'capacity is required with pool' },
+      {
+        rule: '!has(self.external) || (!has(self.nodeName) && !has(self.address))',
+        message: 'nodeName and address do not apply to an external target',
+      },
+      { rule: 'has(self.pool) == has(oldSelf.pool) && (!has(self.pool) || self.pool == oldSelf.pool)', message: 'pool cannot be changed' },
+      {
+        rule: 'has(self.external) == has(oldSelf.external) && (!has(self.external) || self.external == oldSelf.external)',
+        message: 'external cannot be changed',
+      },
+      { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be changed' },
+      { rule: 'self.access == oldSelf.access', message: 'access cannot be changed' },
+      {
+        rule: '!has(oldSelf.nodeName) || (has(self.nodeName) && self.nodeName == oldSelf.nodeName)',
+        message: 'nodeName cannot be changed once set',
+      },
+      {
+        rule: '!has(oldSelf.address) || (has(self.address) && self.address == oldSelf.address)',
+        message: 'address cannot be changed once set',
+      },
+    ],
+  });
+export type AoEVolumeSpec = z.infer<typeof AoEVolumeSpec>;
+
+/** Summary for people and printer columns; conditions carry the reasons. */
+export const VolumePhase = z.enum(['Pending', 'Ready', 'Failed', 'Deleting']);
+export type VolumePhase = z.infer<typeof VolumePhase>;
+
+/** Who has the lock, as the target's config string says. */
+export const Holder = z.object({
+  node: z.string().optional().describe('Node that holds the lock; absent when the string is not one of ours.'),
+  nodeUID: z.string().optional(),
+  since: z.string().optional(),
+  raw: z.string().describe('The config string as stored, non-printing bytes escaped.'),
+});
+export type Holder = z.infer<typeof Holder>;
+
+export const AoEVolumeStatus = z.object({
+  observedGeneration: z.number().int().optional(),
+  phase: VolumePhase.optional(),
+  conditions: Conditions.optional(),
+  address: z.string().optional().describe('The address in use, as the Linux driver spells it: e7.3.'),
+  capacity: Quantity.optional().describe('Size of the disk as its target reports it.'),
+  serial: z.string().optional().describe('IDENTIFY serial number: compared before every mount.'),
+  paths: z
+    .array(
+      z.object({
+        interface: z.string(),
+        mac: z.string(),
+        mtu: z.number().int(),
+        local: z.boolean().optional().describe('Reaches pods on the storage node itself only.'),
+      }),
+    )
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('Interfaces of the storage node on which the target answers.'),
+  initiators: z
+    .object({
+      observedGeneration: z.number().int().describe('metadata.generation whose spec.initiators are in force.'),
+      nodes: nodeNames.optional(),
+      macs: macs.optional().describe('Every MAC address that is served now, those of the nodes included.'),
+    })
+    .optional()
+    .describe('What the target confirms to have in force.'),
+  holder: Holder.optional(),
+  filesystem: z
+    .object({
+      type: z.string(),
+      state: z.enum(['Formatting', 'Formatted']),
+    })
+    .optional()
+    .describe('What the node plugin put on the disk; kept so that a disk is formatted once in its life.'),
+});
+export type AoEVolumeStatus = z.infer<typeof AoEVolumeStatus>;

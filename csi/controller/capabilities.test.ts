@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { csi } from '../../rpc/mod.ts';
+import { accessFor, checkCapabilities, mismatch, unsupported } from './capabilities.ts';
+
+const { Mode } = csi.v1.VolumeCapability.AccessMode;
+const block = (mode: number) => ({ block: {}, accessMode: { mode } });
+const mount = (mode: number, fsType = '') => ({ mount: { fsType }, accessMode: { mode } });
+const SINGLE = [Mode.SINGLE_NODE_WRITER, Mode.SINGLE_NODE_READER_ONLY, Mode.SINGLE_NODE_SINGLE_WRITER, Mode.SINGLE_NODE_MULTI_WRITER];
+
+describe('capabilities of a volume', () => {
+  it('are an Exclusive volume for one node, with ext4, xfs or none', () => {
+    for (const mode of SINGLE) {
+      for (const capability of [block(mode), mount(mode), mount(mode, 'ext4'), mount(mode, 'xfs')]) {
+        assert.equal(unsupported(capability), undefined);
+        assert.equal(accessFor(checkCapabilities([capability])), 'Exclusive');
+        assert.equal(mismatch('Exclusive', capability), undefined);
+      }
+    }
+  });
+
+  it('are a Shared volume for block devices on many nodes, also when one node is asked for besides', () => {
+    assert.equal(accessFor([block(Mode.MULTI_NODE_MULTI_WRITER)]), 'Shared');
+    assert.equal(accessFor([block(Mode.SINGLE_NODE_WRITER), block(Mode.MULTI_NODE_MULTI_WRITER)]), 'Shared');
+  });
+
+  const refused: [string, csi.v1.IVolumeCapability[], RegExp][] = [
+    ['none', [], /missing/],
+    ['neither block nor mount', [{ accessMode: { mode: Mode.SINGLE_NODE_WRITER } }], /block or mount/],
+    ['no access mode', [{ block: {} }], /not supported/],
+    ['one writer among many nodes', [block(Mode.MULTI_NODE_SINGLE_WRITER)], /MULTI_NODE_SINGLE_WRITER is not supported/],
+    ['an access mode of the future', [block(99)], /99 is not supported/],
+    ['a filesystem on many nodes', [mount(Mode.MULTI_NODE_MULTI_WRITER)], /ReadWriteMany/],
+    ['a filesystem that is not supported', [mount(Mode.SINGLE_NODE_WRITER, 'ntfs')], /ntfs is not supported: use ext4 or xfs/],
+    ['a second one that is wrong', [block(Mode.SINGLE_NODE_WRITER), mount(Mode.SINGLE_NODE_WRITER, 'ntfs')], /ntfs/],
+    ['a volume that nobody can fill', [block(Mode.MULTI_NODE_READER_ONLY)], /would stay empty/],
+    ['a writer and many readers', [mount(Mode.SINGLE_NODE_WRITER), mount(Mode.MULTI_NODE_READER_ONLY)], /would stay empty/],
+  ];
+  for (const [what, capabilities, message] of refused) {
+    it(`are refused: ${what}`, () => {
+      assert.throws(() => accessFor(checkCapabilities(capabilities)), { code: 3, message });
+    });
+  }
+
+  it('fit an existing volume, or not', () => {
+    assert.match(mismatch('Exclusive', block(Mode.MULTI_NODE_MULTI_WRITER)) ?? '', /written by many nodes/);
+    assert.match(mismatch('Exclusive', mount(Mode.MULTI_NODE_READER_ONLY)) ?? '', /on many nodes/);
+    assert.equal(mismatch('ReadOnlyMany', mount(Mode.MULTI_NODE_READER_ONLY)), undefined);
+    assert.match(mismatch('ReadOnlyMany', mount(Mode.SINGLE_NODE_WRITER)) ?? '', /written by nobody/);
+    assert.equal(mismatch('Shared', block(Mode.SINGLE_NODE_WRITER)), undefined);
+    assert.match(mismatch('Shared', mount(Mode.SINGLE_NODE_WRITER)) ?? '', /block device/);
+  });
+});

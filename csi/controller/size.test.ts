@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import type { AoEPool } from '../../api/pool.ts';
+import { API_VERSION } from '../../api/resources.ts';
+import { RpcError } from '../error.ts';
+import { boundsOf, chooseSize } from './size.ts';
+
+const GIB = 1024 ** 3;
+const MIB = 1024 ** 2;
+
+function pool(...grains: string[]): AoEPool {
+  return {
+    apiVersion: API_VERSION,
+    kind: 'AoEPool',
+    metadata: { name: 'p' },
+    spec: { backend: 'file', directory: '/d' },
+    status: { nodes: grains.map((granularity, i) => ({ name: `n${i}`, ready: true, granularity })) },
+  };
+}
+
+describe('size of a volume', () => {
+  it('is 1 GiB when nothing is asked for', () => {
+    assert.equal(chooseSize(boundsOf(undefined), pool('4Mi')), GIB);
+    assert.equal(chooseSize(boundsOf({}), undefined), GIB);
+  });
+
+  it('is what is asked for, to the byte: the backend rounds', () =>
+    assert.equal(chooseSize({ least: GIB + 1, most: 0 }, pool('4Mi')), GIB + 1));
+
+  it('keeps within a limit when it is free', () => {
+    assert.equal(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi')), 8 * MIB);
+    assert.equal(chooseSize({ least: 0, most: 5 * GIB }, pool('4Mi')), GIB);
+  });
+
+  it('is refused when no multiple of the grain of any node is within the bounds', () => {
+    assert.throws(() => chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi')), { code: 11, message: /multiples of 4Mi/ });
+    assert.throws(() => chooseSize({ least: 0, most: MIB }, pool('4Mi')), { code: 11 });
+    assert.equal(chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi', '1Mi')), GIB + 1);
+  });
+
+  it('knows bounds that make no sense', () => {
+    const long = (value: number) => ({ toNumber: () => value }) as never;
+    assert.throws(() => boundsOf({ requiredBytes: long(-1) }), { code: 3 });
+    assert.throws(() => boundsOf({ limitBytes: long(-1) }), { code: 3 });
+    assert.throws(() => boundsOf({ requiredBytes: long(2), limitBytes: long(1) }), { code: 11 });
+    assert.throws(() => boundsOf({ requiredBytes: long(2 ** 60) }), { code: 11, message: /8 PiB/ });
+  });
+
+  it('made by the smallest grain is within the bounds, whatever they are', () => {
+    const sizes = fc.integer({ min: 0, max: 2 ** 40 });
+    fc.assert(
+      fc.property(sizes, sizes, fc.constantFrom('1', '512', '1Mi', '4Mi'), (a, b, grain) => {
+        const bounds = { least: Math.min(a, b), most: Math.max(a, b) };
+        try {
+          const bytes = chooseSize(bounds, pool(grain));
+          const unit = { '1': 1, '512': 512, '1Mi': MIB, '4Mi': 4 * MIB }[grain];
+          const made = Math.ceil(bytes / unit) * unit;
+          assert.ok(bytes > 0 && made >= bounds.least && (bounds.most === 0 || made <= bounds.most));
+        } catch (error) {
+          assert.ok(error instanceof RpcError);
+        }
+      }),
+    );
+  });
+});

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { API_VERSION } from '../../api/resources.ts';
+import type { AoEVolume, AoEVolumeStatus } from '../../api/volume.ts';
+import { TimeoutError } from '../../kube/mod.ts';
+import { Code } from '../error.ts';
+import type { Deps } from './deps.ts';
+import { waitFor } from './wait.ts';
+
+function volume(uid: string, status: AoEVolumeStatus = {}): AoEVolume {
+  return {
+    apiVersion: API_VERSION,
+    kind: 'AoEVolume',
+    metadata: { name: 'v', uid },
+    spec: { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete' },
+    status,
+  };
+}
+
+/** A watch that shows one state after the other, and then nothing more. */
+function fakeDeps(...states: (AoEVolume | undefined)[]): Deps {
+  let next = 0;
+  const waitFor = async <R>(_name: string, ask: (object: AoEVolume | undefined) => R | undefined | false): Promise<R> => {
+    for (; next < states.length; next++) {
+      const answer = ask(states[next]);
+      if (answer !== undefined && answer !== false) return answer;
+    }
+    throw new TimeoutError('nothing more');
+  };
+  return { volumes: { waitFor } } as unknown as Deps;
+}
+
+const call = () => ({ signal: new AbortController().signal, deadline: Date.now() + 20_000 });
+const ready = { what: 'its export', until: (now: AoEVolume) => (now.status?.phase === 'Ready' ? now : undefined) };
+const refused = [{ type: 'Ready', status: 'False', reason: 'X', message: 'the disk is broken', lastTransitionTime: '' } as const];
+
+describe('waitFor', () => {
+  it('gives the state that was waited for, although the watch did not know the volume at first', async () => {
+    const deps = fakeDeps(undefined, volume('other', { phase: 'Ready' }), volume('1'), volume('1', { phase: 'Ready' }));
+    assert.equal((await waitFor(deps, volume('1'), ready, call())).metadata.uid, '1');
+  });
+
+  it('ends when the volume is deleted meanwhile', async () => {
+    await assert.rejects(waitFor(fakeDeps(volume('1'), undefined), volume('1'), ready, call()), { code: Code.ABORTED });
+  });
+
+  it('does not wait to the end for a volume in trouble', async () => {
+    const deps = fakeDeps(volume('1', { phase: 'Failed', conditions: [...refused] }));
+    await assert.rejects(waitFor(deps, volume('1'), ready, call()), { code: Code.UNAVAILABLE, message: /its export: the disk is broken/ });
+  });
+
+  it('says what it waited for, and what is known', async () => {
+    const deps = fakeDeps(volume('1', { phase: 'Pending', conditions: [...refused] }));
+    await assert.rejects(waitFor(deps, volume('1'), ready, call()), {
+      code: Code.DEADLINE_EXCEEDED,
+      message: 'AoEVolume v still waits for its export: the disk is broken',
+    });
+  });
+});

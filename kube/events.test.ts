@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KubeError } from './error.ts';
+import { EventRecorder } from './events.ts';
+import type { KubeObject } from './types.ts';
+
+interface Written {
+  readonly how: 'create' | 'patch';
+  readonly name: string;
+  readonly namespace: string | undefined;
+  readonly body: Record<string, unknown>;
+}
+
+/** Remembers what is written, or fails. */
+class FakeKube {
+  readonly written: Written[] = [];
+  fail: unknown;
+
+  create = (_type: unknown, body: KubeObject, { namespace }: { namespace?: string } = {}) =>
+    this.#write({ how: 'create', name: body.metadata.name, namespace, body: body as never });
+  patch = (_type: unknown, name: string, body: object, { namespace }: { namespace?: string } = {}) =>
+    this.#write({ how: 'patch', name, namespace, body: body as never });
+
+  async #write(written: Written): Promise<never> {
+    if (this.fail !== undefined) throw this.fail;
+    this.written.push(written);
+    return undefined as never;
+  }
+}
+
+const object: KubeObject = { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', metadata: { name: 'v', uid: 'u', resourceVersion: '7' } };
+
+function recorder() {
+  const kube = new FakeKube();
+  const lines: string[] = [];
+  const note = (_keys: object, message: string): void => void lines.push(message);
+  const log = { debug: note, info: note, warn: note, error: note };
+  return { kube, lines, events: new EventRecorder(kube, { component: 'aoe-csi-agent', node: 'n1', log }) };
+}
+
+test('an event names its object, its writer, and what happened', async () => {
+  const { kube, events } = recorder();
+  events.event(object, 'Warning', 'AddressConflict', 'somebody answers');
+  await events.flush();
+  const [{ body, name, namespace }] = kube.written as [Written];
+  assert.match(name, /^v\.[0-9a-f]{16}$/);
+  // Objects without a namespace have their events in "default".
+  assert.equal(namespace, 'default');
+  assert.deepEqual(
+    { ...body, metadata: undefined, eventTime: undefined },
+    {
+      metadata: undefined,
+      eventTime: undefined,
+      reportingController: 'aoe.dev/aoe-csi-agent',
+      reportingInstance: 'aoe-csi-agent-n1',
+      action: 'AddressConflict',
+      reason: 'AddressConflict',
+      note: 'somebody answers',
+      type: 'Warning',
+      regarding: { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', name: 'v', namespace: undefined, uid: 'u', resourceVersion: '7' },
+    },
+  );
+  assert.match(String(body.eventTime), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
+});
+
+test('a repetition makes a series, written at once and then once a minute', async (t) => {
+  t.mock.timers.enable({ apis: ['Date'] });
+  const { kube, events } = recorder();
+  const say = async (times: number) => {
+    for (let i = 0; i < times; i++) events.event(object, 'Warning', 'Broken', 'again');
+    await events.flush();
+  };
+  await say(1);
+  await say(1);
+  await say(20);
+  assert.deepEqual(
+    kube.written.map(({ how }) => how),
+    ['create', 'patch'],
+  );
+  t.mock.timers.tick(61_000);
+  await say(1);
+  assert.equal(kube.written.length, 3);
+  assert.deepEqual((kube.written[2]?.body.series as { count: number } | undefined)?.count, 23);
+  assert.equal(kube.written[2]?.name, kube.written[0]?.name);
+});
+
+test('what differs in reason, words, type or object is another event', async () => {
+  const { kube, events } = recorder();
+  events.event(object, 'Warning', 'A', 'a');
+  events.event(object, 'Warning', 'B', 'a');
+  events.event(object, 'Warning', 'A', 'b');
+  events.event(object, 'Normal', 'A', 'a');
+  events.event({ ...object, metadata: { name: 'v', uid: 'other' } }, 'Warning', 'A', 'a');
+  await events.flush();
+  assert.equal(kube.written.filter(({ how }) => how === 'create').length, 5);
+});
+
+test('long words are cut at the limit of the API server, in bytes, between characters', async () => {
+  const { kube, events } = recorder();
+  events.event(object, 'Normal', 'Long', 'ä€😀'.repeat(500));
+  await events.flush();
+  const note = String(kube.written[0]?.body.note);
+  assert.ok(Buffer.byteLength(note) <= 1024 && Buffer.byteLength(note) > 1010);
+  assert.ok(note.endsWith('…') && !note.includes('\uFFFD'));
+});
+
+test('an event that cannot be written is logged, and told again when it happens again', async () => {
+  const { kube, lines, events } = recorder();
+  kube.fail = new KubeError(503, 'Unreachable', 'away');
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  assert.deepEqual(lines, ['event not written']);
+  kube.fail = undefined;
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  assert.deepEqual(
+    kube.written.map(({ how }) => how),
+    ['create'],
+  );
+});
+
+test('a series whose event has run out at the server begins anew', async () => {
+  const { kube, events } = recorder();
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  kube.fail = new KubeError(404, 'NotFound', 'gone');
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  kube.fail = undefined;
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  assert.deepEqual(
+    kube.written.map(({ how }) => how),
+    ['create', 'create'],
+  );
+});
+
+test('a flood is bounded, and never throws', async () => {
+  const { kube, events } = recorder();
+  for (let i = 0; i < 5_000; i++) events.event(object, 'Normal', 'A', `flood ${i}`);
+  await events.flush();
+  assert.ok(kube.written.length >= 200 && kube.written.length < 1_000);
+});
