@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e prerequisites clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -14,10 +14,10 @@ help:
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
 	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
 
-demo: prerequisites
+demo: machine
 	@$(NODE) test/demo/main.ts story
 
-demo-up: prerequisites
+demo-up: machine
 	@$(NODE) test/demo/main.ts up
 
 demo-down:
@@ -27,13 +27,13 @@ demo-shell:
 	@$(NODE) test/demo/main.ts shell
 
 # On a cluster of its own: one that demo-up started is left alone.
-test: prerequisites
+test: machine
 	@AOE_CSI_CLUSTER=test $(NODE) scripts/test.ts all
 
 check: prerequisites
 	@$(NODE) scripts/test.ts check
 
-test-e2e: prerequisites
+test-e2e: machine
 	@$(NODE) scripts/test.ts e2e
 
 build: prerequisites
@@ -42,6 +42,7 @@ build: prerequisites
 
 generate: prerequisites
 	@$(NODE) api/generate.ts
+	@$(NODE) rpc/generate.ts
 
 fix: prerequisites
 	@biome check --write .
@@ -49,6 +50,10 @@ fix: prerequisites
 
 prerequisites:
 	@scripts/prerequisites
+
+# The same, on a machine that can run the guests.
+machine:
+	@scripts/prerequisites cluster
 
 clean:
 	rm -rf dist rpc/gen

@@ -186,3 +186,13 @@ test('a server that asks for more patience than the limit allows is an error', a
   await using world = await serve((call) => refuse(call, 429, 'TooManyRequests', { 'retry-after': '5' }));
   await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 1000 }), { code: 429 });
 });
+
+test('an urgent call does not wait for a connection behind calls that hang', async () => {
+  await using world = await serve((call) => (call.path.endsWith('/slow') ? undefined : json(call, object('a'))));
+  const stop = new AbortController();
+  const slow = Promise.allSettled(Array.from({ length: 60 }, () => world.kube.get(AOE_VOLUMES, 'slow', { signal: stop.signal })));
+  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 100 }), { code: 504 });
+  assert.ok(await world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 1_000, urgent: true }));
+  stop.abort(new Error('over'));
+  await slow;
+});

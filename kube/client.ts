@@ -1,11 +1,13 @@
 import type { ResourceType } from '../api/resources.ts';
 import { Credentials } from './credentials.ts';
 import { isNotFound, KubeError } from './error.ts';
-import { Transport } from './transport.ts';
+import { type Request, Transport } from './transport.ts';
 import { apiVersionOf, type KubeObject, type Log, pathOf, SILENT } from './types.ts';
 import { readWatch, type WatchEvent } from './watch-stream.ts';
 
 const REQUEST_MS = 30_000;
+/** Until a watch begins to answer: trying again is better than waiting long. */
+const WATCH_START_MS = 10_000;
 /** Objects per page of a list: as client-go does. */
 const PAGE = 500;
 
@@ -14,6 +16,8 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Limit for the call in milliseconds. Default 30000 (per page of a list). */
   timeoutMs?: number | undefined;
+  /** Does not wait for a connection behind other calls: for leases. */
+  urgent?: boolean | undefined;
 }
 export interface ListOptions extends CallOptions {
   fieldSelector?: string | undefined;
@@ -58,13 +62,9 @@ export class Kube {
   }
 
   /** undefined when there is none. */
-  async get<T extends KubeObject>(
-    type: ResourceType,
-    name: string,
-    { namespace, signal, timeoutMs = REQUEST_MS }: CallOptions = {},
-  ): Promise<T | undefined> {
+  async get<T extends KubeObject>(type: ResourceType, name: string, { namespace, ...limits }: CallOptions = {}): Promise<T | undefined> {
     try {
-      return lean<T>(await this.#transport.request({ method: 'GET', path: pathOf(type, { namespace, name }), timeoutMs, signal }));
+      return lean<T>(await this.#call(limits, { method: 'GET', path: pathOf(type, { namespace, name }) }));
     } catch (error) {
       if (isNotFound(error)) return undefined;
       throw error;
@@ -85,7 +85,7 @@ export class Kube {
 
   async #listOnce<T extends KubeObject>(
     type: ResourceType,
-    { namespace, fieldSelector, labelSelector, signal, timeoutMs = REQUEST_MS }: ListOptions,
+    { namespace, fieldSelector, labelSelector, ...limits }: ListOptions,
     limit: number | undefined,
   ): Promise<{ items: T[]; resourceVersion: string }> {
     const items: T[] = [];
@@ -93,7 +93,7 @@ export class Kube {
     const apiVersion = apiVersionOf(type);
     for (let next: string | undefined; ; ) {
       const query = { fieldSelector, labelSelector, limit, continue: next };
-      const page = (await this.#transport.request({ method: 'GET', path, query, timeoutMs, signal })) as ListPage<T>;
+      const page = (await this.#call(limits, { method: 'GET', path, query })) as ListPage<T>;
       // Items of a list carry no type of their own for built-in resources.
       for (const item of page.items ?? []) items.push(lean<T>({ apiVersion, kind: type.kind, ...item }));
       next = page.metadata.continue || undefined;
@@ -105,7 +105,7 @@ export class Kube {
   async *watch<T extends KubeObject>(type: ResourceType, options: WatchOptions): AsyncGenerator<WatchEvent<T>, void, undefined> {
     const { namespace, fieldSelector, labelSelector, resourceVersion, timeoutSeconds, silenceMs, signal } = options;
     const query = { watch: true, allowWatchBookmarks: true, resourceVersion, timeoutSeconds, fieldSelector, labelSelector };
-    const timeoutMs = Math.min(REQUEST_MS, silenceMs);
+    const timeoutMs = Math.min(WATCH_START_MS, silenceMs);
     const response = await this.#transport.stream({ method: 'GET', path: pathOf(type, { namespace }), query, timeoutMs, signal });
     // Some grace: the server ends it, with a last bookmark, when all is well.
     const limitMs = (timeoutSeconds + 15) * 1000;
@@ -120,16 +120,14 @@ export class Kube {
     object: T,
     options: CallOptions & { fieldManager?: string | undefined } = {},
   ): Promise<T> {
-    const { namespace = object.metadata.namespace, fieldManager, signal, timeoutMs = REQUEST_MS } = options;
+    const { namespace = object.metadata.namespace, fieldManager, ...limits } = options;
     const body = typed(type, object);
     return lean<T>(
-      await this.#transport.request({
+      await this.#call(limits, {
         method: 'POST',
         path: pathOf(type, { namespace }),
         query: { fieldManager },
         body,
-        timeoutMs,
-        signal,
       }),
     );
   }
@@ -143,13 +141,11 @@ export class Kube {
     object: Applied,
     options: CallOptions & { fieldManager: string; force?: boolean | undefined; subresource?: 'status' | undefined },
   ): Promise<T> {
-    const { namespace = object.metadata.namespace, fieldManager, force, subresource, signal, timeoutMs = REQUEST_MS } = options;
+    const { namespace = object.metadata.namespace, fieldManager, force, subresource, ...limits } = options;
     const path = pathOf(type, { namespace, name: object.metadata.name, subresource });
     const contentType = 'application/apply-patch+yaml';
     const body = typed(type, object);
-    return lean<T>(
-      await this.#transport.request({ method: 'PATCH', path, query: { fieldManager, force }, body, contentType, timeoutMs, signal }),
-    );
+    return lean<T>(await this.#call(limits, { method: 'PATCH', path, query: { fieldManager, force }, body, contentType }));
   }
 
   /** JSON merge patch. With `metadata.resourceVersion` in it, it fails with 409 when the object has changed since. */
@@ -159,23 +155,25 @@ export class Kube {
     mergePatch: object,
     options: CallOptions & { subresource?: 'status' | undefined; fieldManager?: string | undefined } = {},
   ): Promise<T> {
-    const { namespace, subresource, fieldManager, signal, timeoutMs = REQUEST_MS } = options;
+    const { namespace, subresource, fieldManager, ...limits } = options;
     const path = pathOf(type, { namespace, name, subresource });
     const contentType = 'application/merge-patch+json';
-    return lean<T>(
-      await this.#transport.request({ method: 'PATCH', path, query: { fieldManager }, body: mergePatch, contentType, timeoutMs, signal }),
-    );
+    return lean<T>(await this.#call(limits, { method: 'PATCH', path, query: { fieldManager }, body: mergePatch, contentType }));
   }
 
   /** Deletes the object, or begins to when it has finalizers. One that is gone is no error; another uid is (409). */
   async delete(type: ResourceType, name: string, options: CallOptions & { uid?: string | undefined } = {}): Promise<void> {
-    const { namespace, uid, signal, timeoutMs = REQUEST_MS } = options;
+    const { namespace, uid, ...limits } = options;
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...(uid === undefined ? {} : { preconditions: { uid } }) };
     try {
-      await this.#transport.request({ method: 'DELETE', path: pathOf(type, { namespace, name }), body, timeoutMs, signal });
+      await this.#call(limits, { method: 'DELETE', path: pathOf(type, { namespace, name }), body });
     } catch (error) {
       if (!isNotFound(error)) throw error;
     }
+  }
+
+  #call({ signal, timeoutMs = REQUEST_MS, urgent }: Limits, request: Omit<Request, keyof Limits>): Promise<unknown> {
+    return this.#transport.request({ ...request, timeoutMs, urgent, signal });
   }
 
   /** Closes its connections; requests under way fail. */
@@ -200,6 +198,8 @@ export interface Applied {
   spec?: object;
   status?: object;
 }
+
+type Limits = Omit<CallOptions, 'namespace'>;
 
 interface ListPage<T> {
   metadata: { resourceVersion: string; continue?: string };

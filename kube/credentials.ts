@@ -4,6 +4,7 @@ import { Agent as HttpsAgent, type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 
 const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+const NO_CLUSTER = 'no cluster to talk to: run in a pod with a service account, set KUBECONFIG, or give a kubeconfig';
 /** Below the API server's own 90 s, so that it is we who close idle connections. */
 const IDLE_MS = 60_000;
 /** More requests than this at once wait for a connection. */
@@ -37,7 +38,7 @@ export class Credentials {
 
   private constructor(config: KubeConfig) {
     const cluster = config.getCurrentCluster();
-    if (!cluster) throw new Error('no cluster to talk to: run in a pod with a service account, or set KUBECONFIG');
+    if (!cluster) throw new Error(NO_CLUSTER);
     this.#config = config;
     this.server = new URL(cluster.server);
   }
@@ -49,6 +50,8 @@ export class Credentials {
     // Without its environment variables a service account does not know where the API server is.
     const server = config.getCurrentContext() === undefined ? undefined : config.getCurrentCluster()?.server;
     if (!server || server.includes('//undefined')) config.loadFromDefault();
+    // What the library falls back to when it has found nothing.
+    if (config.getCurrentCluster()?.server === 'http://localhost:8080') throw new Error(NO_CLUSTER);
     return new Credentials(config);
   }
 

@@ -7,12 +7,15 @@ export class KubeError extends Error {
   readonly code: number;
   /** `Status.reason`, such as `Conflict` or `NotFound`; `Unreachable` and `NoAnswer` are ours. */
   readonly reason: string;
+  /** `Status.details`. */
+  readonly details: { causes?: { reason?: string }[] } | undefined;
 
-  constructor(code: number, reason: string, message: string, options?: ErrorOptions) {
+  constructor(code: number, reason: string, message: string, options?: ErrorOptions & { details?: KubeError['details'] }) {
     super(message, options);
     this.name = 'KubeError';
     this.code = code;
     this.reason = reason;
+    this.details = options?.details;
   }
 }
 

@@ -242,14 +242,14 @@ test('a delete and a new object of that name that come as one change are told as
 test('a silent connection is given up and the watch resumed; bookmarks keep one alive', { timeout: 10_000 }, async () => {
   await using world = await World.start({
     lists: [listed(5)],
-    silenceMs: 60,
+    silenceMs: 400,
     watches: [
       silence,
       (call) => {
         let version = 10;
-        const timer = setInterval(() => line(call, 'BOOKMARK', bookmark(++version)), 20);
+        const timer = setInterval(() => line(call, 'BOOKMARK', bookmark(++version)), 60);
         call.response.on('close', () => clearInterval(timer));
-        setTimeout(() => line(call, 'ADDED', object('late', 100)), 200);
+        setTimeout(() => line(call, 'ADDED', object('late', 100)), 1_000);
       },
     ],
   });

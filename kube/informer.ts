@@ -1,7 +1,7 @@
 import type { ResourceType } from '../api/resources.ts';
 import type { Backoff } from './backoff.ts';
 import type { Kube } from './client.ts';
-import { messageOf, TimeoutError } from './error.ts';
+import { KubeError, messageOf, TimeoutError } from './error.ts';
 import { type KubeObject, type Log, SILENT } from './types.ts';
 import { watchForever } from './watcher.ts';
 
@@ -9,6 +9,9 @@ import { watchForever } from './watcher.ts';
 const WATCH_SECONDS = 290;
 /** The API server sends a bookmark about each 60 s. */
 const SILENCE_MS = 90_000;
+/** Limits for a page of a list: a server that has just started may never answer the first one, and a busy one needs its time. */
+const LIST_MS = 8_000;
+const LONG_LIST_MS = 30_000;
 
 export interface Change<T> {
   type: 'applied' | 'deleted';
@@ -89,8 +92,16 @@ export class Informer<T extends KubeObject> {
     const { fieldSelector, labelSelector, namespace, silenceMs = SILENCE_MS, backoff, onError = () => {} } = this.#options;
     const selection = { fieldSelector, labelSelector, namespace };
     const [kube, type] = [this.#kube, this.#type];
+    let patience = false;
     const source = {
-      list: (stop: AbortSignal) => kube.list<T>(type, { ...selection, signal: stop }),
+      list: async (stop: AbortSignal) => {
+        try {
+          return await kube.list<T>(type, { ...selection, signal: stop, timeoutMs: patience ? LONG_LIST_MS : LIST_MS });
+        } catch (error) {
+          patience = error instanceof KubeError && error.reason === 'NoAnswer' && !patience;
+          throw error;
+        }
+      },
       watch: (resourceVersion: string, stop: AbortSignal) => {
         const timeoutSeconds = Math.round(WATCH_SECONDS * (0.9 + Math.random() * 0.2));
         return kube.watch<T>(type, { ...selection, resourceVersion, timeoutSeconds, silenceMs, signal: stop });

@@ -1,7 +1,7 @@
 import type { Kube } from './client.ts';
 import { CLOCK, type Clock } from './clock.ts';
 import { LeaseLostError, messageOf } from './error.ts';
-import { isHeld, type Lease, microTime, type Observed, sameClaim, writeClaim } from './lease.ts';
+import { isHeld, type Lease, type Limits, microTime, type Observed, sameClaim, writeClaim } from './lease.ts';
 import { LEASES, type Log, SILENT } from './types.ts';
 
 /** Candidates spread their attempts by up to this share. */
@@ -166,7 +166,7 @@ export class LeaseElector {
   /** One attempt to have the lease: true when it is ours now. */
   async #try(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     const { namespace, name } = this.#name;
-    const limits = { signal, timeoutMs };
+    const limits = { signal, timeoutMs, urgent: true };
     // A leader knows what it wrote: renewing takes one request.
     const mine = this.#observed?.lease;
     if (mine?.spec?.holderIdentity === this.#identity && (await this.#claim(mine, limits))) return true;
@@ -177,7 +177,7 @@ export class LeaseElector {
     return this.#claim(lease, limits);
   }
 
-  async #claim(seen: Lease | undefined, limits: { signal: AbortSignal; timeoutMs: number }): Promise<boolean> {
+  async #claim(seen: Lease | undefined, limits: Limits): Promise<boolean> {
     const now = microTime(this.#clock.date());
     const ours = seen?.spec?.holderIdentity === this.#identity;
     const transitions = seen?.spec?.leaseTransitions ?? 0;
@@ -214,7 +214,7 @@ export class LeaseElector {
     const now = microTime(this.#clock.date());
     const spec = { holderIdentity: null, leaseDurationSeconds: 1, renewTime: now, acquireTime: now };
     try {
-      await writeClaim(this.#kube, this.#name, lease, spec, { signal: AbortSignal.timeout(this.#retryMs), timeoutMs: this.#retryMs });
+      await writeClaim(this.#kube, this.#name, lease, spec, { timeoutMs: this.#retryMs, urgent: true });
       this.#log.info({ lease: this.#name.name, identity: this.#identity }, 'gave the lead away');
     } catch (error) {
       this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease not released: others wait until it runs out');

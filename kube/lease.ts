@@ -1,4 +1,4 @@
-import type { Kube } from './client.ts';
+import type { CallOptions, Kube } from './client.ts';
 import { KubeError } from './error.ts';
 import { type KubeObject, LEASES } from './types.ts';
 
@@ -12,6 +12,8 @@ export interface Lease extends KubeObject {
     leaseTransitions?: number | null;
   };
 }
+
+export type Limits = Pick<CallOptions, 'signal' | 'timeoutMs' | 'urgent'>;
 
 export interface LeaseName {
   namespace: string;
@@ -44,7 +46,7 @@ export async function writeClaim(
   { namespace, name }: LeaseName,
   seen: Lease | undefined,
   spec: NonNullable<Lease['spec']>,
-  limits: { signal: AbortSignal; timeoutMs: number },
+  limits: Limits,
 ): Promise<Lease | undefined> {
   try {
     if (!seen) return await kube.create<Lease>(LEASES, { metadata: { name, namespace }, spec }, { namespace, ...limits });

@@ -96,7 +96,11 @@ export class Transport {
             : { 'Content-Type': request.contentType ?? 'application/json', 'Content-Length': Buffer.byteLength(body) }),
         },
       });
-      const guard = this.#guard(request, end, (error) => outgoing.destroy(error));
+      const guard = this.#guard(request, end, (reason) => {
+        outgoing.destroy();
+        // Said here: a request that still waits for a connection tells of its end only when it gets one.
+        reject(reason);
+      });
       outgoing.once('response', (response) => {
         guard.release();
         resolve(response);
@@ -114,7 +118,10 @@ export class Transport {
   #text(response: IncomingMessage, request: Request, end: number): Promise<string> {
     return new Promise((resolve, reject) => {
       const parts: Buffer[] = [];
-      const guard = this.#guard(request, end, (error) => response.destroy(error));
+      const guard = this.#guard(request, end, (reason) => {
+        response.destroy();
+        reject(reason);
+      });
       response.on('data', (part: Buffer) => parts.push(part));
       response.once('end', () => {
         guard.release();
@@ -128,12 +135,12 @@ export class Transport {
   }
 
   /** Stops an exchange when its limit passes or its signal is aborted. */
-  #guard({ signal, ...request }: Request, end: number, destroy: (error: Error) => void) {
+  #guard({ signal, ...request }: Request, end: number, cancel: (reason: unknown) => void) {
     const state: { reason?: unknown; release: () => void } = { release };
     const stop = (reason: unknown): void => {
       state.reason = reason;
       release();
-      destroy(reason instanceof Error ? reason : new Error(String(reason)));
+      cancel(reason);
     };
     const onAbort = (): void => stop(signal?.reason);
     const timer = setTimeout(
@@ -185,18 +192,21 @@ function parse(text: string, request: Request): unknown {
 
 function errorOf(status: number, text: string, request: Request): KubeError {
   let reason = '';
+  let details: KubeError['details'];
   let message = text.slice(0, 500).trim();
   try {
-    const parsed = JSON.parse(text) as { kind?: string; reason?: string; message?: string; details?: { causes?: { reason?: string }[] } };
+    const parsed = JSON.parse(text) as { kind?: string; reason?: string; message?: string; details?: KubeError['details'] };
     if (parsed.kind === 'Status') {
-      const tooLarge = parsed.details?.causes?.some((cause) => cause.reason === 'ResourceVersionTooLarge');
-      reason = tooLarge ? 'ResourceVersionTooLarge' : (parsed.reason ?? '');
+      reason = parsed.reason ?? '';
+      details = parsed.details;
       message = parsed.message ?? message;
     }
   } catch {
     // A proxy's page, not a Status: its text is the message.
   }
-  return new KubeError(status, reason, `${describe(request)}: ${message || 'no message'} (${status}${reason ? ` ${reason}` : ''})`);
+  return new KubeError(status, reason, `${describe(request)}: ${message || 'no message'} (${status}${reason ? ` ${reason}` : ''})`, {
+    details,
+  });
 }
 
 function pauseOf({ statusCode = 0, headers }: IncomingMessage): number | undefined {

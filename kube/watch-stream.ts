@@ -7,6 +7,7 @@ export interface WatchStatus {
   code?: number;
   reason?: string;
   message?: string;
+  details?: { causes?: { reason?: string }[] };
 }
 
 export type WatchEvent<T> =

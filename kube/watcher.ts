@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { Backoff } from './backoff.ts';
 import { KubeError, messageOf } from './error.ts';
 import type { KubeObject, Log } from './types.ts';
-import type { WatchEvent } from './watch-stream.ts';
+import type { WatchEvent, WatchStatus } from './watch-stream.ts';
 
 /** A collection at the API server. */
 export interface WatchSource<T> {
@@ -48,6 +48,7 @@ export async function watchForever<T extends KubeObject>(
   signal: AbortSignal,
 ): Promise<void> {
   let version: string | undefined;
+  let failures = 0;
   let listedAt = Number.NEGATIVE_INFINITY;
   while (!signal.aborted) {
     const started = performance.now();
@@ -71,12 +72,15 @@ export async function watchForever<T extends KubeObject>(
       }
     } catch (error) {
       if (signal.aborted) return;
-      failure = error;
-      if (version !== undefined && mustList(error)) version = undefined;
+      failure = error instanceof KubeError && error.code === 410 ? new Expired(error.message) : error;
+      if (mustList(failure)) version = undefined;
     }
     // Events before an expiry prove nothing: they would come again with every list.
     const good = (heard && !(failure instanceof Expired)) || performance.now() - started >= goodMs;
-    if (good) backoff.reset();
+    if (good) {
+      backoff.reset();
+      failures = 0;
+    }
     if (failure === undefined && good) continue;
     // An expired version is no failure: list at once, unless the last list was only just made.
     if (failure instanceof Expired && performance.now() - listedAt > EXPIRED_MS) {
@@ -86,31 +90,28 @@ export async function watchForever<T extends KubeObject>(
     const pauseMs = backoff.next();
     if (failure !== undefined && !(failure instanceof Expired)) {
       onError(failure);
-      log.warn(
-        { what, error: messageOf(failure), retryMs: Math.round(pauseMs) },
-        version === undefined ? 'list failed' : 'watch interrupted',
-      );
+      // An outage is one thing: its first failure is told, and then every tenth.
+      const level = failures++ % 10 === 0 ? 'warn' : 'debug';
+      const message = version === undefined ? 'list failed' : 'watch interrupted';
+      log[level]({ what, failures, error: messageOf(failure), retryMs: Math.round(pauseMs) }, message);
     }
     await delay(pauseMs, undefined, { signal }).catch(() => {});
   }
 }
 
-function errorOf({
-  code = 500,
-  reason = '',
-  message = 'the watch ended with an error',
-}: {
-  code?: number;
-  reason?: string;
-  message?: string;
-}): Error {
-  if (code === 410) return new Expired(message);
+function errorOf({ code = 500, reason = '', message = 'it ended with an error', details }: WatchStatus): Error {
+  if (code === 410 || isFromFuture(details)) return new Expired(message);
   return new KubeError(code, reason, `watch: ${message}`);
+}
+
+/** The server is younger than our version: it was restored from a backup. */
+function isFromFuture(details: WatchStatus['details']): boolean {
+  return details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge') ?? false;
 }
 
 /** Whether a watch cannot be resumed. A client error would only come again; listing shows whether it is permanent. */
 function mustList(error: unknown): boolean {
   if (error instanceof Expired) return true;
   if (!(error instanceof KubeError)) return false;
-  return error.reason === 'ResourceVersionTooLarge' || (error.code >= 400 && error.code < 500 && error.code !== 429);
+  return isFromFuture(error.details) || (error.code >= 400 && error.code < 500 && error.code !== 429);
 }

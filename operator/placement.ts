@@ -68,7 +68,7 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
     if (!range.contains(wanted)) {
       return {
         refused: 'AddressOutOfRange',
-        message: `address ${formatAddress(wanted)} is not in the range of this cluster, shelves ${range}: choose another`,
+        message: `address ${formatAddress(wanted)} is not in the range of this cluster, shelves ${range.toString()}: choose another`,
       };
     }
     return wanted;
@@ -79,7 +79,7 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
   return (
     next ?? {
       refused: 'AddressRangeExhausted',
-      message: `every address of shelves ${range} is taken: widen addresses.shelves in the chart`,
+      message: `every address of shelves ${range.toString()} is taken: widen addresses.shelves in the chart`,
     }
   );
 }

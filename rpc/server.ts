@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { chmodSync, rmSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
@@ -122,17 +123,25 @@ export class RpcServer {
   }
 
   #streaming(path: string, handler: (request: unknown, context: CallContext) => AsyncIterable<object>) {
-    return async (call: ServerWritableStream<unknown, object>) => {
+    return (call: ServerWritableStream<unknown, object>): void => {
       const started = performance.now();
-      try {
-        for await (const message of handler(call.request, contextOf(call))) {
-          if (!call.write(message)) await new Promise((resolve) => call.once('drain', resolve));
-        }
-        call.end();
-      } catch (error) {
-        call.emit('error', this.#toStatus(path, started, error));
-      }
+      this.#pump(call, handler).then(
+        () => call.end(),
+        (error: unknown) => call.emit('error', this.#toStatus(path, started, error)),
+      );
     };
+  }
+
+  /** Writes what the handler gives, as fast as the caller reads, for as long as it does. */
+  async #pump(
+    call: ServerWritableStream<unknown, object>,
+    handler: (request: unknown, context: CallContext) => AsyncIterable<object>,
+  ): Promise<void> {
+    const context = contextOf(call);
+    for await (const message of handler(call.request, context)) {
+      if (context.signal.aborted) return;
+      if (!call.write(message)) await once(call, 'drain', { signal: context.signal }).catch(() => {});
+    }
   }
 
   /** The status of an RpcError; INTERNAL for any other, whose stack goes to the log and not to the caller. */

@@ -4,7 +4,7 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { prepare } from '../test/testbed/prepare.ts';
 import { Progress } from '../test/testbed/progress.ts';
-import { freshCluster, runningCluster, type TestCluster } from './suites/cluster.ts';
+import { freshCluster, isClusterUp, runningCluster, type TestCluster } from './suites/cluster.ts';
 import { checks, integration, onCluster } from './suites/plan.ts';
 import { LOGS, ROOT, type Suite } from './suites/suite.ts';
 import { closingLine, exitCode, ONE_FAILED, sum, type Tally } from './suites/tally.ts';
@@ -51,7 +51,10 @@ async function onACluster(get: () => Promise<TestCluster>, suites: Suite[]): Pro
   }
 }
 
-const fresh = () => freshCluster((what, work) => progress.step(what, work), interrupted.signal);
+const step = <T>(what: string, work: () => Promise<T>) => progress.step(what, work);
+const fresh = () => freshCluster(step, interrupted.signal);
+/** The cluster that demo-up started, or else one for this run. */
+const running = () => (isClusterUp() ? runningCluster(step) : fresh());
 const built = () => needed(() => prepare(progress).then(() => true));
 
 async function group(name: string | undefined, words: string[]): Promise<void> {
@@ -66,7 +69,7 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
       if (!interrupted.signal.aborted) await onACluster(fresh, onCluster());
       return;
     case 'e2e':
-      if (await built()) await onACluster(() => runningCluster().catch(fresh), onCluster(words));
+      if (await built()) await onACluster(running, onCluster(words));
       return;
     default:
       throw new Error('usage: test.ts check | all | e2e [WORD...]');

@@ -68,8 +68,8 @@ async function findOrMake(deps: Deps, name: string, wanted: Wanted, bytes: numbe
 /** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is asked for */
 function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments }: Wanted): void {
   const { metadata, spec } = volume;
-  const differs = (what: string, has: unknown, asked: unknown): never => {
-    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has}, and ${asked} is asked for`);
+  const differs = (what: string, has: string | undefined, asked: string): never => {
+    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, and ${asked} is asked for`);
   };
   if (metadata.deletionTimestamp)
     throw new RpcError(Code.ABORTED, `AoEVolume ${metadata.name} is being deleted: try again when it is gone`);

@@ -150,7 +150,11 @@ current-context: test
 
   #spawn(name: string, args: string[]): ChildProcess {
     const log = openSync(join(this.#directory, `${name}.log`), 'a');
-    const child = spawn(join(KIT, name), args, { stdio: ['ignore', log, log], cwd: this.#directory });
+    // The kernel ends it when this process dies, however that comes about.
+    const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', join(KIT, name), ...args], {
+      stdio: ['ignore', log, log],
+      cwd: this.#directory,
+    });
     // A test that dies takes them with it.
     const kill = () => child.kill('SIGKILL');
     process.once('exit', kill);
@@ -170,7 +174,8 @@ async function end(child: ChildProcess | undefined): Promise<void> {
   await ended;
 }
 
-async function freePorts(count: number): Promise<number[]> {
+/** Ports of the loopback interface that nobody listens on now. */
+export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(
     Array.from({ length: count }, async () => {
       const server = createServer().listen(0, '127.0.0.1');

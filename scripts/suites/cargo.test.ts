@@ -1,12 +1,21 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { countCargo, failedInCargo } from './cargo.ts';
+import { countCargo, failedInCargo, outputOf } from './cargo.ts';
 
 const OUTPUT = `
 running 3 tests
 test ata::tests::reads ... ok
 test config::tests::force ... FAILED
 test slow ... ignored
+
+failures:
+
+---- config::tests::force stdout ----
+thread 'config::tests::force' panicked at target/src/wire/config.rs:7:5:
+no answer
+
+failures:
+    config::tests::force
 
 test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.01s
 
@@ -36,5 +45,18 @@ describe('countCargo()', () => {
 describe('failedInCargo()', () => {
   it('names the tests that failed', () => {
     assert.deepEqual(failedInCargo(OUTPUT), ['config::tests::force', 'restart::panics']);
+  });
+});
+
+describe('outputOf()', () => {
+  it('gives what the failed test printed', () => {
+    assert.equal(
+      outputOf('config::tests::force', OUTPUT),
+      "thread 'config::tests::force' panicked at target/src/wire/config.rs:7:5:\nno answer",
+    );
+  });
+
+  it('is empty for a test that is not there', () => {
+    assert.equal(outputOf('other', OUTPUT), '');
   });
 });

@@ -18,3 +18,12 @@ export function countCargo(output: string): Tally {
 export function failedInCargo(output: string): string[] {
   return [...output.matchAll(FAILED)].map((match) => match[1] ?? '');
 }
+
+/** What a failed test printed: its panic, mostly. */
+export function outputOf(test: string, output: string): string {
+  const start = output.indexOf(`---- ${test} stdout ----\n`);
+  if (start < 0) return '';
+  const text = output.slice(output.indexOf('\n', start) + 1);
+  const end = text.search(/^(----|failures:)/m);
+  return (end < 0 ? text : text.slice(0, end)).trim();
+}

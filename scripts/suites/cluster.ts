@@ -1,4 +1,4 @@
-import { cpSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Cluster } from '../../test/testbed/cluster.ts';
 import { installChart, NAMESPACE } from '../../test/testbed/install.ts';
@@ -37,9 +37,14 @@ async function keepLogs(cluster: Cluster): Promise<void> {
     await save(`${pod.replace('/', '-')}.log`, ['-n', NAMESPACE, 'logs', pod, '--all-containers', '--prefix', '--tail=-1']);
 }
 
-/** The running cluster, which is left as it is found. @throws Error when there is none */
-export async function runningCluster(): Promise<TestCluster> {
-  await Cluster.attach();
+export function isClusterUp(): boolean {
+  return existsSync(join(RUN, 'up'));
+}
+
+/** The running cluster, with our programs as they are built now; it is left running. @throws Error when there is none */
+export async function runningCluster(step: Step): Promise<TestCluster> {
+  const cluster = await Cluster.attach();
+  await step('our image on the running cluster', () => cluster.update(NAMESPACE));
   return { release: async () => {} };
 }
 

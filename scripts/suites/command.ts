@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, writeSync } from 'node:fs';
+import { stripVTControlCharacters } from 'node:util';
 
 export interface CommandOptions {
   /** File that gets all output, after what it has. */
@@ -33,7 +34,7 @@ export function runCommand(argv: string[], options: CommandOptions): Promise<Com
     const child = spawn(program, args, {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', CARGO_TERM_COLOR: 'never', ...options.env },
+      env: { ...process.env, NO_COLOR: '1', CARGO_TERM_COLOR: 'never', ...options.env },
     });
     let cut = false;
     const kill = (why: string) => {
@@ -67,7 +68,8 @@ export function runCommand(argv: string[], options: CommandOptions): Promise<Com
       clearTimeout(limit);
       options.signal.removeEventListener('abort', abort);
       closeSync(log);
-      resolve({ code, output: Buffer.concat(chunks).toString() });
+      // Some programs colour whatever they are told.
+      resolve({ code, output: stripVTControlCharacters(Buffer.concat(chunks).toString()) });
     };
     child.on('error', (error) => {
       note(Buffer.from(`${program} could not be started: ${error.message}\n`));

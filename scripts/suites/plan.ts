@@ -25,9 +25,9 @@ export function checks(): Suite[][] {
       commands('types', '2 s', [[bin('tsc'), '--noEmit', '-p', ROOT]]),
       commands('lint', '4 s', [
         [bin('biome'), 'ci', ROOT],
-        [bin('oxlint'), '--type-aware', '--deny-warnings', ROOT],
+        [bin('oxlint'), '--type-aware', '--deny-warnings', '--format=unix', ROOT],
       ]),
-      nodeTests('unit', '15 s', { files: UNIT }),
+      nodeTests('unit', '30 s', { files: UNIT, concurrency: 2 }),
     ],
     [
       commands('generated', '1 s', [node(join(ROOT, 'api/generate.ts'), '--check')]),

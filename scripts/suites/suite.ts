@@ -1,6 +1,6 @@
 import { globSync } from 'node:fs';
 import { join, relative } from 'node:path';
-import { countCargo, failedInCargo } from './cargo.ts';
+import { countCargo, failedInCargo, outputOf } from './cargo.ts';
 import { runCommand } from './command.ts';
 import { runNodeTests } from './node-tests.ts';
 import { judge, ONE_FAILED, ONE_PASSED, type Tally } from './tally.ts';
@@ -58,7 +58,7 @@ export function cargoTests(name: string, usually: string, args: string[]): Suite
       const argv = ['cargo', 'test', '--locked', '--no-fail-fast', ...args];
       const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 15 * MINUTE_MS, signal });
       const failed = failedInCargo(output);
-      for (const test of failed) tell(`FAILED ${test}`);
+      for (const test of failed) tell(`FAILED ${test}\n${lastLines(outputOf(test, output), 15)}`);
       if (code !== 0 && failed.length === 0) tell(lastLines(output, 30));
       return judge(countCargo(output), code);
     },
@@ -70,7 +70,7 @@ export interface NodeTestsOptions {
   files: string[];
   concurrency?: number;
   limitMinutes?: number;
-  /** Tell of each test when it has ended, not only of failures. */
+  /** Tell of each test of more than half a second when it has ended, not only of failures. */
   eachTest?: boolean;
   /** Only files whose path has one of these words; none: all. */
   only?: string[];
@@ -102,7 +102,8 @@ export function nodeTests(name: string, usually: string, options: NodeTestsOptio
         onTest: (test) => {
           const seconds = (test.durationMs / 1000).toFixed(1);
           if (test.failed) tell(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${lastLines(test.error, 15)}`);
-          else if (options.eachTest) tell(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
+          else if (options.eachTest && (test.durationMs > 500 || test.skipped))
+            tell(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
         },
       });
     },

@@ -8,7 +8,7 @@ import { after, before, describe, it } from 'node:test';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube } from '../../kube/mod.ts';
-import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
+import { ApiServer, freePorts, unavailable } from '../../kube/testing/apiserver.ts';
 import { Code, csi, fromInt64, int64, RpcClient, RpcServer } from '../../rpc/mod.ts';
 import { KIT } from '../testbed/paths.ts';
 import { Program } from './programs.ts';
@@ -17,8 +17,7 @@ import { announceNode, FakeAgent, GRAIN, makePool, reportPool, volume } from './
 const { v1 } = csi;
 const { Mode } = v1.VolumeCapability.AccessMode;
 const GIB = 1024 ** 3;
-const OPERATOR = '127.0.0.1:29818';
-const CONTROLLER = '127.0.0.1:29819';
+const [OPERATOR = '', CONTROLLER = ''] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
 const SEGMENT = 'aoe.dev/segment';
 
 const mount = (mode: number = Mode.SINGLE_NODE_WRITER, fsType = '') => ({ mount: { fsType }, accessMode: { mode } });

@@ -160,7 +160,7 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
         .catch((error: unknown) => {
           state.error = error;
         })
-        .finally(async () => {
+        .then(async () => {
           own.close();
           await proxy[Symbol.asyncDispose]();
         });

@@ -15,7 +15,10 @@ export class Program implements AsyncDisposable {
   /** @param main such as `operator/main.ts` */
   constructor(main: string, args: readonly string[]) {
     this.#name = main;
-    this.#child = spawn(process.execPath, [join(ROOT, main), ...args], { stdio: ['ignore', 'inherit', 'pipe'] });
+    // The kernel ends it when this process dies, however that comes about.
+    this.#child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', process.execPath, join(ROOT, main), ...args], {
+      stdio: ['ignore', 'inherit', 'pipe'],
+    });
     this.#child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       this.#log += text;
       if (process.env.DEBUG) process.stderr.write(text);

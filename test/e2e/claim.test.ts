@@ -80,7 +80,7 @@ describe('a claim', () => {
         node: 'worker-1',
         block: true,
         script:
-          'echo block-data | dd of=/dev/data bs=512 conv=sync && dd if=/dev/data bs=512 count=1 | head -c 10; touch /tmp/ready; sleep 3600',
+          'echo block-data | dd of=/dev/data bs=512 conv=sync && dd if=/dev/data bs=512 count=1 | head -n 1; touch /tmp/ready; sleep 3600',
       }),
     ]);
     await ns.ready('raw');

@@ -1,4 +1,4 @@
-import { existsSync, linkSync, mkdirSync, rmSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
 import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
@@ -22,6 +22,10 @@ const NODES: Record<string, NodePlan> = {
   'worker-1': { options: { index: 3, memory: '1024M' }, storage: false },
 };
 
+/** There when the cluster is. */
+const UP = join(RUN, 'up');
+/** Says which archive of our image the nodes have. */
+const INSTALLED = join(RUN, 'image');
 /** What all nodes' system disks have in common: a link, so that it stays when the cache is tidied. */
 const COMMON_DISK = join(RUN, 'disk.img');
 /** What one of them wrote. */
@@ -50,7 +54,7 @@ export class Cluster {
   /** The running cluster. @throws Error when there is none */
   static async attach(): Promise<Cluster> {
     const cluster = new Cluster();
-    if (!existsSync(join(RUN, 'up'))) throw new Error('no cluster is running: start one with "make demo-up"');
+    if (!existsSync(UP)) throw new Error('no cluster is running: start one with "make demo-up"');
     return cluster;
   }
 
@@ -74,7 +78,8 @@ export class Cluster {
       ]);
     });
     await step('all nodes Ready', () => cluster.waitNodesReady());
-    sh(`touch '${RUN}/up'`);
+    writeFileSync(INSTALLED, archive ?? '');
+    writeFileSync(UP, '');
     return cluster;
   }
 
@@ -118,11 +123,15 @@ export class Cluster {
     await startKubelet(guest, storage ? { 'aoe.dev/storage': 'true' } : {});
   }
 
-  /** Puts our image as it is built now on all nodes, and restarts what runs from it: targets, too. */
+  /** Puts our image as it is built now on all nodes, and restarts what runs from it: targets, too. Does nothing when it is there. */
   async update(namespace: string): Promise<void> {
     const archive = await ourArchive();
+    if (existsSync(INSTALLED) && readFileSync(INSTALLED, 'utf8') === archive) return;
     await Promise.all([...this.#guests.values()].map((guest) => guest.exec(`ctr -n k8s.io images import '${archive}'`)));
     await this.kubectl(['-n', namespace, 'delete', 'pod', '--all', '--grace-period=2']);
+    for (const workload of ['deployment/aoe-csi-controller', 'daemonset/aoe-csi-node', 'daemonset/aoe-csi-agent'])
+      await this.kubectl(['-n', namespace, 'rollout', 'status', workload, '--timeout=120s'], { timeoutMs: 130_000 });
+    writeFileSync(INSTALLED, archive);
   }
 
   /** Runs kubectl as admin and gives its output. */

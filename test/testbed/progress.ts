@@ -5,6 +5,10 @@ interface StepOptions {
   readonly logs?: string;
 }
 
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Tells on the terminal what is being done, since when, and which step failed. */
 export class Progress {
   readonly #begun = performance.now();
@@ -25,9 +29,8 @@ export class Progress {
   /** Says which step failed, why, and where its logs are. */
   fail(error: unknown): void {
     const { what, logs } = this.#current ?? {};
-    console.error(`\nFAILED${what ? ` at: ${what}` : ''}\n${error instanceof Error ? error.message : error}`);
-    if (error instanceof Error && error.cause)
-      console.error(`because of: ${error.cause instanceof Error ? error.cause.message : error.cause}`);
+    console.error(`\nFAILED${what ? ` at: ${what}` : ''}\n${textOf(error)}`);
+    if (error instanceof Error && error.cause) console.error(`because of: ${textOf(error.cause)}`);
     if (logs) console.error(`logs: ${logs}`);
   }
 

@@ -5,8 +5,8 @@ const MAX_OUTPUT = 64 << 20;
 
 export class CommandError extends Error {
   readonly stderr: string;
-  constructor(what: string, code: unknown, stdout: string, stderr: string) {
-    super(`${what}\nended with ${code}\n${stdout.slice(-4000)}${stderr.slice(-4000)}`);
+  constructor(what: string, code: string | number | undefined, stdout: string, stderr: string) {
+    super(`${what}\nended with ${code ?? 'no status'}\n${stdout.slice(-4000)}${stderr.slice(-4000)}`);
     this.stderr = stderr;
   }
 }

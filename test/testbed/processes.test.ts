@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, describe, it } from 'node:test';
+
+// Where the ledger is follows from the environment, when the module is loaded.
+const cache = mkdtempSync(join(tmpdir(), 'aoe-csi-processes-'));
+process.env.AOE_CSI_CACHE = cache;
+const { RUN } = await import('./paths.ts');
+const { isAlive, killRecorded, record } = await import('./processes.ts');
+
+describe('killRecorded()', () => {
+  mkdirSync(RUN);
+  after(() => rmSync(cache, { recursive: true }));
+
+  function sleeper() {
+    const child = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' });
+    assert.ok(child.pid);
+    return { pid: child.pid, child, ended: once(child, 'exit') };
+  }
+
+  it('does nothing when nothing was ever written down', async () => {
+    await killRecorded();
+  });
+
+  it('ends what was written down, and waits until it has', async () => {
+    const { pid, ended } = sleeper();
+    record(pid);
+    await killRecorded();
+    assert.equal(isAlive(pid), false);
+    assert.deepEqual(await ended, [null, 'SIGKILL']);
+  });
+
+  it('spares a process that has got the number of one that is gone', async () => {
+    const { pid, child, ended } = sleeper();
+    writeFileSync(join(RUN, 'pids'), `${pid} 1\n`);
+    await killRecorded();
+    assert.equal(isAlive(pid), true);
+    child.kill();
+    await ended;
+  });
+});
