@@ -66,7 +66,7 @@ class Simulation {
       if (!host.steps) this.#begin(host);
       else this.#act(host);
       const holders = this.hosts.filter((each) => each.holds);
-      assert.ok(holders.length <= 1, `two holders: ${holders.map((each) => each.owner.node)}`);
+      assert.ok(holders.length <= 1, `two holders: ${holders.map((each) => each.owner.node).join(', ')}`);
       for (const holder of holders) {
         for (const target of this.targets) assert.equal(parseLock(target.string)?.node, holder.owner.node, escapeString(target.string));
       }

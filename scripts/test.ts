@@ -3,7 +3,7 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { prepare } from '../test/testbed/prepare.ts';
-import { Progress } from '../test/testbed/progress.ts';
+import { Progress, type Step } from '../test/testbed/progress.ts';
 import { freshCluster, isClusterUp, runningCluster, type TestCluster } from './suites/cluster.ts';
 import { checks, integration, onCluster } from './suites/plan.ts';
 import { LOGS, ROOT, type Suite } from './suites/suite.ts';
@@ -51,7 +51,7 @@ async function onACluster(get: () => Promise<TestCluster>, suites: Suite[]): Pro
   }
 }
 
-const step = <T>(what: string, work: () => Promise<T>) => progress.step(what, work);
+const step: Step = (what, work, options) => progress.step(what, work, options);
 const fresh = () => freshCluster(step, interrupted.signal);
 /** The cluster that demo-up started, or else one for this run. */
 const running = () => (isClusterUp() ? runningCluster(step) : fresh());

@@ -218,10 +218,10 @@ test('ReadOnlyMany mounts without lock, journal replay or check, and never forma
 test('an operation for a volume that is under way makes another ABORTED', async () => {
   const { node, stage, unstage } = setUp();
   const { promise, resolve } = Promise.withResolvers<void>();
-  const { attach } = node.driver;
+  const attach = node.driver.attach.bind(node.driver);
   node.driver.attach = async (address) => {
     await promise;
-    return attach.call(node.driver, address);
+    return attach(address);
   };
   const first = stage();
   await assert.rejects(unstage(), fails(Code.ABORTED, /NodeStageVolume is still under way/));

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path';
 import { Cluster } from '../../test/testbed/cluster.ts';
 import { installChart, NAMESPACE } from '../../test/testbed/install.ts';
 import { RUN } from '../../test/testbed/paths.ts';
+import type { Step } from '../../test/testbed/progress.ts';
 import { LOGS } from './suite.ts';
 
 /** A cluster to run tests on. */
@@ -10,8 +11,6 @@ export interface TestCluster {
   /** Ends it, unless it was running before; keeps its logs first. */
   release: () => Promise<void>;
 }
-
-type Step = <T>(what: string, work: () => Promise<T>) => Promise<T>;
 
 /** Rejects when the run is interrupted, so that nobody waits for a boot to end that is not wanted any more. */
 function interruptible<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -10,7 +10,7 @@ import { tellStory } from './story.ts';
 
 async function up(progress: Progress): Promise<Cluster> {
   await prepare(progress);
-  const cluster = await Cluster.up((what, work) => progress.step(what, work));
+  const cluster = await Cluster.up((what, work, options) => progress.step(what, work, options));
   await progress.step('helm install aoe-csi', () => installChart(cluster), { usually: '20 s', logs: `${RUN}/*/kubelet.log` });
   return cluster;
 }

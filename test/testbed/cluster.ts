@@ -9,6 +9,7 @@ import { makeNetwork, removeNetwork } from './network.ts';
 import { startContainerd, startKubelet } from './node.ts';
 import { KIT, RUN, SHM } from './paths.ts';
 import { killRecorded } from './processes.ts';
+import type { Step } from './progress.ts';
 import { type PollOptions, poll, runInNetns, sh } from './shell.ts';
 
 interface NodePlan {
@@ -59,25 +60,27 @@ export class Cluster {
   }
 
   /** Ends what an earlier run left, and boots a new cluster; a bare one lacks our image. `step` is told what is being done. */
-  static async up(step: <T>(what: string, work: () => Promise<T>) => Promise<T>, options: { bare?: boolean } = {}): Promise<Cluster> {
+  static async up(step: Step, options: { bare?: boolean } = {}): Promise<Cluster> {
     await Cluster.down();
     mkdirSync(RUN, { recursive: true });
     mkdirSync(SHM, { recursive: true });
     makeNetwork();
-    const disk = await step('images for the nodes', filledDisk);
+    const disk = await step('images for the nodes', filledDisk, { usually: '90 s the first time' });
     const archive = options.bare ? undefined : await step('our image', ourArchive);
     const cluster = new Cluster();
     linkSync(disk, COMMON_DISK);
     makeCertificates(Object.keys(NODES));
-    await step('control plane and nodes storage-1, storage-2, worker-1', () => {
+    const boot = () => {
       startEtcd();
       const apiServer = startApiServer();
       return Promise.all([
         apiServer.then(startControllers),
         ...[...cluster.#guests.values()].map((guest) => cluster.#bootNode(guest, archive, apiServer)),
       ]);
-    });
-    await step('all nodes Ready', () => cluster.waitNodesReady());
+    };
+    const logs = `${RUN}/logs, ${RUN}/*/*.log`;
+    await step('control plane and nodes storage-1, storage-2, worker-1', boot, { usually: '20 s', logs });
+    await step('all nodes Ready', () => cluster.waitNodesReady(), { usually: '5 s', logs });
     writeFileSync(INSTALLED, archive ?? '');
     writeFileSync(UP, '');
     return cluster;

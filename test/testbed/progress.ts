@@ -1,9 +1,12 @@
-interface StepOptions {
+export interface StepOptions {
   /** How long it usually takes. */
   readonly usually?: string;
   /** Where to look when it fails. */
   readonly logs?: string;
 }
+
+/** Does work that somebody waits for, and tells of it. */
+export type Step = <T>(what: string, work: () => Promise<T>, options?: StepOptions) => Promise<T>;
 
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

@@ -13,12 +13,20 @@ export class CommandError extends Error {
 
 /** Runs a bash script on the host, stopping at its first error, and gives its output. */
 export function sh(script: string): string {
-  return execFileSync('/bin/bash', ['-euc', script], { encoding: 'utf8', maxBuffer: MAX_OUTPUT, stdio: ['ignore', 'pipe', 'pipe'] });
+  return execFileSync('/bin/bash', ['--norc', '-euc', script], {
+    encoding: 'utf8',
+    maxBuffer: MAX_OUTPUT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 /** The same in the cluster's network namespace. */
 export function shInNetns(script: string): string {
-  return execFileSync('ip', ['netns', 'exec', NETNS, '/bin/bash', '-euc', script], { encoding: 'utf8', maxBuffer: MAX_OUTPUT });
+  return execFileSync('ip', ['netns', 'exec', NETNS, '/bin/bash', '--norc', '-euc', script], {
+    encoding: 'utf8',
+    maxBuffer: MAX_OUTPUT,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
 }
 
 export interface RunOptions {

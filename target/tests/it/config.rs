@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use aoe_target::wire::config::command::*;
 use aoe_target::wire::header::{self, ANY_SHELF, ANY_SLOT, ERROR, RESPONSE};
 use aoe_target::wire::{Directive, Mac, Mask, Reserve, mask, reserve};
@@ -75,7 +77,8 @@ fn broadcast_queries_find_every_volume() {
     {
         let tag = host.send(shelf, slot, header::command::CONFIG, &config(READ, ""));
         let mut found = Vec::new();
-        while let Some(answer) = host.receive(std::time::Duration::from_millis(100)) {
+        // Patient for those that must come, short for those that must not.
+        while let Some(answer) = host.receive(Duration::from_millis(if found.len() < expected.len() { 5000 } else { 100 })) {
             if answer.header.tag == tag {
                 assert_eq!(answer.header.shelf, 7);
                 found.push(answer.header.slot);
