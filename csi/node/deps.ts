@@ -1,4 +1,5 @@
 import type { BusyVolumes } from '../busy-volumes.ts';
+import type { DepartedDisks } from './departed-disks.ts';
 import type { Driver, Filesystems, Log, Mounter, Volumes, Wire } from './ports.ts';
 import type { StagedVolumes } from './staged-volumes.ts';
 
@@ -13,6 +14,7 @@ export interface Deps {
   readonly wire: Wire;
   readonly volumes: Volumes;
   readonly staged: StagedVolumes;
+  readonly departed: Pick<DepartedDisks, 'add'>;
   readonly busy: BusyVolumes;
   /** Names of the AoE interfaces at this moment. */
   readonly interfaces: () => Promise<readonly string[]>;

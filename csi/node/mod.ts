@@ -5,6 +5,7 @@ import type { Kube } from '../../kube/mod.ts';
 import type { csi, Handlers, pluginregistration } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
+import { DepartedDisks } from './departed-disks.ts';
 import { SystemFilesystems } from './filesystems.ts';
 import { Gate } from './gate.ts';
 import { KernelDriver } from './kernel-driver.ts';
@@ -63,6 +64,7 @@ export function createNodePlugin({
     const local = (await listInterfaces()).filter((each) => each.name === LOCAL_INTERFACE && each.up);
     return [...(await own()), ...local].map((each) => each.name);
   };
+  const staged = new StagedVolumes(join(directory, 'volumes'));
   const deps = {
     nodeName,
     nodeUID,
@@ -71,7 +73,8 @@ export function createNodePlugin({
     mounter: new SystemMounter(exec),
     wire: new SocketWire(names),
     volumes: new KubeVolumes(kube),
-    staged: new StagedVolumes(join(directory, 'volumes')),
+    staged,
+    departed: new DepartedDisks({ driver, staged, log }),
     busy: new BusyVolumes(),
     interfaces: names,
     log,

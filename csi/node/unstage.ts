@@ -23,6 +23,7 @@ export async function unstage(deps: Deps, request: UnstageRequest, signal: Abort
     if (!successor) await remove(deps, volumeId, staged.address, signal);
     if (staged.access === 'Exclusive') await unlock(deps, volumeId, staged, signal);
     await deps.staged.delete(volumeId);
+    if (!successor) deps.departed.add(volumeId, staged.address);
     deps.log.info({ volume: volumeId, address: staged.address }, 'volume unstaged');
   });
 }

@@ -20,15 +20,22 @@ function interruptible<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
   });
 }
 
-/** What the cluster knows about itself, as files below dist/logs/cluster. */
-async function keepLogs(cluster: Cluster): Promise<void> {
-  const folder = join(LOGS, 'cluster');
+const FOLDER = join(LOGS, 'cluster');
+
+/** Logs of the control plane and the guests, as files below dist/logs/cluster. */
+function keepFiles(): void {
+  mkdirSync(FOLDER, { recursive: true });
   for (const file of globSync(['logs/*.log', '*/*.log'], { cwd: RUN })) {
-    mkdirSync(dirname(join(folder, file)), { recursive: true });
-    cpSync(join(RUN, file), join(folder, file));
+    mkdirSync(dirname(join(FOLDER, file)), { recursive: true });
+    cpSync(join(RUN, file), join(FOLDER, file));
   }
+}
+
+/** What the cluster knows about itself, too. */
+async function keepLogs(cluster: Cluster): Promise<void> {
+  keepFiles();
   const save = async (name: string, args: string[]) =>
-    writeFileSync(join(folder, name), await cluster.kubectl(args, { timeoutMs: 20_000 }).catch(String));
+    writeFileSync(join(FOLDER, name), await cluster.kubectl(args, { timeoutMs: 20_000 }).catch(String));
   await save('objects.txt', ['get', 'pods,pvc,pv,volumeattachments,aoevolumes,aoepools,aoenodes', '-A', '-o', 'wide']);
   await save('events.txt', ['get', 'events', '-A', '--sort-by=.lastTimestamp']);
   const pods = (await cluster.kubectl(['-n', NAMESPACE, 'get', 'pods', '-o', 'name']).catch(() => '')).split('\n').filter(Boolean);
@@ -61,7 +68,7 @@ export async function freshCluster(step: Step, signal: AbortSignal): Promise<Tes
   } catch (error) {
     const cluster = await Cluster.attach().catch(() => undefined);
     if (cluster && !signal.aborted) await keepLogs(cluster);
-    else for (const file of globSync(['logs/*.log', '*/*.log'], { cwd: RUN })) cpSync(join(RUN, file), join(LOGS, 'cluster', file));
+    else keepFiles();
     await Cluster.down();
     throw error;
   }

@@ -10,7 +10,8 @@ export type Line =
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return inspect(error);
   // node:test wraps what a test threw.
-  return error.cause instanceof Error ? messageOf(error.cause) : error.message;
+  if ((error as { code?: string }).code === 'ERR_TEST_FAILURE' && error.cause !== undefined) return messageOf(error.cause);
+  return error.cause === undefined ? error.message : `${error.message}\nbecause of: ${messageOf(error.cause)}`;
 }
 
 function failedByItself(error: unknown): boolean {

@@ -123,9 +123,14 @@ export class Guest {
   /** Crash: kernel and processes end at once, without a sync. */
   async crash(): Promise<void> {
     const { pid } = await this.#ask({ op: 'pid' }, 5_000);
-    // The supervisor's process group holds linux.uml and all its processes.
+    // The kernel's process group holds all that runs in it.
     if (pid) process.kill(-Number(sh(`ps -o pgid= -p ${pid}`).trim()), 'SIGKILL');
-    sh(`rm -f '${this.#socket}'`);
+    // The supervisor goes with its guest, and takes the socket along: a successor's, when it came too early.
+    await poll(async () => (this.isUp() ? undefined : true), {
+      timeoutMs: 10_000,
+      intervalMs: 5,
+      what: `the supervisor of ${this.name} to end`,
+    });
   }
 
   /** Hang: the kernel stops. Only its main process: a SIGCONT to the ptraced ones makes it panic. */

@@ -77,6 +77,7 @@ const service = nodeService(
     wire: new SocketWire(interfaces),
     volumes,
     staged: new StagedVolumes('/run/aoe-csi-test'),
+    departed: { add() {} },
     busy: new BusyVolumes(),
     interfaces,
     log,

@@ -255,6 +255,7 @@ export class FakeNode {
   readonly filesystems = new FakeFilesystems(this.segment);
   readonly volumes = new FakeVolumes();
   readonly directory = mkdtempSync(join(tmpdir(), 'aoe-node-'));
+  readonly departed: string[] = [];
   readonly deps: Deps;
   readonly target: FakeTarget;
 
@@ -277,6 +278,7 @@ export class FakeNode {
       wire: this.wire,
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
+      departed: { add: (_volumeId, address) => this.departed.push(address) },
       busy: new BusyVolumes(),
       interfaces: async () => ['eth0'],
       log: silent,
