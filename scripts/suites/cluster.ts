@@ -61,7 +61,8 @@ export async function freshCluster(step: Step, signal: AbortSignal): Promise<Tes
     await step('helm install aoe-csi', () => interruptible(installChart(cluster), signal));
     return {
       release: async () => {
-        await keepLogs(cluster);
+        if (signal.aborted) keepFiles();
+        else await keepLogs(cluster);
         await Cluster.down();
       },
     };

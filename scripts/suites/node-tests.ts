@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { type CommandOptions, runCommand } from './command.ts';
 import type { Line } from './reporter.ts';
-import { judge, NOTHING, type Tally } from './tally.ts';
+import { judge, NOTHING, ONE_FAILED, ONE_PASSED, sum, type Tally } from './tally.ts';
 
 export interface NodeTestOptions extends Omit<CommandOptions, 'onLine'> {
   files: string[];
@@ -23,6 +23,7 @@ function parse(text: string): Line | undefined {
 
 /** Runs files of node:test. The log has the readable report. */
 export async function runNodeTests(options: NodeTestOptions): Promise<Tally> {
+  // What has ended so far, until node has counted: a run that is cut short has that only.
   let counts: Tally = NOTHING;
   const { files, concurrency, onTest, ...command } = options;
   const argv = [
@@ -36,8 +37,10 @@ export async function runNodeTests(options: NodeTestOptions): Promise<Tally> {
     ...command,
     onLine: (text) => {
       const line = parse(text);
-      if (line?.type === 'test') onTest(line);
-      else if (line) counts = { passed: line.passed, failed: line.failed, skipped: line.skipped };
+      if (line?.type === 'test') {
+        counts = sum([counts, line.failed ? ONE_FAILED : line.skipped ? { ...NOTHING, skipped: 1 } : ONE_PASSED]);
+        onTest(line);
+      } else if (line) counts = { passed: line.passed, failed: line.failed, skipped: line.skipped };
     },
   });
   return judge(counts, code);
