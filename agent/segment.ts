@@ -1,8 +1,8 @@
 import { type FrameSocket, Initiator, type TargetAddress } from '../aoe/mod.ts';
 import type { Logger } from '../run/log.ts';
 
-/** Three questions within this time: a target answers in well under a millisecond, and one lost frame is no answer. */
-const PROBE = { timeoutMs: 150, retransmitMs: 50, settleMs: 20, attempts: 3 } as const;
+/** Four questions within this time: a target answers in well under a millisecond, unless its host is busy, and a lost frame is no answer. */
+const PROBE = { timeoutMs: 300, retransmitMs: 75, settleMs: 20, attempts: 4 } as const;
 
 /** Somebody else who serves an address. */
 export interface Stranger {

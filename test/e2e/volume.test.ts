@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/shell.ts';
 import { aoeVolume, claim, pod, staticVolume } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -83,20 +82,18 @@ describe('an AoEVolume without a claim', () => {
   it('is not exported at an address that a stranger answers', async () => {
     const worker = cluster.guest('worker-1');
     await worker.exec(
-      'truncate -s 8M /tmp/stranger.img; (vblade 66 6 vec0 /tmp/stranger.img >/dev/null 2>&1 & echo $! > /tmp/stranger.pid)',
+      'truncate -s 8M /tmp/stranger.img; (vblade 66 6 vec0 /tmp/stranger.img >/tmp/stranger.log 2>&1 & echo $! > /tmp/stranger.pid)',
     );
     try {
-      await cluster.poll(async () => (await runInNetns('aoecfg', ['66', '6', 'storage'])).length > 0 || undefined, {
-        timeoutMs: 10_000,
-        what: 'the stranger to answer at e66.6',
-      });
+      // vblade tells its size when it is about to answer.
+      await worker.exec("timeout 20 sh -c 'until grep -q sectors /tmp/stranger.log; do sleep 0.1; done'");
       await apply('e2e-conflict', { capacity: '16Mi', pool: 'lvm', address: { shelf: 66, slot: 6 } });
       const conflict = await condition('e2e-conflict', 'AddressConflict', 'True');
       const mac = (await worker.exec('cat /sys/class/net/vec0/address')).trim();
       assert.match(conflict.message, new RegExp(mac));
       await condition('e2e-conflict', 'Ready', 'False');
     } finally {
-      await worker.exec('kill $(cat /tmp/stranger.pid); rm -f /tmp/stranger.img /tmp/stranger.pid');
+      await worker.exec('kill $(cat /tmp/stranger.pid); rm -f /tmp/stranger.*');
     }
   });
 
