@@ -34,6 +34,7 @@ describe('capabilities of a volume', () => {
     ['a filesystem that is not supported', [mount(Mode.SINGLE_NODE_WRITER, 'ntfs')], /ntfs is not supported: use ext4 or xfs/],
     ['a second one that is wrong', [block(Mode.SINGLE_NODE_WRITER), mount(Mode.SINGLE_NODE_WRITER, 'ntfs')], /ntfs/],
     ['a volume that nobody can fill', [block(Mode.MULTI_NODE_READER_ONLY)], /would stay empty/],
+    ['a filesystem, and a block device for many', [mount(Mode.SINGLE_NODE_WRITER), block(Mode.MULTI_NODE_MULTI_WRITER)], /contradict/],
     ['a writer and many readers', [mount(Mode.SINGLE_NODE_WRITER), mount(Mode.MULTI_NODE_READER_ONLY)], /would stay empty/],
   ];
   for (const [what, capabilities, message] of refused) {

@@ -51,7 +51,10 @@ export function accessFor(capabilities: readonly Capability[]): Access {
       'a new volume that nobody may write (ReadOnlyMany) would stay empty: use ReadWriteOnce, or a PersistentVolume for an AoEVolume that has data',
     );
   }
-  return shared ? 'Shared' : 'Exclusive';
+  const access = shared ? 'Shared' : 'Exclusive';
+  const problem = capabilities.map((capability) => mismatch(access, capability)).find((each) => each !== undefined);
+  if (problem) throw new RpcError(Code.INVALID_ARGUMENT, `volume_capabilities contradict one another: ${problem}`);
+  return access;
 }
 
 /** Why a volume of this access cannot give a capability; undefined when it can. */

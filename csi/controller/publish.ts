@@ -23,13 +23,15 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
   const node = required(request.nodeId, 'node_id');
   const { volumeCapability: capability } = request;
   if (!capability) throw new RpcError(Code.INVALID_ARGUMENT, 'volume_capability is missing');
-  if (request.readonly) throw new RpcError(Code.INVALID_ARGUMENT, 'readonly: the target does not tell readers from writers');
   return deps.busy.run(name, 'ControllerPublishVolume', async () => {
     const volume = await mustFind(deps, name, call);
     const host = deps.nodes.get(node) ?? (await deps.kube.get<AoENode>(AOE_NODES, node, { signal: call.signal }));
     if (!host) throw new RpcError(Code.NOT_FOUND, `node ${node} has no AoENode: does the node plugin run there?`);
-    const problem = mismatch(volume.spec.access, capability);
-    if (problem) throw new RpcError(Code.INVALID_ARGUMENT, `AoEVolume ${name}: ${problem}`);
+    const problem = request.readonly ? 'readonly: the target does not tell readers from writers' : mismatch(volume.spec.access, capability);
+    if (problem) {
+      const isPublished = (volume.spec.initiators.nodes ?? []).includes(node);
+      throw new RpcError(isPublished ? Code.ALREADY_EXISTS : Code.INVALID_ARGUMENT, `AoEVolume ${name}: ${problem}`);
+    }
     checkSegment(deps, volume, node);
     const allowed = await change(deps, volume, (current) => admit(current, node), call);
     const inForce = volume.spec.external
@@ -57,14 +59,31 @@ export async function unpublishVolume(deps: Deps, request: csi.v1.IControllerUnp
   return deps.busy.run(name, 'ControllerUnpublishVolume', async () => {
     const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: call.signal });
     if (!volume) return {};
-    const without = (nodes: readonly string[]) => (node === '' ? [] : nodes.filter((each) => each !== node));
-    const left = await change(deps, volume, ({ spec }) => without(spec.initiators.nodes ?? []), call);
-    // Nobody serves it before it is placed, and others' targets take no orders.
-    if (!isPlaced(left)) return {};
-    const gone = (nodes: readonly string[]) => without(nodes).length === nodes.length;
-    await confirmed(deps, left, `${node === '' ? 'all nodes' : `node ${node}`} to be shut out`, gone, call);
+    try {
+      await shutOut(deps, volume, node, call);
+    } catch (error) {
+      // Deleted meanwhile: nobody is served any more, and its export went before it did.
+      const isGone = error instanceof RpcError && (error.code === Code.NOT_FOUND || error.code === Code.ABORTED);
+      if (!isGone || (await isThere(deps, volume, call))) throw error;
+    }
     return {};
   });
+}
+
+/** Takes a node from the list, or all, and waits until the target has confirmed it. */
+async function shutOut(deps: Deps, volume: AoEVolume, node: string, call: Call): Promise<void> {
+  const without = (nodes: readonly string[]) => (node === '' ? [] : nodes.filter((each) => each !== node));
+  const left = await change(deps, volume, ({ spec }) => without(spec.initiators.nodes ?? []), call);
+  // Nobody serves it before it is placed, and others' targets take no orders.
+  if (!isPlaced(left)) return;
+  const gone = (nodes: readonly string[]) => without(nodes).length === nodes.length;
+  await confirmed(deps, left, `${node === '' ? 'all nodes' : `node ${node}`} to be shut out`, gone, call);
+}
+
+/** Whether exactly this volume still exists, as the API server has it now. */
+async function isThere(deps: Deps, { metadata: { name, uid } }: AoEVolume, { signal }: Call): Promise<boolean> {
+  const now = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  return now?.metadata.uid === uid;
 }
 
 /** @throws RpcError FAILED_PRECONDITION when the node cannot reach the volume: AoE is not routed */

@@ -199,10 +199,11 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
   it('attaches a Shared volume to many nodes', async () => {
     const shared = block(Mode.MULTI_NODE_MULTI_WRITER);
     await create('pvc-shared', { volumeCapabilities: [shared] });
+    await refuses(publish('pvc-shared', 'worker-1', { volumeCapability: mount() }), Code.INVALID_ARGUMENT, /is a block device/);
     await publish('pvc-shared', 'worker-1', { volumeCapability: shared });
     await publish('pvc-shared', 'storage-1', { volumeCapability: shared });
     assert.deepEqual((await live('pvc-shared'))?.status?.initiators?.nodes?.toSorted(), ['storage-1', 'worker-1']);
-    await refuses(publish('pvc-shared', 'worker-1', { volumeCapability: mount() }), Code.INVALID_ARGUMENT, /is a block device/);
+    await refuses(publish('pvc-shared', 'worker-1', { volumeCapability: mount() }), Code.ALREADY_EXISTS, /is a block device/);
     await unpublish('pvc-shared');
     await remove('pvc-shared');
   });

@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import type { AoENode } from '../../api/node.ts';
+import { API_VERSION } from '../../api/resources.ts';
+import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { KubeError } from '../../kube/mod.ts';
+import { csi } from '../../rpc/mod.ts';
+import { BusyVolumes } from '../busy-volumes.ts';
+import { Code } from '../error.ts';
+import type { Deps } from './deps.ts';
+import { publishVolume, unpublishVolume } from './publish.ts';
+
+const { Mode } = csi.v1.VolumeCapability.AccessMode;
+const mount = { mount: { fsType: '' }, accessMode: { mode: Mode.SINGLE_NODE_WRITER } };
+const block = { block: {}, accessMode: { mode: Mode.MULTI_NODE_MULTI_WRITER } };
+const call = () => ({ signal: new AbortController().signal, deadline: Date.now() + 20_000 });
+
+/** One volume in an API server, and a target that does at once what its spec says. */
+class FakeCluster {
+  volume: AoEVolume | undefined;
+  /** How many of the next patches come too late, since somebody else wrote first. */
+  conflicts = 0;
+  /** The volume is deleted while the next patch is on its way. */
+  deletedMeanwhile = false;
+  patches = 0;
+
+  constructor(spec: Partial<AoEVolumeSpec> = {}) {
+    this.volume = {
+      apiVersion: API_VERSION,
+      kind: 'AoEVolume',
+      metadata: { name: 'v', uid: 'u', generation: 1, resourceVersion: '1', finalizers: [VOLUME_FINALIZER] },
+      spec: {
+        access: 'Exclusive',
+        initiators: {},
+        deletionPolicy: 'Delete',
+        nodeName: 'storage',
+        address: { shelf: 7, slot: 3 },
+        ...spec,
+      },
+      status: { serial: 'S' },
+    };
+  }
+
+  get nodes(): string[] | undefined {
+    return this.volume?.spec.initiators.nodes;
+  }
+
+  get deps(): Deps {
+    const node = (name: string): AoENode | undefined =>
+      name === 'stranger' ? undefined : { apiVersion: API_VERSION, kind: 'AoENode', metadata: { name }, spec: { maintenance: false } };
+    return {
+      kube: { get: async (_type: unknown, name: string) => (name === 'v' ? this.volume : undefined), patch: this.#patch },
+      volumes: { waitFor: async (_name: string, ask: (object: AoEVolume | undefined) => unknown) => ask(this.#seen()) },
+      nodes: { get: node },
+      busy: new BusyVolumes(),
+      log: { warn() {} },
+    } as unknown as Deps;
+  }
+
+  readonly #patch = async (_type: unknown, _name: string, { spec }: { spec: { initiators: { nodes: string[] | null } } }) => {
+    this.patches++;
+    if (this.deletedMeanwhile) this.volume = undefined;
+    if (!this.volume) throw new KubeError(404, 'NotFound', 'no such volume');
+    if (this.conflicts-- > 0) throw new KubeError(409, 'Conflict', 'changed meanwhile');
+    const { nodes } = spec.initiators;
+    const generation = (this.volume.metadata.generation ?? 0) + 1;
+    this.volume = {
+      ...this.volume,
+      metadata: { ...this.volume.metadata, generation },
+      spec: { ...this.volume.spec, initiators: nodes ? { nodes } : {} },
+    };
+    return this.volume;
+  };
+
+  #seen(): AoEVolume | undefined {
+    if (!this.volume) return undefined;
+    const observedGeneration = this.volume.metadata.generation ?? 0;
+    return { ...this.volume, status: { ...this.volume.status, initiators: { observedGeneration, nodes: this.nodes ?? [] } } };
+  }
+}
+
+const publish = (cluster: FakeCluster, request: csi.v1.IControllerPublishVolumeRequest = {}) =>
+  publishVolume(cluster.deps, { volumeId: 'v', nodeId: 'a', volumeCapability: mount, ...request }, call());
+const unpublish = (cluster: FakeCluster, nodeId = 'a') => unpublishVolume(cluster.deps, { volumeId: 'v', nodeId }, call());
+
+describe('publishVolume', () => {
+  it('lets a node in, and says all that the node must know', async () => {
+    const cluster = new FakeCluster();
+    const { publishContext } = await publish(cluster);
+    assert.deepEqual(cluster.nodes, ['a']);
+    assert.deepEqual(publishContext, { address: 'e7.3', serial: 'S', volumeUID: 'u', access: 'Exclusive', external: 'false' });
+  });
+
+  it('writes nothing for a node that is in already', async () => {
+    const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
+    await publish(cluster);
+    assert.equal(cluster.patches, 0);
+  });
+
+  it('names the node that has an Exclusive volume', async () => {
+    const cluster = new FakeCluster({ initiators: { nodes: ['b'] } });
+    await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /held by node b/ });
+  });
+
+  it('decides again when the volume was changed meanwhile, though not for ever', async () => {
+    const cluster = new FakeCluster();
+    cluster.conflicts = 3;
+    await publish(cluster);
+    assert.equal(cluster.patches, 4);
+    const contended = new FakeCluster();
+    contended.conflicts = 100;
+    await assert.rejects(publish(contended), { code: Code.ABORTED });
+  });
+
+  const wrong: [string, csi.v1.IControllerPublishVolumeRequest][] = [
+    ['a capability that the volume does not have', { volumeCapability: block }],
+    ['readonly', { readonly: true }],
+  ];
+  for (const [what, request] of wrong) {
+    it(`refuses ${what}: INVALID_ARGUMENT, and ALREADY_EXISTS where the node has the volume`, async () => {
+      await assert.rejects(publish(new FakeCluster(), request), { code: Code.INVALID_ARGUMENT });
+      const published = new FakeCluster({ initiators: { nodes: ['a'] } });
+      await assert.rejects(publish(published, request), { code: Code.ALREADY_EXISTS });
+      assert.equal(published.patches, 0);
+    });
+  }
+
+  it('does not find volumes and nodes that are not there', async () => {
+    await assert.rejects(publish(new FakeCluster(), { volumeId: 'w', readonly: true }), { code: Code.NOT_FOUND });
+    await assert.rejects(publish(new FakeCluster(), { nodeId: 'stranger' }), { code: Code.NOT_FOUND });
+  });
+});
+
+describe('unpublishVolume', () => {
+  it('takes one node, and leaves the others', async () => {
+    const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['a', 'b'] } });
+    await unpublish(cluster);
+    assert.deepEqual(cluster.nodes, ['b']);
+  });
+
+  it('takes all nodes when none is named', async () => {
+    const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['a', 'b'] } });
+    await unpublish(cluster, '');
+    assert.equal(cluster.nodes, undefined);
+  });
+
+  it('is done when the volume is deleted meanwhile', async () => {
+    const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
+    cluster.deletedMeanwhile = true;
+    assert.deepEqual(await unpublish(cluster), {});
+  });
+
+  it('fails when others change the volume all the time', async () => {
+    const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
+    cluster.conflicts = 100;
+    await assert.rejects(unpublish(cluster), { code: Code.ABORTED, message: /changed by others/ });
+  });
+});
