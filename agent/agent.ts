@@ -7,6 +7,7 @@ import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
 import type { Logger } from '../run/log.ts';
+import { AddressWatch } from './address-watch.ts';
 import { Lvm } from './backends/lvm-cli.ts';
 import { lvmConfig, udevReachable } from './backends/lvm-config.ts';
 import { Backends } from './backends/open.ts';
@@ -93,6 +94,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     poolChanged,
     target,
     ask: segment.ask,
+    addressWatch: new AddressWatch(),
     events,
     log,
   });

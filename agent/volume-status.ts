@@ -3,7 +3,7 @@ import type { Condition } from '../api/meta.ts';
 import { AOE_VOLUMES, API_VERSION } from '../api/resources.ts';
 import type { AoEVolume, AoEVolumeStatus } from '../api/volume.ts';
 import { VolumeCondition } from '../api/volume.ts';
-import { type Kube, KubeError, setCondition } from '../kube/mod.ts';
+import { type Kube, setCondition, writeToSame } from '../kube/mod.ts';
 
 export const FIELD_MANAGER = 'aoe-csi-agent';
 
@@ -51,21 +51,19 @@ export class VolumeStatus {
    * Writes what changed.
    * @returns the volume as the API server has it now; undefined when it is gone
    */
-  async write(kube: Pick<Kube, 'apply'>, signal: AbortSignal): Promise<AoEVolume | undefined> {
+  async write(kube: Pick<Kube, 'apply' | 'get'>, signal: AbortSignal): Promise<AoEVolume | undefined> {
     if (isDeepStrictEqual(this.now, this.#before)) return this.#volume;
-    const { name, uid } = this.#volume.metadata;
-    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, ...(uid ? { uid } : {}) }, status: this.now };
-    try {
-      return (await kube.apply(AOE_VOLUMES, object, {
-        fieldManager: FIELD_MANAGER,
-        force: true,
-        subresource: 'status',
-        signal,
-      })) as unknown as AoEVolume;
-    } catch (error) {
-      if (error instanceof KubeError && error.code === 404) return undefined;
-      throw error;
-    }
+    const { name } = this.#volume.metadata;
+    return writeToSame(this.#volume, {
+      write: async (resourceVersion) => {
+        const metadata = { name, ...(resourceVersion ? { resourceVersion } : {}) };
+        const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata, status: this.now };
+        const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
+        return (await kube.apply(AOE_VOLUMES, object, options)) as unknown as AoEVolume;
+      },
+      read: () => kube.get<AoEVolume>(AOE_VOLUMES, name, { signal }),
+      signal,
+    });
   }
 }
 

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { pino } from 'pino';
 import { formatLock } from '../aoe/mod.ts';
 import type { AoEVolume } from '../api/volume.ts';
+import { AddressWatch } from './address-watch.ts';
 import { BackendError } from './backends/backend.ts';
 import type { Stranger } from './segment.ts';
 import { TargetLink } from './target.ts';
@@ -22,7 +23,8 @@ async function bench(t: { after(work: () => void | Promise<void>): void }) {
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
-  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[] };
+  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[], now: 0 };
+  const addressWatch = new AddressWatch({ now: () => world.now, random: () => 0.5 });
   const stop = new AbortController();
   const link = new TargetLink(target, log);
   const running = link.run(stop.signal);
@@ -60,6 +62,7 @@ async function bench(t: { after(work: () => void | Promise<void>): void }) {
         world.asked++;
         return world.stranger;
       },
+      addressWatch,
       events: kube,
       log,
     });
@@ -196,12 +199,87 @@ test('an address that somebody else answers is not exported, and is once he is g
   assert.deepEqual(await it.reconcile(), { requeueAfterMs: 30_000 });
   assert.equal(it.target.volumes.size, 0);
   assert.equal(it.condition('AddressConflict')?.status, 'True');
-  assert.match(it.condition('Exported')?.message ?? '', /02:66:66:66:66:66 on eth1 already answers at e7\.3/);
+  assert.match(it.condition('Exported')?.message ?? '', /02:66:66:66:66:66 on eth1 answers at e7\.3, too/);
   assert.equal(it.condition('Provisioned')?.status, 'True');
   it.world.stranger = undefined;
   await it.reconcile();
   assert.equal(it.condition('AddressConflict')?.status, 'False');
   assert.equal(it.condition('Exported')?.status, 'True');
+});
+
+const STRANGER: Stranger = { mac: '02:66:66:66:66:66', interface: 'eth1' };
+
+test('the address of a served volume is asked for again after 1 s, 5 s, and then each minute', async (t) => {
+  const it = await bench(t);
+  const volumes = it.make();
+  for (const wait of [1000, 5000, 60_000, 60_000]) {
+    assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: wait });
+    it.world.now += wait - 1;
+    assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 1 });
+    it.world.now += 1;
+  }
+  assert.equal(it.world.asked, 4);
+});
+
+test('a stranger that comes later takes an unused volume off the segment, until he is gone', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.world.stranger = STRANGER;
+  it.world.now = 1000;
+  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 30_000 });
+  assert.equal(it.target.volumes.size, 0);
+  assert.equal(it.condition('Exported')?.reason, 'AddressConflict');
+  assert.equal(it.condition('AddressConflict')?.status, 'True');
+  assert.equal(it.volume().status?.paths, undefined);
+  assert.deepEqual(
+    it.kube.events.map(({ reason }) => reason),
+    ['AnsweredByOther'],
+  );
+  it.world.stranger = undefined;
+  it.world.now += 30_000;
+  await it.reconcile();
+  assert.equal(it.condition('Exported')?.status, 'True');
+  assert.equal(it.condition('AddressConflict')?.status, 'False');
+});
+
+test('a volume in use is served on when a stranger comes, and says so', async (t) => {
+  const it = await bench(t);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.world.stranger = STRANGER;
+  it.world.now = 1000;
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
+  assert.equal(it.condition('Exported')?.status, 'True');
+  assert.match(it.condition('AddressConflict')?.message ?? '', /in use and still served/);
+  it.spec({ initiators: {} });
+  it.world.now += 30_000;
+  await it.reconcile();
+  await it.reconcile();
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, []);
+  it.world.now += 30_000;
+  await it.reconcile();
+  assert.equal(it.target.volumes.size, 0);
+});
+
+test('a volume with a lock is in use, also when nobody is let in', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.target.setConfigString(UID, 'net.corvus.apple 1');
+  await new Promise((resolve) => setImmediate(resolve));
+  it.world.stranger = STRANGER;
+  it.world.now = 1000;
+  await it.reconcile();
+  assert.equal(it.target.volumes.size, 1);
+});
+
+test('what is written about a volume does not reach its namesake', async (t) => {
+  const it = await bench(t);
+  const old = it.volume();
+  const put = it.kube.objects.get('AoEVolume/v1');
+  it.kube.put({ ...put, kind: 'AoEVolume', metadata: { ...put?.metadata, name: 'v1', uid: 'another' } } as never);
+  await it.reconcile(it.make({ get: () => old, list: () => [old] }));
+  assert.equal(it.volume().status, undefined);
 });
 
 test('lost data is never made anew', async (t) => {
@@ -257,10 +335,14 @@ test('a device in trouble is opened again, at most every few seconds', async (t)
   const it = await bench(t);
   const volumes = it.make();
   await it.reconcile(volumes);
+  for (const now of [1000, 6000]) {
+    it.world.now = now;
+    await it.reconcile(volumes);
+  }
   it.target.trouble(UID, 'EIO');
   await new Promise((resolve) => setImmediate(resolve));
   const before = it.target.calls.length;
-  assert.deepEqual(await it.reconcile(volumes), undefined);
+  assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 60_000 });
   it.target.trouble(UID, 'EIO');
   await new Promise((resolve) => setImmediate(resolve));
   assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 5000 });

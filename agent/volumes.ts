@@ -4,6 +4,7 @@ import { AOE_VOLUMES } from '../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../api/volume.ts';
 import type { EventRecorder, Kube } from '../kube/mod.ts';
 import type { Logger } from '../run/log.ts';
+import type { AddressWatch } from './address-watch.ts';
 import type { Backend } from './backends/backend.ts';
 import { type NotProvisioned, type Provisioned, provision, wasProvisioned } from './provision.ts';
 import { type Removal, type RemovalContext, removeVolume } from './removal.ts';
@@ -13,9 +14,9 @@ import type { TargetLink } from './target.ts';
 import { TargetError } from './target-api.ts';
 import { VolumeStatus } from './volume-status.ts';
 
-/** How long until a conflicting address is asked for again. */
-const CONFLICT_RETRY_MS = 30_000;
+const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
+const AT_ONCE_MS = 1;
 
 /** What is known of the cluster: informers in life. */
 export interface Store<T> {
@@ -35,6 +36,7 @@ export interface VolumesOptions {
   poolChanged: (pool: string) => void;
   target: TargetLink;
   ask: AskSegment;
+  addressWatch: AddressWatch;
   events: Pick<EventRecorder, 'event'>;
   log: Logger;
 }
@@ -89,6 +91,7 @@ export class Volumes {
       if (removal.outcome === 'done') {
         this.#written.delete(name);
         this.#reopened.delete(volume.metadata.uid ?? '');
+        this.#options.addressWatch.forget(volume.metadata.uid ?? '');
         this.#options.log.info({ volume: name, uid: volume.metadata.uid, pool: volume.spec.pool }, 'volume removed');
         this.#options.poolChanged(volume.spec.pool ?? '');
         return undefined;
@@ -122,35 +125,35 @@ export class Volumes {
 
   /** @returns when to look again, in milliseconds; undefined when something will tell */
   async #provide(volume: AoEVolume, backend: Backend | undefined, status: VolumeStatus, signal: AbortSignal): Promise<number | undefined> {
-    const { target, ask, poolChanged } = this.#options;
+    const { target, ask, addressWatch, poolChanged } = this.#options;
     const { address } = volume.spec;
     const { uid = '' } = volume.metadata;
-    const serving = target.state(uid) !== undefined;
-    const mustAsk = target.connected && !serving && address !== undefined;
+    const served = target.state(uid);
+    const mustAsk = target.connected && address !== undefined && (!served || addressWatch.isDue(uid));
     // Side by side: making the data and listening for a stranger take about as long as each other.
     const [data, answer] = await Promise.all([
-      provision(volume, backend, { status, served: serving }, signal),
+      provision(volume, backend, { status, served: served !== undefined }, signal),
       mustAsk ? this.#ask(ask(address, signal)) : undefined,
     ]);
+    if (answer) addressWatch.note(uid, 'stranger' in answer && answer.stranger !== undefined);
+    const again = (retryMs: number | undefined): number => Math.min(retryMs ?? Number.POSITIVE_INFINITY, addressWatch.waitMs(uid));
+    const dataRetryMs = 'retryMs' in data ? data.retryMs : undefined;
     if ('made' in data && data.made) poolChanged(volume.spec.pool ?? '');
     if (!target.connected) {
       status.condition(VolumeCondition.Exported, 'Unknown', 'TargetUnavailable', `the target process does not answer (${target.problem})`);
-      return 'retryMs' in data ? data.retryMs : undefined;
-    }
-    const refusal = this.#refusal(volume, data, answer, serving, status);
-    if (refusal !== undefined) {
-      delete status.now.paths;
-      return refusal;
-    }
-    notePaths(target, status);
-    if (answer && !('error' in answer)) {
-      status.condition(VolumeCondition.AddressConflict, 'False', 'NoAnswer', 'nobody else answers at the address');
+      return dataRetryMs;
     }
     try {
+      if (answer && !('error' in answer)) await this.#judge(volume, answer.stranger, status, signal);
+      const refusal = target.state(uid) ? undefined : this.#refusal(volume, data, answer, status);
+      if (refusal !== undefined) {
+        delete status.now.paths;
+        return refusal;
+      }
+      notePaths(target, status);
       // Data that went away is left alone on the target, too: it may be a mistake that is being mended.
       const state = await serve(this.#context, volume, 'path' in data ? data.path : undefined, status, signal);
-      if (state?.error) return TARGET_RETRY_MS;
-      return 'retryMs' in data ? data.retryMs : undefined;
+      return again(state?.error ? TARGET_RETRY_MS : dataRetryMs);
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
       this.#noteTargetError(error, status);
@@ -158,15 +161,31 @@ export class Volumes {
     }
   }
 
-  /** Notes why the volume is not to be exported now; undefined when it is, or is already. */
-  #refusal(
-    volume: AoEVolume,
-    data: Provisioned | NotProvisioned,
-    answer: Answer | undefined,
-    serving: boolean,
-    status: VolumeStatus,
-  ): number | undefined {
-    if (serving) return undefined;
+  /**
+   * Says whether somebody else answers at the address. A volume that is served to nobody goes off the segment then, before
+   * a host takes both targets for paths to one disk; one in use is left to its user, whose writes must not stall.
+   * @throws TargetError
+   */
+  async #judge(volume: AoEVolume, stranger: Stranger | undefined, status: VolumeStatus, signal: AbortSignal): Promise<void> {
+    if (!stranger) {
+      status.condition(VolumeCondition.AddressConflict, 'False', 'NoAnswer', 'nobody else answers at the address');
+      return;
+    }
+    const { target } = this.#options;
+    const { uid = '' } = volume.metadata;
+    const { shelf, slot } = volume.spec.address ?? { shelf: 0, slot: 0 };
+    const state = target.state(uid);
+    const inUse = state !== undefined && (state.volume.macs.length > 0 || state.configString.length > 0);
+    const found = `${stranger.mac} on ${stranger.interface} answers at e${shelf}.${slot}, too`;
+    const message = inUse
+      ? `${found}: the volume is in use and still served, but a host may send its writes to either of them: take the other target off the segment at once`
+      : `${found}: take one of the two off the segment; it is asked again every half minute`;
+    status.condition(VolumeCondition.AddressConflict, 'True', 'AnsweredByOther', message);
+    if (state && !inUse) await target.unexport(uid, signal);
+  }
+
+  /** Notes why a volume that is not served is not to be exported now, and when to look again, in milliseconds; undefined when it is. */
+  #refusal(volume: AoEVolume, data: Provisioned | NotProvisioned, answer: Answer | undefined, status: VolumeStatus): number | undefined {
     const no = (reason: string, message: string): void => status.condition(VolumeCondition.Exported, 'False', reason, message);
     if (!('path' in data)) {
       no('NotProvisioned', 'there is no data to serve: see condition Provisioned');
@@ -174,19 +193,19 @@ export class Volumes {
     }
     if (!volume.spec.address) {
       no('NoAddress', 'the operator has not given it an address yet');
-      return CONFLICT_RETRY_MS;
+      return NO_ADDRESS_RETRY_MS;
     }
-    if (answer && 'error' in answer) {
+    if (!answer) {
+      no('SegmentNotAsked', 'the target served it a moment ago: the segment is asked before it is served again');
+      return AT_ONCE_MS;
+    }
+    if ('error' in answer) {
       no('SegmentNotAsked', answer.error);
       return TARGET_RETRY_MS;
     }
-    if (answer?.stranger) {
-      const { shelf, slot } = volume.spec.address;
-      const { mac, interface: heard } = answer.stranger;
-      const message = `${mac} on ${heard} already answers at e${shelf}.${slot}: take one of the two off the segment; it is asked again every ${CONFLICT_RETRY_MS / 1000} s`;
-      status.condition(VolumeCondition.AddressConflict, 'True', 'AnsweredByOther', message);
-      no('AddressConflict', message);
-      return CONFLICT_RETRY_MS;
+    if (answer.stranger) {
+      no('AddressConflict', status.get(VolumeCondition.AddressConflict)?.message ?? '');
+      return this.#options.addressWatch.waitMs(volume.metadata.uid ?? '');
     }
     return undefined;
   }

@@ -5,4 +5,5 @@ export { isConflict, isNotFound, KubeError, LeaseLostError, TerminalError, Timeo
 export { EventRecorder } from './events.ts';
 export { type Change, Informer, type InformerOptions, keyOf } from './informer.ts';
 export { LeaseElector, type LeaseElectorOptions } from './lease-elector.ts';
+export { writeToSame } from './same-object.ts';
 export type { KubeObject, Log } from './types.ts';

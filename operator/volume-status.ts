@@ -48,6 +48,8 @@ function ready(volume: AoEVolume, placing: Verdict, refused: Refused | undefined
     if (!condition) return { status: 'False', reason: 'Waiting', message: `waiting for the agent on ${spec.nodeName}` };
     if (condition.status !== 'True') return { status: condition.status, reason: condition.reason, message: condition.message };
   }
+  const conflict = status?.conditions?.find(({ type }) => type === VolumeCondition.AddressConflict);
+  if (conflict?.status === 'True') return { status: 'False', reason: 'AddressConflict', message: conflict.message };
   return { status: 'True', reason: 'Exported', message: `exported by ${spec.nodeName}` };
 }
 

@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { API_VERSION } from '../api/resources.ts';
-import type { AoEVolume, AoEVolumeSpec } from '../api/volume.ts';
+import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/volume.ts';
 import { KubeError } from '../kube/mod.ts';
 import { createLog } from '../run/log.ts';
 import { AddressRange } from './addresses.ts';
@@ -182,6 +182,29 @@ describe('Volumes', () => {
     assert.equal(cluster.condition('first', 'Ready')?.reason, 'StorageNodeGone');
     assert.equal(cluster.statuses.get('first')?.phase, 'Failed');
     assert.equal(cluster.statuses.get('first')?.address, 'e1.0');
+  });
+
+  it('does not call a volume ready while somebody else answers at its address', async () => {
+    const cluster = new FakeCluster();
+    const condition = (type: string, status: 'True' | 'False', message = '') => ({
+      type,
+      status,
+      reason: type,
+      message,
+      lastTransitionTime: '',
+    });
+    const conflict = condition('AddressConflict', 'True', '02:66 answers at e1.0, too');
+    const first = volume('first', { nodeName: 'a', address: { shelf: 1, slot: 0 } });
+    first.metadata.finalizers = [VOLUME_FINALIZER];
+    const served = [condition('Provisioned', 'True'), condition('Exported', 'True')];
+    cluster.add({ ...first, status: { conditions: [...served, conflict] } });
+    await cluster.reconcile('first');
+    assert.equal(cluster.condition('first', 'Ready')?.status, 'False');
+    assert.equal(cluster.condition('first', 'Ready')?.message, conflict.message);
+    assert.equal(cluster.statuses.get('first')?.phase, 'Failed');
+    cluster.add({ ...first, status: { conditions: served } });
+    await cluster.reconcile('first');
+    assert.equal(cluster.condition('first', 'Ready')?.status, 'True');
   });
 
   it('does not place what is being deleted', async () => {

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../../kube/mod.ts';
+import { KubeError, type KubeObject } from '../../kube/mod.ts';
 
 interface Written {
   kind: string;
@@ -37,6 +37,9 @@ export class FakeKube {
   readonly apply = async (type: { kind: string }, object: KubeObject, { fieldManager }: { fieldManager: string }): Promise<never> => {
     const key = `${type.kind}/${object.metadata.name}`;
     const present = this.objects.get(key) ?? { kind: type.kind, metadata: object.metadata };
+    const { resourceVersion } = object.metadata;
+    if (resourceVersion && resourceVersion !== present.metadata.resourceVersion)
+      throw new KubeError(409, 'Conflict', `${key} has been modified`);
     const status = 'status' in object ? (object.status as Record<string, unknown>) : undefined;
     if (status) this.written.push({ kind: type.kind, manager: fieldManager, status });
     const metadata = { ...present.metadata, resourceVersion: String(++this.#version) };

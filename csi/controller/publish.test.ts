@@ -102,6 +102,21 @@ describe('publishVolume', () => {
     await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /held by node b/ });
   });
 
+  it('lets nobody in while somebody else answers at the address, and keeps who is in', async () => {
+    const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['b'] } });
+    const conflict = {
+      type: 'AddressConflict',
+      status: 'True' as const,
+      reason: 'AnsweredByOther',
+      message: '02:66 answers at e7.3, too',
+      lastTransitionTime: '',
+    };
+    cluster.volume = { ...cluster.volume, status: { conditions: [conflict] } } as AoEVolume;
+    await assert.rejects(publish(cluster, { volumeCapability: block }), { code: Code.UNAVAILABLE, message: /02:66 answers at e7\.3, too/ });
+    await publish(cluster, { volumeCapability: block, nodeId: 'b' });
+    assert.equal(cluster.patches, 0);
+  });
+
   it('decides again when the volume was changed meanwhile, though not for ever', async () => {
     const cluster = new FakeCluster();
     cluster.conflicts = 3;

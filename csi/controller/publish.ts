@@ -103,6 +103,8 @@ function admit(volume: AoEVolume, node: string): string[] {
   const nodes = spec.initiators.nodes ?? [];
   if (nodes.includes(node)) return nodes;
   if (metadata.deletionTimestamp) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is being deleted`);
+  const conflict = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.AddressConflict);
+  if (conflict?.status === 'True') throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${metadata.name}: ${conflict.message}`);
   if (spec.access !== 'Exclusive') return [...nodes, node];
   if (nodes.length > 0) {
     throw new RpcError(

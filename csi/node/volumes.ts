@@ -1,6 +1,6 @@
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type Kube, KubeError } from '../../kube/mod.ts';
+import { type Kube, KubeError, writeToSame } from '../../kube/mod.ts';
 import { Code, messageOf, RpcError } from '../error.ts';
 import type { Volumes } from './ports.ts';
 
@@ -25,12 +25,19 @@ export class KubeVolumes implements Volumes {
 
   /** A merge patch, not an apply: several nodes write here in turn, each some fields, and none may drop the others'. */
   async record(volume: AoEVolume, status: object, signal: AbortSignal): Promise<void> {
-    const { name, uid } = volume.metadata;
+    const { name } = volume.metadata;
+    const options = { subresource: 'status', fieldManager: MANAGER, signal } as const;
+    let written: AoEVolume | undefined;
     try {
-      await this.#kube.patch(AOE_VOLUMES, name, { metadata: { uid }, status }, { subresource: 'status', fieldManager: MANAGER, signal });
+      written = await writeToSame(volume, {
+        write: (resourceVersion) => this.#kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata: { resourceVersion }, status }, options),
+        read: () => this.#kube.get<AoEVolume>(AOE_VOLUMES, name, { signal }),
+        signal,
+      });
     } catch (error) {
       throw unavailable(`status of AoEVolume ${name} cannot be written`, error);
     }
+    if (!written) throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted meanwhile: nothing is written about it`);
   }
 }
 
