@@ -1,5 +1,5 @@
 import { AOE_VOLUMES } from '../api/resources.ts';
-import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../api/volume.ts';
+import { type AoEVolume, BREAK_LOCK, type Holder, VOLUME_FINALIZER, VolumeCondition } from '../api/volume.ts';
 import { type Kube, KubeError } from '../kube/mod.ts';
 import { type Backend, BackendError } from './backends/backend.ts';
 import { wasProvisioned } from './provision.ts';
@@ -16,11 +16,12 @@ export interface RemovalContext extends ServeContext {
 export type Removal = { outcome: 'done' } | { outcome: 'waiting'; retryMs?: number };
 
 /** Why a volume is in use; undefined when it is not. */
-export function inUse({ spec, status }: AoEVolume, holder = status?.holder): string | undefined {
+export function inUse({ spec }: AoEVolume, holder: Holder | undefined): string | undefined {
   const nodes = spec.initiators?.nodes ?? [];
   if (nodes.length > 0) return `attached to ${nodes.join(', ')}${holder?.since ? ` (locked since ${holder.since})` : ''}`;
   if (holder?.node) return `locked by ${holder.node}${holder.since ? ` since ${holder.since}` : ''}`;
-  if (holder) return `its config string is set by somebody else ("${holder.raw}"): clear it (aoecfg) when that host is done`;
+  if (holder)
+    return `its config string is set by somebody else ("${holder.raw}"): clear it when that host is done (annotation ${BREAK_LOCK})`;
   return undefined;
 }
 
@@ -43,7 +44,7 @@ export async function removeVolume(
   if (!target.connected) return wait('TargetUnavailable', `the target process does not answer (${target.problem})`);
   // Whoever is let in no more loses access and lock first; then what is left tells whether it is in use.
   const state = await serve(context, volume, undefined, status, signal);
-  if (state) noteHolder(state, status);
+  if (state) noteHolder(volume, state, status);
   else delete status.now.holder;
   const user = inUse(volume, status.now.holder);
   if (user) return wait('InUse', user);

@@ -1,8 +1,9 @@
 import type { AoENode } from '../api/node.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { desiredAccess } from './access.ts';
-import { holderOf, staleLock } from './holder.ts';
+import { holderOf, lockCondition, staleLock } from './holder.ts';
 import { TARGET_END } from './local-link.ts';
+import type { LockStory } from './lock-story.ts';
 import type { TargetLink } from './target.ts';
 import { TargetError, type TargetVolume, type TargetVolumeState } from './target-api.ts';
 import { serialOf, type VolumeStatus } from './volume-status.ts';
@@ -16,7 +17,7 @@ export interface ServeContext {
   fresh: (volume: AoEVolume, signal: AbortSignal) => Promise<AoEVolume | undefined>;
   /** Whether a volume in trouble may be opened again now: each attempt is itself a change that leads back here. */
   mayReopen: (uid: string) => boolean;
-  lockCleared: (volume: AoEVolume, holder: { node: string; since: string }) => void;
+  story: Pick<LockStory, 'fenced' | 'cleared'>;
 }
 
 const same = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((each, index) => each === b[index]);
@@ -59,9 +60,10 @@ export async function serve(
   if (!state) return undefined;
   if (!same(sorted(state.volume.macs), macs)) state = await target.setAccess(uid, macs, signal);
   if (stale) {
+    if (inForce.some((mac) => !macs.includes(mac))) context.story.fenced(volume, stale);
     try {
       state = await target.replaceConfigString(uid, state.configString, new Uint8Array(), signal);
-      context.lockCleared(volume, stale);
+      context.story.cleared(volume, stale);
     } catch (error) {
       // It changed just now: the change leads back here.
       if (!(error instanceof TargetError) || error.reason !== 'precondition') throw error;
@@ -109,11 +111,13 @@ function note(volume: AoEVolume, state: TargetVolumeState, desired: ReturnType<t
     const observedGeneration = volume.metadata.generation ?? 0;
     status.now.initiators = { observedGeneration, nodes: desired.nodes, macs: sorted(state.volume.macs) };
   }
-  noteHolder(state, status);
+  noteHolder(volume, state, status);
 }
 
-/** status.holder from the config string. */
-export function noteHolder(state: TargetVolumeState, status: VolumeStatus): void {
+/** status.holder and condition Locked from the config string. */
+export function noteHolder(volume: AoEVolume, state: TargetVolumeState, status: VolumeStatus): void {
+  const { status: locked, reason, message } = lockCondition(volume, state.configString);
+  status.condition(VolumeCondition.Locked, locked, reason, message);
   const holder = holderOf(state.configString);
   if (holder) status.now.holder = holder;
   else delete status.now.holder;

@@ -13,6 +13,7 @@ const OURS: readonly string[] = [
   VolumeCondition.Exported,
   VolumeCondition.AddressConflict,
   VolumeCondition.EnforcedByTarget,
+  VolumeCondition.Locked,
 ];
 
 type Status = Pick<AoEVolumeStatus, 'capacity' | 'serial' | 'paths' | 'initiators' | 'holder'> & { conditions: Condition[] };

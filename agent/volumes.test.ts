@@ -1,110 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { pino } from 'pino';
-import { formatLock } from '../aoe/mod.ts';
-import type { AoEVolume } from '../api/volume.ts';
-import { AddressWatch } from './address-watch.ts';
 import { BackendError } from './backends/backend.ts';
 import type { Stranger } from './segment.ts';
-import { TargetLink } from './target.ts';
 import { TargetError } from './target-api.ts';
-import { FakeBackend } from './testing/fake-backend.ts';
-import { FakeKube } from './testing/fake-kube.ts';
-import { FakeTarget } from './testing/fake-target.ts';
-import { type Store, Volumes } from './volumes.ts';
-
-const UID = '11111111-2222-3333-4444-555555555555';
-const MAC = { worker: '02:00:00:00:01:01', other: '02:00:00:00:02:01', local: '02:00:00:00:09:09' };
-const log = pino({ level: 'silent' });
-
-type Spec = Partial<AoEVolume['spec']>;
-
-async function bench(t: { after(work: () => void | Promise<void>): void }) {
-  const kube = new FakeKube();
-  const target = new FakeTarget();
-  const backend = new FakeBackend();
-  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[], now: 0 };
-  const addressWatch = new AddressWatch({ now: () => world.now, random: () => 0.5 });
-  const stop = new AbortController();
-  const link = new TargetLink(target, log);
-  const running = link.run(stop.signal);
-  t.after(async () => {
-    stop.abort();
-    await running;
-  });
-  const connected = async (want: boolean): Promise<void> => {
-    for (let tries = 0; link.connected !== want && tries < 300; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.equal(link.connected, want);
-  };
-  const node = (name: string, mac: string, local?: string) => ({
-    kind: 'AoENode',
-    metadata: { name },
-    spec: {},
-    status: {
-      interfaces: [{ name: 'eth1', mac, mtu: 9000 }, ...(local ? [{ name: 'aoe-local', mac: local, mtu: 9000, local: true }] : [])],
-    },
-  });
-  kube.put({ kind: 'AoEPool', metadata: { name: 'default' }, spec: { backend: 'file', directory: '/x' } } as never);
-  kube.put(node('worker', MAC.worker));
-  kube.put(node('other', MAC.other, '02:00:00:00:08:08'));
-  kube.put(node('storage', '02:00:00:00:00:01', MAC.local));
-  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) =>
-    new Volumes({
-      node: 'storage',
-      kube,
-      volumes,
-      pools: kube.store('AoEPool'),
-      nodes: kube.store('AoENode'),
-      backendOf: () => backend,
-      poolChanged: (pool) => world.changedPools.push(pool),
-      target: link,
-      ask: async () => {
-        world.asked++;
-        return world.stranger;
-      },
-      addressWatch,
-      events: kube,
-      log,
-    });
-  const signal = new AbortController().signal;
-  const volume = (): AoEVolume => kube.store<AoEVolume>('AoEVolume').get('v1') as AoEVolume;
-  const spec = (change: Spec): void => {
-    const present = kube.objects.get('AoEVolume/v1');
-    const base = {
-      capacity: '10Mi',
-      pool: 'default',
-      access: 'Exclusive',
-      nodeName: 'storage',
-      address: { shelf: 7, slot: 3 },
-      initiators: {},
-    };
-    const metadata = present?.metadata ?? { name: 'v1', uid: UID, finalizers: ['aoe.dev/backing-volume'] };
-    kube.put({ ...present, kind: 'AoEVolume', metadata, spec: { ...base, ...(present?.spec as object), ...change } } as never);
-  };
-  spec({});
-  await connected(true);
-  return {
-    kube,
-    target,
-    backend,
-    world,
-    make,
-    volume,
-    spec,
-    connected,
-    reconcile: async (volumes = make()) => volumes.reconcile('v1', signal),
-    condition: (type: string) => volume().status?.conditions?.find((each) => each.type === type),
-    remove: () => {
-      const present = kube.objects.get('AoEVolume/v1');
-      if (present) kube.put({ ...present, metadata: { ...present.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } } as never);
-    },
-    lock: (by: string, volumeUID = UID) =>
-      target.setConfigString(
-        UID,
-        new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
-      ),
-  };
-}
+import { bench, MAC, UID } from './testing/volume-bench.ts';
 
 test('a placed volume is made, asked for, exported and told of, once', async (t) => {
   const it = await bench(t);
@@ -116,7 +15,7 @@ test('a placed volume is made, asked for, exported and told of, once', async (t)
   assert.deepEqual(status?.paths, [{ interface: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000 }]);
   assert.deepEqual(status?.initiators, { observedGeneration: 1, nodes: [], macs: [] });
   const states = Object.fromEntries((status?.conditions ?? []).map(({ type, status }) => [type, status]));
-  assert.deepEqual(states, { AddressConflict: 'False', EnforcedByTarget: 'True', Exported: 'True', Provisioned: 'True' });
+  assert.deepEqual(states, { AddressConflict: 'False', EnforcedByTarget: 'True', Exported: 'True', Locked: 'False', Provisioned: 'True' });
   assert.deepEqual(it.world.changedPools, ['default']);
   const [calls, writes] = [it.target.calls.length, it.kube.written.length];
   await it.reconcile(volumes);
@@ -266,7 +165,7 @@ test('a volume with a lock is in use, also when nobody is let in', async (t) => 
   const it = await bench(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple 1');
-  await new Promise((resolve) => setImmediate(resolve));
+  await it.told();
   it.world.stranger = STRANGER;
   it.world.now = 1000;
   await it.reconcile();
@@ -340,40 +239,23 @@ test('a device in trouble is opened again, at most every few seconds', async (t)
     await it.reconcile(volumes);
   }
   it.target.trouble(UID, 'EIO');
-  await new Promise((resolve) => setImmediate(resolve));
+  await it.told();
   const before = it.target.calls.length;
   assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 60_000 });
   it.target.trouble(UID, 'EIO');
-  await new Promise((resolve) => setImmediate(resolve));
+  await it.told();
   assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 5000 });
   assert.match(it.condition('Exported')?.message ?? '', /EIO/);
   assert.deepEqual(it.target.calls.slice(before), ['export']);
-});
-
-test('the holder is shown, and his lock is taken once he may not be', async (t) => {
-  const it = await bench(t);
-  it.spec({ initiators: { nodes: ['worker'] } });
-  await it.reconcile();
-  it.lock('worker');
-  await new Promise((resolve) => setImmediate(resolve));
-  await it.reconcile();
-  assert.equal(it.volume().status?.holder?.node, 'worker');
-  it.spec({ initiators: { nodes: ['other'] } });
-  await it.reconcile();
-  assert.equal(it.target.configString(UID), '');
-  assert.equal(it.volume().status?.holder, undefined);
-  assert.match(it.kube.events[0]?.message ?? '', /lock of node worker, held since 2026-01-01/);
-  const order = it.target.calls.filter((call) => call === 'setAccess' || call === 'replaceConfigString');
-  assert.deepEqual(order, ['setAccess', 'replaceConfigString']);
 });
 
 test("a stranger's string is respected", async (t) => {
   const it = await bench(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
-  await new Promise((resolve) => setImmediate(resolve));
+  await it.told();
   await it.reconcile();
-  assert.deepEqual(it.volume().status?.holder, { raw: 'net.corvus.apple \\x01' });
+  assert.deepEqual(it.volume().status?.holder, { name: '"net.corvus.apple \\x01"', raw: 'net.corvus.apple \\x01' });
   it.remove();
   await it.reconcile();
   assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its config string is set by somebody else/);

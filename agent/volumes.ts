@@ -6,6 +6,8 @@ import type { EventRecorder, Kube } from '../kube/mod.ts';
 import type { Logger } from '../run/log.ts';
 import type { AddressWatch } from './address-watch.ts';
 import type { Backend } from './backends/backend.ts';
+import { breakLock } from './break-lock.ts';
+import { LockStory } from './lock-story.ts';
 import { type NotProvisioned, type Provisioned, provision, wasProvisioned } from './provision.ts';
 import { type Removal, type RemovalContext, removeVolume } from './removal.ts';
 import type { AskSegment, Stranger } from './segment.ts';
@@ -45,6 +47,7 @@ export interface VolumesOptions {
 export class Volumes {
   readonly #options: VolumesOptions;
   readonly #context: RemovalContext;
+  readonly #story: LockStory;
   /** Volumes as our own writes left them, until the informer has caught up. */
   readonly #written = new Map<string, AoEVolume>();
   /** When the target was last told to open a volume in trouble again, by UID. */
@@ -53,6 +56,7 @@ export class Volumes {
   constructor(options: VolumesOptions) {
     this.#options = options;
     const { kube, node, nodes, target, events, log } = options;
+    this.#story = new LockStory(events, log);
     this.#context = {
       kube,
       node,
@@ -68,19 +72,16 @@ export class Volumes {
         this.#reopened.set(uid, now);
         return true;
       },
-      lockCleared: (volume, holder) => {
-        log.warn({ volume: volume.metadata.name, holder: holder.node, since: holder.since }, 'stale lock cleared');
-        const message = `lock of node ${holder.node}, held since ${holder.since}, taken away: the node is not among the initiators any more`;
-        events.event(volume, 'Warning', 'LockCleared', message);
-      },
+      story: this.#story,
     };
   }
 
   /** Reconciles one volume: for kube's Controller. */
   async reconcile(name: string, signal: AbortSignal): Promise<{ requeueAfterMs?: number } | undefined> {
-    const volume = this.#newest(name);
+    const found = this.#newest(name);
     // Without finalizer it is not placed yet, or its clean-up is done: nothing of it may be made.
-    if (!volume || volume.spec.nodeName !== this.#options.node || !volume.metadata.finalizers?.includes(VOLUME_FINALIZER)) return undefined;
+    if (!found || found.spec.nodeName !== this.#options.node || !found.metadata.finalizers?.includes(VOLUME_FINALIZER)) return undefined;
+    const volume = await breakLock({ kube: this.#options.kube, target: this.#options.target, story: this.#story }, found, signal);
     const pool = this.#options.pools.get(volume.spec.pool ?? '');
     const backend = pool && this.#options.backendOf(pool);
     const status = new VolumeStatus(volume);
@@ -107,6 +108,7 @@ export class Volumes {
       }
     }
     this.#tell(volume, status);
+    this.#story.changed(volume, found.status?.holder, status.now.holder);
     const written = await status.write(this.#options.kube, signal);
     if (written) this.#written.set(name, written);
     if (failure !== undefined) throw failure;

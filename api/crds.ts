@@ -39,7 +39,7 @@ const DEFINITIONS: Definition[] = [
       { name: 'Node', jsonPath: '.spec.nodeName' },
       { name: 'Address', jsonPath: '.status.address' },
       { name: 'Access', jsonPath: '.spec.access' },
-      { name: 'Holder', jsonPath: '.status.holder.node' },
+      { name: 'Holder', jsonPath: '.status.holder.name' },
       { name: 'Phase', jsonPath: '.status.phase' },
       { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
       AGE,

@@ -48,17 +48,32 @@ export class FakeKube {
     return structuredClone(next) as never;
   };
 
-  readonly patch = async (type: { kind: string }, name: string, patch: { metadata?: { finalizers?: string[] } }): Promise<never> => {
+  readonly patch = async (type: { kind: string }, name: string, patch: { metadata?: { resourceVersion?: string } }): Promise<never> => {
     const key = `${type.kind}/${name}`;
     const present = this.objects.get(key);
     if (!present) throw new Error(`no ${key}`);
-    const next = { ...present, metadata: { ...present.metadata, ...patch.metadata, resourceVersion: String(++this.#version) } };
+    const { resourceVersion } = patch.metadata ?? {};
+    if (resourceVersion && resourceVersion !== present.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
+    const next = merged(present, patch) as typeof present;
+    const changed = 'spec' in patch ? { generation: (present.metadata.generation ?? 0) + 1 } : {};
+    next.metadata = { ...next.metadata, ...changed, resourceVersion: String(++this.#version) };
     if (next.metadata.deletionTimestamp && next.metadata.finalizers?.length === 0) this.objects.delete(key);
     else this.objects.set(key, next);
-    return next as never;
+    return structuredClone(next) as never;
   };
 
   readonly event = (_object: KubeObject, _type: string, reason: string, message: string): void => {
     this.events.push({ reason, message });
   };
+}
+
+/** A JSON merge patch (RFC 7396): null removes. */
+function merged(value: unknown, patch: unknown): unknown {
+  if (typeof patch !== 'object' || patch === null || Array.isArray(patch)) return patch;
+  const next = { ...(value as Record<string, unknown> | undefined) };
+  for (const [key, each] of Object.entries(patch)) {
+    if (each === null) delete next[key];
+    else next[key] = merged(next[key], each);
+  }
+  return next;
 }

@@ -93,6 +93,7 @@ export type VolumePhase = z.infer<typeof VolumePhase>;
 
 /** Who has the lock, as the target's config string says. */
 export const Holder = z.object({
+  name: z.string().optional().describe('For people: the node, or the start of a string that is not ours, in quotes.'),
   node: z.string().optional().describe('Node that holds the lock; absent when the string is not one of ours.'),
   nodeUID: z.string().optional(),
   since: z.string().optional(),

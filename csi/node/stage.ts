@@ -92,7 +92,7 @@ async function lock(deps: Deps, { name, volume, context, owner, signal }: Job): 
     case 'held': {
       const { node, nodeUID, since } = result.lock;
       // Of our own targets the agent tells the holder.
-      if (context.external) await deps.volumes.record(volume, { holder: { node, nodeUID, since, raw: result.raw } }, signal);
+      if (context.external) await deps.volumes.record(volume, { holder: { name: node, node, nodeUID, since, raw: result.raw } }, signal);
       return;
     }
     case 'foreign': {
