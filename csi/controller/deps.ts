@@ -1,7 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { Informer, Kube } from '../../kube/mod.ts';
+import type { EventRecorder, Informer, Kube } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
 
@@ -11,6 +11,7 @@ export interface Deps {
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
   readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
+  readonly events: Pick<EventRecorder, 'event'>;
   readonly busy: BusyVolumes;
   readonly log: { warn(keys: object, message: string): void };
 }

@@ -2,7 +2,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { Informer, type Kube } from '../../kube/mod.ts';
+import { EventRecorder, Informer, type Kube } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
@@ -38,7 +38,8 @@ export async function runController({ kube, socket, http, version, log }: Contro
     csi.v1,
     identityService(version, () => ready),
   );
-  server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, busy: new BusyVolumes(), log }));
+  const events = new EventRecorder(kube, { component: 'aoe-csi-controller' });
+  server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, events, busy: new BusyVolumes(), log }));
   const serving = (async () => {
     // Not before the stores are filled: a list that is not there yet would be answered as empty.
     await Promise.race([synced, ...watching]);

@@ -23,6 +23,9 @@ class FakeCluster {
   /** The volume is deleted while the next patch is on its way. */
   deletedMeanwhile = false;
   patches = 0;
+  readonly events: string[] = [];
+  /** The Node of whoever is asked for. */
+  machine: object | undefined;
 
   constructor(spec: Partial<AoEVolumeSpec> = {}) {
     this.volume = {
@@ -49,7 +52,11 @@ class FakeCluster {
     const node = (name: string): AoENode | undefined =>
       name === 'stranger' ? undefined : { apiVersion: API_VERSION, kind: 'AoENode', metadata: { name }, spec: { maintenance: false } };
     return {
-      kube: { get: async (_type: unknown, name: string) => (name === 'v' ? this.volume : undefined), patch: this.#patch },
+      kube: {
+        get: async ({ kind }: { kind: string }, name: string) => (kind === 'Node' ? this.machine : name === 'v' ? this.volume : undefined),
+        patch: this.#patch,
+      },
+      events: { event: (_object: unknown, _type: string, reason: string, message: string) => this.events.push(`${reason}: ${message}`) },
       volumes: { waitFor: async (_name: string, ask: (object: AoEVolume | undefined) => unknown) => ask(this.#seen()) },
       nodes: { get: node },
       busy: new BusyVolumes(),
@@ -100,6 +107,7 @@ describe('publishVolume', () => {
   it('names the node that has an Exclusive volume', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['b'] } });
     await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /held by node b/ });
+    assert.match(cluster.events.join(), /^PublishRefused: node a is not let in: AoEVolume v is held by node b/);
   });
 
   it('lets nobody in while somebody else answers at the address, and keeps who is in', async () => {
@@ -143,6 +151,69 @@ describe('publishVolume', () => {
   it('does not find volumes and nodes that are not there', async () => {
     await assert.rejects(publish(new FakeCluster(), { volumeId: 'w', readonly: true }), { code: Code.NOT_FOUND });
     await assert.rejects(publish(new FakeCluster(), { nodeId: 'stranger' }), { code: Code.NOT_FOUND });
+  });
+});
+
+describe('publishVolume of a volume that somebody outside has', () => {
+  it('names the string, which is respected', async () => {
+    const cluster = new FakeCluster();
+    cluster.volume = { ...cluster.volume, status: { holder: { name: '"net…"', raw: 'net.corvus.apple 1' } } } as AoEVolume;
+    await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /somebody who wrote "net\.corvus\.apple 1"/ });
+    assert.equal(cluster.patches, 0);
+  });
+
+  it('goes by the wire alone for external targets', async () => {
+    const cluster = new FakeCluster({ external: { shelf: 1, slot: 1 } });
+    cluster.volume = { ...cluster.volume, status: { holder: { raw: 'net.corvus.apple 1' } } } as AoEVolume;
+    await publish(cluster);
+    assert.deepEqual(cluster.nodes, ['a']);
+  });
+
+  it('lets nobody into an external volume that may not be what it says', async () => {
+    const cluster = new FakeCluster({ external: { shelf: 1, slot: 1 } });
+    const placed = {
+      type: 'Placed',
+      status: 'False' as const,
+      reason: 'SerialTaken',
+      message: 'AoEVolume w has that serial',
+      lastTransitionTime: '',
+    };
+    cluster.volume = { ...cluster.volume, status: { conditions: [placed] } } as AoEVolume;
+    await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /has that serial/ });
+  });
+});
+
+describe('unpublishVolume of a node that has the lock', () => {
+  const holder = { name: 'a', node: 'a', since: '2026-01-01T00:00:00Z', raw: 'lock' };
+  const taint = { key: 'node.kubernetes.io/out-of-service', value: 'nodeshutdown', effect: 'NoExecute' };
+  const silent = { type: 'Ready', status: 'Unknown', lastTransitionTime: '2026-02-02T00:00:00Z' };
+  const states: [string, object | undefined, RegExp][] = [
+    ['was deleted', undefined, /does not exist any more/],
+    ['is out of service', { spec: { taints: [taint] }, status: { conditions: [silent] } }, /out-of-service=nodeshutdown/],
+    ['is silent', { status: { conditions: [silent] } }, /not Ready since 2026-02-02/],
+    ['is well', { status: { conditions: [{ ...silent, status: 'True' }] } }, /deleted by force/],
+  ];
+  for (const [what, machine, message] of states) {
+    it(`says why when the node ${what}`, async () => {
+      const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
+      cluster.volume = { ...cluster.volume, status: { holder } } as AoEVolume;
+      cluster.machine = machine;
+      await unpublish(cluster);
+      assert.deepEqual(cluster.nodes, undefined);
+      assert.match(cluster.events.join(), /^DetachedInUse: detached from node a, which has the lock since 2026-01-01/);
+      assert.match(cluster.events.join(), message);
+    });
+  }
+
+  it('tells nothing of one that has given it back, or was detached before', async () => {
+    for (const status of [{}, { holder: { ...holder, node: 'b' } }]) {
+      const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
+      cluster.volume = { ...cluster.volume, status } as AoEVolume;
+      await unpublish(cluster);
+      cluster.volume = { ...cluster.volume, status: { holder } } as AoEVolume;
+      await unpublish(cluster);
+      assert.deepEqual(cluster.events, []);
+    }
   });
 });
 

@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { isPlaced } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, BREAK_LOCK, VolumeCondition } from '../../api/volume.ts';
 import type { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../error.ts';
 import { mismatch } from './capabilities.ts';
 import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
 import { isConflict, isNotFound } from './errors.ts';
+import { tellDetached, tellRefused } from './story.ts';
 import { addressOf, holderOf, isResourceName, mustFind, required, segmentOfNode } from './volumes.ts';
 import { waitFor } from './wait.ts';
 
@@ -33,7 +34,10 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
       throw new RpcError(isPublished ? Code.ALREADY_EXISTS : Code.INVALID_ARGUMENT, `AoEVolume ${name}: ${problem}`);
     }
     checkSegment(deps, volume, node);
-    const allowed = await change(deps, volume, (current) => admit(current, node), call);
+    const allowed = await change(deps, volume, (current) => admit(current, node), call).catch((error: unknown) => {
+      tellRefused(deps, volume, node, error);
+      throw error;
+    });
     const inForce = volume.spec.external
       ? allowed
       : await confirmed(deps, allowed, `node ${node} to be let in`, (nodes) => nodes.includes(node), call);
@@ -59,6 +63,8 @@ export async function unpublishVolume(deps: Deps, request: csi.v1.IControllerUnp
   return deps.busy.run(name, 'ControllerUnpublishVolume', async () => {
     const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: call.signal });
     if (!volume) return {};
+    // Beside it: finding out why must not delay the successor.
+    const told = tellDetached(deps, volume, node, call);
     try {
       await shutOut(deps, volume, node, call);
     } catch (error) {
@@ -66,6 +72,7 @@ export async function unpublishVolume(deps: Deps, request: csi.v1.IControllerUnp
       const isGone = error instanceof RpcError && (error.code === Code.NOT_FOUND || error.code === Code.ABORTED);
       if (!isGone || (await isThere(deps, volume, call))) throw error;
     }
+    await told;
     return {};
   });
 }
@@ -105,6 +112,9 @@ function admit(volume: AoEVolume, node: string): string[] {
   if (metadata.deletionTimestamp) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is being deleted`);
   const conflict = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.AddressConflict);
   if (conflict?.status === 'True') throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${metadata.name}: ${conflict.message}`);
+  const placed = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Placed);
+  if (spec.external && placed?.status === 'False')
+    throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name}: ${placed.message}`);
   if (spec.access !== 'Exclusive') return [...nodes, node];
   if (nodes.length > 0) {
     throw new RpcError(
@@ -117,6 +127,14 @@ function admit(volume: AoEVolume, node: string): string[] {
     throw new RpcError(
       Code.FAILED_PRECONDITION,
       `AoEVolume ${metadata.name} is given to ${macs.join(', ')} by spec.initiators.macs: it is Exclusive, take them out first`,
+    );
+  }
+  // Ours are cleared by the agent once their node is shut out; anybody else's stays until he, or a person, takes it away.
+  const { holder } = volume.status ?? {};
+  if (holder && !holder.node && !spec.external) {
+    throw new RpcError(
+      Code.FAILED_PRECONDITION,
+      `AoEVolume ${metadata.name} is locked by ${holderOf(volume)}: it is Exclusive, and node ${node} must wait until that lock is given back, or broken by annotation ${BREAK_LOCK}`,
     );
   }
   return [node];
@@ -171,5 +189,5 @@ function confirmed(
     if (observedGeneration >= generation && isDone(nodes)) return now;
     return isUnserved(now, generation) && isDone([]) ? now : undefined;
   };
-  return waitFor(deps, volume, { what: `${what} by the target on ${volume.spec.nodeName ?? 'its storage node'}`, until }, call);
+  return waitFor(deps, volume, { what: `${what} by agent and target on ${volume.spec.nodeName ?? 'its storage node'}`, until }, call);
 }
