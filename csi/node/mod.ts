@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
 import { DRIVER_NAME } from '../../api/meta.ts';
-import type { Kube } from '../../kube/mod.ts';
+import { EventRecorder, type Kube } from '../../kube/mod.ts';
 import type { csi, Handlers, pluginregistration } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
@@ -16,6 +16,7 @@ import type { Driver, Log } from './ports.ts';
 import { registrationService } from './registration.ts';
 import { nodeService } from './service.ts';
 import { StagedVolumes } from './staged-volumes.ts';
+import { StaleSweep } from './stale-sweep.ts';
 import { KubeVolumes } from './volumes.ts';
 
 /** Initiator end of the veth pair that the agent makes on storage nodes, for disks of the node itself. */
@@ -79,12 +80,19 @@ export function createNodePlugin({
     interfaces: names,
     log,
   };
+  const events = new EventRecorder(kube, { component: 'aoe-csi-node', node: nodeName });
+  const sweep = new StaleSweep(deps, {
+    macs: async () => (await listInterfaces()).map(({ mac }) => mac),
+    tell: (volume, message) => events.event(volume, 'Warning', 'StaleMountRemoved', message),
+  });
   return {
     node: nodeService(deps, { segment, gate }) satisfies AnyAnswer<Handlers<csi.v1.Node>> as unknown as Handlers<csi.v1.Node>,
     registration: registrationService(join(directory, 'csi.sock'), log) satisfies Handlers<pluginregistration.Registration>,
     /** Runs until the signal is aborted. */
-    run: (signal: AbortSignal): Promise<void> =>
-      keepNodeObject({ nodeName, segment, kube, driver, interfaces: own, interfaceNames: names, log }, signal),
+    run: async (signal: AbortSignal): Promise<void> => {
+      const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: own, interfaceNames: names, log }, signal);
+      await Promise.all([nodeObject, sweep.run(signal)]);
+    },
   };
 }
 

@@ -52,11 +52,15 @@ export class StagedVolumes {
     await rm(this.#path(volumeId), { force: true });
   }
 
+  /** The volumes that there are files of. */
+  async list(): Promise<string[]> {
+    const files = await readdir(this.#directory).catch(() => []);
+    return files.filter((file) => file.endsWith('.json')).map((file) => decodeURIComponent(file.slice(0, -'.json'.length)));
+  }
+
   /** Another volume that is staged here and has the address: the address was given away since. */
   async successor(volumeId: string, address: string): Promise<string | undefined> {
-    const files = await readdir(this.#directory).catch(() => []);
-    for (const file of files) {
-      const other = file.endsWith('.json') ? decodeURIComponent(file.slice(0, -'.json'.length)) : volumeId;
+    for (const other of await this.list()) {
       if (other !== volumeId && (await this.get(other))?.address === address) return other;
     }
     return undefined;

@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AoEVolume } from '../../api/volume.ts';
+import { StaleSweep } from './stale-sweep.ts';
+import { FakeNode } from './testing/fakes.ts';
+
+const MAC = '02:00:00:00:00:07';
+const POD = '/pods/p/mount';
+const signal = new AbortController().signal;
+
+/** A node that has `v1` staged and published, and what it tells. */
+async function staged(record: object = {}) {
+  const node = new FakeNode();
+  await node.driver.attach('e7.3');
+  await node.mounter.mount('/dev/etherd/e7.3', '/staging/v1', { type: 'ext4', options: [] });
+  await node.mounter.mount('/staging/v1', POD, { options: ['bind'] });
+  await node.deps.staged.put('v1', {
+    version: 1,
+    volumeUID: 'uid-1',
+    address: 'e7.3',
+    access: 'Exclusive',
+    external: false,
+    stagingPath: '/staging/v1',
+    ...record,
+  });
+  const told: string[] = [];
+  const sweep = new StaleSweep(node.deps, { macs: async () => [MAC], tell: (_volume, message) => told.push(message) });
+  const volume = node.volumes.items.get('v1') as AoEVolume;
+  return {
+    node,
+    volume,
+    told,
+    look: async (times = 2) => {
+      for (let i = 0; i < times; i++) await sweep.look(signal);
+    },
+    untouched: async () => {
+      assert.deepEqual(
+        node.mounter.mounts.map(({ target }) => target),
+        ['/staging/v1', POD],
+      );
+      assert.deepEqual(node.driver.flushed, []);
+      assert.ok(await node.deps.staged.get('v1'));
+    },
+  };
+}
+
+test('mounts and disk of a volume that the node lost go at the second look, the pod first', async () => {
+  const it = await staged();
+  it.volume.spec.initiators = { nodes: ['worker-2'] };
+  it.volume.status = { initiators: { observedGeneration: 2, nodes: ['worker-2'], macs: ['02:00:00:00:00:08'] } };
+  await it.look(1);
+  await it.untouched();
+  await it.look(1);
+  assert.deepEqual(it.node.mounter.mounts, []);
+  assert.deepEqual(it.node.mounter.calls.slice(-2), [`umount -l ${POD}`, 'umount -l /staging/v1']);
+  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+  assert.deepEqual(it.node.departed, ['e7.3']);
+  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+  assert.match(it.told.join(), /^node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/);
+  assert.deepEqual(it.node.wire.calls, []);
+});
+
+for (const [what, spec, status] of [
+  ['is let in', { nodes: ['worker-1'] }, undefined],
+  ['is still in force', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
+  ['is let in by its MAC', { macs: [MAC] }, undefined],
+  ['is still in force by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
+] as const) {
+  test(`nothing is touched while the node ${what}`, async () => {
+    const it = await staged();
+    it.volume.spec.initiators = structuredClone(spec) as object;
+    if (status) it.volume.status = { initiators: structuredClone(status) as never };
+    await it.look(3);
+    await it.untouched();
+  });
+}
+
+test('nothing is touched while the API server cannot say', async () => {
+  const it = await staged();
+  it.node.volumes.get = async () => {
+    throw new Error('connection refused');
+  };
+  await it.look(3);
+  await it.untouched();
+});
+
+test('one who comes back between two looks keeps its volume', async () => {
+  const it = await staged();
+  await it.look(1);
+  it.volume.spec.initiators = { nodes: ['worker-1'] };
+  await it.look(1);
+  it.volume.spec.initiators = {};
+  await it.look(1);
+  await it.untouched();
+});
+
+test("the kubelet's own operation goes first", async () => {
+  const it = await staged();
+  await it.node.deps.busy.run('v1', 'NodeUnstageVolume', () => it.look(2));
+  await it.untouched();
+});
+
+test('a volume that was deleted, or made anew under its name, is cleaned up without an event', async () => {
+  for (const uid of [undefined, 'another']) {
+    const it = await staged();
+    if (uid) it.volume.metadata.uid = uid;
+    else it.node.volumes.items.delete('v1');
+    await it.look();
+    assert.deepEqual(it.node.mounter.mounts, []);
+    assert.deepEqual(it.told, []);
+  }
+});
+
+test('a disk that a program has open stays, and is tried again', async () => {
+  const it = await staged();
+  const known = it.node.driver.known.get('e7.3');
+  assert.ok(known);
+  known.busy = true;
+  await it.look();
+  assert.deepEqual(it.node.driver.flushed, []);
+  assert.ok(await it.node.deps.staged.get('v1'));
+  known.busy = false;
+  await it.look(1);
+  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+});
+
+test('the disk of a volume that has the address now is left alone', async () => {
+  const it = await staged();
+  const record = await it.node.deps.staged.get('v1');
+  assert.ok(record);
+  await it.node.deps.staged.put('v2', { ...record, volumeUID: 'uid-2', stagingPath: '/staging/v2' });
+  it.node.volumes.items.set('v2', {
+    ...it.volume,
+    metadata: { name: 'v2', uid: 'uid-2' },
+    spec: { ...it.volume.spec, initiators: { nodes: ['worker-1'] } },
+  });
+  await it.look();
+  assert.deepEqual(it.node.driver.flushed, []);
+  assert.deepEqual(
+    it.node.mounter.mounts.map(({ target }) => target),
+    [POD],
+  );
+  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+});
+
+test('the lock on an external target is given back, if it still is ours', async () => {
+  const it = await staged({ external: true });
+  await it.look();
+  assert.deepEqual(it.node.wire.calls, ['release']);
+});
