@@ -12,7 +12,7 @@ describe('an AoEVolume without a claim', () => {
     made.push(name);
     await cluster.apply([aoeVolume(name, spec)]);
   };
-  const condition = (name: string, type: string, status: string) =>
+  const condition = (name: string, type: string, status: string, timeoutMs = 30_000) =>
     cluster.poll(
       async () => {
         const volume = await cluster.getJson('aoev', name);
@@ -20,7 +20,7 @@ describe('an AoEVolume without a claim', () => {
         return found?.status === status ? (found as { reason: string; message: string }) : undefined;
       },
       {
-        timeoutMs: 30_000,
+        timeoutMs,
         what: `condition ${type}=${status} on ${name}`,
         explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
       },
@@ -94,6 +94,23 @@ describe('an AoEVolume without a claim', () => {
       await condition('e2e-conflict', 'Ready', 'False');
     } finally {
       await worker.exec('kill $(cat /tmp/stranger.pid); rm -f /tmp/stranger.*');
+    }
+  });
+
+  it('goes off the segment when a stranger answers at its address later, and nobody uses it', async () => {
+    const worker = cluster.guest('worker-1');
+    await worker.exec('truncate -s 8M /tmp/late.img');
+    await apply('e2e-late', { capacity: '16Mi', pool: 'lvm', address: { shelf: 67, slot: 7 } });
+    await condition('e2e-late', 'Ready', 'True');
+    await worker.exec('(vblade 67 7 vec0 /tmp/late.img >/tmp/late.log 2>&1 & echo $! > /tmp/late.pid)');
+    try {
+      // Asked again 1 s and 5 s after the export, then each minute, give or take a quarter.
+      const conflict = await condition('e2e-late', 'AddressConflict', 'True', 90_000);
+      assert.match(conflict.message, new RegExp((await worker.exec('cat /sys/class/net/vec0/address')).trim()));
+      await condition('e2e-late', 'Exported', 'False');
+      await condition('e2e-late', 'Ready', 'False');
+    } finally {
+      await worker.exec('kill $(cat /tmp/late.pid); rm -f /tmp/late.*');
     }
   });
 

@@ -30,7 +30,7 @@ cgroupDriver: cgroupfs
 failSwapOn: false
 resolvConf: ""
 evictionHard: {memory.available: "50Mi", nodefs.available: "1%", imagefs.available: "1%"}
-nodeStatusUpdateFrequency: 4s
+nodeStatusUpdateFrequency: 1s
 syncFrequency: 10s
 imageGCHighThresholdPercent: 99
 `;
