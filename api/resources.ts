@@ -15,4 +15,11 @@ export const AOE_VOLUMES = ours('AoEVolume', 'aoevolumes');
 export const AOE_POOLS = ours('AoEPool', 'aoepools');
 export const AOE_NODES = ours('AoENode', 'aoenodes');
 export const NODES: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false };
+export const VOLUME_ATTACHMENTS: ResourceType = {
+  group: 'storage.k8s.io',
+  version: 'v1',
+  plural: 'volumeattachments',
+  kind: 'VolumeAttachment',
+  namespaced: false,
+};
 export const API_VERSION = `${GROUP}/${VERSION}`;

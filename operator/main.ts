@@ -1,12 +1,15 @@
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { Controller, EventRecorder, Informer, Kube, LeaseElector } from '../kube/mod.ts';
+import { Controller, EventRecorder, Informer, Kube, type KubeObject, LeaseElector } from '../kube/mod.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { AddressRange } from './addresses.ts';
+import { GoneNodes } from './gone-nodes.ts';
+import { type Machine, notReady } from './machines.ts';
 import { countVolumes } from './metrics.ts';
+import { reconcileOwner } from './node-owner.ts';
 import { reconcilePool } from './pools.ts';
 import { Volumes } from './volumes.ts';
 
@@ -20,6 +23,8 @@ const FLAGS = {
 
 /** How many volumes are looked at at once: each waits for the API server most of the time. */
 const CONCURRENCY = 8;
+/** For informers whose first list must be there, and whose changes are looked at apart. */
+const nothing = (): string[] => [];
 
 await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const range = new AddressRange(config.shelves);
@@ -27,9 +32,11 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
+  const machines = new Informer<Machine>(kube, NODES);
   const events = new EventRecorder(kube, { component: 'aoe-csi-operator' });
   countVolumes(volumes);
-  const placer = new Volumes({ kube, volumes, pools, nodes, events, range, log });
+  const placer = new Volumes({ kube, volumes, pools, nodes, machines, events, range, log });
+  const goneNodes = new GoneNodes({ kube, volumes, nodes, machines, events, log });
   const identity = config.identity || env.podName || `operator-${process.pid}`;
   const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity });
 
@@ -40,6 +47,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
     concurrency: CONCURRENCY,
   })
     .watch(volumes, ({ metadata }) => [metadata.name])
+    .watch(machines, nothing)
     .watch(pools, () => placer.waiting())
     .watch(nodes, (node) => [
       ...placer.waiting(),
@@ -52,15 +60,39 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const poolController = new Controller({ name: 'pools', log, reconcile: (key, stop) => reconcilePool({ kube, pools, nodes }, key, stop) })
     .watch(pools, (pool) => [pool.metadata.name])
     .watch(nodes, () => pools.list().map(({ metadata }) => metadata.name));
+  const names = ({ metadata }: KubeObject): string[] => [metadata.name];
+  const ownerController = new Controller({
+    name: 'owners',
+    log,
+    reconcile: (key, stop) => reconcileOwner({ kube, nodes, machines }, key, stop),
+  })
+    .watch(nodes, names)
+    .watch(machines, nothing);
+  const letIn = (node: string): string[] =>
+    volumes.list().flatMap(({ metadata, spec }) => (spec.initiators.nodes?.includes(node) ? [metadata.name] : []));
+  const goneController = new Controller({ name: 'gone-nodes', log, reconcile: (key, stop) => goneNodes.reconcile(key, stop) })
+    .watch(volumes, names)
+    .watch(nodes, ({ metadata }) => letIn(metadata.name))
+    .watch(machines, nothing);
+  // A kubelet writes its Node all the time: what matters here is whether it exists, and whether it is Ready.
+  machines.subscribe(({ type, object, previous }) => {
+    const { name } = object.metadata;
+    if (type === 'deleted') for (const volume of letIn(name)) goneController.enqueue(volume);
+    if (!previous) ownerController.enqueue(name);
+    if (type === 'applied' && notReady(previous) === notReady(object)) return;
+    for (const each of placer.waiting()) volumeController.enqueue(each);
+    for (const { metadata, spec } of volumes.list()) if (spec.nodeName === name) volumeController.enqueue(metadata.name);
+  });
 
-  const informers = [volumes, pools, nodes];
+  const informers = [volumes, pools, nodes, machines];
   const synced = Promise.all(informers.map((informer) => informer.synced));
   await Promise.all([
     serveHealth(config.http, { synced }, signal, log),
     ...informers.map((informer) => informer.run(signal)),
     elector.run(signal, async (leading) => {
       log.info({ identity }, 'leading');
-      await Promise.all([volumeController.run(leading), poolController.run(leading)]);
+      const controllers = [volumeController, poolController, ownerController, goneController];
+      await Promise.all(controllers.map((controller) => controller.run(leading)));
     }),
   ]);
 });

@@ -12,6 +12,8 @@ export interface Cluster {
   readonly pools: readonly AoEPool[];
   readonly nodes: readonly AoENode[];
   readonly volumes: readonly AoEVolume[];
+  /** Why a node is not Ready; undefined when it is. */
+  readonly notReady?: (node: string) => string | undefined;
 }
 
 export interface Place {
@@ -26,7 +28,9 @@ export type Refusal =
   | 'AddressTaken'
   | 'AddressOutOfRange'
   | 'AddressRangeExhausted'
-  | 'StorageNodeGone';
+  | 'SerialTaken'
+  | 'StorageNodeGone'
+  | 'StorageNodeNotReady';
 
 export interface Refused {
   readonly refused: Refusal;
@@ -54,6 +58,20 @@ export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): 
     const address = addressOf(other.spec);
     return other.metadata.name !== volume.metadata.name && address && addressKey(address) === key && hasPrecedence(other, volume);
   });
+}
+
+/** The serial number that a disk must report, or has reported. */
+function serialOf({ spec, status }: AoEVolume): string | undefined {
+  return spec.external?.serial ?? status?.serial;
+}
+
+/** The other volume that has a better claim to the serial number of this one: two disks that cannot be told apart. */
+export function serialOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
+  const serial = serialOf(volume);
+  if (!serial) return undefined;
+  return volumes.find(
+    (other) => other.metadata.name !== volume.metadata.name && serialOf(other) === serial && hasPrecedence(other, volume),
+  );
 }
 
 function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, previous: Address | undefined): Address | Refused {
@@ -116,7 +134,7 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   for (const node of pool.status?.nodes ?? []) {
     const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
     if (nodeName && node.name !== nodeName) continue;
-    const reason = unfit(node, host, segments ?? []);
+    const reason = unfit(node, host, segments ?? []) ?? cluster.notReady?.(node.name);
     if (reason) reasons.push(reason);
     else candidates.push({ node, free: available(pool, node, others) });
   }

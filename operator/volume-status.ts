@@ -16,9 +16,12 @@ interface Verdict {
   message: string;
 }
 
+/** What keeps a volume that is placed from being served. */
+const AFTER_PLACING = new Set<Refused['refused']>(['StorageNodeGone', 'StorageNodeNotReady']);
+
 /** What is said of the placing: done, or why not. */
 function placed(volume: AoEVolume, refused: Refused | undefined): Verdict {
-  if (refused && refused.refused !== 'StorageNodeGone') return { status: 'False', reason: refused.refused, message: refused.message };
+  if (refused && !AFTER_PLACING.has(refused.refused)) return { status: 'False', reason: refused.refused, message: refused.message };
   if (!volume.spec.external && !isPlaced(volume)) return { status: 'False', reason: 'NotPlaced', message: 'deleted before it was placed' };
   const address = addressOf(volume.spec);
   const at = address ? formatAddress(address) : 'no address';
@@ -42,6 +45,7 @@ function ready(volume: AoEVolume, placing: Verdict, refused: Refused | undefined
     return { status: 'False', reason: 'Deleting', message: `${spec.nodeName ?? 'nobody'} is removing export and data` };
   }
   if (placing.status !== 'True' || spec.external) return placing;
+  if (refused?.refused === 'StorageNodeNotReady') return { status: 'Unknown', reason: refused.refused, message: refused.message };
   if (refused) return { status: 'False', reason: refused.refused, message: refused.message };
   for (const type of [VolumeCondition.Provisioned, VolumeCondition.Exported]) {
     const condition = status?.conditions?.find((each) => each.type === type);
@@ -51,6 +55,19 @@ function ready(volume: AoEVolume, placing: Verdict, refused: Refused | undefined
   const conflict = status?.conditions?.find(({ type }) => type === VolumeCondition.AddressConflict);
   if (conflict?.status === 'True') return { status: 'False', reason: 'AddressConflict', message: conflict.message };
   return { status: 'True', reason: 'Exported', message: `exported by ${spec.nodeName}` };
+}
+
+/** Condition Locked of a target that someone else serves, from what the node plugin said last. */
+function externalLock({ spec, status }: AoEVolume): Verdict {
+  const { holder } = status ?? {};
+  if (holder)
+    return {
+      status: 'True',
+      reason: 'Held',
+      message: `held by ${holder.node ? `node ${holder.node} since ${holder.since}` : `"${holder.raw}"`}`,
+    };
+  if (spec.access !== 'Exclusive') return { status: 'False', reason: spec.access, message: 'there is no lock for this access' };
+  return { status: 'Unknown', reason: 'External', message: 'no node of this cluster has the lock; others may: ask the target (aoecfg)' };
 }
 
 /** Refusals that end by themselves when a node or pool turns up: the volume waits, nothing has failed. */
@@ -85,6 +102,7 @@ export function statusToApply(volume: AoEVolume, refused: Refused | undefined): 
         message,
         ...generation,
       }),
+      setCondition(status?.conditions, { type: VolumeCondition.Locked, ...externalLock(volume), ...generation }),
     );
   }
   const address = addressOf(spec);

@@ -7,6 +7,7 @@ import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/vol
 import { KubeError } from '../kube/mod.ts';
 import { createLog } from '../run/log.ts';
 import { AddressRange } from './addresses.ts';
+import type { Machine } from './machines.ts';
 import { Volumes } from './volumes.ts';
 
 const signal = new AbortController().signal;
@@ -19,6 +20,11 @@ function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
     metadata: { name, uid: `uid-${name}`, generation: 1, resourceVersion: '1' },
     spec: { capacity: '6Gi', pool: 'default', access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
   };
+}
+
+function external(name: string, slot: number, serial: string): AoEVolume {
+  const spec = { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', external: { shelf: 9, slot, serial } } as const;
+  return { ...volume(name), spec };
 }
 
 /** One node with room for one volume; a watch that tells nothing unless told to; an API server whose answers can get lost. */
@@ -40,6 +46,8 @@ class FakeCluster {
     status: { nodes: [{ name: 'a', ready: true, size: '10Gi', granularity: '4Mi' }] },
   };
   nodes = [this.node];
+  /** Nodes of Kubernetes. */
+  machines: Machine[] = [];
 
   readonly volumes = new Volumes({
     kube: {
@@ -53,7 +61,8 @@ class FakeCluster {
         if (fail && !fail.applied) throw fail.error;
         const { metadata, spec } = patch as AoEVolume;
         const before = this.live.get(name);
-        if (!before || before.metadata.resourceVersion !== metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
+        if (!before || (metadata.resourceVersion && before.metadata.resourceVersion !== metadata.resourceVersion))
+          throw new KubeError(409, 'Conflict', 'changed');
         const after = { ...before, metadata: { ...before.metadata, ...metadata, resourceVersion: '2' }, spec: { ...before.spec, ...spec } };
         this.live.set(name, after);
         if (fail) throw fail.error;
@@ -68,6 +77,7 @@ class FakeCluster {
     volumes: { get: (name) => this.seen.get(name), list: () => [...this.seen.values()] },
     pools: { list: () => [this.pool] },
     nodes: { get: (name) => this.nodes.find(({ metadata }) => metadata.name === name), list: () => this.nodes },
+    machines: { get: (name) => this.machines.find(({ metadata }) => metadata.name === name) },
     events: { event: (_object, _type, reason) => this.events.push(reason) },
     range: new AddressRange('1'),
     log,
@@ -205,6 +215,48 @@ describe('Volumes', () => {
     cluster.add({ ...first, status: { conditions: served } });
     await cluster.reconcile('first');
     assert.equal(cluster.condition('first', 'Ready')?.status, 'True');
+  });
+
+  it('says that the storage node is silent, once, and does not place there meanwhile', async () => {
+    const cluster = new FakeCluster();
+    cluster.add(volume('first', { capacity: '1Gi' }), volume('second', { capacity: '1Gi' }));
+    await cluster.reconcile('first');
+    cluster.tell();
+    const lastTransitionTime = '2026-01-01T00:00:00Z';
+    cluster.machines = [{ metadata: { name: 'a' }, status: { conditions: [{ type: 'Ready', status: 'Unknown', lastTransitionTime }] } }];
+    for (let pass = 0; pass < 2; pass++) {
+      await cluster.reconcile('first');
+      const first = cluster.live.get('first');
+      assert.ok(first);
+      cluster.add({ ...first, status: cluster.statuses.get('first') ?? {} });
+    }
+    assert.equal(cluster.condition('first', 'Placed')?.status, 'True');
+    assert.equal(cluster.condition('first', 'Ready')?.status, 'Unknown');
+    assert.match(
+      cluster.condition('first', 'Ready')?.message ?? '',
+      /^node a is not Ready since 2026-01-01T00:00:00Z \(its kubelet is silent\)/,
+    );
+    assert.deepEqual(cluster.events, ['Placed', 'StorageNodeNotReady']);
+    await cluster.reconcile('second');
+    assert.match(cluster.condition('second', 'Placed')?.message ?? '', /node a is not Ready/);
+  });
+
+  it('calls neither of two external disks with one serial number the other', async () => {
+    const cluster = new FakeCluster();
+    cluster.add(external('first', 0, 'S1'), external('second', 1, 'S1'), external('third', 2, 'S3'));
+    for (const name of ['first', 'second', 'third']) await cluster.reconcile(name);
+    const reasons = ['first', 'second', 'third'].map((name) => cluster.condition(name, 'Placed')?.reason);
+    assert.deepEqual(reasons, ['External', 'SerialTaken', 'External']);
+    assert.equal(cluster.condition('first', 'EnforcedByTarget')?.status, 'False');
+    assert.equal(cluster.condition('first', 'Locked')?.status, 'Unknown');
+  });
+
+  it('refuses to break the lock of a target that someone else serves', async () => {
+    const cluster = new FakeCluster();
+    const first = external('first', 0, 'S1');
+    cluster.add({ ...first, metadata: { ...first.metadata, annotations: { 'aoe.dev/break-lock': 'a' } } });
+    await cluster.reconcile('first').catch(() => {});
+    assert.deepEqual(cluster.events, ['LockNotBroken']);
   });
 
   it('does not place what is being deleted', async () => {

@@ -3,12 +3,14 @@ import { isPlaced } from '../api/capacity.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { AOE_VOLUMES } from '../api/resources.ts';
-import { type AoEVolume, VOLUME_FINALIZER } from '../api/volume.ts';
+import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../api/volume.ts';
 import { type EventRecorder, type Informer, type Kube, KubeError } from '../kube/mod.ts';
 import type { Logger } from '../run/log.ts';
 import { type AddressRange, addressOf } from './addresses.ts';
 import { Assumed } from './assumed.ts';
-import { addressOwner, type Cluster, place, type Refused } from './placement.ts';
+import { type Machine, notReady } from './machines.ts';
+import { addressOwner, type Cluster, place, type Refused, serialOwner } from './placement.ts';
+import { refuseBreak } from './refuse-break.ts';
 import { FIELD_MANAGER, statusToApply } from './volume-status.ts';
 
 interface Options {
@@ -16,6 +18,7 @@ interface Options {
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list'>;
   readonly pools: Pick<Informer<AoEPool>, 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
+  readonly machines: Pick<Informer<Machine>, 'get'>;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly range: AddressRange;
   readonly log: Logger;
@@ -40,6 +43,7 @@ export class Volumes {
       this.#assumed.remove(name);
       return;
     }
+    await refuseBreak(this.#options, volume, signal);
     const { volume: current, refused } = await this.#placed(volume, signal);
     const status = statusToApply(current, refused);
     if (!status) return;
@@ -70,6 +74,7 @@ export class Volumes {
       pools: this.#options.pools.list(),
       nodes: this.#options.nodes.list(),
       volumes: this.#assumed.over(this.#options.volumes.list()),
+      notReady: (node) => notReady(this.#options.machines.get(node)),
     };
   }
 
@@ -78,7 +83,12 @@ export class Volumes {
     const known = isPlaced(volume) ? volume : (this.#assumed.confirmed(volume) ?? volume);
     if (isPlaced(known)) {
       const { nodeName = '' } = known.spec;
-      if (this.#options.nodes.get(nodeName)) return { volume: known };
+      if (this.#options.nodes.get(nodeName)) {
+        const trouble = notReady(this.#options.machines.get(nodeName));
+        if (!trouble) return { volume: known };
+        const message = `${trouble}: I/O may wait until it is back, and nothing changes hands meanwhile`;
+        return { volume: known, refused: { refused: 'StorageNodeNotReady', message } };
+      }
       return {
         volume: known,
         refused: { refused: 'StorageNodeGone', message: `node ${nodeName}, which holds the data, has no AoENode: bring it back` },
@@ -87,9 +97,11 @@ export class Volumes {
     const cluster = this.#cluster();
     if (volume.spec.external) {
       const owner = addressOwner(volume, cluster.volumes);
-      return owner
-        ? { volume, refused: { refused: 'AddressTaken', message: `AoEVolume ${owner.metadata.name} has that address` } }
-        : { volume };
+      if (owner) return { volume, refused: { refused: 'AddressTaken', message: `AoEVolume ${owner.metadata.name} has that address` } };
+      const twin = serialOwner(volume, cluster.volumes);
+      if (!twin) return { volume };
+      const message = `AoEVolume ${twin.metadata.name} has the same serial number: disks that cannot be told apart are not attached, correct spec.external`;
+      return { volume, refused: { refused: 'SerialTaken', message } };
     }
     const decision = place(volume, cluster, this.#options.range, this.#lastAddress ?? newestAddress(cluster.volumes));
     if ('refused' in decision) return { volume, refused: decision };
@@ -138,8 +150,8 @@ export class Volumes {
   }
 
   #tell(volume: AoEVolume, refused: Refused | undefined): void {
-    const before = volume.status?.conditions?.find(({ type }) => type === 'Placed');
-    if (!refused || (before?.status === 'False' && before.reason === refused.refused)) return;
+    const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
+    if (!refused || before?.reason === refused.refused) return;
     this.#options.log.warn({ volume: volume.metadata.name, reason: refused.refused, detail: refused.message }, 'volume not placed');
     this.#options.events.event(volume, 'Warning', refused.refused, refused.message);
   }
