@@ -1,7 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
@@ -9,8 +7,7 @@ import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube } from '../../kube/mod.ts';
 import { ApiServer, freePorts, unavailable } from '../../kube/testing/apiserver.ts';
-import { Code, csi, fromInt64, int64, RpcClient, RpcServer } from '../../rpc/mod.ts';
-import { KIT } from '../testbed/paths.ts';
+import { Code, csi, fromInt64, int64, RpcClient } from '../../rpc/mod.ts';
 import { Program } from './programs.ts';
 import { announceNode, FakeAgent, GRAIN, makePool, reportPool, volume } from './world.ts';
 
@@ -335,50 +332,6 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
     const removing = performance.now();
     await Promise.all(names.map((name) => remove(name, 60_000)));
     t.diagnostic(`100 × DeleteVolume at once: ${Math.round(performance.now() - removing)} ms`);
-  });
-
-  it('passes csi-sanity', { skip: existsSync(join(KIT, 'csi-sanity')) ? false : 'csi-sanity is not built' }, async (t) => {
-    // The suite asks the node service who it is, and nothing more here.
-    const node = join(directory, 'node.sock');
-    const absent = () => Promise.reject(new Error('not in this test'));
-    const fake = new RpcServer({ socket: node, log: { debug() {}, info() {}, error() {} } });
-    fake.add(v1.Node, v1, {
-      nodeGetInfo: async () => ({ nodeId: 'worker-1', accessibleTopology: { segments: { [SEGMENT]: 'default' } } }),
-      nodeGetCapabilities: async () => ({ capabilities: [] }),
-      nodeStageVolume: absent,
-      nodeUnstageVolume: async () => ({}),
-      nodePublishVolume: absent,
-      nodeUnpublishVolume: async () => ({}),
-      nodeExpandVolume: absent,
-      nodeGetVolumeStats: absent,
-    });
-    const identity = new RpcClient(v1.Identity, v1, socket);
-    fake.add(v1.Identity, v1, {
-      getPluginInfo: () => identity.call('getPluginInfo', {}),
-      getPluginCapabilities: () => identity.call('getPluginCapabilities', {}),
-      probe: () => identity.call('probe', {}),
-    });
-    await fake.start();
-    const sanity = spawn(
-      join(KIT, 'csi-sanity'),
-      [
-        `--csi.endpoint=unix://${node}`,
-        `--csi.controllerendpoint=unix://${socket}`,
-        '--ginkgo.focus=Identity Service|Controller Service',
-        '--ginkgo.skip=Node Service|GroupController',
-        '--ginkgo.no-color',
-        `--csi.mountdir=${join(directory, 'target')}`,
-        `--csi.stagingdir=${join(directory, 'staging')}`,
-      ],
-      { stdio: ['ignore', 'pipe', 'pipe'] },
-    );
-    let output = '';
-    for (const stream of [sanity.stdout, sanity.stderr]) stream.setEncoding('utf8').on('data', (text: string) => (output += text));
-    const [status] = await once(sanity, 'exit');
-    identity.close();
-    await fake.stop();
-    t.diagnostic(/Ran .*\n.*/.exec(output)?.[0] ?? 'nothing ran');
-    assert.equal(status, 0, output.slice(-6_000));
   });
 
   it('leaves nothing behind', async () => {
