@@ -113,6 +113,11 @@ describe('place', () => {
     },
     { name: 'says why no node will do', among: cluster({ a: { maintenance: true } }), gets: /^NoEligibleNode: .*a is in maintenance/ },
     {
+      name: 'waits for a node that is on its way back',
+      among: cluster({ a: { maintenance: true }, b: { target: 'NotAnswering' } }),
+      gets: /^NodesNotReady: .*a is in maintenance; b: /,
+    },
+    {
       name: 'refuses an address of another volume',
       wants: { address: { shelf: 1, slot: 1 } },
       among: cluster({ a: {} }, [volume('x', { nodeName: 'a', address: { shelf: 1, slot: 1 } })]),

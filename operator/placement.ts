@@ -25,6 +25,7 @@ export type Refusal =
   | 'NoSuchPool'
   | 'PoolFull'
   | 'NoEligibleNode'
+  | 'NodesNotReady'
   | 'AddressTaken'
   | 'AddressOutOfRange'
   | 'AddressRangeExhausted'
@@ -102,16 +103,23 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
   );
 }
 
-/** Why a node takes no new volumes, whatever their size; undefined when it does. */
-function unfit(node: PoolNode, host: AoENode | undefined, segments: readonly string[]): string | undefined {
-  if (!host) return `${node.name} has no AoENode`;
-  if (!node.ready) return `${node.name}: ${node.message ?? 'pool not ready'}`;
-  if (host.spec?.maintenance) return `${node.name} is in maintenance`;
-  const segment = host.status?.segment ?? DEFAULT_SEGMENT;
-  if (segments.length > 0 && !segments.includes(segment)) return `${node.name} is on segment ${segment}`;
+/** Why a node takes no new volumes, whatever their size, and whether that ends by itself; undefined when it takes them. */
+function unfit(node: PoolNode, host: AoENode | undefined, cluster: Cluster, segments: readonly string[]): Unfit | undefined {
+  const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
+  if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
+  if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
+  if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
+  if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, passing: true };
   const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
-  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return `${node.name}: ${target.message}`;
-  return undefined;
+  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };
+  const notReady = cluster.notReady?.(node.name);
+  return notReady === undefined ? undefined : { reason: notReady, passing: true };
+}
+
+interface Unfit {
+  readonly reason: string;
+  /** A restart, say: the volume had better wait. */
+  readonly passing: boolean;
 }
 
 /** Reasons of TargetReady with which a new volume would not be served to anybody. */
@@ -129,19 +137,20 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   }
   // A node or an address of its own may be in its spec already: it must not stand in its own way.
   const others = cluster.volumes.filter(({ metadata }) => metadata.name !== volume.metadata.name);
-  const reasons: string[] = [];
+  const misfits: Unfit[] = [];
   const candidates: Candidate[] = [];
   for (const node of pool.status?.nodes ?? []) {
     const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
     if (nodeName && node.name !== nodeName) continue;
-    const reason = unfit(node, host, segments ?? []) ?? cluster.notReady?.(node.name);
-    if (reason) reasons.push(reason);
+    const misfit = unfit(node, host, cluster, segments ?? []);
+    if (misfit) misfits.push(misfit);
     else candidates.push({ node, free: available(pool, node, others) });
   }
+  const reasons = misfits.map(({ reason }) => reason);
   if (candidates.length === 0) {
     if (nodeName && reasons.length === 0) reasons.push(`node ${nodeName} does not have the pool`);
     return {
-      refused: 'NoEligibleNode',
+      refused: misfits.some(({ passing }) => passing) ? 'NodesNotReady' : 'NoEligibleNode',
       message: `no node can hold a volume of pool ${poolName}: ${reasons.join('; ') || 'no node has reported the pool yet'}`,
     };
   }

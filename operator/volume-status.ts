@@ -71,7 +71,7 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
 }
 
 /** Refusals that end by themselves when a node or pool turns up: the volume waits, nothing has failed. */
-const WAITING = new Set(['NoEligibleNode', 'Waiting']);
+const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'Waiting']);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';
