@@ -73,8 +73,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
         });
         thread.map_err(|error| error.to_string())?;
     }
-    let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-    let poll = arguments.poll.unwrap_or(if cpus > 1 { POLL } else { Duration::ZERO });
+    let poll = arguments.poll.unwrap_or(if cpus() > 1 { POLL } else { Duration::ZERO });
     let options = Options { poll, uring: !arguments.no_uring };
     let mut server = Server::new(options, store, waker, commands).map_err(|error| error.to_string())?;
     log!(Info, "serving", version = env!("CARGO_PKG_VERSION"), volumes = loaded.volumes.len());
@@ -93,6 +92,12 @@ fn named(loaded: Loaded, arguments: &Arguments) -> Loaded {
         Saved { definition: definition.clone(), ..known.unwrap_or_else(|| Saved::new(definition.clone())) }
     });
     Loaded { volumes: volumes.collect(), interfaces: arguments.interfaces.clone(), problems: loaded.problems }
+}
+
+/// CPUs of the machine, whichever of them this process may use: one that polls keeps its own busy, and no other.
+fn cpus() -> libc::c_long {
+    // SAFETY: no memory is passed.
+    unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }
 }
 
 /// Each volume is an open file.
