@@ -48,11 +48,10 @@ export interface AgentOptions {
 
 /** The whole agent, until the signal aborts: informers, controllers, and the link to the target process. */
 export async function runAgent({ node, selection, kube, targetApi, run, ready, log }: AgentOptions, signal: AbortSignal): Promise<void> {
-  const onError = (err: unknown): void => log.warn({ err }, 'watching the API server failed; trying again');
-  const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}`, onError });
-  const pools = new Informer<AoEPool>(kube, AOE_POOLS, { onError });
-  const nodes = new Informer<AoENode>(kube, AOE_NODES, { onError });
-  const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}`, onError });
+  const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
+  const pools = new Informer<AoEPool>(kube, AOE_POOLS);
+  const nodes = new Informer<AoENode>(kube, AOE_NODES);
+  const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}` });
 
   const target = new TargetLink(targetApi, log);
   const metrics = new PoolMetrics();

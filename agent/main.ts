@@ -30,7 +30,7 @@ const flags = {
 await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   const node = config.node || env.nodeName;
   if (!node) throw new Error('the name of this node is not known: give --node or NODE_NAME');
-  const kube = config.kubeconfig ? Kube.fromKubeconfig(config.kubeconfig) : Kube.fromCluster();
+  const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-agent' });
   const targetApi = new GrpcTarget(config['target-socket']);
   const ready = Promise.withResolvers<void>();
   try {

@@ -26,8 +26,6 @@ export interface InformerOptions {
   labelSelector?: string | undefined;
   namespace?: string | undefined;
   log?: Log | undefined;
-  /** Told of errors that the informer survives, besides the log. */
-  onError?: ((error: unknown) => void) | undefined;
   /** Longest time without a word of the server before the connection is taken for dead, in milliseconds. Default 90000. */
   silenceMs?: number | undefined;
   /** Pauses after failures. */
@@ -89,7 +87,7 @@ export class Informer<T extends KubeObject> {
 
   /** Lists and watches until the signal is aborted. Never rejects. */
   async run(signal: AbortSignal): Promise<void> {
-    const { fieldSelector, labelSelector, namespace, silenceMs = SILENCE_MS, backoff, onError = () => {} } = this.#options;
+    const { fieldSelector, labelSelector, namespace, silenceMs = SILENCE_MS, backoff } = this.#options;
     const selection = { fieldSelector, labelSelector, namespace };
     const [kube, type] = [this.#kube, this.#type];
     let patience = false;
@@ -112,7 +110,7 @@ export class Informer<T extends KubeObject> {
       applied: (object: T) => this.#applied(object),
       deleted: (object: T) => this.#deleted(object),
     };
-    await watchForever(source, sink, { log: this.#log, what: this.what, onError, ...(backoff ? { backoff } : {}) }, signal);
+    await watchForever(source, sink, { log: this.#log, what: this.what, ...(backoff ? { backoff } : {}) }, signal);
   }
 
   /**

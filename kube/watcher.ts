@@ -22,8 +22,6 @@ export interface WatcherOptions {
   log: Log;
   /** For the log: what is watched. */
   what: string;
-  /** Told of failures, which end nothing. */
-  onError?: (error: unknown) => void;
   /** Pauses after failures. */
   backoff?: Backoff;
   /** A watch that lived this long was a good one, in milliseconds. */
@@ -44,7 +42,7 @@ class Expired extends Error {}
 export async function watchForever<T extends KubeObject>(
   source: WatchSource<T>,
   sink: WatchSink<T>,
-  { log, what, onError = () => {}, backoff = new Backoff(100, 10_000), goodMs = 5_000 }: WatcherOptions,
+  { log, what, backoff = new Backoff(100, 10_000), goodMs = 5_000 }: WatcherOptions,
   signal: AbortSignal,
 ): Promise<void> {
   let version: string | undefined;
@@ -89,7 +87,6 @@ export async function watchForever<T extends KubeObject>(
     }
     const pauseMs = backoff.next();
     if (failure !== undefined && !(failure instanceof Expired)) {
-      onError(failure);
       // An outage is one thing: its first failure is told, and then every tenth.
       const level = failures++ % 10 === 0 ? 'warn' : 'debug';
       const message = version === undefined ? 'list failed' : 'watch interrupted';

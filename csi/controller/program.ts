@@ -21,10 +21,9 @@ export interface ControllerOptions {
 
 /** Serves Identity and Controller until the signal is aborted. */
 export async function runController({ kube, socket, http, version, log }: ControllerOptions, signal: AbortSignal): Promise<void> {
-  const onError = (error: unknown) => log.warn({ err: error }, 'watching the API server');
-  const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { onError });
-  const pools = new Informer<AoEPool>(kube, AOE_POOLS, { onError });
-  const nodes = new Informer<AoENode>(kube, AOE_NODES, { onError });
+  const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+  const pools = new Informer<AoEPool>(kube, AOE_POOLS);
+  const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const informers = [volumes, pools, nodes];
   const watching = informers.map((informer) => informer.run(signal));
   const synced = Promise.all(informers.map((informer) => informer.synced));
