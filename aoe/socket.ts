@@ -10,6 +10,9 @@ const SOCK_NONBLOCK_CLOEXEC = 0o2004000;
 const SOL_SOCKET = 1;
 const SO_ATTACH_FILTER = 26;
 const SO_RCVBUF = 8;
+const SOL_PACKET = 263;
+const PACKET_ADD_MEMBERSHIP = 1;
+const PACKET_MR_PROMISC = 1;
 const MSG_DONTWAIT = 0x40;
 const RECEIVE_BUFFER = 1 << 20;
 const MAX_FRAME = 65_536;
@@ -30,6 +33,16 @@ const FILTER: readonly (readonly [code: number, jumpTrue: number, jumpFalse: num
   [0x45, 0, 1, USERLAND_TAG >>> 24],
   [0x06, 0, 0, MAX_FRAME], // take it whole
   [0x06, 0, 0, 0], // drop
+];
+
+/** The same for everybody's answers. */
+const EVERYTHING: typeof FILTER = [
+  [0x28, 0, 0, 12],
+  [0x15, 0, 3, ETHERTYPE],
+  [0x30, 0, 0, 14],
+  [0x45, 0, 1, Flag.Response],
+  [0x06, 0, 0, MAX_FRAME],
+  [0x06, 0, 0, 0],
 ];
 
 /** A raw Ethernet socket could not be opened or used; `code` is the name of the errno. */
@@ -77,8 +90,11 @@ export class RawSocket implements FrameSocket {
     this.#stop = poller.add(fd, () => this.#drain());
   }
 
-  /** @throws SocketError when the interface does not exist or the right to open raw sockets is missing */
-  static open(interfaceName: string): RawSocket {
+  /**
+   * With `everything`, answers with any tag and to any host arrive, as a test that plays several hosts needs them.
+   * @throws SocketError when the interface does not exist or the right to open raw sockets is missing
+   */
+  static open(interfaceName: string, { everything = false }: { everything?: boolean } = {}): RawSocket {
     let index: number;
     let mac: string;
     try {
@@ -96,7 +112,7 @@ export class RawSocket implements FrameSocket {
       closeSync(fd);
       throw new SocketError(call, interfaceName, code);
     };
-    const { program, keep } = filterProgram();
+    const { program, keep } = filterProgram(everything ? EVERYTHING : FILTER);
     check('attach filter', setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, program, program.length));
     void keep;
     const size = Buffer.alloc(4);
@@ -107,6 +123,12 @@ export class RawSocket implements FrameSocket {
     address.writeUInt16BE(ETHERTYPE, 2);
     address.writeInt32LE(index, 4);
     check('bind', bind(fd, address, address.length));
+    if (everything) {
+      const membership = Buffer.alloc(16);
+      membership.writeInt32LE(index, 0);
+      membership.writeUInt16LE(PACKET_MR_PROMISC, 4);
+      check('listen to all on', setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, membership, membership.length));
+    }
     return new RawSocket(interfaceName, mac, fd);
   }
 
@@ -146,17 +168,17 @@ export class RawSocket implements FrameSocket {
 }
 
 /** struct sock_fprog with a pointer to the filter; `keep` holds the memory it points to. */
-function filterProgram(): { program: Buffer; keep: Buffer } {
+function filterProgram(steps: typeof FILTER): { program: Buffer; keep: Buffer } {
   if (endianness() !== 'LE') throw new Error('only little-endian machines are supported');
-  const keep = Buffer.alloc(FILTER.length * 8);
-  for (const [index, [code, jumpTrue, jumpFalse, value]] of FILTER.entries()) {
+  const keep = Buffer.alloc(steps.length * 8);
+  for (const [index, [code, jumpTrue, jumpFalse, value]] of steps.entries()) {
     keep.writeUInt16LE(code, index * 8);
     keep.writeUInt8(jumpTrue, index * 8 + 2);
     keep.writeUInt8(jumpFalse, index * 8 + 3);
     keep.writeUInt32LE(value, index * 8 + 4);
   }
   const program = Buffer.alloc(16);
-  program.writeUInt16LE(FILTER.length, 0);
+  program.writeUInt16LE(steps.length, 0);
   program.writeBigUInt64LE(addressOf(keep), 8);
   return { program, keep };
 }

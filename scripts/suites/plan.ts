@@ -13,7 +13,7 @@ const UNIT = [`${PARTS}/**/*.test.ts`, 'test/{testbed,demo,docs}/**/*.test.ts'];
 const APISERVER = ['test/apiserver/**/*.test.ts'];
 const CHART = ['test/chart/**/*.test.ts'];
 /** On veth pairs in network namespaces of their own. */
-const WIRE = ['test/wire/**/*.test.ts'];
+const WIRE = ['test/{wire,conformance}/**/*.test.ts'];
 /** In the guests of the cluster. */
 const GUEST = ['test/guest/**/*.test.ts'];
 const E2E = ['test/e2e/**/*.test.ts'];

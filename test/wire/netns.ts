@@ -40,6 +40,17 @@ export class WireLab implements AsyncDisposable {
     return stop;
   }
 
+  /**
+   * Starts a program in the namespace again whenever it ends. The returned command for a shell there ends it, and thus
+   * restarts it.
+   */
+  keepRunning(command: string, ...args: string[]): string {
+    const pid = join(this.directory, 'pid');
+    const loop = `while :; do "$@" & echo $! > '${pid}'; wait $!; sleep 0.1; done`;
+    this.start('bash', '-c', loop, command, command, ...args);
+    return `kill -9 $(cat '${pid}')`;
+  }
+
   /** Runs a program in the namespace and returns what it wrote. */
   async exec(command: string, ...args: string[]): Promise<string> {
     return (await run('ip', ['netns', 'exec', this.name, command, ...args], { timeout: 30_000 })).stdout;
@@ -53,6 +64,14 @@ export class WireLab implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#stops.map((stop) => stop()));
+    // What a program started there may have outlived it.
+    for (const pid of execFileSync('ip', ['netns', 'pids', this.name], { encoding: 'utf8' }).split('\n').filter(Boolean)) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch {
+        // It is gone.
+      }
+    }
     execFileSync('ip', ['netns', 'del', this.name]);
     rmSync(this.directory, { recursive: true });
   }
