@@ -74,7 +74,10 @@ export const AoEVolumeSpec = z
         message: 'external cannot be changed',
       },
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be changed' },
-      { rule: 'self.access == oldSelf.access', message: 'access cannot be changed' },
+      {
+        rule: 'self.access == oldSelf.access || ((!has(self.initiators.nodes) || size(self.initiators.nodes) == 0) && (!has(self.initiators.macs) || size(self.initiators.macs) == 0))',
+        message: 'access can be changed only while spec.initiators is empty: detach the volume first',
+      },
       {
         rule: '!has(oldSelf.nodeName) || (has(self.nodeName) && self.nodeName == oldSelf.nodeName)',
         message: 'nodeName cannot be changed once set',

@@ -164,6 +164,7 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     }
   });
 
+  const ACCESS = /access can be changed only while spec\.initiators is empty/;
   const PLACED: Spec = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };
   const changes: [string, ResourceType, Spec, Spec, RegExp | undefined][] = [
     ['the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '2Gi' }, /spec\.capacity.*cannot be changed once set/],
@@ -172,7 +173,15 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     ['the pool of a volume', AOE_VOLUMES, VOLUME, { pool: 'other' }, /pool cannot be changed/],
     ['who serves a volume', AOE_VOLUMES, VOLUME, { pool: null, ...EXTERNAL }, /pool cannot be changed/],
     ["the address of somebody else's target", AOE_VOLUMES, EXTERNAL, { external: { slot: 9 } }, /external cannot be changed/],
-    ['the access to a volume', AOE_VOLUMES, VOLUME, { access: 'Shared' }, /access cannot be changed/],
+    [
+      'the access to a volume that nobody uses',
+      AOE_VOLUMES,
+      { ...VOLUME, initiators: { nodes: [] } },
+      { access: 'ReadOnlyMany' },
+      undefined,
+    ],
+    ['the access to a volume that a node uses', AOE_VOLUMES, { ...VOLUME, initiators: { nodes: ['a'] } }, { access: 'Shared' }, ACCESS],
+    ['the access to a volume that a MAC uses', AOE_VOLUMES, { ...VOLUME, initiators: { macs: [MAC] } }, { access: 'Shared' }, ACCESS],
     ['the node of a placed volume', AOE_VOLUMES, PLACED, { nodeName: 'n2' }, /nodeName cannot be changed once set/],
     ['that a placed volume has a node', AOE_VOLUMES, PLACED, { nodeName: null }, /nodeName cannot be changed once set/],
     ['the address of a placed volume', AOE_VOLUMES, PLACED, { address: { slot: 4 } }, /address cannot be changed once set/],
@@ -297,7 +306,7 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
   test('kubectl shows what matters in columns', async () => {
     const name = 'columns';
     await kube.create<Thing>(AOE_VOLUMES, { metadata: { name }, spec: PLACED });
-    const held = { phase: 'Ready', capacity: '1Gi', address: 'e7.3', holder: { node: 'worker-1', raw: 'aoe.dev/1' } };
+    const held = { phase: 'Ready', capacity: '1Gi', address: 'e7.3', holder: { name: 'worker-1', node: 'worker-1', raw: 'aoe.dev/1' } };
     await kube.patch(AOE_VOLUMES, name, { status: held }, { subresource: 'status' });
     const [head, row] = (await kubectl('get', 'aoev', name)).split('\n').map((line) => line.trim().split(/\s+/));
     assert.deepEqual(head, ['NAME', 'SIZE', 'POOL', 'NODE', 'ADDRESS', 'ACCESS', 'HOLDER', 'PHASE', 'AGE']);
