@@ -67,10 +67,10 @@ export class Answer {
   }
 
   /** An ATA command that failed as a disk fails it: the Linux driver drops answers with AoE errors and waits on. */
-  ataError(errorBits?: number): this {
+  ataError({ bits, of = 'the command' }: { bits?: number; of?: string } = {}): this {
     this.fine();
-    must((this.ata.command & 1) !== 0, `ATA status 0x${this.ata.command.toString(16)}, without ERR`);
-    if (errorBits !== undefined) equal(this.ata.feature & errorBits, errorBits, 'bits of the ATA error register');
+    must((this.ata.command & 1) !== 0, `the ATA status of ${of} is 0x${this.ata.command.toString(16)}, without ERR`);
+    if (bits !== undefined) equal(this.ata.feature & bits, bits, `the ATA error register of ${of}`);
     return this;
   }
 

@@ -15,7 +15,9 @@ export class WireLab implements AsyncDisposable {
   constructor({ mtu = 1500 }: { mtu?: number } = {}) {
     execFileSync('ip', ['netns', 'add', this.name]);
     const ip = (...args: string[]): void => void execFileSync('ip', ['-n', this.name, ...args]);
-    ip('link', 'add', 'host0', 'mtu', String(mtu), 'type', 'veth', 'peer', 'name', 'target0', 'mtu', String(mtu));
+    // The same addresses each time, so that what is reported can be compared.
+    const end = (name: string, mac: string): string[] => [name, 'address', mac, 'mtu', String(mtu)];
+    ip('link', 'add', ...end('host0', '02:00:5e:00:53:0a'), 'type', 'veth', 'peer', 'name', ...end('target0', '02:00:5e:00:53:01'));
     ip('link', 'set', 'host0', 'up');
     ip('link', 'set', 'target0', 'up');
   }

@@ -46,7 +46,7 @@ export const aoetools: Group = {
     exchange('aoeping -S: SMART, which a disk without it aborts', async ({ a }) => {
       const smart = { feature: 0xd0, count: 1, lba: 0xc24f00 };
       const answer = await a.ata(0xb0, smart);
-      if (answer.failed) answer.ataError(ABORTED);
+      if (answer.failed) answer.ataError({ bits: ABORTED, of: 'SMART' });
       else answer.sectors(1);
     }),
     exchange('aoe-sancheck: IDENTIFY padded to the MTU', async ({ a, mtu }) => {

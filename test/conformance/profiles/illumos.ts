@@ -24,7 +24,7 @@ export const illumos: Group = {
     }),
     exchange('FLUSH CACHE', async ({ a }) => {
       (await a.write(37, pattern(90, 1))).good();
-      for (const command of [AtaCommand.FlushCache, AtaCommand.FlushCacheExt]) (await a.ata(command)).good();
+      (await a.ata(AtaCommand.FlushCache)).good();
     }),
     exchange('reserve: read, set, release', async ({ a }) => {
       equal((await a.reserve(ReserveCommand.Read)).fine().reserve.macs, [], 'the list');

@@ -1,7 +1,7 @@
 import { AtaCommand } from '../../../aoe/ata.ts';
 import { ConfigCommand } from '../../../aoe/config.ts';
-import { BROADCAST_MAC, Command } from '../../../aoe/header.ts';
-import { type Check, check, equal, type Group } from '../check.ts';
+import { BROADCAST_MAC, Command, MIN_FRAME } from '../../../aoe/header.ts';
+import { type Check, check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';
 
 const exchange = (name: string, run: Check['run']): Check => check(name, 'Plan 9, 9front: sdaoe', run);
@@ -20,7 +20,8 @@ export const plan9: Group = {
       for (let count = 1; count <= perFrame; count++) (await a.read(0, count)).sectors(count);
     }),
     exchange('WRITE EXT: no data in the answer', async ({ a, perFrame }) => {
-      equal((await a.write(48, pattern(80, perFrame))).good().bytes.length, 60, 'the length of the answer');
+      const { length } = (await a.write(48, pattern(80, perFrame))).good().bytes;
+      must(length <= MIN_FRAME, `the answer has ${length} bytes`);
     }),
     exchange('retransmission with the same tag', async (bench) => {
       const { a } = bench;
