@@ -1,0 +1,102 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Cluster } from '../testbed/cluster.ts';
+import { runInNetns } from '../testbed/shell.ts';
+import { claim, pod, storageClass } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+const IDLE = 'touch /tmp/ready; sleep 3600';
+
+describe('breaking a lock by hand', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  let volume: string;
+  before(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'lock-break');
+    await cluster.apply([storageClass('lock-break', { pool: 'lvm' }, 'Immediate')]);
+    await ns.apply([claim('data', { storageClass: 'lock-break' })]);
+    volume = await ns.bound('data');
+  });
+  after(async () => {
+    await ns?.delete();
+    await cluster?.kubectl(['delete', 'storageclass', 'lock-break', '--ignore-not-found']);
+  });
+
+  const get = () => cluster.getJson('aoev', volume);
+  const breakLock = (holder: string) => cluster.kubectl(['annotate', 'aoev', volume, '--overwrite', `aoe.dev/break-lock=${holder}`]);
+  const told = (reason: string) =>
+    cluster.poll(
+      async () => {
+        const select = `involvedObject.name=${volume},reason=${reason}`;
+        return (await cluster.kubectl(['get', 'events', '--field-selector', select, '-o', 'jsonpath={.items[*].message}'])) || undefined;
+      },
+      { timeoutMs: 15_000, what: `an event ${reason} about ${volume}` },
+    );
+  const carriedOut = () =>
+    cluster.poll(async () => ((await get()).metadata.annotations?.['aoe.dev/break-lock'] === undefined ? true : undefined), {
+      timeoutMs: 15_000,
+      what: 'the annotation to be taken off',
+    });
+  const onWire = async () => {
+    const [shelf, slot] = (await get()).status.address.slice(1).split('.');
+    return runInNetns('aoecfg', [shelf, slot, 'storage'], { timeoutMs: 10_000 });
+  };
+
+  it('does nothing when the holder is another than the one named', async () => {
+    await ns.apply([pod('holder', { claim: 'data', node: 'worker-1', script: IDLE })]);
+    await ns.ready('holder');
+    assert.match(await cluster.kubectl(['get', 'aoev', volume]), /worker-1/);
+    await breakLock('storage-2');
+    await carriedOut();
+    assert.match(await told('LockNotBroken'), /held by node worker-1 since .*, not held by "storage-2"/);
+    assert.match(await onWire(), /node=worker-1/);
+    await ns.kubectl('exec', 'holder', '--', 'sh', '-c', 'echo fine > /data/f && sync');
+  });
+
+  it('shuts the named holder out at once and frees the lock; a new attachment takes it again', async () => {
+    await breakLock('worker-1');
+    await carriedOut();
+    assert.match(await told('LockBroken'), /held by node worker-1/);
+    await told('LockCleared');
+    const { spec, status } = await get();
+    assert.equal(spec.initiators.nodes, undefined);
+    assert.deepEqual(status.initiators.macs, []);
+    assert.doesNotMatch(await onWire(), /node=worker-1/);
+    await assert.rejects(ns.kubectl('exec', 'holder', '--', 'dd', 'if=/dev/zero', 'of=/data/lost', 'bs=4k', 'count=1', 'conv=fsync'));
+
+    await ns.kubectl('delete', 'pod', 'holder');
+    await ns.apply([pod('next', { claim: 'data', node: 'storage-2', script: `cat /data/f; ${IDLE}` })]);
+    await ns.ready('next', 120_000);
+    assert.match(await ns.kubectl('logs', 'next'), /fine/);
+    assert.equal((await get()).status.holder.name, 'storage-2');
+    await ns.kubectl('delete', 'pod', 'next');
+  });
+
+  it('clears the string of somebody outside the cluster, which keeps everybody else out until then', async () => {
+    const free = async () =>
+      (await get()).spec.initiators.nodes === undefined && (await get()).status.holder === undefined ? true : undefined;
+    await cluster.poll(free, { timeoutMs: 60_000, what: 'the volume to be detached' });
+    // A host outside, let in by its MAC, as the Mac driver or a person with aoecfg would.
+    const mac = (await runInNetns('cat', ['/sys/class/net/storage/address'])).trim();
+    const letIn = (macs: string[]) =>
+      cluster.kubectl(['patch', 'aoev', volume, '--type=merge', '-p', JSON.stringify({ spec: { initiators: { macs } } })]);
+    await letIn([mac]);
+    await cluster.poll(async () => (JSON.stringify((await get()).status.initiators.macs) === JSON.stringify([mac]) ? true : undefined), {
+      timeoutMs: 15_000,
+      what: `${mac} to be in force`,
+    });
+    const [shelf, slot] = (await get()).status.address.slice(1).split('.');
+    await runInNetns('aoecfg', ['-c', 'set', '-s', 'net.corvus.apple me', shelf, slot, 'storage'], { timeoutMs: 10_000 });
+    await cluster.poll(async () => (await get()).status.holder?.raw, { timeoutMs: 15_000, what: 'the string in status.holder' });
+    assert.match(await cluster.kubectl(['get', 'aoev', volume]), /"net\.corvus\.apple me"/);
+    await letIn([]);
+
+    await ns.apply([pod('late', { claim: 'data', node: 'worker-1', script: IDLE })]);
+    assert.match(await ns.event('late', 'FailedAttachVolume'), /somebody who wrote "net\.corvus\.apple me"/);
+    await told('PublishRefused');
+    await breakLock('net.corvus.apple me');
+    await carriedOut();
+    await ns.ready('late', 120_000);
+  });
+});
