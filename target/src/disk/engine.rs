@@ -2,6 +2,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use super::lanes::Lanes;
+use super::memory::Aligned;
+use super::pieces::Pieces;
 use super::pool::Pool;
 use super::uring::Uring;
 use super::{Disk, Mode};
@@ -14,7 +17,7 @@ pub enum Kind {
     Flush,
 }
 
-/// A request to a disk. The memory at `data` belongs to the job from [`Engine::submit`] until its completion is reaped.
+/// A request to a disk. The memory of its pieces belongs to the job from [`Engine::submit`] until its completion is reaped.
 pub struct Job {
     pub id: u32,
     /// Jobs of one lane share a bounded part of what blocks.
@@ -22,8 +25,7 @@ pub struct Job {
     pub kind: Kind,
     pub disk: Arc<Disk>,
     pub offset: u64,
-    pub data: *mut u8,
-    pub length: usize,
+    pub pieces: Pieces,
 }
 
 // SAFETY: the memory is the job's alone while it is under way.
@@ -35,24 +37,41 @@ pub struct Completion {
 }
 
 impl Job {
-    /// Does it now, blocking.
+    /// Does it now, blocking. A write is durable.
     pub(super) fn run(&self) -> Completion {
-        // SAFETY: see `data`.
-        let data = unsafe { std::slice::from_raw_parts_mut(self.data, self.length) };
-        let result = match self.kind {
-            Kind::Read => self.disk.read(self.offset, data),
-            Kind::Write => self.disk.write(self.offset, data),
-            Kind::Flush => self.disk.flush(),
-        };
-        Completion { id: self.id, result }
+        Completion { id: self.id, result: self.result() }
+    }
+
+    fn result(&self) -> io::Result<()> {
+        let length = self.pieces.length();
+        match (self.kind, self.pieces.as_slice()) {
+            (Kind::Flush, _) => self.disk.flush(),
+            // SAFETY: see `Job`, here and below.
+            (Kind::Read, [one]) => self.disk.read(self.offset, unsafe { std::slice::from_raw_parts_mut(one.iov_base.cast(), length) }),
+            (Kind::Write, [one]) => self.disk.write(self.offset, unsafe { std::slice::from_raw_parts(one.iov_base.cast(), length) }),
+            (kind, _) => {
+                let mut whole = Aligned::new(length);
+                if kind == Kind::Write {
+                    // SAFETY: as above.
+                    unsafe { self.pieces.gather(whole.bytes()) };
+                    return self.disk.write(self.offset, whole.bytes());
+                }
+                self.disk.read(self.offset, whole.bytes())?;
+                // SAFETY: as above.
+                unsafe { self.pieces.scatter(whole.bytes()) };
+                Ok(())
+            }
+        }
     }
 }
 
 /// Does jobs without blocking the caller, and completes them in any order.
 pub struct Engine {
     uring: Option<Uring>,
+    lanes: Lanes,
     pool: Pool,
     done: Vec<Completion>,
+    ended: Vec<(Job, io::Result<()>)>,
     /// Jobs in the pool.
     blocking: usize,
 }
@@ -66,7 +85,8 @@ impl Engine {
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        (Engine { uring, pool: Pool::new(waker), done: Vec::new(), blocking: 0 }, problem)
+        let pool = Pool::new(waker);
+        (Engine { uring, lanes: Lanes::default(), pool, done: Vec::new(), ended: Vec::new(), blocking: 0 }, problem)
     }
 
     pub fn has_uring(&self) -> bool {
@@ -78,12 +98,12 @@ impl Engine {
             self.done.push(job.run());
             return;
         }
-        match &mut self.uring {
-            Some(uring) if job.kind == Kind::Flush || job.disk.fits(job.offset, job.length) => uring.submit(job),
-            _ => {
-                self.blocking += 1;
-                self.pool.submit(job);
-            }
+        let fits = || job.disk.fits(job.offset, job.pieces.length()) && job.pieces.each_fits(job.disk.grain as usize);
+        if self.uring.is_some() && (job.kind == Kind::Flush || fits()) {
+            self.lanes.add(job);
+        } else {
+            self.blocking += 1;
+            self.pool.submit(job);
         }
     }
 
@@ -91,7 +111,17 @@ impl Engine {
     pub fn turn(&mut self, pool: bool, into: &mut Vec<Completion>) {
         into.append(&mut self.done);
         if let Some(uring) = &mut self.uring {
-            uring.turn(into);
+            loop {
+                self.lanes.start(|job| uring.submit(job));
+                uring.turn(&mut self.ended);
+                if self.ended.is_empty() {
+                    break;
+                }
+                for (job, result) in self.ended.drain(..) {
+                    self.lanes.end(job.lane);
+                    into.push(Completion { id: job.id, result });
+                }
+            }
         }
         if pool && self.blocking > 0 {
             let before = into.len();

@@ -1,8 +1,10 @@
 //! Backing storage: block devices and regular files. What is here blocks; `Engine` does the same without blocking.
 
 pub mod engine;
+mod lanes;
 pub mod memory;
 pub mod open;
+pub mod pieces;
 pub mod pool;
 pub mod uring;
 

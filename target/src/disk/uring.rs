@@ -6,48 +6,48 @@ use std::os::fd::{AsRawFd, RawFd};
 use io_uring::squeue::Entry;
 use io_uring::{EnterFlags, IoUring, Probe, opcode, types};
 
-use super::engine::{Completion, Job, Kind};
+use super::engine::{Job, Kind};
 
 const ENTRIES: u32 = 256;
 const COMPLETIONS: u32 = 4096;
+/// Kernel threads for what a file system or device cannot do without blocking: enough for eight volumes that hang with all
+/// that a lane may have under way. Few of them ever exist.
+const BLOCKING: u32 = 512;
 
 /// Jobs by io_uring. Only for requests that fit the disk as they are.
 pub struct Uring {
     ring: IoUring,
     /// Told of completions: a ring whose completions wait to be asked for does not wake who polls the ring itself.
     event: File,
-    /// By job id.
-    jobs: Vec<Option<Under>>,
+    /// By the number that the kernel knows them by.
+    jobs: Vec<Option<Job>>,
+    free: Vec<u32>,
     waiting: VecDeque<u32>,
     /// Given to the kernel and not yet completed.
     under_way: usize,
     unsubmitted: usize,
-}
-
-struct Under {
-    job: Job,
-    /// Bytes done: the kernel may do a request in parts.
-    done: usize,
+    /// Whether the kernel shows that completions wait to be asked for.
+    shows_work: bool,
 }
 
 impl Uring {
     pub fn new() -> io::Result<Uring> {
         // Completions are handled when this thread asks for them (6.1 and later); older kernels interrupt it.
-        let ring = IoUring::builder()
-            .setup_single_issuer()
-            .setup_defer_taskrun()
-            .setup_cqsize(COMPLETIONS)
-            .build(ENTRIES)
-            .or_else(|_| IoUring::builder().setup_cqsize(COMPLETIONS).build(ENTRIES))?;
+        let deferred =
+            IoUring::builder().setup_single_issuer().setup_defer_taskrun().setup_taskrun_flag().setup_cqsize(COMPLETIONS).build(ENTRIES);
+        let shows_work = deferred.is_ok();
+        let ring = deferred.or_else(|_| IoUring::builder().setup_cqsize(COMPLETIONS).build(ENTRIES))?;
         let mut probe = Probe::new();
         ring.submitter().register_probe(&mut probe)?;
-        let needed = [opcode::Read::CODE, opcode::Write::CODE, opcode::Fsync::CODE];
+        let needed = [opcode::Read::CODE, opcode::Write::CODE, opcode::Readv::CODE, opcode::Writev::CODE, opcode::Fsync::CODE];
         if !needed.into_iter().all(|code| probe.is_supported(code)) {
             return Err(io::ErrorKind::Unsupported.into());
         }
+        // Kernels before 5.15 do not know this; theirs are enough for all but many disks that hang.
+        let _ = ring.submitter().register_iowq_max_workers(&mut [BLOCKING, 0]);
         let event = crate::wake::event()?;
         ring.submitter().register_eventfd(event.as_raw_fd())?;
-        Ok(Uring { ring, event, jobs: Vec::new(), waiting: VecDeque::new(), under_way: 0, unsubmitted: 0 })
+        Ok(Uring { ring, event, jobs: Vec::new(), free: Vec::new(), waiting: VecDeque::new(), under_way: 0, unsubmitted: 0, shows_work })
     }
 
     /// Readable when something may have ended, until [`Uring::clear`].
@@ -61,17 +61,18 @@ impl Uring {
     }
 
     pub fn submit(&mut self, job: Job) {
-        let id = job.id;
-        if self.jobs.len() <= id as usize {
-            self.jobs.resize_with(id as usize + 1, || None);
-        }
-        self.jobs[id as usize] = Some(Under { job, done: 0 });
-        self.waiting.push_back(id);
+        let key = self.free.pop().unwrap_or_else(|| {
+            self.jobs.push(None);
+            self.jobs.len() as u32 - 1
+        });
+        self.jobs[key as usize] = Some(job);
+        self.waiting.push_back(key);
     }
 
-    pub fn turn(&mut self, into: &mut Vec<Completion>) {
+    /// Hands what was submitted to the kernel, and takes what has ended.
+    pub fn turn(&mut self, into: &mut Vec<(Job, io::Result<()>)>) {
         self.fill();
-        while self.under_way > 0 {
+        while self.under_way > 0 && (self.unsubmitted > 0 || self.may_have_ended()) {
             // SAFETY: no argument memory is passed.
             let entered =
                 unsafe { self.ring.submitter().enter::<libc::sigset_t>(self.unsubmitted as u32, 0, EnterFlags::GETEVENTS.bits(), None) };
@@ -88,11 +89,21 @@ impl Uring {
         }
     }
 
+    /// Looks without a system call, where the kernel lets it.
+    fn may_have_ended(&mut self) -> bool {
+        if !self.shows_work || !self.ring.completion().is_empty() {
+            return true;
+        }
+        let submission = self.ring.submission();
+        submission.taskrun() || submission.cq_overflow()
+    }
+
     fn fill(&mut self) {
-        while let Some(&id) = self.waiting.front() {
-            let under = self.jobs[id as usize].as_ref().expect("a waiting job is kept");
-            let entry = entry(under).user_data(u64::from(id));
-            // SAFETY: buffer and file live as long as the job, which is kept until its completion.
+        while let Some(&key) = self.waiting.front() {
+            let job = self.jobs[key as usize].as_ref().expect("a waiting job is kept");
+            let entry = entry(job).user_data(u64::from(key));
+            // SAFETY: memory, its list of pieces and file live as long as the job, which is kept until its completion; a job
+            // that moves leaves a list of several pieces where it is, and one piece is not read from the list.
             if unsafe { self.ring.submission().push(&entry) }.is_err() {
                 return;
             }
@@ -102,45 +113,48 @@ impl Uring {
         }
     }
 
-    fn reap(&mut self, into: &mut Vec<Completion>) {
+    fn reap(&mut self, into: &mut Vec<(Job, io::Result<()>)>) {
         for entry in self.ring.completion() {
-            let id = entry.user_data() as u32;
+            let key = entry.user_data() as u32;
             self.under_way -= 1;
-            let slot = &mut self.jobs[id as usize];
-            let under = slot.as_mut().expect("each job completes once");
+            let slot = &mut self.jobs[key as usize];
+            let job = slot.as_mut().expect("each job completes once");
             let result = match entry.result() {
                 result if -result == libc::EAGAIN || -result == libc::EINTR => {
-                    self.waiting.push_back(id);
+                    self.waiting.push_back(key);
                     continue;
                 }
                 result if result < 0 => Err(io::Error::from_raw_os_error(-result)),
-                _ if under.job.kind == Kind::Flush => Ok(()),
+                _ if job.kind == Kind::Flush => Ok(()),
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                result => {
-                    under.done += result as usize;
-                    if under.done < under.job.length {
-                        self.waiting.push_back(id);
-                        continue;
-                    }
-                    Ok(())
+                result if (result as usize) < job.pieces.length() => {
+                    // The kernel may do a request in parts.
+                    job.pieces.skip(result as usize);
+                    job.offset += result as u64;
+                    self.waiting.push_back(key);
+                    continue;
                 }
+                _ => Ok(()),
             };
-            *slot = None;
-            into.push(Completion { id, result });
+            if let Some(job) = slot.take() {
+                self.free.push(key);
+                into.push((job, result));
+            }
         }
     }
 }
 
-fn entry(under: &Under) -> Entry {
-    let Under { job, done } = under;
+fn entry(job: &Job) -> Entry {
     let file = types::Fd(job.disk.fd());
-    let offset = job.offset + *done as u64;
-    // SAFETY: within the job's memory.
-    let data = unsafe { job.data.add(*done) };
-    let length = (job.length - done) as u32;
-    match job.kind {
-        Kind::Read => opcode::Read::new(file, data, length).offset(offset).build(),
-        Kind::Write => opcode::Write::new(file, data, length).offset(offset).rw_flags(libc::RWF_DSYNC).build(),
-        Kind::Flush => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
+    let pieces = job.pieces.as_slice();
+    let count = pieces.len() as u32;
+    match (job.kind, pieces) {
+        (Kind::Flush, _) => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
+        (Kind::Read, [one]) => opcode::Read::new(file, one.iov_base.cast(), one.iov_len as u32).offset(job.offset).build(),
+        (Kind::Read, _) => opcode::Readv::new(file, pieces.as_ptr(), count).offset(job.offset).build(),
+        (Kind::Write, [one]) => {
+            opcode::Write::new(file, one.iov_base.cast(), one.iov_len as u32).offset(job.offset).rw_flags(libc::RWF_DSYNC).build()
+        }
+        (Kind::Write, _) => opcode::Writev::new(file, pieces.as_ptr(), count).offset(job.offset).rw_flags(libc::RWF_DSYNC).build(),
     }
 }

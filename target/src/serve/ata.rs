@@ -2,10 +2,12 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::Server;
-use super::order::{Span, Turn};
+use super::order::Span;
 use super::slots::Request;
 use super::volume::Status;
+use crate::disk::Mode;
 use crate::disk::engine::{Completion, Job, Kind};
+use crate::disk::pieces::Pieces;
 use crate::log;
 use crate::net::ATA_HEADER;
 use crate::net::port::{Data, Outgoing};
@@ -36,6 +38,7 @@ impl Server {
             return self.refuse(id, port, header, Failure::DeviceUnavailable);
         };
         let (disk_sectors, grain) = (disk.sectors(), disk.grain_sectors());
+        let at_once = (disk.mode() == Mode::Memory).then(|| disk.clone());
         let kind = match ata.command {
             command::READ | command::READ_EXT => Kind::Read,
             command::WRITE | command::WRITE_EXT => Kind::Write,
@@ -53,9 +56,13 @@ impl Server {
             }
             _ => return self.answer_ata(id, port, header, &ata.failed(error::ABORTED), Data::None),
         };
-        let mut request = Request { volume: id, port: self.ports[port].key, header: *header, ata, kind, offset: 0, length: 0 };
+        let key = self.ports[port].key;
+        let mut request = Request { volume: id, port: key, header: *header, ata, kind, offset: 0, length: 0, next: None };
         if kind == Kind::Flush {
-            return self.enter(port, request, Span { start: 0, end: 0, write: false }, &[]);
+            if let Some(slot) = self.slots.insert(request) {
+                self.enter(id, slot, Span { start: 0, end: 0, write: false });
+            }
+            return;
         }
         let volume = self.volume(id);
         if !volume.saved.reserve.is_empty() && !volume.saved.reserve.contains(&header.source) {
@@ -79,71 +86,81 @@ impl Server {
         request.offset = sector * SECTOR as u64;
         request.length = length;
         let data = if kind == Kind::Write { &view.data()[..length] } else { &[] };
-        self.enter(port, request, Span::new(sector, count, kind == Kind::Write, grain), data);
-    }
-
-    fn enter(&mut self, port: usize, request: Request, span: Span, data: &[u8]) {
-        let (id, volume) = (self.slots.insert(request), &mut self.volumes);
-        let Some(slot) = id else { return }; // too many under way: asked again later
-        let id = self.slots.get(slot).volume;
-        let Some(volume) = volume[id as usize].as_mut() else { return self.slots.free(slot) };
-        // SAFETY: the buffer is the slot's, and as long as the most sectors of a frame.
-        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), self.slots.buffer(slot), data.len()) };
-        debug_assert!(port < self.ports.len());
-        match volume.order.enter(slot, span) {
-            Turn::Start => self.start(slot),
-            Turn::Wait => {}
-            Turn::Refuse => self.slots.free(slot),
+        if let (Kind::Write, Some(disk)) = (kind, &at_once) {
+            let result = disk.write(request.offset, data);
+            return self.end(id, port, &request, Data::None, result.as_ref().err());
         }
+        let Some(slot) = self.slots.insert(request) else { return }; // too many under way: asked again later
+        let buffer = self.slots.buffer(slot);
+        if let Some(disk) = at_once {
+            let request = *self.slots.get(slot);
+            // SAFETY: the buffer is the slot's, and as long as the most sectors of a frame.
+            let result = disk.read(request.offset, unsafe { std::slice::from_raw_parts_mut(buffer, length) });
+            return self.end(id, port, &request, Data::Slot { slot, pointer: buffer, length }, result.as_ref().err());
+        }
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len()) };
+        self.gather(id, slot, grain);
     }
 
-    /// Gives a request to its disk.
-    fn start(&mut self, slot: u32) {
+    /// Gives a request, and those linked to it, to the disk.
+    pub(super) fn start(&mut self, slot: u32) {
         let request = self.slots.get(slot);
-        let (id, kind, offset, length) = (request.volume, request.kind, request.offset, request.length);
+        let (id, kind, offset) = (request.volume, request.kind, request.offset);
+        let mut pieces = Pieces::new(self.slots.buffer(slot), request.length);
+        let mut next = request.next;
+        while let Some(slot) = next {
+            let request = self.slots.get(slot);
+            pieces.push(self.slots.buffer(slot), request.length);
+            next = request.next;
+        }
         match self.volume(id).disk.clone() {
-            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, data: self.slots.buffer(slot), length }),
+            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces }),
             None => self.completions.push(Completion { id: slot, result: Err(io::ErrorKind::NotFound.into()) }),
         }
     }
 
-    /// A request has ended.
+    /// A request has ended, and those linked to it.
     pub(super) fn complete(&mut self, completion: Completion) {
-        let slot = completion.id;
-        let id = self.slots.get(slot).volume;
-        self.end(slot, completion.result);
-        let mut start = Vec::new();
-        self.volume(id).order.leave(slot, &mut start);
-        for slot in start {
+        let Completion { id: leader, result } = completion;
+        let id = self.slots.get(leader).volume;
+        let mut start = std::mem::take(&mut self.starting);
+        if result.is_err() && self.slots.get(leader).next.is_some() {
+            self.separate(id, leader, &mut start);
+        } else {
+            let mut next = Some(leader);
+            while let Some(slot) = next {
+                let request = *self.slots.get(slot);
+                next = request.next;
+                let length = if request.kind == Kind::Read { request.length } else { 0 };
+                let data = Data::Slot { slot, pointer: self.slots.buffer(slot), length };
+                match self.ports.iter().position(|port| port.key == request.port) {
+                    Some(port) => self.end(id, port, &request, data, result.as_ref().err()),
+                    None => self.slots.free(slot),
+                }
+            }
+            self.volume(id).order.leave(leader, &mut start);
+        }
+        for slot in start.drain(..) {
             self.start(slot);
         }
+        self.starting = start;
         if !self.volume(id).drains.is_empty() {
             self.check_drains(id);
         }
     }
 
-    /// Answers a request and frees its slot, at once or when the answer is sent.
-    fn end(&mut self, slot: u32, result: io::Result<()>) {
-        let request = self.slots.get(slot);
-        let (id, key, header, ata) = (request.volume, request.port, request.header, request.ata);
-        let (kind, length) = (request.kind, request.length);
-        let mut answer = ata.done();
-        let mut data = Data::Slot { slot, pointer: self.slots.buffer(slot), length: 0 };
-        match result {
-            Ok(()) => {
-                if let (Kind::Read, Data::Slot { length: whole, .. }) = (kind, &mut data) {
-                    *whole = length;
-                }
+    /// Answers a request that was done, or that failed. Its slot is freed at once, or when the answer is sent.
+    fn end(&mut self, id: u32, port: usize, request: &Request, mut data: Data, failure: Option<&io::Error>) {
+        let mut answer = request.ata.done();
+        if let Some(failure) = failure {
+            answer = request.ata.failed(if request.kind == Kind::Read { error::UNCORRECTABLE } else { error::ABORTED });
+            if let Data::Slot { length, .. } = &mut data {
+                *length = 0;
             }
-            Err(failure) => {
-                answer = ata.failed(if kind == Kind::Read { error::UNCORRECTABLE } else { error::ABORTED });
-                self.complain(id, kind, &failure);
-            }
+            self.complain(id, request.kind, failure);
         }
-        match self.ports.iter().position(|port| port.key == key) {
-            Some(port) => self.answer_ata(id, port, &header, &answer, data),
-            None => self.slots.free(slot),
-        }
+        self.answer_ata(id, port, &request.header, &answer, data);
     }
 
     /// Ends the waiting requests of those who may not have them done any more.
@@ -160,12 +177,11 @@ impl Server {
             forbidden
         });
         volume.order = order;
-        for slot in dropped {
-            let request = self.slots.get(slot);
-            let (key, header, ata) = (request.port, request.header, request.ata);
+        for slot in dropped.into_iter().flat_map(|slot| self.slots.unlink(slot)).collect::<Vec<u32>>() {
+            let request = *self.slots.get(slot);
             self.slots.free(slot);
-            if let Some(port) = self.ports.iter().position(|port| port.key == key) {
-                self.answer_ata(id, port, &header, &ata.failed(error::ABORTED), Data::None);
+            if let Some(port) = self.ports.iter().position(|port| port.key == request.port) {
+                self.answer_ata(id, port, &request.header, &request.ata.failed(error::ABORTED), Data::None);
             }
         }
     }

@@ -53,7 +53,10 @@ impl Server {
         }
         match header.command {
             command::ATA => self.take_ata(id, port, &header, view.argument(), directed),
-            command::CONFIG | command::MASK | command::RESERVE => self.take_change(id, port, frame),
+            command::CONFIG | command::MASK | command::RESERVE => {
+                self.close_gathering(id); // what came before is in the order, where a change finds it
+                self.take_change(id, port, frame);
+            }
             _ => self.refuse(id, port, &header, Failure::UnrecognizedCommand),
         }
     }

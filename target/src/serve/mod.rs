@@ -4,6 +4,7 @@ mod ata;
 pub mod change;
 mod command;
 mod frames;
+mod gather;
 mod lists;
 mod order;
 mod ports;
@@ -68,6 +69,10 @@ pub struct Server {
     retry_at: Option<Instant>,
     next_complaint: Instant,
     completions: Vec<Completion>,
+    /// Requests to start now; kept for its memory.
+    starting: Vec<u32>,
+    /// Volumes with a request that may still grow.
+    gathering: Vec<u32>,
 }
 
 impl Server {
@@ -96,6 +101,8 @@ impl Server {
             retry_at: None,
             next_complaint: Instant::now(),
             completions: Vec::new(),
+            starting: Vec::new(),
+            gathering: Vec::new(),
         })
     }
 
@@ -171,6 +178,7 @@ impl Server {
             for port in 0..self.ports.len() {
                 busy |= self.receive(port);
             }
+            self.close_gatherings();
         }
         let woken = self.waker.take();
         let mut completions = std::mem::take(&mut self.completions);

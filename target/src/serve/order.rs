@@ -57,8 +57,28 @@ impl Order {
 
     /// Takes out a request that has ended; those that may start now go to `start`, in order.
     pub fn leave(&mut self, id: u32, start: &mut Vec<u32>) {
-        let Some(at) = self.under_way.iter().position(|(other, _)| *other == id) else { return };
-        self.under_way.swap_remove(at);
+        if self.remove(id) {
+            self.start(start);
+        }
+    }
+
+    /// Puts several requests in the place of one that is under way: they go before all that wait.
+    pub fn separate(&mut self, id: u32, parts: &[(u32, Span)], start: &mut Vec<u32>) {
+        if self.remove(id) {
+            for part in parts.iter().rev() {
+                self.waiting.push_front(*part);
+            }
+            self.start(start);
+        }
+    }
+
+    fn remove(&mut self, id: u32) -> bool {
+        let at = self.under_way.iter().position(|(other, _)| *other == id);
+        at.map(|at| self.under_way.swap_remove(at)).is_some()
+    }
+
+    /// Starts what waits for nothing any more.
+    fn start(&mut self, start: &mut Vec<u32>) {
         let mut at = 0;
         while at < self.waiting.len() {
             let (id, span) = self.waiting[at];
@@ -124,6 +144,31 @@ mod tests {
         assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Turn::Start);
         assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Turn::Wait);
         assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Turn::Start);
+    }
+
+    #[test]
+    fn parts_of_a_request_go_before_what_waited_for_it() {
+        let mut order = Order::default();
+        let mut start = Vec::new();
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 1)), Turn::Start);
+        assert_eq!(order.enter(4, Span::new(1, 1, true, 1)), Turn::Wait);
+        let part = |sector| Span::new(sector, 2, true, 1);
+        order.separate(1, &[(1, part(0)), (2, part(2))], &mut start);
+        assert_eq!(start, [1, 2]);
+        order.leave(2, &mut start);
+        order.leave(1, &mut start);
+        assert_eq!(start, [1, 2, 4]);
+
+        let mut order = Order::default();
+        start.clear();
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 8)), Turn::Start);
+        assert_eq!(order.enter(4, Span::new(1, 1, true, 8)), Turn::Wait);
+        let part = |sector| Span::new(sector, 2, true, 8);
+        order.separate(1, &[(1, part(0)), (2, part(2))], &mut start);
+        assert_eq!(start, [1], "they share a block");
+        order.leave(1, &mut start);
+        order.leave(2, &mut start);
+        assert_eq!(start, [1, 2, 4]);
     }
 
     proptest! {

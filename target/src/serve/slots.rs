@@ -13,6 +13,7 @@ const SLOTS_OF_ONE: u32 = 3072;
 const BUFFER: usize = MAX_SECTORS as usize * SECTOR;
 
 /// A request from an initiator that goes to a disk.
+#[derive(Debug, Clone, Copy)]
 pub struct Request {
     pub volume: u32,
     /// Key of the port that it came by.
@@ -22,6 +23,8 @@ pub struct Request {
     pub kind: Kind,
     pub offset: u64,
     pub length: usize,
+    /// The request that continues this one on the disk, when they are done as one.
+    pub next: Option<u32>,
 }
 
 /// Requests under way, each with a buffer for its data.
@@ -30,6 +33,8 @@ pub struct Slots {
     free: Vec<u32>,
     buffers: Buffers,
     of_initiator: HashMap<Mac, u32>,
+    /// By the volume's number.
+    of_volume: Vec<u32>,
     /// Buffers below this one have been used since the last trim.
     touched: usize,
 }
@@ -44,6 +49,7 @@ impl Slots {
             free: Vec::new(),
             buffers: Buffers::new(SLOTS, BUFFER)?,
             of_initiator: HashMap::new(),
+            of_volume: Vec::new(),
             touched: 0,
         })
     }
@@ -56,9 +62,15 @@ impl Slots {
         self.free.len() == self.requests.len()
     }
 
-    /// None when the initiator, or the process, has as many as may be.
+    /// None when the initiator, the volume or the process has as many as may be. A volume may have as many as are left then:
+    /// slow ones take a part of all, whatever their number, and leave one to the others.
     pub fn insert(&mut self, request: Request) -> Option<u32> {
-        if self.is_full() {
+        let left = SLOTS - (self.requests.len() - self.free.len());
+        let volume = request.volume as usize;
+        if self.of_volume.len() <= volume {
+            self.of_volume.resize(volume + 1, 0);
+        }
+        if self.of_volume[volume] as usize >= left {
             return None;
         }
         let count = self.of_initiator.entry(request.header.source).or_default();
@@ -66,6 +78,7 @@ impl Slots {
             return None;
         }
         *count += 1;
+        self.of_volume[volume] += 1;
         let id = self.free.pop().unwrap_or_else(|| {
             self.requests.push(None);
             self.requests.len() as u32 - 1
@@ -85,6 +98,7 @@ impl Slots {
 
     pub fn free(&mut self, id: u32) {
         let Some(request) = self.requests[id as usize].take() else { return };
+        self.of_volume[request.volume as usize] -= 1;
         let source = request.header.source;
         if let Some(count) = self.of_initiator.get_mut(&source) {
             *count -= 1;
@@ -93,6 +107,32 @@ impl Slots {
             }
         }
         self.free.push(id);
+    }
+
+    /// Makes a request part of the one before it on the disk.
+    pub fn link(&mut self, before: u32, id: u32) {
+        self.requests[before as usize].as_mut().expect("a request lives until its slot is freed").next = Some(id);
+    }
+
+    /// A request and all linked to it, in the order of the disk.
+    pub fn linked(&self, first: u32) -> impl Iterator<Item = u32> {
+        std::iter::successors(Some(first), |id| self.get(*id).next)
+    }
+
+    /// Makes linked requests single ones.
+    pub fn unlink(&mut self, first: u32) -> Vec<u32> {
+        let ids: Vec<u32> = self.linked(first).collect();
+        for id in &ids {
+            self.requests[*id as usize].as_mut().expect("a request lives until its slot is freed").next = None;
+        }
+        ids
+    }
+
+    /// Frees a request and all linked to it.
+    pub fn free_all(&mut self, first: u32) {
+        for id in self.unlink(first) {
+            self.free(id);
+        }
     }
 
     /// Gives memory back after a burst. Only when nothing is under way.

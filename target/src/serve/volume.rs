@@ -2,6 +2,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::change::{Change, Drain, Step};
+use super::gather::Gathering;
 use super::order::Order;
 use crate::definition::{Access, Address};
 use crate::disk::Disk;
@@ -33,6 +34,8 @@ pub struct Volume {
     pub status: Status,
     pub error: String,
     pub order: Order,
+    /// A request that may still grow with the frames of this batch.
+    pub gathering: Option<Gathering>,
     /// Narrows access while a change of it is being saved.
     pub gate: Option<Access>,
     /// Requests stay unanswered: the disk is about to be another.
@@ -51,6 +54,7 @@ impl Volume {
             status,
             error: String::new(),
             order: Order::default(),
+            gathering: None,
             gate: None,
             paused: false,
             step: Step::Idle,

@@ -1,5 +1,7 @@
 //! A raw initiator: sends frames, and takes the answers.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd};
@@ -15,6 +17,7 @@ pub struct Host {
     socket: File,
     pub mac: Mac,
     tag: u32,
+    kept: RefCell<HashMap<u32, Answer>>,
 }
 
 /// An answer taken apart.
@@ -72,7 +75,7 @@ impl Host {
             libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const size).cast(), 4);
             File::from_raw_fd(fd)
         };
-        Host { socket, mac: link.mac, tag: 0x8000_0000 }
+        Host { socket, mac: link.mac, tag: 0x8000_0000, kept: RefCell::default() }
     }
 
     /// As another host on the same cable.
@@ -137,6 +140,19 @@ impl Host {
         panic!("no answer to {tag:#x}");
     }
 
+    /// The answer with this tag; others that come before it are kept for later calls.
+    pub fn answer_kept(&self, tag: u32) -> Answer {
+        let end = Instant::now() + LIMIT;
+        let mut kept = self.kept.borrow_mut();
+        loop {
+            if let Some(answer) = kept.remove(&tag) {
+                return answer;
+            }
+            let answer = self.receive(end.saturating_duration_since(Instant::now())).unwrap_or_else(|| panic!("no answer to {tag:#x}"));
+            kept.insert(answer.header.tag, answer);
+        }
+    }
+
     /// Whether nothing comes for a while, announcements apart.
     pub fn silence(&self) -> bool {
         while let Some(answer) = self.receive(Duration::from_millis(100)) {
@@ -159,7 +175,11 @@ impl Host {
     }
 
     pub fn ask(&mut self, command: u8, argument: &[u8]) -> Answer {
-        let tag = self.send(7, 3, command, argument);
+        self.ask_slot(3, command, argument)
+    }
+
+    pub fn ask_slot(&mut self, slot: u8, command: u8, argument: &[u8]) -> Answer {
+        let tag = self.send(7, slot, command, argument);
         self.answer(tag)
     }
 

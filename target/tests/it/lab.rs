@@ -63,9 +63,14 @@ impl Lab {
 
     /// Starts a target that serves by itself, and waits until it answers.
     pub fn serve(&self, arguments: &[&str]) -> Target {
+        self.serve_all(arguments, 1)
+    }
+
+    /// Starts a target that serves this many volumes by itself.
+    pub fn serve_all(&self, arguments: &[&str], volumes: usize) -> Target {
         let arguments = [&["--interface", TARGET], arguments].concat();
         let mut target = self.start(&arguments);
-        target.wait_for("volume served", "volume not served");
+        target.wait_for_all("volume served", volumes, "volume not served");
         target
     }
 
@@ -115,10 +120,15 @@ impl Target {
     }
 
     pub fn wait_for(&mut self, message: &str, otherwise: &str) {
+        self.wait_for_all(message, 1, otherwise);
+    }
+
+    /// Waits until a message was logged so many times.
+    pub fn wait_for_all(&mut self, message: &str, times: usize, otherwise: &str) {
         let limit = Instant::now() + LIMIT;
         loop {
             let log = self.log();
-            if log.contains(&format!("\"msg\":\"{message}\"")) {
+            if log.matches(&format!("\"msg\":\"{message}\"")).count() >= times {
                 return;
             }
             let gone = self.child.try_wait().unwrap();

@@ -7,6 +7,7 @@ mod host;
 mod hostile;
 mod lab;
 mod links;
+mod order;
 mod restart;
 mod tools;
 

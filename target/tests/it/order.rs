@@ -1,0 +1,106 @@
+//! Frames that come in one batch: what overlaps is done in the order in which it came, and what is adjacent together.
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::{Config, TestRunner};
+
+use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
+use aoe_target::wire::header;
+
+use crate::host::{Host, registers};
+use crate::lab::{Lab, Target};
+
+const SECTORS: u64 = 64;
+
+/// Has all frames received before the first is looked at.
+pub fn at_once(target: &Target, send: impl FnOnce()) {
+    let signal = |signal| {
+        // SAFETY: no memory is passed; the child is not yet reaped.
+        assert_eq!(unsafe { libc::kill(target.child.id() as i32, signal) }, 0);
+    };
+    signal(libc::SIGSTOP);
+    send();
+    signal(libc::SIGCONT);
+}
+
+fn write(host: &mut Host, sector: u64, data: &[u8]) -> u32 {
+    host.send(7, 3, header::command::ATA, &registers(WRITE_EXT, sector, (data.len() / 512) as u8, data))
+}
+
+#[test]
+fn any_mix_of_requests_in_a_batch_ends_as_if_done_one_by_one() {
+    for base in ["/tmp", "/dev/shm"] {
+        for mtu in [1500, 9000] {
+            let Some(lab) = Lab::on(base, mtu) else { return };
+            let disk = lab.disk("disk", 512 * SECTORS);
+            let target = lab.serve(&["--export", &format!("7.3={disk}")]);
+            let most = if mtu == 1500 { 2u8 } else { 16 };
+            // Small steps make runs of adjacent requests likely, and jumps overlaps.
+            let request = (any::<bool>(), any::<bool>(), 0..SECTORS, 1..=most);
+            let batch = prop::collection::vec(request, 1..80);
+            let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+            let mut model = vec![0u8; 512 * SECTORS as usize];
+            let mut hosts = [lab.host(), lab.host().named("02:00:00:00:00:0b")];
+            for round in 0..25u64 {
+                let batch = batch.new_tree(&mut runner).unwrap().current();
+                let mut expected = Vec::new();
+                at_once(&target, || {
+                    let mut end = 0;
+                    for (step, (goes_on, is_write, sector, count)) in batch.iter().enumerate() {
+                        let count = u64::from(*count);
+                        let sector = if *goes_on && end + count <= SECTORS { end } else { (*sector).min(SECTORS - count) };
+                        end = sector + count;
+                        let range = 512 * sector as usize..512 * end as usize;
+                        let sender = &mut hosts[usize::from(step % 16 == 15)];
+                        if *is_write {
+                            let data: Vec<u8> = (0..range.len()).map(|at| (round * 31 + step as u64 * 7 + at as u64 / 512) as u8).collect();
+                            model[range].copy_from_slice(&data);
+                            expected.push((write(sender, sector, &data), None));
+                        } else {
+                            let tag = sender.send(7, 3, header::command::ATA, &registers(READ_EXT, sector, count as u8, &[]));
+                            expected.push((tag, Some(model[range].to_vec())));
+                        }
+                    }
+                });
+                for (index, (tag, data)) in expected.iter().enumerate() {
+                    let answer = find(&hosts, index, *tag);
+                    assert!(answer.good(), "{answer:?}");
+                    if let Some(data) = data {
+                        assert!(answer.data()[..data.len()] == data[..], "round {round}, request {index} of {batch:?}");
+                    }
+                }
+                assert!(std::fs::read(&disk).unwrap() == model, "round {round}");
+            }
+        }
+    }
+}
+
+/// The answer to the request of this index. Answers come in any order.
+fn find(hosts: &[Host; 2], index: usize, tag: u32) -> crate::host::Answer {
+    hosts[usize::from(index % 16 == 15)].answer_kept(tag)
+}
+
+#[test]
+fn a_late_repetition_does_not_undo_a_newer_write() {
+    let Some(lab) = Lab::new(1500) else { return };
+    let disk = lab.disk("disk", 1 << 20);
+    let target = lab.serve(&["--export", &format!("7.3={disk}")]);
+    let mut host = lab.host();
+    for round in 0..50u8 {
+        let (old, new) = ([2 * round; 1024], [2 * round + 1; 1024]);
+        let mut tags = Vec::new();
+        // Four frames of a block, all of them again with new tags, and a newer write to a part while these are worked on.
+        at_once(&target, || {
+            for frame in (0..4).chain(0..4) {
+                tags.push(write(&mut host, 8 + 2 * frame, &old));
+            }
+            tags.push(write(&mut host, 11, &new));
+        });
+        for tag in tags {
+            assert!(host.answer_kept(tag).good());
+        }
+        let found = std::fs::read(&disk).unwrap();
+        assert!(found[8 * 512..11 * 512].iter().chain(&found[13 * 512..16 * 512]).all(|byte| *byte == 2 * round));
+        assert!(found[11 * 512..13 * 512].iter().all(|byte| *byte == 2 * round + 1), "round {round}");
+    }
+}
