@@ -29,6 +29,13 @@ test('an Exclusive volume is refused to a node beside another host', () => {
   assert.equal(desiredAccess(volume({ access: 'Shared', initiators: { nodes: ['a', 'b'] } }), [node('a', A)], 's').refused, undefined);
 });
 
+test('MACs of two nodes are two hosts, MACs of one node are one', () => {
+  const nodes = [node('a', A, B), node('b', C)];
+  assert.match(desiredAccess(volume({ initiators: { macs: [A, C] } }), nodes, 's').refused ?? '', /MACs of nodes a, b/);
+  assert.deepEqual(desiredAccess(volume({ initiators: { macs: [A, B] } }), nodes, 's').macs, [A, B]);
+  assert.deepEqual(desiredAccess(volume({ access: 'Shared', initiators: { macs: [A, C] } }), nodes, 's').macs, [A, C]);
+});
+
 test('a node whose status is empty keeps what it has, and gives nothing to the next', () => {
   const status = { initiators: { observedGeneration: 1, nodes: ['a'], macs: [A] } };
   assert.deepEqual(desiredAccess(volume({ initiators: { nodes: ['a'] } }, status), [node('a')], 's').macs, [A]);

@@ -34,13 +34,12 @@ export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], self
   const { access, initiators } = volume.spec;
   const wanted = { nodes: [...(initiators?.nodes ?? [])].sort(), macs: initiators?.macs ?? [] };
   if (access === 'Exclusive' && (wanted.nodes.length > 1 || (wanted.nodes.length > 0 && wanted.macs.length > 0))) {
-    const hosts = [...wanted.nodes, ...wanted.macs].join(', ');
-    return {
-      macs: [],
-      nodes: [],
-      problems: [],
-      refused: `an Exclusive volume is for one host at a time, and spec.initiators names ${hosts}: what was in force stays in force`,
-    };
+    return refusal(`spec.initiators names ${[...wanted.nodes, ...wanted.macs].join(', ')}`);
+  }
+  const hosts = nodes.filter(({ status }) => status?.interfaces?.some(({ mac }) => wanted.macs.includes(mac.toLowerCase())));
+  if (access === 'Exclusive' && hosts.length > 1) {
+    const names = hosts.map(({ metadata }) => metadata.name).sort();
+    return refusal(`spec.initiators.macs has MACs of nodes ${names.join(', ')}`);
   }
   const before = volume.status?.initiators;
   const known = new Set(nodes.flatMap((node) => (node.status?.interfaces ?? []).map(({ mac }) => mac.toLowerCase())));
@@ -68,4 +67,9 @@ export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], self
       problems.push(`node ${name} is not let in: its AoENode names no interface; is the node plugin running there?`);
   }
   return { macs: [...macs].sort(), nodes: resolved, problems };
+}
+
+function refusal(why: string): DesiredAccess {
+  const refused = `an Exclusive volume is for one host at a time, and ${why}: what was in force stays in force`;
+  return { macs: [], nodes: [], problems: [], refused };
 }
