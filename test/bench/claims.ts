@@ -7,6 +7,7 @@ import { Informer, Kube, type KubeObject } from '../../kube/mod.ts';
 import { claim, pod, storageClass } from '../e2e/manifests.ts';
 import { Cluster } from '../testbed/cluster.ts';
 import { NETNS, RUN } from '../testbed/paths.ts';
+import { median } from './statistics.ts';
 
 const ROUNDS = 10;
 const LIMIT = { timeoutMs: 60_000 };
@@ -32,11 +33,6 @@ if (!process.env.IN_NETNS) {
   process.exit(status ?? 1);
 }
 
-const median = (values: number[]) => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length / 2;
-  return ((sorted[Math.floor(middle)] ?? 0) + (sorted[Math.ceil(middle - 1)] ?? 0)) / 2;
-};
 const seconds = (ms: number) => (ms / 1000).toFixed(2);
 
 const cluster = await Cluster.attach();

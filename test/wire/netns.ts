@@ -1,4 +1,4 @@
-import { execFile, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,10 +9,12 @@ const run = promisify(execFile);
 /** A network namespace with a cable in it: targets sit at `target0`, initiators at `host0`. Disposing removes all of it. */
 export class WireLab implements AsyncDisposable {
   readonly name = `aoe-wire-${process.pid}`;
-  readonly directory = mkdtempSync(join(tmpdir(), 'aoe-wire-'));
+  readonly directory: string;
   readonly #stops: (() => Promise<void>)[] = [];
 
-  constructor({ mtu = 1500 }: { mtu?: number } = {}) {
+  /** `folder`: where the disks lie. */
+  constructor({ mtu = 1500, folder = tmpdir() }: { mtu?: number; folder?: string } = {}) {
+    this.directory = mkdtempSync(join(folder, 'aoe-wire-'));
     execFileSync('ip', ['netns', 'add', this.name]);
     const ip = (...args: string[]): void => void execFileSync('ip', ['-n', this.name, ...args]);
     // The same addresses each time, so that what is reported can be compared.
@@ -32,14 +34,19 @@ export class WireLab implements AsyncDisposable {
 
   /** Starts a program in the namespace; it is killed at the end, or by the returned function. */
   start(command: string, ...args: string[]): () => Promise<void> {
-    const child = spawn('ip', ['netns', 'exec', this.name, command, ...args], { stdio: 'ignore' });
+    return this.process([command, ...args]).stop;
+  }
+
+  /** The same, for who needs the process, or what it writes to standard error. */
+  process(command: readonly string[], stderr: 'ignore' | 'pipe' = 'ignore'): { child: ChildProcess; stop: () => Promise<void> } {
+    const child = spawn('ip', ['netns', 'exec', this.name, ...command], { stdio: ['ignore', 'ignore', stderr] });
     const gone = new Promise<void>((resolve) => child.on('exit', () => resolve()));
     const stop = async (): Promise<void> => {
       child.kill('SIGKILL');
       await gone;
     };
     this.#stops.push(stop);
-    return stop;
+    return { child, stop };
   }
 
   /**

@@ -1,4 +1,4 @@
-//! Load generator for ATA over Ethernet targets: `socket` the frames, `disk` what volumes there are, `plan` what is read or
+//! Load generator for ATA over Ethernet targets: `socket` and `ring` the frames, `disk` what volumes there are, `plan` what is read or
 //! written when, `request` one frame and its answer, `pattern` what a sector holds, `load` the window of requests.
 
 mod arguments;
@@ -10,6 +10,7 @@ mod plan;
 mod process;
 mod report;
 mod request;
+mod ring;
 mod socket;
 
 use std::process::ExitCode;

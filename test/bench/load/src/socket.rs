@@ -4,10 +4,9 @@ use std::os::fd::{AsRawFd, FromRawFd};
 use std::time::Duration;
 
 use aoe_target::net::link::look_up;
-use aoe_target::net::longest_frame;
-use aoe_target::net::ring::Ring;
-use aoe_target::net::socket::set_option;
 use aoe_target::wire::{ETHERTYPE, Mac};
+
+use crate::ring::{Ring, set_option};
 
 const SEND_BUFFER: libc::c_int = 8 << 20;
 /// Frames that one call sends at most.
@@ -60,7 +59,7 @@ impl Socket {
                 filter: filter.as_mut_ptr(),
             };
             set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
-            let ring = Ring::new(fd, frames, longest_frame(link.mtu))?;
+            let ring = Ring::new(fd, frames)?;
             set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)?;
             let mut address: libc::sockaddr_ll = std::mem::zeroed();
             address.sll_family = libc::AF_PACKET as u16;
@@ -83,12 +82,7 @@ impl Socket {
 
     /// Hands the next answer to `take`. False when there is none.
     pub fn receive(&mut self, take: impl FnOnce(&[u8])) -> bool {
-        let Some(frame) = self.ring.next() else {
-            return false;
-        };
-        take(frame);
-        self.ring.release();
-        true
+        self.ring.receive(take)
     }
 
     /// Sleeps until an answer is there, for `limit` at most.
