@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo-shell  a shell with kubectl and helm for it'
 	@echo 'make test        all tests                                    make check       types, lint, unit tests'
 	@echo 'make test-e2e    the end-to-end tests, on the running cluster if there is one'
+	@echo 'make bench       speed and cost of the target beside others    (see docs/performance.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
 	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
 
@@ -35,6 +36,10 @@ check: prerequisites
 
 test-e2e: machine
 	@$(NODE) scripts/test.ts e2e
+
+# LOADS: words that choose; ROUNDS; SECONDS of each; GGAOED: a ggaoed to measure, too.
+bench: build
+	@$(NODE) test/bench/main.ts
 
 build: prerequisites
 	@$(NODE) scripts/build.ts

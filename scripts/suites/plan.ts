@@ -8,7 +8,7 @@ const node = (...args: string[]) => [process.execPath, ...args];
 const PARTS = '{api,aoe,kube,rpc,run,operator,agent,csi,scripts}';
 
 /** Patterns of the tests that need neither cluster nor built programs. */
-const UNIT = [`${PARTS}/**/*.test.ts`, 'test/{testbed,demo,docs}/**/*.test.ts'];
+const UNIT = [`${PARTS}/**/*.test.ts`, 'test/{bench,testbed,demo,docs}/**/*.test.ts'];
 /** On a real API server, on the host. */
 const APISERVER = ['test/apiserver/**/*.test.ts'];
 const CHART = ['test/chart/**/*.test.ts'];
