@@ -6,8 +6,11 @@ import type { Deps } from './deps.ts';
 import type { MountPoint } from './ports.ts';
 import type { StagedVolume } from './staged-volumes.ts';
 
-/** Between two looks. The kubelet goes first: what it knows it takes down itself, in order, within seconds of its return. */
-const LOOK_MS = 15_000;
+/** Between two looks, more or less, so that nodes do not ask the API server in step: each look reads every staged volume. */
+const LOOK_MS = 60_000;
+const JITTER = 0.25;
+/** To the second look at a suspect. The kubelet goes first: what it knows it takes down itself, in order, within seconds of its return. */
+const AGAIN_MS = 15_000;
 /** For one volume: each step in it has a limit of its own. */
 const CLEAN_MS = 120_000;
 
@@ -40,7 +43,8 @@ export class StaleSweep {
       await this.look(signal).catch((error: unknown) => {
         if (!signal.aborted) this.#parts.log.warn({ error: messageOf(error) }, 'looking for lost volumes failed');
       });
-      await delay(LOOK_MS, undefined, { signal }).catch(() => {});
+      const pause = this.#suspects.size > 0 ? AGAIN_MS : LOOK_MS * (1 + JITTER * (2 * Math.random() - 1));
+      await delay(pause, undefined, { signal }).catch(() => {});
     }
   }
 
