@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench test-faults prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -11,6 +11,7 @@ help:
 	@echo 'make demo-shell  a shell with kubectl and helm for it'
 	@echo 'make test        all tests                                    make check       types, lint, unit tests'
 	@echo 'make test-e2e    the end-to-end tests, on the running cluster if there is one'
+	@echo 'make test-faults faults drawn from SEED (1), STEPS of them (100), on the running cluster if there is one'
 	@echo 'make bench       speed and cost of the target beside others    (see docs/performance.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
 	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
@@ -36,6 +37,9 @@ check: prerequisites
 
 test-e2e: machine
 	@$(NODE) scripts/test.ts e2e
+
+test-faults: machine
+	@STEPS=$(or $(STEPS),100) SEED=$(or $(SEED),1) $(NODE) scripts/test.ts faults
 
 # LOADS: words that choose; ROUNDS; SECONDS of each; GGAOED: a ggaoed to measure, too.
 bench: build

@@ -1,11 +1,11 @@
-// Runs tests and counts them: test.ts check | all | e2e [WORD...]; a WORD chooses the files whose path has it.
+// Runs tests and counts them: test.ts check | all | e2e [WORD...] | faults; a WORD chooses the files whose path has it.
 // The last line is "N passed, N failed", and the exit code is 1 when any failed or none ran. Logs are in dist/logs/.
 import { mkdirSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { prepare } from '../test/testbed/prepare.ts';
 import { Progress, type Step } from '../test/testbed/progress.ts';
 import { freshCluster, isClusterUp, runningCluster, type TestCluster } from './suites/cluster.ts';
-import { checks, integration, onCluster } from './suites/plan.ts';
+import { checks, integration, longFaults, onCluster } from './suites/plan.ts';
 import { LOGS, ROOT, type Suite } from './suites/suite.ts';
 import { closingLine, exitCode, ONE_FAILED, sum, type Tally } from './suites/tally.ts';
 
@@ -71,8 +71,11 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
     case 'e2e':
       if (await built()) await onACluster(running, onCluster(words));
       return;
+    case 'faults':
+      if (await built()) await onACluster(running, longFaults(Number(process.env.STEPS ?? 100)));
+      return;
     default:
-      throw new Error('usage: test.ts check | all | e2e [WORD...]');
+      throw new Error('usage: test.ts check | all | e2e [WORD...] | faults');
   }
 }
 

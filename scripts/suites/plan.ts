@@ -8,15 +8,19 @@ const node = (...args: string[]) => [process.execPath, ...args];
 const PARTS = '{api,aoe,kube,rpc,run,operator,agent,csi,scripts}';
 
 /** Patterns of the tests that need neither cluster nor built programs. */
-const UNIT = [`${PARTS}/**/*.test.ts`, 'test/{bench,testbed,demo,docs}/**/*.test.ts'];
+const UNIT = [`${PARTS}/**/*.test.ts`, 'test/{bench,testbed,demo,docs,faults/model}/**/*.test.ts'];
 /** On a real API server, on the host. */
 const APISERVER = ['test/apiserver/**/*.test.ts'];
 const CHART = ['test/chart/**/*.test.ts'];
 /** On veth pairs in network namespaces of their own. */
 const WIRE = ['test/{wire,conformance}/**/*.test.ts'];
+/** In a guest of their own, with the kernel's driver. */
+const DRIVER = ['test/driver/**/*.test.ts'];
 /** In the guests of the cluster. */
 const GUEST = ['test/guest/**/*.test.ts'];
 const E2E = ['test/e2e/**/*.test.ts'];
+/** A history of faults drawn from a seed, in the cluster; of SEED and STEPS in the environment. */
+const FAULTS = ['test/faults/*.test.ts'];
 
 /** The inner loop: lanes run side by side, what is in one lane runs in order. */
 export function checks(): Suite[][] {
@@ -44,7 +48,8 @@ export function checks(): Suite[][] {
 export function integration(): Suite[] {
   return [
     cargoTests('rust-integration', '60 s', ['--test', '*']),
-    nodeTests('wire', '20 s', { files: WIRE, concurrency: 1 }),
+    nodeTests('wire', '60 s', { files: WIRE, concurrency: 1 }),
+    nodeTests('driver', '40 s', { files: DRIVER, concurrency: 1, eachTest: true }),
     nodeTests('chart', '20 s', { files: CHART }),
     nodeTests('apiserver', '60 s', { files: APISERVER, concurrency: 1, eachTest: true }),
   ];
@@ -57,9 +62,17 @@ export function onCluster(only: string[] = []): Suite[] {
   const suites: [string, string, string[]][] = [
     ['guest', '1 minute', GUEST],
     ['e2e', '5 minutes', E2E],
+    ['faults', '4 minutes', FAULTS],
   ];
   return suites.filter(([, , files]) => only.length === 0 || filesOf(files, only).length > 0).map((each) => suite(...each));
 }
 
+/** The faults alone, for as long as STEPS of them take. */
+export function longFaults(steps: number): Suite[] {
+  return [
+    nodeTests('faults', `${steps} steps of half a minute`, { files: FAULTS, concurrency: 1, limitMinutes: 20 + 3 * steps, eachTest: true }),
+  ];
+}
+
 /** All patterns, so that a test can show that no file is left out. */
-export const PATTERNS = [UNIT, APISERVER, CHART, WIRE, GUEST, E2E];
+export const PATTERNS = [UNIT, APISERVER, CHART, WIRE, DRIVER, GUEST, E2E, FAULTS];

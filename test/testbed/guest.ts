@@ -150,6 +150,11 @@ export class Guest {
     shInNetns(`ip link set ${this.storagePort} ${state}`);
   }
 
+  /** The same for the management interface: API server and kubelet lose each other. Its tap stays up: a guest never reads from one again that was down. */
+  setManagementLink(state: 'up' | 'down'): void {
+    shInNetns(`ip link set ${this.name}-m ${state === 'up' ? 'master management' : 'nomaster'}`);
+  }
+
   #ask(request: Request, timeoutMs: number): Promise<Reply> {
     return new Promise((resolve, reject) => {
       const socket = connect(this.#socket);

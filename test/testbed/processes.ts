@@ -37,6 +37,13 @@ function recorded(): number[] {
     .map(([pid]) => Number(pid));
 }
 
+/** The recorded process whose command line has this word in it. @throws Error when none has */
+export function pidOf(word: string): number {
+  const pid = recorded().find((each) => readFileSync(`/proc/${each}/cmdline`, 'utf8').includes(word));
+  if (pid === undefined) throw new Error(`no process of the cluster has ${word} in its command line`);
+  return pid;
+}
+
 /** Kills the process groups of all that is written down, and waits until they are gone. @throws Error when one stays */
 export async function killRecorded(): Promise<void> {
   const pids = recorded();
