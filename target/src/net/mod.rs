@@ -32,15 +32,19 @@ pub fn longest_frame(mtu: u32) -> usize {
     (mtu as usize + ETHERNET).min(ATA_HEADER + usize::from(MAX_SECTORS) * SECTOR)
 }
 
+/// Frames that the Linux driver has outstanding at most (`aoe_maxout`).
+const MOST_OUTSTANDING: usize = 64;
+
 /// Frames the receive ring holds for this many volumes.
 pub fn ring_frames(volumes: usize) -> usize {
-    (volumes * 8).next_power_of_two().clamp(256, 2048)
+    // Few steps: a ring is made anew at each, and frames that come meanwhile are lost.
+    [8, 64, 256].into_iter().find(|most| volumes <= *most).unwrap_or(256) * MOST_OUTSTANDING
 }
 
 /// Frames that each initiator may have outstanding per volume, so that the ring holds all of them. Below 2 Linux never
 /// transmits; above 64 it does not go.
 pub fn buffer_count(frames: usize, volumes: usize) -> u16 {
-    (frames / volumes.max(1)).clamp(2, 64) as u16
+    (frames / volumes.max(1)).clamp(2, MOST_OUTSTANDING) as u16
 }
 
 #[cfg(test)]
@@ -64,6 +68,8 @@ mod tests {
             assert!(usize::from(count) * volumes <= frames, "{volumes}");
         }
         assert_eq!(buffer_count(ring_frames(0), 0), 64);
-        assert_eq!(buffer_count(ring_frames(5000), 5000), 2);
+        assert_eq!(buffer_count(ring_frames(64), 64), 64);
+        assert_eq!(buffer_count(ring_frames(1000), 1000), 16);
+        assert_eq!(buffer_count(ring_frames(20_000), 20_000), 2);
     }
 }

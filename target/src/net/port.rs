@@ -130,8 +130,8 @@ impl Port {
     }
 
     /// Frames that the receive ring holds.
-    pub fn ring_frames(&mut self) -> usize {
-        self.socket.as_mut().map_or(0, |socket| socket.ring().frames())
+    pub fn ring_frames(&self) -> usize {
+        self.socket.as_ref().map_or(0, Socket::frames)
     }
 
     /// Stops serving; queued frames are lost.

@@ -11,6 +11,15 @@ const BLOCK: usize = 128 * 1024;
 const FRAME_HEADER: usize = 80;
 const ALIGNMENT: usize = 16;
 
+/// A frame that was received, in its slot of the ring.
+pub enum Received<'a> {
+    Whole(&'a [u8]),
+    /// Longer than a slot: the socket keeps it.
+    Kept,
+    /// Longer than a slot, and the socket had no room for it.
+    Lost,
+}
+
 /// A receive ring (TPACKET_V2; version 3 hands frames over up to a millisecond late). Frames are read where the kernel put
 /// them.
 pub struct Ring {
@@ -22,6 +31,7 @@ pub struct Ring {
 }
 
 impl Ring {
+    /// At least as many slots, for frames of at most `longest` bytes. The socket keeps longer ones while it has room.
     pub fn new(fd: RawFd, frames: usize, longest: usize) -> io::Result<Ring> {
         let frame_size = (FRAME_HEADER + longest).next_multiple_of(ALIGNMENT);
         let frames_of_block = BLOCK / frame_size;
@@ -34,6 +44,7 @@ impl Ring {
             tp_frame_size: frame_size as u32,
             tp_frame_nr: frames as u32,
         };
+        set_option(fd, libc::SOL_PACKET, libc::PACKET_COPY_THRESH, &1i32)?;
         set_option(fd, libc::SOL_PACKET, libc::PACKET_RX_RING, &request)?;
         // SAFETY: a new shared mapping of the ring, as long as it is.
         let base = unsafe {
@@ -46,19 +57,24 @@ impl Ring {
         Ok(Ring { base: NonNull::new(base.cast()).ok_or_else(io::Error::last_os_error)?, blocks, frame_size, frames, at: 0 })
     }
 
-    /// The next frame, if there is one: from the Ethernet header, and maybe cut at the ring's longest. It stays until
-    /// [`Ring::release`].
-    pub fn next(&self) -> Option<&[u8]> {
-        if self.status().load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
+    /// The next frame, if there is one, from the Ethernet header on. It stays until [`Ring::release`].
+    pub fn next(&self) -> Option<Received<'_>> {
+        let status = self.status().load(Ordering::Acquire);
+        if status & libc::TP_STATUS_USER == 0 {
             return None;
+        }
+        if status & libc::TP_STATUS_COPY != 0 {
+            return Some(Received::Kept);
         }
         let slot = self.slot();
         // SAFETY: the kernel has filled the slot and handed it over; offsets are checked against the slot.
         unsafe {
             let header = slot.cast::<libc::tpacket2_hdr>().read();
-            let start = usize::from(header.tp_mac);
-            let length = (header.tp_snaplen as usize).min(self.frame_size.saturating_sub(start));
-            Some(std::slice::from_raw_parts(slot.add(start), length))
+            let (start, length) = (usize::from(header.tp_mac), header.tp_len as usize);
+            if header.tp_snaplen < header.tp_len || start + length > self.frame_size {
+                return Some(Received::Lost);
+            }
+            Some(Received::Whole(std::slice::from_raw_parts(slot.add(start), length)))
         }
     }
 

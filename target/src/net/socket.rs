@@ -2,17 +2,43 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 
-use super::filter;
-use super::ring::Ring;
+use super::ring::{Received, Ring};
+use super::{ATA_HEADER, filter};
+use crate::disk::memory::Aligned;
 use crate::wire::ETHERTYPE;
 
 /// Bytes of answers that the kernel may hold for a socket.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 
+/// Most memory for a ring whose slots hold whole frames, the fastest there is. It is taken whether frames come or not.
+const WHOLE_RING: usize = 5 << 20;
+/// Otherwise, bytes of a frame that a slot holds: all of a request without data. Frames with data wait in the socket, in
+/// memory that is taken when they come: one more call for each, and a ring for thousands of frames is small.
+const SHORT: usize = 190;
+/// Memory that a frame with data takes in the socket, and most that all of them may take.
+const KEPT: usize = 16 << 10;
+const MOST_KEPT: usize = 64 << 20;
+/// Frames of a ring that must be whole although they are many: without the privilege to let the socket keep them.
+const WHOLE_FRAMES: usize = 1024;
+/// Where the data of an ATA frame begins in memory when it was received from the socket: on a page.
+const LEAD: usize = 4096 - ATA_HEADER;
+
 /// A packet socket on one interface, with its receive ring.
 pub struct Socket {
     file: File,
     ring: Ring,
+    /// The frame that the socket had kept.
+    kept: Aligned,
+    /// Longest frame.
+    longest: usize,
+}
+
+/// What [`Socket::receive`] found.
+pub enum Frame {
+    /// It stays where it is until [`Socket::release`].
+    Whole(*const [u8]),
+    /// There was a frame, but it could not be kept: it is lost as on the wire.
+    Lost,
 }
 
 impl Socket {
@@ -28,7 +54,15 @@ impl Socket {
         };
         let fd = file.as_raw_fd();
         filter::attach(fd)?;
-        let ring = Ring::new(fd, frames, longest)?;
+        // The kernel doubles what it is told, for what it adds to each frame.
+        let room = ((frames * KEPT).min(MOST_KEPT) / 2) as libc::c_int;
+        let ring = if frames * longest <= WHOLE_RING {
+            Ring::new(fd, frames, longest)?
+        } else if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &room).is_ok() {
+            Ring::new(fd, frames, SHORT)?
+        } else {
+            Ring::new(fd, frames.min(WHOLE_FRAMES), longest)?
+        };
         // Without the privilege the smaller default stays.
         let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
         // SAFETY: an all-zero address is valid.
@@ -41,15 +75,43 @@ impl Socket {
         if unsafe { libc::bind(fd, (&raw const address).cast(), length) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Socket { file, ring })
+        Ok(Socket { file, ring, kept: Aligned::new(LEAD + longest), longest })
     }
 
     pub fn fd(&self) -> RawFd {
         self.file.as_raw_fd()
     }
 
-    pub fn ring(&mut self) -> &mut Ring {
-        &mut self.ring
+    /// Frames that the ring holds.
+    pub fn frames(&self) -> usize {
+        self.ring.frames()
+    }
+
+    /// The next frame, if there is one.
+    pub fn receive(&mut self) -> Option<Frame> {
+        match self.ring.next()? {
+            Received::Whole(frame) => Some(Frame::Whole(frame)),
+            Received::Kept => Some(self.receive_kept()),
+            Received::Lost => Some(Frame::Lost),
+        }
+    }
+
+    /// Done with the frame of [`Socket::receive`].
+    pub fn release(&mut self) {
+        self.ring.release();
+    }
+
+    /// There is one frame in the socket for each slot that says so. Where several CPUs receive, it may be that of another
+    /// slot: what counts is the frame.
+    fn receive_kept(&mut self) -> Frame {
+        let fd = self.file.as_raw_fd();
+        let place = &mut self.kept.bytes()[LEAD..][..self.longest];
+        // SAFETY: the place is valid for its length.
+        let got = unsafe { libc::recv(fd, place.as_mut_ptr().cast(), place.len(), libc::MSG_DONTWAIT) };
+        match usize::try_from(got) {
+            Ok(length) => Frame::Whole(&place[..length]),
+            Err(_) => Frame::Lost,
+        }
     }
 
     /// Reads and clears the socket's pending error, as after the interface went down.

@@ -25,6 +25,7 @@ use crate::log;
 use crate::net::link::Monitor;
 use crate::net::port::Port;
 use crate::net::ring_frames;
+use crate::net::socket::Frame;
 use crate::store::{Loaded, Saved, Store};
 use crate::wake::Waker;
 use crate::worker::{Task, Worker};
@@ -212,12 +213,13 @@ impl Server {
                 return count > 0; // frames stay in the ring
             }
             let Some(socket) = &mut self.ports[port].socket else { return count > 0 };
-            let Some(frame) = socket.ring().next() else { return count > 0 };
-            // SAFETY: the frame stays where it is until it is released, and handling it leaves the ring alone.
-            let frame = unsafe { std::slice::from_raw_parts(frame.as_ptr(), frame.len()) };
-            self.take(port, frame);
+            let Some(frame) = socket.receive() else { return count > 0 };
+            if let Frame::Whole(frame) = frame {
+                // SAFETY: the frame stays where it is until it is released, and handling it leaves the socket alone.
+                self.take(port, unsafe { &*frame });
+            }
             if let Some(socket) = &mut self.ports[port].socket {
-                socket.ring().release();
+                socket.release();
             }
             if self.ports[port].queued() >= ANSWERS_OF_A_TURN {
                 self.flush();

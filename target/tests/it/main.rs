@@ -9,6 +9,7 @@ mod lab;
 mod links;
 mod order;
 mod restart;
+mod ring;
 mod tools;
 
 pub mod proto {
