@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { describe, it } from 'node:test';
+import { DEVICE, DriverLab, TARGET } from './lab.ts';
+
+const MIB = 1 << 20;
+const skip =
+  process.getuid?.() !== 0
+    ? 'needs root, for network namespaces'
+    : existsSync(TARGET) && existsSync('/usr/bin/linux.uml')
+      ? false
+      : 'needs a built aoe-target and user-mode-linux';
+
+/** Writes files of so many KiB to a file system on the disk, and reads them again past the cache. */
+const use = (kib: number): string => `
+mkfs.ext4 -q ${DEVICE}; mkdir -p /tmp/m; mount ${DEVICE} /tmp/m
+for i in 1 2 3 4; do head -c ${kib}K /dev/urandom > /tmp/m/$i; done
+(cd /tmp/m; md5sum 1 2 3 4 > sums); sync; echo 3 > /proc/sys/vm/drop_caches
+cd /tmp/m; md5sum --quiet -c sums`;
+
+describe('the Linux driver on our target', { skip, timeout: 400_000 }, () => {
+  for (const [mtu, payload] of [
+    [1500, 1024],
+    [9000, 8192],
+  ] as const) {
+    it(`reads what it wrote at MTU ${mtu}, ${payload} bytes a frame, and the host has the same`, async () => {
+      await using lab = await DriverLab.boot({ mtu, bytes: 64 * MIB });
+      const stat = await lab.guest.exec('aoe-stat');
+      assert.match(stat, new RegExp(`^\\s*e7\\.3\\s+0\\.067GB\\s+vec0\\s+${payload}\\s+up`, 'm'));
+      await lab.guest.exec(use(3072));
+      const seen = await lab.guest.exec(`cd /; umount /tmp/m; echo 3 > /proc/sys/vm/drop_caches; md5sum < ${DEVICE}`);
+      assert.equal(seen.split(' ')[0], await lab.digest());
+    });
+  }
+
+  it('goes on over one path when the other is cut, and uses both again', async () => {
+    await using lab = await DriverLab.boot({ mtu: 9000, bytes: 64 * MIB, paths: 2 });
+    const { guest } = lab;
+    assert.match(await guest.exec('aoe-stat'), /e7\.3\s+0\.067GB\s+(vec0,vec1|vec1,vec0)\s+1024\s+up/);
+    for (const cut of ['target0', 'target1'] as const) {
+      lab.setLink(cut, 'down');
+      await guest.exec(`${use(512)}; cd /; umount /tmp/m`, { timeoutMs: 60_000 });
+      lab.setLink(cut, 'up');
+      await lab.discover();
+    }
+    assert.equal((await guest.exec(`echo 3 > /proc/sys/vm/drop_caches; md5sum < ${DEVICE}`)).split(' ')[0], await lab.digest());
+  });
+
+  it('grows while it is mounted, through a restart of the target', async () => {
+    await using lab = await DriverLab.boot({ mtu: 9000, bytes: 64 * MIB });
+    const { guest } = lab;
+    await guest.exec(use(3072));
+    lab.grow(128 * MIB);
+    // Writes go on meanwhile: a restart is a stall, never an error.
+    const writing = guest.exec(
+      'cd /tmp/m; for i in $(seq 60); do dd if=/dev/urandom of=w bs=16k count=4 conv=fsync 2>/dev/null; done; echo done',
+      {
+        timeoutMs: 60_000,
+      },
+    );
+    await lab.restartTarget();
+    assert.equal((await writing).trim(), 'done');
+    assert.equal((await guest.exec(`blockdev --getsize64 ${DEVICE}`)).trim(), String(64 * MIB));
+    await guest.exec('timeout 10 sh -c "echo e7.3 > /dev/etherd/revalidate"');
+    await guest.exec(`
+      for i in $(seq 100); do [ "$(blockdev --getsize64 ${DEVICE})" = ${128 * MIB} ] && break; sleep 0.1; done
+      resize2fs ${DEVICE} 2>&1; cd /tmp/m; md5sum --quiet -c sums; [ "$(stat -f -c %b /tmp/m)" -gt 100000 ]`);
+    assert.match(await guest.exec('aoe-stat'), /e7\.3\s+0\.134GB\s+vec0\s+8192\s+up/);
+    await guest.exec(`head -c 40M /dev/zero > /tmp/m/more; sync; cd /; umount /tmp/m; fsck.ext4 -fn ${DEVICE} 2>&1`);
+  });
+});
