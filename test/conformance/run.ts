@@ -31,15 +31,20 @@ const SHOWN = 80;
  */
 export async function run(bench: Bench, groups: readonly Group[], onResult: (result: Result) => void = () => {}): Promise<Result[]> {
   const results: Result[] = [];
+  const tell = (result: Result): void => {
+    results.push(result);
+    onResult(result);
+  };
   let silentSince: string | undefined;
   const config = (await bench.a.query()).config.string.slice();
   for (const group of groups) {
     for (const check of group.checks) {
       const found = silentSince === undefined ? await runOne(bench, check) : notTried(`the target is silent since "${silentSince}"`);
-      const result = { group: group.name, name: check.name, source: check.source, ...found };
-      results.push(result);
-      onResult(result);
-      if (silentSince === undefined && !(await recovered(bench))) silentSince = check.name;
+      tell({ group: group.name, name: check.name, source: check.source, ...found });
+      if (silentSince !== undefined || (await recovered(bench))) continue;
+      silentSince = check.name;
+      const seen = `it answers nobody any more after "${check.name}"`;
+      tell({ group: group.name, name: 'goes on answering', source: 'AoEr11 1.1', outcome: 'deviates', seen });
     }
   }
   if (silentSince === undefined) {

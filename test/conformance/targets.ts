@@ -14,16 +14,22 @@ export type StartTarget = (lab: WireLab) => string;
 
 export const OURS = join(import.meta.dirname, '../../dist/cargo/release/aoe-target');
 
-export const startOurs: StartTarget = (lab) =>
-  lab.keepRunning(
-    OURS,
-    '--interface',
-    'target0',
-    '--state',
-    join(lab.directory, 'state'),
-    '--export',
-    `${ADDRESS.join('.')}=${lab.disk('disk', DISK)},serial=CONFORMANCE`,
-  );
+/** Our target with further arguments, and with another size of the disk in bytes. */
+export const ours =
+  ({ args = [], bytes = DISK }: { args?: string[]; bytes?: number } = {}): StartTarget =>
+  (lab) =>
+    lab.keepRunning(
+      OURS,
+      '--interface',
+      'target0',
+      '--state',
+      join(lab.directory, 'state'),
+      '--export',
+      `${ADDRESS.join('.')}=${lab.disk('disk', bytes)},serial=CONFORMANCE`,
+      ...args,
+    );
+
+export const startOurs: StartTarget = ours();
 
 export const startVblade: StartTarget = (lab) => lab.keepRunning('vblade', '-b', '128', ...ADDRESS, 'target0', lab.disk('disk', DISK));
 
