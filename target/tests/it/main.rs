@@ -5,6 +5,7 @@ mod ata;
 mod config;
 mod host;
 mod hostile;
+mod hung;
 mod lab;
 mod links;
 mod order;

@@ -8,7 +8,7 @@ use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
 use aoe_target::wire::header;
 
 use crate::host::{Host, registers};
-use crate::lab::{Lab, Target};
+use crate::lab::{Lab, Target, program};
 
 const SECTORS: u64 = 64;
 
@@ -34,48 +34,69 @@ fn any_mix_of_requests_in_a_batch_ends_as_if_done_one_by_one() {
         for (mtu, others) in [(1500, 0), (9000, 0), (9000, 16)] {
             let Some(lab) = Lab::on(base, mtu) else { return };
             let disk = lab.disk("disk", 512 * SECTORS);
-            let mut exports = vec![format!("7.3={disk}")];
-            exports.extend((0..others).map(|slot| format!("8.{slot}={}", lab.disk(&format!("other{slot}"), 512 * SECTORS))));
-            let arguments: Vec<&str> = exports.iter().flat_map(|export| ["--export", export]).collect();
-            let target = lab.serve_all(&arguments, exports.len());
-            let most = if mtu == 1500 { 2u8 } else { 16 };
-            // Small steps make runs of adjacent requests likely, and jumps overlaps.
-            let request = (any::<bool>(), any::<bool>(), 0..SECTORS, 1..=most);
-            let batch = prop::collection::vec(request, 1..80);
-            let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
-            let mut model = vec![0u8; 512 * SECTORS as usize];
-            let mut hosts = [lab.host(), lab.host().named("02:00:00:00:00:0b")];
-            for round in 0..25u64 {
-                let batch = batch.new_tree(&mut runner).unwrap().current();
-                let mut expected = Vec::new();
-                at_once(&target, || {
-                    let mut end = 0;
-                    for (step, (goes_on, is_write, sector, count)) in batch.iter().enumerate() {
-                        let count = u64::from(*count);
-                        let sector = if *goes_on && end + count <= SECTORS { end } else { (*sector).min(SECTORS - count) };
-                        end = sector + count;
-                        let range = 512 * sector as usize..512 * end as usize;
-                        let sender = &mut hosts[usize::from(step % 16 == 15)];
-                        if *is_write {
-                            let data: Vec<u8> = (0..range.len()).map(|at| (round * 31 + step as u64 * 7 + at as u64 / 512) as u8).collect();
-                            model[range].copy_from_slice(&data);
-                            expected.push((write(sender, sector, &data), None));
-                        } else {
-                            let tag = sender.send(7, 3, header::command::ATA, &registers(READ_EXT, sector, count as u8, &[]));
-                            expected.push((tag, Some(model[range].to_vec())));
-                        }
-                    }
-                });
-                for (index, (tag, data)) in expected.iter().enumerate() {
-                    let answer = find(&hosts, index, *tag);
-                    assert!(answer.good(), "{answer:?}");
-                    if let Some(data) = data {
-                        assert!(answer.data()[..data.len()] == data[..], "round {round}, request {index} of {batch:?}");
-                    }
+            mix(&lab, mtu, others, &disk);
+        }
+    }
+}
+
+#[test]
+fn so_it_does_on_a_disk_of_larger_blocks() {
+    let Some(lab) = Lab::new(1500) else { return };
+    let file = lab.disk("disk", 512 * SECTORS);
+    let Some(device) = program("losetup", &["--find", "--show", "--sector-size", "4096", &file]) else { return };
+    let loops = Loop(device.trim().to_owned());
+    mix(&lab, 1500, 0, &loops.0);
+}
+
+struct Loop(String);
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = program("losetup", &["--detach", &self.0]);
+    }
+}
+
+fn mix(lab: &Lab, mtu: u32, others: u8, disk: &str) {
+    let mut exports = vec![format!("7.3={disk}")];
+    exports.extend((0..others).map(|slot| format!("8.{slot}={}", lab.disk(&format!("other{slot}"), 512 * SECTORS))));
+    let arguments: Vec<&str> = exports.iter().flat_map(|export| ["--export", export]).collect();
+    let target = lab.serve_all(&arguments, exports.len());
+    let most = if mtu == 1500 { 2u8 } else { 16 };
+    // Small steps make runs of adjacent requests likely, and jumps overlaps.
+    let request = (any::<bool>(), any::<bool>(), 0..SECTORS, 1..=most);
+    let batch = prop::collection::vec(request, 1..80);
+    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let mut model = vec![0u8; 512 * SECTORS as usize];
+    let mut hosts = [lab.host(), lab.host().named("02:00:00:00:00:0b")];
+    for round in 0..25u64 {
+        let batch = batch.new_tree(&mut runner).unwrap().current();
+        let mut expected = Vec::new();
+        at_once(&target, || {
+            let mut end = 0;
+            for (step, (goes_on, is_write, sector, count)) in batch.iter().enumerate() {
+                let count = u64::from(*count);
+                let sector = if *goes_on && end + count <= SECTORS { end } else { (*sector).min(SECTORS - count) };
+                end = sector + count;
+                let range = 512 * sector as usize..512 * end as usize;
+                let sender = &mut hosts[usize::from(step % 16 == 15)];
+                if *is_write {
+                    let data: Vec<u8> = (0..range.len()).map(|at| (round * 31 + step as u64 * 7 + at as u64 / 512) as u8).collect();
+                    model[range].copy_from_slice(&data);
+                    expected.push((write(sender, sector, &data), None));
+                } else {
+                    let tag = sender.send(7, 3, header::command::ATA, &registers(READ_EXT, sector, count as u8, &[]));
+                    expected.push((tag, Some(model[range].to_vec())));
                 }
-                assert!(std::fs::read(&disk).unwrap() == model, "round {round}");
+            }
+        });
+        for (index, (tag, data)) in expected.iter().enumerate() {
+            let answer = find(&hosts, index, *tag);
+            assert!(answer.good(), "{answer:?}");
+            if let Some(data) = data {
+                assert!(answer.data()[..data.len()] == data[..], "round {round}, request {index} of {batch:?}");
             }
         }
+        assert!(std::fs::read(disk).unwrap() == model, "round {round}");
     }
 }
 

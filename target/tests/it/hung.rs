@@ -1,0 +1,107 @@
+//! Disks that hang: files on a frozen file system, whose writes wait until it thaws.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
+use aoe_target::wire::header;
+
+use crate::host::registers;
+use crate::lab::{Lab, program};
+
+// linux/fs.h
+const FIFREEZE: libc::c_ulong = 0xc004_5877;
+const FITHAW: libc::c_ulong = 0xc004_5878;
+
+/// A file system on a disk in memory, of its own.
+struct Mounted {
+    device: String,
+    folder: PathBuf,
+}
+
+impl Mounted {
+    /// None where the kernel has no zram.
+    fn new(lab: &Lab) -> Option<Mounted> {
+        let number = fs::read_to_string("/sys/class/zram-control/hot_add").ok()?;
+        let mounted = Mounted { device: format!("zram{}", number.trim()), folder: lab.folder.join("frozen") };
+        fs::write(format!("/sys/block/{}/disksize", mounted.device), "64M").unwrap();
+        fs::create_dir_all(&mounted.folder).unwrap();
+        program("mkfs.ext4", &["-q", &format!("/dev/{}", mounted.device)])?;
+        program("mount", &[&format!("/dev/{}", mounted.device), mounted.folder.to_str().unwrap()])?;
+        Some(mounted)
+    }
+
+    fn freeze(&self) -> Frozen {
+        let frozen = Frozen(File::open(&self.folder).unwrap());
+        frozen.ask(FIFREEZE);
+        frozen
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = program("umount", &[self.folder.to_str().unwrap()]);
+        let _ = fs::write(format!("/sys/block/{}/reset", self.device), "1");
+        let _ = fs::write("/sys/class/zram-control/hot_remove", &self.device[4..]);
+    }
+}
+
+struct Frozen(File);
+
+impl Frozen {
+    fn ask(&self, request: libc::c_ulong) {
+        // SAFETY: the descriptor is open; these requests take no memory.
+        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, 0) };
+        assert_eq!(result, 0, "{}", io::Error::last_os_error());
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.ask(FITHAW);
+    }
+}
+
+#[test]
+fn disks_that_hang_hold_up_no_other() {
+    const HUNG: u8 = 6;
+    const WRITES: u64 = 100;
+    let Some(lab) = Lab::new(9000) else { return };
+    let Some(mounted) = Mounted::new(&lab) else { return eprintln!("skipped: no zram") };
+    let fine = lab.disk("fine", 1 << 20);
+    let mut exports = vec![format!("7.3={fine}")];
+    exports.extend((0..HUNG).map(|slot| {
+        let path = lab.disk(&format!("frozen/disk{slot}"), 1 << 20);
+        fs::write(&path, vec![0; 1 << 20]).unwrap();
+        format!("8.{slot}={path}")
+    }));
+    let arguments: Vec<&str> = exports.iter().flat_map(|export| ["--export", export]).collect();
+    let target = lab.serve_all(&arguments, exports.len());
+    let (mut slow, mut fast) = (lab.host().named("02:00:00:00:00:0a"), lab.host());
+    let frozen = mounted.freeze();
+    let mut waiting = Vec::new();
+    for block in 0..WRITES {
+        for slot in 0..HUNG {
+            let argument = registers(WRITE_EXT, block * 8, 8, &[1; 4096]);
+            waiting.push(slow.send(8, slot, header::command::ATA, &argument));
+        }
+    }
+    for block in 0..100u64 {
+        let data = [block as u8 + 1; 4096];
+        let write = fast.send(7, 3, header::command::ATA, &registers(WRITE_EXT, block * 8, 8, &data));
+        assert!(fast.answer(write).good());
+        let read = fast.send(7, 3, header::command::ATA, &registers(READ_EXT, block * 8, 8, &[]));
+        assert_eq!(fast.answer(read).data(), data);
+    }
+    while let Some(answer) = slow.receive(Duration::from_millis(50)) {
+        assert_eq!(answer.header.tag, 0, "a write that is not on disk was answered");
+    }
+    drop(frozen);
+    for tag in waiting {
+        assert!(slow.answer_kept(tag).good());
+    }
+    target.stop();
+}
