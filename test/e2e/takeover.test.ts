@@ -59,7 +59,7 @@ describe('takeover', () => {
   /** Runs `old` on one node, and has `next` wait for the volume on another. */
   const prepare = async (name: string) => {
     await ns.apply([claim(name, { storageClass: 'takeover' }), pod(`${name}-old`, { claim: name, node: OLD, script: KEEPER })]);
-    await ns.ready(`${name}-old`);
+    await ns.ready(`${name}-old`, 150_000);
     const volume = await ns.volumeOf(name);
     return { volume, address: (await cluster.getJson('aoev', volume)).status.address as string };
   };
@@ -147,7 +147,7 @@ describe('takeover', () => {
     await cluster.poll(
       async () => ((await guest.exec(`grep -c '/dev/etherd/${address} ' /proc/mounts || true`)).trim() === '0' ? true : undefined),
       {
-        timeoutMs: 60_000,
+        timeoutMs: 120_000,
         what: 'the node plugin to take the stale mounts off',
       },
     );
@@ -171,5 +171,42 @@ describe('takeover', () => {
     await cleanOn(OLD, volume, address);
     assert.equal(await sum(), before);
     assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, NEW);
+  });
+
+  it('from a Node that was deleted, and its attachment with it, shuts out who does not exist any more', async () => {
+    const { volume } = await prepare('deleted');
+    const attachments = JSON.parse(await cluster.kubectl(['get', 'volumeattachments', '-o', 'json']));
+    const [attachment] = attachments.items.filter(
+      ({ spec }: { spec: { nodeName: string; source: { persistentVolumeName: string } } }) =>
+        spec.nodeName === OLD && spec.source.persistentVolumeName === volume,
+    );
+    await cluster.guest(OLD).crash();
+    await cluster.kubectl(['delete', 'node', OLD]);
+    // As somebody does who is in a hurry: nobody calls ControllerUnpublishVolume then.
+    const { name } = attachment.metadata;
+    await cluster.kubectl(['patch', 'volumeattachment', name, '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
+    await cluster.kubectl(['delete', 'volumeattachment', name, '--ignore-not-found']);
+    await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoenode', OLD, '--ignore-not-found'])) === '' ? true : undefined), {
+      timeoutMs: 60_000,
+      what: `the AoENode of ${OLD} to go with its Node`,
+    });
+    const free = async () => {
+      const { spec, status } = await cluster.getJson('aoev', volume);
+      return spec.initiators.nodes === undefined && status.holder === undefined ? true : undefined;
+    };
+    await cluster.poll(free, { timeoutMs: 60_000, what: `${volume} to be free`, explain: () => story(volume) });
+    const told = await story(volume);
+    assert.match(told, new RegExp(`InitiatorGone: node ${OLD} does not exist any more`));
+    assert.match(told, new RegExp(`Fenced: node ${OLD}`));
+    await cluster.reboot(OLD);
+    await cluster.poll(async () => ((await nodeReady().catch(() => '')) === 'True' ? true : undefined), {
+      timeoutMs: 120_000,
+      what: `${OLD} to register anew`,
+      intervalMs: 500,
+    });
+    await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoenode', OLD, '--ignore-not-found'])) !== '' ? true : undefined), {
+      timeoutMs: 120_000,
+      what: `an AoENode of ${OLD}`,
+    });
   });
 });
