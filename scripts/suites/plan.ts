@@ -49,7 +49,7 @@ export function integration(): Suite[] {
   return [
     cargoTests('rust-integration', '60 s', ['--test', '*']),
     nodeTests('wire', '60 s', { files: WIRE, concurrency: 1 }),
-    nodeTests('driver', '40 s', { files: DRIVER, concurrency: 1, eachTest: true }),
+    nodeTests('driver', '2 minutes', { files: DRIVER, concurrency: 1, eachTest: true }),
     nodeTests('chart', '20 s', { files: CHART }),
     nodeTests('apiserver', '60 s', { files: APISERVER, concurrency: 1, eachTest: true }),
   ];
@@ -58,10 +58,10 @@ export function integration(): Suite[] {
 /** What runs on the cluster. */
 export function onCluster(only: string[] = []): Suite[] {
   const suite = (name: string, usually: string, files: string[]) =>
-    nodeTests(name, usually, { files, only, concurrency: 1, limitMinutes: 25, eachTest: true });
+    nodeTests(name, usually, { files, only, concurrency: 1, limitMinutes: 40, eachTest: true });
   const suites: [string, string, string[]][] = [
     ['guest', '1 minute', GUEST],
-    ['e2e', '5 minutes', E2E],
+    ['e2e', '20 minutes', E2E],
     ['faults', '4 minutes', FAULTS],
   ];
   return suites.filter(([, , files]) => only.length === 0 || filesOf(files, only).length > 0).map((each) => suite(...each));
