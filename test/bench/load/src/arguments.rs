@@ -76,9 +76,7 @@ pub fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
         each: false,
     };
     while let Some(name) = given.next() {
-        let value = given
-            .next()
-            .ok_or_else(|| format!("{name} needs a value"))?;
+        let value = given.next().ok_or_else(|| format!("{name} needs a value"))?;
         let wrong = || format!("{name} {value}: not understood; --help shows all");
         match name.as_str() {
             "--interface" => interface = Some(value),
@@ -98,30 +96,17 @@ pub fn parse(mut given: impl Iterator<Item = String>) -> Result<Arguments, Strin
                     _ => return Err(wrong()),
                 }
             }
-            "--volumes" => {
-                arguments.volumes = number(&value, 1, 65_000).ok_or_else(wrong)? as usize
-            }
+            "--volumes" => arguments.volumes = number(&value, 1, 65_000).ok_or_else(wrong)? as usize,
             "--sectors" => arguments.sectors = number(&value, 1, 255).ok_or_else(wrong)? as u8,
             "--span" => arguments.span = Some(number(&value, 1, 1 << 48).ok_or_else(wrong)?),
-            "--window" => {
-                arguments.window = number(&value, 1, MAX_WINDOW as u64).ok_or_else(wrong)? as usize
-            }
+            "--window" => arguments.window = number(&value, 1, MAX_WINDOW as u64).ok_or_else(wrong)? as usize,
             "--seconds" => arguments.time = seconds(&value).ok_or_else(wrong)?,
             "--count" => arguments.count = Some(number(&value, 1, u64::MAX).ok_or_else(wrong)?),
-            "--again" => {
-                arguments.again =
-                    Duration::from_millis(number(&value, 1, 60_000).ok_or_else(wrong)?)
-            }
+            "--again" => arguments.again = Duration::from_millis(number(&value, 1, 60_000).ok_or_else(wrong)?),
             "--give-up" => arguments.give_up = seconds(&value).ok_or_else(wrong)?,
             "--poll" => arguments.poll = yes(&value).ok_or_else(wrong)?,
             "--each" => arguments.each = yes(&value).ok_or_else(wrong)?,
-            "--pids" => {
-                arguments.pids = value
-                    .split(',')
-                    .map(str::parse)
-                    .collect::<Result<_, _>>()
-                    .map_err(|_| wrong())?
-            }
+            "--pids" => arguments.pids = value.split(',').map(str::parse).collect::<Result<_, _>>().map_err(|_| wrong())?,
             _ => return Err(wrong()),
         }
     }
@@ -137,9 +122,7 @@ fn address(text: &str) -> Option<Address> {
 }
 
 fn number(text: &str, least: u64, most: u64) -> Option<u64> {
-    text.parse()
-        .ok()
-        .filter(|number| (least..=most).contains(number))
+    text.parse().ok().filter(|number| (least..=most).contains(number))
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -165,18 +148,9 @@ mod tests {
     #[test]
     fn a_load_is_described_in_words() {
         let load = parsed("--interface h0 --volume 7.3 --operation write --order sequential --window 16 --seconds 0.5 --pids 3,4").unwrap();
-        assert_eq!(
-            (load.interface.as_str(), load.first),
-            ("h0", Address { shelf: 7, slot: 3 })
-        );
-        assert_eq!(
-            (load.operation, load.order, load.window),
-            (Operation::Write, Order::Sequential, 16)
-        );
-        assert_eq!(
-            (load.time, load.pids),
-            (Duration::from_millis(500), vec![3, 4])
-        );
+        assert_eq!((load.interface.as_str(), load.first), ("h0", Address { shelf: 7, slot: 3 }));
+        assert_eq!((load.operation, load.order, load.window), (Operation::Write, Order::Sequential, 16));
+        assert_eq!((load.time, load.pids), (Duration::from_millis(500), vec![3, 4]));
     }
 
     #[test]

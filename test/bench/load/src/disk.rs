@@ -28,9 +28,7 @@ pub struct Disk {
 /// `count` addresses from `first` on; a shelf has 255 slots.
 pub fn addresses(first: Address, count: usize) -> Result<Vec<Address>, String> {
     let start = u32::from(first.shelf) * 255 + u32::from(first.slot);
-    (start..start + count as u32)
-        .map(|number| Address::checked(number / 255, number % 255))
-        .collect()
+    (start..start + count as u32).map(|number| Address::checked(number / 255, number % 255)).collect()
 }
 
 /// Asks the segment for these volumes, until all have told of themselves.
@@ -45,16 +43,8 @@ pub fn discover(socket: &mut Socket, addresses: &[Address]) -> io::Result<Vec<Di
             let data = bytes.get(ata::LENGTH..)?.first_chunk::<SECTOR>()?;
             Some(Identity::parse(data).sectors)
         })?;
-        for ((address, (mac, (buffers, max_sectors))), (_, sectors)) in
-            group.iter().zip(configs).zip(sizes)
-        {
-            disks.push(Disk {
-                address: *address,
-                mac,
-                buffers,
-                max_sectors,
-                sectors,
-            });
+        for ((address, (mac, (buffers, max_sectors))), (_, sectors)) in group.iter().zip(configs).zip(sizes) {
+            disks.push(Disk { address: *address, mac, buffers, max_sectors, sectors });
         }
     }
     Ok(disks)
@@ -71,24 +61,11 @@ fn ask<T: Clone>(
     let mut answers: Vec<Option<(Mac, T)>> = vec![None; addresses.len()];
     while let Some(missing) = answers.iter().position(Option::is_none) {
         if Instant::now() > end {
-            return Err(io::Error::other(format!(
-                "{} does not answer",
-                addresses[missing]
-            )));
+            return Err(io::Error::other(format!("{} does not answer", addresses[missing])));
         }
-        let open = answers
-            .iter()
-            .enumerate()
-            .filter(|(_, answer)| answer.is_none());
-        let frames: Vec<Vec<u8>> = open
-            .map(|(index, _)| question(socket.mac, addresses[index], TAG | index as u32))
-            .collect();
-        for batch in frames
-            .iter()
-            .map(Vec::as_slice)
-            .collect::<Vec<_>>()
-            .chunks(BATCH)
-        {
+        let open = answers.iter().enumerate().filter(|(_, answer)| answer.is_none());
+        let frames: Vec<Vec<u8>> = open.map(|(index, _)| question(socket.mac, addresses[index], TAG | index as u32)).collect();
+        for batch in frames.iter().map(Vec::as_slice).collect::<Vec<_>>().chunks(BATCH) {
             socket.send(batch)?;
         }
         let again = Instant::now() + AGAIN;
@@ -99,13 +76,7 @@ fn ask<T: Clone>(
                 };
                 let header = Header::parse(&view);
                 let index = (header.tag & !TAG) as usize;
-                if header.tag & TAG == TAG
-                    && addresses.get(index)
-                        == Some(&Address {
-                            shelf: header.shelf,
-                            slot: header.slot,
-                        })
-                {
+                if header.tag & TAG == TAG && addresses.get(index) == Some(&Address { shelf: header.shelf, slot: header.slot }) {
                     answers[index] = read(view.argument()).map(|answer| (header.source, answer));
                 }
             });
@@ -122,17 +93,7 @@ const TAG: u32 = 0xc000_0000;
 
 fn frame(source: Mac, address: Address, command: u8, tag: u32, argument: &[u8]) -> Vec<u8> {
     let Address { shelf, slot } = address;
-    let header = Header {
-        destination: Mac::BROADCAST,
-        source,
-        version: 1,
-        flags: 0,
-        error: 0,
-        shelf,
-        slot,
-        command,
-        tag,
-    };
+    let header = Header { destination: Mac::BROADCAST, source, version: 1, flags: 0, error: 0, shelf, slot, command, tag };
     let mut frame = vec![0; header::LENGTH];
     header.emit(&mut frame);
     frame.extend(argument);
@@ -145,14 +106,7 @@ fn config_query(source: Mac, address: Address, tag: u32) -> Vec<u8> {
 
 fn identify(source: Mac, address: Address, tag: u32) -> Vec<u8> {
     let mut argument = [0; 36];
-    let registers = Ata {
-        flags: 0,
-        feature: 0,
-        count: 1,
-        command: ata::command::IDENTIFY,
-        lba: [0, 0, 0, 0xa0, 0, 0],
-        reserved: [0; 2],
-    };
+    let registers = Ata { flags: 0, feature: 0, count: 1, command: ata::command::IDENTIFY, lba: [0, 0, 0, 0xa0, 0, 0], reserved: [0; 2] };
     registers.emit(&mut argument);
     frame(source, address, command::ATA, tag, &argument)
 }
@@ -163,27 +117,8 @@ mod tests {
 
     #[test]
     fn a_range_of_volumes_goes_on_in_the_next_shelf() {
-        let range = addresses(
-            Address {
-                shelf: 7,
-                slot: 253,
-            },
-            3,
-        )
-        .unwrap();
-        assert_eq!(
-            range.iter().map(Address::to_string).collect::<Vec<_>>(),
-            ["e7.253", "e7.254", "e8.0"]
-        );
-        assert!(
-            addresses(
-                Address {
-                    shelf: 4094,
-                    slot: 254
-                },
-                2
-            )
-            .is_err()
-        );
+        let range = addresses(Address { shelf: 7, slot: 253 }, 3).unwrap();
+        assert_eq!(range.iter().map(Address::to_string).collect::<Vec<_>>(), ["e7.253", "e7.254", "e8.0"]);
+        assert!(addresses(Address { shelf: 4094, slot: 254 }, 2).is_err());
     }
 }

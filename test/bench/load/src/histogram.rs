@@ -12,11 +12,7 @@ pub struct Histogram {
 
 impl Default for Histogram {
     fn default() -> Self {
-        Histogram {
-            counts: vec![0; BUCKETS],
-            total: 0,
-            max: 0,
-        }
+        Histogram { counts: vec![0; BUCKETS], total: 0, max: 0 }
     }
 }
 
@@ -68,16 +64,9 @@ mod tests {
     #[test]
     fn every_value_falls_into_a_bucket_that_is_not_far_from_it() {
         for shift in 0..64 {
-            for value in [
-                1u64 << shift,
-                (1 << shift) + (1 << shift) / 3,
-                u64::MAX >> (63 - shift),
-            ] {
+            for value in [1u64 << shift, (1 << shift) + (1 << shift) / 3, u64::MAX >> (63 - shift)] {
                 let kept = highest(bucket(value));
-                assert!(
-                    kept >= value && kept - value <= value / 128,
-                    "{value} kept as {kept}"
-                );
+                assert!(kept >= value && kept - value <= value / 128, "{value} kept as {kept}");
                 assert!(bucket(value) < BUCKETS);
             }
         }
@@ -90,12 +79,7 @@ mod tests {
         for value in 1..=1000 {
             histogram.add(value * 1000);
         }
-        for (share, exact) in [
-            (0.5, 500_000u64),
-            (0.99, 990_000),
-            (0.999, 999_000),
-            (0.001, 1000),
-        ] {
+        for (share, exact) in [(0.5, 500_000u64), (0.99, 990_000), (0.999, 999_000), (0.001, 1000)] {
             let got = histogram.percentile(share);
             assert!(got >= exact && got - exact <= exact / 128, "{share}: {got}");
         }

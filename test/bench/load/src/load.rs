@@ -1,7 +1,8 @@
 use std::io;
 use std::time::Duration;
 
-use aoe_target::wire::{Header, HeaderView};
+use aoe_target::definition::Address;
+use aoe_target::wire::{Header, HeaderView, Mac};
 
 use crate::disk::Disk;
 use crate::histogram::Histogram;
@@ -88,29 +89,17 @@ impl<'a> Load<'a> {
     pub fn new(socket: &'a mut Socket, disks: &'a [Disk], settings: Settings) -> Load<'a> {
         // Not the generation that another run has left there.
         let generation = (clock() / 1_000_000) as u32;
-        Load {
-            socket,
-            disks,
-            settings,
-            written: vec![Vec::new(); disks.len()],
-            generation,
-            number: 0,
-        }
+        Load { socket, disks, settings, written: vec![Vec::new(); disks.len()], generation, number: 0 }
     }
 
     /// Reads or writes in this order; without `until` up to the end of the order.
     pub fn run(&mut self, order: Order, write: bool, until: Option<Until>) -> io::Result<Measured> {
         if write {
-            self.written
-                .iter_mut()
-                .for_each(|blocks| blocks.resize(self.settings.blocks as usize, 0));
+            self.written.iter_mut().for_each(|blocks| blocks.resize(self.settings.blocks as usize, 0));
         }
         let mut plan = Plan::new(order, self.disks.len(), self.settings.blocks);
         let mut slots: Vec<Slot> = Vec::new();
-        let mut measured = Measured {
-            each: vec![Histogram::default(); self.disks.len()],
-            ..Measured::default()
-        };
+        let mut measured = Measured { each: vec![Histogram::default(); self.disks.len()], ..Measured::default() };
         let mut unsent: Vec<usize> = Vec::new();
         let begin = clock();
         let (end, most) = match until {
@@ -123,14 +112,7 @@ impl<'a> Load<'a> {
                 break;
             };
             let request = self.request(place, order, write, slot);
-            slots.push(Slot {
-                request,
-                place,
-                frame: Vec::new(),
-                busy: true,
-                started: 0,
-                sent: 0,
-            });
+            slots.push(Slot { request, place, frame: Vec::new(), busy: true, started: 0, sent: 0 });
             self.prepare(&mut slots[slot], begin);
             unsent.push(slot);
         }
@@ -143,10 +125,7 @@ impl<'a> Load<'a> {
             while got < BATCH {
                 let mut answered = None;
                 let me = self.socket.mac;
-                if !self
-                    .socket
-                    .receive(|frame| answered = take(frame, &slots, me, &mut measured.counts))
-                {
+                if !self.socket.receive(|frame| answered = take(frame, &slots, me, &mut measured.counts)) {
                     break;
                 }
                 got += 1;
@@ -166,10 +145,7 @@ impl<'a> Load<'a> {
                         ended = Some(now);
                     }
                 }
-                match self
-                    .next(&mut plan, order, slot)
-                    .filter(|_| ended.is_none())
-                {
+                match self.next(&mut plan, order, slot).filter(|_| ended.is_none()) {
                     None => {
                         slots[slot].busy = false;
                         busy -= 1;
@@ -192,13 +168,7 @@ impl<'a> Load<'a> {
                 }
                 if now - scanned > nanos(self.settings.again) / 8 {
                     scanned = now;
-                    busy -= self.scan(
-                        &mut plan,
-                        &mut slots,
-                        &mut unsent,
-                        &mut measured.counts,
-                        now,
-                    );
+                    busy -= self.scan(&mut plan, &mut slots, &mut unsent, &mut measured.counts, now);
                 }
                 match self.settings.poll {
                     true => std::hint::spin_loop(),
@@ -212,14 +182,7 @@ impl<'a> Load<'a> {
     }
 
     /// Sends again what was not answered in time. Returns how many were given up.
-    fn scan(
-        &mut self,
-        plan: &mut Plan,
-        slots: &mut [Slot],
-        unsent: &mut Vec<usize>,
-        counts: &mut Counts,
-        now: u64,
-    ) -> usize {
+    fn scan(&mut self, plan: &mut Plan, slots: &mut [Slot], unsent: &mut Vec<usize>, counts: &mut Counts, now: u64) -> usize {
         let mut given_up = 0;
         for (index, slot) in slots.iter_mut().enumerate().filter(|(_, slot)| slot.busy) {
             if now.saturating_sub(slot.started) > nanos(self.settings.give_up) {
@@ -253,11 +216,7 @@ impl<'a> Load<'a> {
     }
 
     fn next(&self, plan: &mut Plan, order: Order, slot: usize) -> Option<Place> {
-        let written = |Place { volume, block }| {
-            self.written[volume]
-                .get(block as usize)
-                .is_some_and(|generation| *generation != 0)
-        };
+        let written = |Place { volume, block }| self.written[volume].get(block as usize).is_some_and(|generation| *generation != 0);
         debug_assert!(order != Order::Random || self.settings.blocks > self.settings.window as u64);
         plan.next(slot, self.settings.window, written)
     }
@@ -273,14 +232,7 @@ impl<'a> Load<'a> {
         };
         let Settings { sectors, .. } = self.settings;
         let lba = place.block * u64::from(sectors);
-        Request {
-            write,
-            address: self.disks[place.volume].address,
-            lba,
-            sectors,
-            generation,
-            tag: self.tag(slot),
-        }
+        Request { write, address: self.disks[place.volume].address, lba, sectors, generation, tag: self.tag(slot) }
     }
 
     fn tag(&mut self, slot: usize) -> u32 {
@@ -289,11 +241,7 @@ impl<'a> Load<'a> {
     }
 
     fn prepare(&self, slot: &mut Slot, now: u64) {
-        slot.request.emit(
-            self.disks[slot.place.volume].mac,
-            self.socket.mac,
-            &mut slot.frame,
-        );
+        slot.request.emit(self.disks[slot.place.volume].mac, self.socket.mac, &mut slot.frame);
         (slot.started, slot.sent) = (now, now);
     }
 
@@ -301,29 +249,23 @@ impl<'a> Load<'a> {
     fn settle(&mut self, plan: &mut Plan, slot: &Slot, good: bool) {
         plan.give_back(slot.place);
         if slot.request.write {
-            self.written[slot.place.volume][slot.place.block as usize] =
-                if good { slot.request.generation } else { 0 };
+            self.written[slot.place.volume][slot.place.block as usize] = if good { slot.request.generation } else { 0 };
         }
     }
 }
 
 /// Which request an answer belongs to, and whether it is right. None: to none that is under way.
-fn take(
-    frame: &[u8],
-    slots: &[Slot],
-    me: aoe_target::wire::Mac,
-    counts: &mut Counts,
-) -> Option<(usize, bool)> {
+fn take(frame: &[u8], slots: &[Slot], me: Mac, counts: &mut Counts) -> Option<(usize, bool)> {
     let view = HeaderView::new_checked(frame).ok()?;
     let header = Header::parse(&view);
     let index = (header.tag & (MAX_WINDOW as u32 - 1)) as usize;
-    let Some(slot) = slots
-        .get(index)
-        .filter(|slot| slot.busy && slot.request.tag == header.tag)
-    else {
-        counts.late += u64::from(header.destination == me);
+    // Another initiator on this interface may use the same tag for another volume.
+    let address = Address { shelf: header.shelf, slot: header.slot };
+    let slot = slots.get(index).filter(|slot| slot.request.address == address)?;
+    if !slot.busy || slot.request.tag != header.tag {
+        counts.late += 1;
         return None;
-    };
+    }
     let result = slot.request.check(&header, &view, me);
     if let Err(problem) = result {
         counts.wrong += 1;
@@ -344,27 +286,15 @@ fn describe(problem: Problem) -> String {
 
 fn tell(count: u64, request: &Request, what: &str) {
     if count <= TOLD {
-        let Request {
-            write,
-            address,
-            lba,
-            sectors,
-            generation,
-            ..
-        } = request;
+        let Request { write, address, lba, sectors, generation, .. } = request;
         let verb = if *write { "write" } else { "read" };
-        eprintln!(
-            "aoe-load: {verb} of {sectors} sectors at {lba} of {address} (generation {generation}): {what}"
-        );
+        eprintln!("aoe-load: {verb} of {sectors} sectors at {lba} of {address} (generation {generation}): {what}");
     }
 }
 
 /// CLOCK_MONOTONIC, ns.
 pub fn clock() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the time is valid.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64

@@ -25,8 +25,8 @@ use socket::Socket;
 
 /// Sectors of a volume that are used unless told otherwise: 64 MiB.
 const SPAN: u64 = 131_072;
-/// Answers that the receive ring holds, at least.
-const RING: usize = 1024;
+/// Answers that the receive ring holds, at least: those to questions, too.
+const RING: usize = 64;
 
 fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--help") {
@@ -37,11 +37,7 @@ fn main() -> ExitCode {
     match result {
         Ok((line, good)) => {
             println!("{line}");
-            if good {
-                ExitCode::SUCCESS
-            } else {
-                ExitCode::FAILURE
-            }
+            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(message) => {
             eprintln!("aoe-load: {message}");
@@ -53,17 +49,14 @@ fn main() -> ExitCode {
 /// The line to print, and whether all went well.
 fn run(arguments: &Arguments) -> Result<(String, bool), String> {
     let told = |error: std::io::Error| format!("{}: {error}", arguments.interface);
-    let mut socket =
-        Socket::open(&arguments.interface, RING.max(arguments.window * 2)).map_err(told)?;
+    let mut socket = Socket::open(&arguments.interface, RING.max(arguments.window * 2)).map_err(told)?;
     let addresses = disk::addresses(arguments.first, arguments.volumes)?;
     let disks = disk::discover(&mut socket, &addresses).map_err(told)?;
     let settings = settings(arguments, &disks)?;
     let (order, write, until) = match arguments.operation {
         Operation::Fill => (Order::Once, true, None),
         operation => {
-            let until = arguments
-                .count
-                .map_or(Until::Elapsed(arguments.time), Until::Answered);
+            let until = arguments.count.map_or(Until::Elapsed(arguments.time), Until::Answered);
             (arguments.order, operation == Operation::Write, Some(until))
         }
     };
@@ -86,10 +79,7 @@ fn run(arguments: &Arguments) -> Result<(String, bool), String> {
         dropped: socket.dropped(),
         compared: check.latency.total(),
     };
-    let bad = [&measured, &check]
-        .iter()
-        .map(|part| part.counts.wrong + part.counts.unanswered)
-        .sum::<u64>();
+    let bad = [&measured, &check].iter().map(|part| part.counts.wrong + part.counts.unanswered).sum::<u64>();
     let mut measured = measured;
     measured.counts.wrong += check.counts.wrong;
     measured.counts.unanswered += check.counts.unanswered;
@@ -104,44 +94,18 @@ fn settings(arguments: &Arguments, disks: &[Disk]) -> Result<Settings, String> {
     let share = arguments.window.div_ceil(arguments.volumes);
     for disk in disks {
         if arguments.sectors > disk.max_sectors {
-            return Err(format!(
-                "{} takes at most {} sectors in a frame",
-                disk.address, disk.max_sectors
-            ));
+            return Err(format!("{} takes at most {} sectors in a frame", disk.address, disk.max_sectors));
         }
         if share > usize::from(disk.buffers) {
-            return Err(format!(
-                "{} takes at most {} frames at once",
-                disk.address, disk.buffers
-            ));
+            return Err(format!("{} takes at most {} frames at once", disk.address, disk.buffers));
         }
         if blocks * u64::from(arguments.sectors) > disk.sectors {
-            return Err(format!(
-                "{} has {} sectors only",
-                disk.address, disk.sectors
-            ));
+            return Err(format!("{} has {} sectors only", disk.address, disk.sectors));
         }
     }
     if blocks <= arguments.window as u64 {
-        return Err(format!(
-            "{blocks} blocks of a volume are too few for {} requests at once",
-            arguments.window
-        ));
+        return Err(format!("{blocks} blocks of a volume are too few for {} requests at once", arguments.window));
     }
-    let Arguments {
-        sectors,
-        window,
-        poll,
-        again,
-        give_up,
-        ..
-    } = *arguments;
-    Ok(Settings {
-        sectors,
-        blocks,
-        window,
-        poll,
-        again,
-        give_up,
-    })
+    let Arguments { sectors, window, poll, again, give_up, .. } = *arguments;
+    Ok(Settings { sectors, blocks, window, poll, again, give_up })
 }

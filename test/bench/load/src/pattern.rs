@@ -46,16 +46,11 @@ impl Stamp {
         let differing = words[2..]
             .iter()
             .enumerate()
-            .fold(0, |differing, (index, word)| {
-                differing
-                    | (u64::from_le_bytes(*word) ^ seed.wrapping_add((index as u64 + 2) * STEP))
-            });
+            .fold(0, |differing, (index, word)| differing | (u64::from_le_bytes(*word) ^ seed.wrapping_add((index as u64 + 2) * STEP)));
         match generation {
             _ if differing != 0 => Err(Wrong::Garbage),
             _ if place != self.place() => Err(Wrong::Misplaced),
-            found if self.generation != 0 && found != u64::from(self.generation) => {
-                Err(Wrong::Generation(found as u32))
-            }
+            found if self.generation != 0 && found != u64::from(self.generation) => Err(Wrong::Generation(found as u32)),
             _ => Ok(()),
         }
     }
@@ -74,11 +69,7 @@ mod tests {
     use super::*;
 
     fn stamp(lba: u64, generation: u32) -> Stamp {
-        Stamp {
-            address: Address { shelf: 7, slot: 3 },
-            lba,
-            generation,
-        }
+        Stamp { address: Address { shelf: 7, slot: 3 }, lba, generation }
     }
 
     #[test]
@@ -95,14 +86,7 @@ mod tests {
         assert_eq!(stamp(12, 5).check(&sector), Err(Wrong::Garbage));
         stamp(12, 5).fill(&mut sector);
         assert_eq!(stamp(13, 5).check(&sector), Err(Wrong::Misplaced));
-        assert_eq!(
-            Stamp {
-                address: Address { shelf: 7, slot: 4 },
-                ..stamp(12, 5)
-            }
-            .check(&sector),
-            Err(Wrong::Misplaced)
-        );
+        assert_eq!(Stamp { address: Address { shelf: 7, slot: 4 }, ..stamp(12, 5) }.check(&sector), Err(Wrong::Misplaced));
         assert_eq!(stamp(12, 6).check(&sector), Err(Wrong::Generation(5)));
         let mut newer = [0; SECTOR];
         stamp(12, 6).fill(&mut newer);

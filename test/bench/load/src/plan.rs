@@ -32,23 +32,12 @@ pub struct Plan {
 impl Plan {
     /// `blocks` of each volume; more than are ever busy at once.
     pub fn new(order: Order, volumes: usize, blocks: u64) -> Plan {
-        Plan {
-            order,
-            blocks,
-            next: vec![0; volumes],
-            busy: HashSet::default(),
-            random: 0x2545_f491_4f6c_dd1d,
-        }
+        Plan { order, blocks, next: vec![0; volumes], busy: HashSet::default(), random: 0x2545_f491_4f6c_dd1d }
     }
 
     /// The next place, for the request that has this number of all that may be under way. `written` is asked only for
     /// [`Order::Written`]. None: nothing is left.
-    pub fn next(
-        &mut self,
-        slot: usize,
-        window: usize,
-        written: impl Fn(Place) -> bool,
-    ) -> Option<Place> {
+    pub fn next(&mut self, slot: usize, window: usize, written: impl Fn(Place) -> bool) -> Option<Place> {
         let volumes = self.next.len();
         // With enough requests each volume has its share of them, whatever the others do.
         let mut volume = match self.order {
@@ -58,16 +47,11 @@ impl Plan {
         };
         loop {
             let place = match self.order {
-                Order::Random => Place {
-                    volume,
-                    block: self.random() % self.blocks,
-                },
+                Order::Random => Place { volume, block: self.random() % self.blocks },
                 Order::Sequential => self.step(volume, true),
                 Order::Once | Order::Written => {
                     // A volume that is through leaves its share to the others.
-                    volume = (volume..volume + volumes)
-                        .map(|volume| volume % volumes)
-                        .find(|volume| self.next[*volume] < self.blocks)?;
+                    volume = (volume..volume + volumes).map(|volume| volume % volumes).find(|volume| self.next[*volume] < self.blocks)?;
                     self.step(volume, false)
                 }
             };
@@ -86,11 +70,7 @@ impl Plan {
 
     fn step(&mut self, volume: usize, again: bool) -> Place {
         let block = self.next[volume];
-        self.next[volume] = if again {
-            (block + 1) % self.blocks
-        } else {
-            block + 1
-        };
+        self.next[volume] = if again { (block + 1) % self.blocks } else { block + 1 };
         Place { volume, block }
     }
 
@@ -133,14 +113,8 @@ impl std::hash::Hasher for Mixer {
 mod tests {
     use super::*;
 
-    fn all(
-        plan: &mut Plan,
-        window: usize,
-        written: impl Fn(Place) -> bool + Copy,
-    ) -> Vec<(usize, u64)> {
-        std::iter::from_fn(|| plan.next(0, window, written))
-            .map(|place| (place.volume, place.block))
-            .collect()
+    fn all(plan: &mut Plan, window: usize, written: impl Fn(Place) -> bool + Copy) -> Vec<(usize, u64)> {
+        std::iter::from_fn(|| plan.next(0, window, written)).map(|place| (place.volume, place.block)).collect()
     }
 
     #[test]
@@ -154,11 +128,7 @@ mod tests {
 
     #[test]
     fn written_passes_over_what_was_not_written() {
-        assert_eq!(
-            all(&mut Plan::new(Order::Written, 2, 4), 8, |place| place.block
-                == 3),
-            [(0, 3), (1, 3)]
-        );
+        assert_eq!(all(&mut Plan::new(Order::Written, 2, 4), 8, |place| place.block == 3), [(0, 3), (1, 3)]);
     }
 
     #[test]
@@ -176,9 +146,7 @@ mod tests {
     #[test]
     fn no_block_is_under_way_twice() {
         let mut plan = Plan::new(Order::Random, 1, 64);
-        let dealt: HashSet<u64> = (0..63)
-            .map(|slot| plan.next(slot, 64, |_| true).unwrap().block)
-            .collect();
+        let dealt: HashSet<u64> = (0..63).map(|slot| plan.next(slot, 64, |_| true).unwrap().block).collect();
         assert_eq!(dealt.len(), 63);
         assert!(dealt.iter().all(|block| *block < 64));
     }

@@ -11,10 +11,7 @@ pub fn cpu(pids: &[u32]) -> Duration {
         let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
             return 0;
         };
-        threads
-            .flatten()
-            .filter_map(|thread| of_thread(thread.path()))
-            .sum()
+        threads.flatten().filter_map(|thread| of_thread(thread.path())).sum()
     };
     Duration::from_nanos(pids.iter().map(of_process).sum())
 }
@@ -23,9 +20,7 @@ pub fn cpu(pids: &[u32]) -> Duration {
 pub fn resident(pids: &[u32]) -> u64 {
     let of_process = |pid: &u32| -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-        let line = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().trim_end_matches(" kB").parse().ok()
     };
     pids.iter().filter_map(of_process).sum()
@@ -43,9 +38,6 @@ mod tests {
         while std::time::Instant::now() < end {}
         assert!(cpu(&[pid]) > before);
         assert!(resident(&[pid]) > 100);
-        assert_eq!(
-            (cpu(&[u32::MAX]), resident(&[u32::MAX])),
-            (Duration::ZERO, 0)
-        );
+        assert_eq!((cpu(&[u32::MAX]), resident(&[u32::MAX])), (Duration::ZERO, 0));
     }
 }

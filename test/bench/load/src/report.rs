@@ -29,19 +29,12 @@ pub fn json(measured: &Measured, around: &Around, each: Option<&[Address]>) -> S
     let mut out = String::from("{");
     let mut put = |name: &str, value: f64| {
         let comma = if out.len() > 1 { "," } else { "" };
-        let _ = write!(
-            out,
-            "{comma}\"{name}\":{}",
-            (value * 1000.0).round() / 1000.0
-        );
+        let _ = write!(out, "{comma}\"{name}\":{}", (value * 1000.0).round() / 1000.0);
     };
     put("seconds", seconds);
     put("answered", answered as f64);
     put("iops", answered as f64 / seconds);
-    put(
-        "megabytesPerSecond",
-        (answered * around.bytes_per_request) as f64 / seconds / 1e6,
-    );
+    put("megabytesPerSecond", (answered * around.bytes_per_request) as f64 / seconds / 1e6);
     for (name, share) in [("p50", 0.5), ("p99", 0.99), ("p999", 0.999)] {
         put(name, measured.latency.percentile(share) as f64 / 1e3);
     }
@@ -62,11 +55,7 @@ pub fn json(measured: &Measured, around: &Around, each: Option<&[Address]>) -> S
         put("residentKiB", resident as f64);
     }
     if let Some(addresses) = each {
-        let volumes: Vec<String> = addresses
-            .iter()
-            .zip(&measured.each)
-            .map(|(address, latency)| volume(*address, latency))
-            .collect();
+        let volumes: Vec<String> = addresses.iter().zip(&measured.each).map(|(address, latency)| volume(*address, latency)).collect();
         let _ = write!(out, ",\"each\":[{}]", volumes.join(","));
     }
     out + "}"
@@ -75,10 +64,7 @@ pub fn json(measured: &Measured, around: &Around, each: Option<&[Address]>) -> S
 fn volume(address: Address, latency: &Histogram) -> String {
     let micros = |share: f64| latency.percentile(share) as f64 / 1e3;
     let (p50, p99, max) = (micros(0.5), micros(0.99), micros(1.0));
-    format!(
-        "{{\"volume\":\"{address}\",\"answered\":{},\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}",
-        latency.total()
-    )
+    format!("{{\"volume\":\"{address}\",\"answered\":{},\"p50\":{p50},\"p99\":{p99},\"max\":{max}}}", latency.total())
 }
 
 #[cfg(test)]
@@ -87,10 +73,7 @@ mod tests {
 
     #[test]
     fn rates_follow_from_time_and_answers() {
-        let mut measured = Measured {
-            elapsed: Duration::from_millis(500),
-            ..Measured::default()
-        };
+        let mut measured = Measured { elapsed: Duration::from_millis(500), ..Measured::default() };
         let mut slow = Histogram::default();
         for micros in [10, 20, 30, 40] {
             measured.latency.add(micros * 1000);
@@ -98,24 +81,14 @@ mod tests {
         }
         measured.each = vec![slow];
         measured.counts.retransmits = 2;
-        let around = Around {
-            bytes_per_request: 4096,
-            target_cpu: Some(Duration::from_micros(20)),
-            ..Around::default()
-        };
+        let around = Around { bytes_per_request: 4096, target_cpu: Some(Duration::from_micros(20)), ..Around::default() };
         let text = json(&measured, &around, Some(&[Address { shelf: 7, slot: 3 }]));
-        for part in [
-            "{\"seconds\":0.5,\"answered\":4,\"iops\":8,",
-            "\"megabytesPerSecond\":0.033,",
-            "\"retransmits\":2,",
-            "\"cpuPerRequest\":5,",
-        ] {
+        for part in
+            ["{\"seconds\":0.5,\"answered\":4,\"iops\":8,", "\"megabytesPerSecond\":0.033,", "\"retransmits\":2,", "\"cpuPerRequest\":5,"]
+        {
             assert!(text.contains(part), "{part} in {text}");
         }
-        assert!(
-            text.ends_with("\"answered\":4,\"p50\":20.095,\"p99\":40,\"max\":40}]}"),
-            "{text}"
-        );
+        assert!(text.ends_with("\"answered\":4,\"p50\":20.095,\"p99\":40,\"max\":40}]}"), "{text}");
         assert!(!text.contains("resident"));
     }
 }

@@ -37,42 +37,16 @@ pub enum Problem {
 impl Request {
     /// Writes the frame. `frame` is kept from one request to the next and grows as needed.
     pub fn emit(&self, destination: Mac, source: Mac, frame: &mut Vec<u8>) {
-        let Request {
-            address: Address { shelf, slot },
-            tag,
-            ..
-        } = *self;
-        let data = if self.write {
-            usize::from(self.sectors) * SECTOR
-        } else {
-            0
-        };
+        let Request { address: Address { shelf, slot }, tag, .. } = *self;
+        let data = if self.write { usize::from(self.sectors) * SECTOR } else { 0 };
         frame.resize(ATA_HEADER + data, 0);
-        Header {
-            destination,
-            source,
-            version: 1,
-            flags: 0,
-            error: 0,
-            shelf,
-            slot,
-            command: command::ATA,
-            tag,
-        }
-        .emit(frame);
+        Header { destination, source, version: 1, flags: 0, error: 0, shelf, slot, command: command::ATA, tag }.emit(frame);
         let [a, b, c, d, e, f, ..] = self.lba.to_le_bytes();
         let (flags, command) = match self.write {
             true => (ata::flag::LBA48 | ata::flag::WRITE, ata::command::WRITE_EXT),
             false => (ata::flag::LBA48, ata::command::READ_EXT),
         };
-        let registers = Ata {
-            flags,
-            feature: 0,
-            count: self.sectors,
-            command,
-            lba: [a, b, c, d, e, f],
-            reserved: [0; 2],
-        };
+        let registers = Ata { flags, feature: 0, count: self.sectors, command, lba: [a, b, c, d, e, f], reserved: [0; 2] };
         registers.emit(&mut frame[header::LENGTH..]);
         for (index, sector) in frame[ATA_HEADER..].chunks_exact_mut(SECTOR).enumerate() {
             self.stamp(index).fill(sector);
@@ -81,13 +55,8 @@ impl Request {
 
     /// Checks the answer with this request's tag.
     pub fn check(&self, header: &Header, view: &HeaderView<'_>, me: Mac) -> Result<(), Problem> {
-        let same = (header.destination, header.shelf, header.slot)
-            == (me, self.address.shelf, self.address.slot);
-        if !same
-            || header.version != 1
-            || header.flags & RESPONSE == 0
-            || header.command != command::ATA
-        {
+        let same = (header.destination, header.shelf, header.slot) == (me, self.address.shelf, self.address.slot);
+        if !same || header.version != 1 || header.flags & RESPONSE == 0 || header.command != command::ATA {
             return Err(Problem::Header);
         }
         if header.flags & header::ERROR != 0 || header.error != 0 {
@@ -108,19 +77,13 @@ impl Request {
         }
         for (index, sector) in view.data().chunks_exact(SECTOR).enumerate() {
             let stamp = self.stamp(index);
-            stamp
-                .check(sector)
-                .map_err(|wrong| Problem::Data(stamp.lba, wrong))?;
+            stamp.check(sector).map_err(|wrong| Problem::Data(stamp.lba, wrong))?;
         }
         Ok(())
     }
 
     fn stamp(&self, index: usize) -> Stamp {
-        Stamp {
-            address: self.address,
-            lba: self.lba + index as u64,
-            generation: self.generation,
-        }
+        Stamp { address: self.address, lba: self.lba + index as u64, generation: self.generation }
     }
 }
 
@@ -132,24 +95,13 @@ mod tests {
     const TARGET: Mac = Mac([2, 0, 0, 0, 0, 2]);
 
     fn request(write: bool) -> Request {
-        Request {
-            write,
-            address: Address { shelf: 7, slot: 3 },
-            lba: 0x1_0000_0010,
-            sectors: 2,
-            generation: 9,
-            tag: 0x8000_0001,
-        }
+        Request { write, address: Address { shelf: 7, slot: 3 }, lba: 0x1_0000_0010, sectors: 2, generation: 9, tag: 0x8000_0001 }
     }
 
     /// The answer that a good target gives.
     fn answer(request: &Request) -> Vec<u8> {
         let mut frame = Vec::new();
-        Request {
-            write: true,
-            ..*request
-        }
-        .emit(ME, TARGET, &mut frame);
+        Request { write: true, ..*request }.emit(ME, TARGET, &mut frame);
         frame[14] |= RESPONSE;
         frame[27] = ata::status::READY;
         if request.write {
@@ -169,12 +121,7 @@ mod tests {
         let mut frame = Vec::new();
         request(true).emit(TARGET, ME, &mut frame);
         assert_eq!(frame.len(), 36 + 1024);
-        assert_eq!(
-            frame[14..36],
-            [
-                0x10, 0, 0, 7, 3, 0, 0x80, 0, 0, 1, 0x41, 0, 2, 0x34, 0x10, 0, 0, 0, 1, 0, 0, 0
-            ]
-        );
+        assert_eq!(frame[14..36], [0x10, 0, 0, 7, 3, 0, 0x80, 0, 0, 1, 0x41, 0, 2, 0x34, 0x10, 0, 0, 0, 1, 0, 0, 0]);
         request(false).emit(TARGET, ME, &mut frame);
         assert_eq!((frame.len(), frame[24], frame[27]), (36, 0x40, 0x24));
     }
@@ -200,28 +147,10 @@ mod tests {
         assert_eq!(changed(19, 1), Err(Problem::Header));
         assert_eq!(changed(15, 6), Err(Problem::Refused(6)));
         assert_eq!(changed(27, 0x41), Err(Problem::Status(0x41, 0)));
-        assert_eq!(
-            changed(36 + 512 + 100, 0),
-            Err(Problem::Data(0x1_0000_0011, Wrong::Garbage))
-        );
+        assert_eq!(changed(36 + 512 + 100, 0), Err(Problem::Data(0x1_0000_0011, Wrong::Garbage)));
         let frame = answer(&read);
-        assert_eq!(
-            checked(&read, &frame[..frame.len() - 512]),
-            Err(Problem::Length(512))
-        );
-        assert_eq!(
-            checked(&read, &[&frame[..], &[0; 512]].concat()),
-            Err(Problem::Length(1536))
-        );
-        assert_eq!(
-            checked(
-                &Request {
-                    generation: 8,
-                    ..read
-                },
-                &frame
-            ),
-            Err(Problem::Data(read.lba, Wrong::Generation(9)))
-        );
+        assert_eq!(checked(&read, &frame[..frame.len() - 512]), Err(Problem::Length(512)));
+        assert_eq!(checked(&read, &[&frame[..], &[0; 512]].concat()), Err(Problem::Length(1536)));
+        assert_eq!(checked(&Request { generation: 8, ..read }, &frame), Err(Problem::Data(read.lba, Wrong::Generation(9))));
     }
 }

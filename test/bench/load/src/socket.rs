@@ -9,6 +9,8 @@ use aoe_target::wire::{ETHERTYPE, Mac};
 use crate::ring::{Ring, set_option};
 
 const SEND_BUFFER: libc::c_int = 8 << 20;
+/// Ethernet header: not counted in an MTU.
+const ETHERNET: usize = 14;
 /// Frames that one call sends at most.
 pub const BATCH: usize = 64;
 
@@ -25,12 +27,7 @@ const FILTER: [libc::sock_filter; 8] = [
 ];
 
 const fn step(code: u16, value: u32, on_true: u8, on_false: u8) -> libc::sock_filter {
-    libc::sock_filter {
-        code,
-        jt: on_true,
-        jf: on_false,
-        k: value,
-    }
+    libc::sock_filter { code, jt: on_true, jf: on_false, k: value }
 }
 
 /// One interface, as an initiator uses it.
@@ -43,8 +40,7 @@ pub struct Socket {
 impl Socket {
     /// `frames`: answers that the receive ring holds at least.
     pub fn open(interface: &str, frames: usize) -> io::Result<Socket> {
-        let link = look_up(interface)?
-            .ok_or_else(|| io::Error::other(format!("no interface {interface}")))?;
+        let link = look_up(interface)?.ok_or_else(|| io::Error::other(format!("no interface {interface}")))?;
         // SAFETY: the descriptor is new and ours; filter and address are valid for their lengths.
         unsafe {
             // Protocol 0: nothing is received before filter and ring are in place.
@@ -54,27 +50,16 @@ impl Socket {
             };
             let fd = file.as_raw_fd();
             let mut filter = FILTER;
-            let program = libc::sock_fprog {
-                len: filter.len() as u16,
-                filter: filter.as_mut_ptr(),
-            };
+            let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
             set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
-            let ring = Ring::new(fd, frames)?;
+            let ring = Ring::new(fd, frames, link.mtu as usize + ETHERNET)?;
             set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)?;
             let mut address: libc::sockaddr_ll = std::mem::zeroed();
             address.sll_family = libc::AF_PACKET as u16;
             address.sll_protocol = ETHERTYPE.to_be();
             address.sll_ifindex = link.index as i32;
-            match libc::bind(
-                fd,
-                (&raw const address).cast(),
-                size_of_val(&address) as libc::socklen_t,
-            ) {
-                0 => Ok(Socket {
-                    file,
-                    ring,
-                    mac: link.mac,
-                }),
+            match libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) {
+                0 => Ok(Socket { file, ring, mac: link.mac }),
                 _ => Err(io::Error::last_os_error()),
             }
         }
@@ -87,15 +72,8 @@ impl Socket {
 
     /// Sleeps until an answer is there, for `limit` at most.
     pub fn wait(&self, limit: Duration) {
-        let mut fd = libc::pollfd {
-            fd: self.file.as_raw_fd(),
-            events: libc::POLLIN,
-            revents: 0,
-        };
-        let limit = libc::timespec {
-            tv_sec: limit.as_secs() as i64,
-            tv_nsec: i64::from(limit.subsec_nanos()),
-        };
+        let mut fd = libc::pollfd { fd: self.file.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        let limit = libc::timespec { tv_sec: limit.as_secs() as i64, tv_nsec: i64::from(limit.subsec_nanos()) };
         // SAFETY: one descriptor; no signal mask.
         unsafe { libc::ppoll(&mut fd, 1, &limit, std::ptr::null()) };
     }
@@ -107,32 +85,17 @@ impl Socket {
             let mut vectors: [libc::iovec; BATCH] = std::mem::zeroed();
             let mut messages: [libc::mmsghdr; BATCH] = std::mem::zeroed();
             for ((frame, vector), message) in frames.iter().zip(&mut vectors).zip(&mut messages) {
-                *vector = libc::iovec {
-                    iov_base: frame.as_ptr().cast_mut().cast(),
-                    iov_len: frame.len(),
-                };
+                *vector = libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
                 message.msg_hdr.msg_iov = vector;
                 message.msg_hdr.msg_iovlen = 1;
             }
             let mut at = 0;
             while at < frames.len() {
                 let left = (frames.len() - at) as u32;
-                match libc::sendmmsg(
-                    self.file.as_raw_fd(),
-                    messages.as_mut_ptr().add(at),
-                    left,
-                    0,
-                ) {
+                match libc::sendmmsg(self.file.as_raw_fd(), messages.as_mut_ptr().add(at), left, 0) {
                     -1 => match io::Error::last_os_error() {
                         error if error.kind() == io::ErrorKind::Interrupted => {}
-                        error
-                            if matches!(
-                                error.raw_os_error(),
-                                Some(libc::ENOBUFS | libc::ENETDOWN)
-                            ) =>
-                        {
-                            at += 1
-                        }
+                        error if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENETDOWN)) => at += 1,
                         error => return Err(error),
                     },
                     sent => at += sent as usize,
@@ -144,22 +107,11 @@ impl Socket {
 
     /// Answers that the ring had no room for, since the last call.
     pub fn dropped(&self) -> u32 {
-        let mut stats = libc::tpacket_stats {
-            tp_packets: 0,
-            tp_drops: 0,
-        };
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
         let mut length = size_of_val(&stats) as libc::socklen_t;
         let fd = self.file.as_raw_fd();
         // SAFETY: both point at valid memory.
-        unsafe {
-            libc::getsockopt(
-                fd,
-                libc::SOL_PACKET,
-                libc::PACKET_STATISTICS,
-                (&raw mut stats).cast(),
-                &mut length,
-            )
-        };
+        unsafe { libc::getsockopt(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &mut length) };
         stats.tp_drops
     }
 }
