@@ -31,7 +31,7 @@ impl Stamp {
         let seed = seed(place, generation);
         let (words, _) = sector.as_chunks_mut::<8>();
         for (index, word) in words.iter_mut().enumerate().take(WORDS) {
-            *word = seed.wrapping_add(index as u64 * STEP).to_le_bytes();
+            *word = seed.wrapping_add((index as u64).wrapping_mul(STEP)).to_le_bytes();
         }
         words[0] = place.to_le_bytes();
         words[1] = generation.to_le_bytes();
@@ -43,10 +43,9 @@ impl Stamp {
         let (place, generation) = (u64::from_le_bytes(words[0]), u64::from_le_bytes(words[1]));
         let seed = seed(place, generation);
         // One pass without a branch: the compiler makes vector code of it.
-        let differing = words[2..]
-            .iter()
-            .enumerate()
-            .fold(0, |differing, (index, word)| differing | (u64::from_le_bytes(*word) ^ seed.wrapping_add((index as u64 + 2) * STEP)));
+        let differing = words[2..].iter().enumerate().fold(0, |differing, (index, word)| {
+            differing | (u64::from_le_bytes(*word) ^ seed.wrapping_add((index as u64 + 2).wrapping_mul(STEP)))
+        });
         match generation {
             _ if differing != 0 => Err(Wrong::Garbage),
             _ if place != self.place() => Err(Wrong::Misplaced),
