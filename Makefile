@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench test-faults prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest test-faults prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -44,6 +44,10 @@ test-faults: machine
 # LOADS: words that choose; ROUNDS; SECONDS of each; GGAOED: a ggaoed to measure, too.
 bench: build
 	@$(NODE) test/bench/main.ts
+
+# The same through the kernel's driver in a guest; needs fio.
+bench-guest: build machine
+	@$(NODE) test/bench/guest.ts
 
 build: prerequisites
 	@$(NODE) scripts/build.ts
