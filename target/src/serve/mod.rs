@@ -36,7 +36,7 @@ use volume::{Status, Volume};
 /// Frames taken from one interface before the next has its turn.
 const FRAMES_OF_A_TURN: usize = 64;
 /// Answers that are sent together, at most.
-const ANSWERS_OF_A_TURN: usize = 8;
+const ANSWERS_OF_A_TURN: usize = 16;
 /// How often a disk that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long requests under way may take once the process is told to stop.
