@@ -47,6 +47,19 @@ back what it writes over, yet is nothing for a disk that matters. This page is m
 A deviation is not always a fault: some rules here are those of ATA or Ethernet, which AoEr11 does not repeat, and command 5
 (test and replace) came after AoEr11. The source of each rule is given.
 
+## With real initiators
+
+These run with the others (\`make test\`); what they need is Debian's.
+
+| Initiator | What is done | Test |
+| --- | --- | --- |
+| Linux 6.1 driver, in a user-mode-Linux guest | ext4 at MTU 1500 (1024 bytes a frame) and 9000 (8192); two paths, cut one after the other; growing while mounted, through a restart of the target | test/driver |
+| aoetools 36 | aoecfg with all its commands, aoeping with IDENTIFY and SMART, aoe-sancheck, aoe-stat | test/wire/aoetools.test.ts, test/driver |
+| iPXE, under QEMU | boots from the disk, reads and writes through INT 13h | test/wire/ipxe.test.ts, where Debian's ipxe and qemu-system-x86 are installed |
+
+The TypeScript and the Rust codec are held together by the same frames (test/conformance/vectors.json) and by a test that
+gives both the same thousands of well formed and maimed ones (test/conformance/codecs.test.ts).
+
 ## Checks passed
 
 ${table(
