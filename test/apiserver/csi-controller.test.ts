@@ -245,7 +245,11 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
     await create('pvc-5');
     agent.down.add('storage-1');
     const first = publish('pvc-5', 'worker-1', {}, 3_000);
-    const waits = refuses(first, Code.DEADLINE_EXCEEDED, /still waits for node worker-1 to be let in by the target on storage-1: exported/);
+    const waits = refuses(
+      first,
+      Code.DEADLINE_EXCEEDED,
+      /still waits for node worker-1 to be let in by agent and target on storage-1: exported/,
+    );
     while (!(await live('pvc-5'))?.spec.initiators.nodes) await new Promise((resolve) => setTimeout(resolve, 20));
     await refuses(unpublish('pvc-5', 'worker-1'), Code.ABORTED, /ControllerPublishVolume is still under way/);
     await waits;
