@@ -17,6 +17,7 @@ describe('a storage node that crashes', () => {
     await cluster.apply([storageClass('crash', { pool: 'thin' }, 'Immediate')]);
   });
   after(async () => {
+    await cluster?.restore();
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'crash', '--ignore-not-found']);
   });

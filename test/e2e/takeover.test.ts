@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
-import { Cluster } from '../testbed/cluster.ts';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { Cluster, OUT_OF_SERVICE as TAINT } from '../testbed/cluster.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
 const [OLD, NEW] = ['worker-1', 'storage-2'];
-const TAINT = 'node.kubernetes.io/out-of-service';
 /** More of them give a median worth the name. */
 const ROUNDS = Number(process.env.ROUNDS ?? 1);
 const KEEPER = 'cat /data/mark 2>/dev/null; hostname > /data/mark; sync; touch /tmp/ready; sleep 3600';
@@ -23,11 +22,12 @@ describe('takeover', () => {
     await moveController();
   });
   after(async () => {
-    await cluster?.kubectl(['taint', 'node', OLD, `${TAINT}-`]).catch(() => '');
-    await cluster?.kubectl(['uncordon', OLD]).catch(() => '');
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'takeover', '--ignore-not-found']);
   });
+
+  // What one test did to a node is not the next one's trouble.
+  afterEach(() => cluster.restore());
 
   /** The controller must not be on the node that is lost: with one replica, its own move would be measured. */
   const moveController = async () => {

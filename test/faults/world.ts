@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { aoeVolume, claim, pod, staticVolume } from '../e2e/manifests.ts';
 import { Namespace } from '../e2e/namespace.ts';
-import type { Cluster } from '../testbed/cluster.ts';
+import { type Cluster, OUT_OF_SERVICE } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
 import { ROOT, RUN } from '../testbed/paths.ts';
 import { run, sh } from '../testbed/shell.ts';
@@ -10,7 +10,6 @@ import { PROGRAMS } from './disturb.ts';
 import type { Answered, Disk } from './model/history.ts';
 import { NODES, type NodeName, STORAGE } from './model/plan.ts';
 
-const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
 const SIZE = '1Gi';
 /** Until a pod runs, whatever is going wrong meanwhile. */
 const TAKE_MS = 240_000;
@@ -239,6 +238,7 @@ export class World {
   }
 
   async delete(): Promise<void> {
+    await this.#cluster.restore();
     for (const node of new Set(this.#writers.map((writer) => writer.node))) await this.endWriters(node).catch(() => {});
     await this.#namespace.delete();
     await this.#cluster.kubectl(['delete', 'pv', 'faults', '--ignore-not-found', '--timeout=60s']);

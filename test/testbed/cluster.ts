@@ -23,6 +23,9 @@ const NODES: Record<string, NodePlan> = {
   'worker-1': { options: { index: 3, memory: '1024M' }, storage: false },
 };
 
+/** Taint that says that a node is down for certain, and that nobody need wait for it. */
+export const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
+
 /** There when the cluster is. */
 const UP = join(RUN, 'up');
 /** Says which archive of our image the nodes have. */
@@ -113,6 +116,20 @@ export class Cluster {
   /** Boots a node again after a crash, with the disks it had. */
   async reboot(name: string): Promise<void> {
     await this.#bootNode(this.guest(name), undefined, Promise.resolve());
+  }
+
+  /** Makes all nodes whole again, whatever a test that failed halfway left of them: one failure shall not be that of all after it. */
+  async restore(): Promise<void> {
+    for (const [name, guest] of this.#guests) {
+      guest.setStorageLink('up');
+      guest.setManagementLink('up');
+      if (guest.isUp()) await guest.resume();
+      else await this.reboot(name);
+      await guest.exec('pkill -CONT -x kubelet || true');
+    }
+    await this.waitNodesReady();
+    await this.kubectl(['uncordon', ...this.#guests.keys()]);
+    await this.kubectl(['taint', 'node', '--all', `${OUT_OF_SERVICE}-`]).catch(() => ''); // none has it
   }
 
   async #bootNode(guest: Guest, archive: string | undefined, apiServer: Promise<void>): Promise<void> {
