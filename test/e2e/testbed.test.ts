@@ -27,7 +27,7 @@ describe('the test bed', () => {
         },
       } as { metadata: object },
     ]);
-  const succeeded = (name: string) => ns.kubectl('wait', 'pod', name, '--for=jsonpath={.status.phase}=Succeeded', '--timeout=60s');
+  const succeeded = (name: string) => ns.kubectl('wait', 'pod', name, '--for=jsonpath={.status.phase}=Succeeded', '--timeout=110s');
 
   it('has three nodes that are Ready, two of them for storage', async () => {
     await cluster.waitNodesReady();
