@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::definition::{Access, Address, Definition};
+use crate::trace;
 
 pub const HELP: &str = "\
 aoe-target: serves block devices and files over ATA over Ethernet
@@ -13,6 +14,10 @@ aoe-target: serves block devices and files over ATA over Ethernet
 
   aoe-target --interface IF[,IF...] --export SHELF.SLOT=PATH[,ro][,serial=S][,mac=MAC]... [--state DIR]
       Serves these volumes on these interfaces. Without mac=, every host on the segment may use a volume.
+
+  aoe-target trace --socket PATH [--volume UID] [--mac MAC] [--frames N] [--seconds S] [--snap BYTES] > FILE.pcap
+      Writes the frames that a running target receives and answers, of a volume or an initiator or all: at most N (10000)
+      in S seconds (60), BYTES (256) of each.
 
 Options:
   --state DIR           keeps config strings, mask and reserve lists, and exports, across restarts
@@ -34,9 +39,10 @@ pub struct Arguments {
     pub no_uring: bool,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq)]
 pub enum Parsed {
     Run(Arguments),
+    Trace(trace::Arguments),
     Help,
     Version,
 }
@@ -44,12 +50,12 @@ pub enum Parsed {
 /// Reads the arguments after the program's name; the error says what is wrong.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, String> {
     let mut parsed = Arguments::default();
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
+    if arguments.next_if(|first| first == "trace").is_some() {
+        return Ok(trace::parse(arguments)?.map_or(Parsed::Help, Parsed::Trace));
+    }
     while let Some(argument) = arguments.next() {
-        let (name, given) = match argument.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
-            _ => (argument, None),
-        };
+        let (name, given) = split(argument);
         match (name.as_str(), &given) {
             ("--help" | "-h", None) => return Ok(Parsed::Help),
             ("--version" | "-V", None) => return Ok(Parsed::Version),
@@ -74,6 +80,14 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Stri
     }
     check(&parsed)?;
     Ok(Parsed::Run(parsed))
+}
+
+/// `--name=value` in two; the value of `--name value` is the next argument.
+pub(crate) fn split(argument: String) -> (String, Option<String>) {
+    match argument.split_once('=') {
+        Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
+        _ => (argument, None),
+    }
 }
 
 fn check(parsed: &Arguments) -> Result<(), String> {
@@ -174,6 +188,8 @@ mod tests {
     #[test]
     fn help_and_version_are_asked_for() {
         assert_eq!(parsed("--help"), Ok(Parsed::Help));
+        assert_eq!(parsed("trace --help"), Ok(Parsed::Help));
+        assert!(matches!(parsed("trace --socket /s"), Ok(Parsed::Trace(_))));
         assert_eq!(parsed("--state /x -V"), Ok(Parsed::Version));
     }
 }

@@ -9,6 +9,7 @@ pub mod net;
 pub mod rpc;
 pub mod serve;
 pub mod store;
+pub mod trace;
 pub mod wake;
 pub mod wire;
 pub mod worker;

@@ -8,7 +8,7 @@ use aoe_target::cli::{self, Arguments, Parsed};
 use aoe_target::serve::{Options, Server};
 use aoe_target::store::{Loaded, Saved, Store};
 use aoe_target::wake::Waker;
-use aoe_target::{log, rpc};
+use aoe_target::{log, rpc, trace};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static WAKER: OnceLock<Arc<Waker>> = OnceLock::new();
@@ -19,6 +19,15 @@ const POLL: Duration = Duration::from_micros(50);
 fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args().skip(1)) {
         Ok(Parsed::Run(arguments)) => arguments,
+        Ok(Parsed::Trace(arguments)) => {
+            return match trace::run(arguments) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(problem) => {
+                    eprintln!("aoe-target: {problem}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
         Ok(Parsed::Help) => {
             print!("{}", cli::HELP);
             return ExitCode::SUCCESS;

@@ -46,10 +46,14 @@ impl Outgoing {
         }
         outgoing
     }
+
+    pub fn head(&self) -> &[u8] {
+        &self.head[..self.head_length]
+    }
 }
 
 impl Data {
-    fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Data::None => &[],
             Data::Bytes(bytes) => bytes,
@@ -57,6 +61,21 @@ impl Data {
             Data::Slot { pointer, length, .. } => unsafe { std::slice::from_raw_parts(*pointer, *length) },
         }
     }
+}
+
+/// Frames of an interface, for as long as it is served on.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    pub received: u64,
+    pub sent: u64,
+    /// By the kernel, because the receive ring was full; up to the last [`Port::count`].
+    pub ring_dropped: u64,
+    /// Came, but could not be kept.
+    pub lost: u64,
+    /// The kernel refused to send them.
+    pub failed: u64,
+    /// Answers for which there was no room, or no interface.
+    pub dropped: u64,
 }
 
 /// An interface to serve on, whether it exists now or not.
@@ -73,11 +92,22 @@ pub struct Port {
     queue: VecDeque<Outgoing>,
     /// The interface takes no more now: wait until it is writable.
     pub blocked: bool,
+    pub counts: Counts,
 }
 
 impl Port {
     pub fn new(name: String, key: u32) -> Port {
-        Port { name, key, link: None, socket: None, error: String::new(), frames: 0, queue: VecDeque::new(), blocked: false }
+        Port {
+            name,
+            key,
+            link: None,
+            socket: None,
+            error: String::new(),
+            frames: 0,
+            queue: VecDeque::new(),
+            blocked: false,
+            counts: Counts::default(),
+        }
     }
 
     pub fn mac(&self) -> Option<Mac> {
@@ -113,6 +143,7 @@ impl Port {
         let reopen = link.map(|link| (link.index, link.mtu)) != self.link.map(|link| (link.index, link.mtu));
         self.link = link;
         self.error = error;
+        self.count();
         match link.filter(|_| self.error.is_empty()) {
             None => self.socket = None,
             Some(link) => {
@@ -134,19 +165,31 @@ impl Port {
         self.socket.as_ref().map_or(0, Socket::frames)
     }
 
+    /// What was counted until now. The kernel counts for each socket: this must be called before one is closed.
+    pub fn count(&mut self) -> Counts {
+        self.counts.ring_dropped += self.socket.as_ref().map_or(0, |socket| socket.dropped().into());
+        self.counts
+    }
+
     /// Stops serving; queued frames are lost.
     pub fn close(&mut self, free: impl FnMut(u32)) {
+        self.count();
         self.socket = None;
         self.flush(free);
     }
 
     /// The frame, or its slot when there is no room for it.
     pub fn send(&mut self, frame: Outgoing) -> Result<(), Outgoing> {
-        if self.socket.is_none() || self.queue.len() >= MAX_QUEUED {
+        if !self.has_room() {
+            self.counts.dropped += 1;
             return Err(frame);
         }
         self.queue.push_back(frame);
         Ok(())
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.socket.is_some() && self.queue.len() < MAX_QUEUED
     }
 
     pub fn queued(&self) -> usize {
@@ -157,8 +200,11 @@ impl Port {
     pub fn flush(&mut self, mut free: impl FnMut(u32)) {
         while !self.queue.is_empty() {
             let sent = match &self.socket {
-                Some(socket) => send_some(socket.fd(), self.queue.iter().take(BATCH)),
-                None => Ok(self.queue.len()),
+                Some(socket) => send_some(socket.fd(), self.queue.iter().take(BATCH)).inspect(|count| self.counts.sent += *count as u64),
+                None => {
+                    self.counts.dropped += self.queue.len() as u64;
+                    Ok(self.queue.len())
+                }
             };
             let done = match sent {
                 Ok(count) => count,
@@ -168,7 +214,10 @@ impl Port {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
                 // Interface down, queue full, frame too long after an MTU change: it is lost like any frame can be.
-                Err(_) => 1,
+                Err(_) => {
+                    self.counts.failed += 1;
+                    1
+                }
             };
             for frame in self.queue.drain(..done) {
                 if let Data::Slot { slot, .. } = frame.data {

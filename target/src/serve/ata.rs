@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 use super::Server;
 use super::order::Span;
 use super::slots::Request;
+use super::stats::Refused;
 use super::volume::Status;
 use crate::disk::Mode;
 use crate::disk::engine::{Completion, Job, Kind};
@@ -29,10 +30,10 @@ impl Server {
         let volume = self.volume(id);
         if !volume.allows(header.source) {
             // The Linux driver drops AoE errors and hangs; an ATA error ends the request at once.
-            return self.answer_ata(id, port, header, &ata.failed(error::ABORTED), Data::None);
+            return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::NotInForce);
         }
         if volume.paused || volume.status == Status::Loading {
-            return; // asked again in a moment
+            return self.stats.volume(id).refused.add(Refused::NotReady); // asked again in a moment
         }
         let Some(disk) = volume.disk.as_ref().filter(|_| volume.status == Status::Serving) else {
             return self.refuse(id, port, header, Failure::DeviceUnavailable);
@@ -54,12 +55,12 @@ impl Server {
             command::SET_FEATURES if FEATURES.contains(&ata.feature) => {
                 return self.answer_ata(id, port, header, &ata.done(), Data::None);
             }
-            _ => return self.answer_ata(id, port, header, &ata.failed(error::ABORTED), Data::None),
+            _ => return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::UnknownAtaCommand),
         };
-        let key = self.ports[port].key;
-        let mut request = Request { volume: id, port: key, header: *header, ata, kind, offset: 0, length: 0, next: None };
+        let (key, arrived) = (self.ports[port].key, self.now);
+        let mut request = Request { volume: id, port: key, header: *header, ata, kind, offset: 0, length: 0, next: None, arrived };
         if kind == Kind::Flush {
-            if let Some(slot) = self.slots.insert(request) {
+            if let Some(slot) = self.take_slot(request) {
                 self.enter(id, slot, Span { start: 0, end: 0, write: false });
             }
             return;
@@ -69,7 +70,7 @@ impl Server {
             return self.refuse(id, port, header, Failure::TargetReserved);
         }
         if kind == Kind::Write && !directed {
-            return; // a write to every volume is nobody's wish
+            return self.stats.volume(id).refused.add(Refused::ToAll); // nobody's wish
         }
         let read_only = volume.saved.definition.read_only;
         let (sector, count) = (ata.sector(), u64::from(ata.count));
@@ -78,29 +79,44 @@ impl Server {
             return self.refuse(id, port, header, Failure::BadArgument);
         }
         if kind == Kind::Write && read_only {
-            return self.answer_ata(id, port, header, &ata.failed(error::ABORTED), Data::None);
+            return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::ReadOnly);
         }
         if sector + count > disk_sectors {
-            return self.answer_ata(id, port, header, &ata.failed(error::NOT_FOUND), Data::None);
+            return self.abort(id, port, header, &ata.failed(error::NOT_FOUND), Refused::BeyondEnd);
         }
         request.offset = sector * SECTOR as u64;
         request.length = length;
         let data = if kind == Kind::Write { &view.data()[..length] } else { &[] };
         if let (Kind::Write, Some(disk)) = (kind, &at_once) {
             let result = disk.write(request.offset, data);
+            self.now = Instant::now();
             return self.end(id, port, &request, Data::None, result.as_ref().err());
         }
-        let Some(slot) = self.slots.insert(request) else { return }; // too many under way: asked again later
+        let Some(slot) = self.take_slot(request) else { return };
         let buffer = self.slots.buffer(slot);
         if let Some(disk) = at_once {
             let request = *self.slots.get(slot);
             // SAFETY: the buffer is the slot's, and as long as the most sectors of a frame.
             let result = disk.read(request.offset, unsafe { std::slice::from_raw_parts_mut(buffer, length) });
+            self.now = Instant::now();
             return self.end(id, port, &request, Data::Slot { slot, pointer: buffer, length }, result.as_ref().err());
         }
         // SAFETY: as above.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len()) };
         self.gather(id, slot, grain);
+    }
+
+    /// A slot for a request; none when too many are under way: it is asked again later.
+    fn take_slot(&mut self, request: Request) -> Option<u32> {
+        let inserted = self.slots.insert(request);
+        if !matches!(inserted, Some((_, false))) {
+            let initiator = self.stats.initiator(request.volume, request.header.source, self.now);
+            match inserted {
+                Some(_) => initiator.repeats += 1,
+                None => initiator.dropped += 1,
+            }
+        }
+        inserted.map(|(slot, _)| slot)
     }
 
     /// Gives a request, and those linked to it, to the disk.
@@ -153,6 +169,9 @@ impl Server {
     /// Answers a request that was done, or that failed. Its slot is freed at once, or when the answer is sent.
     fn end(&mut self, id: u32, port: usize, request: &Request, mut data: Data, failure: Option<&io::Error>) {
         let mut answer = request.ata.done();
+        let latency = self.now.saturating_duration_since(request.arrived);
+        let initiator = self.stats.initiator(id, request.header.source, self.now);
+        initiator.answered(request.kind, request.length, latency, failure.is_some());
         if let Some(failure) = failure {
             answer = request.ata.failed(if request.kind == Kind::Read { error::UNCORRECTABLE } else { error::ABORTED });
             if let Data::Slot { length, .. } = &mut data {
@@ -181,9 +200,15 @@ impl Server {
             let request = *self.slots.get(slot);
             self.slots.free(slot);
             if let Some(port) = self.ports.iter().position(|port| port.key == request.port) {
-                self.answer_ata(id, port, &request.header, &request.ata.failed(error::ABORTED), Data::None);
+                self.abort(id, port, &request.header, &request.ata.failed(error::ABORTED), Refused::NotInForce);
             }
         }
+    }
+
+    /// Answers a request that is not served with an ATA error.
+    fn abort(&mut self, id: u32, port: usize, header: &Header, answer: &Ata, reason: Refused) {
+        self.stats.volume(id).refused.add(reason);
+        self.answer_ata(id, port, header, answer, Data::None);
     }
 
     pub(super) fn answer_ata(&mut self, id: u32, port: usize, header: &Header, ata: &Ata, data: Data) {
@@ -193,7 +218,7 @@ impl Server {
         header.answer(mac, address.shelf, address.slot, None).emit(&mut head[..header::LENGTH]);
         ata.emit(&mut head[header::LENGTH..]);
         debug_assert_eq!(ATA_HEADER, header::LENGTH + ata::LENGTH);
-        if let Err(Outgoing { data: Data::Slot { slot, .. }, .. }) = self.ports[port].send(Outgoing::new(&head, data)) {
+        if let Err(Outgoing { data: Data::Slot { slot, .. }, .. }) = self.queue(port, Outgoing::new(&head, data)) {
             self.slots.free(slot);
         }
     }

@@ -1,15 +1,19 @@
 //! Commands from other threads, and what they are told.
 
 use std::io;
+use std::time::Instant;
 
 use tokio::sync::mpsc::Sender;
 use tonic::Status as RpcStatus;
 
 use super::Server;
 use super::change::{Change, Drain, Reply, Step};
+use super::stats::{RefusedFrames, VolumeStats};
+use super::trace::Trace;
 use super::volume::Status;
 use crate::definition::Definition;
 use crate::log;
+use crate::net::port::Counts;
 use crate::proto::{Interface, VolumeState};
 use crate::store::Saved;
 use crate::worker::Task;
@@ -38,6 +42,25 @@ pub enum Command {
     Watch {
         to: Sender<Event>,
     },
+    Stats {
+        reply: Reply<Counted>,
+    },
+    Trace {
+        /// Volume whose frames are wanted; none: all.
+        uid: Option<String>,
+        trace: Box<Trace>,
+        reply: Reply<()>,
+    },
+}
+
+/// What was counted until now.
+pub struct Counted {
+    /// With the uid of each.
+    pub volumes: Vec<(String, VolumeStats)>,
+    /// With the name of each.
+    pub interfaces: Vec<(String, Counts)>,
+    /// Frames that are of no volume.
+    pub refused: RefusedFrames,
 }
 
 /// What watchers are told.
@@ -75,6 +98,8 @@ impl Server {
                 None => no_such_volume(&uid, change),
             },
             Command::Watch { to } => self.watch(to),
+            Command::Stats { reply } => drop(reply.send(Ok(self.counted()))),
+            Command::Trace { uid, trace, reply } => drop(reply.send(self.trace(uid, *trace))),
         }
     }
 
@@ -84,6 +109,27 @@ impl Server {
         if all.all(|event| to.try_send(event).is_ok()) {
             self.watchers.push(to);
         }
+    }
+
+    fn counted(&mut self) -> Counted {
+        let now = Instant::now();
+        let mut volumes = Vec::new();
+        for (id, volume) in self.volumes.iter().enumerate() {
+            let Some(volume) = volume else { continue };
+            if let Some(stats) = self.stats.look(id as u32, |mac| volume.allows(mac), now) {
+                volumes.push((volume.uid().to_owned(), stats.clone()));
+            }
+        }
+        let interfaces = self.ports.iter_mut().map(|port| (port.name.clone(), port.count())).collect();
+        Counted { volumes, interfaces, refused: self.stats.refused.clone() }
+    }
+
+    fn trace(&mut self, uid: Option<String>, mut trace: Trace) -> Result<(), RpcStatus> {
+        if let Some(uid) = uid {
+            let id = self.by_uid.get(&uid).copied().ok_or_else(|| RpcStatus::not_found(format!("no volume {uid}")))?;
+            trace.filter.address = Some(self.volume(id).address());
+        }
+        self.traces.add(trace)
     }
 
     /// Watchers that are gone, or too far behind, are dropped: their stream ends, and they ask again.
@@ -164,6 +210,7 @@ impl Server {
         let uid = volume.uid().to_owned();
         self.by_uid.remove(&uid);
         self.by_address.remove(&volume.address());
+        self.stats.forget(id);
         for change in volume.changes {
             let uid = uid.clone();
             match change {

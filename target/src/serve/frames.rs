@@ -1,5 +1,6 @@
 use super::change::{Change, Step, Then};
 use super::lists::{self, Outcome};
+use super::stats::Refused;
 use super::volume::{FIRMWARE_NUMBER, Status};
 use super::{Server, Volume};
 use crate::definition::Address;
@@ -14,8 +15,11 @@ const MAX_CHANGES: usize = 64;
 impl Server {
     /// Takes a frame that came by a port.
     pub(super) fn take(&mut self, port: usize, frame: &[u8]) {
-        let Ok(view) = HeaderView::new_checked(frame) else { return };
-        if view.is_response() || !view.source().is_unicast() {
+        let view = match HeaderView::new_checked(frame) {
+            Ok(view) if view.source().is_unicast() => view,
+            _ => return self.stats.refused.add(Refused::Malformed),
+        };
+        if view.is_response() {
             return;
         }
         let (shelf, slot) = (view.shelf(), view.slot());
@@ -41,7 +45,12 @@ impl Server {
         let header = Header::parse(view);
         let volume = self.volume(id);
         let allowed = volume.allows(header.source);
-        if volume.status == Status::Reserved || !volume.hears(header.source) {
+        let heard = volume.hears(header.source);
+        if volume.status == Status::Reserved || !heard {
+            // Who asks for all was not after this one.
+            if directed && !heard {
+                self.stats.volume(id).refused.add(Refused::Masked);
+            }
             return;
         }
         // Who may not use a volume does not find it by asking for all.
@@ -75,8 +84,14 @@ impl Server {
         match outcome.unwrap_or(Outcome::Refuse(Failure::BadArgument)) {
             Outcome::Silence => {}
             Outcome::Answer => self.answer(id, port, frame, None, 0),
-            Outcome::MaskError(error) => self.answer(id, port, frame, None, error),
-            Outcome::Refuse(failure) => self.answer(id, port, frame, Some(failure), 0),
+            Outcome::MaskError(error) => {
+                self.stats.volume(id).refused.add(Refused::BadArgument);
+                self.answer(id, port, frame, None, error);
+            }
+            Outcome::Refuse(failure) => {
+                self.stats.volume(id).refused.add(Refused::of(failure, allowed));
+                self.answer(id, port, frame, Some(failure), 0);
+            }
             Outcome::Change(next) => {
                 let (key, bytes) = (self.ports[port].key, frame.to_vec());
                 let volume = self.volume(id);
@@ -84,6 +99,8 @@ impl Server {
                     let waiting = volume.changes.iter().filter(|change| matches!(change, Change::Frame { .. })).count();
                     if waiting < MAX_CHANGES {
                         volume.changes.push_back(Change::Frame { port: key, bytes });
+                    } else {
+                        self.stats.volume(id).refused.add(Refused::TooManyChanges);
                     }
                     return;
                 }
@@ -119,6 +136,7 @@ impl Server {
     }
 
     pub(super) fn refuse(&mut self, id: u32, port: usize, header: &Header, failure: Failure) {
+        self.stats.volume(id).refused.add(Refused::of(failure, true));
         self.send(id, port, header, Some(failure), Vec::new());
     }
 
@@ -143,7 +161,15 @@ impl Server {
         let address = self.volume(id).address();
         let mut head = [0; header::LENGTH];
         header.answer(mac, address.shelf, address.slot, failure).emit(&mut head);
-        let _ = self.ports[port].send(Outgoing::new(&head, Data::Bytes(body)));
+        let _ = self.queue(port, Outgoing::new(&head, Data::Bytes(body)));
+    }
+
+    /// Has a frame sent; it comes back when it cannot be.
+    pub(super) fn queue(&mut self, port: usize, frame: Outgoing) -> Result<(), Outgoing> {
+        if !self.traces.is_empty() && self.ports[port].has_room() {
+            self.traces.take([frame.head(), frame.data.bytes()]);
+        }
+        self.ports[port].send(frame)
     }
 
     /// Tells hosts of a volume, unasked: their driver then finds the disk at once.

@@ -72,7 +72,11 @@ impl Server {
         match self.volume(id).order.enter(slot, span) {
             Turn::Start => self.start(slot),
             Turn::Wait => {}
-            Turn::Refuse => self.slots.free_all(slot),
+            Turn::Refuse => {
+                let source = self.slots.get(slot).header.source; // all linked are from one
+                self.stats.initiator(id, source, self.now).dropped += self.slots.linked(slot).count() as u64;
+                self.slots.free_all(slot);
+            }
         }
     }
 

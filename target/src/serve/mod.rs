@@ -8,7 +8,10 @@ mod gather;
 mod lists;
 mod order;
 mod ports;
+mod repeats;
 mod slots;
+pub mod stats;
+pub mod trace;
 mod volume;
 
 use std::collections::{HashMap, VecDeque};
@@ -17,7 +20,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-pub use command::{Command, Event, WATCH_QUEUE};
+pub use command::{Command, Counted, Event, WATCH_QUEUE};
 
 use crate::definition::Address;
 use crate::disk::engine::{Completion, Engine};
@@ -31,12 +34,16 @@ use crate::wake::Waker;
 use crate::worker::{Task, Worker};
 use change::{Reply, Step};
 use slots::Slots;
+use stats::Stats;
+use trace::Traces;
 use volume::{Status, Volume};
 
 /// Frames taken from one interface before the next has its turn.
 const FRAMES_OF_A_TURN: usize = 64;
 /// Answers that are sent together, at most.
 const ANSWERS_OF_A_TURN: usize = 16;
+/// Frames that are taken as one moment.
+const FRAMES_OF_A_MOMENT: usize = 16;
 /// How often a disk that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long requests under way may take once the process is told to stop.
@@ -65,6 +72,10 @@ pub struct Server {
     monitor: Monitor,
     commands: mpsc::Receiver<Command>,
     watchers: Vec<command::Watcher>,
+    stats: Stats,
+    traces: Traces,
+    /// When the frames in hand were taken, or the completions in hand reaped: the clock is read once for several.
+    now: Instant,
     /// Interface lists that wait to be saved; the first is being saved.
     interface_changes: VecDeque<(Vec<String>, Reply<Vec<crate::proto::Interface>>)>,
     retry_at: Option<Instant>,
@@ -98,6 +109,9 @@ impl Server {
             monitor: Monitor::open()?,
             commands,
             watchers: Vec::new(),
+            stats: Stats::default(),
+            traces: Traces::default(),
+            now: Instant::now(),
             interface_changes: VecDeque::new(),
             retry_at: None,
             next_complaint: Instant::now(),
@@ -184,7 +198,10 @@ impl Server {
         let woken = self.waker.take();
         let mut completions = std::mem::take(&mut self.completions);
         self.engine.turn(woken, &mut completions);
-        busy |= !completions.is_empty();
+        if !completions.is_empty() {
+            busy = true;
+            self.now = Instant::now();
+        }
         for completion in completions.drain(..) {
             self.complete(completion);
         }
@@ -214,9 +231,20 @@ impl Server {
             }
             let Some(socket) = &mut self.ports[port].socket else { return count > 0 };
             let Some(frame) = socket.receive() else { return count > 0 };
-            if let Frame::Whole(frame) = frame {
+            if count % FRAMES_OF_A_MOMENT == 0 {
+                self.now = Instant::now();
+            }
+            match frame {
                 // SAFETY: the frame stays where it is until it is released, and handling it leaves the socket alone.
-                self.take(port, unsafe { &*frame });
+                Frame::Whole(frame) => {
+                    let frame = unsafe { &*frame };
+                    self.ports[port].counts.received += 1;
+                    if !self.traces.is_empty() {
+                        self.traces.take([frame, &[]]);
+                    }
+                    self.take(port, frame);
+                }
+                Frame::Lost => self.ports[port].counts.lost += 1,
             }
             if let Some(socket) = &mut self.ports[port].socket {
                 socket.release();

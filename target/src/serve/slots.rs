@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::io;
+use std::time::Instant;
 
+use super::repeats::Repeats;
 use crate::disk::engine::Kind;
 use crate::disk::memory::Buffers;
 use crate::net::MAX_SECTORS;
@@ -25,6 +27,8 @@ pub struct Request {
     pub length: usize,
     /// The request that continues this one on the disk, when they are done as one.
     pub next: Option<u32>,
+    /// When it was taken.
+    pub arrived: Instant,
 }
 
 /// Requests under way, each with a buffer for its data.
@@ -35,6 +39,7 @@ pub struct Slots {
     of_initiator: HashMap<Mac, u32>,
     /// By the volume's number.
     of_volume: Vec<u32>,
+    repeats: Repeats,
     /// Buffers below this one have been used since the last trim.
     touched: usize,
 }
@@ -50,6 +55,7 @@ impl Slots {
             buffers: Buffers::new(SLOTS, BUFFER)?,
             of_initiator: HashMap::new(),
             of_volume: Vec::new(),
+            repeats: Repeats::new(),
             touched: 0,
         })
     }
@@ -63,8 +69,9 @@ impl Slots {
     }
 
     /// None when the initiator, the volume or the process has as many as may be. A volume may have as many as are left then:
-    /// slow ones take a part of all, whatever their number, and leave one to the others.
-    pub fn insert(&mut self, request: Request) -> Option<u32> {
+    /// slow ones take a part of all, whatever their number, and leave one to the others. Tells whether the same request is
+    /// under way already.
+    pub fn insert(&mut self, request: Request) -> Option<(u32, bool)> {
         let left = SLOTS - (self.requests.len() - self.free.len());
         let volume = request.volume as usize;
         if self.of_volume.len() <= volume {
@@ -85,7 +92,7 @@ impl Slots {
         });
         self.touched = self.touched.max(id as usize + 1);
         self.requests[id as usize] = Some(request);
-        Some(id)
+        Some((id, self.repeats.enter(&request)))
     }
 
     pub fn get(&self, id: u32) -> &Request {
@@ -99,6 +106,7 @@ impl Slots {
     pub fn free(&mut self, id: u32) {
         let Some(request) = self.requests[id as usize].take() else { return };
         self.of_volume[request.volume as usize] -= 1;
+        self.repeats.leave(&request);
         let source = request.header.source;
         if let Some(count) = self.of_initiator.get_mut(&source) {
             *count -= 1;
@@ -142,6 +150,7 @@ impl Slots {
             self.requests = Vec::new();
             self.free = Vec::new();
             self.buffers.trim();
+            self.repeats.trim();
         }
     }
 

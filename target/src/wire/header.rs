@@ -77,6 +77,10 @@ impl<'a> HeaderView<'a> {
         Ok(HeaderView(bytes))
     }
 
+    pub fn destination(&self) -> Mac {
+        Mac::at(self.0, field::DESTINATION)
+    }
+
     pub fn source(&self) -> Mac {
         Mac::at(self.0, field::SOURCE)
     }
@@ -103,7 +107,7 @@ impl Header {
     pub fn parse(view: &HeaderView<'_>) -> Header {
         let bytes = view.0;
         Header {
-            destination: Mac::at(bytes, field::DESTINATION),
+            destination: view.destination(),
             source: view.source(),
             version: bytes[field::VERSION_FLAGS] >> 4,
             flags: bytes[field::VERSION_FLAGS] & 0x0f,

@@ -8,11 +8,10 @@ mod hostile;
 mod hung;
 mod lab;
 mod links;
+mod observe;
 mod order;
 mod restart;
 mod ring;
 mod tools;
 
-pub mod proto {
-    include!(concat!(env!("OUT_DIR"), "/client/aoe.target.v1.rs"));
-}
+pub use aoe_target::proto;

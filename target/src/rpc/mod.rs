@@ -1,5 +1,8 @@
 //! The gRPC service on a unix socket: turns calls into commands for the serving thread.
 
+mod stats;
+pub mod trace;
+
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
@@ -21,6 +24,7 @@ use crate::serve::change::{Change, Reply};
 use crate::serve::{Command, Event, WATCH_QUEUE};
 use crate::wake::Waker;
 use crate::wire::config::MAX_STRING;
+use trace::TraceStream;
 
 pub struct Service {
     commands: mpsc::Sender<Command>,
@@ -174,5 +178,20 @@ impl Target for Service {
             Ok(proto::WatchResponse { event: Some(event) })
         });
         Ok(Response::new(Box::pin(stream)))
+    }
+
+    async fn get_stats(&self, _: Request<proto::GetStatsRequest>) -> Result<Response<proto::GetStatsResponse>, Status> {
+        let counted = self.ask(|reply| Command::Stats { reply }).await?;
+        Ok(Response::new(stats::response(counted)))
+    }
+
+    type TraceStream = TraceStream;
+
+    async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<TraceStream>, Status> {
+        let request = request.into_inner();
+        let (trace, stream) = trace::open(&request)?;
+        let uid = Some(request.uid).filter(|uid| !uid.is_empty());
+        self.ask(|reply| Command::Trace { uid, trace: Box::new(trace), reply }).await?;
+        Ok(Response::new(stream))
     }
 }
