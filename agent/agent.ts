@@ -24,6 +24,7 @@ import { Serving } from './serving.ts';
 import { Strays } from './strays.ts';
 import { TargetLink } from './target.ts';
 import type { TargetApi } from './target-api.ts';
+import { TargetMetrics } from './target-metrics.ts';
 import { Volumes } from './volumes.ts';
 
 /** A burst of changes in a pool is measured once, this long after its first. */
@@ -57,6 +58,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   const metrics = new PoolMetrics();
   metrics.register();
   registerTargetMetrics(target);
+  new TargetMetrics({ api: targetApi, volumes, nodes }, signal).register();
   const serving = new Serving({ node, selection, target, run, log, changed: () => nodeController.enqueue(node) });
   const segment = new Segment({
     interfaces: () => serving.segment(),

@@ -63,3 +63,35 @@ test('the link finds a target over its socket, loses it, and finds it again with
   assert.equal(changes.filter(({ type }) => type === 'connection').length, 3);
   fake.stop();
 });
+
+test('what the target counts comes over the socket as plain numbers, or a TargetError in time', async (t) => {
+  const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
+  const socket = join(directory, 'target.sock');
+  const fake = new FakeTarget();
+  const api = new GrpcTarget(socket);
+  const server = targetServer(fake, socket);
+  const { signal } = new AbortController();
+  t.after(async () => {
+    api.close();
+    rmSync(directory, { recursive: true });
+  });
+  await server.start();
+  const requests = {
+    read: { errors: 0, bytes: 2 ** 40, seconds: 1.5, latency: [0, 5] },
+    flush: { errors: 1, bytes: 0, seconds: 0, latency: [1, 0] },
+  };
+  fake.stats = {
+    latencyBounds: [0.000004],
+    volumes: [{ uid: 'u-1', initiators: [{ mac: '02:00:00:00:00:09', requests, repeats: 1, dropped: 2 }], refused: { masked: 3 } }],
+    interfaces: [{ name: 'eth1', received: 1, sent: 2, ringDropped: 3, receiveLost: 4, sendFailed: 5, answersDropped: 6 }],
+    refused: { malformed: 9 },
+  };
+  assert.deepEqual(await api.getStats(signal), fake.stats);
+
+  const hung = Promise.withResolvers<never>();
+  fake.getStats = () => hung.promise;
+  await assert.rejects(api.getStats(signal), { name: 'TargetError', reason: 'unavailable' });
+  hung.reject(new Error('too late'));
+  await server.stop();
+  await assert.rejects(api.getStats(signal), { name: 'TargetError', reason: 'unavailable' });
+});

@@ -1,11 +1,15 @@
-import { aoe, Code, RpcClient, RpcError } from '../rpc/mod.ts';
+import { aoe, Code, fromInt64, RpcClient, RpcError } from '../rpc/mod.ts';
 import {
+  type RefusedFrames,
   type TargetApi,
   TargetError,
   type TargetEvent,
   type TargetInfo,
+  type TargetInitiatorStats,
   type TargetInterface,
   type TargetReason,
+  type TargetRequests,
+  type TargetStats,
   type TargetVolume,
   type TargetVolumeState,
 } from './target-api.ts';
@@ -14,6 +18,8 @@ const { target } = aoe;
 const SECTOR = 512;
 /** Withdrawing access waits for I/O under way, which waits for the disk: longer than any other call. */
 const ACCESS_LIMIT_MS = 60_000;
+/** Prometheus waits 10 s for all metrics by default. */
+const STATS_LIMIT_MS = 3000;
 
 const REASONS = new Map<Code, TargetReason>([
   [Code.UNAVAILABLE, 'unavailable'],
@@ -65,6 +71,30 @@ export class GrpcTarget implements TargetApi {
     return stateOf((await this.#told(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
   }
 
+  async getStats(signal: AbortSignal): Promise<TargetStats> {
+    const { latencyBoundsUs, volumes, interfaces, refused } = await this.#told(
+      this.#client.call('getStats', {}, { signal, timeoutMs: STATS_LIMIT_MS }),
+    );
+    return {
+      latencyBounds: (latencyBoundsUs ?? []).map((bound) => fromInt64(bound) / 1e6),
+      volumes: (volumes ?? []).map((volume) => ({
+        uid: volume.uid ?? '',
+        initiators: (volume.initiators ?? []).map(initiatorOf),
+        refused: refusedOf(volume.refused),
+      })),
+      interfaces: (interfaces ?? []).map((entry) => ({
+        name: entry.name ?? '',
+        received: fromInt64(entry.received),
+        sent: fromInt64(entry.sent),
+        ringDropped: fromInt64(entry.ringDropped),
+        receiveLost: fromInt64(entry.receiveLost),
+        sendFailed: fromInt64(entry.sendFailed),
+        answersDropped: fromInt64(entry.answersDropped),
+      })),
+      refused: refusedOf(refused),
+    };
+  }
+
   async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
     try {
       for await (const message of this.#client.stream('watch', {}, { signal })) {
@@ -99,6 +129,28 @@ export class GrpcTarget implements TargetApi {
 
 function interfaceOf({ name, mac, mtu, serving, error }: aoe.target.v1.Interface.$Properties): TargetInterface {
   return { name: name ?? '', mac: mac ?? '', mtu: mtu ?? 0, serving: serving ?? false, error: error ?? '' };
+}
+
+function initiatorOf({ mac, read, write, flush, repeats, dropped }: aoe.target.v1.InitiatorStats.$Properties): TargetInitiatorStats {
+  const requests = {
+    ...(read ? { read: requestsOf(read) } : {}),
+    ...(write ? { write: requestsOf(write) } : {}),
+    ...(flush ? { flush: requestsOf(flush) } : {}),
+  };
+  return { mac: mac ?? '', requests, repeats: fromInt64(repeats), dropped: fromInt64(dropped) };
+}
+
+function requestsOf({ errors, bytes, latencySumNs, latency }: aoe.target.v1.RequestStats.$Properties): TargetRequests {
+  return {
+    errors: fromInt64(errors),
+    bytes: fromInt64(bytes),
+    seconds: fromInt64(latencySumNs) / 1e9,
+    latency: (latency ?? []).map(fromInt64),
+  };
+}
+
+function refusedOf(refused: aoe.target.v1.RefusedFrames.$Properties[] | null | undefined): RefusedFrames {
+  return Object.fromEntries((refused ?? []).map(({ reason, frames }) => [reason ?? '', fromInt64(frames)]));
 }
 
 function stateOf(state: VolumeState | null | undefined): TargetVolumeState {

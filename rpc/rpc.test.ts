@@ -118,6 +118,8 @@ describe('gRPC over a unix socket', () => {
       unexport: refuse,
       setAccess: refuse,
       replaceConfigString: refuse,
+      getStats: refuse,
+      async *trace() {},
       async *watch(_request, { signal }) {
         yield { removed: 'a' };
         yield { synced: true };

@@ -1,4 +1,4 @@
-import { Counter, collectDefaultMetrics, Gauge, Histogram, register } from 'prom-client';
+import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, register } from 'prom-client';
 
 // The delay of the event loop is measured with a timer: at the default of 10 ms it would wake an idle program 100 times a second.
 collectDefaultMetrics({ eventLoopMonitoringPrecision: 200 });
@@ -10,22 +10,66 @@ export function metricsText(): Promise<string> {
 
 export const metricsContentType = register.contentType;
 
-/** A gauge that is worked out whenever the metrics are read: `collect` sets a value per set of labels. */
-export function gauge<L extends string>(
-  name: string,
-  help: string,
-  labelNames: readonly L[],
-  collect: (set: (labels: Record<L, string>, value: number) => void) => void,
-): void {
+/** Works out a value per set of labels. It must not throw: no metric could be read then. */
+export type Collect<L extends string, V = number> = (set: (labels: Record<L, string>, value: V) => void) => void | Promise<void>;
+
+/** A gauge that is worked out whenever the metrics are read. */
+export function gauge<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
   new Gauge({
     name,
     help,
     labelNames: [...labelNames],
     collect() {
       this.reset();
-      collect((labels, value) => this.set(labels, value));
+      return collect((labels, value) => this.set(labels, value));
     },
   });
+}
+
+/** A counter that somebody else counts: asked for whenever the metrics are read. */
+export function foreignCounter<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
+  new Counter({
+    name,
+    help,
+    labelNames: [...labelNames],
+    collect() {
+      this.reset();
+      return collect((labels, value) => this.inc(labels, value));
+    },
+  });
+}
+
+/** A histogram of seconds, as counted. */
+export interface Counted {
+  /** Upper bounds of all buckets but the last, ascending. */
+  bounds: readonly number[];
+  /** Of each bucket alone; one more than bounds. */
+  counts: readonly number[];
+  /** Of all that was observed. */
+  sum: number;
+}
+
+/** A histogram that somebody else counts: asked for whenever the metrics are read. */
+export function foreignHistogram<L extends string>(name: string, help: string, collect: Collect<L, Counted>): void {
+  // prom-client's Histogram can only observe, one by one.
+  const metric = {
+    name,
+    help,
+    type: 'histogram',
+    async get() {
+      const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
+      await collect((labels, { bounds, counts, sum }) => {
+        let below = 0;
+        for (const [index, count] of counts.entries()) {
+          below += count;
+          values.push({ metricName: `${name}_bucket`, labels: { ...labels, le: bounds[index] ?? '+Inf' }, value: below });
+        }
+        values.push({ metricName: `${name}_sum`, labels, value: sum }, { metricName: `${name}_count`, labels, value: below });
+      });
+      return { name, help, type: 'histogram', values, aggregator: 'sum' };
+    },
+  };
+  register.registerMetric(metric as unknown as Metric);
 }
 
 export function counter<L extends string>(name: string, help: string, labelNames: readonly L[] = []): Counter<L> {

@@ -4,6 +4,7 @@ import {
   type TargetEvent,
   type TargetInfo,
   type TargetInterface,
+  type TargetStats,
   type TargetVolume,
   type TargetVolumeState,
 } from '../target-api.ts';
@@ -13,6 +14,7 @@ export class FakeTarget implements TargetApi {
   readonly volumes = new Map<string, TargetVolumeState>();
   readonly calls: string[] = [];
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
+  stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
   up = true;
   /** The next call of this name throws it. */
   readonly failing = new Map<string, TargetError>();
@@ -80,6 +82,11 @@ export class FakeTarget implements TargetApi {
     const state = this.#find(uid);
     if (Buffer.compare(state.configString, expected) !== 0) throw new TargetError('precondition', 'the string is another');
     return this.#keep({ ...state, configString: replacement });
+  }
+
+  async getStats(): Promise<TargetStats> {
+    this.#enter('getStats');
+    return this.stats;
   }
 
   async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {

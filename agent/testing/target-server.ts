@@ -1,5 +1,5 @@
-import { aoe, Code, type Handlers, RpcError, RpcServer } from '../../rpc/mod.ts';
-import { TargetError, type TargetEvent, type TargetVolume, type TargetVolumeState } from '../target-api.ts';
+import { aoe, Code, type Handlers, int64, RpcError, RpcServer } from '../../rpc/mod.ts';
+import { TargetError, type TargetEvent, type TargetRequests, type TargetVolume, type TargetVolumeState } from '../target-api.ts';
 import type { FakeTarget } from './fake-target.ts';
 
 const { v1 } = aoe.target;
@@ -30,6 +30,16 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
       error,
     });
   };
+  const refused = (frames: Record<string, number>) =>
+    Object.entries(frames).map(([reason, count]) => new v1.RefusedFrames({ reason, frames: int64(count) }));
+  const requests = (counts: TargetRequests | undefined) =>
+    counts &&
+    new v1.RequestStats({
+      errors: int64(counts.errors),
+      bytes: int64(counts.bytes),
+      latencySumNs: int64(counts.seconds * 1e9),
+      latency: counts.latency.map(int64),
+    });
   const message = (event: TargetEvent) => {
     switch (event.type) {
       case 'changed':
@@ -64,6 +74,30 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     replaceConfigString: async ({ uid, expected, replacement }) => ({
       state: state(await answer(fake.replaceConfigString(uid ?? '', expected ?? new Uint8Array(), replacement ?? new Uint8Array()))),
     }),
+    getStats: async () => {
+      const stats = await answer(fake.getStats());
+      return {
+        latencyBoundsUs: stats.latencyBounds.map((bound) => int64(bound * 1e6)),
+        volumes: stats.volumes.map(
+          ({ uid, initiators, refused: frames }) =>
+            new v1.VolumeStats({
+              uid,
+              initiators: initiators.map(({ mac, requests: { read, write, flush }, repeats, dropped }) => {
+                const kinds = { read: requests(read) ?? null, write: requests(write) ?? null, flush: requests(flush) ?? null };
+                return new v1.InitiatorStats({ mac, ...kinds, repeats: int64(repeats), dropped: int64(dropped) });
+              }),
+              refused: refused(frames),
+            }),
+        ),
+        interfaces: stats.interfaces.map(({ name, ...counts }) => {
+          const frames = Object.fromEntries(Object.entries(counts).map(([key, count]) => [key, int64(count)]));
+          return new v1.InterfaceStats({ name, ...frames });
+        }),
+        refused: refused(stats.refused),
+      };
+    },
+    // For people at the node, not for the agent.
+    async *trace() {},
     async *watch(_request, { signal }) {
       for await (const event of fake.watch(signal)) yield message(event);
     },
