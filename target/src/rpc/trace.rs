@@ -131,7 +131,7 @@ mod tests {
             let last = messages.last().unwrap();
             assert_eq!((last.frames.len(), last.skipped), (0, 7));
             assert!(trace.to.is_closed());
-            assert_eq!(before.elapsed().as_secs(), 1);
+            assert!(before.elapsed().as_secs() >= 1);
         });
     }
 }
