@@ -83,8 +83,8 @@ fn run(arguments: Arguments) -> Result<(), String> {
         thread.map_err(|error| error.to_string())?;
     }
     let poll = arguments.poll.unwrap_or(if cpus() > 1 { POLL } else { Duration::ZERO });
-    let options = Options { poll, uring: !arguments.no_uring };
-    let mut server = Server::new(options, store, waker, commands).map_err(|error| error.to_string())?;
+    let options = Options { poll, uring: !arguments.no_uring, at_once: true };
+    let mut server: Server = Server::new(options, store, waker, commands).map_err(|error| error.to_string())?;
     log!(Info, "serving", version = env!("CARGO_PKG_VERSION"), volumes = loaded.volumes.len());
     server.restore(loaded);
     server.run(&STOP);

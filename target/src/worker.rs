@@ -36,6 +36,8 @@ struct State {
     done: Vec<Done>,
     threads: usize,
     idle: usize,
+    /// Nobody waits for anything any more.
+    ended: bool,
 }
 
 struct Shared {
@@ -54,6 +56,11 @@ impl Worker {
     }
 
     pub fn submit(&self, task: Task) {
+        if self.0.store.is_none() && !matches!(task, Task::Open { .. }) {
+            let done = self.0.run(task); // at once: nothing is kept
+            self.0.lock().done.push(done);
+            return self.0.waker.wake();
+        }
         let mut state = self.0.lock();
         state.tasks.push_back(task);
         if state.idle == 0 && state.threads < THREADS {
@@ -74,6 +81,13 @@ impl Worker {
     }
 }
 
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.0.lock().ended = true;
+        self.0.work.notify_all();
+    }
+}
+
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("a thread that panics ends the process")
@@ -89,6 +103,9 @@ impl Shared {
                 state.done.push(done);
                 self.waker.wake();
                 continue;
+            }
+            if state.ended {
+                return;
             }
             state.idle += 1;
             let (next, timeout) = self.work.wait_timeout(state, IDLE).expect("a thread that panics ends the process");

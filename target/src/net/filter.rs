@@ -37,5 +37,5 @@ const PROGRAM: [libc::sock_filter; 8] = [
 pub fn attach(fd: RawFd) -> io::Result<()> {
     let mut steps = PROGRAM;
     let program = libc::sock_fprog { len: steps.len() as u16, filter: steps.as_mut_ptr() };
-    super::socket::set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
+    super::packet::set_option(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)
 }

@@ -2,6 +2,7 @@
 
 pub mod filter;
 pub mod link;
+pub mod packet;
 pub mod port;
 pub mod ring;
 pub mod socket;

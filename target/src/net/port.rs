@@ -2,13 +2,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 
-use super::link::{self, Link};
+use super::link::Link;
+use super::packet::PacketSocket;
+use super::sectors_for;
 use super::socket::Socket;
-use super::{longest_frame, sectors_for};
 use crate::wire::{MIN_FRAME, Mac};
 
-/// Frames that one call sends at most.
-const BATCH: usize = 64;
 /// Answers kept while the interface takes no more; further ones are dropped, and asked for again.
 const MAX_QUEUED: usize = 8192;
 
@@ -47,13 +46,14 @@ impl Outgoing {
         outgoing
     }
 
-    pub fn head(&self) -> &[u8] {
-        &self.head[..self.head_length]
+    /// The frame's bytes: what is in the second part, if anything, follows what is in the first.
+    pub fn parts(&self) -> [&[u8]; 2] {
+        [&self.head[..self.head_length], self.data.bytes()]
     }
 }
 
 impl Data {
-    pub fn bytes(&self) -> &[u8] {
+    fn bytes(&self) -> &[u8] {
         match self {
             Data::None => &[],
             Data::Bytes(bytes) => bytes,
@@ -79,12 +79,12 @@ pub struct Counts {
 }
 
 /// An interface to serve on, whether it exists now or not.
-pub struct Port {
+pub struct Port<S = PacketSocket> {
     pub name: String,
     /// Tells this port from all others of the process.
     pub key: u32,
     link: Option<Link>,
-    pub socket: Option<Socket>,
+    pub socket: Option<S>,
     /// Why there is no socket.
     pub error: String,
     /// Frames the ring was last asked to hold.
@@ -95,8 +95,8 @@ pub struct Port {
     pub counts: Counts,
 }
 
-impl Port {
-    pub fn new(name: String, key: u32) -> Port {
+impl<S: Socket> Port<S> {
+    pub fn new(name: String, key: u32) -> Self {
         Port {
             name,
             key,
@@ -124,12 +124,12 @@ impl Port {
     }
 
     pub fn fd(&self) -> Option<RawFd> {
-        self.socket.as_ref().map(Socket::fd)
+        self.socket.as_ref().map(S::fd)
     }
 
     /// Looks the interface up and follows its changes. True when something did change.
     pub fn refresh(&mut self, frames: usize) -> bool {
-        let (link, error) = match link::look_up(&self.name) {
+        let (link, error) = match S::look_up(&self.name) {
             Ok(Some(link)) if !link.up => (Some(link), "the interface is down".to_owned()),
             Ok(Some(link)) if sectors_for(link.mtu) == 0 => (Some(link), format!("MTU {} is too small", link.mtu)),
             Ok(Some(link)) => (Some(link), String::new()),
@@ -150,7 +150,7 @@ impl Port {
                 if reopen || self.socket.is_none() || frames != self.frames {
                     self.socket = None;
                     self.frames = frames;
-                    match Socket::open(link.index, frames, longest_frame(link.mtu)) {
+                    match S::open(&link, frames) {
                         Ok(socket) => self.socket = Some(socket),
                         Err(error) => self.error = error.to_string(),
                     }
@@ -162,7 +162,7 @@ impl Port {
 
     /// Frames that the receive ring holds.
     pub fn ring_frames(&self) -> usize {
-        self.socket.as_ref().map_or(0, Socket::frames)
+        self.socket.as_ref().map_or(0, S::frames)
     }
 
     /// What was counted until now. The kernel counts for each socket: this must be called before one is closed.
@@ -200,7 +200,7 @@ impl Port {
     pub fn flush(&mut self, mut free: impl FnMut(u32)) {
         while !self.queue.is_empty() {
             let sent = match &self.socket {
-                Some(socket) => send_some(socket.fd(), self.queue.iter().take(BATCH)).inspect(|count| self.counts.sent += *count as u64),
+                Some(socket) => socket.send(self.queue.iter()).inspect(|count| self.counts.sent += *count as u64),
                 None => {
                     self.counts.dropped += self.queue.len() as u64;
                     Ok(self.queue.len())
@@ -226,26 +226,5 @@ impl Port {
             }
         }
         self.blocked = false;
-    }
-}
-
-fn send_some<'a>(fd: RawFd, frames: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize> {
-    // SAFETY: all-zero headers and vectors are valid; they point at frames that outlive the call.
-    unsafe {
-        let mut vectors: [[libc::iovec; 2]; BATCH] = std::mem::zeroed();
-        let mut messages: [libc::mmsghdr; BATCH] = std::mem::zeroed();
-        let mut count = 0;
-        for ((frame, vector), message) in frames.zip(&mut vectors).zip(&mut messages) {
-            let data = frame.data.bytes();
-            vector[0] = libc::iovec { iov_base: frame.head.as_ptr().cast_mut().cast(), iov_len: frame.head_length };
-            vector[1] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
-            message.msg_hdr.msg_iov = vector.as_mut_ptr();
-            message.msg_hdr.msg_iovlen = if data.is_empty() { 1 } else { 2 };
-            count += 1;
-        }
-        match libc::sendmmsg(fd, messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) {
-            -1 => Err(io::Error::last_os_error()),
-            sent => Ok(sent as usize),
-        }
     }
 }

@@ -3,7 +3,7 @@ use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::socket::set_option;
+use super::packet::set_option;
 
 /// Bytes that the kernel asks for at once from its memory.
 const BLOCK: usize = 128 * 1024;

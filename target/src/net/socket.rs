@@ -1,141 +1,44 @@
-use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::os::fd::RawFd;
 
-use super::ring::{Received, Ring};
-use super::{ATA_HEADER, filter};
-use crate::disk::memory::Aligned;
-use crate::wire::ETHERTYPE;
+use super::link::Link;
+use super::port::Outgoing;
 
-/// Bytes of answers that the kernel may hold for a socket.
-const SEND_BUFFER: libc::c_int = 4 << 20;
+/// What carries frames from and to one interface: a packet socket, or, for tests, memory. The serving thread is made for one
+/// kind at compile time, so that a frame costs no indirect call.
+pub trait Socket: Sized {
+    /// Looks the interface up; none when there is no such interface.
+    fn look_up(name: &str) -> io::Result<Option<Link>>;
 
-/// Most memory for a ring whose slots hold whole frames, the fastest there is. It is taken whether frames come or not.
-const WHOLE_RING: usize = 5 << 20;
-/// Otherwise, bytes of a frame that a slot holds: all of a request without data. Frames with data wait in the socket, in
-/// memory that is taken when they come: one more call for each, and a ring for thousands of frames is small.
-const SHORT: usize = 190;
-/// Memory that a frame with data takes in the socket, and most that all of them may take.
-const KEPT: usize = 16 << 10;
-const MOST_KEPT: usize = 64 << 20;
-/// Frames of a ring that must be whole although they are many: without the privilege to let the socket keep them.
-const WHOLE_FRAMES: usize = 1024;
-/// Where the data of an ATA frame begins in memory when it was received from the socket: on a page.
-const LEAD: usize = 4096 - ATA_HEADER;
+    /// `frames`: at least as many received frames of the longest that the link carries are kept until they are taken.
+    fn open(link: &Link, frames: usize) -> io::Result<Self>;
 
-/// A packet socket on one interface, with its receive ring.
-pub struct Socket {
-    file: File,
-    ring: Ring,
-    /// The frame that the socket had kept.
-    kept: Aligned,
-    /// Longest frame.
-    longest: usize,
+    /// Readable when a frame has come, writable when it takes frames again.
+    fn fd(&self) -> RawFd;
+
+    /// Received frames that it keeps.
+    fn frames(&self) -> usize;
+
+    /// The next frame, if there is one.
+    fn receive(&mut self) -> Option<Frame>;
+
+    /// Done with the frame of [`Socket::receive`].
+    fn release(&mut self);
+
+    /// Sends the first of these frames, as many as it takes; the answer is how many. `WouldBlock`: none now.
+    fn send<'a>(&self, frames: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize>;
+
+    /// Reads and clears the pending error, as after the interface went down.
+    fn clear_error(&self);
+
+    /// Frames that were lost for want of room, since the last call.
+    fn dropped(&self) -> u32;
 }
 
 /// What [`Socket::receive`] found.
 pub enum Frame {
-    /// It stays where it is until [`Socket::release`].
+    /// From the Ethernet header on. It stays where it is until [`Socket::release`].
     Whole(*const [u8]),
     /// There was a frame, but it could not be kept: it is lost as on the wire.
     Lost,
-}
-
-impl Socket {
-    /// `frames`: at least as many frames of `longest` bytes fit the ring.
-    pub fn open(interface: u32, frames: usize, longest: usize) -> io::Result<Socket> {
-        // Protocol 0: nothing is received before filter and ring are in place.
-        // SAFETY: no memory is passed; the descriptor is new and ours.
-        let file = unsafe {
-            match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) {
-                -1 => return Err(io::Error::last_os_error()),
-                fd => File::from_raw_fd(fd),
-            }
-        };
-        let fd = file.as_raw_fd();
-        filter::attach(fd)?;
-        // The kernel doubles what it is told, for what it adds to each frame.
-        let room = ((frames * KEPT).min(MOST_KEPT) / 2) as libc::c_int;
-        let ring = if frames * longest <= WHOLE_RING {
-            Ring::new(fd, frames, longest)?
-        } else if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &room).is_ok() {
-            Ring::new(fd, frames, SHORT)?
-        } else {
-            Ring::new(fd, frames.min(WHOLE_FRAMES), longest)?
-        };
-        // Without the privilege the smaller default stays.
-        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
-        // SAFETY: an all-zero address is valid.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = ETHERTYPE.to_be();
-        address.sll_ifindex = interface as i32;
-        let length = size_of_val(&address) as libc::socklen_t;
-        // SAFETY: the address is valid for its length.
-        if unsafe { libc::bind(fd, (&raw const address).cast(), length) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(Socket { file, ring, kept: Aligned::new(LEAD + longest), longest })
-    }
-
-    pub fn fd(&self) -> RawFd {
-        self.file.as_raw_fd()
-    }
-
-    /// Frames that the ring holds.
-    pub fn frames(&self) -> usize {
-        self.ring.frames()
-    }
-
-    /// The next frame, if there is one.
-    pub fn receive(&mut self) -> Option<Frame> {
-        match self.ring.next()? {
-            Received::Whole(frame) => Some(Frame::Whole(frame)),
-            Received::Kept => Some(self.receive_kept()),
-            Received::Lost => Some(Frame::Lost),
-        }
-    }
-
-    /// Done with the frame of [`Socket::receive`].
-    pub fn release(&mut self) {
-        self.ring.release();
-    }
-
-    /// There is one frame in the socket for each slot that says so. Where several CPUs receive, it may be that of another
-    /// slot: what counts is the frame.
-    fn receive_kept(&mut self) -> Frame {
-        let fd = self.file.as_raw_fd();
-        let place = &mut self.kept.bytes()[LEAD..][..self.longest];
-        // SAFETY: the place is valid for its length.
-        let got = unsafe { libc::recv(fd, place.as_mut_ptr().cast(), place.len(), libc::MSG_DONTWAIT) };
-        match usize::try_from(got) {
-            Ok(length) => Frame::Whole(&place[..length]),
-            Err(_) => Frame::Lost,
-        }
-    }
-
-    /// Reads and clears the socket's pending error, as after the interface went down.
-    pub fn clear_error(&self) {
-        let mut error: libc::c_int = 0;
-        let mut length = size_of_val(&error) as libc::socklen_t;
-        // SAFETY: both point at valid memory.
-        unsafe { libc::getsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut length) };
-    }
-
-    /// Frames that the kernel dropped because the ring was full, since the last call.
-    pub fn dropped(&self) -> u32 {
-        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = size_of_val(&stats) as libc::socklen_t;
-        // SAFETY: both point at valid memory.
-        unsafe { libc::getsockopt(self.fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &mut length) };
-        stats.tp_drops
-    }
-}
-
-pub fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
-    // SAFETY: the value is valid for its size.
-    match unsafe { libc::setsockopt(fd, level, name, (&raw const *value).cast(), size_of::<T>() as libc::socklen_t) } {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

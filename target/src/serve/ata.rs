@@ -12,6 +12,7 @@ use crate::disk::pieces::Pieces;
 use crate::log;
 use crate::net::ATA_HEADER;
 use crate::net::port::{Data, Outgoing};
+use crate::net::socket::Socket;
 use crate::wire::ata::{self, command, error};
 use crate::wire::header::{self, Failure};
 use crate::wire::{Ata, AtaView, Header, SECTOR};
@@ -21,12 +22,13 @@ const FEATURES: [u8; 4] = [0x02, 0x82, 0xaa, 0x55];
 /// Count register of CHECK POWER MODE: active.
 const ACTIVE: u8 = 0xff;
 
-impl Server {
+impl<S: Socket> Server<S> {
     /// An ATA command for a volume that hears the sender.
     pub(super) fn take_ata(&mut self, id: u32, port: usize, header: &Header, argument: &[u8], directed: bool) {
         let Ok(view) = AtaView::new_checked(argument) else { return self.refuse(id, port, header, Failure::BadArgument) };
         let ata = Ata::parse(&view);
         let sectors = self.ports[port].sectors();
+        let may_be_at_once = self.options.at_once;
         let volume = self.volume(id);
         if !volume.allows(header.source) {
             // The Linux driver drops AoE errors and hangs; an ATA error ends the request at once.
@@ -39,7 +41,7 @@ impl Server {
             return self.refuse(id, port, header, Failure::DeviceUnavailable);
         };
         let (disk_sectors, grain) = (disk.sectors(), disk.grain_sectors());
-        let at_once = (disk.mode() == Mode::Memory).then(|| disk.clone());
+        let at_once = (may_be_at_once && disk.mode() == Mode::Memory).then(|| disk.clone());
         let kind = match ata.command {
             command::READ | command::READ_EXT => Kind::Read,
             command::WRITE | command::WRITE_EXT => Kind::Write,

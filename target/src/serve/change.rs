@@ -15,6 +15,7 @@ use crate::disk::Disk;
 use crate::disk::engine::Kind;
 use crate::disk::open::{OpenError, Opened};
 use crate::log;
+use crate::net::socket::Socket;
 use crate::proto::VolumeState;
 use crate::store::Saved;
 use crate::wire::Mac;
@@ -86,7 +87,7 @@ impl Volume {
     }
 }
 
-impl Server {
+impl<S: Socket> Server<S> {
     /// Does a change now, or when those before it have ended.
     pub(super) fn change(&mut self, id: u32, change: Change) {
         self.volume(id).changes.push_back(change);

@@ -14,6 +14,7 @@ use super::volume::Status;
 use crate::definition::Definition;
 use crate::log;
 use crate::net::port::Counts;
+use crate::net::socket::Socket;
 use crate::proto::{Interface, VolumeState};
 use crate::store::Saved;
 use crate::worker::Task;
@@ -77,7 +78,7 @@ pub const WATCH_QUEUE: usize = 8192;
 
 pub(super) type Watcher = Sender<Event>;
 
-impl Server {
+impl<S: Socket> Server<S> {
     pub(super) fn command(&mut self, command: Command) {
         match command {
             Command::Info { reply } => drop(reply.send(Ok(self.interfaces()))),

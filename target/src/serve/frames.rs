@@ -6,13 +6,14 @@ use super::{Server, Volume};
 use crate::definition::Address;
 use crate::net::buffer_count;
 use crate::net::port::{Data, Outgoing};
+use crate::net::socket::Socket;
 use crate::wire::header::{self, ANY_SHELF, ANY_SLOT, Failure, VERSION, command};
 use crate::wire::{Config, ConfigView, Directive, Header, HeaderView, Mac, Mask, MaskView, Reserve, ReserveView, config, mask};
 
 /// Changes by frames that may wait for one under way; further ones are dropped, and sent again.
 const MAX_CHANGES: usize = 64;
 
-impl Server {
+impl<S: Socket> Server<S> {
     /// Takes a frame that came by a port.
     pub(super) fn take(&mut self, port: usize, frame: &[u8]) {
         let view = match HeaderView::new_checked(frame) {
@@ -167,7 +168,7 @@ impl Server {
     /// Has a frame sent; it comes back when it cannot be.
     pub(super) fn queue(&mut self, port: usize, frame: Outgoing) -> Result<(), Outgoing> {
         if !self.traces.is_empty() && self.ports[port].has_room() {
-            self.traces.take([frame.head(), frame.data.bytes()]);
+            self.traces.take(frame.parts());
         }
         self.ports[port].send(frame)
     }

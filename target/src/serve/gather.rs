@@ -5,6 +5,7 @@ use super::Server;
 use super::order::{Span, Turn};
 use super::slots::Request;
 use crate::disk::engine::Kind;
+use crate::net::socket::Socket;
 use crate::wire::{Mac, SECTOR};
 
 /// Sectors that become one request at most.
@@ -35,7 +36,7 @@ pub(super) fn sectors(request: &Request) -> (u64, u64) {
     (request.offset / SECTOR as u64, (request.length / SECTOR) as u64)
 }
 
-impl Server {
+impl<S: Socket> Server<S> {
     /// Takes in a read or write that is in a slot. It begins when this batch of frames ends, at the latest.
     pub(super) fn gather(&mut self, id: u32, slot: u32, grain: u64) {
         let request = self.slots.get(slot);

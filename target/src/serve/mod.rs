@@ -26,9 +26,10 @@ use crate::definition::Address;
 use crate::disk::engine::{Completion, Engine};
 use crate::log;
 use crate::net::link::Monitor;
+use crate::net::packet::PacketSocket;
 use crate::net::port::Port;
 use crate::net::ring_frames;
-use crate::net::socket::Frame;
+use crate::net::socket::{Frame, Socket};
 use crate::store::{Loaded, Saved, Store};
 use crate::wake::Waker;
 use crate::worker::{Task, Worker};
@@ -54,14 +55,17 @@ pub struct Options {
     pub poll: Duration,
     /// Whether to use io_uring where the kernel has it.
     pub uring: bool,
+    /// Whether a file in memory is read and written where the frame is. Else its requests take the way that those to other
+    /// disks take.
+    pub at_once: bool,
 }
 
-pub struct Server {
+pub struct Server<S = PacketSocket> {
     options: Options,
     volumes: Vec<Option<Box<Volume>>>,
     by_address: HashMap<Address, u32>,
     by_uid: HashMap<String, u32>,
-    ports: Vec<Port>,
+    ports: Vec<Port<S>>,
     next_port: u32,
     /// Frames that receive rings should hold, by the number of volumes.
     ring_frames: usize,
@@ -87,9 +91,9 @@ pub struct Server {
     gathering: Vec<u32>,
 }
 
-impl Server {
+impl<S: Socket> Server<S> {
     /// Must be called on the thread that runs it.
-    pub fn new(options: Options, store: Option<Store>, waker: Arc<Waker>, commands: mpsc::Receiver<Command>) -> io::Result<Server> {
+    pub fn new(options: Options, store: Option<Store>, waker: Arc<Waker>, commands: mpsc::Receiver<Command>) -> io::Result<Self> {
         let (engine, problem) = Engine::new(waker.clone(), options.uring);
         if let Some(error) = problem {
             log!(Warn, "io_uring is not available; threads do its work", error = error);
@@ -186,8 +190,8 @@ impl Server {
         self.turn(false);
     }
 
-    /// Does what there is to do; false when there was nothing.
-    fn turn(&mut self, receive: bool) -> bool {
+    /// Does what there is to do; false when there was nothing. `receive`: takes frames, too.
+    pub fn turn(&mut self, receive: bool) -> bool {
         let mut busy = false;
         if receive {
             for port in 0..self.ports.len() {

@@ -2,9 +2,10 @@ use super::{Event, Server};
 use crate::log;
 use crate::net::port::Port;
 use crate::net::ring_frames;
+use crate::net::socket::Socket;
 use crate::proto::Interface;
 
-impl Server {
+impl<S: Socket> Server<S> {
     /// Serves on these interfaces, and on no others.
     pub(super) fn set_ports(&mut self, names: &[String]) {
         for port in &mut self.ports {
@@ -59,7 +60,7 @@ impl Server {
     }
 }
 
-fn describe(port: &Port) -> Interface {
+fn describe<S: Socket>(port: &Port<S>) -> Interface {
     Interface {
         name: port.name.clone(),
         mac: port.mac().map_or_else(String::new, |mac| mac.to_string()),

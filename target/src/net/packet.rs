@@ -1,0 +1,161 @@
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+
+use super::link::{self, Link};
+use super::port::Outgoing;
+use super::ring::{Received, Ring};
+use super::socket::{Frame, Socket};
+use super::{ATA_HEADER, filter, longest_frame};
+use crate::disk::memory::Aligned;
+use crate::wire::ETHERTYPE;
+
+/// Bytes of answers that the kernel may hold for a socket.
+const SEND_BUFFER: libc::c_int = 4 << 20;
+
+/// Most memory for a ring whose slots hold whole frames, the fastest there is. It is taken whether frames come or not.
+const WHOLE_RING: usize = 5 << 20;
+/// Otherwise, bytes of a frame that a slot holds: all of a request without data. Frames with data wait in the socket, in
+/// memory that is taken when they come: one more call for each, and a ring for thousands of frames is small.
+const SHORT: usize = 190;
+/// Memory that a frame with data takes in the socket, and most that all of them may take.
+const KEPT: usize = 16 << 10;
+const MOST_KEPT: usize = 64 << 20;
+/// Frames of a ring that must be whole although they are many: without the privilege to let the socket keep them.
+const WHOLE_FRAMES: usize = 1024;
+/// Where the data of an ATA frame begins in memory when it was received from the socket: on a page.
+const LEAD: usize = 4096 - ATA_HEADER;
+
+/// Frames that one call sends at most.
+const BATCH: usize = 64;
+
+/// A packet socket (AF_PACKET) on one interface, with its receive ring.
+pub struct PacketSocket {
+    file: File,
+    ring: Ring,
+    /// The frame that the socket had kept.
+    kept: Aligned,
+    /// Longest frame.
+    longest: usize,
+}
+
+impl Socket for PacketSocket {
+    fn look_up(name: &str) -> io::Result<Option<Link>> {
+        link::look_up(name)
+    }
+
+    fn open(link: &Link, frames: usize) -> io::Result<PacketSocket> {
+        let longest = longest_frame(link.mtu);
+        // Protocol 0: nothing is received before filter and ring are in place.
+        // SAFETY: no memory is passed; the descriptor is new and ours.
+        let file = unsafe {
+            match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) {
+                -1 => return Err(io::Error::last_os_error()),
+                fd => File::from_raw_fd(fd),
+            }
+        };
+        let fd = file.as_raw_fd();
+        filter::attach(fd)?;
+        // The kernel doubles what it is told, for what it adds to each frame.
+        let room = ((frames * KEPT).min(MOST_KEPT) / 2) as libc::c_int;
+        let ring = if frames * longest <= WHOLE_RING {
+            Ring::new(fd, frames, longest)?
+        } else if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &room).is_ok() {
+            Ring::new(fd, frames, SHORT)?
+        } else {
+            Ring::new(fd, frames.min(WHOLE_FRAMES), longest)?
+        };
+        // Without the privilege the smaller default stays.
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
+        // SAFETY: an all-zero address is valid.
+        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = ETHERTYPE.to_be();
+        address.sll_ifindex = link.index as i32;
+        let length = size_of_val(&address) as libc::socklen_t;
+        // SAFETY: the address is valid for its length.
+        if unsafe { libc::bind(fd, (&raw const address).cast(), length) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(PacketSocket { file, ring, kept: Aligned::new(LEAD + longest), longest })
+    }
+
+    fn fd(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    fn frames(&self) -> usize {
+        self.ring.frames()
+    }
+
+    fn receive(&mut self) -> Option<Frame> {
+        match self.ring.next()? {
+            Received::Whole(frame) => Some(Frame::Whole(frame)),
+            Received::Kept => Some(self.receive_kept()),
+            Received::Lost => Some(Frame::Lost),
+        }
+    }
+
+    fn release(&mut self) {
+        self.ring.release();
+    }
+
+    fn send<'a>(&self, frames: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize> {
+        // SAFETY: all-zero headers and vectors are valid; they point at frames that outlive the call.
+        unsafe {
+            let mut vectors: [[libc::iovec; 2]; BATCH] = std::mem::zeroed();
+            let mut messages: [libc::mmsghdr; BATCH] = std::mem::zeroed();
+            let mut count = 0;
+            for ((frame, vector), message) in frames.zip(&mut vectors).zip(&mut messages) {
+                let [head, data] = frame.parts();
+                vector[0] = libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() };
+                vector[1] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
+                message.msg_hdr.msg_iov = vector.as_mut_ptr();
+                message.msg_hdr.msg_iovlen = if data.is_empty() { 1 } else { 2 };
+                count += 1;
+            }
+            match libc::sendmmsg(self.fd(), messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) {
+                -1 => Err(io::Error::last_os_error()),
+                sent => Ok(sent as usize),
+            }
+        }
+    }
+
+    fn clear_error(&self) {
+        let mut error: libc::c_int = 0;
+        let mut length = size_of_val(&error) as libc::socklen_t;
+        // SAFETY: both point at valid memory.
+        unsafe { libc::getsockopt(self.fd(), libc::SOL_SOCKET, libc::SO_ERROR, (&raw mut error).cast(), &mut length) };
+    }
+
+    fn dropped(&self) -> u32 {
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut length = size_of_val(&stats) as libc::socklen_t;
+        // SAFETY: both point at valid memory.
+        unsafe { libc::getsockopt(self.fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &mut length) };
+        stats.tp_drops
+    }
+}
+
+impl PacketSocket {
+    /// There is one frame in the socket for each slot that says so. Where several CPUs receive, it may be that of another
+    /// slot: what counts is the frame.
+    fn receive_kept(&mut self) -> Frame {
+        let fd = self.file.as_raw_fd();
+        let place = &mut self.kept.bytes()[LEAD..][..self.longest];
+        // SAFETY: the place is valid for its length.
+        let got = unsafe { libc::recv(fd, place.as_mut_ptr().cast(), place.len(), libc::MSG_DONTWAIT) };
+        match usize::try_from(got) {
+            Ok(length) => Frame::Whole(&place[..length]),
+            Err(_) => Frame::Lost,
+        }
+    }
+}
+
+pub fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {
+    // SAFETY: the value is valid for its size.
+    match unsafe { libc::setsockopt(fd, level, name, (&raw const *value).cast(), size_of::<T>() as libc::socklen_t) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
