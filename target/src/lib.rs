@@ -6,6 +6,7 @@ pub mod definition;
 pub mod disk;
 pub mod log;
 pub mod net;
+pub mod privileges;
 pub mod rpc;
 pub mod serve;
 pub mod store;

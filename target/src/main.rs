@@ -8,7 +8,7 @@ use aoe_target::cli::{self, Arguments, Parsed};
 use aoe_target::serve::{Options, Server};
 use aoe_target::store::{Loaded, Saved, Store};
 use aoe_target::wake::Waker;
-use aoe_target::{log, rpc, trace};
+use aoe_target::{log, privileges, rpc, trace};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static WAKER: OnceLock<Arc<Waker>> = OnceLock::new();
@@ -72,9 +72,14 @@ fn run(arguments: Arguments) -> Result<(), String> {
         loaded = named(loaded, &arguments);
     }
     let (sender, commands) = mpsc::channel();
+    let poll = arguments.poll.unwrap_or(if cpus() > 1 { POLL } else { Duration::ZERO });
+    let options = Options { poll, uring: !arguments.no_uring, at_once: true };
+    let mut server: Server = Server::new(options, store, waker.clone(), commands).map_err(|error| error.to_string())?;
+    // With all that is opened once, and before there is another thread: privileges are each thread's own. The io_uring is made
+    // before, since kernels up to 5.11 count its memory against RLIMIT_MEMLOCK of those without CAP_IPC_LOCK.
+    privileges::keep_only(&privileges::NEEDED).map_err(|error| format!("privileges: {error}"))?;
     if let Some(path) = &arguments.socket {
         let listener = rpc::bind(path).map_err(|error| format!("socket {}: {error}", path.display()))?;
-        let waker = waker.clone();
         let thread = std::thread::Builder::new().name("rpc".into()).spawn(move || {
             if let Err(error) = rpc::run(listener, sender, waker) {
                 panic!("gRPC: {error}");
@@ -82,9 +87,6 @@ fn run(arguments: Arguments) -> Result<(), String> {
         });
         thread.map_err(|error| error.to_string())?;
     }
-    let poll = arguments.poll.unwrap_or(if cpus() > 1 { POLL } else { Duration::ZERO });
-    let options = Options { poll, uring: !arguments.no_uring, at_once: true };
-    let mut server: Server = Server::new(options, store, waker, commands).map_err(|error| error.to_string())?;
     log!(Info, "serving", version = env!("CARGO_PKG_VERSION"), volumes = loaded.volumes.len());
     server.restore(loaded);
     server.run(&STOP);

@@ -34,9 +34,6 @@ impl Batch {
         self.states.push((volume, state.read_only, state.anyone, state.hosts.clone()));
     }
 
-    /// Frames that the interface had not handed over yet are gone, or may be.
-    pub fn lost(&mut self, _port: usize) {}
-
     pub fn answer(&mut self, port: usize, answer: Answer) {
         let Header { tag, shelf, slot, .. } = answer.header;
         let asked = self.asked.iter().find(|asked| asked.tag == tag).unwrap_or_else(|| panic!("nobody asked for {:?}", answer.header));

@@ -109,14 +109,13 @@ impl Rig {
             Step::Unexport { volume } => {
                 let uid = uid(volume);
                 self.volumes[volume].unexport();
-                self.command(|reply| Command::Unexport { uid, reply }, |result| drop(result.expect("it can go")));
+                self.command(|reply| Command::Unexport { uid, reply }, |result| result.expect("it can go"));
             }
             Step::Link { port, mtu, up } => {
                 segment::with(port, |interface| {
                     (interface.link.mtu, interface.link.up) = (mtu, up);
                     interface.coming.clear();
                 });
-                self.batch.lost(port);
                 self.set_interfaces();
             }
             Step::Turn => drop(self.server.turn(true)),

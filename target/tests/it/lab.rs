@@ -1,6 +1,7 @@
 //! A network of its own for each test: a veth pair in a namespace that goes when its last user goes, however the test ends.
 
 use std::fs;
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -84,6 +85,11 @@ impl Lab {
     }
 
     pub fn start(&self, arguments: &[&str]) -> Target {
+        self.start_with(arguments, || Ok(()))
+    }
+
+    /// `prepare` is done in the new process, before it becomes a target.
+    pub fn start_with(&self, arguments: &[&str], mut prepare: impl FnMut() -> io::Result<()> + Send + Sync + 'static) -> Target {
         let log = self.folder.join("log");
         let file = fs::File::create(&log).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_aoe-target"));
@@ -91,11 +97,11 @@ impl Lab {
             .args(arguments)
             .args(std::env::var("AOE_TARGET_ARGUMENTS").ok().as_deref().map(str::split_whitespace).into_iter().flatten());
         command.stdin(Stdio::null()).stderr(file);
-        // SAFETY: prctl is allowed between fork and exec.
+        // SAFETY: system calls are allowed between fork and exec.
         unsafe {
-            command.pre_exec(|| {
+            command.pre_exec(move || {
                 libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-                Ok(())
+                prepare()
             });
         }
         Target { child: command.spawn().unwrap(), log, socket: None }

@@ -10,6 +10,7 @@ mod lab;
 mod links;
 mod observe;
 mod order;
+mod privileges;
 mod restart;
 mod ring;
 mod tools;

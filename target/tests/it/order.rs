@@ -43,12 +43,19 @@ fn any_mix_of_requests_in_a_batch_ends_as_if_done_one_by_one() {
 fn so_it_does_on_a_disk_of_larger_blocks() {
     let Some(lab) = Lab::new(1500) else { return };
     let file = lab.disk("disk", 512 * SECTORS);
-    let Some(device) = program("losetup", &["--find", "--show", "--sector-size", "4096", &file]) else { return };
-    let loops = Loop(device.trim().to_owned());
+    let Some(loops) = Loop::new(&file, &["--sector-size", "4096"]) else { return };
     mix(&lab, 1500, 0, &loops.0);
 }
 
-struct Loop(String);
+/// A file as a block device.
+pub struct Loop(pub String);
+
+impl Loop {
+    pub fn new(file: &str, arguments: &[&str]) -> Option<Loop> {
+        let device = program("losetup", &[&["--find", "--show"], arguments, &[file]].concat())?;
+        Some(Loop(device.trim().to_owned()))
+    }
+}
 
 impl Drop for Loop {
     fn drop(&mut self) {
