@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest test-faults prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest fuzz fuzz-keep test-faults prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test-e2e    the end-to-end tests, on the running cluster if there is one'
 	@echo 'make test-faults faults drawn from SEED (1), STEPS of them (100), on the running cluster if there is one'
 	@echo 'make bench       speed and cost of the target beside others    (see docs/performance.md)'
+	@echo 'make fuzz        hostile frames at the target, for SECONDS (60) (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
 	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
 
@@ -48,6 +49,14 @@ bench: build
 # The same through the kernel's driver in a guest; needs fio.
 bench-guest: build machine
 	@$(NODE) test/bench/guest.ts
+
+# SECONDS of each of the two entry points.
+fuzz: prerequisites
+	@SECONDS=$(or $(SECONDS),60) $(NODE) scripts/fuzz.ts
+
+# The fewest inputs that reach what was reached, into the repository.
+fuzz-keep: prerequisites
+	@$(NODE) scripts/fuzz.ts keep
 
 build: prerequisites
 	@$(NODE) scripts/build.ts

@@ -59,7 +59,7 @@ impl Volume {
         (self.data.len() / SECTOR) as u64
     }
 
-    /// Who is not an initiator in force any more is on no list.
+    /// Lists lose whoever is not an initiator in force.
     pub fn set_access(&mut self, anyone: bool, hosts: Vec<Mac>) {
         (self.anyone, self.hosts) = (anyone, hosts);
         self.mask = self.mask.iter().copied().filter(|mac| self.allows(*mac)).collect();

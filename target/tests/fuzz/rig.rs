@@ -169,6 +169,7 @@ impl Rig {
     fn export(&mut self, at: usize) {
         let model = &mut self.volumes[at];
         model.exported = true;
+        model.set_access(model.anyone, model.hosts.clone());
         let definition = Definition {
             uid: uid(at),
             address: Address { shelf: model.shelf, slot: model.slot },
