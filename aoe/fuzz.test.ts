@@ -27,6 +27,24 @@ function throughAll(bytes: Uint8Array): void {
   parseIdentity(bytes);
 }
 
+/** An initiator on a socket that hears what the test says. */
+function listening() {
+  let hear: (frame: Uint8Array) => void = () => {};
+  let sent: Uint8Array = new Uint8Array();
+  const socket: FrameSocket = {
+    interfaceName: 'fuzz0',
+    mac: '02:00:5e:00:53:0a',
+    send: (frame) => {
+      sent = frame;
+    },
+    onFrame: (handler) => {
+      hear = handler;
+    },
+    close: () => {},
+  };
+  return { initiator: new Initiator([socket]), hear: (frame: Uint8Array) => hear(frame), sent: () => sent };
+}
+
 describe('off a hostile wire', () => {
   test('no frame makes the codec throw, and what parses emits to the same bytes', () => {
     fc.assert(
@@ -53,26 +71,13 @@ describe('off a hostile wire', () => {
   });
 
   test('the initiator takes no answer for its own that is not, and lives on', async () => {
-    let hear: (frame: Uint8Array) => void = () => {};
-    let sent: Uint8Array = new Uint8Array();
-    const socket: FrameSocket = {
-      interfaceName: 'fuzz0',
-      mac: '02:00:5e:00:53:0a',
-      send: (frame) => {
-        sent = frame;
-      },
-      onFrame: (handler) => {
-        hear = handler;
-      },
-      close: () => {},
-    };
-    const initiator = new Initiator([socket]);
+    const { initiator, hear, sent } = listening();
     await fc.assert(
       fc.asyncProperty(fc.array(hostileFrame, { maxLength: 20 }), fc.boolean(), async (frames, tagged) => {
         const replies = initiator.query({ shelf: 7, slot: 3 }, { timeoutMs: 1, attempts: 1, settleMs: 0 });
         // The tag of the request, as one who listens would know it.
         for (const frame of frames) {
-          if (tagged && frame.length >= 24) frame.set(sent.subarray(20, 24), 20);
+          if (tagged && frame.length >= 24) frame.set(sent().subarray(20, 24), 20);
           hear(frame);
         }
         for (const { shelf, slot, string } of await replies) {
@@ -82,6 +87,22 @@ describe('off a hostile wire', () => {
       }),
       { numRuns: 300 },
     );
+  });
+
+  test('an answer with one thing wrong is none: a request, another EtherType, address, command or tag, a cut', async () => {
+    const { initiator, hear, sent } = listening();
+    const ask = (maim: (answer: Uint8Array) => Uint8Array): Promise<unknown[]> => {
+      const replies = initiator.query({ shelf: 7, slot: 3 }, { timeoutMs: 1, attempts: 1, settleMs: 0 });
+      const tag = new DataView(sent().buffer, sent().byteOffset).getUint32(20);
+      const header = { destination: '02:00:5e:00:53:0a', source: '02:00:5e:00:53:0b', version: 1, flags: 8, error: 0, shelf: 7, slot: 3 };
+      hear(maim(emitFrame({ header: { ...header, command: 1, tag }, argument: emitConfig(configRequest(0)) })));
+      return replies;
+    };
+    const changed = (at: number, to: number) => (answer: Uint8Array) => answer.with(at, to);
+    assert.equal((await ask((answer) => answer)).length, 1);
+    const wrong = [changed(14, 0x10), changed(13, 0xa3), changed(17, 8), changed(18, 4), changed(19, 0), changed(20, 0)];
+    for (const maim of wrong) assert.deepEqual(await ask(maim), []);
+    for (let length = 0; length < 32; length++) assert.deepEqual(await ask((answer) => answer.subarray(0, length)), []);
   });
 });
 

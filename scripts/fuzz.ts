@@ -78,12 +78,9 @@ async function keep(entry: Entry): Promise<void> {
   const small = join(WORK, 'small', entry);
   rmSync(small, { recursive: true, force: true });
   mkdirSync(small, { recursive: true });
-  // Edges alone: how often each is passed would keep thousands.
-  const { code, output } = await run(
-    `${entry}-keep`,
-    program(entry, '-merge=1', '-use_counters=0', small, corpusOf(entry)),
-    30 * MINUTE_MS,
-  );
+  // Of the server, edges alone: how often each is passed would keep thousands.
+  const measure = entry === 'serve' ? ['-use_counters=0'] : [];
+  const { code, output } = await run(`${entry}-keep`, program(entry, '-merge=1', ...measure, small, corpusOf(entry)), 30 * MINUTE_MS);
   if (code !== 0) throw new Error(output.slice(-3000));
   const inputs = globSync('*', { cwd: small }).map((file) => readFileSync(join(small, file)).toString('hex'));
   const lines = inputs.filter((line) => line !== '').sort((a, b) => a.length - b.length || (a < b ? -1 : 1));

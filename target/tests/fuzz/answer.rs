@@ -1,6 +1,8 @@
 //! Answers: taken apart, and compared with what the model expects.
 
-use aoe_target::wire::{Ata, AtaView, Config, ConfigView, Header, HeaderView, MIN_FRAME, Mask, MaskView, Reserve, ReserveView, SECTOR, ata, header};
+use aoe_target::wire::{
+    Ata, AtaView, Config, ConfigView, Header, HeaderView, MIN_FRAME, Mask, MaskView, Reserve, ReserveView, SECTOR, ata, header,
+};
 
 use crate::model::{Body, Expected};
 
@@ -27,7 +29,12 @@ impl Answer {
 
     /// Without padding.
     fn data(&self, length: usize) -> &[u8] {
-        assert_eq!(self.argument.len(), (ata::LENGTH + length).max(MIN_FRAME - header::LENGTH), "no more than asked for: {:?}", self.header);
+        assert_eq!(
+            self.argument.len(),
+            (ata::LENGTH + length).max(MIN_FRAME - header::LENGTH),
+            "no more than asked for: {:?}",
+            self.header
+        );
         &self.argument[ata::LENGTH..][..length]
     }
 

@@ -57,9 +57,10 @@ pub fn announcements(found: &[Answer], volumes: &[Volume], batch: &Batch) {
         assert_eq!((answer.header.command, answer.header.error), (command::CONFIG, 0));
         let of = volumes.iter().position(|volume| (volume.shelf, volume.slot) == (answer.header.shelf, answer.header.slot));
         let to = answer.header.destination;
-        let known = batch.states.iter().any(|(volume, _, anyone, hosts)| {
-            Some(*volume) == of && if to == Mac::BROADCAST { *anyone } else { hosts.contains(&to) }
-        });
+        let known = batch
+            .states
+            .iter()
+            .any(|(volume, _, anyone, hosts)| Some(*volume) == of && if to == Mac::BROADCAST { *anyone } else { hosts.contains(&to) });
         assert!(known, "{:?} was announced to {to}", answer.header);
     }
 }
@@ -86,7 +87,8 @@ pub fn mixed(batch: &Batch, volumes: &[Volume], found: &[Vec<u8>]) {
         let writes: Vec<(u64, &[u8])> = batch.asked.iter().filter_map(|asked| write(batch, asked, at, volume)).collect();
         let before = |sector: usize| &volume.data[sector * SECTOR..][..SECTOR];
         let may_be = |sector: usize, data: &[u8]| {
-            let mut written = writes.iter().filter_map(|(first, data)| data.get((sector as u64).checked_sub(*first)? as usize * SECTOR..)?.get(..SECTOR));
+            let mut written =
+                writes.iter().filter_map(|(first, data)| data.get((sector as u64).checked_sub(*first)? as usize * SECTOR..)?.get(..SECTOR));
             data == before(sector) || written.any(|written| written == data)
         };
         for (sector, data) in found.chunks_exact(SECTOR).enumerate() {

@@ -27,12 +27,26 @@ pub struct Volume {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Body {
     Nothing,
-    Ata { status: u8, error: u8, data: Vec<u8> },
+    Ata {
+        status: u8,
+        error: u8,
+        data: Vec<u8>,
+    },
     /// A whole IDENTIFY answer; its sectors.
     Identity(u64),
-    Config { command: u8, string: Vec<u8> },
-    Mask { command: u8, error: u8, macs: Vec<Mac> },
-    Reserve { command: u8, macs: Vec<Mac> },
+    Config {
+        command: u8,
+        string: Vec<u8>,
+    },
+    Mask {
+        command: u8,
+        error: u8,
+        macs: Vec<Mac>,
+    },
+    Reserve {
+        command: u8,
+        macs: Vec<Mac>,
+    },
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -67,17 +67,8 @@ impl Rig {
         };
         let volumes = vec![volume(7, 3, 40, &HOSTS[..2]), volume(7, 4, 9, &[]), volume(9, 3, 33, &HOSTS[1..2])];
         let disks = volumes.iter().map(|volume| Disk::new(&volume.data)).collect();
-        let mut rig = Rig {
-            setup,
-            server,
-            commands,
-            waker,
-            disks,
-            volumes,
-            batch: Batch::default(),
-            tag: 0x8000_0000,
-            waiting: Vec::new(),
-        };
+        let mut rig =
+            Rig { setup, server, commands, waker, disks, volumes, batch: Batch::default(), tag: 0x8000_0000, waiting: Vec::new() };
         rig.set_interfaces();
         for at in 0..VOLUMES {
             rig.export(at);
@@ -136,7 +127,13 @@ impl Rig {
         if let Some(tag) = bytes.get_mut(20..24) {
             tag.copy_from_slice(&self.tag.to_be_bytes());
         }
-        self.batch.asked.push(Asked { tag: self.tag, port, sectors: sectors_for(link.mtu), longest: link.mtu as usize + ETHERNET, frame: bytes.clone() });
+        self.batch.asked.push(Asked {
+            tag: self.tag,
+            port,
+            sectors: sectors_for(link.mtu),
+            longest: link.mtu as usize + ETHERNET,
+            frame: bytes.clone(),
+        });
         segment::with(port, |interface| interface.coming.push_back(bytes));
     }
 

@@ -217,7 +217,11 @@ fn registers(bytes: &mut Bytes<'_>, frame: &mut Vec<u8>) {
         0xe0..0xf0 => [low, high, 0, 0, 0, 0],
         _ => [low, 0xff, 0xff, 0xff, 0xff, 0xff],
     };
-    let lba = if matches!(command, ata::command::READ | ata::command::WRITE) { lba } else { [lba[0], lba[1], lba[2], lba[3] & 0x1f, lba[4], lba[5]] };
+    let lba = if matches!(command, ata::command::READ | ata::command::WRITE) {
+        lba
+    } else {
+        [lba[0], lba[1], lba[2], lba[3] & 0x1f, lba[4], lba[5]]
+    };
     let feature = if command == ata::command::SET_FEATURES { bytes.byte() } else { 0 };
     let write = matches!(command, ata::command::WRITE | ata::command::WRITE_EXT);
     append(frame, Ata { flags: u8::from(write), feature, count, command, lba, reserved: [0; 2] }, |_| ata::LENGTH, Ata::emit);

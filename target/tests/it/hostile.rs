@@ -1,3 +1,4 @@
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
@@ -5,10 +6,11 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, TestRunner};
 
 use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
-use aoe_target::wire::header::{self, ANY_SHELF};
+use aoe_target::wire::config::command::{FORCE, READ};
+use aoe_target::wire::header::{self, ANY_SHELF, ANY_SLOT};
 
-use crate::host::registers;
-use crate::lab::Lab;
+use crate::host::{Host, config, registers};
+use crate::lab::{LIMIT, Lab};
 
 #[test]
 fn garbage_neither_stops_the_target_nor_changes_the_disk() {
@@ -55,16 +57,50 @@ fn a_flood_from_one_host_does_not_shut_others_out() {
             // All overlap: only one at a time can be done.
             flood.send(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[1; 4096]));
         }
-        // Frames may be lost on the way; then they are sent again.
-        for _ in 0..10 {
-            let tag = host.send(7, 3, header::command::ATA, &registers(READ_EXT, 100, 1, &[]));
-            let end = Instant::now() + Duration::from_millis(100);
-            let left = || end.saturating_duration_since(Instant::now());
-            if std::iter::from_fn(|| host.receive(left())).any(|answer| answer.header.tag == tag) {
-                answered += 1;
-                break;
-            }
-        }
+        answered += usize::from(read_again(&mut host, 100));
     }
     assert_eq!(answered, 20);
+}
+
+/// Reads a sector. Frames may be lost where the flood fills the ring; then they are sent again, as by any initiator.
+fn read_again(host: &mut Host, sector: u64) -> bool {
+    let limit = Instant::now() + LIMIT;
+    while Instant::now() < limit {
+        let tag = host.send(7, 3, header::command::ATA, &registers(READ_EXT, sector, 1, &[]));
+        let end = Instant::now() + Duration::from_millis(20);
+        let left = || end.saturating_duration_since(Instant::now());
+        if std::iter::from_fn(|| host.receive(left())).any(|answer| answer.header.tag == tag) {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn all_reads_of_one_host_are_answered_while_another_sends_all_it_can() {
+    const MOST: usize = 5_000_000;
+    let Some(lab) = Lab::new(9000) else { return };
+    let disk = lab.disk("disk", 1 << 20);
+    let _target = lab.serve(&["--export", &format!("7.3={disk}")]);
+    let (mut flood, mut host) = (lab.host().named("02:00:00:00:00:0f"), lab.host());
+    let enough = AtomicBool::new(false);
+    let sent = std::thread::scope(|scope| {
+        let flooding = scope.spawn(|| {
+            let mut sent = 0;
+            while sent < MOST && !enough.load(Ordering::Relaxed) {
+                flood.send(7, 3, header::command::ATA, &registers(READ_EXT, 0, 1, &[]));
+                flood.send(7, 3, header::command::ATA, &registers(WRITE_EXT, sent as u64 % 2000, 8, &[1; 4096]));
+                flood.send(ANY_SHELF, ANY_SLOT, header::command::CONFIG, &config(READ, ""));
+                flood.send(7, 3, header::command::CONFIG, &config(FORCE, if sent.is_multiple_of(2) { "a" } else { "b" }));
+                sent += 4;
+            }
+            sent
+        });
+        for sector in 0..100 {
+            assert!(read_again(&mut host, sector), "read {sector} is not answered");
+        }
+        enough.store(true, Ordering::Relaxed);
+        flooding.join().unwrap()
+    });
+    assert!((1000..MOST).contains(&sent), "{sent} frames are no flood, or it ended too early");
 }
