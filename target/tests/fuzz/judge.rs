@@ -7,7 +7,6 @@ use aoe_target::wire::{Ata, AtaView, Header, HeaderView, Mac, SECTOR, ata};
 
 use crate::answer::{self, Answer};
 use crate::model::Volume;
-use crate::rig::is_for;
 
 /// A frame that was handed to the target.
 pub struct Asked {
@@ -96,9 +95,9 @@ pub fn mixed(batch: &Batch, volumes: &[Volume], found: &[Vec<u8>]) {
         }
         for asked in &batch.asked {
             let Some(answer) = batch.answers.get(&(asked.tag, volume.shelf, volume.slot)) else { continue };
-            assert!(is_for(&asked.frame, volume));
             assert!(answer.argument.len() <= asked.longest);
             let view = HeaderView::new_checked(&asked.frame).expect("a request has a header");
+            assert!(volume.addressed(&view).is_some());
             if answer.header.command != command::ATA || answer.header.error != 0 {
                 assert!(answer.header.command != command::ATA || answer.argument.len() == 36, "an AoE error carries no data");
                 continue;

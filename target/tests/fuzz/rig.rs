@@ -8,7 +8,7 @@ use aoe_target::net::sectors_for;
 use aoe_target::serve::change::{Change, Reply};
 use aoe_target::serve::{Command, Options, Server};
 use aoe_target::wake::Waker;
-use aoe_target::wire::{HeaderView, Mac};
+use aoe_target::wire::Mac;
 use tokio::sync::oneshot;
 
 use crate::answer::Answer;
@@ -84,6 +84,7 @@ impl Rig {
                 let other_port = self.batch.asked.last().is_some_and(|before| before.port != *port);
                 other_port || bytes.get(19).is_some_and(|command| (1..4).contains(command))
             }
+            Step::Turn | Step::Settle => false,
             _ => true,
         } && !self.setup.mixed;
         if apart {
@@ -255,9 +256,4 @@ impl Rig {
 
 fn uid(volume: usize) -> String {
     format!("v{volume}")
-}
-
-/// Whether a host sent this to a volume.
-pub fn is_for(frame: &[u8], volume: &Volume) -> bool {
-    HeaderView::new_checked(frame).is_ok_and(|view| volume.addressed(&view).is_some())
 }
