@@ -182,7 +182,7 @@ impl<S: Socket> Server<S> {
         }
         log!(Info, "stopping");
         let limit = Instant::now() + STOP;
-        while !self.slots.is_empty() && Instant::now() < limit {
+        while !self.is_quiet() && Instant::now() < limit {
             if !self.turn(false) {
                 self.sleep(Some(limit));
             }
@@ -226,6 +226,11 @@ impl<S: Socket> Server<S> {
             self.flush();
         }
         busy
+    }
+
+    /// Whether no request is under way, and no answer to one waits to be sent.
+    pub fn is_quiet(&self) -> bool {
+        self.slots.is_empty()
     }
 
     fn receive(&mut self, port: usize) -> bool {

@@ -222,6 +222,7 @@ impl Rig {
                 std::thread::yield_now(); // a disk is being opened
             }
         }
+        assert!(self.server.is_quiet(), "a request was forgotten");
         let mut batch = std::mem::take(&mut self.batch);
         let mut announced = Vec::new();
         for port in 0..PORTS {
