@@ -30,7 +30,8 @@ demo-shell:
 	@$(NODE) test/demo/main.ts shell
 
 # On a cluster of its own: one that demo-up started is left alone.
-test: machine
+test:
+	@scripts/prerequisites cluster test
 	@AOE_CSI_CLUSTER=test $(NODE) scripts/test.ts all
 
 check: prerequisites
@@ -51,7 +52,8 @@ bench-guest: build machine
 	@$(NODE) test/bench/guest.ts
 
 # SECONDS of each of the two entry points.
-fuzz: prerequisites
+fuzz:
+	@scripts/prerequisites fuzz
 	@SECONDS=$(or $(SECONDS),60) $(NODE) scripts/fuzz.ts
 
 # The fewest inputs that reach what was reached, into the repository.

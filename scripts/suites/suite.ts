@@ -30,13 +30,17 @@ function lastLines(text: string, count: number): string {
   return text.trimEnd().split('\n').slice(-count).join('\n');
 }
 
-/** Commands that each are one test, in order; what follows a failed one still runs. */
-export function commands(name: string, usually: string, argvs: string[][]): Suite {
+/**
+ * Commands that each are one test, in order; what follows a failed one still runs.
+ * @param missing what cannot run on this machine, and why: counted as skipped
+ */
+export function commands(name: string, usually: string, argvs: string[][], missing: string[] = []): Suite {
   return {
     name,
     usually,
     run: async ({ signal, tell }) => {
-      const total = { passed: 0, failed: 0, skipped: 0 };
+      const total = { passed: 0, failed: 0, skipped: missing.length };
+      for (const why of missing) tell(`skipped ${why}`);
       for (const argv of argvs) {
         const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 10 * MINUTE_MS, signal });
         const tally = code === 0 ? ONE_PASSED : ONE_FAILED;
