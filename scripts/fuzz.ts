@@ -93,7 +93,7 @@ await build();
 if (process.argv[2] === 'keep') {
   for (const entry of ENTRIES) await keep(entry);
 } else {
-  const seconds = Number(process.env['SECONDS'] || 60);
+  const seconds = Number(process.env.SECONDS || 60);
   if (!(seconds > 0)) throw new Error('SECONDS must be a number above 0');
   let good = true;
   for (const entry of ENTRIES) good = (await fuzz(entry, seconds)) && good;
