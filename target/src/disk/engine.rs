@@ -2,6 +2,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 
+use super::group::Groups;
 use super::lanes::Lanes;
 use super::memory::Aligned;
 use super::pieces::Pieces;
@@ -26,6 +27,8 @@ pub struct Job {
     pub disk: Arc<Disk>,
     pub offset: u64,
     pub pieces: Pieces,
+    /// Nothing else of its lane was under way when it began: it has nobody to share a flush with.
+    pub alone: bool,
 }
 
 // SAFETY: the memory is the job's alone while it is under way.
@@ -40,6 +43,11 @@ impl Job {
     /// Does it now, blocking. A write is durable.
     pub(super) fn run(&self) -> Completion {
         Completion { id: self.id, result: self.result() }
+    }
+
+    /// A write that is not durable by itself, but by a flush after it.
+    pub(super) fn shares_flush(&self) -> bool {
+        self.kind == Kind::Write && self.disk.grouped && !self.alone
     }
 
     fn result(&self) -> io::Result<()> {
@@ -69,6 +77,7 @@ impl Job {
 pub struct Engine {
     uring: Option<Uring>,
     lanes: Lanes,
+    groups: Groups,
     pool: Pool,
     done: Vec<Completion>,
     ended: Vec<(Job, io::Result<()>)>,
@@ -86,11 +95,19 @@ impl Engine {
             None => (None, None),
         };
         let pool = Pool::new(waker);
-        (Engine { uring, lanes: Lanes::default(), pool, done: Vec::new(), ended: Vec::new(), blocking: 0 }, problem)
+        (
+            Engine { uring, lanes: Lanes::default(), groups: Groups::default(), pool, done: Vec::new(), ended: Vec::new(), blocking: 0 },
+            problem,
+        )
     }
 
     pub fn has_uring(&self) -> bool {
         self.uring.is_some()
+    }
+
+    /// Whether threads of the kernel are making writes durable, for which they need a CPU.
+    pub fn is_flushing(&self) -> bool {
+        self.groups.under_way() > 0
     }
 
     pub fn submit(&mut self, job: Job) {
@@ -112,14 +129,26 @@ impl Engine {
         into.append(&mut self.done);
         if let Some(uring) = &mut self.uring {
             loop {
-                self.lanes.start(|job| uring.submit(job));
+                self.lanes.start(|mut job| {
+                    job.alone &= !self.groups.is_busy(job.lane);
+                    uring.submit(job);
+                });
+                self.groups.start(|job| uring.submit(job));
                 uring.turn(&mut self.ended);
                 if self.ended.is_empty() {
                     break;
                 }
                 for (job, result) in self.ended.drain(..) {
+                    if Groups::is_flush(&job) {
+                        self.groups.end(&job, &result, into);
+                        continue;
+                    }
                     self.lanes.end(job.lane);
-                    into.push(Completion { id: job.id, result });
+                    if job.shares_flush() && result.is_ok() {
+                        self.groups.add(job);
+                    } else {
+                        into.push(Completion { id: job.id, result });
+                    }
                 }
             }
         }

@@ -48,9 +48,10 @@ impl Lanes {
     /// Gives the jobs that may start now, those of a lane in the order in which they came.
     pub fn start(&mut self, mut begin: impl FnMut(Job)) {
         for key in self.ready.drain(..) {
-            match self.lanes[key as usize].waiting.pop_front() {
-                Some(job) => begin(job),
-                None => self.lanes[key as usize].under_way -= 1,
+            let lane = &mut self.lanes[key as usize];
+            match lane.waiting.pop_front() {
+                Some(job) => begin(Job { alone: lane.under_way == 1, ..job }),
+                None => lane.under_way -= 1,
             }
         }
     }
@@ -78,7 +79,7 @@ mod tests {
             for (lane, count, ended) in steps {
                 for _ in 0..count {
                     let pieces = Pieces::new(std::ptr::null_mut(), 0);
-                    lanes.add(Job { id: next, lane, kind: Kind::Flush, disk: Arc::clone(&disk), offset: 0, pieces });
+                    lanes.add(Job { id: next, lane, kind: Kind::Flush, disk: Arc::clone(&disk), offset: 0, pieces, alone: false });
                     next += 1;
                 }
                 for _ in 0..ended.index(running.len() + 1) {

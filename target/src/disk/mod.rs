@@ -1,6 +1,7 @@
 //! Backing storage: block devices and regular files. What is here blocks; `Engine` does the same without blocking.
 
 pub mod engine;
+mod group;
 mod lanes;
 pub mod memory;
 pub mod open;
@@ -43,6 +44,8 @@ pub struct Disk {
     pub(crate) mode: Mode,
     /// Bytes that a direct request must be a multiple of.
     pub(crate) grain: u64,
+    /// Whether writes that are under way together are made durable by one flush, rather than each by itself.
+    pub(crate) grouped: bool,
     pub(crate) physical_block: u32,
     pub(crate) identity: Identity,
     pub(crate) writable: bool,

@@ -98,6 +98,7 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
         file,
         mode: Mode::Memory,
         grain: SECTOR as u64,
+        grouped: false,
         physical_block: physical_block.clamp(512, 4096),
         identity,
         writable: !read_only,
@@ -112,6 +113,7 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
     {
         disk.mode = Mode::Direct;
         disk.grain = grain;
+        disk.grouped = !block && !writes_through(identity.device);
     } else {
         set_direct(&disk.file, false);
     }
@@ -166,6 +168,17 @@ fn sectors_of(file: &File, block: bool) -> io::Result<u64> {
         file.metadata()?.len()
     };
     Ok((bytes / SECTOR as u64).min((1 << 48) - 1))
+}
+
+/// Whether a device makes a write durable by itself (FUA, or no cache). Otherwise it takes a flush of its whole cache.
+fn writes_through(device: u64) -> bool {
+    let device = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
+    // A partition's queue is that of the whole disk.
+    let is = |name: &str, value: &str| {
+        let read = |queue: &str| std::fs::read_to_string(format!("{device}/{queue}/{name}"));
+        read("queue").or_else(|_| read("../queue")).is_ok_and(|text| text.trim() == value)
+    };
+    is("fua", "1") || is("write_cache", "write through")
 }
 
 fn ioctl_int(file: &File, request: libc::c_ulong) -> io::Result<u32> {

@@ -148,13 +148,14 @@ fn entry(job: &Job) -> Entry {
     let file = types::Fd(job.disk.fd());
     let pieces = job.pieces.as_slice();
     let count = pieces.len() as u32;
+    let durable = if job.shares_flush() { 0 } else { libc::RWF_DSYNC };
     match (job.kind, pieces) {
         (Kind::Flush, _) => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
         (Kind::Read, [one]) => opcode::Read::new(file, one.iov_base.cast(), one.iov_len as u32).offset(job.offset).build(),
         (Kind::Read, _) => opcode::Readv::new(file, pieces.as_ptr(), count).offset(job.offset).build(),
         (Kind::Write, [one]) => {
-            opcode::Write::new(file, one.iov_base.cast(), one.iov_len as u32).offset(job.offset).rw_flags(libc::RWF_DSYNC).build()
+            opcode::Write::new(file, one.iov_base.cast(), one.iov_len as u32).offset(job.offset).rw_flags(durable).build()
         }
-        (Kind::Write, _) => opcode::Writev::new(file, pieces.as_ptr(), count).offset(job.offset).rw_flags(libc::RWF_DSYNC).build(),
+        (Kind::Write, _) => opcode::Writev::new(file, pieces.as_ptr(), count).offset(job.offset).rw_flags(durable).build(),
     }
 }

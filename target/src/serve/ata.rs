@@ -133,7 +133,7 @@ impl<S: Socket> Server<S> {
             next = request.next;
         }
         match self.volume(id).disk.clone() {
-            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces }),
+            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false }),
             None => self.completions.push(Completion { id: slot, result: Err(io::ErrorKind::NotFound.into()) }),
         }
     }

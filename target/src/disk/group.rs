@@ -1,0 +1,163 @@
+//! One flush for all that was written of a disk before it began. For files on devices that make a write durable only by
+//! emptying their whole cache: with a flush for each, the writes of a file system wait for one another in its threads.
+
+use std::io;
+use std::sync::Arc;
+
+use super::engine::{Completion, Job, Kind};
+use super::pieces::Pieces;
+
+/// What a flush is known by; no request has this number.
+const FLUSH: u32 = u32::MAX;
+
+#[derive(Default)]
+struct Group {
+    /// Written, but not yet durable.
+    written: Vec<Job>,
+    /// Those that the flush under way is for.
+    flushing: Vec<Job>,
+    busy: bool,
+}
+
+/// By lane.
+#[derive(Default)]
+pub struct Groups {
+    groups: Vec<Group>,
+    /// Lanes whose next flush may start.
+    ready: Vec<u32>,
+    under_way: usize,
+}
+
+impl Groups {
+    /// Takes a write that the device has. It completes when the device has made it durable.
+    pub fn add(&mut self, job: Job) {
+        let key = job.lane;
+        if self.groups.len() <= key as usize {
+            self.groups.resize_with(key as usize + 1, Group::default);
+        }
+        let group = &mut self.groups[key as usize];
+        group.written.push(job);
+        if !group.busy {
+            group.busy = true;
+            self.ready.push(key);
+        }
+    }
+
+    /// Gives the flushes that may start now.
+    pub fn start(&mut self, mut begin: impl FnMut(Job)) {
+        for lane in self.ready.drain(..) {
+            let group = &mut self.groups[lane as usize];
+            let Some(first) = group.written.first() else { continue };
+            // Another disk than that of the first only when it has taken its place meanwhile.
+            let disk = first.disk.clone();
+            group.flushing.extend(group.written.extract_if(.., |job| Arc::ptr_eq(&job.disk, &disk)));
+            self.under_way += 1;
+            begin(Job { id: FLUSH, lane, kind: Kind::Flush, disk, offset: 0, pieces: Pieces::new(std::ptr::null_mut(), 0), alone: false });
+        }
+    }
+
+    /// Whether a lane has a write that waits for a flush.
+    pub fn is_busy(&self, lane: u32) -> bool {
+        self.groups.get(lane as usize).is_some_and(|group| group.busy)
+    }
+
+    /// Flushes that were given and have not ended.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    pub fn is_flush(job: &Job) -> bool {
+        job.id == FLUSH
+    }
+
+    /// A flush has ended, and with it the writes it was for.
+    pub fn end(&mut self, flush: &Job, result: &io::Result<()>, into: &mut Vec<Completion>) {
+        self.under_way -= 1;
+        let group = &mut self.groups[flush.lane as usize];
+        for job in group.flushing.drain(..) {
+            let result = result.as_ref().map_or_else(|error| Err(copy(error)), |()| Ok(()));
+            into.push(Completion { id: job.id, result });
+        }
+        if group.written.is_empty() {
+            group.busy = false;
+        } else {
+            self.ready.push(flush.lane);
+        }
+    }
+}
+
+fn copy(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::Disk;
+    use crate::disk::open::{Opened, open};
+
+    fn disk() -> Arc<Disk> {
+        match open("/proc/self/exe", true, None) {
+            Ok(Opened::New(disk)) => disk,
+            _ => panic!(),
+        }
+    }
+
+    fn write(id: u32, lane: u32, disk: &Arc<Disk>) -> Job {
+        Job { id, lane, kind: Kind::Write, disk: disk.clone(), offset: 0, pieces: Pieces::new(std::ptr::null_mut(), 0), alone: false }
+    }
+
+    fn started(groups: &mut Groups) -> Vec<Job> {
+        let mut flushes = Vec::new();
+        groups.start(|job| flushes.push(job));
+        assert!(flushes.iter().all(Groups::is_flush));
+        flushes
+    }
+
+    fn ended(groups: &mut Groups, flush: &Job, result: io::Result<()>) -> Vec<(u32, bool)> {
+        let mut into = Vec::new();
+        groups.end(flush, &result, &mut into);
+        into.iter().map(|completion| (completion.id, completion.result.is_ok())).collect()
+    }
+
+    #[test]
+    fn a_flush_ends_only_what_was_written_before_it_began() {
+        let (mut groups, disk) = (Groups::default(), disk());
+        groups.add(write(1, 0, &disk));
+        groups.add(write(2, 0, &disk));
+        groups.add(write(3, 1, &disk));
+        let flushes = started(&mut groups);
+        assert_eq!(flushes.iter().map(|flush| flush.lane).collect::<Vec<_>>(), [0, 1]);
+        groups.add(write(4, 0, &disk));
+        assert!(started(&mut groups).is_empty(), "one flush of a lane at a time");
+        assert_eq!(ended(&mut groups, &flushes[0], Ok(())), [(1, true), (2, true)]);
+        let next = started(&mut groups);
+        assert_eq!(ended(&mut groups, &next[0], Ok(())), [(4, true)]);
+        assert_eq!(ended(&mut groups, &flushes[1], Ok(())), [(3, true)]);
+        assert!(started(&mut groups).is_empty());
+    }
+
+    #[test]
+    fn what_a_failed_flush_was_for_has_failed() {
+        let (mut groups, disk) = (Groups::default(), disk());
+        groups.add(write(1, 0, &disk));
+        let flushes = started(&mut groups);
+        groups.add(write(2, 0, &disk));
+        assert_eq!(ended(&mut groups, &flushes[0], Err(io::Error::from_raw_os_error(libc::EIO))), [(1, false)]);
+        let next = started(&mut groups);
+        assert_eq!(ended(&mut groups, &next[0], Ok(())), [(2, true)]);
+    }
+
+    #[test]
+    fn each_disk_of_a_lane_has_its_own_flush() {
+        let (mut groups, before, after) = (Groups::default(), disk(), disk());
+        groups.add(write(1, 0, &before));
+        groups.add(write(2, 0, &after));
+        let first = started(&mut groups);
+        assert!(Arc::ptr_eq(&first[0].disk, &before));
+        assert_eq!(ended(&mut groups, &first[0], Ok(())), [(1, true)]);
+        let second = started(&mut groups);
+        assert!(Arc::ptr_eq(&second[0].disk, &after));
+        assert_eq!(ended(&mut groups, &second[0], Ok(())), [(2, true)]);
+    }
+}
