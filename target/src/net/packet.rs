@@ -27,12 +27,23 @@ const WHOLE_FRAMES: usize = 1024;
 const LEAD: usize = 4096 - ATA_HEADER;
 
 /// Frames that one call sends at most.
-const BATCH: usize = 64;
+const BATCH: usize = 16;
 
-/// A packet socket (AF_PACKET) on one interface, with its receive ring.
+/// Bytes of data from which on it is worth putting them in pages: the kernel keeps shorter frames in one piece.
+const PAGE: usize = 4096;
+/// What comes before a frame for the page sender (`struct virtio_net_hdr`): nothing is left to do for the kernel, and only the
+/// head must be in one piece. Data then goes to whole pages: less to allocate, and quicker to copy.
+const TO_KERNEL: [u8; 10] = {
+    let [low, high] = (ATA_HEADER as u16).to_ne_bytes();
+    [0, 0, low, high, 0, 0, 0, 0, 0, 0]
+};
+
+/// A packet socket (AF_PACKET) on one interface, with its receive ring, and another to send pages of data from.
 pub struct PacketSocket {
     file: File,
     ring: Ring,
+    /// Sends frames whose data fills pages, each after [`TO_KERNEL`].
+    page_sender: File,
     /// The frame that the socket had kept.
     kept: Aligned,
     /// Longest frame.
@@ -46,14 +57,7 @@ impl Socket for PacketSocket {
 
     fn open(link: &Link, frames: usize) -> io::Result<PacketSocket> {
         let longest = longest_frame(link.mtu);
-        // Protocol 0: nothing is received before filter and ring are in place.
-        // SAFETY: no memory is passed; the descriptor is new and ours.
-        let file = unsafe {
-            match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) {
-                -1 => return Err(io::Error::last_os_error()),
-                fd => File::from_raw_fd(fd),
-            }
-        };
+        let file = packet_socket()?;
         let fd = file.as_raw_fd();
         filter::attach(fd)?;
         // The kernel doubles what it is told, for what it adds to each frame.
@@ -65,19 +69,15 @@ impl Socket for PacketSocket {
         } else {
             Ring::new(fd, frames.min(WHOLE_FRAMES), longest)?
         };
-        // Without the privilege the smaller default stays.
-        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
-        // SAFETY: an all-zero address is valid.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = ETHERTYPE.to_be();
-        address.sll_ifindex = link.index as i32;
-        let length = size_of_val(&address) as libc::socklen_t;
-        // SAFETY: the address is valid for its length.
-        if unsafe { libc::bind(fd, (&raw const address).cast(), length) } != 0 {
-            return Err(io::Error::last_os_error());
+        bind(fd, link.index, ETHERTYPE)?;
+        let page_sender = packet_socket()?;
+        set_option(page_sender.as_raw_fd(), libc::SOL_PACKET, libc::PACKET_VNET_HDR, &1i32)?;
+        bind(page_sender.as_raw_fd(), link.index, 0)?;
+        for socket in [&file, &page_sender] {
+            // Without the privilege the smaller default stays.
+            let _ = set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
         }
-        Ok(PacketSocket { file, ring, kept: Aligned::new(LEAD + longest), longest })
+        Ok(PacketSocket { file, ring, page_sender, kept: Aligned::new(LEAD + longest), longest })
     }
 
     fn fd(&self) -> RawFd {
@@ -100,21 +100,31 @@ impl Socket for PacketSocket {
         self.ring.release();
     }
 
+    fn sender(&self, first: &Outgoing) -> RawFd {
+        if in_pages(first) { self.page_sender.as_raw_fd() } else { self.fd() }
+    }
+
     fn send<'a>(&self, frames: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize> {
-        // SAFETY: all-zero headers and vectors are valid; they point at frames that outlive the call.
+        let mut frames = frames.peekable();
+        let Some(&first) = frames.peek() else { return Ok(0) };
+        let pages = in_pages(first);
+        let alike = frames.take_while(|frame| in_pages(frame) == pages);
+        // SAFETY: all-zero headers and vectors are valid; they point at frames, and a constant, that outlive the call.
         unsafe {
-            let mut vectors: [[libc::iovec; 2]; BATCH] = std::mem::zeroed();
+            let mut vectors: [[libc::iovec; 3]; BATCH] = std::mem::zeroed();
             let mut messages: [libc::mmsghdr; BATCH] = std::mem::zeroed();
             let mut count = 0;
-            for ((frame, vector), message) in frames.zip(&mut vectors).zip(&mut messages) {
+            for ((frame, vector), message) in alike.zip(&mut vectors).zip(&mut messages) {
                 let [head, data] = frame.parts();
-                vector[0] = libc::iovec { iov_base: head.as_ptr().cast_mut().cast(), iov_len: head.len() };
-                vector[1] = libc::iovec { iov_base: data.as_ptr().cast_mut().cast(), iov_len: data.len() };
-                message.msg_hdr.msg_iov = vector.as_mut_ptr();
-                message.msg_hdr.msg_iovlen = if data.is_empty() { 1 } else { 2 };
+                for (place, part) in vector.iter_mut().zip([&TO_KERNEL[..], head, data]) {
+                    *place = libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() };
+                }
+                let used = if pages { &mut vector[..] } else { &mut vector[1..] };
+                message.msg_hdr.msg_iov = used.as_mut_ptr();
+                message.msg_hdr.msg_iovlen = used.len() as _;
                 count += 1;
             }
-            match libc::sendmmsg(self.fd(), messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) {
+            match libc::sendmmsg(self.sender(first), messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) {
                 -1 => Err(io::Error::last_os_error()),
                 sent => Ok(sent as usize),
             }
@@ -148,6 +158,36 @@ impl PacketSocket {
         match usize::try_from(got) {
             Ok(length) => Frame::Whole(&place[..length]),
             Err(_) => Frame::Lost,
+        }
+    }
+}
+
+fn in_pages(frame: &Outgoing) -> bool {
+    frame.data_length() >= PAGE
+}
+
+/// It receives nothing yet.
+fn packet_socket() -> io::Result<File> {
+    // SAFETY: no memory is passed; the descriptor is new and ours.
+    unsafe {
+        match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) {
+            -1 => Err(io::Error::last_os_error()),
+            fd => Ok(File::from_raw_fd(fd)),
+        }
+    }
+}
+
+/// Protocol 0: to send only.
+fn bind(fd: RawFd, interface: u32, protocol: u16) -> io::Result<()> {
+    // SAFETY: an all-zero address is valid, and it is valid for its length.
+    unsafe {
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = protocol.to_be();
+        address.sll_ifindex = interface as i32;
+        match libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as libc::socklen_t) {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
         }
     }
 }

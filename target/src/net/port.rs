@@ -46,6 +46,11 @@ impl Outgoing {
         outgoing
     }
 
+    /// Bytes of data behind the head.
+    pub fn data_length(&self) -> usize {
+        self.data.bytes().len()
+    }
+
     /// The frame's bytes: what is in the second part, if anything, follows what is in the first.
     pub fn parts(&self) -> [&[u8]; 2] {
         [&self.head[..self.head_length], self.data.bytes()]
@@ -90,8 +95,8 @@ pub struct Port<S = PacketSocket> {
     /// Frames the ring was last asked to hold.
     frames: usize,
     queue: VecDeque<Outgoing>,
-    /// The interface takes no more now: wait until it is writable.
-    pub blocked: bool,
+    /// The interface takes no more now.
+    blocked: bool,
     pub counts: Counts,
 }
 
@@ -125,6 +130,12 @@ impl<S: Socket> Port<S> {
 
     pub fn fd(&self) -> Option<RawFd> {
         self.socket.as_ref().map(S::fd)
+    }
+
+    /// The descriptor to wait for when the interface takes no more.
+    pub fn blocked_fd(&self) -> Option<RawFd> {
+        let (socket, first) = (self.socket.as_ref()?, self.queue.front()?);
+        self.blocked.then(|| socket.sender(first))
     }
 
     /// Looks the interface up and follows its changes. True when something did change.

@@ -13,8 +13,11 @@ pub trait Socket: Sized {
     /// `frames`: at least as many received frames of the longest that the link carries are kept until they are taken.
     fn open(link: &Link, frames: usize) -> io::Result<Self>;
 
-    /// Readable when a frame has come, writable when it takes frames again.
+    /// Readable when a frame has come.
     fn fd(&self) -> RawFd;
+
+    /// Writable when it takes this frame.
+    fn sender(&self, frame: &Outgoing) -> RawFd;
 
     /// Received frames that it keeps.
     fn frames(&self) -> usize;

@@ -7,6 +7,7 @@ mod frames;
 mod gather;
 mod lists;
 mod order;
+mod patience;
 mod ports;
 mod repeats;
 mod slots;
@@ -34,6 +35,7 @@ use crate::store::{Loaded, Saved, Store};
 use crate::wake::Waker;
 use crate::worker::{Task, Worker};
 use change::{Reply, Step};
+use patience::Patience;
 use slots::Slots;
 use stats::Stats;
 use trace::Traces;
@@ -51,7 +53,7 @@ const RETRY: Duration = Duration::from_secs(1);
 const STOP: Duration = Duration::from_millis(700);
 
 pub struct Options {
-    /// How long to look for the next frame before sleeping. Zero: sleep at once.
+    /// How long to look for the next frame before sleeping, at most. Zero: sleep at once.
     pub poll: Duration,
     /// Whether to use io_uring where the kernel has it.
     pub uring: bool,
@@ -170,13 +172,24 @@ impl<S: Socket> Server<S> {
     /// Serves until `stop` is set (and the waker woken).
     pub fn run(mut self, stop: &AtomicBool) {
         let mut last_busy = Instant::now();
+        let mut patience = Patience::new(self.options.poll);
+        let mut looking = false;
         while !stop.load(Ordering::Relaxed) {
             if self.turn(true) {
+                if looking {
+                    patience.found();
+                }
+                looking = false;
                 last_busy = Instant::now();
-            } else if last_busy.elapsed() < self.options.poll {
+            } else if !self.engine.is_flushing() && last_busy.elapsed() < patience.limit() {
+                looking = true;
                 std::hint::spin_loop();
             } else {
                 self.sleep(None);
+                if !self.engine.is_flushing() {
+                    patience.slept(last_busy.elapsed());
+                }
+                looking = false;
                 last_busy = Instant::now();
             }
         }
@@ -280,8 +293,8 @@ impl<S: Socket> Server<S> {
         fds.extend(self.engine.fd().map(|fd| poll_for(fd, libc::POLLIN)));
         let others = fds.len();
         for port in &self.ports {
-            let events = if full { 0 } else { libc::POLLIN } | if port.blocked { libc::POLLOUT } else { 0 };
-            fds.push(poll_for(port.fd().unwrap_or(-1), events));
+            fds.push(poll_for(port.fd().unwrap_or(-1), if full { 0 } else { libc::POLLIN }));
+            fds.push(poll_for(port.blocked_fd().unwrap_or(-1), libc::POLLOUT));
         }
         let trim = self.slots.needs_trim().then(|| Instant::now() + RETRY);
         let limit = [limit, self.retry_at, trim].into_iter().flatten().min();
@@ -295,13 +308,13 @@ impl<S: Socket> Server<S> {
             self.monitor.drain();
             self.refresh_ports();
         }
-        for (port, fd) in self.ports.iter_mut().zip(&fds[others..]) {
-            if fd.revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
+        for (port, fds) in self.ports.iter_mut().zip(fds[others..].chunks_exact(2)) {
+            if fds[0].revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
                 && let Some(socket) = &port.socket
             {
                 socket.clear_error();
             }
-            if fd.revents & libc::POLLOUT != 0 {
+            if fds[1].revents != 0 {
                 port.flush(|slot| self.slots.free(slot));
             }
         }

@@ -69,6 +69,10 @@ impl Socket for MemorySocket {
         -1
     }
 
+    fn sender(&self, _: &Outgoing) -> RawFd {
+        -1
+    }
+
     fn frames(&self) -> usize {
         self.frames
     }
