@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { ROOT } from '../testbed/paths.ts';
+import { CLUSTER_FAULTS, type Disturbance } from './model/cluster-faults.ts';
 import { check, type Disk } from './model/history.ts';
-import { type Disturbance, describeStep, plan } from './model/plan.ts';
+import { describeStep, plan } from './model/plan.ts';
 import { play } from './play.ts';
 import { World } from './world.ts';
 
@@ -28,7 +29,7 @@ describe('faults', () => {
   it(`seed ${SEED}, ${STEPS} steps: no record is lost, none comes late, no two hosts write`, {
     timeout: 600_000 + STEPS * 120_000,
   }, async () => {
-    const steps = plan(SEED, STEPS, FIRST, ONLY);
+    const steps = plan({ seed: SEED, steps: STEPS, first: FIRST, faults: CLUSTER_FAULTS, only: ONLY });
     let disk: Disk | undefined;
     try {
       await world.take(FIRST);

@@ -1,10 +1,16 @@
 import type { Cluster } from '../testbed/cluster.ts';
 import { disturb } from './disturb.ts';
-import { type Disturbance, describeStep, type Step, type Transition } from './model/plan.ts';
+import type { Disturbance } from './model/cluster-faults.ts';
+import { describeStep, type Step, type Transition } from './model/plan.ts';
 import type { World } from './world.ts';
 
 /** Plays the steps of a plan, one after the other. Each ends with nothing wrong any more and the holder's writes going on. */
-export async function play(cluster: Cluster, world: World, steps: readonly Step[], tell: (text: string) => void): Promise<void> {
+export async function play(
+  cluster: Cluster,
+  world: World,
+  steps: readonly Step<Disturbance>[],
+  tell: (text: string) => void,
+): Promise<void> {
   for (const [index, step] of steps.entries()) {
     const started = performance.now();
     tell(`step ${index + 1}/${steps.length}: ${describeStep(step)}`);
@@ -13,7 +19,7 @@ export async function play(cluster: Cluster, world: World, steps: readonly Step[
   }
 }
 
-async function playStep(cluster: Cluster, world: World, { disturbance, transition }: Step): Promise<void> {
+async function playStep(cluster: Cluster, world: World, { disturbance, transition }: Step<Disturbance>): Promise<void> {
   const heal = disturbance ? await begin(cluster, disturbance) : async () => {};
   try {
     if (transition) await go(cluster, world, transition);

@@ -1,28 +1,40 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { describeStep, NODES, plan, STORAGE } from './plan.ts';
+import { CLUSTER_FAULTS, type Disturbance } from './cluster-faults.ts';
+import { FAST_FAULTS, type FastDisturbance } from './fast-faults.ts';
+import { describeStep, NODES, type NodeName, plan, STORAGE } from './plan.ts';
+import { WEATHER } from './weather.ts';
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 });
+const planned = (seed: number, steps: number, first: NodeName = 'worker-1', only?: Disturbance['kind']) =>
+  plan({ seed, steps, first, faults: CLUSTER_FAULTS, only });
+const fast = (seed: number, steps: number, only?: FastDisturbance['kind']) =>
+  plan({ seed, steps, first: 'worker-1', faults: FAST_FAULTS, only });
+
+const TRANSITIONS = ['move to', 'crash to', 'delete-node to', 'hang to', 'cut-off to'];
+const drawn = (words: string, kinds: readonly string[]): void => {
+  for (const kind of kinds) assert.match(words, new RegExp(kind));
+};
 
 describe('plan()', () => {
   it('is the same for the same seed, and begins the same when it is longer', () => {
     fc.assert(
       fc.property(seeds, fc.integer({ min: 1, max: 50 }), (seed, steps) => {
-        assert.deepEqual(plan(seed, steps, 'worker-1'), plan(seed, steps + 10, 'worker-1').slice(0, steps));
+        assert.deepEqual(planned(seed, steps), planned(seed, steps + 10).slice(0, steps));
       }),
     );
   });
 
   it('differs between seeds', () => {
-    assert.notDeepEqual(plan(1, 20, 'worker-1'), plan(2, 20, 'worker-1'));
+    assert.notDeepEqual(planned(1, 20), planned(2, 20));
   });
 
   it('never stays where it is, never loses the node that has the data, and leaves a lost node alone', () => {
     fc.assert(
       fc.property(seeds, fc.constantFrom(...NODES), (seed, first) => {
         let holder: string = first;
-        for (const { transition, disturbance } of plan(seed, 60, first)) {
+        for (const { transition, disturbance } of planned(seed, 60, first)) {
           assert.ok(transition || disturbance);
           const lost = transition && transition.kind !== 'move' ? holder : undefined;
           assert.notEqual(lost, STORAGE);
@@ -36,31 +48,28 @@ describe('plan()', () => {
   });
 
   it('draws nothing but what is asked for', () => {
-    for (const { disturbance, transition } of plan(1, 50, 'worker-1', 'storage-crash')) {
+    for (const { disturbance, transition } of planned(1, 50, 'worker-1', 'storage-crash')) {
       assert.equal(disturbance?.what.kind, 'storage-crash');
       assert.equal(transition, undefined);
     }
   });
 
-  it('draws every fault before long', () => {
-    const words = plan(7, 400, 'worker-1').map(describeStep).join('\n');
-    for (const kind of ['kill target', 'kill agent', 'kill controller', 'kill node', 'storage-link-down', 'management-link-down'])
-      assert.match(words, new RegExp(kind));
-    for (const kind of [
-      'loss',
-      'delay',
-      'duplicate',
-      'reorder',
-      'api-server-away',
-      'clock-jump',
-      'storage-crash',
-      'move to',
-      'crash to',
-      'delete-node to',
-      'hang to',
-      'cut-off to',
-      'both-links-down',
-    ])
-      assert.match(words, new RegExp(kind));
+  it('draws every fault of the cluster before long', () => {
+    drawn(planned(7, 400).map(describeStep).join('\n'), [
+      ...TRANSITIONS,
+      ...['kill target', 'kill agent', 'kill controller', 'kill node', 'storage-link-down', 'management-link-down'],
+      ...['loss', 'delay', 'duplicate', 'reorder', 'api-server-away', 'clock-jump', 'storage-crash', 'both-links-down'],
+    ]);
+  });
+
+  it('draws every fault of the lab of processes before long', () => {
+    const parts = ['target', 'agent', 'controller', 'operator'];
+    drawn(fast(7, 400).map(describeStep).join('\n'), [
+      ...TRANSITIONS,
+      ...parts.flatMap((part) => [`kill ${part}`, `stop ${part}`]),
+      ...['stop api-server', 'stop etcd', 'cut for', 'silent for', 'refusing for', 'link-down'],
+      ...Object.keys(WEATHER),
+    ]);
+    for (const { disturbance } of fast(7, 50, 'kill')) assert.equal(disturbance?.what.kind, 'kill');
   });
 });

@@ -18,32 +18,55 @@ export type Transition =
   /** The same, but it only lost Kubernetes: its writer never pauses. */
   | { kind: 'cut-off'; to: NodeName };
 
-/** What goes wrong for some seconds while writes go on. None of it may cost an error or a record. */
-export type Disturbance =
-  | { kind: 'kill'; part: 'target' | 'agent' | 'controller' | 'node' }
-  | { kind: 'storage-link-down'; node: NodeName }
-  | { kind: 'management-link-down'; node: NodeName }
-  | { kind: 'both-links-down'; node: NodeName }
-  | { kind: 'bad-link'; node: NodeName; how: 'loss' | 'delay' | 'duplicate' | 'reorder' }
-  | { kind: 'api-server-away' }
-  | { kind: 'clock-jump'; node: NodeName; seconds: number }
-  | { kind: 'storage-crash' };
+/** When a disturbance begins, in seconds after its step, and how long it lasts. */
+export interface Timing {
+  after: number;
+  seconds: number;
+}
 
-export interface Step {
-  disturbance?: { what: Disturbance; seconds: number };
+/** A step of a lab whose disturbances are D. */
+export interface Step<D> {
+  disturbance?: Timing & { what: D };
   transition?: Transition;
 }
 
-/**
- * The steps of a run: nothing but the arguments decides.
- * @param only steps with a disturbance of this kind alone, as in fifty crashes of the storage node
- */
-export function plan(seed: number, steps: number, first: NodeName, only?: Disturbance['kind']): Step[] {
-  const next = random(seed);
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T;
+/** Chance, as a seed determines it. */
+export interface Draw {
+  next: () => number;
+  pick: <T>(list: readonly T[]) => T;
+}
+
+/** What is so when a disturbance is drawn. */
+export interface Situation {
+  holder: NodeName;
+  transition: Transition | undefined;
+  /** One for disturbances of a single node; not the one that crashes or hangs in this step. */
+  node: NodeName;
+}
+
+/** What can go wrong in a lab while writes go on. None of it may cost an error or a record. */
+export interface Faults<D> {
+  what: (draw: Draw, situation: Situation) => D;
+  timing: (draw: Draw) => Timing;
+}
+
+export interface PlanOptions<D> {
+  seed: number;
+  steps: number;
+  /** Who has the volume at first. */
+  first: NodeName;
+  faults: Faults<D>;
+  /** Steps with a disturbance of this kind alone, as in fifty crashes of the storage node. */
+  only?: string | undefined;
+}
+
+/** The steps of a run: nothing but the arguments decides. */
+export function plan<D extends { kind: string }>({ seed, steps, first, faults, only }: PlanOptions<D>): Step<D>[] {
+  const draw = drawOf(seed);
+  const { next, pick } = draw;
   let holder = first;
-  const draw = (): Step => {
-    const step: Step = {};
+  const drawStep = (): Step<D> => {
+    const step: Step<D> = {};
     const kind = next();
     if (kind < 0.65) {
       const to = pick(NODES.filter((node) => node !== holder));
@@ -51,51 +74,34 @@ export function plan(seed: number, steps: number, first: NodeName, only?: Distur
       const ways = holder === STORAGE ? (['move'] as const) : (['move', 'crash', 'delete-node', 'hang', 'cut-off'] as const);
       step.transition = { kind: pick(ways), to };
     }
-    if (kind > 0.4) step.disturbance = { what: disturbance(next, pick, step.transition, holder), seconds: lasting(next) };
+    if (kind > 0.4) {
+      const { transition } = step;
+      const lost = transition && transition.kind !== 'move' ? holder : undefined;
+      const node = pick(NODES.filter((each) => each !== lost));
+      step.disturbance = { what: faults.what(draw, { holder, transition, node }), ...faults.timing(draw) };
+    }
     return step;
   };
   return Array.from({ length: steps }, () => {
-    let step = draw();
-    while (only !== undefined && (step.transition || step.disturbance?.what.kind !== only)) step = draw();
+    let step = drawStep();
+    while (only !== undefined && (step.transition || step.disturbance?.what.kind !== only)) step = drawStep();
     holder = step.transition?.to ?? holder;
     return step;
   });
 }
 
-/** Mostly a blink; one of five outlasts leases and retries. */
-function lasting(next: () => number): number {
-  return next() < 0.8 ? 1 + Math.floor(next() * 5) : 12 + Math.floor(next() * 18);
-}
-
-function disturbance(
-  next: () => number,
-  pick: <T>(list: readonly T[]) => T,
-  transition: Transition | undefined,
-  holder: NodeName,
-): Disturbance {
-  // A node that crashes or hangs in this step is left alone otherwise.
-  const lost = transition && transition.kind !== 'move' ? holder : undefined;
-  const node = pick(NODES.filter((each) => each !== lost));
-  const draws: (() => Disturbance)[] = [
-    () => ({ kind: 'kill', part: pick(['target', 'agent', 'controller', 'node'] as const) }),
-    () => ({ kind: 'storage-link-down', node }),
-    () => ({ kind: 'management-link-down', node }),
-    () => ({ kind: 'both-links-down', node }),
-    () => ({ kind: 'bad-link', node, how: pick(['loss', 'delay', 'duplicate', 'reorder'] as const) }),
-    () => ({ kind: 'api-server-away' }),
-    () => ({ kind: 'clock-jump', node, seconds: Math.floor((next() - 0.5) * 7200) }),
-  ];
-  // A pod on the storage node ends with it: then somebody else must have the volume, and keep it.
-  if (!transition && holder !== STORAGE) draws.push(() => ({ kind: 'storage-crash' }));
-  return pick(draws)();
+export function drawOf(seed: number): Draw {
+  const next = random(seed);
+  return { next, pick: <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T };
 }
 
 /** A step in a few words. */
-export function describeStep({ transition, disturbance: fault }: Step): string {
+export function describeStep({ transition, disturbance: fault }: Step<{ kind: string }>): string {
   const words: string[] = [];
   if (fault) {
     const { kind, ...rest } = fault.what;
-    words.push(`${[kind, ...Object.values(rest)].join(' ')} for ${fault.seconds} s`);
+    const when = fault.after > 0 ? ` after ${fault.after} s` : '';
+    words.push(`${[kind, ...Object.values(rest)].join(' ')} for ${fault.seconds} s${when}`);
   }
   if (transition) words.push(`${transition.kind} to ${transition.to}`);
   return words.join(', and ');

@@ -1,0 +1,42 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import { Rights } from './rights.ts';
+
+const [A, B] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b'];
+
+describe('Rights', () => {
+  it('accepts writes of whoever may be in force, while the volume changes hands', () => {
+    const rights = new Rights();
+    rights.only(A);
+    rights.begin(B);
+    rights.arrives(A, 1);
+    rights.arrives(B, 1);
+    rights.only(B);
+    rights.answered(A, 1);
+    rights.answered(B, 1);
+    assert.deepEqual(rights.violations, []);
+  });
+
+  it('finds a write that arrived after its host was shut out', () => {
+    const rights = new Rights();
+    rights.only(A);
+    rights.only(B);
+    rights.arrives(A, 2);
+    rights.answered(A, 2);
+    assert.match(rights.violations.join(), /0a had write 2/);
+    rights.end(B);
+    rights.arrives(B, 3);
+    rights.answered(B, 3);
+    assert.match(rights.violations.join(), /0b had write 3/);
+  });
+
+  it('leaves a late copy of a write that came in time to the disk', () => {
+    const rights = new Rights();
+    rights.only(A);
+    rights.arrives(A, 4);
+    rights.only(B);
+    rights.arrives(A, 4);
+    rights.answered(A, 4);
+    assert.deepEqual(rights.violations, []);
+  });
+});
