@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest fuzz fuzz-keep test-faults prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest fuzz fuzz-keep test-faults test-faults-fast prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -12,6 +12,7 @@ help:
 	@echo 'make test        all tests                                    make check       types, lint, unit tests'
 	@echo 'make test-e2e    the end-to-end tests, on the running cluster if there is one'
 	@echo 'make test-faults faults drawn from SEED (1), STEPS of them (100), on the running cluster if there is one'
+	@echo 'make test-faults-fast  many more of them, STEPS (1000), with real programs and fake hosts instead of a cluster'
 	@echo 'make bench       speed and cost of the target beside others    (see docs/performance.md)'
 	@echo 'make fuzz        hostile frames at the target, for SECONDS (60) (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
@@ -42,6 +43,9 @@ test-e2e: machine
 
 test-faults: machine
 	@STEPS=$(or $(STEPS),100) SEED=$(or $(SEED),1) $(NODE) scripts/test.ts faults
+
+test-faults-fast: prerequisites
+	@STEPS=$(or $(STEPS),1000) SEED=$(or $(SEED),1) $(NODE) scripts/test.ts faults-fast
 
 # LOADS: words that choose; ROUNDS; SECONDS of each; GGAOED: a ggaoed to measure, too.
 bench: build

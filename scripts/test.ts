@@ -1,11 +1,11 @@
-// Runs tests and counts them: test.ts check | all | e2e [WORD...] | faults; a WORD chooses the files whose path has it.
+// Runs tests and counts them: test.ts check | all | e2e [WORD...] | faults | faults-fast; a WORD chooses the files whose path has it.
 // The last line is "N passed, N failed", and the exit code is 1 when any failed or none ran. Logs are in dist/logs/.
 import { mkdirSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { prepare } from '../test/testbed/prepare.ts';
 import { Progress, type Step } from '../test/testbed/progress.ts';
 import { freshCluster, isClusterUp, runningCluster, type TestCluster } from './suites/cluster.ts';
-import { checks, integration, longFaults, onCluster } from './suites/plan.ts';
+import { checks, integration, longFastFaults, longFaults, onCluster } from './suites/plan.ts';
 import { LOGS, ROOT, type Suite } from './suites/suite.ts';
 import { closingLine, exitCode, ONE_FAILED, sum, type Tally } from './suites/tally.ts';
 
@@ -74,8 +74,11 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
     case 'faults':
       if (await built()) await onACluster(running, longFaults(Number(process.env.STEPS ?? 100)));
       return;
+    case 'faults-fast':
+      if (await built()) await run(longFastFaults({ SEED: process.env.SEED ?? '1', STEPS: process.env.STEPS ?? '1000' }));
+      return;
     default:
-      throw new Error('usage: test.ts check | all | e2e [WORD...] | faults');
+      throw new Error('usage: test.ts check | all | e2e [WORD...] | faults | faults-fast');
   }
 }
 

@@ -77,6 +77,8 @@ export class ApiServer implements AsyncDisposable {
     const at = (name: string) => join(this.#directory, name);
     this.#api = this.#spawn('kube-apiserver', [
       ...[`--etcd-servers=http://127.0.0.1:${this.#ports.etcd}`, '--bind-address=127.0.0.1', `--secure-port=${this.#ports.api}`],
+      // It would look for a default route, which a network namespace may lack. Nobody goes by the address.
+      '--advertise-address=192.0.2.1',
       ...[`--cert-dir=${at('certificates')}`, `--token-auth-file=${at('tokens.csv')}`, '--authorization-mode=RBAC'],
       ...['--service-account-issuer=https://kubernetes.default.svc', '--service-cluster-ip-range=10.96.0.0/16'],
       ...[`--service-account-key-file=${at('sa.pub')}`, `--service-account-signing-key-file=${at('sa.key')}`],
@@ -93,6 +95,11 @@ export class ApiServer implements AsyncDisposable {
   async killApi(): Promise<void> {
     await end(this.#api);
     this.#api = undefined;
+  }
+
+  /** SIGSTOP or SIGCONT to one of the two. */
+  signal(part: 'api-server' | 'etcd', signal: 'SIGSTOP' | 'SIGCONT'): void {
+    (part === 'etcd' ? this.#etcd : this.#api)?.kill(signal);
   }
 
   async stop(): Promise<void> {

@@ -1,7 +1,9 @@
 // What is tested, and in which order.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { cargoTests, commands, filesOf, nodeTests, ROOT, type Suite } from './suite.ts';
+import { runLab } from '../../test/faults/fast/run.ts';
+import { cargoTests, commands, filesOf, nodeTests, ROOT, type RunContext, type Suite } from './suite.ts';
+import { ONE_FAILED, ONE_PASSED, type Tally } from './tally.ts';
 
 const bin = (name: string) => join(ROOT, 'node_modules/.bin', name);
 const node = (...args: string[]) => [process.execPath, ...args];
@@ -22,6 +24,8 @@ const GUEST = ['test/guest/**/*.test.ts'];
 const E2E = ['test/e2e/**/*.test.ts'];
 /** A history of faults drawn from a seed, in the cluster; of SEED and STEPS in the environment. */
 const FAULTS = ['test/faults/*.test.ts'];
+/** The same with real programs and fake hosts, on this machine. */
+const FAST_FAULTS = ['test/faults/fast/**/*.test.ts'];
 
 /** The inner loop: lanes run side by side, what is in one lane runs in order. */
 export function checks(): Suite[][] {
@@ -58,6 +62,7 @@ export function integration(): Suite[] {
     nodeTests('driver', '2 minutes', { files: DRIVER, concurrency: 1, eachTest: true }),
     nodeTests('chart', '20 s', { files: CHART }),
     nodeTests('apiserver', '60 s', { files: APISERVER, concurrency: 1, eachTest: true }),
+    nodeTests('faults-fast', '60 s', { files: FAST_FAULTS, concurrency: 1, eachTest: true }),
   ];
 }
 
@@ -80,5 +85,14 @@ export function longFaults(steps: number): Suite[] {
   ];
 }
 
+/** The faults of the lab of processes alone, with their progress. */
+export function longFastFaults(env: { SEED: string; STEPS: string }): Suite {
+  const run = async ({ signal, tell }: RunContext): Promise<Tally> => {
+    const { code } = await runLab(env, { limitMs: 300_000 + Number(env.STEPS) * 1_500, signal, tell });
+    return code === 0 ? ONE_PASSED : ONE_FAILED;
+  };
+  return { name: 'faults-fast', usually: `${env.STEPS} steps of 0.3 s`, run };
+}
+
 /** All patterns, so that a test can show that no file is left out. */
-export const PATTERNS = [UNIT, APISERVER, CHART, WIRE, DRIVER, GUEST, E2E, FAULTS];
+export const PATTERNS = [UNIT, APISERVER, CHART, WIRE, DRIVER, GUEST, E2E, FAULTS, FAST_FAULTS];

@@ -1,0 +1,86 @@
+// The lab of processes, for one run: SEED and STEPS in the environment, ONLY for one kind of disturbance, or CAN_FAIL for the
+// test of the test. run.ts starts it. Exit code 0: everything was right.
+import { join } from 'node:path';
+import { aoe, RpcClient } from '../../../rpc/mod.ts';
+import { ROOT } from '../../testbed/paths.ts';
+import { FAST_FAULTS } from '../model/fast-faults.ts';
+import { check, type Disk } from '../model/history.ts';
+import { describeStep, plan } from '../model/plan.ts';
+import { Lab } from './lab.ts';
+import { playStep } from './play.ts';
+import { World } from './world.ts';
+
+const { SEED = '1', STEPS = '200', ONLY, CAN_FAIL } = process.env;
+const FIRST = 'worker-1';
+const TELL_EVERY = 100;
+
+async function history(lab: Lab, world: World, seed: number, count: number): Promise<void> {
+  const steps = plan({ seed, steps: count, first: FIRST, faults: FAST_FAULTS, only: ONLY });
+  const played: string[] = [];
+  let disk: Disk | undefined;
+  try {
+    await world.take(FIRST);
+    const started = performance.now();
+    for (const [index, step] of steps.entries()) {
+      const begun = performance.now();
+      played.push(describeStep(step));
+      await playStep(lab, world, step);
+      played[index] += `: ${Math.round(performance.now() - begun)} ms, epoch ${world.holder.epoch} on ${world.holder.node}`;
+      if (process.env.DEBUG) console.log(`${index + 1} ${played[index]}`);
+      if ((index + 1) % TELL_EVERY === 0 || index + 1 === count) {
+        const seconds = (performance.now() - started) / 1000;
+        const each = Math.round((seconds / (index + 1)) * 1000);
+        console.log(`step ${index + 1} of ${count}: ${seconds.toFixed(0)} s, ${each} ms a step; epoch ${world.holder.epoch}`);
+      }
+    }
+    world.endWriters(world.holder.node);
+    disk = world.disk();
+    const answered = world.answered();
+    const violations = check(answered, disk);
+    if (violations.length > 0) throw new Error(`the history is wrong: ${JSON.stringify(violations)}`);
+    const surprises = Object.values(lab.parts.programs).filter((part) => part.surprises > 0);
+    for (const part of surprises) console.log(`${part.name} ended by itself ${part.surprises} times`);
+    console.log(`seed ${seed}, ${count} steps: right; ${world.holder.epoch} epochs, ${answered.length} answered records`);
+  } catch (error) {
+    // Also when a step did not get through: what was written until then must be right.
+    disk ??= world.disk();
+    console.log(`failed at step ${played.length}, ${played.at(-1)}: ${String(error)}`);
+    console.log(`found: ${JSON.stringify(check(world.answered(), disk))}`);
+    const folder = join(ROOT, `dist/logs/faults-fast-${seed}-${Date.now()}`);
+    await world.keep(folder, disk, played);
+    const only = ONLY ? ` ONLY=${ONLY}` : '';
+    console.log(`what each host and each program noted is in ${folder}; again: make test-faults-fast SEED=${seed} STEPS=${count}${only}`);
+    throw error;
+  }
+}
+
+/** Lets everybody in while the agent cannot take it back: the rules must find the second writer. */
+async function canFail(lab: Lab, world: World): Promise<void> {
+  await world.take(FIRST);
+  const old = world.holder;
+  await Promise.all([world.giveUp(), world.take('storage-2')]);
+  await old.refused();
+  const goOn = lab.parts.programs.agent.stop();
+  const target = new RpcClient(aoe.target.v1.Target, aoe.target.v1, lab.parts.targetSocket);
+  await target.call('setAccess', { uid: lab.volume.uid, access: { anyone: true } });
+  target.close();
+  await old.writesAgain();
+  goOn();
+  for (const { node } of [old, world.holder]) world.endWriters(node);
+  const rules = new Set(check(world.answered(), world.disk()).map(({ rule }) => rule));
+  if (!rules.has('twice')) throw new Error(`two hosts wrote, and the rules found only: ${[...rules].join(', ') || 'nothing'}`);
+  if (lab.rights.violations.length === 0) throw new Error('two hosts wrote, and nothing was seen on the cable');
+  console.log(`found: ${[...rules].join(', ')}; ${lab.rights.violations[0]}`);
+}
+
+const seed = Number(SEED);
+await using lab = await Lab.start(seed);
+const world = new World(lab);
+try {
+  await (CAN_FAIL ? canFail(lab, world) : history(lab, world, seed, Number(STEPS)));
+} catch (error) {
+  console.log(error);
+  process.exitCode = 1;
+} finally {
+  world.close();
+}

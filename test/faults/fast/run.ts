@@ -1,0 +1,36 @@
+import { mkdirSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CommandResult, runCommand } from '../../../scripts/suites/command.ts';
+import { ROOT } from '../../testbed/paths.ts';
+
+// In it: a network with nothing but what the lab makes, /sys that shows it, and a file system in memory for all temporary
+// files. No process, interface or file outlives the first process, however that ends.
+const SETUP = `mount -t sysfs sysfs /sys && mount -t tmpfs tmpfs "$TMPDIR" && exec "$@"`;
+const ISOLATE = ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child', '--mount-proc', '--', 'sh', '-c', SETUP, 'sh'];
+
+export interface RunOptions {
+  limitMs: number;
+  signal: AbortSignal;
+  /** Is told each line. */
+  tell: (line: string) => void;
+}
+
+/** Runs main.ts in network, mount and process namespaces of its own. */
+export async function runLab(env: Record<string, string>, { limitMs, signal, tell }: RunOptions): Promise<CommandResult> {
+  const logs = join(ROOT, 'dist/logs');
+  mkdirSync(logs, { recursive: true });
+  const directory = mkdtempSync(join(tmpdir(), 'aoe-faults-'));
+  const argv = [...ISOLATE, process.execPath, join(import.meta.dirname, 'main.ts')];
+  try {
+    return await runCommand(argv, {
+      log: join(logs, 'faults-fast.log'),
+      limitMs,
+      signal,
+      env: { ...env, TMPDIR: directory },
+      onLine: tell,
+    });
+  } finally {
+    rmdirSync(directory);
+  }
+}

@@ -1,0 +1,160 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { SECTOR } from '../../../aoe/ata.ts';
+import type { Answered } from '../model/history.ts';
+import type { NodeName } from '../model/plan.ts';
+import { emitRecord, epochOf, RECORD } from '../model/record.ts';
+import { type FakeDisk, type FakeHost, Forgotten, IoError } from './fake-host.ts';
+
+/** Between two records, and before a record is tried again after an error. */
+const PAUSE_MS = 3;
+/** A wait for a writer is over after this, whatever is going wrong meanwhile. */
+const LIMIT_MS = 60_000;
+const PER_RECORD = RECORD / SECTOR;
+
+/**
+ * The log's writer of one epoch, as writer.c is on the cluster: it looks for the end and goes on from there, until it is
+ * ended. After an error it tries the same record again: its host does not believe that it lost.
+ */
+export class Writer {
+  readonly epoch: number;
+  readonly node: NodeName;
+  readonly disk: FakeDisk;
+  readonly answered: number[] = [];
+  /** The first record that had an I/O error, and how many were answered before. */
+  #refusal: { position: number; after: number; message: string } | undefined;
+  readonly #host: FakeHost;
+  readonly #blocks: number;
+  readonly #ended = new AbortController();
+  readonly #listeners = new Set<() => void>();
+  #problem: unknown;
+
+  /** @param bytes size of the disk */
+  constructor(host: FakeHost, epoch: number, disk: FakeDisk, bytes: number) {
+    this.#host = host;
+    this.node = host.name;
+    this.epoch = epoch;
+    this.disk = disk;
+    this.#blocks = Math.floor(bytes / RECORD);
+    void this.#run();
+  }
+
+  /** Ends it, and takes its requests from the host. */
+  end(): void {
+    this.#ended.abort();
+    this.#host.forget();
+  }
+
+  get isEnded(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
+  /** Waits until so many more records are answered. @throws Error when one of this writer's was ever refused */
+  async progress(records = 3): Promise<void> {
+    const goal = this.answered.length + records;
+    await this.#until(() => this.#refusal !== undefined || this.answered.length >= goal, `${records} more records to be answered`);
+    this.neverRefused();
+  }
+
+  /** Waits until a record is refused. */
+  refused(): Promise<void> {
+    return this.#until(() => this.#refusal !== undefined, 'a record to be refused, as the volume is lost');
+  }
+
+  /** Waits until a record is answered after one that was refused. */
+  writesAgain(): Promise<void> {
+    return this.#until(() => this.#refusal !== undefined && this.#refusal.after < this.answered.length, 'a record to be answered again');
+  }
+
+  /** @throws Error when one was */
+  neverRefused(): void {
+    if (!this.#refusal) return;
+    throw new Error(`${this.#name} had an I/O error while it had the volume: record ${this.#refusal.position}, ${this.#refusal.message}`);
+  }
+
+  /** What was answered, for the rules. */
+  notes(): Answered[] {
+    return this.answered.map((position) => ({ epoch: this.epoch, position }));
+  }
+
+  get #name(): string {
+    return `the writer of epoch ${this.epoch} on ${this.node}`;
+  }
+
+  async #run(): Promise<void> {
+    try {
+      for (let position = await this.#findEnd(); position < this.#blocks; ) {
+        if (await this.#write(position)) position++;
+        await delay(PAUSE_MS, undefined, { signal: this.#ended.signal });
+      }
+      throw new Error(`${this.#name} has filled the disk`);
+    } catch (error) {
+      if (!this.isEnded) this.#problem = error;
+    } finally {
+      this.#tell();
+    }
+  }
+
+  async #write(position: number): Promise<boolean> {
+    try {
+      await this.#host.write(this.disk, position * PER_RECORD, emitRecord(this.epoch, position));
+      this.answered.push(position);
+      return true;
+    } catch (error) {
+      if (!(error instanceof IoError)) throw error;
+      this.#refuse(position, error);
+      return false;
+    } finally {
+      this.#tell();
+    }
+  }
+
+  async #findEnd(): Promise<number> {
+    let [low, high] = [0, this.#blocks];
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2);
+      if ((await this.#read(middle)) === undefined) high = middle;
+      else low = middle + 1;
+    }
+    return low;
+  }
+
+  async #read(position: number): Promise<number | undefined> {
+    for (;;) {
+      this.#ended.signal.throwIfAborted();
+      try {
+        return epochOf(await this.#host.read(this.disk, position * PER_RECORD, PER_RECORD), position);
+      } catch (error) {
+        if (!(error instanceof IoError)) throw error;
+        this.#refuse(position, error);
+        await delay(PAUSE_MS, undefined, { signal: this.#ended.signal });
+      }
+    }
+  }
+
+  #refuse(position: number, error: Error): void {
+    this.#refusal ??= { position, after: this.answered.length, message: error.message };
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const listener of this.#listeners) listener();
+  }
+
+  async #until(isSo: () => boolean, what: string): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const look = (): void => {
+      if (isSo()) resolve();
+      else if (this.#problem !== undefined) reject(this.#problem);
+      else if (this.isEnded) reject(new Forgotten(`${this.#name} was ended`));
+    };
+    const limit = setTimeout(() => reject(new Error(`waited ${LIMIT_MS / 1000} s for ${this.#name}: ${what}`)), LIMIT_MS);
+    this.#listeners.add(look);
+    try {
+      look();
+      await promise;
+    } finally {
+      clearTimeout(limit);
+      this.#listeners.delete(look);
+    }
+  }
+}
