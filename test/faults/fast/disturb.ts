@@ -3,13 +3,16 @@ import { CLEAR, WEATHER } from '../model/weather.ts';
 import type { Lab } from './lab.ts';
 
 /** Makes something go wrong. @returns what ends it, to be called once */
-export async function disturb(lab: Lab, what: FastDisturbance): Promise<() => void> {
+export async function disturb(lab: Lab, what: FastDisturbance): Promise<() => void | Promise<void>> {
   switch (what.kind) {
     case 'kill': {
       const part = lab.parts.programs[what.part];
       await part.kill();
       return () => part.start();
     }
+    case 'api-server-restart':
+      await lab.parts.api.killApi();
+      return () => lab.parts.api.startApi();
     case 'stop': {
       const { part } = what;
       if (part !== 'api-server' && part !== 'etcd') return lab.parts.programs[part].stop();

@@ -40,6 +40,8 @@ async function history(lab: Lab, world: World, seed: number, count: number): Pro
     if (violations.length > 0) throw new Error(`the history is wrong: ${JSON.stringify(violations)}`);
     const surprises = Object.values(lab.parts.programs).filter((part) => part.surprises > 0);
     for (const part of surprises) console.log(`${part.name} ended by itself ${part.surprises} times`);
+    const { without, lateCopies } = lab.rights.seen;
+    console.log(`${without} writes, and ${lateCopies} late copies, came from hosts without the right`);
     console.log(`seed ${seed}, ${count} steps: right; ${world.holder.epoch} epochs, ${answered.length} answered records`);
   } catch (error) {
     // Also when a step did not get through: what was written until then must be right.

@@ -28,12 +28,13 @@ async function during(lab: Lab, { what, after, seconds }: Disturbed, signal: Abo
   await pause(after);
   const undo = await disturb(lab, what);
   await pause(seconds);
-  undo();
+  await undo();
 }
 
 async function go(lab: Lab, world: World, { kind, to }: Transition): Promise<void> {
   const from = world.holder;
   const host = lab.host(from.node);
+  from.neverRefused();
   switch (kind) {
     case 'move':
       await world.release();
@@ -41,13 +42,11 @@ async function go(lab: Lab, world: World, { kind, to }: Transition): Promise<voi
       return;
     case 'crash':
       world.endWriters(from.node);
-      from.neverRefused();
       // The successor is asked for at once, and must wait.
       await Promise.all([world.giveUp(), world.take(to)]);
       return;
     case 'delete-node':
       world.endWriters(from.node);
-      from.neverRefused();
       await world.deleteNode();
       await world.take(to);
       await world.takeBack(from.node);

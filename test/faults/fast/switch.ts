@@ -15,7 +15,8 @@ export class Port {
   weather: Weather = CLEAR;
   /** The cable is pulled. What is under way beyond it still arrives. */
   down = false;
-  readonly #uplink: FrameSocket;
+  /** The far end of the target's cable that it shares with others. */
+  readonly uplink: FrameSocket;
   readonly #switch: Switch;
   readonly #next: () => number;
   readonly #handlers = new Set<(frame: Uint8Array) => void>();
@@ -23,7 +24,7 @@ export class Port {
 
   constructor(mac: string, uplink: FrameSocket, owner: Switch, next: () => number) {
     this.mac = mac;
-    this.#uplink = uplink;
+    this.uplink = uplink;
     this.#switch = owner;
     this.#next = next;
   }
@@ -34,7 +35,7 @@ export class Port {
     const hear = (frame: Uint8Array): void => handler(frame);
     this.#handlers.add(hear);
     return {
-      interfaceName: this.#uplink.interfaceName,
+      interfaceName: this.uplink.interfaceName,
       mac: this.mac,
       send: (frame) => this.#pass(this.weather.repliesOnly ? CLEAR : this.weather, () => this.deliver(frame)),
       onFrame: (next) => {
@@ -54,7 +55,7 @@ export class Port {
   /** Puts a frame on the target's cable now, whatever the weather. */
   deliver(frame: Uint8Array): void {
     this.#switch.watch(frame);
-    this.#uplink.send(frame);
+    this.uplink.send(frame);
   }
 
   /** Delivers at once all that is under way. */
@@ -98,7 +99,7 @@ export class Switch {
   connect(mac: string, uplink: FrameSocket): Port {
     const port = new Port(mac, uplink, this, this.#next);
     this.#ports.set(mac, port);
-    uplink.onFrame((frame) => this.#fromTarget(frame));
+    uplink.onFrame((frame) => this.#fromTarget(uplink, frame));
     return port;
   }
 
@@ -109,12 +110,12 @@ export class Switch {
     this.#rights.arrives(parsed.header.source, parsed.header.tag);
   }
 
-  #fromTarget(frame: Uint8Array): void {
+  #fromTarget(uplink: FrameSocket, frame: Uint8Array): void {
     const parsed = parseFrame(frame);
     if (!parsed) return;
     const { destination, command, flags, tag } = parsed.header;
     if (destination === BROADCAST_MAC) {
-      for (const port of this.#ports.values()) port.receive(frame);
+      for (const port of this.#ports.values()) if (port.uplink === uplink) port.receive(frame);
       return;
     }
     const failed = (flags & Flag.Error) !== 0 || ((parsed.argument[3] ?? 0) & ATA_FAILURE) !== 0;

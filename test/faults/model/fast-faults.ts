@@ -12,6 +12,8 @@ export type Client = (typeof CLIENTS)[number];
 export type FastDisturbance =
   /** SIGKILL; it is started again at the end. */
   | { kind: 'kill'; part: Program }
+  /** SIGKILL to the API server, and a new one at the end; etcd goes on. */
+  | { kind: 'api-server-restart' }
   /** SIGSTOP, and SIGCONT at the end: it then goes on with what it believed before. */
   | { kind: 'stop'; part: Program | 'api-server' | 'etcd' }
   /** Connections to the API server: broken once, silent, or refused. */
@@ -30,6 +32,8 @@ function what({ next, pick }: Draw, { holder }: Situation): FastDisturbance {
   }
   if (kind < 0.55) return { kind: 'link-down', node };
   if (kind < 0.75) return { kind: 'kill', part: next() < 0.5 ? 'target' : pick(CLIENTS) };
+  // Starting it takes seconds.
+  if (kind < 0.755) return { kind: 'api-server-restart' };
   if (kind < 0.88) return { kind: 'stop', part: pick([...PROGRAMS, 'api-server', 'etcd'] as const) };
   return { kind: 'api-line', part: pick(CLIENTS), how: pick(['cut', 'silent', 'refusing'] as const) };
 }

@@ -67,7 +67,7 @@ describe('plan()', () => {
     drawn(fast(7, 400).map(describeStep).join('\n'), [
       ...TRANSITIONS,
       ...parts.flatMap((part) => [`kill ${part}`, `stop ${part}`]),
-      ...['stop api-server', 'stop etcd', 'cut for', 'silent for', 'refusing for', 'link-down'],
+      ...['stop api-server', 'stop etcd', 'api-server-restart', 'cut for', 'silent for', 'refusing for', 'link-down'],
       ...Object.keys(WEATHER),
     ]);
     for (const { disturbance } of fast(7, 50, 'kill')) assert.equal(disturbance?.what.kind, 'kill');

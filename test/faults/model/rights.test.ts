@@ -28,6 +28,7 @@ describe('Rights', () => {
     rights.arrives(B, 3);
     rights.answered(B, 3);
     assert.match(rights.violations.join(), /0b had write 3/);
+    assert.deepEqual(rights.seen, { without: 2, lateCopies: 0 });
   });
 
   it('leaves a late copy of a write that came in time to the disk', () => {
@@ -38,5 +39,6 @@ describe('Rights', () => {
     rights.arrives(A, 4);
     rights.answered(A, 4);
     assert.deepEqual(rights.violations, []);
+    assert.deepEqual(rights.seen, { without: 0, lateCopies: 1 });
   });
 });

@@ -10,6 +10,8 @@ export class Rights {
   /** Whether a write, by MAC and tag, had the right when it first arrived. */
   readonly #arrived = new Map<string, boolean>();
   readonly violations: string[] = [];
+  /** Writes that arrived without the right, and late copies of such that had come in time: how much there was to refuse. */
+  readonly seen = { without: 0, lateCopies: 0 };
 
   /** A host is about to be let in: from here on it may be in force. */
   begin(mac: string): void {
@@ -31,8 +33,12 @@ export class Rights {
   arrives(mac: string, tag: number): void {
     const key = `${mac} ${tag}`;
     // A copy of a write that came in time may be answered at any time: its data is the same, and the disk will tell.
-    if (this.#arrived.has(key)) return;
-    this.#arrived.set(key, this.#allowed.has(mac));
+    const isAllowed = this.#allowed.has(mac);
+    const inTime = this.#arrived.get(key);
+    if (!isAllowed && inTime) this.seen.lateCopies++;
+    if (inTime !== undefined) return;
+    if (!isAllowed) this.seen.without++;
+    this.#arrived.set(key, isAllowed);
     if (this.#arrived.size > MEMORY) this.#arrived.delete(this.#arrived.keys().next().value ?? '');
   }
 
