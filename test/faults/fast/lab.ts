@@ -60,9 +60,9 @@ export class Lab implements AsyncDisposable {
     for (const name of [TARGET, SEGMENT]) ip('link', 'set', name, 'up');
     const lab = new Lab(await Parts.start(directory), join(directory, 'pool'));
     try {
-      await lab.#makeObjects();
       await lab.parts.startPrograms();
       lab.#makeHosts(seed);
+      await lab.#makeObjects();
       await lab.#makeVolume();
       return lab;
     } catch (error) {
@@ -96,8 +96,7 @@ export class Lab implements AsyncDisposable {
     const ready = { type: NodeCondition.InitiatorReady, status: 'True', reason: 'DriverLoaded', message: 'a fake host' } as const;
     const status = { segment: 'default', interfaces: [{ name: 'eth0', mac, mtu }], conditions: [setCondition([], ready)] };
     await this.kube.apply(AOE_NODES, { ...object, status } as never, { ...options, subresource: 'status' });
-    const host = this.hosts.get(name);
-    if (host) host.uid = node.metadata.uid ?? '';
+    this.host(name).uid = node.metadata.uid ?? '';
   }
 
   async #makeObjects(): Promise<void> {
@@ -127,7 +126,6 @@ export class Lab implements AsyncDisposable {
     };
     const explain = async () => JSON.stringify(await this.kube.get(AOE_VOLUMES, VOLUME), null, 1);
     this.#volume = await poll(ready, { timeoutMs: READY_MS, intervalMs: 20, what: 'the volume to be Ready', explain });
-    for (const name of NODES) await this.addNode(name);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -41,7 +41,7 @@ export class Parts implements AsyncDisposable {
     this.programs = Object.fromEntries(PROGRAMS.map(part)) as Parts['programs'];
   }
 
-  /** Starts all but the agent and the target, which want their node to be known. */
+  /** Starts API server and etcd. */
   static async start(directory: string): Promise<Parts> {
     const api = await ApiServer.start();
     const lines = await Promise.all(CLIENTS.map(async (name) => [name, await TcpProxy.before(api.kubeconfig)] as [Client, Line]));

@@ -16,6 +16,7 @@ export async function playStep(lab: Lab, world: World, { disturbance, transition
     await disturbed;
   }
   await world.holder.progress();
+  await world.lockIsHolders();
   const [violation] = lab.rights.violations;
   if (violation) throw new Error(violation);
 }

@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { acquire, type ConfigReply, type IdentifyReply, release } from '../../../aoe/mod.ts';
+import { acquire, type ConfigReply, escapeString, type IdentifyReply, parseLock, release } from '../../../aoe/mod.ts';
 import { AOE_NODES, AOE_VOLUMES, NODES as MACHINES } from '../../../api/resources.ts';
 import { isNotFound } from '../../../kube/mod.ts';
 import { csi, RpcClient, RpcError } from '../../../rpc/mod.ts';
@@ -105,6 +105,16 @@ export class World {
       mac = one.mac;
     });
     return mac;
+  }
+
+  /** The target has the holder's lock, as anybody can read. @throws Error when it has not */
+  async lockIsHolders(): Promise<void> {
+    const { node, disk } = this.holder;
+    const host = this.#lab.host(node);
+    const [reply] = await host.initiator.query(disk.address, { ...EXCHANGE, settleMs: 1 });
+    const lock = reply && parseLock(reply.string);
+    if (lock?.node === node && lock.nodeUID === host.uid) return;
+    throw new Error(`${node} has the volume, and the lock says: ${reply ? escapeString(reply.string) : 'no answer'}`);
   }
 
   /** Ends the holder in good order: the lock is given back, then the right. */

@@ -5,8 +5,11 @@ import type { NodeName } from '../model/plan.ts';
 import { emitRecord, epochOf, RECORD } from '../model/record.ts';
 import { type FakeDisk, type FakeHost, Forgotten, IoError } from './fake-host.ts';
 
-/** Between two records, and before a record is tried again after an error. */
+/** Between two records. */
 const PAUSE_MS = 3;
+/** Before a record is tried again after an error: at once at first, then ever more slowly. */
+const FIRST_RETRY_MS = 1;
+const LAST_RETRY_MS = 40;
 /** A wait for a writer is over after this, whatever is going wrong meanwhile. */
 const LIMIT_MS = 60_000;
 const PER_RECORD = RECORD / SECTOR;
@@ -22,6 +25,7 @@ export class Writer {
   readonly answered: number[] = [];
   /** The first record that had an I/O error, and how many were answered before. */
   #refusal: { position: number; after: number; message: string } | undefined;
+  #refused = 0;
   readonly #host: FakeHost;
   readonly #blocks: number;
   readonly #ended = new AbortController();
@@ -83,8 +87,9 @@ export class Writer {
   async #run(): Promise<void> {
     try {
       for (let position = await this.#findEnd(); position < this.#blocks; ) {
-        if (await this.#write(position)) position++;
-        await delay(PAUSE_MS, undefined, { signal: this.#ended.signal });
+        const answered = await this.#write(position);
+        if (answered) position++;
+        await this.#pause(answered ? PAUSE_MS : this.#retryMs());
       }
       throw new Error(`${this.#name} has filled the disk`);
     } catch (error) {
@@ -97,15 +102,22 @@ export class Writer {
   async #write(position: number): Promise<boolean> {
     try {
       await this.#host.write(this.disk, position * PER_RECORD, emitRecord(this.epoch, position));
-      this.answered.push(position);
-      return true;
     } catch (error) {
       if (!(error instanceof IoError)) throw error;
       this.#refuse(position, error);
       return false;
-    } finally {
-      this.#tell();
     }
+    this.answered.push(position);
+    this.#tell();
+    return true;
+  }
+
+  async #pause(ms: number): Promise<void> {
+    await delay(ms, undefined, { signal: this.#ended.signal });
+  }
+
+  #retryMs(): number {
+    return Math.min(FIRST_RETRY_MS + this.#refused / 10, LAST_RETRY_MS);
   }
 
   async #findEnd(): Promise<number> {
@@ -126,12 +138,13 @@ export class Writer {
       } catch (error) {
         if (!(error instanceof IoError)) throw error;
         this.#refuse(position, error);
-        await delay(PAUSE_MS, undefined, { signal: this.#ended.signal });
+        await this.#pause(this.#retryMs());
       }
     }
   }
 
   #refuse(position: number, error: Error): void {
+    this.#refused++;
     this.#refusal ??= { position, after: this.answered.length, message: error.message };
     this.#tell();
   }
