@@ -7,6 +7,7 @@ import { random } from '../faults/model/random.ts';
 
 const [name = '', seed, batches] = process.argv.slice(2);
 const MOST_AT_ONCE = 32;
+const MOST_TIMES = 5;
 
 export type Write = [sector: number, sectors: number, byte: number];
 
@@ -33,14 +34,23 @@ function draw(): Write[] {
   return list;
 }
 
+/** Sends a write until it is answered, as initiators do: a full socket loses frames, too. */
+async function answered([lba, count, byte]: Write): Promise<void> {
+  const request = { lba, count, data: new Uint8Array(count * 512).fill(byte) };
+  for (let time = 1; ; time++) {
+    try {
+      return void (await bench.a.ata(AtaCommand.WriteExt, request, { limitMs: 2_000 })).good();
+    } catch (error) {
+      if (time === MOST_TIMES) throw error;
+    }
+  }
+}
+
 const written: Write[][] = [];
 try {
   for (let batch = 0; batch < Number(batches); batch++) {
     const writes = draw();
-    const answers = writes.map(([lba, count, byte]) =>
-      bench.a.ata(AtaCommand.WriteExt, { lba, count, data: new Uint8Array(count * 512).fill(byte) }, { limitMs: 10_000 }),
-    );
-    for (const answer of await Promise.all(answers)) answer.good();
+    await Promise.all(writes.map(answered));
     execFileSync('dmsetup', ['message', name, '0', 'mark', `batch-${batch}`]);
     written.push(writes);
     bench.heard.length = 0;
