@@ -28,7 +28,7 @@ export async function runLab(env: Record<string, string>, { limitMs, signal, tel
       limitMs,
       signal,
       env: { ...env, TMPDIR: directory },
-      onLine: tell,
+      onLine: (line) => tell(line),
     });
   } finally {
     rmdirSync(directory);
