@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { aoe, RpcClient } from '../../../rpc/mod.ts';
 import { ROOT } from '../../testbed/paths.ts';
 import { FAST_FAULTS } from '../model/fast-faults.ts';
-import { check, type Disk } from '../model/history.ts';
+import { check } from '../model/history.ts';
 import { describeStep, NODES, plan } from '../model/plan.ts';
 import { Lab } from './lab.ts';
 import { playStep } from './play.ts';
@@ -17,7 +17,6 @@ const TELL_EVERY = 100;
 async function history(lab: Lab, world: World, seed: number, count: number): Promise<void> {
   const steps = plan({ seed, steps: count, first: FIRST, faults: FAST_FAULTS, only: ONLY });
   const played: string[] = [];
-  let disk: Disk | undefined;
   try {
     await world.take(FIRST);
     const started = performance.now();
@@ -30,22 +29,20 @@ async function history(lab: Lab, world: World, seed: number, count: number): Pro
       if ((index + 1) % TELL_EVERY === 0 || index + 1 === count) {
         const seconds = (performance.now() - started) / 1000;
         const each = Math.round((seconds / (index + 1)) * 1000);
-        console.log(`step ${index + 1} of ${count}: ${seconds.toFixed(0)} s, ${each} ms a step; epoch ${world.holder.epoch}`);
+        mustBeRight(world);
+        console.log(`step ${index + 1} of ${count}: right; ${seconds.toFixed(0)} s, ${each} ms a step; epoch ${world.holder.epoch}`);
       }
     }
     world.endWriters(world.holder.node);
-    disk = world.disk();
-    const answered = world.answered();
-    const violations = check(answered, disk);
-    if (violations.length > 0) throw new Error(`the history is wrong: ${JSON.stringify(violations)}`);
+    mustBeRight(world);
     const surprises = Object.values(lab.parts.programs).filter((part) => part.surprises > 0);
     for (const part of surprises) console.log(`${part.name} ended by itself ${part.surprises} times`);
     const { without, lateCopies } = lab.rights.seen;
     console.log(`${without} writes, and ${lateCopies} late copies, came from hosts without the right`);
-    console.log(`seed ${seed}, ${count} steps: right; ${world.holder.epoch} epochs, ${answered.length} answered records`);
+    console.log(`seed ${seed}, ${count} steps: right; ${world.holder.epoch} epochs, ${world.answered().length} answered records`);
   } catch (error) {
     // Also when a step did not get through: what was written until then must be right.
-    disk ??= world.disk();
+    const disk = world.disk();
     console.log(`failed at step ${played.length}, ${played.at(-1)}: ${String(error)}`);
     console.log(`found: ${JSON.stringify(check(world.answered(), disk))}`);
     const folder = join(ROOT, `dist/logs/faults-fast-${seed}-${Date.now()}`);
@@ -54,6 +51,13 @@ async function history(lab: Lab, world: World, seed: number, count: number): Pro
     console.log(`what each host and each program noted is in ${folder}; again: make test-faults-fast SEED=${seed} STEPS=${count}${only}`);
     throw error;
   }
+}
+
+/** The rules, on what was answered until now and what is on the disk. Writes may go on meanwhile. */
+function mustBeRight(world: World): void {
+  const answered = world.answered();
+  const violations = check(answered, world.disk());
+  if (violations.length > 0) throw new Error(`the history is wrong: ${JSON.stringify(violations)}`);
 }
 
 /** Lets everybody in while the agent cannot take it back: the rules must find the second writer. */
