@@ -4,7 +4,7 @@ import { unavailable } from '../../../kube/testing/apiserver.ts';
 import { runLab } from './run.ts';
 
 const SEED = process.env.SEED ?? '1';
-const STEPS = process.env.STEPS ?? '150';
+const STEPS = process.env.STEPS ?? '100';
 const LIMIT_MS = 300_000;
 const skip = process.getuid?.() === 0 ? unavailable : 'needs root, for namespaces';
 

@@ -35,8 +35,8 @@ async function history(lab: Lab, world: World, seed: number, count: number): Pro
     }
     world.endWriters(world.holder.node);
     mustBeRight(world);
-    const surprises = Object.values(lab.parts.programs).filter((part) => part.surprises > 0);
-    for (const part of surprises) console.log(`${part.name} ended by itself ${part.surprises} times`);
+    for (const { name, surprises } of Object.values(lab.parts.programs))
+      for (const words of surprises) console.log(`${name} ended by itself: ${words}`);
     const { without, lateCopies } = lab.rights.seen;
     console.log(`${without} writes, and ${lateCopies} late copies, came from hosts without the right`);
     console.log(`seed ${seed}, ${count} steps: right; ${world.holder.epoch} epochs, ${world.answered().length} answered records`);

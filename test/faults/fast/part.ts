@@ -4,6 +4,8 @@ import { closeSync, openSync, readFileSync } from 'node:fs';
 
 /** Before a program that ended by itself is started again, as the kubelet does. */
 const RESTART_MS = 50;
+/** Bytes of the log. */
+const LAST_WORDS = 1_500;
 
 /** A program of ours that is killed and started again at any moment. */
 export class Part implements AsyncDisposable {
@@ -11,8 +13,8 @@ export class Part implements AsyncDisposable {
   readonly #argv: readonly string[];
   readonly #log: string;
   #child: ChildProcess | undefined;
-  /** How often it ended though nobody had told it to. */
-  surprises = 0;
+  /** The last words of each time that it ended though nobody had told it to. */
+  readonly surprises: string[] = [];
 
   /** @param log file for all that it writes */
   constructor(name: string, argv: readonly string[], log: string) {
@@ -31,7 +33,7 @@ export class Part implements AsyncDisposable {
     this.#child = child;
     child.once('exit', () => {
       if (this.#child !== child) return;
-      this.surprises++;
+      this.surprises.push(this.tail(LAST_WORDS).split('\n').slice(-2).join(' ').trim());
       this.#child = undefined;
       setTimeout(() => this.start(), RESTART_MS);
     });
