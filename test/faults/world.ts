@@ -139,7 +139,7 @@ export class World {
   }
 
   /** Waits until the holder's writes are answered, and were never refused. */
-  async progress(records = 5): Promise<void> {
+  async progress(records = 12): Promise<void> {
     const { epoch, node } = this.holder;
     const count = () => this.#notes(this.holder).filter((line) => line.startsWith('A')).length;
     const before = count();
