@@ -181,10 +181,13 @@ export class World {
     await this.#cluster.guest(STORAGE).exec(`${join(ROOT, 'node_modules/.bin/node')} ${script} /run/aoe-csi/target.sock ${uid}`);
   }
 
-  /** Waits until a writer has a write answered after one that was refused. */
+  /**
+   * Waits until a writer has writes answered after one that was refused. Several: the first may be on the disk since it had
+   * the right, with its answer lost, and is nobody else's place then.
+   */
   async writesAgain(epoch: number): Promise<void> {
     const writer = this.#writers[epoch - 1] as Writer;
-    const again = async () => /E.*A/s.test(this.#notes(writer).join('\n')) || undefined;
+    const again = async () => /E.*A.*A.*A/s.test(this.#notes(writer).join('\n')) || undefined;
     await this.#cluster.poll(again, { timeoutMs: REFUSED_MS, what: `the writer of epoch ${epoch} to write again` });
   }
 

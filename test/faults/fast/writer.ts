@@ -64,9 +64,13 @@ export class Writer {
     return this.#until(() => this.#refusal !== undefined, 'a record to be refused, as the volume is lost');
   }
 
-  /** Waits until a record is answered after one that was refused. */
-  writesAgain(): Promise<void> {
-    return this.#until(() => this.#refusal !== undefined && this.#refusal.after < this.answered.length, 'a record to be answered again');
+  /**
+   * Waits until records are answered after one that was refused. Several: the first may be on the disk since it had the
+   * right, with its answer lost, and is nobody else's place then.
+   */
+  writesAgain(records = 3): Promise<void> {
+    const answered = () => this.#refusal !== undefined && this.answered.length >= this.#refusal.after + records;
+    return this.#until(answered, `${records} records to be answered again`);
   }
 
   /** @throws Error when one was */
