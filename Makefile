@@ -51,9 +51,10 @@ test-faults-fast: prerequisites
 bench: build
 	@$(NODE) test/bench/main.ts
 
-# The same through the kernel's driver in a guest; needs fio.
-bench-guest: build machine
-	@$(NODE) test/bench/guest.ts
+# The same through Linux's drivers in a guest, beside nbdkit and tgt, too. ROUNDS; PEERS: names of others.
+bench-guest: build
+	@scripts/prerequisites cluster bench
+	@$(NODE) test/bench/guest/main.ts
 
 # SECONDS of each of the two entry points.
 fuzz:

@@ -17,21 +17,32 @@ export const TARGET = join(import.meta.dirname, '../../dist/cargo/release/aoe-ta
 /** The disk as its guest sees it. */
 export const DEVICE = '/dev/etherd/e7.3';
 
+export interface LabOptions {
+  mtu: number;
+  bytes: number;
+  /** 2 serves on both of the guest's interfaces; the second has MTU 1500. */
+  paths?: 1 | 2;
+  /** What to start the target with: words before its own. */
+  before?: readonly string[];
+  /** Volumes of the target beside the disk. */
+  exports?: readonly string[];
+}
+
 /** A guest with the real aoe driver, and our target on the host: target0 faces the guest's vec0, target1 its vec1. */
 export class DriverLab implements AsyncDisposable {
   readonly guest: Guest;
   readonly disk = join(SHM, 'disk');
-  readonly #interfaces: string;
+  readonly #options: LabOptions;
   #target: ChildProcess | undefined;
 
-  private constructor(guest: Guest, interfaces: string) {
-    this.guest = guest;
-    this.#interfaces = interfaces;
+  private constructor(options: LabOptions) {
+    this.guest = new Guest('driver', { index: 1, memory: '384M', mtu: options.mtu });
+    this.#options = options;
   }
 
-  /** `paths` 2 serves on both of the guest's interfaces; the second has MTU 1500. */
-  static async boot({ mtu, bytes, paths = 1 }: { mtu: number; bytes: number; paths?: 1 | 2 }): Promise<DriverLab> {
-    const lab = new DriverLab(new Guest('driver', { index: 1, memory: '384M', mtu }), paths === 2 ? 'target0,target1' : 'target0');
+  static async boot(options: LabOptions): Promise<DriverLab> {
+    const { mtu, bytes } = options;
+    const lab = new DriverLab(options);
     try {
       mkdirSync(RUN, { recursive: true });
       mkdirSync(SHM, { recursive: true });
@@ -60,8 +71,11 @@ export class DriverLab implements AsyncDisposable {
   }
 
   startTarget(): void {
-    const args = ['--interface', this.#interfaces, '--state', join(RUN, 'state'), '--export', `7.3=${this.disk},serial=DRIVER`];
-    this.#target = startInNetns(TARGET, args, { log: join(RUN, 'target.log') });
+    const { paths = 1, before = [], exports = [] } = this.#options;
+    const volumes = [`7.3=${this.disk},serial=DRIVER`, ...exports].flatMap((volume) => ['--export', volume]);
+    const interfaces = paths === 2 ? 'target0,target1' : 'target0';
+    const [program = TARGET, ...args] = [...before, TARGET, '--interface', interfaces, '--state', join(RUN, 'state'), ...volumes];
+    this.#target = startInNetns(program, args, { log: join(RUN, 'target.log') });
   }
 
   /** Ends the target as an upgrade does, and starts it again. */
