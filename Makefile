@@ -62,7 +62,8 @@ fuzz:
 	@SECONDS=$(or $(SECONDS),60) $(NODE) scripts/fuzz.ts
 
 # The fewest inputs that reach what was reached, into the repository.
-fuzz-keep: prerequisites
+fuzz-keep:
+	@scripts/prerequisites fuzz
 	@$(NODE) scripts/fuzz.ts keep
 
 build: prerequisites

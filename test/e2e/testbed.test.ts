@@ -11,7 +11,10 @@ describe('the test bed', () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'testbed');
   });
-  after(() => ns.delete());
+  after(async () => {
+    await cluster?.restore();
+    await ns?.delete();
+  });
 
   const bootId = async (node: string) => (await cluster.getJson('node', node)).status.nodeInfo.bootID;
   const run = (name: string, node: string, script: string) =>
