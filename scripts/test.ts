@@ -13,6 +13,8 @@ const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
 
 const tallies: Tally[] = [];
+/** What failed, to be told once more at the end: who has only the last lines of a run must find it there. */
+const failures: string[] = [];
 const progress = new Progress();
 
 async function run(suite: Suite): Promise<void> {
@@ -20,8 +22,14 @@ async function run(suite: Suite): Promise<void> {
   const say = (text: string) => console.log(`${suite.name.padEnd(16)} ${text.replaceAll('\n', '\n    ')}`);
   say(`… (usually ${suite.usually})`);
   const started = performance.now();
-  const tally = await suite.run({ signal: interrupted.signal, tell: say });
+  const told = failures.length;
+  const tell = (text: string) => {
+    say(text);
+    if (text.startsWith('FAILED')) failures.push(`${suite.name}: ${text}`);
+  };
+  const tally = await suite.run({ signal: interrupted.signal, tell });
   tallies.push(tally);
+  if (tally.failed > 0 && failures.length === told) failures.push(`${suite.name}: FAILED, see its log`);
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
   say(`${closingLine(tally)}${skipped} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }
@@ -36,6 +44,7 @@ async function needed<T>(work: () => Promise<T>): Promise<T | undefined> {
     return await work();
   } catch (error) {
     progress.fail(error);
+    failures.push(`FAILED ${error instanceof Error ? error.message : String(error)}`);
     tallies.push(ONE_FAILED);
     return undefined;
   }
@@ -85,6 +94,7 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
 rmSync(LOGS, { recursive: true, force: true });
 mkdirSync(LOGS, { recursive: true });
 await group(process.argv[2], process.argv.slice(3));
+if (failures.length > 0) console.log(`\nWhat failed:\n\n${failures.join('\n\n')}`);
 const total = sum(interrupted.signal.aborted ? [...tallies, ONE_FAILED] : tallies);
 console.log(
   `\n${interrupted.signal.aborted ? 'Interrupted. ' : ''}Logs of each suite: ${relative(process.cwd(), LOGS) || relative(ROOT, LOGS)}`,
