@@ -30,6 +30,11 @@ function lastLines(text: string, count: number): string {
   return text.trimEnd().split('\n').slice(-count).join('\n');
 }
 
+/** Where a panic is: what follows may be a long backtrace. */
+function firstLines(text: string, count: number): string {
+  return text.split('\n').slice(0, count).join('\n');
+}
+
 /**
  * Commands that each are one test, in order; what follows a failed one still runs.
  * @param missing what cannot run on this machine, and why: counted as skipped
@@ -62,7 +67,7 @@ export function cargoTests(name: string, usually: string, args: string[]): Suite
       const argv = ['cargo', 'test', '--locked', '--no-fail-fast', ...args];
       const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 15 * MINUTE_MS, signal });
       const failed = failedInCargo(output);
-      for (const test of failed) tell(`FAILED ${test}\n${lastLines(outputOf(test, output), 15)}`);
+      for (const test of failed) tell(`FAILED ${test}\n${firstLines(outputOf(test, output), 15)}`);
       if (code !== 0 && failed.length === 0) tell(lastLines(output, 30));
       return judge(countCargo(output), code);
     },

@@ -6,14 +6,15 @@ use super::link::{self, Link};
 use super::port::Outgoing;
 use super::ring::{Received, Ring};
 use super::socket::{Frame, Socket};
-use super::{ATA_HEADER, filter, longest_frame};
+use super::{ATA_HEADER, filter, longest_frame, sectors_for};
 use crate::disk::memory::Aligned;
-use crate::wire::ETHERTYPE;
+use crate::wire::{ETHERTYPE, SECTOR};
 
 /// Bytes of answers that the kernel may hold for a socket.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 
-/// Most memory for a ring whose slots hold whole frames, the fastest there is. It is taken whether frames come or not.
+/// Most memory for a ring whose slots hold frames with all the data that they may have, the fastest there is. It is taken
+/// whether frames come or not.
 const WHOLE_RING: usize = 5 << 20;
 /// Otherwise, bytes of a frame that a slot holds: all of a request without data. Frames with data wait in the socket, in
 /// memory that is taken when they come: one more call for each, and a ring for thousands of frames is small.
@@ -62,8 +63,9 @@ impl Socket for PacketSocket {
         filter::attach(fd)?;
         // The kernel doubles what it is told, for what it adds to each frame.
         let room = ((frames * KEPT).min(MOST_KEPT) / 2) as libc::c_int;
-        let ring = if frames * longest <= WHOLE_RING {
-            Ring::new(fd, frames, longest)?
+        let with_data = ATA_HEADER + usize::from(sectors_for(link.mtu)) * SECTOR;
+        let ring = if frames * with_data <= WHOLE_RING {
+            Ring::new(fd, frames, with_data)?
         } else if set_option(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &room).is_ok() {
             Ring::new(fd, frames, SHORT)?
         } else {
@@ -86,6 +88,14 @@ impl Socket for PacketSocket {
 
     fn frames(&self) -> usize {
         self.ring.frames()
+    }
+
+    fn is_filling(&self) -> bool {
+        self.ring.is_filling()
+    }
+
+    fn look_ahead(&self, see: impl FnMut(&[u8])) {
+        self.ring.look_ahead(see);
     }
 
     fn receive(&mut self) -> Option<Frame> {

@@ -98,6 +98,8 @@ pub struct Port<S = PacketSocket> {
     /// The interface takes no more now.
     blocked: bool,
     pub counts: Counts,
+    /// Frames received from which on the ring may be looked through again.
+    look_again: u64,
 }
 
 impl<S: Socket> Port<S> {
@@ -112,6 +114,7 @@ impl<S: Socket> Port<S> {
             queue: VecDeque::new(),
             blocked: false,
             counts: Counts::default(),
+            look_again: 0,
         }
     }
 
@@ -174,6 +177,23 @@ impl<S: Socket> Port<S> {
     /// Frames that the receive ring holds.
     pub fn ring_frames(&self) -> usize {
         self.socket.as_ref().map_or(0, S::frames)
+    }
+
+    /// Whether many frames wait, for the first time since half a ring of them was taken.
+    pub fn is_crowded(&mut self) -> bool {
+        let Some(socket) = &self.socket else { return false };
+        let crowded = self.counts.received >= self.look_again && socket.is_filling();
+        if crowded {
+            self.look_again = self.counts.received + socket.frames() as u64 / 2;
+        }
+        crowded
+    }
+
+    /// Shows the beginning of all frames that wait.
+    pub fn look_ahead(&self, see: impl FnMut(&[u8])) {
+        if let Some(socket) = &self.socket {
+            socket.look_ahead(see);
+        }
     }
 
     /// What was counted until now. The kernel counts for each socket: this must be called before one is closed.

@@ -59,14 +59,14 @@ impl Ring {
 
     /// The next frame, if there is one, from the Ethernet header on. It stays until [`Ring::release`].
     pub fn next(&self) -> Option<Received<'_>> {
-        let status = self.status().load(Ordering::Acquire);
+        let status = self.status(self.at).load(Ordering::Acquire);
         if status & libc::TP_STATUS_USER == 0 {
             return None;
         }
         if status & libc::TP_STATUS_COPY != 0 {
             return Some(Received::Kept);
         }
-        let slot = self.slot();
+        let slot = self.slot(self.at);
         // SAFETY: the kernel has filled the slot and handed it over; offsets are checked against the slot.
         unsafe {
             let header = slot.cast::<libc::tpacket2_hdr>().read();
@@ -80,7 +80,7 @@ impl Ring {
 
     /// Gives the frame of [`Ring::next`] back to the kernel.
     pub fn release(&mut self) {
-        self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        self.status(self.at).store(libc::TP_STATUS_KERNEL, Ordering::Release);
         self.at = (self.at + 1) % self.frames;
     }
 
@@ -89,16 +89,41 @@ impl Ring {
         self.frames
     }
 
-    fn slot(&self) -> *mut u8 {
+    /// Whether a quarter of the slots have frames that wait.
+    pub fn is_filling(&self) -> bool {
+        self.has_come((self.at + self.frames / 4) % self.frames)
+    }
+
+    /// Shows the beginning of all frames that wait, as much as fits a slot.
+    pub fn look_ahead(&self, mut see: impl FnMut(&[u8])) {
+        for at in (self.at..self.frames).chain(0..self.at).take_while(|at| self.has_come(*at)) {
+            let slot = self.slot(at);
+            // SAFETY: as for `next`.
+            unsafe {
+                let header = slot.cast::<libc::tpacket2_hdr>().read();
+                let (start, length) = (usize::from(header.tp_mac), header.tp_snaplen as usize);
+                if start + length <= self.frame_size {
+                    see(std::slice::from_raw_parts(slot.add(start), length));
+                }
+            }
+        }
+    }
+
+    fn has_come(&self, at: usize) -> bool {
+        self.status(at).load(Ordering::Acquire) & libc::TP_STATUS_USER != 0
+    }
+
+    fn slot(&self, at: usize) -> *mut u8 {
         let in_block = BLOCK / self.frame_size;
-        let offset = self.at / in_block * BLOCK + self.at % in_block * self.frame_size;
+        let offset = at / in_block * BLOCK + at % in_block * self.frame_size;
+        debug_assert!(at < self.frames);
         // SAFETY: within the mapping, since `at` is below `frames`.
         unsafe { self.base.as_ptr().add(offset) }
     }
 
-    fn status(&self) -> &AtomicU32 {
+    fn status(&self, at: usize) -> &AtomicU32 {
         // SAFETY: the status is the first, aligned word of a slot; the kernel changes it, too.
-        unsafe { AtomicU32::from_ptr(self.slot().cast()) }
+        unsafe { AtomicU32::from_ptr(self.slot(at).cast()) }
     }
 }
 

@@ -22,6 +22,12 @@ pub trait Socket: Sized {
     /// Received frames that it keeps.
     fn frames(&self) -> usize;
 
+    /// Whether a quarter of them have come and wait.
+    fn is_filling(&self) -> bool;
+
+    /// Shows the beginning of all frames that wait, with the one that comes next.
+    fn look_ahead(&self, see: impl FnMut(&[u8]));
+
     /// The next frame, if there is one.
     fn receive(&mut self) -> Option<Frame>;
 

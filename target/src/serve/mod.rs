@@ -3,6 +3,7 @@
 mod ata;
 pub mod change;
 mod command;
+mod flood;
 mod frames;
 mod gather;
 mod lists;
@@ -29,15 +30,17 @@ use crate::log;
 use crate::net::link::Monitor;
 use crate::net::packet::PacketSocket;
 use crate::net::port::Port;
-use crate::net::ring_frames;
 use crate::net::socket::{Frame, Socket};
+use crate::net::{buffer_count, ring_frames};
 use crate::store::{Loaded, Saved, Store};
 use crate::wake::Waker;
+use crate::wire::Mac;
 use crate::worker::{Task, Worker};
 use change::{Reply, Step};
+use flood::{Allowances, Flood};
 use patience::Patience;
 use slots::Slots;
-use stats::Stats;
+use stats::{Refused, Stats};
 use trace::Traces;
 use volume::{Status, Volume};
 
@@ -80,6 +83,7 @@ pub struct Server<S = PacketSocket> {
     watchers: Vec<command::Watcher>,
     stats: Stats,
     traces: Traces,
+    flood: Flood,
     /// When the frames in hand were taken, or the completions in hand reaped: the clock is read once for several.
     now: Instant,
     /// Interface lists that wait to be saved; the first is being saved.
@@ -117,6 +121,7 @@ impl<S: Socket> Server<S> {
             watchers: Vec::new(),
             stats: Stats::default(),
             traces: Traces::default(),
+            flood: Flood::default(),
             now: Instant::now(),
             interface_changes: VecDeque::new(),
             retry_at: None,
@@ -247,6 +252,9 @@ impl<S: Socket> Server<S> {
     }
 
     fn receive(&mut self, port: usize) -> bool {
+        if self.ports[port].is_crowded() {
+            self.look_for_flood(port);
+        }
         for count in 0..FRAMES_OF_A_TURN {
             if self.slots.is_full() {
                 return count > 0; // frames stay in the ring
@@ -261,10 +269,14 @@ impl<S: Socket> Server<S> {
                 Frame::Whole(frame) => {
                     let frame = unsafe { &*frame };
                     self.ports[port].counts.received += 1;
-                    if !self.traces.is_empty() {
-                        self.traces.take([frame, &[]]);
+                    if !self.flood.is_quiet() && self.flood.silences(sender(frame), self.now) {
+                        self.stats.refused.add(Refused::Flood);
+                    } else {
+                        if !self.traces.is_empty() {
+                            self.traces.take([frame, &[]]);
+                        }
+                        self.take(port, frame);
                     }
-                    self.take(port, frame);
                 }
                 Frame::Lost => self.ports[port].counts.lost += 1,
             }
@@ -276,6 +288,34 @@ impl<S: Socket> Server<S> {
             }
         }
         true
+    }
+
+    /// Many frames wait at a port: counts whose they are.
+    fn look_for_flood(&mut self, port: usize) {
+        let volumes = self.volumes.iter().flatten();
+        let buffers = usize::from(buffer_count(self.ports[port].ring_frames(), self.by_uid.len()));
+        let mut allowances = Allowances::default();
+        for access in volumes.map(|volume| &volume.saved.definition.access) {
+            allowances.anyone += if access.anyone { buffers } else { 0 };
+            for mac in access.macs.iter().filter(|_| !access.anyone) {
+                *allowances.named.entry(*mac).or_default() += buffers;
+            }
+        }
+        let mut senders = Vec::new();
+        self.ports[port].look_ahead(|frame| senders.push(sender(frame)));
+        self.now = Instant::now();
+        for host in self.flood.count(senders.into_iter(), allowances, self.now) {
+            if self.now >= self.next_complaint {
+                self.next_complaint = self.now + Duration::from_secs(1);
+                let host = host.map_or_else(|| "hosts that may use no volume".into(), |host| host.to_string());
+                log!(
+                    Warn,
+                    "more frames than the buffer counts allow; some are passed over",
+                    interface = self.ports[port].name,
+                    host = host
+                );
+            }
+        }
     }
 
     fn flush(&mut self) {
@@ -331,6 +371,11 @@ impl<S: Socket> Server<S> {
             }
         }
     }
+}
+
+/// Source of a frame, which is at least an Ethernet header.
+fn sender(frame: &[u8]) -> Mac {
+    if frame.len() < 2 * Mac::LENGTH { Mac::default() } else { Mac::at(frame, Mac::LENGTH) }
 }
 
 fn poll_for(fd: i32, events: i16) -> libc::pollfd {

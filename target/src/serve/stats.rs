@@ -49,11 +49,13 @@ pub enum Refused {
     NotReady,
     /// Too many changes of config string or lists wait already.
     TooManyChanges,
+    /// Its sender has more frames waiting than it may, and the ring fills.
+    Flood,
 }
 
 impl Refused {
     /// In the order of the variants.
-    const NAMES: [&str; 15] = [
+    const NAMES: [&str; 16] = [
         "not_in_force",
         "masked",
         "reserved",
@@ -69,6 +71,7 @@ impl Refused {
         "device_unavailable",
         "not_ready",
         "too_many_changes",
+        "flood",
     ];
 
     pub fn of(failure: Failure, allowed: bool) -> Refused {

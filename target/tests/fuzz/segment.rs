@@ -77,6 +77,14 @@ impl Socket for MemorySocket {
         self.frames
     }
 
+    fn is_filling(&self) -> bool {
+        with(self.at, |interface| interface.coming.len() >= self.frames / 4)
+    }
+
+    fn look_ahead(&self, see: impl FnMut(&[u8])) {
+        with(self.at, |interface| interface.coming.iter().map(Vec::as_slice).for_each(see));
+    }
+
     fn receive(&mut self) -> Option<Frame> {
         assert!(self.frame.is_empty(), "the frame before was not released");
         self.frame = with(self.at, |interface| interface.coming.pop_front())?;

@@ -80,13 +80,16 @@ fn disks_that_hang_hold_up_no_other() {
     }));
     let arguments: Vec<&str> = exports.iter().flat_map(|export| ["--export", export]).collect();
     let target = lab.serve_all(&arguments, exports.len());
-    let (mut slow, mut fast) = (lab.host().named("02:00:00:00:00:0a"), lab.host());
+    // Two, so that each keeps to the buffer counts.
+    let mut slow = [lab.host().named("02:00:00:00:00:0a"), lab.host().named("02:00:00:00:00:0b")];
+    let mut fast = lab.host();
     let frozen = mounted.freeze();
     let mut waiting = Vec::new();
     for block in 0..WRITES {
         for slot in 0..HUNG {
             let argument = registers(WRITE_EXT, block * 8, 8, &[1; 4096]);
-            waiting.push(slow.send(8, slot, header::command::ATA, &argument));
+            let host = block as usize % slow.len();
+            waiting.push((host, slow[host].send(8, slot, header::command::ATA, &argument)));
         }
     }
     for block in 0..100u64 {
@@ -96,12 +99,14 @@ fn disks_that_hang_hold_up_no_other() {
         let read = fast.send(7, 3, header::command::ATA, &registers(READ_EXT, block * 8, 8, &[]));
         assert_eq!(fast.answer(read).data(), data);
     }
-    while let Some(answer) = slow.receive(Duration::from_millis(50)) {
-        assert_eq!(answer.header.tag, 0, "a write that is not on disk was answered");
+    for host in &slow {
+        while let Some(answer) = host.receive(Duration::from_millis(50)) {
+            assert_eq!(answer.header.tag, 0, "a write that is not on disk was answered");
+        }
     }
     drop(frozen);
-    for tag in waiting {
-        assert!(slow.answer_kept(tag).good());
+    for (host, tag) in waiting {
+        assert!(slow[host].answer_kept(tag).good());
     }
     target.stop();
 }
