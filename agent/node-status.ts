@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type AoENode, NodeCondition } from '../api/node.ts';
 import { AOE_NODES, API_VERSION } from '../api/resources.ts';
 import { type Kube, setCondition } from '../kube/mod.ts';
-import type { LocalLink } from './local-link.ts';
+import { type LocalLink, TARGET_END } from './local-link.ts';
 import type { TargetLink } from './target.ts';
 import { FIELD_MANAGER } from './volume-status.ts';
 import type { Store } from './volumes.ts';
@@ -38,7 +38,9 @@ export class NodeStatus {
     if (!present) await kube.apply(AOE_NODES, { ...object, spec: {} }, { fieldManager: FIELD_MANAGER, force: true, signal });
 
     const link = this.#options.link();
-    const interfaces = 'mac' in link ? [{ ...link, local: true }] : [];
+    // Once made, it is told of whatever becomes of it: its address stays, and trouble with it is the condition's to tell.
+    const told = present?.status?.interfaces?.filter(({ local }) => local) ?? [];
+    const interfaces = 'mac' in link ? [{ ...link, local: true }] : told;
     const targets = target.connected ? target.states().length : (present?.status?.targets ?? 0);
     const [status, reason, message] = this.#health(link);
     const condition = setCondition(present?.status?.conditions, { type: NodeCondition.TargetReady, status, reason, message });
@@ -49,7 +51,7 @@ export class NodeStatus {
         condition,
       ) &&
       before?.targets === targets &&
-      isDeepStrictEqual(before?.interfaces?.filter(({ local }) => local) ?? [], interfaces);
+      isDeepStrictEqual(told, interfaces);
     if (!same) {
       const next = { ...object, status: { interfaces, targets, conditions: [condition] } };
       await kube.apply(AOE_NODES, next, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
@@ -60,9 +62,15 @@ export class NodeStatus {
   #health(link: LocalLink | { problem: string }): ['True' | 'False', string, string] {
     const { target } = this.#options;
     if (!target.connected) return ['False', 'NotAnswering', `the target process does not answer: ${target.problem}`];
-    const serving = target.interfaces().filter((entry) => entry.serving);
-    if (serving.length === 0) return ['False', 'NoInterface', 'the target serves on no interface: is one of --interfaces up?'];
+    const segment = target.interfaces().filter(({ name }) => name !== TARGET_END);
+    const serving = segment.filter((entry) => entry.serving).map(({ name }) => name);
+    const not = segment.filter((entry) => !entry.serving).map(({ name, error }) => `${name} (${error})`);
+    if (serving.length === 0) {
+      const why = not.length > 0 ? `not on ${not.join(', ')}` : 'no physical one is up; name those to use with --interfaces';
+      return ['False', 'NoInterface', `the target serves on no interface of the segment: ${why}`];
+    }
     if ('problem' in link) return ['False', 'NoLocalLink', `pods on this node cannot reach its volumes: ${link.problem}`];
-    return ['True', 'Serving', `serving on ${serving.map(({ name }) => name).join(', ')}`];
+    const on = `serving on ${serving.join(', ')}`;
+    return not.length > 0 ? ['True', 'InterfaceMissing', `${on}; not on ${not.join(', ')}`] : ['True', 'Serving', on];
   }
 }

@@ -13,7 +13,10 @@ export interface NetworkInterface {
   readonly mtu: number;
   /** Administratively up, with or without a carrier. */
   readonly up: boolean;
-  /** A wired Ethernet port: neither wireless nor made by software (bridge, veth, bond, VLAN, tap). */
+  /**
+   * A wired Ethernet port: neither wireless nor made by software (bridge, veth, bond, VLAN, tap), nor a port of such an
+   * interface, which takes its frames away (`rx_handler`, net/core/dev.c).
+   */
   readonly physical: boolean;
 }
 
@@ -24,23 +27,26 @@ export async function listInterfaces(sysfs = '/sys'): Promise<NetworkInterface[]
   return found.filter((each) => each !== undefined);
 }
 
+/** Interfaces for AoE. */
+export interface SelectedInterfaces {
+  readonly found: readonly NetworkInterface[];
+  /** Names that were asked for, and are no Ethernet interface here. */
+  readonly missing: readonly string[];
+}
+
 /**
- * The interfaces that AoE shall use: with `auto` each physical one that is up, else exactly those named in the
- * comma-separated list, whatever kind they are.
- * @throws RangeError when a named interface does not exist
+ * The interfaces that AoE shall use: with `auto` each physical one that is up, else those named in the comma-separated
+ * list, whatever kind they are.
  */
-export async function selectInterfaces(wanted: string, sysfs = '/sys'): Promise<NetworkInterface[]> {
+export async function selectInterfaces(wanted: string, sysfs = '/sys'): Promise<SelectedInterfaces> {
   const all = await listInterfaces(sysfs);
-  if (wanted === 'auto') return all.filter((each) => each.physical && each.up);
-  return wanted
+  if (wanted === 'auto') return { found: all.filter((each) => each.physical && each.up), missing: [] };
+  const names = wanted
     .split(',')
     .map((name) => name.trim())
-    .filter((name) => name !== '')
-    .map((name) => {
-      const found = all.find((each) => each.name === name);
-      if (!found) throw new RangeError(`no Ethernet interface "${name}": there are ${all.map((each) => each.name).join(', ') || 'none'}`);
-      return found;
-    });
+    .filter((name) => name !== '');
+  const found = names.map((name) => all.find((each) => each.name === name));
+  return { found: found.filter((each) => each !== undefined), missing: names.filter((_, at) => !found[at]) };
 }
 
 async function readInterface(directory: string, name: string): Promise<NetworkInterface | undefined> {
@@ -51,6 +57,7 @@ async function readInterface(directory: string, name: string): Promise<NetworkIn
       () => true,
       () => false,
     );
+  const anyOf = async (...files: string[]): Promise<boolean> => (await Promise.all(files.map(exists))).includes(true);
   try {
     if ((await read('type')) !== ARPHRD_ETHER) return undefined;
     const [mac, mtu, flags, uevent] = await Promise.all([read('address'), read('mtu'), read('flags'), read('uevent')]);
@@ -60,7 +67,7 @@ async function readInterface(directory: string, name: string): Promise<NetworkIn
       mtu: Number(mtu),
       up: (Number(flags) & IFF_UP) !== 0,
       // A port of hardware, paravirtual ports included, has a device; what software makes (bridge, veth, bond, VLAN) has none.
-      physical: (await exists('device')) && !/^DEVTYPE=/m.test(uevent) && !(await exists('wireless')) && !(await exists('phy80211')),
+      physical: (await exists('device')) && !/^DEVTYPE=/m.test(uevent) && !(await anyOf('wireless', 'phy80211', 'master')),
     };
   } catch {
     // It went away while being read, or is no interface (bonding_masters).

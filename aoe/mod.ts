@@ -20,8 +20,8 @@ export {
   type TargetAddress,
   withInitiator,
 } from './initiator.ts';
-export { listInterfaces, type NetworkInterface, selectInterfaces } from './interfaces.ts';
+export { listInterfaces, type NetworkInterface, type SelectedInterfaces, selectInterfaces } from './interfaces.ts';
 export { ioctl, lastError } from './libc.ts';
-export { type AcquireResult, acquire, type LockHolder, type ReleaseResult, release } from './lock.ts';
+export { type AcquireResult, acquire, type LockHolder, lockTime, type ReleaseResult, release } from './lock.ts';
 export { escapeString, formatLock, type LockOwner, type LockText, parseLock, sameBytes, sameOwner } from './lock-text.ts';
 export { type FrameSocket, RawSocket, SocketError } from './socket.ts';

@@ -58,6 +58,8 @@ const DEFINITIONS: Definition[] = [
       { name: 'Nodes', jsonPath: '.status.readyNodes', type: 'integer' },
       { name: 'Size', jsonPath: '.status.size' },
       { name: 'Free', jsonPath: '.status.free' },
+      { name: 'Ready', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+      { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
       AGE,
     ],
   },

@@ -3,3 +3,9 @@ import type { AoEPoolSpec, AoEPoolStatus, Backend, PoolNode } from './schema/poo
 
 export type { AoEPoolSpec, AoEPoolStatus, Backend, PoolNode };
 export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;
+
+/** Condition types of an AoEPool. */
+export const PoolCondition = {
+  /** operator: volumes can be made on one node at least; the reason says whether something is wrong on any of its nodes. */
+  Ready: 'Ready',
+} as const;

@@ -1,5 +1,5 @@
 export { type Applied, type CallOptions, Kube, type KubeOptions, type ListOptions } from './client.ts';
-export { setCondition } from './conditions.ts';
+export { type NextCondition, setCondition } from './conditions.ts';
 export { Controller, type ControllerOptions, type Outcome, type Result } from './controller.ts';
 export { isConflict, isNotFound, KubeError, LeaseLostError, TerminalError, TimeoutError } from './error.ts';
 export { EventRecorder } from './events.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AoENode } from '../api/node.ts';
-import type { AoEPool, AoEPoolStatus } from '../api/pool.ts';
+import type { AoEPool, AoEPoolStatus, PoolNode } from '../api/pool.ts';
 import { API_VERSION } from '../api/resources.ts';
 import { KubeError } from '../kube/mod.ts';
 import { reconcilePool } from './pools.ts';
@@ -34,23 +34,51 @@ function world(status: AoEPoolStatus, present: string[], error?: Error) {
 }
 
 const a = { name: 'a', ready: true, size: '4Gi', free: '1Gi' };
-const b = { name: 'b', ready: false, size: '4Gi', free: '4Gi' };
+const b = { name: 'b', ready: false, size: '4Gi', free: '4Gi', message: 'no volume group vg0' };
+
+/** What is written of a pool with these entries, each of a node that is there. */
+async function summaryOf(nodes: PoolNode[]): Promise<AoEPoolStatus> {
+  const { written, reconcile } = world(
+    { nodes },
+    nodes.map(({ name }) => name),
+  );
+  await reconcile();
+  return written.at(-1) as AoEPoolStatus;
+}
 
 describe('reconcilePool', () => {
   it('takes out the entry of a node that is gone, and sums up the rest', async () => {
     const { written, reconcile } = world({ nodes: [a, b] }, ['a']);
     await reconcile();
-    assert.deepEqual(written, [{ nodes: [a] }, { readyNodes: 1, size: '4Gi', free: '1Gi' }]);
+    assert.deepEqual(written[0], { nodes: [a] });
+    const { readyNodes, size, free } = written[1] as AoEPoolStatus;
+    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
   });
 
   it('counts nodes only on which the pool can be used', async () => {
-    const { written, reconcile } = world({ nodes: [a, b] }, ['a', 'b']);
-    await reconcile();
-    assert.deepEqual(written, [{ readyNodes: 1, size: '4Gi', free: '1Gi' }]);
+    const { readyNodes, size, free } = await summaryOf([a, b]);
+    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
+  });
+
+  it('says whether the pool can be used, and what is wrong where', async () => {
+    const full = { ...a, message: 'data is 96 % full' };
+    const table: [PoolNode[], string, RegExp][] = [
+      [[], 'False NoNode', /aoe.dev\/storage=true/],
+      [[b], 'False NotReady', /^b: no volume group vg0$/],
+      [[a, b], 'True NeedsAttention', /^b: no volume group vg0$/],
+      [[full, b], 'True NeedsAttention', /^a: data is 96 % full; b: no volume group vg0$/],
+      [[{ ...a, name: 'c' }, a], 'True Ready', /^can be used on a, c$/],
+    ];
+    for (const [nodes, verdict, message] of table) {
+      const [condition] = (await summaryOf(nodes)).conditions ?? [];
+      assert.equal(`${condition?.status} ${condition?.reason}`, verdict);
+      assert.match(condition?.message ?? '', message);
+    }
   });
 
   it('writes nothing when all is said', async () => {
-    const { written, reconcile } = world({ nodes: [a], readyNodes: 1, size: '4Gi', free: '1Gi' }, ['a']);
+    const said = await summaryOf([a]);
+    const { written, reconcile } = world({ ...said, nodes: [a] }, ['a']);
     await reconcile();
     assert.deepEqual(written, []);
   });

@@ -60,10 +60,13 @@ export function createNodePlugin({
   const gate = new Gate(DISK_THREADS);
   const driver = givenDriver ?? new KernelDriver(exec, gate);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
-  const own = async () => (await selectInterfaces(interfaces)).filter((each) => each.name !== LOCAL_INTERFACE);
+  const own = async () => {
+    const { found, missing } = await selectInterfaces(interfaces);
+    return { found: found.filter((each) => each.name !== LOCAL_INTERFACE), missing };
+  };
   const names = async () => {
     const local = (await listInterfaces()).filter((each) => each.name === LOCAL_INTERFACE && each.up);
-    return [...(await own()), ...local].map((each) => each.name);
+    return [...(await own()).found, ...local].map((each) => each.name);
   };
   const staged = new StagedVolumes(join(directory, 'volumes'));
   const deps = {

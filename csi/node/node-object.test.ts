@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { SelectedInterfaces } from '../../aoe/mod.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { Kube } from '../../kube/mod.ts';
 import { keepNodeObject } from './node-object.ts';
@@ -29,7 +30,7 @@ class FakeKube {
 const eth0 = { name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000, up: true, physical: true };
 
 /** Runs until the API server was read `looks` times. */
-async function run(kube: FakeKube, looks: number, interfaces = async () => [eth0]): Promise<void> {
+async function run(kube: FakeKube, looks: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
   const { deps } = new FakeNode();
   const stop = new AbortController();
   let left = looks;
@@ -39,7 +40,8 @@ async function run(kube: FakeKube, looks: number, interfaces = async () => [eth0
     if (--left < 0) stop.abort();
   };
   const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, lookMs: 1 };
-  await keepNodeObject({ ...options, interfaces, interfaceNames: async () => (await interfaces()).map((each) => each.name) }, stop.signal);
+  const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
+  await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames }, stop.signal);
 }
 
 test('a missing AoENode is made, and gets segment, interfaces and condition', async () => {
@@ -69,13 +71,24 @@ test('an entry that somebody removed is written again', async () => {
   assert.equal(kube.applied.length, 2);
 });
 
-test('a wrong interface name is told in the condition', async () => {
+async function conditionOf(selected: Partial<SelectedInterfaces>) {
   const kube = new FakeKube();
-  await run(kube, 1, async () => {
-    throw new RangeError('no Ethernet interface "eth7"');
-  });
-  const [condition] = kube.applied[0]?.status?.conditions ?? [];
-  assert.equal(condition?.status, 'False');
-  assert.equal(condition?.reason, 'NoSuchInterface');
-  assert.match(condition?.message ?? '', /eth7/);
+  await run(kube, 1, selected);
+  return kube.applied[0]?.status?.conditions?.[0];
+}
+
+test('a node without any of the named interfaces is not ready, whatever its local link', async () => {
+  const condition = await conditionOf({ found: [], missing: ['eth7'] });
+  assert.deepEqual([condition?.status, condition?.reason], ['False', 'NoSuchInterface']);
+  assert.match(condition?.message ?? '', /no Ethernet interface eth7/);
+});
+
+test('one of two named interfaces is enough, and the other is told of', async () => {
+  const condition = await conditionOf({ missing: ['eth7'] });
+  assert.deepEqual([condition?.status, condition?.reason], ['True', 'InterfaceMissing']);
+  assert.match(condition?.message ?? '', /uses eth0, aoe-local; this node has no Ethernet interface eth7/);
+});
+
+test('a node with no interface that is up is not ready', async () => {
+  assert.equal((await conditionOf({ found: [] }))?.reason, 'NoInterface');
 });

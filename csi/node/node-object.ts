@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { NetworkInterface } from '../../aoe/mod.ts';
+import type { SelectedInterfaces } from '../../aoe/mod.ts';
 import { GROUP, VERSION } from '../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { AOE_NODES } from '../../api/resources.ts';
@@ -19,7 +19,7 @@ export interface NodeObjectOptions {
   readonly kube: Kube;
   readonly driver: Driver;
   /** Interfaces of this node for AoE, the local veth pair not among them: that entry is the agent's. */
-  readonly interfaces: () => Promise<readonly NetworkInterface[]>;
+  readonly interfaces: () => Promise<SelectedInterfaces>;
   /** All names for the kernel driver, the local one among them. */
   readonly interfaceNames: () => Promise<readonly string[]>;
   readonly log: Log;
@@ -59,22 +59,26 @@ async function observe(
   { segment, driver, interfaces, interfaceNames }: NodeObjectOptions,
   signal: AbortSignal,
 ): Promise<{ status: Observed; fingerprint: string }> {
-  const found = await interfaces().catch((error: unknown) => messageOf(error));
-  const list = typeof found === 'string' ? [] : found.map(({ name, mac, mtu }) => ({ name, mac, mtu }));
-  const names = await interfaceNames().catch(() => []);
-  const failure =
-    typeof found === 'string'
-      ? { reason: 'NoSuchInterface', message: found }
-      : names.length === 0
-        ? { reason: 'NoInterface', message: 'no physical Ethernet interface is up; name them with --interfaces' }
-        : await driver.prepare(names, signal).then(
-            () => undefined,
-            (error: unknown) => ({ reason: 'NoDriver', message: messageOf(error) }),
-          );
-  const ready: Observed['ready'] = failure
-    ? { status: 'False', ...failure }
-    : { status: 'True', reason: 'DriverLoaded', message: `the kernel's aoe driver uses ${names.join(', ')}` };
-  const status = { segment, interfaces: list, ready };
+  const { found, missing } = await interfaces();
+  const list = found.map(({ name, mac, mtu }) => ({ name, mac, mtu }));
+  const absent = missing.length > 0 ? `this node has no Ethernet interface ${missing.join(', ')}` : undefined;
+  const ready = async (): Promise<Observed['ready']> => {
+    if (list.length === 0) {
+      const message = absent ?? 'no physical Ethernet interface is up; name those to use with --interfaces';
+      return { status: 'False', reason: absent ? 'NoSuchInterface' : 'NoInterface', message };
+    }
+    const names = await interfaceNames();
+    try {
+      await driver.prepare(names, signal);
+    } catch (error) {
+      return { status: 'False', reason: 'NoDriver', message: messageOf(error) };
+    }
+    const uses = `the kernel's aoe driver uses ${names.join(', ')}`;
+    return absent
+      ? { status: 'True', reason: 'InterfaceMissing', message: `${uses}; ${absent}` }
+      : { status: 'True', reason: 'DriverLoaded', message: uses };
+  };
+  const status = { segment, interfaces: list, ready: await ready() };
   return { status, fingerprint: JSON.stringify(status) };
 }
 

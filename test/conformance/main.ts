@@ -28,8 +28,9 @@ async function main(): Promise<number> {
     throw new RangeError('--interface, --shelf (0 to 65534) and --slot (0 to 254) are needed');
   }
   const groups = groupsFor(values.profile);
-  const [port] = await selectInterfaces(values.interface);
-  if (!port) throw new RangeError('one interface is needed');
+  const { found } = await selectInterfaces(values.interface);
+  const [port] = found;
+  if (!port) throw new RangeError(`there is no Ethernet interface ${values.interface}`);
   const { restart } = values;
   const bench = await Bench.open({
     interfaceName: port.name,

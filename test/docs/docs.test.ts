@@ -49,3 +49,34 @@ describe('the examples', () => {
     });
   }
 });
+
+/** Sources of the programs that write conditions, events and metrics, tests and their fakes left out. */
+const SOURCES = globSync('{operator,agent,csi}/**/*.ts', { cwd: ROOT, exclude: (path) => /\.test\.ts$|testing$/.test(path) });
+const CODE = SOURCES.map((path) => readFileSync(join(ROOT, path), 'utf8')).join('\n');
+const ALL_PAGES = PAGES.map((path) => readFileSync(join(ROOT, path), 'utf8')).join('\n');
+
+describe('what the programs say is explained', () => {
+  /** Words in the shape of a reason that are none: calls of CSI, names of errors and types. */
+  const OTHERS = /^((Controller|Node|Create|Delete|Get|List|Validate)[A-Z]\w+|\w+Error|Normal|Warning|Formatted)$/;
+
+  it('each reason of a condition or an event', () => {
+    const words = new Set([...CODE.matchAll(/'([A-Z][a-z]+(?:[A-Z][a-z]+)*)'/g)].map(([, word = '']) => word));
+    const reasons = [...words].filter((word) => !OTHERS.test(word));
+    assert.ok(reasons.length > 50, 'reasons are not found in the sources any more');
+    assert.deepEqual(
+      reasons.filter((reason) => !new RegExp(`\\b${reason}\\b`).test(ALL_PAGES)),
+      [],
+    );
+  });
+
+  it('each metric', () => {
+    const prefixed = [...CODE.matchAll(/[`'](aoe_[a-z_]+?)(?:\$\{name\})?[`']/g)].map(([, name = '']) => name);
+    const pools = [...CODE.matchAll(/each\('([a-z_]+)', '/g)].map(([, name = '']) => `aoe_agent_pool_${name}`);
+    const metrics = [...prefixed.filter((name) => !name.endsWith('_') && name !== 'aoe_iflist'), ...pools];
+    assert.ok(metrics.length > 5, 'metrics are not found in the sources any more');
+    assert.deepEqual(
+      metrics.filter((name) => !ALL_PAGES.includes(`\`${name}\``)),
+      [],
+    );
+  });
+});
