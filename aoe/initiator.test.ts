@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { parseFrame } from './header.ts';
 import { Initiator } from './initiator.ts';
-import { acquire, release } from './lock.ts';
+import { acquire, lockTime, release } from './lock.ts';
 import type { FrameSocket } from './socket.ts';
 import { ModelTarget } from './testing/model-target.ts';
 
@@ -65,7 +65,7 @@ test('a lost answer to set-if-empty is not a conflict', async () => {
   const target = new ModelTarget('02:00:00:00:00:11');
   const socket = new FakeSocket(target);
   socket.lose = (direction, count) => direction === 'reply' && count === 1;
-  const result = await acquire(new Initiator([socket]), address, owner, { settleMs: 1, retransmitMs: 5 });
+  const result = await acquire(new Initiator([socket]), address, owner, lockTime(), { settleMs: 1, retransmitMs: 5 });
   assert.equal(result.outcome, 'held');
   assert.equal((await release(new Initiator([socket]), address, owner, { settleMs: 1 })).outcome, 'released');
   assert.equal(target.string.length, 0);
@@ -74,7 +74,7 @@ test('a lost answer to set-if-empty is not a conflict', async () => {
 test('a target that falls silent after the query leaves the lock uncertain', async () => {
   const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:11'));
   socket.lose = (direction, count) => direction === 'request' && count > 0;
-  const result = await acquire(new Initiator([socket]), address, owner, { settleMs: 1, retransmitMs: 5, timeoutMs: 30 });
+  const result = await acquire(new Initiator([socket]), address, owner, lockTime(), { settleMs: 1, retransmitMs: 5, timeoutMs: 30 });
   assert.equal(result.outcome, 'unanswered');
 });
 

@@ -154,14 +154,19 @@ function perform(request: LockRequest, initiator: Initiator, address: TargetAddr
   }
 }
 
-/** Takes the lock of a disk for a node. `timeoutMs` of the options limits each exchange, not the whole. */
+/**
+ * Takes the lock of a disk for a node.
+ * @param since of `lockTime()`, new for each call
+ * @param options `timeoutMs` limits each exchange, not the whole
+ */
 export function acquire(
   initiator: Initiator,
   address: TargetAddress,
   owner: LockOwner,
+  since: string,
   options: ExchangeOptions = {},
 ): Promise<AcquireResult> {
-  return run(acquireSteps(owner, now()), initiator, address, options);
+  return run(acquireSteps(owner, since), initiator, address, options);
 }
 
 /** Gives the lock of a disk back; nothing happens to another's. */
@@ -175,7 +180,7 @@ export function release(
 }
 
 /** The time with microseconds, so that no two locks of a process are alike. */
-function now(): string {
+export function lockTime(): string {
   const micros = Math.floor((performance.timeOrigin + performance.now()) * 1000);
   return `${new Date(Math.floor(micros / 1000)).toISOString().slice(0, -1)}${String(micros % 1000).padStart(3, '0')}Z`;
 }

@@ -10,6 +10,8 @@ export interface SameObject<T extends KubeObject> {
   write: (resourceVersion: string | undefined) => Promise<T>;
   /** The object of this name as the API server has it now. */
   read: () => Promise<T | undefined>;
+  /** Whether it is still to be written over what others have written meanwhile; always, when absent. */
+  still?: ((now: T) => boolean) | undefined;
   signal: AbortSignal;
 }
 
@@ -18,10 +20,10 @@ export interface SameObject<T extends KubeObject> {
  * metadata.uid on the status subresource (registry strategies copy the stored metadata over the given one), so that a namesake
  * made anew would get what was meant for the old object; it does compare metadata.resourceVersion.
  * @param before the object that the write was decided on
- * @returns what the server has now; undefined when that object is gone
+ * @returns what the server has now; undefined when that object is gone, or it is not to be written any more
  * @throws KubeError 409 when others changed it each time that it was tried
  */
-export async function writeToSame<T extends KubeObject>(before: T, { write, read, signal }: SameObject<T>): Promise<T | undefined> {
+export async function writeToSame<T extends KubeObject>(before: T, { write, read, still, signal }: SameObject<T>): Promise<T | undefined> {
   let version = before.metadata.resourceVersion;
   for (let tries = 1; ; tries++) {
     try {
@@ -32,7 +34,7 @@ export async function writeToSame<T extends KubeObject>(before: T, { write, read
     }
     if (tries > 1) await delay(FIRST_PAUSE_MS * 2 ** tries, undefined, { signal });
     const now = await read();
-    if (!now || now.metadata.uid !== before.metadata.uid) return undefined;
+    if (!now || now.metadata.uid !== before.metadata.uid || still?.(now) === false) return undefined;
     version = now.metadata.resourceVersion;
   }
 }

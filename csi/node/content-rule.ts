@@ -20,12 +20,12 @@ export interface DiskFacts {
 }
 
 /**
- * Whether to mount a disk as it is or to format it first. Only a disk that is known to be empty is formatted: it shows no
- * signature and no data, or a format of ours was begun and never finished (it was never mounted then).
+ * Whether to mount a disk as it is or to format it first. Only a disk without a signature is formatted, that is known to be
+ * empty, or to be what an unfinished format of ours left: mkfs writes the signature last.
  * @throws RpcError FAILED_PRECONDITION when it may do neither
  */
 export function mountOrFormat({ name, content, blank, recorded, wanted, readOnly, locked }: DiskFacts): 'mount' | 'format' {
-  if (recorded?.state === 'Formatting' && recorded.type === wanted && locked && !readOnly) return 'format';
+  const unfinished = recorded?.state === 'Formatting' && recorded.type === wanted && locked && !readOnly;
   const refuse = (message: string): never => {
     throw new RpcError(Code.FAILED_PRECONDITION, `${name}: ${message}`);
   };
@@ -36,6 +36,7 @@ export function mountOrFormat({ name, content, blank, recorded, wanted, readOnly
     case 'ambivalent':
       return refuse(`the disk holds contradicting signatures (${content.detail}); it is neither mounted nor formatted`);
     case 'nothing':
+      if (unfinished) return 'format';
       if (!blank)
         return refuse('the disk holds data that is no known file system; it is not formatted. Wipe it by hand if it is not needed');
       if (recorded?.state === 'Formatted') {

@@ -32,8 +32,12 @@ export class SocketWire implements Wire {
     });
   }
 
-  async acquire(address: TargetAddress, owner: LockOwner, signal: AbortSignal): Promise<AcquireResult> {
-    return this.#use(await this.#names(), (initiator) => acquire(initiator, address, owner, { timeoutMs: EXCHANGE_MS, signal }));
+  async strings(address: TargetAddress, signal: AbortSignal): Promise<ConfigReply[]> {
+    return this.#use(await this.#names(), (initiator) => initiator.query(address, { timeoutMs: EXCHANGE_MS, signal }));
+  }
+
+  async acquire(address: TargetAddress, owner: LockOwner, since: string, signal: AbortSignal): Promise<AcquireResult> {
+    return this.#use(await this.#names(), (initiator) => acquire(initiator, address, owner, since, { timeoutMs: EXCHANGE_MS, signal }));
   }
 
   async release(address: TargetAddress, owner: LockOwner, signal: AbortSignal): Promise<ReleaseResult> {

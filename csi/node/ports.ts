@@ -74,18 +74,24 @@ export interface Filesystems {
 /** The targets, as seen on the wire through all AoE interfaces. */
 export interface Wire {
   survey(address: TargetAddress, signal: AbortSignal): Promise<{ configs: ConfigReply[]; identities: IdentifyReply[] }>;
-  acquire(address: TargetAddress, owner: LockOwner, signal: AbortSignal): Promise<AcquireResult>;
+  /** The config string of each target that answers; none when nobody does in time. */
+  strings(address: TargetAddress, signal: AbortSignal): Promise<ConfigReply[]>;
+  acquire(address: TargetAddress, owner: LockOwner, since: string, signal: AbortSignal): Promise<AcquireResult>;
   release(address: TargetAddress, owner: LockOwner, signal: AbortSignal): Promise<ReleaseResult>;
 }
 
 /** The AoEVolume resources, as far as the node service reads and writes them. */
 export interface Volumes {
   get(name: string, signal: AbortSignal): Promise<AoEVolume | undefined>;
-  /** Sets fields of the status; `null` removes one. Fails when the volume is another by now. */
+  /**
+   * Sets fields of the status; `null` removes one. Fails when the volume is another by now, or is not as it must `still` be: that is
+   * asked when others have written to it since it was read.
+   */
   record(
     volume: AoEVolume,
     status: { filesystem?: NonNullable<AoEVolume['status']>['filesystem']; serial?: string; holder?: object | null },
     signal: AbortSignal,
+    still?: (now: AoEVolume) => boolean,
   ): Promise<void>;
 }
 

@@ -1,10 +1,13 @@
 import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { parseAddress } from '../../api/address.ts';
 import { Code, messageOf, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
+import { heldAllTheTime } from './held.ts';
 import { mountAt } from './mounts.ts';
 import type { Disk, MountPoint } from './ports.ts';
 import type { PublishRequest, UnpublishRequest } from './requests.ts';
+import { stageAgain } from './stage.ts';
 import { required, usageOf } from './usage.ts';
 
 /** NodePublishVolume: a bind mount of the staged file system, or of the disk's device node. */
@@ -16,6 +19,7 @@ export async function publish(deps: Deps, request: PublishRequest, signal: Abort
   const staging = request.stagingTargetPath;
   const readOnly = request.readonly === true || usage.readOnly;
   await deps.busy.run(volumeId, 'NodePublishVolume', async () => {
+    if (await wasLost(deps, volumeId, signal)) await stageAgain(deps, volumeId, request, signal);
     const staged = await deps.staged.get(volumeId);
     if (!staged) {
       if (!(await deps.volumes.get(volumeId, signal))) throw new RpcError(Code.NOT_FOUND, `there is no AoEVolume ${volumeId}`);
@@ -49,6 +53,24 @@ export async function publish(deps: Deps, request: PublishRequest, signal: Abort
   });
 }
 
+/**
+ * Whether this node lost the volume since it was staged: it was cleaned up, or is about to be, because the lock is not the one it
+ * was staged under. What is mounted then is of before.
+ */
+async function wasLost(deps: Deps, volumeId: string, signal: AbortSignal): Promise<boolean> {
+  const { staged, wire, nodeName, nodeUID } = deps;
+  if (await staged.wasLost(volumeId)) return true;
+  const record = await staged.get(volumeId);
+  if (!record?.locks || record.external) return false;
+  const strings = await wire.strings(parseAddress(record.address), signal);
+  if (strings.length === 0)
+    throw new RpcError(
+      Code.UNAVAILABLE,
+      `volume ${volumeId} (${record.address}): its target does not answer; is the storage node in trouble?`,
+    );
+  return !heldAllTheTime(strings, { node: nodeName, nodeUID, volumeUID: record.volumeUID }, record);
+}
+
 async function bind(
   deps: Deps,
   source: string,
@@ -57,17 +79,9 @@ async function bind(
 ): Promise<void> {
   await mkdir(directory ? target : dirname(target), { recursive: true });
   if (!directory) await (await open(target, 'a')).close();
-  await deps.mounter.mount(source, target, { options: ['bind'], signal });
-  if (!readOnly) return;
-  try {
-    // For a device node this keeps only the node itself from being changed; writes are the target's to refuse.
-    await deps.mounter.mount(source, target, { options: ['remount', 'bind', 'ro'], signal });
-  } catch (error) {
-    await deps.mounter
-      .unmount(target, { signal })
-      .catch((failure: unknown) => deps.log.warn({ target, error: messageOf(failure) }, 'bind mount left behind'));
-    throw error;
-  }
+  // In one command, so that no call leaves it writable where it ends. For a device node `ro` keeps only the node itself from being
+  // changed; writes are the target's to refuse.
+  await deps.mounter.mount(source, target, { options: ['bind', ...(readOnly ? ['ro'] : [])], signal });
 }
 
 /** The disk may have gone, and its name with it, between look and mount. */

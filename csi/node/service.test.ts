@@ -242,11 +242,12 @@ test('publish binds, once; unpublish removes mount and target path, and is repea
   await unpublish();
 });
 
-test('publish for reading only remounts the bind mount', async () => {
+test('publish for reading only is never writable for a moment', async () => {
   const { node, stage, publish } = setUp();
   await stage();
   await publish(mountOf(), { readonly: true });
   assert.deepEqual(node.mounter.mounts[1]?.options, ['ro']);
+  assert.equal(node.mounter.calls.length, 2);
 });
 
 test('a volume for a single writer is published at one path only', async () => {
@@ -379,4 +380,106 @@ test('a mount that the kernel made read-only after errors is mounted anew', asyn
   node.mounter.mounts = node.mounter.mounts.map((each) => ({ ...each, superOptions: ['ro'] }));
   await stage();
   assert.deepEqual(node.mounter.calls.slice(1), [`umount ${stagingTargetPath}`, `mount  /dev/etherd/e7.3 ${stagingTargetPath}`]);
+});
+
+/** Another host had the volume since, and is done with it. */
+function hadByAnother({ node }: ReturnType<typeof setUp>): void {
+  delete node.target.holder;
+  node.mounter.calls.length = 0;
+}
+
+test('a mount from before another host had the volume is not used again: not by a stage', async () => {
+  const it = setUp();
+  await it.stage();
+  await it.publish();
+  hadByAnother(it);
+  await it.stage();
+  assert.deepEqual(it.node.mounter.calls, [
+    `umount -l ${it.targetPath}`,
+    `umount -l ${it.stagingTargetPath}`,
+    `mount  /dev/etherd/e7.3 ${it.stagingTargetPath}`,
+  ]);
+  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+  assert.deepEqual(it.node.filesystems.calls, ['format ext4', 'check ext4']);
+});
+
+test('a mount from before another host had the volume is not used again: not by a publish alone', async () => {
+  const it = setUp();
+  await it.stage();
+  hadByAnother(it);
+  await it.publish();
+  assert.deepEqual(it.node.mounter.calls, [
+    `umount -l ${it.stagingTargetPath}`,
+    `mount  /dev/etherd/e7.3 ${it.stagingTargetPath}`,
+    `mount bind ${it.stagingTargetPath} ${it.targetPath}`,
+  ]);
+  assert.equal(it.node.target.holder?.node, 'worker-1');
+});
+
+test('while a container of before still has the disk open, it is not staged again', async () => {
+  const it = setUp();
+  await it.stage(block);
+  hadByAnother(it);
+  Object.assign(it.node.driver.known.get('e7.3') ?? {}, { busy: true });
+  for (const call of [it.stage, it.publish]) await assert.rejects(call(block), fails(Code.FAILED_PRECONDITION, /still in use/));
+  Object.assign(it.node.driver.known.get('e7.3') ?? {}, { busy: false });
+  await it.stage(block);
+  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+});
+
+test('a stage that was killed at any line after the lock was taken does not take down what runs', async () => {
+  const it = setUp();
+  await it.stage();
+  // The lock is taken anew, and then nothing is written down any more.
+  const put = it.node.deps.staged.put.bind(it.node.deps.staged);
+  let puts = 0;
+  it.node.deps.staged.put = async (...args) => {
+    if (++puts > 1) throw new Error('killed');
+    await put(...args);
+  };
+  await assert.rejects(it.stage(), /killed/);
+  it.node.deps.staged.put = put;
+  it.node.mounter.calls.length = 0;
+  await it.stage();
+  await it.publish();
+  assert.deepEqual(it.node.mounter.calls, [`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
+  assert.deepEqual(it.node.driver.flushed, []);
+});
+
+test('a failed repetition of a stage leaves the lock to the pod that runs', async () => {
+  const it = setUp();
+  await it.stage(block);
+  await it.node.mounter.mount('/dev/etherd/e7.3', it.targetPath, { options: ['bind'] });
+  it.node.driver.attach = async () => undefined;
+  await assert.rejects(it.stage(block), fails(Code.UNAVAILABLE, /did not find the disk/));
+  assert.equal(it.node.target.holder?.node, 'worker-1');
+});
+
+test('what an earlier version staged goes on when its lock is still there', async () => {
+  const it = setUp();
+  await it.stage();
+  const { locks: _, ...record } = (await it.node.deps.staged.get('v1')) ?? assert.fail();
+  await it.node.deps.staged.put('v1', record);
+  it.node.mounter.calls.length = 0;
+  await it.publish();
+  await it.stage();
+  assert.deepEqual(it.node.mounter.calls, [`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
+});
+
+test('a disk that another node got while this one was slow is not formatted, and its state is not overwritten', async () => {
+  const it = setUp();
+  const { get } = it.node.volumes;
+  it.node.volumes.get = async (name) => {
+    const volume = await get.call(it.node.volumes, name);
+    // After the second look, which is under the lock: fenced, formatted by the next, in use.
+    const now = it.node.volumes.items.get('v1');
+    if (it.node.wire.calls.includes('acquire') && now) {
+      now.spec.initiators = { nodes: ['worker-2'] };
+      now.status = { filesystem: { type: 'ext4', state: 'Formatted' } };
+    }
+    return volume;
+  };
+  await assert.rejects(it.stage(), fails(Code.ABORTED, /another/));
+  assert.deepEqual(it.node.filesystems.calls, []);
+  assert.equal(it.node.volumes.items.get('v1')?.status?.filesystem?.state, 'Formatted');
 });

@@ -35,8 +35,9 @@ export function nodeService(deps: Deps, { segment, gate }: { segment: string; ga
     try {
       return await work(signal);
     } catch (error) {
-      if (error instanceof RpcError) throw error;
+      // What was cut short may still be under way: to the kubelet INTERNAL says that nothing was done.
       const code = signal.aborted ? Code.DEADLINE_EXCEEDED : Code.INTERNAL;
+      if (error instanceof RpcError && (error.code !== Code.INTERNAL || code === error.code)) throw error;
       throw new RpcError(code, `${name} on node ${deps.nodeName}: ${messageOf(error)}`, { cause: error });
     }
   };

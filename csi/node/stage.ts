@@ -1,18 +1,21 @@
-import type { LockOwner } from '../../aoe/mod.ts';
+import { type LockOwner, lockTime } from '../../aoe/mod.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { Code, messageOf, RpcError } from '../error.ts';
 import { mountOrFormat } from './content-rule.ts';
 import type { Deps } from './deps.ts';
 import { checkSerial, oneRightDisk, type Surveyed } from './disk-check.ts';
-import { mountAt } from './mounts.ts';
+import { heldAllTheTime } from './held.ts';
 import type { Content, Disk, Filesystems } from './ports.ts';
 import { type PublishContext, parsePublishContext } from './publish-context.ts';
 import type { StageRequest } from './requests.ts';
 import { clearStale } from './stale-mount.ts';
+import { removeDisk, unmountEverywhere } from './take-down.ts';
 import { checkAccess, required, type Usage, usageOf } from './usage.ts';
 
 /** Time for the kernel driver to find a disk that answers on the wire. */
 const ATTACH_MS = 10_000;
+/** Times of locks that are remembered: each attempt adds one, and success leaves one. */
+const MOST_LOCKS = 8;
 
 interface Job {
   readonly volumeId: string;
@@ -32,23 +35,40 @@ interface Job {
  */
 export async function stage(deps: Deps, request: StageRequest, signal: AbortSignal): Promise<void> {
   const volumeId = required(request.volumeId, 'volume_id');
+  const checked = checkRequest(request);
+  await deps.busy.run(volumeId, 'NodeStageVolume', () => stageInTurn(deps, volumeId, checked, signal));
+}
+
+/** Stages anew what was taken from this node, which the kubelet does not know: it would publish without staging, for ever. Call it in the volume's turn. */
+export async function stageAgain(deps: Deps, volumeId: string, request: StageRequest, signal: AbortSignal): Promise<void> {
+  deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost');
+  await stageInTurn(deps, volumeId, checkRequest(request), signal);
+}
+
+type Checked = ReturnType<typeof checkRequest>;
+
+function checkRequest(request: StageRequest) {
   const stagingPath = required(request.stagingTargetPath, 'staging_target_path');
   const usage = usageOf(request.volumeCapability);
   const context = parsePublishContext(request.publishContext);
-  await deps.busy.run(volumeId, 'NodeStageVolume', async () => {
-    const volume = await deps.volumes.get(volumeId, signal);
-    if (!volume) throw new RpcError(Code.NOT_FOUND, `there is no AoEVolume ${volumeId}`);
-    if (volume.metadata.uid !== context.volumeUID) {
-      throw new RpcError(
-        Code.FAILED_PRECONDITION,
-        `AoEVolume ${volumeId} was deleted and made anew since it was attached; attach it again`,
-      );
-    }
-    if (request.volumeCapability) checkAccess(volumeId, context.access, request.volumeCapability, usage);
-    const owner = { node: deps.nodeName, nodeUID: deps.nodeUID, volumeUID: context.volumeUID };
-    const name = `volume ${volumeId} (${context.address}) on node ${deps.nodeName}`;
-    await stageVolume(deps, { volumeId, name, volume, context, usage, stagingPath, owner, signal });
-  });
+  return { stagingPath, usage, context, capability: request.volumeCapability };
+}
+
+async function stageInTurn(
+  deps: Deps,
+  volumeId: string,
+  { stagingPath, usage, context, capability }: Checked,
+  signal: AbortSignal,
+): Promise<void> {
+  const volume = await deps.volumes.get(volumeId, signal);
+  if (!volume) throw new RpcError(Code.NOT_FOUND, `there is no AoEVolume ${volumeId}`);
+  if (volume.metadata.uid !== context.volumeUID) {
+    throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${volumeId} was deleted and made anew since it was attached; attach it again`);
+  }
+  if (capability) checkAccess(volumeId, context.access, capability, usage);
+  const owner = { node: deps.nodeName, nodeUID: deps.nodeUID, volumeUID: context.volumeUID };
+  const name = `volume ${volumeId} (${context.address}) on node ${deps.nodeName}`;
+  await stageVolume(deps, { volumeId, name, volume, context, usage, stagingPath, owner, signal });
 }
 
 async function stageVolume(deps: Deps, job: Job): Promise<void> {
@@ -58,21 +78,39 @@ async function stageVolume(deps: Deps, job: Job): Promise<void> {
   const ready = prepare(deps, signal);
   ready.catch(() => {});
   const expected = context.serial ?? volume.status?.serial ?? volume.spec.external?.serial;
-  const surveyed = oneRightDisk(name, await deps.wire.survey(context.target, signal), { serial: expected, external: context.external });
-  await deps.staged.put(job.volumeId, {
-    version: 1,
-    volumeUID: context.volumeUID,
-    address: context.address,
-    access: context.access,
-    external: context.external,
-    stagingPath,
-  });
-  if (context.access === 'Exclusive') await lock(deps, job);
+  const survey = await deps.wire.survey(context.target, signal);
+  const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
+  const previous = await deps.staged.get(job.volumeId);
+  const same = previous?.volumeUID === context.volumeUID ? previous : undefined;
+  const locks = context.access === 'Exclusive';
+  const lost = locks && !context.external && !heldAllTheTime(survey.configs, job.owner, same);
+  // Before the lock is taken: until then the target takes no writes, so what is left here cannot be written back.
+  if (lost && same) await startAfresh(deps, job);
+  const since = lockTime();
+  const record = (times: string[]) =>
+    deps.staged.put(job.volumeId, {
+      version: 1,
+      volumeUID: context.volumeUID,
+      address: context.address,
+      access: context.access,
+      external: context.external,
+      stagingPath,
+      ...(locks ? { locks: times } : {}),
+    });
+  // Both times, until it is known which holds: this may end at any line.
+  await record([...(lost ? [] : (same?.locks ?? [])), since].slice(-MOST_LOCKS));
+  if (locks) await lock(deps, job, since);
   let disk: Disk;
   try {
+    await record([since]);
     if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
     const interfaceNames = await ready;
     disk = await attach(deps, job, surveyed, interfaceNames);
+    if (lost && (await deps.driver.busy(context.address, signal)))
+      throw new RpcError(
+        Code.FAILED_PRECONDITION,
+        `${name}: the disk is in use on this node already, by a program or a mount that is not of this volume`,
+      );
     if (usage.kind === 'mount' && (await alreadyMounted(deps, job, usage, disk))) return;
   } catch (error) {
     await unlockAfterFailure(deps, job);
@@ -86,8 +124,20 @@ async function stageVolume(deps: Deps, job: Job): Promise<void> {
   );
 }
 
-async function lock(deps: Deps, { name, volume, context, owner, signal }: Job): Promise<void> {
-  const result = await deps.wire.acquire(context.target, owner, signal);
+/**
+ * The node had lost the disk: others may have written to it since. Whatever the kernel still has of it, mounts and cache, is of
+ * before, and would be written over theirs.
+ */
+async function startAfresh(deps: Deps, { volumeId, context, stagingPath, signal }: Job): Promise<void> {
+  const { address } = context;
+  const removed = await unmountEverywhere(deps, { address, stagingPath }, false, signal);
+  if (removed.length > 0)
+    deps.log.warn({ volume: volumeId, address, unmounted: removed }, 'unmounted what was left from before the volume was lost');
+  await removeDisk(deps, address, signal);
+}
+
+async function lock(deps: Deps, { name, volume, context, owner, signal }: Job, since: string): Promise<void> {
+  const result = await deps.wire.acquire(context.target, owner, since, signal);
   switch (result.outcome) {
     case 'held': {
       const { node, nodeUID, since } = result.lock;
@@ -112,9 +162,15 @@ async function lock(deps: Deps, { name, volume, context, owner, signal }: Job): 
   }
 }
 
-/** A later stage takes the lock again; until then nobody shall be kept out by a stage that failed. */
+/** A later stage takes the lock again; until then nobody shall be kept out by a stage that failed, unless a pod has the disk already. */
 async function unlockAfterFailure(deps: Deps, { volumeId, context, stagingPath, owner }: Job): Promise<void> {
-  if (context.access !== 'Exclusive' || mountAt(await deps.mounter.list(), stagingPath)) return;
+  const { address } = context;
+  const disk = await deps.driver.disk(address);
+  const mounts = await deps.mounter.list();
+  const used = mounts.some(
+    ({ target, root, device }) => target === stagingPath || root === `/etherd/${address}` || device === disk?.device,
+  );
+  if (context.access !== 'Exclusive' || used) return;
   const result = await deps.wire
     .release(context.target, owner, AbortSignal.timeout(5_000))
     .catch((error: unknown) => ({ outcome: messageOf(error) }));
@@ -189,11 +245,14 @@ async function alreadyMounted(
 
 async function mount(
   deps: Deps,
-  { name, volume, context, stagingPath, signal }: Job,
+  { name, volumeId, context, stagingPath, signal }: Job,
   usage: Usage & { kind: 'mount' },
   disk: Disk,
 ): Promise<void> {
-  const { filesystems, volumes, mounter } = deps;
+  const { filesystems, volumes, mounter, nodeName } = deps;
+  // Again, now that the lock is ours: another node may have formatted it since it was first read.
+  const volume = await volumes.get(volumeId, signal);
+  if (volume?.metadata.uid !== context.volumeUID) throw new RpcError(Code.ABORTED, `${name}: the AoEVolume was deleted meanwhile`);
   const { content, blank } = await look(filesystems, disk, signal);
   // Mounted elsewhere already, by a pod that outlived its staging mount: neither format nor check can run.
   const inUse = await deps.driver.busy(context.address, signal);
@@ -215,7 +274,11 @@ async function mount(
   }
   if (decision === 'format') {
     deps.log.info({ volume: volume.metadata.name, type: usage.type, device: disk.path }, 'formatting an empty disk');
-    await volumes.record(volume, { filesystem: { type: usage.type, state: 'Formatting' } }, signal);
+    // Not when this took long, and the disk is another node's by now: it would be formatted once more.
+    const before = volume.status?.filesystem;
+    const still = ({ spec, status }: AoEVolume): boolean =>
+      status?.filesystem?.state === before?.state && (context.external || spec.initiators.nodes?.includes(nodeName) === true);
+    await volumes.record(volume, { filesystem: { type: usage.type, state: 'Formatting' } }, signal, still);
     await filesystems.format(disk.path, usage.type, signal);
     await volumes.record(volume, { filesystem: { type: usage.type, state: 'Formatted' } }, signal);
   } else if (!usage.readOnly && !inUse) {

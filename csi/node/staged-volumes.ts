@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Access, isAccess } from '../../api/volume.ts';
 
@@ -10,15 +10,23 @@ export interface StagedVolume {
   access: Access;
   external: boolean;
   stagingPath: string;
+  /**
+   * Times (`since`) of the locks under which this node may have used the volume, the newest last; absent where there is no lock,
+   * and in files of versions before 0.2. A lock of another time was taken after this node had lost the volume.
+   */
+  locks?: string[];
 }
 
 function isStagedVolume(value: unknown): value is StagedVolume {
-  const { version, volumeUID, address, access, external, stagingPath } = value as Record<keyof StagedVolume, unknown>;
+  const { version, volumeUID, address, access, external, stagingPath, locks } = value as Record<keyof StagedVolume, unknown>;
   const texts = [volumeUID, address, stagingPath].every((text) => typeof text === 'string');
-  return version === 1 && texts && isAccess(access) && typeof external === 'boolean';
+  return version === 1 && texts && isAccess(access) && typeof external === 'boolean' && (locks === undefined || Array.isArray(locks));
 }
 
-/** A file for each volume that is staged here, or may be: written before anything else is done, removed last. */
+/**
+ * A file for each volume that is staged here, or may be: written before anything else is done, removed last. One that was
+ * taken from this node leaves a mark, since the kubelet still holds it for staged.
+ */
 export class StagedVolumes {
   readonly #directory: string;
 
@@ -46,16 +54,34 @@ export class StagedVolumes {
       await file.sync();
     }
     await rename(temporary, path);
+    await rm(this.#mark(volumeId), { force: true });
   }
 
   async delete(volumeId: string): Promise<void> {
     await rm(this.#path(volumeId), { force: true });
+    await rm(this.#mark(volumeId), { force: true });
+  }
+
+  /** It was taken from this node: like `delete`, with a mark until it is staged again or unstaged. */
+  async lose(volumeId: string): Promise<void> {
+    await rename(this.#path(volumeId), this.#mark(volumeId));
+  }
+
+  async wasLost(volumeId: string): Promise<boolean> {
+    return stat(this.#mark(volumeId)).then(
+      () => true,
+      () => false,
+    );
   }
 
   /** The volumes that there are files of. */
   async list(): Promise<string[]> {
-    const files = await readdir(this.#directory).catch(() => []);
-    return files.filter((file) => file.endsWith('.json')).map((file) => decodeURIComponent(file.slice(0, -'.json'.length)));
+    return this.#named('.json');
+  }
+
+  /** The volumes that were taken from this node. */
+  async listLost(): Promise<string[]> {
+    return this.#named('.lost');
   }
 
   /** Another volume that is staged here and has the address: the address was given away since. */
@@ -64,6 +90,15 @@ export class StagedVolumes {
       if (other !== volumeId && (await this.get(other))?.address === address) return other;
     }
     return undefined;
+  }
+
+  async #named(ending: string): Promise<string[]> {
+    const files = await readdir(this.#directory).catch(() => []);
+    return files.filter((file) => file.endsWith(ending)).map((file) => decodeURIComponent(file.slice(0, -ending.length)));
+  }
+
+  #mark(volumeId: string): string {
+    return join(this.#directory, `${encodeURIComponent(volumeId)}.lost`);
   }
 
   #path(volumeId: string): string {

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { AoEVolume } from '../../api/volume.ts';
+import { Gate } from './gate.ts';
+import { nodeService } from './service.ts';
 import { StaleSweep } from './stale-sweep.ts';
 import { FakeNode } from './testing/fakes.ts';
 
@@ -26,6 +29,7 @@ async function staged(record: object = {}) {
   const told: string[] = [];
   const sweep = new StaleSweep(node.deps, { macs: async () => [MAC], tell: (_volume, message) => told.push(message) });
   const volume = node.volumes.items.get('v1') as AoEVolume;
+  volume.spec.initiators = {};
   return {
     node,
     volume,
@@ -147,4 +151,52 @@ test('the lock on an external target is given back, if it still is ours', async 
   const it = await staged({ external: true });
   await it.look();
   assert.deepEqual(it.node.wire.calls, ['release']);
+});
+
+test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it anew', async () => {
+  const it = await staged();
+  it.volume.spec.initiators = { nodes: ['worker-2'] };
+  await it.look();
+  it.node.target.content = { kind: 'found', type: 'ext4' };
+  it.volume.spec.initiators = { nodes: ['worker-1'] };
+  const service = nodeService(it.node.deps, { segment: 's', gate: new Gate(2) });
+  const base = {
+    volumeId: 'v1',
+    stagingTargetPath: '/staging/v1',
+    volumeCapability: { mount: { fsType: 'ext4' }, accessMode: { mode: 1 } },
+  };
+  const targetPath = join(it.node.directory, 'pods/p2/mount');
+  const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
+  // An attachment of before is worth nothing.
+  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }));
+  it.node.target.foreign = 'somebody';
+  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /in use/);
+  assert.deepEqual(it.node.mounter.mounts, []);
+  delete it.node.target.foreign;
+  await service.nodePublishVolume({ ...base, targetPath, publishContext });
+  assert.deepEqual(
+    it.node.mounter.mounts.map(({ target }) => target),
+    ['/staging/v1', targetPath],
+  );
+  assert.equal(it.node.target.holder?.node, 'worker-1');
+  await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath });
+  await service.nodeUnstageVolume(base);
+  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /not staged/);
+});
+
+test('unstaging a volume that was lost, or its end, ends the mark', async () => {
+  for (const end of ['unstage', 'delete']) {
+    const it = await staged();
+    it.volume.spec.initiators = { nodes: ['worker-2'] };
+    await it.look();
+    assert.ok(await it.node.deps.staged.wasLost('v1'));
+    if (end === 'delete') {
+      it.node.volumes.items.delete('v1');
+      await it.look(1);
+    } else {
+      const service = nodeService(it.node.deps, { segment: 's', gate: new Gate(2) });
+      await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' });
+    }
+    assert.ok(!(await it.node.deps.staged.wasLost('v1')), end);
+  }
 });

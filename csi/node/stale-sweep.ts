@@ -3,8 +3,8 @@ import { parseAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { messageOf } from '../error.ts';
 import type { Deps } from './deps.ts';
-import type { MountPoint } from './ports.ts';
 import type { StagedVolume } from './staged-volumes.ts';
+import { removeDisk, unmountEverywhere } from './take-down.ts';
 
 /** Between two looks, more or less, so that nodes do not ask the API server in step: each look reads every staged volume. */
 const LOOK_MS = 60_000;
@@ -50,7 +50,7 @@ export class StaleSweep {
 
   /** One look at all volumes that are staged here. */
   async look(signal: AbortSignal): Promise<void> {
-    const { staged, busy, log } = this.#parts;
+    const { staged, volumes, busy, log } = this.#parts;
     const suspects = new Set<string>();
     for (const volumeId of await staged.list()) {
       try {
@@ -66,6 +66,9 @@ export class StaleSweep {
       }
     }
     this.#suspects = suspects;
+    for (const volumeId of await staged.listLost()) {
+      if (!(await volumes.get(volumeId, signal))) await busy.run(volumeId, 'clean-up of a lost volume', () => staged.delete(volumeId));
+    }
   }
 
   /** The volume as it is now, or why there is none, when this node may not use it; undefined when it may. */
@@ -82,7 +85,7 @@ export class StaleSweep {
   }
 
   async #clean(volumeId: string, signal: AbortSignal): Promise<void> {
-    const { nodeName, nodeUID, driver, staged, departed, wire, log } = this.#parts;
+    const { nodeName, nodeUID, staged, departed, wire, log } = this.#parts;
     const record = await staged.get(volumeId);
     // Again, now that the kubelet cannot begin anything with it.
     const lost = record && (await this.#lost(volumeId, record, signal));
@@ -90,18 +93,15 @@ export class StaleSweep {
     const { address, stagingPath, access, external, volumeUID } = record;
     // Another volume has the address by now: then only the mount below our own path can be this one's.
     const successor = await staged.successor(volumeId, address);
-    const removed = await this.#unmount(address, stagingPath, successor !== undefined, signal);
-    if (!successor && (await driver.disk(address))) {
-      if ((await driver.state(address))?.startsWith('up') && (await driver.busy(address, signal))) {
-        throw new Error(`disk ${address} is still in use: by a pod that is being ended, or a program on the node`);
-      }
-      await driver.flush(address, signal);
-    }
+    const removed = await unmountEverywhere(this.#parts, { address, stagingPath }, successor !== undefined, signal);
+    if (!successor) await removeDisk(this.#parts, address, signal);
     // Of ours the agent has taken it away. Nothing happens to another's.
     if (external && access === 'Exclusive' && !successor) {
-      await wire.release(parseAddress(address), { node: nodeName, nodeUID, volumeUID }, signal);
+      const { outcome } = await wire.release(parseAddress(address), { node: nodeName, nodeUID, volumeUID }, signal);
+      // Nobody else clears it there: with the record it would be forgotten.
+      if (outcome !== 'released') throw new Error(`the lock at ${address} is not released (${outcome})`);
     }
-    await staged.delete(volumeId);
+    await (lost === 'deleted' ? staged.delete(volumeId) : staged.lose(volumeId));
     if (!successor) departed.add(volumeId, address);
     log.warn({ volume: volumeId, address, unmounted: removed }, 'cleaned up a volume that this node lost');
     if (lost === 'deleted') return;
@@ -110,18 +110,5 @@ export class StaleSweep {
       lost,
       `node ${nodeName}, which may not use the volume any more, has removed ${removed.length} ${mounts} and the disk`,
     );
-  }
-
-  /** Takes every mount of the disk off, lazily: what is still open there gets nothing but errors. */
-  async #unmount(address: string, stagingPath: string, onlyStaging: boolean, signal: AbortSignal): Promise<string[]> {
-    const { driver, mounter } = this.#parts;
-    const disk = await driver.disk(address);
-    const ours = ({ target, device, root, source }: MountPoint): boolean =>
-      target === stagingPath ||
-      (!onlyStaging && (device === disk?.device || root === `/etherd/${address}` || source === `/dev/etherd/${address}`));
-    const targets = (await mounter.list()).filter(ours).map(({ target }) => target);
-    // The newest first: it lies on top.
-    for (const target of targets.toReversed()) await mounter.unmount(target, { lazy: true, signal });
-    return targets;
   }
 }

@@ -19,7 +19,7 @@ export async function unstage(deps: Deps, request: UnstageRequest, signal: Abort
     const successor = staged && (await deps.staged.successor(volumeId, staged.address));
     if (staged && !successor) await checkUnpublished(deps, volumeId, staged.address, stagingPath);
     await unmountAll(deps, staged?.address, stagingPath, signal);
-    if (!staged) return;
+    if (!staged) return deps.staged.delete(volumeId);
     if (!successor) await remove(deps, volumeId, staged.address, signal);
     if (staged.access === 'Exclusive') await unlock(deps, volumeId, staged, signal);
     await deps.staged.delete(volumeId);

@@ -24,7 +24,7 @@ export class KubeVolumes implements Volumes {
   }
 
   /** A merge patch, not an apply: several nodes write here in turn, each some fields, and none may drop the others'. */
-  async record(volume: AoEVolume, status: object, signal: AbortSignal): Promise<void> {
+  async record(volume: AoEVolume, status: object, signal: AbortSignal, still?: (now: AoEVolume) => boolean): Promise<void> {
     const { name } = volume.metadata;
     const options = { subresource: 'status', fieldManager: MANAGER, signal } as const;
     let written: AoEVolume | undefined;
@@ -32,12 +32,14 @@ export class KubeVolumes implements Volumes {
       written = await writeToSame(volume, {
         write: (resourceVersion) => this.#kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata: { resourceVersion }, status }, options),
         read: () => this.#kube.get<AoEVolume>(AOE_VOLUMES, name, { signal }),
+        still,
         signal,
       });
     } catch (error) {
       throw unavailable(`status of AoEVolume ${name} cannot be written`, error);
     }
-    if (!written) throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted meanwhile: nothing is written about it`);
+    if (!written)
+      throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted or given to another node meanwhile: nothing is written about it`);
   }
 }
 

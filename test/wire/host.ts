@@ -1,6 +1,6 @@
 // A host on the wire, for tests: `host.ts INTERFACE SHELF SLOT STEP…`, each step query, identify, acquire:NODE or
 // release:NODE. Prints the results as a JSON list.
-import { acquire, escapeString, type Initiator, release, withInitiator } from '../../aoe/mod.ts';
+import { acquire, escapeString, type Initiator, lockTime, release, withInitiator } from '../../aoe/mod.ts';
 
 const [interfaceName = '', shelf, slot, ...steps] = process.argv.slice(2);
 const address = { shelf: Number(shelf), slot: Number(slot) };
@@ -19,7 +19,7 @@ async function perform(initiator: Initiator, step: string): Promise<unknown> {
     case 'identify':
       return (await initiator.identify(address)).map(({ mac, identity }) => ({ mac, identity }));
     case 'acquire': {
-      const { outcome, ...rest } = await acquire(initiator, address, owner);
+      const { outcome, ...rest } = await acquire(initiator, address, owner, lockTime());
       return { outcome, holder: 'holder' in rest ? rest.holder : undefined };
     }
     case 'release':

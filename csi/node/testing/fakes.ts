@@ -59,14 +59,18 @@ export class FakeWire implements Wire {
     };
   }
 
-  async acquire(address: TargetAddress, owner: LockOwner) {
+  async strings(address: TargetAddress) {
+    return (await this.survey(address)).configs;
+  }
+
+  async acquire(address: TargetAddress, owner: LockOwner, since: string) {
     this.calls.push('acquire');
     const [target] = this.#segment.at(spell(address));
     if (!target) return { outcome: 'unanswered' } as const;
     if (target.foreign) return { outcome: 'foreign', holder: { lock: undefined, raw: target.foreign } } as const;
     if (target.holder && target.holder.node !== owner.node)
       return { outcome: 'foreign', holder: { lock: target.holder, raw: '' } } as const;
-    target.holder = { ...owner, since: '2026-01-01T00:00:00Z' };
+    target.holder = { ...owner, since };
     return { outcome: 'held', lock: target.holder, raw: 'raw' } as const;
   }
 
@@ -231,9 +235,10 @@ export class FakeVolumes implements Volumes {
     return structuredClone(this.items.get(name));
   }
 
-  async record({ metadata }: AoEVolume, status: object): Promise<void> {
+  async record({ metadata }: AoEVolume, status: object, _signal?: AbortSignal, still?: (now: AoEVolume) => boolean): Promise<void> {
     const volume = this.items.get(metadata.name);
     if (!volume || volume.metadata.uid !== metadata.uid) throw new RpcError(Code.INTERNAL, 'conflict');
+    if (still?.(volume) === false) throw new RpcError(Code.ABORTED, 'given to another');
     const merged = Object.entries({ ...volume.status, ...status }).filter(([, value]) => value !== null);
     volume.status = Object.fromEntries(merged);
   }
@@ -267,7 +272,14 @@ export class FakeNode {
       apiVersion: 'aoe.dev/v1alpha1',
       kind: 'AoEVolume',
       metadata: { name: 'v1', uid: 'uid-1' },
-      spec: { access: 'Exclusive', pool: 'p', capacity: '64Mi', address: { shelf: 7, slot: 3 }, initiators: {}, deletionPolicy: 'Delete' },
+      spec: {
+        access: 'Exclusive',
+        pool: 'p',
+        capacity: '64Mi',
+        address: { shelf: 7, slot: 3 },
+        initiators: { nodes: [nodeName] },
+        deletionPolicy: 'Delete',
+      },
     });
     this.deps = {
       nodeName,

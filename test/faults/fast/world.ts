@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { acquire, type ConfigReply, escapeString, type IdentifyReply, parseLock, release } from '../../../aoe/mod.ts';
+import { acquire, type ConfigReply, escapeString, type IdentifyReply, lockTime, parseLock, release } from '../../../aoe/mod.ts';
 import { AOE_NODES, AOE_VOLUMES, NODES as MACHINES } from '../../../api/resources.ts';
 import { isNotFound } from '../../../kube/mod.ts';
 import { csi, RpcClient, RpcError } from '../../../rpc/mod.ts';
@@ -100,7 +100,7 @@ export class World {
       const [one, ...others] = identities;
       if (configs.length !== 1 || !one || others.length > 0) throw new Error(`${configs.length} and ${identities.length} targets answer`);
       if (one.identity?.serial !== serial) throw new Error(`serial ${one.identity?.serial} instead of ${serial}`);
-      const { outcome, ...rest } = await acquire(host.initiator, address, owner, EXCHANGE);
+      const { outcome, ...rest } = await acquire(host.initiator, address, owner, lockTime(), EXCHANGE);
       if (outcome !== 'held') throw new Error(`lock: ${outcome} ${JSON.stringify(rest)}`);
       mac = one.mac;
     });
