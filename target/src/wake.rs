@@ -36,8 +36,15 @@ impl Waker {
         self.raised.swap(false, Ordering::AcqRel)
     }
 
+    /// Readable after a wake, until it is taken or [`Waker::clear`]ed.
     pub fn fd(&self) -> RawFd {
         self.event.as_raw_fd()
+    }
+
+    /// Empties the descriptor and leaves the flag: for who has slept on it, and calls [`Waker::take`] next. A wake raises the
+    /// flag before it writes, so the flag may be taken in between: what is written then stands for nothing any more.
+    pub fn clear(&self) {
+        clear(&self.event);
     }
 }
 

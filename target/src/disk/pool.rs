@@ -28,6 +28,13 @@ struct State {
     done: Vec<Completion>,
 }
 
+impl State {
+    /// Whether more is ready than idle threads will take: one that is woken counts as idle until it runs.
+    fn needs_thread(&self) -> bool {
+        self.ready.len() > self.idle && self.threads < THREADS
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     work: Condvar,
@@ -54,7 +61,7 @@ impl Pool {
             return;
         }
         state.ready.push_back(key);
-        if state.idle == 0 && state.threads < THREADS {
+        if state.needs_thread() {
             state.threads += 1;
             let shared = self.shared.clone();
             let builder = std::thread::Builder::new().name("disk".into()).stack_size(STACK);
@@ -126,5 +133,20 @@ impl Shared {
         }
         self.waker.wake();
         state
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_is_started_for_each_job_that_no_idle_one_takes() {
+        let state = |ready: u32, threads, idle| State { ready: (0..ready).collect(), threads, idle, ..State::default() };
+        assert!(state(1, 0, 0).needs_thread());
+        assert!(!state(1, 1, 1).needs_thread());
+        assert!(state(2, 1, 1).needs_thread(), "the idle one has been promised to the first");
+        assert!(state(1, 3, 0).needs_thread());
+        assert!(!state(9, THREADS, 1).needs_thread());
     }
 }

@@ -1,6 +1,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
+use std::time::Duration;
 
 use super::link::{self, Link};
 use super::port::Outgoing;
@@ -98,6 +99,10 @@ impl Socket for PacketSocket {
         self.ring.look_ahead(see);
     }
 
+    fn arrived(&self) -> Option<Duration> {
+        self.ring.arrived()
+    }
+
     fn receive(&mut self) -> Option<Frame> {
         match self.ring.next()? {
             Received::Whole(frame) => Some(Frame::Whole(frame)),
@@ -163,13 +168,24 @@ impl PacketSocket {
     fn receive_kept(&mut self) -> Frame {
         let fd = self.file.as_raw_fd();
         let place = &mut self.kept.bytes()[LEAD..][..self.longest];
-        // SAFETY: the place is valid for its length.
-        let got = unsafe { libc::recv(fd, place.as_mut_ptr().cast(), place.len(), libc::MSG_DONTWAIT) };
-        match usize::try_from(got) {
+        let got = receive_from(fd, place).or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Err(error),
+            // What befell the socket before, as that its interface went down: it is told once, in place of a frame. The frame
+            // is still there, and would be taken for that of the next slot.
+            _ => receive_from(fd, place),
+        });
+        match got {
             Ok(length) => Frame::Whole(&place[..length]),
             Err(_) => Frame::Lost,
         }
     }
+}
+
+/// The next frame that a socket keeps; its length.
+fn receive_from(fd: RawFd, place: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: the place is valid for its length.
+    let got = unsafe { libc::recv(fd, place.as_mut_ptr().cast(), place.len(), libc::MSG_DONTWAIT) };
+    usize::try_from(got).map_err(|_| io::Error::last_os_error())
 }
 
 fn in_pages(frame: &Outgoing) -> bool {

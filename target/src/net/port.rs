@@ -92,6 +92,8 @@ pub struct Port<S = PacketSocket> {
     pub socket: Option<S>,
     /// Why there is no socket.
     pub error: String,
+    /// The kernel could not make one, or look the interface up, just now, and will not tell when it can.
+    pub failed: bool,
     /// Frames the ring was last asked to hold.
     frames: usize,
     queue: VecDeque<Outgoing>,
@@ -110,6 +112,7 @@ impl<S: Socket> Port<S> {
             link: None,
             socket: None,
             error: String::new(),
+            failed: false,
             frames: 0,
             queue: VecDeque::new(),
             blocked: false,
@@ -143,7 +146,9 @@ impl<S: Socket> Port<S> {
 
     /// Looks the interface up and follows its changes. True when something did change.
     pub fn refresh(&mut self, frames: usize) -> bool {
-        let (link, error) = match S::look_up(&self.name) {
+        let found = S::look_up(&self.name);
+        let failed = found.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::InvalidInput);
+        let (link, error) = match found {
             Ok(Some(link)) if !link.up => (Some(link), "the interface is down".to_owned()),
             Ok(Some(link)) if sectors_for(link.mtu) == 0 => (Some(link), format!("MTU {} is too small", link.mtu)),
             Ok(Some(link)) => (Some(link), String::new()),
@@ -155,8 +160,7 @@ impl<S: Socket> Port<S> {
         }
         let before = (self.link, self.error.clone());
         let reopen = link.map(|link| (link.index, link.mtu)) != self.link.map(|link| (link.index, link.mtu));
-        self.link = link;
-        self.error = error;
+        (self.link, self.error, self.failed) = (link, error, failed);
         self.count();
         match link.filter(|_| self.error.is_empty()) {
             None => self.socket = None,
@@ -166,7 +170,7 @@ impl<S: Socket> Port<S> {
                     self.frames = frames;
                     match S::open(&link, frames) {
                         Ok(socket) => self.socket = Some(socket),
-                        Err(error) => self.error = error.to_string(),
+                        Err(error) => (self.error, self.failed) = (error.to_string(), true),
                     }
                 }
             }

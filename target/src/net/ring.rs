@@ -2,6 +2,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use super::packet::set_option;
 
@@ -76,6 +77,16 @@ impl Ring {
             }
             Some(Received::Whole(std::slice::from_raw_parts(slot.add(start), length)))
         }
+    }
+
+    /// When the next frame came, if there is one, by the wall clock: time since 1970.
+    pub fn arrived(&self) -> Option<Duration> {
+        if !self.has_come(self.at) {
+            return None;
+        }
+        // SAFETY: the kernel has filled the slot and handed it over.
+        let header = unsafe { self.slot(self.at).cast::<libc::tpacket2_hdr>().read() };
+        Some(Duration::new(header.tp_sec.into(), header.tp_nsec))
     }
 
     /// Gives the frame of [`Ring::next`] back to the kernel.

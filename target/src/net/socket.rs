@@ -1,5 +1,6 @@
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use super::link::Link;
 use super::port::Outgoing;
@@ -27,6 +28,9 @@ pub trait Socket: Sized {
 
     /// Shows the beginning of all frames that wait, with the one that comes next.
     fn look_ahead(&self, see: impl FnMut(&[u8]));
+
+    /// When the next frame came, if there is one: time since an epoch that is that of all sockets.
+    fn arrived(&self) -> Option<Duration>;
 
     /// The next frame, if there is one.
     fn receive(&mut self) -> Option<Frame>;

@@ -68,7 +68,7 @@ impl<S: Socket> Server<S> {
             return;
         }
         let volume = self.volume(id);
-        if !volume.saved.reserve.is_empty() && !volume.saved.reserve.contains(&header.source) {
+        if volume.reserves_against(&request) {
             return self.refuse(id, port, header, Failure::TargetReserved);
         }
         if kind == Kind::Write && !directed {
@@ -202,8 +202,20 @@ impl<S: Socket> Server<S> {
             let request = *self.slots.get(slot);
             self.slots.free(slot);
             if let Some(port) = self.ports.iter().position(|port| port.key == request.port) {
-                self.abort(id, port, &request.header, &request.ata.failed(error::ABORTED), Refused::NotInForce);
+                self.refuse_waiting(id, port, &request);
             }
+        }
+    }
+
+    /// Answers a request that was taken, and may not be done any more, as if it came now.
+    fn refuse_waiting(&mut self, id: u32, port: usize, request: &Request) {
+        let volume = self.volume(id);
+        if !volume.hears(request.header.source) {
+            self.stats.volume(id).refused.add(Refused::Masked);
+        } else if volume.allows(request.header.source) && volume.reserves_against(request) {
+            self.refuse(id, port, &request.header, Failure::TargetReserved);
+        } else {
+            self.abort(id, port, &request.header, &request.ata.failed(error::ABORTED), Refused::NotInForce);
         }
     }
 
@@ -232,7 +244,8 @@ impl<S: Socket> Server<S> {
             let volume = self.volume(id);
             log!(Error, "request failed", uid = volume.uid(), request = format!("{kind:?}"), error = failure);
         }
-        if gone && self.volume(id).status == Status::Serving {
+        // Of a disk that is about to be another, nothing more is expected.
+        if gone && self.volume(id).status == Status::Serving && !self.volume(id).paused {
             self.fail(id, format!("the device is gone: {failure}"));
         }
     }

@@ -2,23 +2,26 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::oneshot;
 use tonic::Status as RpcStatus;
 
+use super::frames::MAX_CHANGES;
 use super::slots::Request;
+use super::stats::Refused;
 use super::volume::{Status, Volume};
-use super::{Event, RETRY, Server};
+use super::{Event, Server};
 use crate::definition::{Access, Definition};
 use crate::disk::Disk;
 use crate::disk::engine::Kind;
 use crate::disk::open::{OpenError, Opened};
 use crate::log;
+use crate::net::port::Outgoing;
 use crate::net::socket::Socket;
 use crate::proto::VolumeState;
 use crate::store::Saved;
-use crate::wire::Mac;
+use crate::wire::header::command;
+use crate::wire::{Header, HeaderView, Mac};
 use crate::worker::{Done, Task};
 
 pub type Reply<T> = oneshot::Sender<Result<T, RpcStatus>>;
@@ -68,6 +71,11 @@ pub struct Drain {
 
 enum End {
     State(Reply<VolumeState>),
+    /// An answer to a frame, by the port with this key: as it was when the change came into force.
+    Frame {
+        port: u32,
+        answer: Outgoing,
+    },
     Removed(Reply<()>),
 }
 
@@ -76,6 +84,10 @@ impl Drain {
     pub(super) fn removal(reply: Reply<()>) -> Drain {
         Drain { all: true, disk: None, end: End::Removed(reply) }
     }
+
+    fn is_frame(&self) -> bool {
+        matches!(self.end, End::Frame { .. })
+    }
 }
 
 impl Volume {
@@ -83,7 +95,33 @@ impl Volume {
     pub(super) fn forbids(&self, request: &Request) -> bool {
         self.status == Status::Reserved
             || !self.allows(request.header.source)
+            || !self.hears(request.header.source)
+            || self.reserves_against(request)
             || (self.saved.definition.read_only && request.kind == Kind::Write)
+    }
+
+    /// Takes the next change that may begin. Exports wait while the disk is about to be another: which is the present one is open
+    /// until then, and may be for as long as the old one hangs. Changes of access and of the lock must not wait with them.
+    fn due_change(&mut self) -> Option<Change> {
+        let is_export = |change: &Change| matches!(change, Change::Export { .. });
+        let at = if self.paused { self.changes.iter().position(|change| !is_export(change))? } else { 0 };
+        if at > 0 && matches!(self.changes[at], Change::Unexport { .. }) {
+            return None;
+        }
+        let change = self.changes.remove(at)?;
+        if let Change::SetAccess { access: newer, .. } = &change {
+            for overtaken in self.changes.iter_mut().take(at) {
+                if let Change::Export { definition, .. } = overtaken {
+                    definition.access = newer.clone();
+                }
+            }
+        }
+        Some(change)
+    }
+
+    /// Whether the reserve list keeps a request from the data.
+    pub(super) fn reserves_against(&self, request: &Request) -> bool {
+        request.kind != Kind::Flush && !self.lets_at_data(request.header.source)
     }
 }
 
@@ -94,12 +132,12 @@ impl<S: Socket> Server<S> {
         self.next_change(id);
     }
 
-    fn next_change(&mut self, id: u32) {
+    pub(super) fn next_change(&mut self, id: u32) {
         while let Some(Some(volume)) = self.volumes.get_mut(id as usize) {
             if !matches!(volume.step, Step::Idle) {
                 return;
             }
-            let Some(change) = volume.changes.pop_front() else { return };
+            let Some(change) = volume.due_change() else { return };
             match change {
                 Change::Frame { port, bytes } => {
                     if let Some(port) = self.ports.iter().position(|other| other.key == port) {
@@ -184,7 +222,7 @@ impl<S: Socket> Server<S> {
         match then {
             Then::Answer { port, bytes } => {
                 if let Some(port) = self.ports.iter().position(|other| other.key == port) {
-                    self.answer(id, port, &bytes, None, 0);
+                    self.answer_when_safe(id, port, &bytes);
                 }
             }
             Then::Reply(reply) => self.volume(id).drains.push(Drain { all: swap.is_some(), disk: swap, end: End::State(reply) }),
@@ -194,6 +232,23 @@ impl<S: Socket> Server<S> {
         self.next_change(id);
     }
 
+    /// Answers a frame of commands 1 to 3 with the volume as it is now. With a list only once nothing is under way that it
+    /// forbids: whom it shuts out must be done writing.
+    pub(super) fn answer_when_safe(&mut self, id: u32, port: usize, frame: &[u8]) {
+        if HeaderView::new_checked(frame).is_ok_and(|view| Header::parse(&view).command == command::CONFIG) {
+            return self.answer(id, port, frame, None, 0);
+        }
+        let Some(answer) = self.answer_to(id, port, frame, None, 0) else { return };
+        let port = self.ports[port].key;
+        let drains = &mut self.volume(id).drains;
+        if drains.iter().filter(|drain| drain.is_frame()).count() < MAX_CHANGES {
+            drains.push(Drain { all: false, disk: None, end: End::Frame { port, answer } });
+        } else {
+            return self.stats.volume(id).refused.add(Refused::TooManyChanges); // it is asked again
+        }
+        self.check_drains(id);
+    }
+
     /// Ends the drains whose requests have ended.
     pub(super) fn check_drains(&mut self, id: u32) {
         let (volumes, slots) = (&mut self.volumes, &self.slots);
@@ -201,6 +256,7 @@ impl<S: Socket> Server<S> {
         let quiet = volume.order.is_empty();
         let safe = quiet || !volume.order.under_way().any(|slot| volume.forbids(slots.get(slot)));
         let mut removed = None;
+        let mut answers = Vec::new();
         let mut swapped = false;
         for drain in std::mem::take(&mut volume.drains) {
             if !(if drain.all { quiet } else { safe }) {
@@ -214,11 +270,18 @@ impl<S: Socket> Server<S> {
             }
             match drain.end {
                 End::State(reply) => drop(reply.send(Ok(volume.state()))),
+                End::Frame { port, answer } => answers.push((port, answer)),
                 End::Removed(reply) => removed = Some(reply),
+            }
+        }
+        for (port, answer) in answers {
+            if let Some(port) = self.ports.iter().position(|other| other.key == port) {
+                let _ = self.queue(port, answer);
             }
         }
         if swapped {
             self.changed(id);
+            self.next_change(id); // an export may have waited for this
         }
         if let Some(reply) = removed {
             let uid = self.volume(id).uid().to_owned();
@@ -281,7 +344,7 @@ impl<S: Socket> Server<S> {
 
     /// The volume cannot be served now; it is tried again.
     pub(super) fn fail(&mut self, id: u32, error: String) {
-        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+        self.retry_later();
         let volume = self.volume(id);
         volume.disk = None;
         let before = std::mem::replace(&mut volume.error, error);
@@ -299,4 +362,133 @@ fn with_access(saved: &Saved, access: Access) -> Saved {
     let keep = |macs: &[Mac]| macs.iter().copied().filter(|mac| access.allows(*mac)).collect();
     let (mask, reserve) = (keep(&saved.mask), keep(&saved.reserve));
     Saved { definition: Definition { access, ..saved.definition.clone() }, mask, reserve, ..saved.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::engine::Completion;
+    use crate::serve::order::{Span, Turn};
+    use crate::serve::tests::{A, B, request, saved, server};
+    use std::path::PathBuf;
+    use std::time::{Duration, Instant};
+
+    struct Rig {
+        server: Server,
+        id: u32,
+        paths: [PathBuf; 2],
+    }
+
+    impl Rig {
+        /// A volume on the first of two disks.
+        fn new(name: &str) -> Rig {
+            let path = |at| std::env::temp_dir().join(format!("aoe-change-{name}-{}-{at}", std::process::id()));
+            let paths = [path(0), path(1)];
+            for path in &paths {
+                std::fs::write(path, [0; 4096]).unwrap();
+            }
+            let mut server = server();
+            let id = server.insert(saved(paths[0].to_str().unwrap()), Status::Loading);
+            server.load(id);
+            let mut rig = Rig { server, id, paths };
+            rig.until(|volume| volume.status == Status::Serving);
+            rig
+        }
+
+        fn until(&mut self, come: impl Fn(&Volume) -> bool) {
+            let limit = Instant::now() + Duration::from_secs(5);
+            while !come(self.server.volume(self.id)) {
+                assert!(Instant::now() < limit, "it waits for ever");
+                self.server.turn(true);
+            }
+        }
+
+        /// A write that is under way.
+        fn write(&mut self, source: Mac) -> u32 {
+            let (slot, _) = self.server.slots.insert(request(self.id, source, Kind::Write)).unwrap();
+            assert_eq!(self.server.volume(self.id).order.enter(slot, Span::new(0, 1, true, 1)), Turn::Start);
+            slot
+        }
+
+        fn export(&mut self, path: usize) -> oneshot::Receiver<Result<VolumeState, RpcStatus>> {
+            let (reply, answer) = oneshot::channel();
+            let definition = Box::new(saved(self.paths[path].to_str().unwrap()).definition);
+            self.server.change(self.id, Change::Export { definition, reply });
+            answer
+        }
+    }
+
+    impl Drop for Rig {
+        fn drop(&mut self) {
+            for path in &self.paths {
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    #[test]
+    fn an_export_waits_until_the_one_before_has_the_disk_it_is_for() {
+        let mut rig = Rig::new("back");
+        let before = rig.server.volume(rig.id).disk.as_ref().unwrap().identity();
+        let slot = rig.write(A);
+        let mut away = rig.export(1);
+        rig.until(|volume| volume.paused);
+        let mut back = rig.export(0);
+        rig.until(|volume| matches!(volume.step, Step::Idle));
+        assert!(away.try_recv().is_err() && back.try_recv().is_err());
+        rig.server.complete(Completion { id: slot, result: Ok(()) });
+        rig.until(|volume| matches!(volume.step, Step::Idle) && volume.changes.is_empty());
+        assert!(away.try_recv().unwrap().is_ok() && back.try_recv().unwrap().is_ok());
+        let volume = rig.server.volume(rig.id);
+        assert_eq!(volume.disk.as_ref().unwrap().identity(), before, "the disk of the definition");
+        assert!(!volume.paused);
+    }
+
+    #[test]
+    fn access_changes_while_an_export_waits_and_is_not_undone_by_it() {
+        let mut rig = Rig::new("access");
+        let slot = rig.write(A);
+        let _away = rig.export(1);
+        rig.until(|volume| volume.paused);
+        let mut back = rig.export(0);
+        let only = |mac| Access { anyone: false, macs: vec![mac] };
+        let (reply, mut access) = oneshot::channel();
+        rig.server.change(rig.id, Change::SetAccess { access: only(A), reply });
+        rig.until(|volume| volume.saved.definition.access == only(A));
+        assert!(access.try_recv().unwrap().is_ok(), "nothing is under way that is forbidden now");
+        let (reply, mut removal) = oneshot::channel();
+        rig.server.change(rig.id, Change::Unexport { reply });
+        rig.server.turn(true);
+        assert!(removal.try_recv().is_err() && back.try_recv().is_err());
+        assert_eq!(rig.server.volume(rig.id).changes.len(), 2, "it is not removed before it is exported");
+        rig.server.complete(Completion { id: slot, result: Ok(()) });
+        rig.until(|volume| matches!(volume.step, Step::Leaving { .. }));
+        assert!(back.try_recv().unwrap().is_ok());
+        assert!(rig.server.volume(rig.id).saved.definition.access == only(A));
+    }
+
+    #[test]
+    fn a_disk_that_goes_while_another_takes_its_place_is_no_failure_of_the_volume() {
+        let mut rig = Rig::new("gone");
+        let slot = rig.write(A);
+        let mut away = rig.export(1);
+        rig.until(|volume| volume.paused);
+        rig.server.ports.push(crate::net::port::Port::new("none0".into(), 0));
+        rig.server.complete(Completion { id: slot, result: Err(io::Error::from_raw_os_error(libc::ENODEV)) });
+        assert!(away.try_recv().unwrap().is_ok());
+        assert!(rig.server.volume(rig.id).status == Status::Serving);
+    }
+
+    #[test]
+    fn lists_forbid_what_others_have_under_way() {
+        let forbids = |mask: &[Mac], reserve: &[Mac], kind| {
+            let volume = Volume::new(Saved { mask: mask.to_vec(), reserve: reserve.to_vec(), ..saved("/x") }, Status::Serving);
+            [A, B].map(|mac| volume.forbids(&request(0, mac, kind)))
+        };
+        assert_eq!(forbids(&[], &[], Kind::Write), [false, false]);
+        assert_eq!(forbids(&[], &[A], Kind::Write), [false, true]);
+        assert_eq!(forbids(&[], &[A], Kind::Read), [false, true]);
+        assert_eq!(forbids(&[], &[A], Kind::Flush), [false, false], "it changes nothing");
+        assert_eq!(forbids(&[B], &[], Kind::Flush), [true, false]);
+    }
 }

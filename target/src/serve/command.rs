@@ -194,7 +194,8 @@ impl<S: Socket> Server<S> {
         let Step::Leaving { reply } = std::mem::replace(&mut volume.step, Step::Idle) else { return };
         if let Err(error) = result {
             let text = format!("the state directory cannot be written: {error}");
-            return drop(reply.send(Err(RpcStatus::internal(text))));
+            let _ = reply.send(Err(RpcStatus::internal(text)));
+            return self.next_change(id);
         }
         log!(Info, "volume unexported", uid = volume.uid(), address = volume.address());
         volume.status = Status::Reserved;
@@ -246,5 +247,28 @@ fn no_such_volume(uid: &str, change: Change) {
         }
         Change::Unexport { reply } => drop(reply.send(Ok(()))),
         Change::Frame { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::Access;
+    use crate::serve::tests::{saved, server};
+    use tokio::sync::oneshot;
+
+    #[test]
+    fn what_waited_for_a_removal_that_failed_is_done() {
+        let mut server = server();
+        let id = server.insert(saved("/no/such"), Status::Failed);
+        let (reply, mut removal) = oneshot::channel();
+        server.volume(id).step = Step::Leaving { reply };
+        let (reply, mut access) = oneshot::channel();
+        server.change(id, Change::SetAccess { access: Access::default(), reply });
+        assert!(access.try_recv().is_err());
+        server.removed(id, Err(io::ErrorKind::StorageFull.into()));
+        assert!(removal.try_recv().unwrap().is_err());
+        server.turn(true);
+        assert!(access.try_recv().unwrap().is_ok());
     }
 }

@@ -10,8 +10,9 @@ use crate::net::socket::Socket;
 use crate::wire::header::{self, ANY_SHELF, ANY_SLOT, Failure, VERSION, command};
 use crate::wire::{Config, ConfigView, Directive, Header, HeaderView, Mac, Mask, MaskView, Reserve, ReserveView, config, mask};
 
-/// Changes by frames that may wait for one under way; further ones are dropped, and sent again.
-const MAX_CHANGES: usize = 64;
+/// Changes by frames that may wait for one under way, and answers to such frames that may wait for requests; further ones are
+/// dropped, and sent again.
+pub(super) const MAX_CHANGES: usize = 64;
 
 impl<S: Socket> Server<S> {
     /// Takes a frame that came by a port.
@@ -84,7 +85,7 @@ impl<S: Socket> Server<S> {
         };
         match outcome.unwrap_or(Outcome::Refuse(Failure::BadArgument)) {
             Outcome::Silence => {}
-            Outcome::Answer => self.answer(id, port, frame, None, 0),
+            Outcome::Answer => self.answer_when_safe(id, port, frame), // the same frame, sent before, may have changed a list
             Outcome::MaskError(error) => {
                 self.stats.volume(id).refused.add(Refused::BadArgument);
                 self.answer(id, port, frame, None, error);
@@ -112,7 +113,14 @@ impl<S: Socket> Server<S> {
 
     /// Answers a frame of commands 1 to 3 with the volume as it is.
     pub(super) fn answer(&mut self, id: u32, port: usize, frame: &[u8], failure: Option<Failure>, mask_error: u8) {
-        let Ok(view) = HeaderView::new_checked(frame) else { return };
+        if let Some(answer) = self.answer_to(id, port, frame, failure, mask_error) {
+            let _ = self.queue(port, answer);
+        }
+    }
+
+    /// The answer to a frame of commands 1 to 3 with the volume as it is.
+    pub(super) fn answer_to(&mut self, id: u32, port: usize, frame: &[u8], failure: Option<Failure>, mask_error: u8) -> Option<Outgoing> {
+        let view = HeaderView::new_checked(frame).ok()?;
         let header = Header::parse(&view);
         let argument = view.argument();
         let body = match header.command {
@@ -133,7 +141,7 @@ impl<S: Socket> Server<S> {
                 bytes
             }
         };
-        self.send(id, port, &header, failure, body);
+        self.outgoing(id, port, &header, failure, body)
     }
 
     pub(super) fn refuse(&mut self, id: u32, port: usize, header: &Header, failure: Failure) {
@@ -158,11 +166,17 @@ impl<S: Socket> Server<S> {
     }
 
     fn send(&mut self, id: u32, port: usize, header: &Header, failure: Option<Failure>, body: Vec<u8>) {
-        let Some(mac) = self.ports[port].mac() else { return };
+        if let Some(answer) = self.outgoing(id, port, header, failure, body) {
+            let _ = self.queue(port, answer);
+        }
+    }
+
+    fn outgoing(&mut self, id: u32, port: usize, header: &Header, failure: Option<Failure>, body: Vec<u8>) -> Option<Outgoing> {
+        let mac = self.ports[port].mac()?;
         let address = self.volume(id).address();
         let mut head = [0; header::LENGTH];
         header.answer(mac, address.shelf, address.slot, failure).emit(&mut head);
-        let _ = self.queue(port, Outgoing::new(&head, Data::Bytes(body)));
+        Some(Outgoing::new(&head, Data::Bytes(body)))
     }
 
     /// Has a frame sent; it comes back when it cannot be.

@@ -20,7 +20,7 @@ use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 pub use command::{Command, Counted, Event, WATCH_QUEUE};
 
@@ -44,14 +44,16 @@ use stats::{Refused, Stats};
 use trace::Traces;
 use volume::{Status, Volume};
 
-/// Frames taken from one interface before the next has its turn.
+/// Frames taken before all else has its turn, for each interface that there is.
 const FRAMES_OF_A_TURN: usize = 64;
 /// Answers that are sent together, at most.
 const ANSWERS_OF_A_TURN: usize = 16;
 /// Frames that are taken as one moment.
 const FRAMES_OF_A_MOMENT: usize = 16;
-/// How often a disk that could not be used is tried again.
+/// How often a disk, or an interface, that could not be used is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How often one that is never idle looks for what is neither a frame, a completion nor a command.
+const LOOK: Duration = Duration::from_millis(100);
 /// How long requests under way may take once the process is told to stop.
 const STOP: Duration = Duration::from_millis(700);
 
@@ -86,9 +88,12 @@ pub struct Server<S = PacketSocket> {
     flood: Flood,
     /// When the frames in hand were taken, or the completions in hand reaped: the clock is read once for several.
     now: Instant,
+    /// The wall clock when it was last looked at, as [`clock`].
+    clock: Duration,
     /// Interface lists that wait to be saved; the first is being saved.
     interface_changes: VecDeque<(Vec<String>, Reply<Vec<crate::proto::Interface>>)>,
     retry_at: Option<Instant>,
+    next_look: Instant,
     next_complaint: Instant,
     completions: Vec<Completion>,
     /// Requests to start now; kept for its memory.
@@ -123,8 +128,10 @@ impl<S: Socket> Server<S> {
             traces: Traces::default(),
             flood: Flood::default(),
             now: Instant::now(),
+            clock: Duration::ZERO,
             interface_changes: VecDeque::new(),
             retry_at: None,
+            next_look: Instant::now(),
             next_complaint: Instant::now(),
             completions: Vec::new(),
             starting: Vec::new(),
@@ -180,13 +187,15 @@ impl<S: Socket> Server<S> {
         let mut patience = Patience::new(self.options.poll);
         let mut looking = false;
         while !stop.load(Ordering::Relaxed) {
-            if self.turn(true) {
+            let busy = self.turn(true);
+            let now = Instant::now();
+            if busy {
                 if looking {
                     patience.found();
                 }
                 looking = false;
-                last_busy = Instant::now();
-            } else if !self.engine.is_flushing() && last_busy.elapsed() < patience.limit() {
+                last_busy = now;
+            } else if !self.engine.is_flushing() && now.saturating_duration_since(last_busy) < patience.limit() {
                 looking = true;
                 std::hint::spin_loop();
             } else {
@@ -197,6 +206,9 @@ impl<S: Socket> Server<S> {
                 looking = false;
                 last_busy = Instant::now();
             }
+            if now >= self.next_look {
+                self.look_around(0);
+            }
         }
         log!(Info, "stopping");
         let limit = Instant::now() + STOP;
@@ -206,15 +218,18 @@ impl<S: Socket> Server<S> {
             }
         }
         self.turn(false);
+        if !self.is_quiet() {
+            // Requests to disks that hang go on in threads and in the kernel until the process is gone. What they read and
+            // write must be there until then: in memory that is given back, a disk would get whatever takes its place.
+            std::mem::forget((self.slots, self.engine));
+        }
     }
 
     /// Does what there is to do; false when there was nothing. `receive`: takes frames, too.
     pub fn turn(&mut self, receive: bool) -> bool {
         let mut busy = false;
         if receive {
-            for port in 0..self.ports.len() {
-                busy |= self.receive(port);
-            }
+            busy |= self.receive();
             self.close_gatherings();
         }
         let woken = self.waker.take();
@@ -251,14 +266,23 @@ impl<S: Socket> Server<S> {
         self.slots.is_empty()
     }
 
-    fn receive(&mut self, port: usize) -> bool {
-        if self.ports[port].is_crowded() {
-            self.look_for_flood(port);
+    /// Takes frames in the order in which they came, whatever interface they came by: a write must not be done after a newer
+    /// one to the same sectors, which its host has sent by another way since. False when there was none.
+    fn receive(&mut self) -> bool {
+        for port in 0..self.ports.len() {
+            if self.ports[port].is_crowded() {
+                self.look_for_flood(port);
+            }
         }
-        for count in 0..FRAMES_OF_A_TURN {
+        let one = self.ports.len() == 1;
+        if !one {
+            self.clock = clock();
+        }
+        for count in 0..FRAMES_OF_A_TURN * self.ports.len() {
             if self.slots.is_full() {
                 return count > 0; // frames stay in the ring
             }
+            let Some(port) = (if one { Some(0) } else { self.oldest() }) else { return count > 0 };
             let Some(socket) = &mut self.ports[port].socket else { return count > 0 };
             let Some(frame) = socket.receive() else { return count > 0 };
             if count % FRAMES_OF_A_MOMENT == 0 {
@@ -287,7 +311,25 @@ impl<S: Socket> Server<S> {
                 self.flush();
             }
         }
-        true
+        !self.ports.is_empty()
+    }
+
+    /// The port whose next frame came before those of all others. All are looked at for each frame: whoever sends by another
+    /// way since an answer has sent what is newer.
+    fn oldest(&mut self) -> Option<usize> {
+        let mut first = None;
+        for (at, port) in self.ports.iter().enumerate() {
+            let Some(arrived) = port.socket.as_ref().and_then(S::arrived) else { continue };
+            if arrived > self.clock {
+                self.clock = clock();
+            }
+            // What came later than now came before the clock was set back: else it would wait until then.
+            let next = (arrived <= self.clock, arrived, at);
+            if first.is_none_or(|first| next < first) {
+                first = Some(next);
+            }
+        }
+        first.map(|(.., at)| at)
     }
 
     /// Many frames wait at a port: counts whose they are.
@@ -328,6 +370,18 @@ impl<S: Socket> Server<S> {
 
     /// Sleeps until something happens.
     fn sleep(&mut self, limit: Option<Instant>) {
+        let trim = self.slots.needs_trim().then(|| Instant::now() + RETRY);
+        let limit = [limit, self.retry_at, trim].into_iter().flatten().min();
+        let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
+        if !self.look_around(timeout) {
+            self.slots.trim();
+        }
+    }
+
+    /// Follows what becomes of interfaces, and tries again what could not be used. Waits so many milliseconds for something to
+    /// happen, without end when it is negative; false when nothing did. A turn must come before it waits again: what has woken
+    /// it does so once.
+    fn look_around(&mut self, timeout: i32) -> bool {
         let full = self.slots.is_full();
         let mut fds = vec![poll_for(self.waker.fd(), libc::POLLIN), poll_for(self.monitor.fd(), libc::POLLIN)];
         fds.extend(self.engine.fd().map(|fd| poll_for(fd, libc::POLLIN)));
@@ -336,11 +390,11 @@ impl<S: Socket> Server<S> {
             fds.push(poll_for(port.fd().unwrap_or(-1), if full { 0 } else { libc::POLLIN }));
             fds.push(poll_for(port.blocked_fd().unwrap_or(-1), libc::POLLOUT));
         }
-        let trim = self.slots.needs_trim().then(|| Instant::now() + RETRY);
-        let limit = [limit, self.retry_at, trim].into_iter().flatten().min();
-        let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         // SAFETY: the array is valid for its length.
         let ready = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout) };
+        if fds[0].revents != 0 {
+            self.waker.clear();
+        }
         if others > 2 && fds[2].revents != 0 {
             self.engine.clear();
         }
@@ -358,19 +412,37 @@ impl<S: Socket> Server<S> {
                 port.flush(|slot| self.slots.free(slot));
             }
         }
-        if ready == 0 {
-            self.slots.trim();
-        }
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+        let now = Instant::now();
+        self.next_look = now + LOOK;
+        if self.retry_at.is_some_and(|at| at <= now) {
             self.retry_at = None;
-            for id in 0..self.volumes.len() as u32 {
-                let due = |volume: &Volume| volume.status == Status::Failed && matches!(volume.step, Step::Idle);
-                if self.volumes[id as usize].as_deref().is_some_and(due) {
-                    self.load(id);
-                }
+            self.retry();
+        }
+        ready != 0
+    }
+
+    /// Tries again what could not be used, and will again while there is such.
+    fn retry(&mut self) {
+        if self.ports.iter().any(|port| port.failed) {
+            self.refresh_ports();
+        }
+        for id in 0..self.volumes.len() as u32 {
+            let Some(volume) = self.volumes[id as usize].as_deref().filter(|volume| volume.status == Status::Failed) else { continue };
+            if matches!(volume.step, Step::Idle) {
+                self.load(id);
             }
+            self.retry_later(); // its step may end without a word of the disk
         }
     }
+
+    fn retry_later(&mut self) {
+        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+    }
+}
+
+/// Time of the wall clock since 1970, by which the kernel says when a frame came.
+fn clock() -> Duration {
+    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
 }
 
 /// Source of a frame, which is at least an Ethernet header.
@@ -380,4 +452,88 @@ fn sender(frame: &[u8]) -> Mac {
 
 fn poll_for(fd: i32, events: i16) -> libc::pollfd {
     libc::pollfd { fd, events, revents: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::definition::{Access, Definition};
+    use crate::disk::engine::Kind;
+    use crate::wire::{Ata, Header, SECTOR};
+    use slots::Request;
+    use tokio::sync::oneshot;
+
+    pub const A: Mac = Mac([2, 0, 0, 0, 0, 0x0a]);
+    pub const B: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
+
+    /// Without interfaces.
+    pub fn server() -> Server {
+        let options = Options { poll: Duration::ZERO, uring: false, at_once: false };
+        Server::new(options, None, Arc::new(Waker::new().unwrap()), mpsc::channel().1).unwrap()
+    }
+
+    /// Volume `v` at this path, for A and B.
+    pub fn saved(path: &str) -> Saved {
+        let access = Access { anyone: false, macs: vec![A, B] };
+        let address = Address { shelf: 7, slot: 3 };
+        Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "S".into(), read_only: false, access })
+    }
+
+    /// For a sector of a volume.
+    pub fn request(volume: u32, source: Mac, kind: Kind) -> Request {
+        let header = Header { destination: Mac::default(), source, version: 1, flags: 0, error: 0, shelf: 7, slot: 3, command: 0, tag: 1 };
+        let ata = Ata { flags: 0, feature: 0, count: 1, command: 0, lba: [0; 6], reserved: [0; 2] };
+        Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now() }
+    }
+
+    fn sleeps(server: &mut Server) -> bool {
+        let limit = Instant::now() + Duration::from_millis(50);
+        server.sleep(Some(limit));
+        Instant::now() >= limit
+    }
+
+    #[test]
+    fn a_wake_that_writes_after_its_flag_was_taken_is_heard_once() {
+        let mut server = server();
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: the buffer is valid.
+        assert_eq!(unsafe { libc::write(server.waker.fd(), one.as_ptr().cast(), one.len()) }, 8);
+        assert!(!sleeps(&mut server));
+        assert!(!server.turn(true));
+        assert!(sleeps(&mut server), "it polls without end");
+        server.waker.wake();
+        assert!(!sleeps(&mut server));
+        assert!(server.turn(true), "the flag is still there");
+        assert!(sleeps(&mut server));
+    }
+
+    #[test]
+    fn a_failed_volume_is_tried_again_whatever_its_step_was_when_its_time_came() {
+        let mut server = server();
+        let id = server.insert(saved("/no/such"), Status::Loading);
+        server.fail(id, "gone".into());
+        server.volume(id).step = Step::Leaving { reply: oneshot::channel().0 };
+        server.retry_at = Some(Instant::now());
+        server.look_around(0);
+        assert!(matches!(server.volume(id).step, Step::Leaving { .. }));
+        assert!(server.retry_at.is_some_and(|at| at > Instant::now()), "it would never be tried again");
+        server.volume(id).step = Step::Idle;
+        server.retry_at = Some(Instant::now());
+        server.look_around(0);
+        assert!(matches!(server.volume(id).step, Step::Loading));
+    }
+
+    #[test]
+    fn requests_that_hang_keep_their_memory_when_serving_ends() {
+        let mut server = server();
+        let (slot, _) = server.slots.insert(request(0, A, Kind::Write)).unwrap();
+        let buffer = server.slots.buffer(slot);
+        // SAFETY: the buffer is the slot's.
+        unsafe { buffer.write(0x5a) };
+        server.run(&AtomicBool::new(true));
+        // SAFETY: it changes nothing; it fails where there is no memory.
+        assert_eq!(unsafe { libc::msync(buffer.cast(), 4096, libc::MS_ASYNC) }, 0, "{}", io::Error::last_os_error());
+        // SAFETY: there is memory.
+        assert_eq!(unsafe { buffer.read() }, 0x5a);
+    }
 }

@@ -32,9 +32,14 @@ impl<S: Socket> Server<S> {
         for index in 0..self.ports.len() {
             let port = &mut self.ports[index];
             let served = port.socket.is_some();
-            if !port.refresh(frames) {
+            let changed = port.refresh(frames);
+            if port.failed {
+                self.retry_later();
+            }
+            if !changed {
                 continue;
             }
+            let port = &mut self.ports[index];
             if port.socket.is_some() {
                 let mac = port.mac().unwrap_or_default();
                 log!(Info, "interface served", interface = port.name, mac = mac, mtu = port.mtu(), sectors = port.sectors());

@@ -81,6 +81,11 @@ impl Volume {
         self.saved.mask.is_empty() || self.saved.mask.contains(&mac)
     }
 
+    /// Whether the reserve list, if there is one, lets this initiator read and write.
+    pub fn lets_at_data(&self, mac: Mac) -> bool {
+        self.saved.reserve.is_empty() || self.saved.reserve.contains(&mac)
+    }
+
     pub fn identity(&self) -> Identity {
         Identity {
             serial: self.saved.definition.serial.clone(),

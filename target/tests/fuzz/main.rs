@@ -2,6 +2,7 @@
 //! corpus/ holds inputs that reach different code, and what once broke something is a test with a name.
 
 mod answer;
+mod busy;
 mod codec;
 mod disk;
 mod judge;
@@ -36,10 +37,20 @@ fn the_server_lives_through_its_corpus() {
     corpus(include_str!("corpus/serve.hex"), rig::serve);
 }
 
+#[test]
+fn writes_by_two_interfaces_are_done_in_the_order_in_which_they_came() {
+    // To one sector: of fives by if1, then of nines by if0.
+    let writes = [[0x90, 0, 0, 0, 3, 1, 0, 0, 5], [0x10, 0, 0, 0, 3, 1, 0, 0, 9]].concat();
+    for setup in 0..2 {
+        rig::serve(&[&[setup], &writes[..]].concat());
+    }
+}
+
 /// A step of a script that is likely to come to something, where most strings of bytes do not: see script.rs.
 fn step() -> impl Strategy<Value = Vec<u8>> {
     let ata = prop::collection::vec(0u8..6, 9).prop_map(|mut step| {
-        (step[0], step[3], step[7]) = (9, step[3] % 3, 0); // some ATA request, for a slot where a volume is, on the disk
+        let port = step[0] << 7;
+        (step[0], step[3], step[7]) = (port | 0x10, step[3] % 3, 0); // some ATA request, for a slot where a volume is, on the disk
         step
     });
     let list = (0x19u8..0x1d, prop::collection::vec(0u8..6, 9)).prop_map(|(kind, rest)| [&[kind], &rest[..]].concat());

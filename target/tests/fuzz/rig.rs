@@ -79,11 +79,8 @@ impl Rig {
 
     fn step(&mut self, step: Step) {
         let apart = match &step {
-            // Frames of commands 1 to 3 change what those after them come to, and the order is that of a port.
-            Step::Frame { port, bytes } => {
-                let other_port = self.batch.asked.last().is_some_and(|before| before.port != *port);
-                other_port || bytes.get(19).is_some_and(|command| (1..4).contains(command))
-            }
+            // Frames of commands 1 to 3 change what those after them come to.
+            Step::Frame { bytes, .. } => bytes.get(19).is_some_and(|command| (1..4).contains(command)),
             Step::Turn | Step::Settle => false,
             _ => true,
         } && !self.setup.mixed;
@@ -106,7 +103,7 @@ impl Rig {
             Step::Link { port, mtu, up } => {
                 segment::with(port, |interface| {
                     (interface.link.mtu, interface.link.up) = (mtu, up);
-                    interface.coming.clear();
+                    interface.clear();
                 });
                 self.set_interfaces();
             }
@@ -135,7 +132,7 @@ impl Rig {
             longest: link.mtu as usize + ETHERNET,
             frame: bytes.clone(),
         });
-        segment::with(port, |interface| interface.coming.push_back(bytes));
+        segment::send(port, bytes);
     }
 
     fn access(&mut self, volume: usize, hosts: u8, anyone: bool) {

@@ -1,9 +1,10 @@
 //! A segment in memory: interfaces that frames are handed to, and whose answers are taken.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
+use std::time::Duration;
 
 use aoe_target::net::link::Link;
 use aoe_target::net::port::Outgoing;
@@ -15,22 +16,41 @@ pub const ETHERNET: usize = 14;
 
 pub struct Interface {
     pub link: Link,
-    /// Frames that the target has not taken yet.
-    pub coming: VecDeque<Vec<u8>>,
+    /// Frames that the target has not taken yet, each with its number among those of all interfaces.
+    coming: VecDeque<(u32, Vec<u8>)>,
+    /// The last of them is never taken for good: there always is another.
+    pub endless: bool,
+    /// How often a socket cannot be opened from now on.
+    pub failures: u32,
     /// Frames that it has sent.
     pub sent: Vec<Vec<u8>>,
 }
 
+impl Interface {
+    pub fn clear(&mut self) {
+        self.coming.clear();
+    }
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        if self.endless && self.coming.len() == 1 {
+            return self.coming.front().map(|(_, frame)| frame.clone());
+        }
+        self.coming.pop_front().map(|(_, frame)| frame)
+    }
+}
+
 thread_local! {
     static SEGMENT: RefCell<Vec<Interface>> = const { RefCell::new(Vec::new()) };
+    static COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Makes the interfaces of this thread anew: `if0` and so on, with these MTUs.
 pub fn reset(mtus: &[u32]) {
     let interface = |(at, mtu): (usize, &u32)| {
         let link = Link { index: at as u32, mac: mac(at), mtu: *mtu, up: true };
-        Interface { link, coming: VecDeque::new(), sent: Vec::new() }
+        Interface { link, coming: VecDeque::new(), endless: false, failures: 0, sent: Vec::new() }
     };
+    COUNT.set(0);
     SEGMENT.set(mtus.iter().enumerate().map(interface).collect());
 }
 
@@ -47,6 +67,12 @@ pub fn with<T>(at: usize, action: impl FnOnce(&mut Interface) -> T) -> T {
     SEGMENT.with_borrow_mut(|interfaces| action(&mut interfaces[at]))
 }
 
+/// A frame comes by an interface.
+pub fn send(at: usize, frame: Vec<u8>) {
+    COUNT.set(COUNT.get() + 1);
+    with(at, |interface| interface.coming.push_back((COUNT.get(), frame)));
+}
+
 pub struct MemorySocket {
     at: usize,
     /// The frame that was received, and is not yet released.
@@ -61,8 +87,16 @@ impl Socket for MemorySocket {
     }
 
     fn open(link: &Link, frames: usize) -> io::Result<MemorySocket> {
-        with(link.index as usize, |interface| interface.coming.clear());
-        Ok(MemorySocket { at: link.index as usize, frame: Vec::new(), frames })
+        with(link.index as usize, |interface| {
+            if interface.failures > 0 {
+                interface.failures -= 1;
+                return Err(io::Error::from_raw_os_error(libc::ENOMEM));
+            }
+            if !interface.endless {
+                interface.clear();
+            }
+            Ok(MemorySocket { at: link.index as usize, frame: Vec::new(), frames })
+        })
     }
 
     fn fd(&self) -> RawFd {
@@ -82,12 +116,16 @@ impl Socket for MemorySocket {
     }
 
     fn look_ahead(&self, see: impl FnMut(&[u8])) {
-        with(self.at, |interface| interface.coming.iter().map(Vec::as_slice).for_each(see));
+        with(self.at, |interface| interface.coming.iter().map(|(_, frame)| frame.as_slice()).for_each(see));
+    }
+
+    fn arrived(&self) -> Option<Duration> {
+        with(self.at, |interface| interface.coming.front().map(|(number, _)| Duration::from_nanos((*number).into())))
     }
 
     fn receive(&mut self) -> Option<Frame> {
         assert!(self.frame.is_empty(), "the frame before was not released");
-        self.frame = with(self.at, |interface| interface.coming.pop_front())?;
+        self.frame = with(self.at, Interface::next)?;
         Some(Frame::Whole(&raw const *self.frame))
     }
 

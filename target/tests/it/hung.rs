@@ -4,13 +4,13 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
-use aoe_target::wire::header;
+use aoe_target::wire::{Mac, Reserve, config, header, reserve};
 
 use crate::host::registers;
-use crate::lab::{Lab, program};
+use crate::lab::{LIMIT, Lab, program};
 
 // linux/fs.h
 const FIFREEZE: libc::c_ulong = 0xc004_5877;
@@ -44,7 +44,11 @@ impl Mounted {
 impl Drop for Mounted {
     fn drop(&mut self) {
         let _ = program("umount", &[self.folder.to_str().unwrap()]);
-        let _ = fs::write(format!("/sys/block/{}/reset", self.device), "1");
+        // A process that another test is starting may have it open for a moment still.
+        let limit = Instant::now() + LIMIT;
+        while fs::write(format!("/sys/block/{}/reset", self.device), "1").is_err() && Instant::now() < limit {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = fs::write("/sys/class/zram-control/hot_remove", &self.device[4..]);
     }
 }
@@ -108,5 +112,39 @@ fn disks_that_hang_hold_up_no_other() {
     for (host, tag) in waiting {
         assert!(slow[host].answer_kept(tag).good());
     }
+    target.stop();
+}
+
+#[test]
+fn a_reserve_list_is_answered_when_those_it_shuts_out_are_done() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let Some(mounted) = Mounted::new(&lab) else { return eprintln!("skipped: no zram") };
+    let disk = lab.disk("frozen/disk", 1 << 20);
+    fs::write(&disk, vec![0; 1 << 20]).unwrap();
+    let target = lab.serve(&["--export", &format!("7.3={disk}")]);
+    let mut a = lab.host().named("02:00:00:00:00:0a");
+    let mut b = lab.host().named("02:00:00:00:00:0b");
+    let frozen = mounted.freeze();
+    let running = b.send(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[1; 4096]));
+    std::thread::sleep(Duration::from_millis(20)); // else both become one request
+    let waiting = b.send(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[2; 4096]));
+    let claim = |mac: Mac| {
+        let request = Reserve { command: reserve::command::FORCE, macs: vec![mac] };
+        let mut bytes = vec![0; request.emitted()];
+        request.emit(&mut bytes);
+        bytes
+    };
+    // The second time it changes nothing.
+    let claims = [0; 2].map(|_| a.send(7, 3, header::command::RESERVE, &claim(a.mac)));
+    let answer = b.answer(waiting);
+    assert_eq!(answer.header.error, header::Failure::TargetReserved as u8, "what waits is not done");
+    assert!(a.silence(), "a write of another may still reach the disk");
+    assert_eq!(a.config(config::command::FORCE, "lock").string(), "lock", "it shuts nobody out");
+    drop(frozen);
+    assert!(b.answer_kept(running).good());
+    for tag in claims {
+        assert_eq!(a.answer_kept(tag).reserve().macs, [a.mac]);
+    }
+    assert_eq!(a.read(0, 8).data(), [1; 4096]);
     target.stop();
 }

@@ -1,5 +1,11 @@
+use aoe_target::net::link::look_up;
+use aoe_target::net::packet::PacketSocket;
+use aoe_target::net::socket::{Frame, Socket};
+use aoe_target::wire::ata::command::WRITE_EXT;
 use aoe_target::wire::config::command::READ;
+use aoe_target::wire::header;
 
+use crate::host::registers;
 use crate::lab::{HOST, Lab, TARGET, ip, volume};
 use crate::proto;
 use crate::proto::watch_response::Event;
@@ -53,4 +59,30 @@ fn interfaces_that_come_go_and_change_are_followed() {
     until(&|interface| interface.name == TARGET && !interface.serving && interface.mac.is_empty());
     assert!(far.read(0, 1).good());
     assert!(rpc.interfaces(&["later0"]).unwrap()[0].serving);
+}
+
+#[test]
+fn an_interface_that_went_down_costs_no_frame_that_came_later() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let link = look_up(TARGET).unwrap().unwrap();
+    // So many frames that those with data are kept by the socket.
+    let mut socket = PacketSocket::open(&link, 4096).unwrap();
+    ip(&["link", "set", TARGET, "down"]);
+    ip(&["link", "set", TARGET, "up"]);
+    let mut host = lab.host();
+    for round in 0..3u8 {
+        let (_, sent) = host.frame(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[round; 4096]));
+        host.raw(&sent);
+        let limit = std::time::Instant::now() + crate::lab::LIMIT;
+        let frame = loop {
+            if let Some(frame) = socket.receive() {
+                break frame;
+            }
+            assert!(std::time::Instant::now() < limit, "no frame {round}");
+        };
+        let Frame::Whole(frame) = frame else { panic!("frame {round} is lost") };
+        // SAFETY: it stays until it is released.
+        assert!(unsafe { &*frame } == sent, "frame {round} is another");
+        socket.release();
+    }
 }

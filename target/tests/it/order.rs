@@ -8,7 +8,7 @@ use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
 use aoe_target::wire::header;
 
 use crate::host::{Host, registers};
-use crate::lab::{Lab, Target, program};
+use crate::lab::{Lab, Target, ip, program};
 
 const SECTORS: u64 = 64;
 
@@ -134,5 +134,39 @@ fn a_late_repetition_does_not_undo_a_newer_write() {
         let found = std::fs::read(&disk).unwrap();
         assert!(found[8 * 512..11 * 512].iter().chain(&found[13 * 512..16 * 512]).all(|byte| *byte == 2 * round));
         assert!(found[11 * 512..13 * 512].iter().all(|byte| *byte == 2 * round + 1), "round {round}");
+    }
+}
+
+#[test]
+fn frames_of_two_interfaces_are_taken_in_the_order_in_which_they_came() {
+    const BEFORE: u64 = 100; // more than one turn takes of an interface, and less than fills the ring
+    for base in ["/tmp", "/dev/shm"] {
+        let Some(lab) = Lab::on(base, 1500) else { return };
+        ip(&["link", "add", "h1", "mtu", "1500", "type", "veth", "peer", "name", "t1", "mtu", "1500"]);
+        ip(&["link", "set", "h1", "up"]);
+        ip(&["link", "set", "t1", "up"]);
+        let disk = lab.disk("disk", 1 << 20);
+        let target = lab.serve(&["--interface", "t1", "--export", &format!("7.3={disk}")]);
+        let mut ways = [lab.host(), Host::open("h1")];
+        let (old, new) = ([1; 1024], [2; 1024]);
+        for round in 0..4u64 {
+            let (first, second) = (round as usize % 2, 1 - round as usize % 2);
+            let mut tags = Vec::new();
+            at_once(&target, || {
+                for _ in 0..BEFORE {
+                    tags.push((first, ways[first].send(7, 3, header::command::ATA, &registers(READ_EXT, 1024, 2, &[]))));
+                }
+                // A write, its repetition by the other way, and a newer one.
+                tags.push((first, write(&mut ways[first], 8 * round, &old)));
+                std::thread::sleep(std::time::Duration::from_millis(5));
+                tags.push((second, write(&mut ways[second], 8 * round, &old)));
+                tags.push((second, write(&mut ways[second], 8 * round, &new)));
+            });
+            for (way, tag) in tags {
+                assert!(ways[way].answer_kept(tag).good());
+            }
+            let found = std::fs::read(&disk).unwrap();
+            assert!(found[8 * 512 * round as usize..][..1024] == new, "round {round}: an old write undid a newer one");
+        }
     }
 }
