@@ -60,6 +60,7 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
     ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
+    ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
     ['a pool of files', AOE_POOLS, { backend: 'file', directory: '/var/lib/aoe' }],
     ['a node', AOE_NODES, {}],
     ['a node in maintenance', AOE_NODES, { maintenance: true }],
@@ -132,6 +133,18 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
       AOE_POOLS,
       { backend: 'lvm' },
       /volumeGroup goes with backends lvm and lvm-thin, and is required/,
+    ],
+    ...['-n', '--yes', '.', '..', 'v/g', 'v g', 'v;g', ''].map((name): [string, ResourceType, Spec, RegExp] => [
+      `an LVM pool in a group named "${name}"`,
+      AOE_POOLS,
+      { backend: 'lvm', volumeGroup: name },
+      /spec\.volumeGroup.*(should match|at least 1 char|must be a name that LVM takes)/,
+    ]),
+    [
+      'a thin pool whose name is an option',
+      AOE_POOLS,
+      { backend: 'lvm-thin', volumeGroup: 'v', thinPool: '-f' },
+      /spec\.thinPool.*should match/,
     ],
     ['an LVM pool in a directory', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', directory: '/d' }, /directory goes with backend file/],
     ['an LVM pool with a thin pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', thinPool: 't' }, /thinPool goes with backend lvm-thin/],
@@ -262,6 +275,23 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     );
   });
 
+  test('64 nodes of 16 interfaces each can be in force at once', async () => {
+    const { metadata } = await create(AOE_VOLUMES, { ...VOLUME, access: 'Shared' });
+    const hex = (byte: number) => byte.toString(16).padStart(2, '0');
+    const macs = Array.from({ length: 64 * 16 }, (_, index) => `02:00:00:00:${hex(index >> 8)}:${hex(index & 255)}`);
+    const nodes = Array.from({ length: 64 }, (_, index) => `n${index}`);
+    const write = (all: string[]) =>
+      kube.patch<Thing>(
+        AOE_VOLUMES,
+        metadata.name,
+        { status: { initiators: { observedGeneration: 1, nodes, macs: all } } },
+        { subresource: 'status' },
+      );
+    await write(macs);
+    await refused(write([...macs, MAC]), /status\.initiators\.macs.*at most 1024/);
+    await refused(create(AOE_VOLUMES, { ...VOLUME, initiators: { macs: macs.slice(0, 65) } }), /spec\.initiators\.macs.*at most 64/);
+  });
+
   test('writers of one status keep to their own entries of its lists', async () => {
     await kube.create<Thing>(AOE_POOLS, { metadata: { name: 'shared' }, spec: { backend: 'file', directory: '/d' } });
     const say = (node: string, ready: boolean) =>
@@ -312,8 +342,13 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     assert.deepEqual(head, ['NAME', 'SIZE', 'POOL', 'NODE', 'ADDRESS', 'ACCESS', 'HOLDER', 'PHASE', 'AGE']);
     assert.deepEqual(row?.slice(0, -1), [name, '1Gi', 'default', 'n1', 'e7.3', 'Exclusive', 'worker-1', 'Ready']);
     await kube.create<Thing>(AOE_POOLS, { metadata: { name }, spec: { backend: 'file', directory: '/d' } });
-    await kube.patch(AOE_POOLS, name, { status: { readyNodes: 2, size: '3Gi', free: '2Gi' } }, { subresource: 'status' });
-    assert.match(await kubectl('get', 'aoep', name), /^NAME +BACKEND +NODES +SIZE +FREE +AGE\ncolumns +file +2 +3Gi +2Gi +\S+\n$/);
+    const ready = { type: 'Ready', status: 'True', reason: 'Ready', message: 'x', lastTransitionTime: '2026-01-01T00:00:00Z' };
+    const pool = { readyNodes: 2, size: '3Gi', free: '2Gi', conditions: [ready] };
+    await kube.patch(AOE_POOLS, name, { status: pool }, { subresource: 'status' });
+    assert.match(
+      await kubectl('get', 'aoep', name),
+      /^NAME +BACKEND +NODES +SIZE +FREE +READY +AGE\ncolumns +file +2 +3Gi +2Gi +True +\S+\n$/,
+    );
     await kube.create<Thing>(AOE_NODES, { metadata: { name }, spec: {} });
     const at = { reason: 'A', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
     const conditions = ['InitiatorReady', 'TargetReady'].map((type, i) => ({ type, status: i === 0 ? 'True' : 'False', ...at }));

@@ -180,6 +180,17 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     await volumes.waitFor('claim-a', (now) => condition(now, 'Placed')?.status === 'True', LIMIT);
   });
 
+  it('does not believe a volume that was applied with the place of another', async () => {
+    const original = volumes.get('by-hand');
+    const { nodeName = '', address } = original?.spec ?? {};
+    const copy = volume('copied', { pool: 'other', nodeName, ...(address ? { address } : {}) });
+    await kube.create(AOE_VOLUMES, { ...copy, metadata: { name: 'copied', finalizers: original?.metadata.finalizers ?? [] } });
+    const { placed } = await judged('copied');
+    assert.deepEqual([placed.reason, placed.message], ['AddressTaken', 'AoEVolume by-hand has that address']);
+    await kube.patch(AOE_VOLUMES, 'copied', { metadata: { finalizers: null } });
+    await kube.delete(AOE_VOLUMES, 'copied');
+  });
+
   it('makes an external target ready at once, and says that it enforces nothing', async () => {
     const spec: AoEVolume['spec'] = { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', external: { shelf: 70, slot: 1 } };
     await kube.create(AOE_VOLUMES, { ...volume('vblade'), spec });
@@ -198,6 +209,18 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     await volumes.waitFor('patient', (now) => condition(now, 'Placed')?.message.includes('storage-3 is in maintenance'), LIMIT);
     await kube.patch(AOE_NODES, 'storage-3', { spec: { maintenance: false } });
     await volumes.waitFor('patient', (now) => now?.spec.nodeName === 'storage-3', LIMIT);
+  });
+
+  it('places nothing on a node whose agent is silent, and what waited when it is heard of again', async () => {
+    const say = (agentSeen: Date) => kube.patch(AOE_NODES, 'storage-3', { status: { agentSeen } }, { subresource: 'status' });
+    await say(new Date(Date.now() - 3_600_000));
+    await pools.waitFor('third', (pool) => pool?.status?.readyNodes === 0, LIMIT);
+    await kube.create(AOE_VOLUMES, volume('unheard', { pool: 'third' }));
+    await volumes.waitFor('unheard', (now) => condition(now, 'Placed')?.reason === 'NodesNotReady', LIMIT);
+    assert.match(condition(volumes.get('unheard'), 'Placed')?.message ?? '', /the agent on storage-3 is silent since/);
+    await say(new Date());
+    await volumes.waitFor('unheard', (now) => now?.spec.nodeName === 'storage-3', LIMIT);
+    await pools.waitFor('third', (pool) => pool?.status?.readyNodes === 1, LIMIT);
   });
 
   it('says that a storage node is gone, takes it out of its pools, and is content when it is back', async () => {

@@ -1,12 +1,8 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
-import { claim, pod, storageClass } from './manifests.ts';
+import { claim, pod, RECORDER, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
-
-/** A record each 50 ms, each on the disk before the next; the pod fails at the first I/O error. */
-const RECORDER =
-  'touch /tmp/ready; i=0; while true; do i=$((i+1)); echo "$i $(date +%s)" >> /data/records && sync || exit 1; usleep 50000; done';
 
 describe('I/O goes on while a part is restarted', () => {
   let cluster: Cluster;

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Cluster } from '../testbed/cluster.ts';
+import { installChart, NAMESPACE } from '../testbed/install.ts';
+import { claim, pod, RECORDER, storageClass } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+interface PodList {
+  items: { metadata: { uid: string; labels: Record<string, string>; deletionTimestamp?: string } }[];
+}
+
+describe('the chart', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  let volume: string;
+  before(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'upgrade');
+    await cluster.apply([storageClass('upgrade', { pool: 'lvm' }, 'Immediate')]);
+    await ns.apply([claim('data', { storageClass: 'upgrade' }), pod('recorder', { claim: 'data', node: 'worker-1', script: RECORDER })]);
+    await ns.ready('recorder');
+    volume = await ns.volumeOf('data');
+  });
+  after(async () => {
+    // Also when a test failed half-way: what follows needs it as it was.
+    if (cluster) await installChart(cluster);
+    await ns?.delete();
+    await cluster?.kubectl(['delete', 'storageclass', 'upgrade', '--ignore-not-found']);
+  });
+
+  /** UIDs of the release's pods, by component. */
+  async function podsByComponent(): Promise<Map<string, Set<string>>> {
+    const { items } = JSON.parse(await cluster.kubectl(['-n', NAMESPACE, 'get', 'pods', '-o', 'json'])) as PodList;
+    const found = new Map<string, Set<string>>();
+    for (const { metadata } of items) {
+      const component = metadata.labels['app.kubernetes.io/component'] ?? '';
+      if (!metadata.deletionTimestamp) found.set(component, (found.get(component) ?? new Set()).add(metadata.uid));
+    }
+    return found;
+  }
+
+  it('is upgraded without an effect on I/O: all is replaced but the targets', async () => {
+    const old = await podsByComponent();
+    const changed = { podAnnotations: { 'example.org/changed': 'yes' } };
+    await installChart(cluster, { controller: changed, node: changed, storage: changed });
+    const now = await podsByComponent();
+    assert.deepEqual(now.get('target'), old.get('target'));
+    for (const component of ['controller', 'node', 'agent']) {
+      const kept = [...(old.get(component) ?? [])].filter((uid) => now.get(component)?.has(uid));
+      assert.ok((old.get(component)?.size ?? 0) > 0 && kept.length === 0, component);
+    }
+    const lines = (await ns.kubectl('exec', 'recorder', '--', 'cat', '/data/records')).trim().split('\n');
+    assert.ok(lines.length > 20);
+    lines.forEach((line, index) => {
+      assert.equal(Number(line.split(' ')[0]), index + 1);
+    });
+    assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, 'worker-1');
+  });
+
+  it('passes helm test', async () => {
+    assert.match(await cluster.helm(['test', 'aoe-csi', '--namespace', NAMESPACE, '--timeout', '120s']), /Phase:\s+Succeeded/);
+  });
+
+  it('is uninstalled and installed again, and serves the same volumes at the same addresses', async () => {
+    const { address } = (await cluster.getJson('aoev', volume)).spec;
+    const last = (await ns.kubectl('exec', 'recorder', '--', 'tail', '-n', '1', '/data/records')).trim();
+    await ns.kubectl('delete', 'pod', 'recorder', '--grace-period=1');
+    await cluster.poll(async () => (await cluster.getJson('aoev', volume)).spec.initiators?.nodes === undefined || undefined, {
+      timeoutMs: 60_000,
+      what: `${volume} to be detached`,
+    });
+    await cluster.helm(['uninstall', 'aoe-csi', '--namespace', NAMESPACE, '--wait', '--timeout', '120s']);
+    assert.deepEqual((await cluster.getJson('aoev', volume)).spec.address, address);
+    await installChart(cluster);
+    await ns.apply([
+      pod('reader', { claim: 'data', node: 'worker-1', script: `grep -q '^${last}$' /data/records && touch /tmp/ready; sleep 999` }),
+    ]);
+    await ns.ready('reader', 90_000);
+    assert.deepEqual((await cluster.getJson('aoev', volume)).spec.address, address);
+  });
+});
