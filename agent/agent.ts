@@ -12,8 +12,9 @@ import { Lvm } from './backends/lvm-cli.ts';
 import { lvmConfig, udevReachable } from './backends/lvm-config.ts';
 import { Backends } from './backends/open.ts';
 import type { Run } from './backends/run.ts';
-import { wiper } from './backends/wipe.ts';
+import { limited, wiper } from './backends/wipe.ts';
 import type { InterfaceSelection } from './interfaces.ts';
+import { MacMemory } from './mac-memory.ts';
 import { PoolMetrics, registerTargetMetrics } from './metrics.ts';
 import { NodeStatus } from './node-status.ts';
 import { Orphans } from './orphans.ts';
@@ -30,8 +31,7 @@ import { Volumes } from './volumes.ts';
 /** A burst of changes in a pool is measured once, this long after its first. */
 const MEASURE_AFTER_MS = 1000;
 const VOLUMES_AT_ONCE = 16;
-/** Zeroing a large volume takes its time; every step in it has a limit of its own. */
-const VOLUME_LIMIT_MS = 60 * 60_000;
+const WIPES_AT_ONCE = 4;
 /** For informers whose first list must be there, and whose changes are looked at apart. */
 const nothing = (): string[] => [];
 
@@ -68,9 +68,10 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   });
   const backends = new Backends({
     lvm: new Lvm(run, lvmConfig({ udev: udevReachable() })),
-    wipe: wiper(run),
+    wipe: limited(wiper(run), WIPES_AT_ONCE),
     hasDevice,
-    expected: (pool) => volumes.list().some((volume) => volume.spec.pool === pool && wasProvisioned(volume)),
+    expected: (pool) =>
+      volumes.list().flatMap((volume) => (volume.spec.pool === pool && wasProvisioned(volume) ? [volume.metadata.uid ?? ''] : [])),
   });
 
   const timers = new Map<string, NodeJS.Timeout>();
@@ -96,6 +97,9 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     target,
     ask: segment.ask,
     addressWatch: new AddressWatch(),
+    memory: new MacMemory(),
+    lookAgain: (name) => volumeController.enqueue(name),
+    signal,
     events,
     log,
   });
@@ -117,7 +121,6 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     log,
     reconcile: (key, stop) => volumeWork.reconcile(key, stop),
     concurrency: VOLUMES_AT_ONCE,
-    timeoutMs: VOLUME_LIMIT_MS,
   })
     .watch(volumes, ({ metadata }) => [metadata.name])
     .watch(pools, nothing)
@@ -168,6 +171,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     ]);
   } finally {
     for (const timer of timers.values()) clearTimeout(timer);
+    await volumeWork.idle();
   }
 }
 

@@ -56,3 +56,24 @@ test('the local link stays in the AoENode when it cannot be looked at for a mome
   assert.deepEqual(nodes.get('n1')?.status?.interfaces, [{ ...link, local: true }]);
   assert.equal(nodes.get('n1')?.status?.conditions?.[0]?.reason, 'NoLocalLink');
 });
+
+test('an agent says once a minute that it is alive, and nothing else when nothing has changed', async () => {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const nodes = kube.store<AoENode>('AoENode');
+  const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
+  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetLink;
+  const status = new NodeStatus({ node: 'n1', kube, nodes, target, link: () => link, now: () => clock.now });
+  const seen: [number, string | undefined][] = [];
+  for (const step of [0, 30_000, 30_000, -3_600_000]) {
+    clock.now += step;
+    assert.deepEqual(await status.reconcile('n1', new AbortController().signal), { requeueAfterMs: 60_000 });
+    seen.push([kube.written.length, nodes.get('n1')?.status?.agentSeen]);
+  }
+  assert.deepEqual(seen, [
+    [1, '2026-01-01T00:00:00Z'],
+    [1, '2026-01-01T00:00:00Z'],
+    [2, '2026-01-01T00:01:00Z'],
+    [3, '2025-12-31T23:01:00Z'],
+  ]);
+});

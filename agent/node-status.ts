@@ -7,7 +7,7 @@ import type { TargetLink } from './target.ts';
 import { FIELD_MANAGER } from './volume-status.ts';
 import type { Store } from './volumes.ts';
 
-/** So often it is looked whether our part was changed by somebody else. */
+/** So often it is looked whether our part was changed by somebody else, and said that this agent is alive. */
 const CHECK_EVERY_MS = 60_000;
 
 export interface NodeStatusOptions {
@@ -18,9 +18,11 @@ export interface NodeStatusOptions {
   target: TargetLink;
   /** The local link, once made, or why there is none. */
   link: () => LocalLink | { problem: string };
+  /** Milliseconds since 1970. */
+  now?: () => number;
 }
 
-/** Keeps the storage node's part of its AoENode: the local link, how many volumes it serves, whether the target is well. */
+/** Keeps the storage node's part of its AoENode: that this agent is alive, the local link, how many volumes it serves, whether the target is well. */
 export class NodeStatus {
   readonly #options: NodeStatusOptions;
 
@@ -30,7 +32,7 @@ export class NodeStatus {
 
   /** For kube's Controller: keys other than this node's name are left alone. */
   async reconcile(name: string, signal: AbortSignal): Promise<{ requeueAfterMs: number } | undefined> {
-    const { node, nodes, kube, target } = this.#options;
+    const { node, nodes, kube, target, now = Date.now } = this.#options;
     if (name !== node) return undefined;
     const present = nodes.get(node);
     const object = { apiVersion: API_VERSION, kind: AOE_NODES.kind, metadata: { name } };
@@ -45,7 +47,11 @@ export class NodeStatus {
     const [status, reason, message] = this.#health(link);
     const condition = setCondition(present?.status?.conditions, { type: NodeCondition.TargetReady, status, reason, message });
     const before = present?.status;
+    // One from the future was written before the clock was set.
+    const age = now() - Date.parse(before?.agentSeen ?? '');
     const same =
+      age >= 0 &&
+      age < CHECK_EVERY_MS &&
       isDeepStrictEqual(
         before?.conditions?.find(({ type }) => type === NodeCondition.TargetReady),
         condition,
@@ -53,7 +59,8 @@ export class NodeStatus {
       before?.targets === targets &&
       isDeepStrictEqual(told, interfaces);
     if (!same) {
-      const next = { ...object, status: { interfaces, targets, conditions: [condition] } };
+      const agentSeen = `${new Date(now()).toISOString().slice(0, 19)}Z`;
+      const next = { ...object, status: { interfaces, targets, agentSeen, conditions: [condition] } };
       await kube.apply(AOE_NODES, next, { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal });
     }
     return { requeueAfterMs: CHECK_EVERY_MS };

@@ -10,6 +10,8 @@ const RETRY_MS = 5_000;
 
 export interface RemovalContext extends ServeContext {
   kube: Pick<Kube, 'patch'>;
+  /** Whether the volume's data is being made or looked for. It is told when that ends. */
+  dataIsBusy: (uid: string) => boolean;
 }
 
 /** `done`: the finalizer is off. `waiting`: the status says for what; look again then, or when something changes. */
@@ -55,15 +57,16 @@ export async function removeVolume(
   const late = fresh.metadata.deletionTimestamp ? inUse(fresh, status.now.holder) : 'not deleted after all';
   if (late) return wait('InUse', late, RETRY_MS);
 
+  if (context.dataIsBusy(uid)) return wait('Removing', 'its data is still being looked for or made');
   await target.unexport(uid, signal);
   if (!backend) {
-    if (wasProvisioned(volume)) {
-      const message = `AoEPool ${volume.spec.pool}, which holds the data, does not exist: create it again, or take the finalizer off`;
+    if (wasProvisioned(fresh)) {
+      const message = `AoEPool ${fresh.spec.pool}, which holds the data, does not exist: create it again, or take the finalizer off`;
       return wait('NoSuchPool', message, RETRY_MS);
     }
   } else {
     try {
-      if (volume.spec.deletionPolicy === 'Retain') await backend.retain(uid, signal);
+      if (fresh.spec.deletionPolicy === 'Retain') await backend.retain(uid, signal);
       else await backend.remove(uid, signal);
     } catch (error) {
       if (!(error instanceof BackendError)) throw error;

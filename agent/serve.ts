@@ -1,9 +1,10 @@
 import type { AoENode } from '../api/node.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
-import { desiredAccess } from './access.ts';
+import { type DesiredAccess, desiredAccess } from './access.ts';
 import { holderOf, lockCondition, staleLock } from './holder.ts';
 import { TARGET_END } from './local-link.ts';
 import type { LockStory } from './lock-story.ts';
+import type { MacMemory } from './mac-memory.ts';
 import type { TargetLink } from './target.ts';
 import { TargetError, type TargetVolume, type TargetVolumeState } from './target-api.ts';
 import { serialOf, type VolumeStatus } from './volume-status.ts';
@@ -12,6 +13,7 @@ export interface ServeContext {
   /** Name of this node. */
   node: string;
   nodes: () => readonly AoENode[];
+  memory: MacMemory;
   target: TargetLink;
   /** The volume as the API server itself has it now, not as a watch last told; undefined when it is gone. */
   fresh: (volume: AoEVolume, signal: AbortSignal) => Promise<AoEVolume | undefined>;
@@ -42,8 +44,8 @@ export async function serve(
   const { target } = context;
   const { uid = '' } = volume.metadata;
   let state = target.state(uid);
-  const desired = desiredAccess(volume, context.nodes(), context.node);
   const inForce = sorted(state?.volume.macs ?? []);
+  const desired = decide(context, volume, state);
   const macs = desired.refused ? inForce : desired.macs;
   const stale =
     state && !desired.refused && staleLock(state.configString, { volumeUID: uid, wanted: wantedNodes(volume), inForce: desired.nodes });
@@ -73,6 +75,15 @@ export async function serve(
   return state;
 }
 
+/** Who shall be let in. What a target has lost, the status still tells. */
+function decide({ node, nodes, memory }: ServeContext, volume: AoEVolume, state: TargetVolumeState | undefined): DesiredAccess {
+  const known = nodes();
+  memory.noteNodes(known);
+  memory.noteSpec(volume.metadata.uid ?? '', volume.spec.initiators?.macs ?? []);
+  const inForce = sorted(state?.volume.macs ?? volume.status?.initiators?.macs ?? []);
+  return desiredAccess(volume, known, { self: node, memory, inForce });
+}
+
 function wantedNodes({ spec }: AoEVolume): string[] {
   return spec.initiators?.nodes ?? [];
 }
@@ -98,7 +109,7 @@ function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolea
   );
 }
 
-function note(volume: AoEVolume, state: TargetVolumeState, desired: ReturnType<typeof desiredAccess>, status: VolumeStatus): void {
+function note(volume: AoEVolume, state: TargetVolumeState, desired: DesiredAccess, status: VolumeStatus): void {
   if (state.error)
     status.condition(VolumeCondition.Exported, 'False', 'DeviceFailed', `the target cannot use ${state.volume.path}: ${state.error}`);
   else if (desired.refused) status.condition(VolumeCondition.Exported, 'True', 'TooManyInitiators', desired.refused);

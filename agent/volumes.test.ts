@@ -78,6 +78,19 @@ test('a node without interfaces is named and not reported in force, and nothing 
   assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
 });
 
+test('a pod beside its volume keeps the disk when the local link is gone from the AoENode', async (t) => {
+  const it = await bench(t);
+  const volumes = it.make();
+  it.spec({ initiators: { nodes: ['storage'] } });
+  await it.reconcile(volumes);
+  const { macs } = it.target.volumes.get(UID)?.volume ?? {};
+  assert.ok(macs?.includes(MAC.local));
+  const eth1 = { name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000 };
+  it.kube.put({ kind: 'AoENode', metadata: { name: 'storage' }, spec: {}, status: { interfaces: [eth1] } } as never);
+  await it.reconcile(volumes);
+  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, macs);
+});
+
 test('a MAC that two nodes claim is not let in', async (t) => {
   const it = await bench(t);
   it.kube.put({
@@ -307,6 +320,16 @@ test('a deleted volume with policy Retain keeps its data', async (t) => {
   assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
 });
 
+test('a deletion goes by the policy that the API server has, not by an old view', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.remove();
+  const old = structuredClone(it.volume());
+  it.spec({ deletionPolicy: 'Retain' });
+  await it.reconcile(it.make({ get: () => old, list: () => [old] }));
+  assert.deepEqual([...it.backend.retained], [UID]);
+});
+
 test('a deletion waits for the target, whatever the lock was', async (t) => {
   const it = await bench(t);
   await it.reconcile();
@@ -347,3 +370,72 @@ for (const call of ['export', 'setAccess', 'unexport'] as const) {
     else assert.equal(it.condition('Exported')?.status, 'True');
   });
 }
+
+test('who is let in does not wait for a pool that is stuck, and what it says in the end is told', async (t) => {
+  const it = await bench(t);
+  const volumes = it.make();
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile(volumes);
+  const gate = Promise.withResolvers<void>();
+  it.backend.gate = gate.promise;
+  for (const initiators of [{}, { nodes: ['other'] }]) {
+    it.spec({ initiators });
+    await it.reconcile(volumes);
+    assert.deepEqual(it.volume().status?.initiators?.observedGeneration, it.volume().metadata.generation);
+    assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, 'nodes' in initiators ? [MAC.other] : []);
+    assert.equal(it.condition('Provisioned')?.status, 'True');
+    assert.equal(it.condition('Exported')?.status, 'True');
+  }
+  assert.deepEqual(it.backend.calls, ['create', 'open'], 'never two calls for one volume at a time');
+  it.backend.volumes.clear();
+  gate.resolve();
+  await it.told();
+  assert.deepEqual(it.world.lookAgain, ['v1']);
+  await it.reconcile(volumes);
+  assert.equal(it.condition('Provisioned')?.reason, 'BackingLost');
+});
+
+test('who is let in does not depend on a backend that breaks', async (t) => {
+  const it = await bench(t);
+  await it.reconcile();
+  it.backend.failure = new Error('a bug');
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await assert.rejects(it.reconcile(), /a bug/);
+  assert.deepEqual(it.volume().status?.initiators?.nodes, ['worker']);
+});
+
+test('a new volume whose data takes long to make holds no worker, is exported when it is there, and not removed before', async (t) => {
+  const it = await bench(t);
+  const volumes = it.make();
+  const gate = Promise.withResolvers<void>();
+  it.backend.gate = gate.promise;
+  assert.equal(await it.reconcile(volumes), undefined);
+  assert.equal(it.target.volumes.size, 0);
+  assert.equal(it.condition('Exported')?.reason, 'NotProvisioned');
+  assert.equal(it.condition('Provisioned'), undefined);
+  it.remove();
+  await it.reconcile(volumes);
+  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its data is still being looked for or made/);
+  gate.resolve();
+  await it.told();
+  assert.deepEqual(it.world.lookAgain, ['v1']);
+  await it.reconcile(volumes);
+  assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
+  assert.equal(it.backend.volumes.size, 0);
+});
+
+test('nothing is made of a volume whose place the operator refuses', async (t) => {
+  const it = await bench(t);
+  const present = it.kube.objects.get('AoEVolume/v1');
+  const refused = {
+    type: 'Placed',
+    status: 'False',
+    reason: 'AddressTaken',
+    message: 'AoEVolume v0 has that address',
+    lastTransitionTime: '',
+  };
+  it.kube.put({ ...present, status: { conditions: [refused] } } as never);
+  await it.reconcile();
+  assert.deepEqual([it.backend.calls, it.target.volumes.size], [[], 0]);
+  assert.equal(it.condition('Exported')?.reason, 'AddressTaken');
+});

@@ -7,8 +7,10 @@ import type { Logger } from '../run/log.ts';
 import type { AddressWatch } from './address-watch.ts';
 import type { Backend } from './backends/backend.ts';
 import { breakLock } from './break-lock.ts';
+import { Jobs } from './jobs.ts';
 import { LockStory } from './lock-story.ts';
-import { type NotProvisioned, type Provisioned, provision, wasProvisioned } from './provision.ts';
+import type { MacMemory } from './mac-memory.ts';
+import { type NotProvisioned, noteProvisioned, type Provisioned, provision, wasProvisioned } from './provision.ts';
 import { type Removal, type RemovalContext, removeVolume } from './removal.ts';
 import type { AskSegment, Stranger } from './segment.ts';
 import { notePaths, serve } from './serve.ts';
@@ -19,6 +21,13 @@ import { VolumeStatus } from './volume-status.ts';
 const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
 const AT_ONCE_MS = 1;
+/**
+ * How long a pass waits for a volume's data. Of one that is served it is mostly known at once, and whom it serves must not wait
+ * for a pool that is stuck; a new one can do nothing else, but others may wait for the worker.
+ */
+const DATA_PATIENCE_MS = { served: 100, unserved: 1_000 } as const;
+/** Zeroing a large volume takes its time; every step in it has a limit of its own. */
+const DATA_LIMIT_MS = 60 * 60_000;
 
 /** What is known of the cluster: informers in life. */
 export interface Store<T> {
@@ -39,6 +48,11 @@ export interface VolumesOptions {
   target: TargetLink;
   ask: AskSegment;
   addressWatch: AddressWatch;
+  memory: MacMemory;
+  /** Told the name of a volume that is to be looked at again: its data is there now, or it is known why not. */
+  lookAgain: (name: string) => void;
+  /** The life of this program: ends what goes on beside `reconcile`. */
+  signal: AbortSignal;
   events: Pick<EventRecorder, 'event'>;
   log: Logger;
 }
@@ -48,6 +62,8 @@ export class Volumes {
   readonly #options: VolumesOptions;
   readonly #context: RemovalContext;
   readonly #story: LockStory;
+  /** Making or finding the data of volumes, by UID. */
+  readonly #data: Jobs<Provisioned | NotProvisioned>;
   /** Volumes as our own writes left them, until the informer has caught up. */
   readonly #written = new Map<string, AoEVolume>();
   /** When the target was last told to open a volume in trouble again, by UID. */
@@ -55,13 +71,15 @@ export class Volumes {
 
   constructor(options: VolumesOptions) {
     this.#options = options;
-    const { kube, node, nodes, target, events, log } = options;
+    const { kube, node, nodes, target, memory, events, log, signal } = options;
+    this.#data = new Jobs({ signal, limitMs: DATA_LIMIT_MS });
     this.#story = new LockStory(events, log);
     this.#context = {
       kube,
       node,
       target,
       nodes: () => nodes.list(),
+      memory,
       fresh: async ({ metadata: { name, uid } }, signal) => {
         const volume = await kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
         return volume?.metadata.uid === uid ? volume : undefined;
@@ -72,8 +90,14 @@ export class Volumes {
         this.#reopened.set(uid, now);
         return true;
       },
+      dataIsBusy: (uid) => this.#data.isBusy(uid),
       story: this.#story,
     };
+  }
+
+  /** Until nothing goes on beside `reconcile`. */
+  idle(): Promise<void> {
+    return this.#data.idle();
   }
 
   /** Reconciles one volume: for kube's Controller. */
@@ -92,7 +116,9 @@ export class Volumes {
       if (removal.outcome === 'done') {
         this.#written.delete(name);
         this.#reopened.delete(volume.metadata.uid ?? '');
+        this.#data.forget(volume.metadata.uid ?? '');
         this.#options.addressWatch.forget(volume.metadata.uid ?? '');
+        this.#options.memory.forget(volume.metadata.uid ?? '');
         this.#options.log.info({ volume: name, uid: volume.metadata.uid, pool: volume.spec.pool }, 'volume removed');
         this.#options.poolChanged(volume.spec.pool ?? '');
         return undefined;
@@ -127,20 +153,49 @@ export class Volumes {
 
   /** @returns when to look again, in milliseconds; undefined when something will tell */
   async #provide(volume: AoEVolume, backend: Backend | undefined, status: VolumeStatus, signal: AbortSignal): Promise<number | undefined> {
-    const { target, ask, addressWatch, poolChanged } = this.#options;
+    const { target, ask, addressWatch, poolChanged, lookAgain } = this.#options;
     const { address } = volume.spec;
-    const { uid = '' } = volume.metadata;
+    const { uid = '', name } = volume.metadata;
     const served = target.state(uid);
+    const placed = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Placed);
+    if (placed?.status === 'False' && placed.reason === 'AddressTaken' && !served && !wasProvisioned(volume)) {
+      // Its place may have been copied from another volume: it is the operator's to say when it has one.
+      status.condition(VolumeCondition.Exported, 'False', placed.reason, placed.message);
+      return undefined;
+    }
     const mustAsk = target.connected && address !== undefined && (!served || addressWatch.isDue(uid));
     // Side by side: making the data and listening for a stranger take about as long as each other.
-    const [data, answer] = await Promise.all([
-      provision(volume, backend, { status, served: served !== undefined }, signal),
+    const [job, answer] = await Promise.all([
+      this.#data.run(uid, (stop) => provision(volume, backend, { served: served !== undefined }, stop), {
+        patienceMs: served ? DATA_PATIENCE_MS.served : DATA_PATIENCE_MS.unserved,
+        ended: () => lookAgain(name),
+      }),
       mustAsk ? this.#ask(ask(address, signal)) : undefined,
     ]);
+    // Not known yet: the status says what it said, and whom the target serves is brought up to date.
+    const data = job && 'result' in job ? job.result : undefined;
+    if (data) noteProvisioned(data, status);
     if (answer) addressWatch.note(uid, 'stranger' in answer && answer.stranger !== undefined);
-    const again = (retryMs: number | undefined): number => Math.min(retryMs ?? Number.POSITIVE_INFINITY, addressWatch.waitMs(uid));
-    const dataRetryMs = 'retryMs' in data ? data.retryMs : undefined;
-    if ('made' in data && data.made) poolChanged(volume.spec.pool ?? '');
+    if (data && 'made' in data && data.made) poolChanged(volume.spec.pool ?? '');
+    const retryMs = await this.#export(volume, data, answer, status, signal);
+    if (job && 'error' in job) throw job.error;
+    return retryMs;
+  }
+
+  /**
+   * @param data undefined while it is not known
+   * @returns when to look again, in milliseconds; undefined when something will tell
+   */
+  async #export(
+    volume: AoEVolume,
+    data: Provisioned | NotProvisioned | undefined,
+    answer: Answer | undefined,
+    status: VolumeStatus,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { target, addressWatch } = this.#options;
+    const { uid = '' } = volume.metadata;
+    const dataRetryMs = data && 'retryMs' in data ? data.retryMs : undefined;
     if (!target.connected) {
       status.condition(VolumeCondition.Exported, 'Unknown', 'TargetUnavailable', `the target process does not answer (${target.problem})`);
       return dataRetryMs;
@@ -148,14 +203,14 @@ export class Volumes {
     try {
       if (answer && !('error' in answer)) await this.#judge(volume, answer.stranger, status, signal);
       const refusal = target.state(uid) ? undefined : this.#refusal(volume, data, answer, status);
-      if (refusal !== undefined) {
+      if (refusal) {
         delete status.now.paths;
-        return refusal;
+        return refusal.retryMs;
       }
       notePaths(target, status);
       // Data that went away is left alone on the target, too: it may be a mistake that is being mended.
-      const state = await serve(this.#context, volume, 'path' in data ? data.path : undefined, status, signal);
-      return again(state?.error ? TARGET_RETRY_MS : dataRetryMs);
+      const state = await serve(this.#context, volume, data && 'path' in data ? data.path : undefined, status, signal);
+      return Math.min((state?.error ? TARGET_RETRY_MS : dataRetryMs) ?? Number.POSITIVE_INFINITY, addressWatch.waitMs(uid));
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
       this.#noteTargetError(error, status);
@@ -187,27 +242,25 @@ export class Volumes {
   }
 
   /** Notes why a volume that is not served is not to be exported now, and when to look again, in milliseconds; undefined when it is. */
-  #refusal(volume: AoEVolume, data: Provisioned | NotProvisioned, answer: Answer | undefined, status: VolumeStatus): number | undefined {
-    const no = (reason: string, message: string): void => status.condition(VolumeCondition.Exported, 'False', reason, message);
-    if (!('path' in data)) {
-      no('NotProvisioned', 'there is no data to serve: see condition Provisioned');
-      return data.retryMs;
-    }
-    if (!volume.spec.address) {
-      no('NoAddress', 'the operator has not given it an address yet');
-      return NO_ADDRESS_RETRY_MS;
-    }
-    if (!answer) {
-      no('SegmentNotAsked', 'the target served it a moment ago: the segment is asked before it is served again');
-      return AT_ONCE_MS;
-    }
-    if ('error' in answer) {
-      no('SegmentNotAsked', answer.error);
-      return TARGET_RETRY_MS;
-    }
+  #refusal(
+    volume: AoEVolume,
+    data: Provisioned | NotProvisioned | undefined,
+    answer: Answer | undefined,
+    status: VolumeStatus,
+  ): { retryMs?: number } | undefined {
+    const no = (reason: string, message: string, retryMs?: number): { retryMs?: number } => {
+      status.condition(VolumeCondition.Exported, 'False', reason, message);
+      return retryMs === undefined ? {} : { retryMs };
+    };
+    if (!data) return no('NotProvisioned', 'its data is being looked for or made');
+    if (!('path' in data)) return no('NotProvisioned', 'there is no data to serve: see condition Provisioned', data.retryMs);
+    if (!volume.spec.address) return no('NoAddress', 'the operator has not given it an address yet', NO_ADDRESS_RETRY_MS);
+    if (!answer)
+      return no('SegmentNotAsked', 'the target served it a moment ago: the segment is asked before it is served again', AT_ONCE_MS);
+    if ('error' in answer) return no('SegmentNotAsked', answer.error, TARGET_RETRY_MS);
     if (answer.stranger) {
-      no('AddressConflict', status.get(VolumeCondition.AddressConflict)?.message ?? '');
-      return this.#options.addressWatch.waitMs(volume.metadata.uid ?? '');
+      const message = status.get(VolumeCondition.AddressConflict)?.message ?? '';
+      return no('AddressConflict', message, this.#options.addressWatch.waitMs(volume.metadata.uid ?? ''));
     }
     return undefined;
   }

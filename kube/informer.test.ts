@@ -372,3 +372,32 @@ test('run ends at once when told to, in the middle of a watch or of a list', { t
   while (listing.lists.length === 0) await delay(1);
   await listing[Symbol.asyncDispose]();
 });
+
+test('a silent watch does not keep what is new from one who lists anew, nor does a list that was begun before', {
+  timeout: 10_000,
+}, async () => {
+  await using world = await World.start({
+    lists: [listed(5, object('a', 3)), () => {}, listed(9, object('a', 3), object('b', 8))],
+    watches: [silence, silence],
+  });
+  await world.untilWatches(1);
+  const signal = new AbortController().signal;
+  const first = world.informer.refresh(signal);
+  for (let tries = 0; world.lists.length < 2 && tries < 3_000; tries++) await delay(1);
+  assert.equal(world.informer.get('b'), undefined);
+  await Promise.all([first, world.informer.refresh(signal)]);
+  assert.equal(world.informer.get('b')?.metadata.resourceVersion, '8');
+  assert.deepEqual(world.changes, ['applied a uid-a 3', 'applied b uid-b 8']);
+  // And then it goes on as before.
+  await world.untilWatches(2);
+  assert.equal(world.watches[1]?.query.get('resourceVersion'), '9');
+});
+
+test('listing anew ends with the signal', { timeout: 5_000 }, async () => {
+  await using world = await World.start({ lists: [listed(5), () => {}] });
+  await world.untilWatches(1);
+  const stop = new AbortController();
+  const waiting = world.informer.refresh(stop.signal);
+  stop.abort(new Error('told to stop'));
+  await assert.rejects(waiting, /told to stop/);
+});

@@ -44,6 +44,10 @@ export class Informer<T extends KubeObject> {
   readonly #listeners = new Set<(change: Change<T>) => void>();
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #sync = Promise.withResolvers<void>();
+  /** Aborted to begin again with a list. */
+  #round = new AbortController();
+  /** Told of the first list that was begun after they came. */
+  #fresh: PromiseWithResolvers<void> | undefined;
   #objects = new Map<string, T>();
   #isSynced = false;
 
@@ -110,7 +114,32 @@ export class Informer<T extends KubeObject> {
       applied: (object: T) => this.#applied(object),
       deleted: (object: T) => this.#deleted(object),
     };
-    await watchForever(source, sink, { log: this.#log, what: this.what, ...(backoff ? { backoff } : {}) }, signal);
+    while (!signal.aborted) {
+      this.#round = new AbortController();
+      const round = AbortSignal.any([signal, this.#round.signal]);
+      await watchForever(source, sink, { log: this.#log, what: this.what, ...(backoff ? { backoff } : {}) }, round);
+    }
+  }
+
+  /**
+   * Lists anew, whatever the watch says: it may be silent because its connection is dead. Fulfilled when all that was there at
+   * the time of the call is known; for an informer that runs.
+   * @throws the signal's reason
+   */
+  async refresh(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#fresh ??= Promise.withResolvers<void>();
+    const { promise } = this.#fresh;
+    // A list under way may have been begun before: it is dropped, too.
+    this.#round.abort(new Error('listed anew'));
+    const stopped = Promise.withResolvers<never>();
+    const onAbort = (): void => stopped.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await Promise.race([promise, stopped.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
   }
 
   /**
@@ -170,6 +199,8 @@ export class Informer<T extends KubeObject> {
       else if (previous.metadata.resourceVersion !== object.metadata.resourceVersion)
         this.#tell(key, { type: 'applied', object, previous });
     }
+    this.#fresh?.resolve();
+    this.#fresh = undefined;
     if (!first) return;
     // Those who wait for an object that is not there hear nothing otherwise.
     for (const key of [...this.#waiters.keys()]) this.#wake(key);

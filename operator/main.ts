@@ -7,10 +7,12 @@ import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { AddressRange } from './addresses.ts';
 import { GoneNodes } from './gone-nodes.ts';
+import { lead } from './lead.ts';
 import { type Machine, notReady } from './machines.ts';
 import { countVolumes } from './metrics.ts';
 import { reconcileOwner } from './node-owner.ts';
 import { reconcilePool } from './pools.ts';
+import { isHeartbeat } from './silent-agent.ts';
 import { Volumes } from './volumes.ts';
 
 const FLAGS = {
@@ -49,17 +51,14 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
     .watch(volumes, ({ metadata }) => [metadata.name])
     .watch(machines, nothing)
     .watch(pools, () => placer.waiting())
-    .watch(nodes, (node) => [
-      ...placer.waiting(),
-      ...volumes.list().flatMap(({ metadata, spec }) => (spec.nodeName === node.metadata.name ? [metadata.name] : [])),
-    ]);
+    .watch(nodes, nothing);
   // Room, or an address, that others wait for.
   volumes.subscribe(({ type }) => {
     if (type === 'deleted') for (const name of placer.waiting()) volumeController.enqueue(name);
   });
   const poolController = new Controller({ name: 'pools', log, reconcile: (key, stop) => reconcilePool({ kube, pools, nodes }, key, stop) })
     .watch(pools, (pool) => [pool.metadata.name])
-    .watch(nodes, () => pools.list().map(({ metadata }) => metadata.name));
+    .watch(nodes, nothing);
   const names = ({ metadata }: KubeObject): string[] => [metadata.name];
   const ownerController = new Controller({
     name: 'owners',
@@ -68,20 +67,28 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   })
     .watch(nodes, names)
     .watch(machines, nothing);
+  const on = (node: string): string[] => volumes.list().flatMap(({ metadata, spec }) => (spec.nodeName === node ? [metadata.name] : []));
   const letIn = (node: string): string[] =>
     volumes.list().flatMap(({ metadata, spec }) => (spec.initiators.nodes?.includes(node) ? [metadata.name] : []));
   const goneController = new Controller({ name: 'gone-nodes', log, reconcile: (key, stop) => goneNodes.reconcile(key, stop) })
     .watch(volumes, names)
-    .watch(nodes, ({ metadata }) => letIn(metadata.name))
+    .watch(nodes, nothing)
     .watch(machines, nothing);
+  // Each agent says once a minute that it is alive: as long as it does, nobody else need look.
+  nodes.subscribe(({ type, object, previous }) => {
+    const { name } = object.metadata;
+    if (type === 'applied' && isHeartbeat(object, previous, Date.now())) return;
+    for (const each of [...placer.waiting(), ...on(name)]) volumeController.enqueue(each);
+    for (const { metadata } of pools.list()) poolController.enqueue(metadata.name);
+    for (const each of letIn(name)) goneController.enqueue(each);
+  });
   // A kubelet writes its Node all the time: what matters here is whether it exists, and whether it is Ready.
   machines.subscribe(({ type, object, previous }) => {
     const { name } = object.metadata;
     if (type === 'deleted') for (const volume of letIn(name)) goneController.enqueue(volume);
     if (!previous) ownerController.enqueue(name);
     if (type === 'applied' && notReady(previous) === notReady(object)) return;
-    for (const each of placer.waiting()) volumeController.enqueue(each);
-    for (const { metadata, spec } of volumes.list()) if (spec.nodeName === name) volumeController.enqueue(metadata.name);
+    for (const each of [...placer.waiting(), ...on(name)]) volumeController.enqueue(each);
   });
 
   const informers = [volumes, pools, nodes, machines];
@@ -91,8 +98,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
     ...informers.map((informer) => informer.run(signal)),
     elector.run(signal, async (leading) => {
       log.info({ identity }, 'leading');
-      const controllers = [volumeController, poolController, ownerController, goneController];
-      await Promise.all(controllers.map((controller) => controller.run(leading)));
+      await lead({ informers, controllers: [volumeController, poolController, ownerController, goneController] }, leading);
     }),
   ]);
 });

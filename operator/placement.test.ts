@@ -25,7 +25,11 @@ function wish(name: string, spec: Partial<AoEVolumeSpec>): AoEVolume {
   return { ...made, metadata: { name, uid: name } };
 }
 
+const NOW = Date.parse('2026-01-01T12:00:00Z');
+
 interface NodeOptions {
+  /** Time of the day at which its agent was heard of. */
+  seen?: string;
   target?: string;
   size?: string;
   ready?: boolean;
@@ -45,13 +49,15 @@ function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []):
         status: { nodes: entries.map(([name, { size = '10Gi', ready = true }]) => ({ name, ready, size, granularity: '4Mi' })) },
       },
     ],
-    nodes: entries.map(([name, { maintenance = false, segment = 'default', target }]) => ({
+    now: NOW,
+    nodes: entries.map(([name, { maintenance = false, segment = 'default', target, seen }]) => ({
       apiVersion: 'aoe.dev/v1alpha1',
       kind: 'AoENode',
       metadata: { name },
       spec: { maintenance },
       status: {
         segment,
+        ...(seen ? { agentSeen: `2026-01-01T${seen}Z` } : {}),
         ...(target
           ? { conditions: [{ type: 'TargetReady', status: 'False' as const, reason: target, message: target, lastTransitionTime: '' }] }
           : {}),
@@ -92,6 +98,17 @@ describe('place', () => {
       among: cluster({ a: { size: '4Gi' }, b: { target: 'NotAnswering' } }),
       gets: 'a',
     },
+    {
+      name: 'leaves out a node whose agent is silent, though its pool was ready',
+      among: cluster({ a: { size: '4Gi', seen: '11:55:01' }, b: { seen: '11:55:00' } }),
+      gets: 'a',
+    },
+    {
+      name: 'waits for an agent that is silent, and says since when',
+      among: cluster({ b: { seen: '07:00:00' } }),
+      gets: /^NodesNotReady: .*the agent on b is silent since 2026-01-01T07:00:00Z: is its pod running there/,
+    },
+    { name: 'takes a node whose clock is ahead', among: cluster({ a: { seen: '13:00:00' } }), gets: 'a' },
     { name: 'takes a node whose target lacks the local link only', among: cluster({ a: { target: 'NoLocalLink' } }), gets: 'a' },
     {
       name: 'refuses an address that an older volume waits for',

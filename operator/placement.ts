@@ -4,8 +4,9 @@ import { DEFAULT_SEGMENT } from '../api/meta.ts';
 import { type AoENode, NodeCondition } from '../api/node.ts';
 import type { AoEPool, PoolNode } from '../api/pool.ts';
 import { formatQuantity } from '../api/quantity.ts';
-import type { AoEVolume } from '../api/volume.ts';
+import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { type AddressRange, addressKey, addressOf } from './addresses.ts';
+import { silentAgent } from './silent-agent.ts';
 
 /** All that placement looks at. `volumes` has what was placed already, also what the API server has not told of yet. */
 export interface Cluster {
@@ -14,6 +15,8 @@ export interface Cluster {
   readonly volumes: readonly AoEVolume[];
   /** Why a node is not Ready; undefined when it is. */
   readonly notReady?: (node: string) => string | undefined;
+  /** Milliseconds since 1970; the present when absent. */
+  readonly now?: number;
 }
 
 export interface Place {
@@ -43,9 +46,15 @@ interface Candidate {
   readonly free: number;
 }
 
-/** Which of two volumes that claim one address has it: the placed one, else the older, else the first by name. */
+/**
+ * Which of two volumes that claim one address has it: the one that is known to be placed (a spec can be copied from another
+ * volume, a status cannot), then the one that looks placed, else the older, else the first by name.
+ */
 function hasPrecedence(a: AoEVolume, b: AoEVolume): boolean {
-  const placed = (volume: AoEVolume) => (volume.spec.external || isPlaced(volume) ? 0 : 1);
+  const placed = (volume: AoEVolume) => {
+    if (!volume.spec.external && !isPlaced(volume)) return 2;
+    return volume.status?.conditions?.some(({ type, status }) => type === VolumeCondition.Placed && status === 'True') ? 0 : 1;
+  };
   const rank = (volume: AoEVolume) => `${placed(volume)} ${volume.metadata.creationTimestamp ?? ''} ${volume.metadata.name}`;
   return rank(a) < rank(b);
 }
@@ -110,6 +119,9 @@ function unfit(node: PoolNode, host: AoENode | undefined, cluster: Cluster, segm
   if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
   if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
   if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, passing: true };
+  // What it said last, of pool and target, it may say for ever.
+  const silent = silentAgent(host, cluster.now ?? Date.now());
+  if (silent !== undefined) return { reason: silent, passing: true };
   const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
   if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };
   const notReady = cluster.notReady?.(node.name);

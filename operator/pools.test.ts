@@ -30,7 +30,7 @@ function world(status: AoEPoolStatus, present: string[], error?: Error) {
     pools: { get: () => pool },
     nodes: { get: (name: string) => (present.includes(name) ? ({ metadata: { name } } as AoENode) : undefined) },
   };
-  return { written, reconcile: () => reconcilePool(options, 'p', signal) };
+  return { written, options, reconcile: () => reconcilePool(options, 'p', signal) };
 }
 
 const a = { name: 'a', ready: true, size: '4Gi', free: '1Gi' };
@@ -74,6 +74,18 @@ describe('reconcilePool', () => {
       assert.equal(`${condition?.status} ${condition?.reason}`, verdict);
       assert.match(condition?.message ?? '', message);
     }
+  });
+
+  it('counts a node for nothing whose agent is silent, and says since when', async () => {
+    const { written, options } = world({ nodes: [a] }, ['a']);
+    const node = { metadata: { name: 'a' }, status: { agentSeen: '2026-01-01T00:00:00Z' } } as AoENode;
+    const at = (time: string) =>
+      reconcilePool({ ...options, nodes: { get: () => node }, now: () => Date.parse(`2026-01-01T${time}Z`) }, 'p', signal);
+    assert.deepEqual(await at('00:04:59'), { requeueAfterMs: 60_000 });
+    await at('00:05:00');
+    const [before, after] = written as AoEPoolStatus[];
+    assert.deepEqual([before?.readyNodes, after?.readyNodes, after?.free], [1, 0, '0']);
+    assert.match(after?.conditions?.[0]?.message ?? '', /^a: the agent on a is silent since 2026-01-01T00:00:00Z/);
   });
 
   it('writes nothing when all is said', async () => {

@@ -4,25 +4,36 @@ import type { AoENode } from '../api/node.ts';
 import { type AoEPool, PoolCondition, type PoolNode } from '../api/pool.ts';
 import { AOE_POOLS, API_VERSION } from '../api/resources.ts';
 import { type Informer, type Kube, KubeError, type NextCondition, setCondition } from '../kube/mod.ts';
+import { silentAgent } from './silent-agent.ts';
 import { FIELD_MANAGER } from './volume-status.ts';
+
+/** Nothing tells of an agent that falls silent. */
+const LOOK_EVERY_MS = 60_000;
 
 interface Options {
   readonly kube: Pick<Kube, 'patch' | 'apply'>;
   readonly pools: Pick<Informer<AoEPool>, 'get'>;
   readonly nodes: Pick<Informer<AoENode>, 'get'>;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
 }
 
 /**
  * Takes entries of nodes that are gone out of a pool's status (nobody else would, since each agent writes only its own), and sums
- * up the others: totals, and the condition Ready.
+ * up the others: totals, and the condition Ready. What a node said whose agent is silent counts for nothing.
  */
-export async function reconcilePool({ kube, pools, nodes }: Options, name: string, signal: AbortSignal): Promise<void> {
+export async function reconcilePool(
+  { kube, pools, nodes, now = Date.now }: Options,
+  name: string,
+  signal: AbortSignal,
+): Promise<{ requeueAfterMs: number } | undefined> {
   const pool = pools.get(name);
-  if (!pool || pool.metadata.deletionTimestamp) return;
+  if (!pool || pool.metadata.deletionTimestamp) return undefined;
   const { nodes: entries = [], readyNodes, size, free, conditions } = pool.status ?? {};
   const present = entries.filter((entry) => nodes.get(entry.name));
-  const ready = setCondition(conditions, { ...judge(present), observedGeneration: pool.metadata.generation });
-  const summary = { ...poolTotals(present), conditions: [ready] };
+  const believed = present.map((entry) => believe(entry, silentAgent(nodes.get(entry.name), now())));
+  const ready = setCondition(conditions, { ...judge(believed), observedGeneration: pool.metadata.generation });
+  const summary = { ...poolTotals(believed), conditions: [ready] };
   const before = { readyNodes, size, free, conditions: conditions?.filter(({ type }) => type === PoolCondition.Ready) };
   try {
     if (present.length !== entries.length) {
@@ -37,6 +48,11 @@ export async function reconcilePool({ kube, pools, nodes }: Options, name: strin
     // Changed or gone meanwhile: the watch will tell.
     if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
   }
+  return { requeueAfterMs: LOOK_EVERY_MS };
+}
+
+function believe(entry: PoolNode, silent: string | undefined): PoolNode {
+  return silent === undefined ? entry : { ...entry, ready: false, message: silent };
 }
 
 /** Whether anything can be made in the pool, and what is wrong on any of its nodes. */

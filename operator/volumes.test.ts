@@ -251,6 +251,29 @@ describe('Volumes', () => {
     assert.equal(cluster.condition('first', 'Locked')?.status, 'Unknown');
   });
 
+  it('does not believe that a copy of a placed volume is placed, and looks again when the address is free', async () => {
+    const cluster = new FakeCluster();
+    cluster.add(volume('original'));
+    await cluster.reconcile('original');
+    const original = cluster.live.get('original') as AoEVolume;
+    const known = { ...original, status: cluster.statuses.get('original') as NonNullable<AoEVolume['status']> };
+    const place = { nodeName: 'a', address: original.spec.address as NonNullable<AoEVolumeSpec['address']> };
+    const copy = volume('a-copy', place);
+    cluster.add(known, { ...copy, metadata: { ...copy.metadata, finalizers: [VOLUME_FINALIZER] } });
+    await cluster.reconcile('original');
+    await cluster.reconcile('a-copy');
+    assert.equal(cluster.condition('original', 'Placed')?.status, 'True');
+    assert.equal(cluster.condition('a-copy', 'Placed')?.reason, 'AddressTaken');
+    assert.equal(cluster.condition('a-copy', 'Ready')?.message, 'AoEVolume original has that address');
+    const refused = cluster.statuses.get('a-copy') as NonNullable<AoEVolume['status']>;
+    cluster.add({ ...(cluster.live.get('a-copy') as AoEVolume), status: refused });
+    assert.deepEqual(cluster.volumes.waiting(), ['a-copy']);
+    cluster.live.delete('original');
+    cluster.seen.delete('original');
+    await cluster.reconcile('a-copy');
+    assert.equal(cluster.condition('a-copy', 'Placed')?.status, 'True');
+  });
+
   it('refuses to break the lock of a target that someone else serves', async () => {
     const cluster = new FakeCluster();
     const first = external('first', 0, 'S1');

@@ -65,7 +65,7 @@ export class Volumes {
   waiting(): string[] {
     return this.#options.volumes
       .list()
-      .filter((volume) => !volume.spec.external && !isPlaced(volume) && !volume.metadata.deletionTimestamp)
+      .filter((volume) => !volume.metadata.deletionTimestamp && isWaiting(volume))
       .map(({ metadata }) => metadata.name);
   }
 
@@ -82,6 +82,8 @@ export class Volumes {
     if (volume.metadata.deletionTimestamp) return { volume };
     const known = isPlaced(volume) ? volume : (this.#assumed.confirmed(volume) ?? volume);
     if (isPlaced(known)) {
+      const taken = this.#taken(known);
+      if (taken) return { volume: known, refused: taken };
       const { nodeName = '' } = known.spec;
       if (this.#options.nodes.get(nodeName)) {
         const trouble = notReady(this.#options.machines.get(nodeName));
@@ -96,8 +98,8 @@ export class Volumes {
     }
     const cluster = this.#cluster();
     if (volume.spec.external) {
-      const owner = addressOwner(volume, cluster.volumes);
-      if (owner) return { volume, refused: { refused: 'AddressTaken', message: `AoEVolume ${owner.metadata.name} has that address` } };
+      const taken = this.#taken(volume);
+      if (taken) return { volume, refused: taken };
       const twin = serialOwner(volume, cluster.volumes);
       if (!twin) return { volume };
       const message = `AoEVolume ${twin.metadata.name} has the same serial number: disks that cannot be told apart are not attached, correct spec.external`;
@@ -106,6 +108,12 @@ export class Volumes {
     const decision = place(volume, cluster, this.#options.range, this.#lastAddress ?? newestAddress(cluster.volumes));
     if ('refused' in decision) return { volume, refused: decision };
     return this.#write(volume, decision.nodeName, decision.address, signal);
+  }
+
+  /** Whether another volume has the address: also one that looks placed may have brought that along, copied from another. */
+  #taken(volume: AoEVolume): Refused | undefined {
+    const owner = addressOwner(volume, this.#assumed.over(this.#options.volumes.list()));
+    return owner && { refused: 'AddressTaken', message: `AoEVolume ${owner.metadata.name} has that address` };
   }
 
   /** Reserves the place before the API server knows of it, and takes that back when it refuses. */
@@ -155,6 +163,12 @@ export class Volumes {
     this.#options.log.warn({ volume: volume.metadata.name, reason: refused.refused, detail: refused.message }, 'volume not placed');
     this.#options.events.event(volume, 'Warning', refused.refused, refused.message);
   }
+}
+
+/** Not placed yet, or refused the place that it came with. */
+function isWaiting(volume: AoEVolume): boolean {
+  if (!volume.spec.external && !isPlaced(volume)) return true;
+  return volume.status?.conditions?.some(({ type, status }) => type === VolumeCondition.Placed && status === 'False') ?? false;
 }
 
 function isConflict(error: unknown): boolean {

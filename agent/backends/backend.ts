@@ -43,13 +43,13 @@ export interface Backend {
   /** Size and state, read anew. A missing volume group or directory is a measurement that is not ready, not an error. */
   measure(signal: AbortSignal): Promise<Measurement>;
   /**
-   * Makes a volume ready to be served: finishes what a crash left half made, activates what is inactive.
+   * Makes a volume that was served before ready to be served again: activates what is inactive. Its data is never touched.
    * @returns undefined when there is no such volume: it is never made here
    * @throws BackendError
    */
   open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined>;
   /**
-   * Like `open`, but makes the volume when there is none. It holds nothing of another volume when this returns, as far
+   * Makes the volume when there is none, and finishes what a crash left half made. It holds nothing of another volume when this returns, as far
    * as the backend says it can promise that.
    * @throws BackendError
    */

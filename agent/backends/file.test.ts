@@ -16,7 +16,7 @@ async function folder(t: TestContext): Promise<string> {
   return join(made, 'pool');
 }
 
-const open = (directory: string, { expected = false, fs = nodeFileSystem } = {}): FileBackend =>
+const open = (directory: string, { expected = [] as string[], fs = nodeFileSystem } = {}): FileBackend =>
   new FileBackend({ pool: 'p1', directory, expected: () => expected, fs });
 
 /** The real file system until the n-th call, which throws, before or after its effect. */
@@ -79,17 +79,45 @@ test('a crash at any step of making, and of removing, is mended by doing it agai
 
 test('a directory without its mark, where volumes are expected, is not used', async (t) => {
   const directory = await folder(t);
-  const { ready, message } = await open(directory, { expected: true }).measure(signal);
+  const { ready, message } = await open(directory, { expected: ['u-1'] }).measure(signal);
   assert.equal(ready, false);
   assert.match(message ?? '', /is its file system mounted\?/);
-  await assert.rejects(open(directory, { expected: true }).create(request), { reason: 'PoolMissing' });
+  await assert.rejects(open(directory, { expected: ['u-1'] }).create(request), { reason: 'PoolMissing' });
   await assert.rejects(stat(directory), { code: 'ENOENT' });
+});
+
+test('a directory with the mark and none of its volumes is the wrong side of a mount point', async (t) => {
+  const directory = await folder(t);
+  await open(directory).create(request);
+  await open(directory).remove('u-1');
+  const backend = open(directory, { expected: ['u-8', 'u-9'] });
+  const { ready, message } = await backend.measure(signal);
+  assert.equal(ready, false);
+  assert.match(message ?? '', /has none of the 2 volumes that were made there: is its file system mounted\?/);
+  await assert.rejects(backend.create(request), { reason: 'PoolMissing' });
+  await assert.rejects(backend.open('u-9'), { reason: 'PoolMissing' });
+  // The AoEVolume of one that is lost can be deleted all the same.
+  await open(directory, { expected: ['u-8', 'u-9'] }).remove('u-9');
+  // One is enough: another may be lost.
+  await open(directory).create({ ...request, uid: 'u-9' });
+  assert.equal((await backend.measure(signal)).ready, true);
+  assert.equal(await backend.open('u-8'), undefined);
+});
+
+test('the last volume of a pool is not missed when it was removed here, or given away', async (t) => {
+  for (const how of ['remove', 'retain'] as const) {
+    const made = await folder(t);
+    await open(made).create(request);
+    const pool = open(made, { expected: ['u-1'] });
+    await pool[how]('u-1');
+    assert.equal((await pool.measure(signal)).ready, true);
+  }
 });
 
 test('a directory of another pool is not used', async (t) => {
   const directory = await folder(t);
   await open(directory).create(request);
-  const other = new FileBackend({ pool: 'p2', directory, expected: () => false });
+  const other = new FileBackend({ pool: 'p2', directory, expected: () => [] });
   await assert.rejects(other.create(request), /belongs to pool p1/);
 });
 

@@ -24,8 +24,8 @@ export interface FileOptions {
   /** Name of the AoEPool. */
   pool: string;
   directory: string;
-  /** Whether volumes were made there before: then a directory without our marker is not it. */
-  expected: () => boolean;
+  /** UIDs of the volumes that were made there before: then a directory without our marker, or without any of them, is not it. */
+  expected: () => readonly string[];
   fs?: FileSystem;
 }
 
@@ -33,8 +33,10 @@ export interface FileOptions {
 export class FileBackend implements Backend {
   readonly #pool: string;
   readonly #directory: string;
-  readonly #expected: () => boolean;
+  readonly #expected: () => readonly string[];
   readonly #fs: FileSystem;
+  /** Removed or given away here while their AoEVolumes were still there: not missed. */
+  #gone: string[] = [];
 
   constructor({ pool, directory, expected, fs = nodeFileSystem }: FileOptions) {
     this.#pool = pool;
@@ -49,6 +51,7 @@ export class FileBackend implements Backend {
 
   async list(signal: AbortSignal): Promise<BackingVolume[]> {
     await this.#prepare();
+    await this.#recognize();
     const found: BackingVolume[] = [];
     for (const name of await this.#fs.readdir(this.#directory)) {
       signal.throwIfAborted();
@@ -81,11 +84,13 @@ export class FileBackend implements Backend {
 
   async open(uid: string): Promise<BackingVolume | undefined> {
     await this.#prepare();
+    await this.#recognize();
     return this.#look(checkUid(uid));
   }
 
   async create({ uid, bytes }: CreateRequest): Promise<BackingVolume> {
     await this.#prepare();
+    await this.#recognize();
     const existing = await this.#look(checkUid(uid));
     if (existing) return existing;
     const half = join(this.#directory, `${uid}${NEW_SUFFIX}`);
@@ -114,12 +119,14 @@ export class FileBackend implements Backend {
     await this.#drop(this.path(uid), (path) => this.#fs.unlink(path));
     await this.#drop(join(this.#directory, `${uid}${NEW_SUFFIX}`), (path) => this.#fs.unlink(path));
     await this.#fs.syncDirectory(this.#directory);
+    this.#gone.push(uid);
   }
 
   async retain(uid: string): Promise<void> {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#fs.syncDirectory(this.#directory);
+    this.#gone.push(uid);
   }
 
   async #look(uid: string): Promise<BackingVolume | undefined> {
@@ -146,7 +153,7 @@ export class FileBackend implements Backend {
       if (error instanceof BackendError) throw error;
       if (!hasCode(error, 'ENOENT')) throw this.#failed(`reading ${marker}`, error);
     }
-    if (this.#expected()) {
+    if (this.#expected().length > 0) {
       throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes that were made there: is its file system mounted?`);
     }
     try {
@@ -157,6 +164,23 @@ export class FileBackend implements Backend {
       const message = `${this.#directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`;
       throw new BackendError('PoolMissing', message, { cause: error });
     }
+  }
+
+  /**
+   * Makes sure that some volume of those that were made there is there. The marker alone may be on both sides of a mount point:
+   * on the disk, and in the directory that shows when the disk is not mounted. Not asked when a volume is removed, which may be
+   * the last one, or one that was lost.
+   */
+  async #recognize(): Promise<void> {
+    const known = this.#expected();
+    this.#gone = this.#gone.filter((uid) => known.includes(uid));
+    const expected = known.filter((uid) => !this.#gone.includes(uid));
+    for (const uid of expected) if (await this.#look(uid)) return;
+    if (expected.length === 0) return;
+    throw new BackendError(
+      'PoolMissing',
+      `${this.#directory} has none of the ${expected.length} volumes that were made there: is its file system mounted? If they are lost for good, delete their AoEVolumes`,
+    );
   }
 
   async #drop(path: string, how: (path: string) => Promise<void>): Promise<void> {

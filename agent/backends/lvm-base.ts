@@ -5,7 +5,7 @@ import { stderrOf } from './run.ts';
 
 /** On every logical volume of ours. */
 export const TAG = 'aoe.dev';
-/** Made, but perhaps still with another volume's old data: wiped before it is served, however often we crash. */
+/** Made, but perhaps still with another volume's old data: wiped before it is first served, however often we crash. */
 export const TAG_NEW = 'aoe.dev/new';
 const TAG_VOLUME = 'aoe.dev/volume=';
 const TAG_POOL = 'aoe.dev/pool=';
@@ -81,13 +81,14 @@ export abstract class LvmBase implements Backend {
 
   async open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
     const volume = await this.#turn(() => this.#find(uid, signal), signal);
-    return volume && this.#finish(uid, volume, signal);
+    // It was served before: a mark on it is that of restored metadata, and what it holds is data.
+    return volume && this.#finish(uid, volume, { wipe: false }, signal);
   }
 
   async create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume> {
     checkUid(request.uid);
     const volume = await this.#turn(() => this.#make(request, signal), signal);
-    const backing = await this.#finish(request.uid, volume, signal);
+    const backing = await this.#finish(request.uid, volume, { wipe: true }, signal);
     if (backing) return backing;
     throw new BackendError('BackendFailed', `logical volume ${this.#name(request.uid)} vanished while it was made`);
   }
@@ -177,8 +178,8 @@ export abstract class LvmBase implements Backend {
     return volume;
   }
 
-  /** Activates and wipes, as far as it is still to be done. */
-  async #finish(uid: string, seen: LogicalVolume, signal: AbortSignal): Promise<BackingVolume | undefined> {
+  /** Activates it, wipes it when it is new, and takes that mark off, as far as it is still to be done. */
+  async #finish(uid: string, seen: LogicalVolume, { wipe }: { wipe: boolean }, signal: AbortSignal): Promise<BackingVolume | undefined> {
     let volume = seen;
     const path = this.path(uid);
     if (!volume.active || !(await this.#hasDevice(path))) {
@@ -187,7 +188,7 @@ export abstract class LvmBase implements Backend {
       volume = current;
     }
     if (!volume.tags.includes(TAG_NEW)) return this.#backing(uid, volume);
-    await this.clean?.(this.#backing(uid, volume), path, signal);
+    if (wipe) await this.clean?.(this.#backing(uid, volume), path, signal);
     return this.#backing(uid, await this.#markClean(uid, volume, signal));
   }
 

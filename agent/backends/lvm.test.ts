@@ -67,7 +67,21 @@ test('a volume that was not wiped is not handed out', async () => {
   const fake = new FakeLvm();
   await assert.rejects(thick(fake, { crash: true }).create(request, signal));
   assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
-  await assert.rejects(thick(fake, { crash: true }).open('u-1', signal));
+  await assert.rejects(thick(fake, { crash: true }).create(request, signal));
+  assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
+});
+
+test('a volume that was served before is never wiped, whatever its restored tags say', async () => {
+  const fake = new FakeLvm();
+  await thick(fake).create(request, signal);
+  fake.volumes.get('aoe-u-1')?.tags.push('aoe.dev/new');
+  const wiped: string[] = [];
+  const backend = thick(fake, { wiped });
+  assert.ok(await backend.open('u-1', signal));
+  assert.ok(!fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
+  // Nor by what comes after.
+  await backend.create(request, signal);
+  assert.deepEqual(wiped, []);
 });
 
 test('many at once are marked clean together', async () => {

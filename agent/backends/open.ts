@@ -11,8 +11,8 @@ export interface BackendsOptions {
   lvm: Lvm;
   wipe: Wipe;
   hasDevice: HasDevice;
-  /** Whether volumes were made in this pool on this node before. */
-  expected: (pool: string) => boolean;
+  /** UIDs of the volumes that were made in this pool on this node before; false or none when there are none. */
+  expected: (pool: string) => readonly string[] | false;
 }
 
 /** One backend per pool, for as long as its settings stay. */
@@ -44,7 +44,7 @@ export class Backends {
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool) });
+        return new FileBackend({ pool, directory, expected: () => expected(pool) || [] });
     }
   }
 }

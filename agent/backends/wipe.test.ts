@@ -3,7 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Traits, wiper, zeroEnds } from './wipe.ts';
+import { limited, type Traits, wiper, zeroEnds } from './wipe.ts';
 
 const MiB = 1 << 20;
 const signal = new AbortController().signal;
@@ -54,4 +54,26 @@ test('the ends are zeroed, and nothing else', async (t) => {
     assert.ok(found.subarray(0, MiB).every((byte) => byte === 0) && found.subarray(-MiB).every((byte) => byte === 0));
     assert.ok(found.subarray(MiB, bytes - MiB).every((byte) => byte === 7));
   }
+});
+
+test('only so many volumes are wiped at a time, a failure makes room, and what is stopped does not begin', async () => {
+  const gates: PromiseWithResolvers<'zeroed'>[] = [];
+  const wipe = limited(async () => {
+    const gate = Promise.withResolvers<'zeroed'>();
+    gates.push(gate);
+    return gate.promise;
+  }, 2);
+  const stop = new AbortController();
+  const all = Promise.allSettled([signal, signal, stop.signal, signal].map((each) => wipe('/dev/x', MiB, each)));
+  await new Promise(setImmediate);
+  assert.equal(gates.length, 2);
+  stop.abort(new Error('stopped'));
+  gates[0]?.reject(new Error('EIO'));
+  await new Promise(setImmediate);
+  assert.equal(gates.length, 3);
+  for (const gate of gates) gate.resolve('zeroed');
+  assert.deepEqual(
+    (await all).map((each) => (each.status === 'fulfilled' ? each.value : String(each.reason))),
+    ['Error: EIO', 'zeroed', 'Error: stopped', 'zeroed'],
+  );
 });

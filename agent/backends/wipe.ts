@@ -1,4 +1,5 @@
 import { open, readFile, stat } from 'node:fs/promises';
+import { Semaphore } from '../mutex.ts';
 import { MiB } from './backend.ts';
 import { failed } from './lvm-cli.ts';
 import { type Run, stderrOf } from './run.ts';
@@ -91,4 +92,10 @@ export function wiper(run: Run, traits: (path: string) => Promise<Traits> = trai
     }
     return cleanness;
   };
+}
+
+/** Wipes so many volumes at a time: more would only slow each other, and everybody's I/O, down. */
+export function limited(wipe: Wipe, atOnce: number): Wipe {
+  const turns = new Semaphore(atOnce);
+  return (path, bytes, signal) => turns.run(() => wipe(path, bytes, signal), signal);
 }

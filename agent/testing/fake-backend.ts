@@ -7,6 +7,8 @@ export class FakeBackend implements Backend {
   readonly calls: string[] = [];
   /** Thrown by the next calls, until it is taken away. */
   failure: Error | undefined;
+  /** What making and finding data wait for. */
+  gate: Promise<void> | undefined;
   size = 100 << 20;
 
   path(uid: string): string {
@@ -25,11 +27,13 @@ export class FakeBackend implements Backend {
 
   async open(uid: string): Promise<BackingVolume | undefined> {
     this.#enter('open');
+    await this.gate;
     return this.volumes.get(uid);
   }
 
   async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
     this.#enter('create');
+    await this.gate;
     const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes };
     this.volumes.set(uid, volume);
     return volume;

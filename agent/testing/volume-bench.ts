@@ -3,6 +3,8 @@ import { pino } from 'pino';
 import { formatLock } from '../../aoe/mod.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { AddressWatch } from '../address-watch.ts';
+import { localMac } from '../local-link.ts';
+import { MacMemory } from '../mac-memory.ts';
 import type { Stranger } from '../segment.ts';
 import { TargetLink } from '../target.ts';
 import { type Store, Volumes } from '../volumes.ts';
@@ -11,7 +13,7 @@ import { FakeKube } from './fake-kube.ts';
 import { FakeTarget } from './fake-target.ts';
 
 export const UID = '11111111-2222-3333-4444-555555555555';
-export const MAC = { worker: '02:00:00:00:01:01', other: '02:00:00:00:02:01', local: '02:00:00:00:09:09' };
+export const MAC = { worker: '02:00:00:00:01:01', other: '02:00:00:00:02:01', local: localMac('storage') };
 const log = pino({ level: 'silent' });
 
 type Spec = Partial<AoEVolume['spec']>;
@@ -21,7 +23,7 @@ export async function bench(t: { after(work: () => void | Promise<void>): void }
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
-  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[], now: 0 };
+  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[], lookAgain: [] as string[], now: 0 };
   const addressWatch = new AddressWatch({ now: () => world.now, random: () => 0.5 });
   const stop = new AbortController();
   const link = new TargetLink(target, log);
@@ -61,6 +63,9 @@ export async function bench(t: { after(work: () => void | Promise<void>): void }
         return world.stranger;
       },
       addressWatch,
+      memory: new MacMemory({ now: () => world.now }),
+      lookAgain: (name) => world.lookAgain.push(name),
+      signal: stop.signal,
       events: kube,
       log,
     });

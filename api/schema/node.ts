@@ -21,6 +21,11 @@ export const AoENodeStatus = z.object({
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
     .describe('Interfaces on which this node is an initiator.'),
   targets: z.number().int().optional().describe('Number of volumes exported by this node.'),
+  agentSeen: z
+    .string()
+    .optional()
+    .meta({ format: 'date-time' })
+    .describe('When the agent of this storage node last said that it is alive: about once a minute.'),
   conditions: Conditions.optional(),
 });
 export type AoENodeStatus = z.infer<typeof AoENodeStatus>;

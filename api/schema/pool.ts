@@ -5,11 +5,19 @@ import { Quantity } from './quantity.ts';
 export const Backend = z.enum(['lvm', 'lvm-thin', 'file']);
 export type Backend = z.infer<typeof Backend>;
 
+/** A name that LVM takes (lvm(8), VALID NAMES), and never takes for an option. */
+const LvmName = z
+  .string()
+  .min(1)
+  .max(127)
+  .regex(/^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]*$/)
+  .meta({ 'x-kubernetes-validations': [{ rule: "self != '.' && self != '..'", message: 'must be a name that LVM takes' }] });
+
 export const AoEPoolSpec = z
   .object({
     backend: Backend.describe('lvm: linear volumes. lvm-thin: thin volumes. file: sparse files in a directory.'),
-    volumeGroup: z.string().min(1).max(127).optional().describe('LVM volume group, for lvm and lvm-thin.'),
-    thinPool: z.string().min(1).max(127).optional().describe('Thin pool in the volume group, for lvm-thin.'),
+    volumeGroup: LvmName.optional().describe('LVM volume group, for lvm and lvm-thin.'),
+    thinPool: LvmName.optional().describe('Thin pool in the volume group, for lvm-thin.'),
     directory: z.string().regex(/^\//).max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
     nodeSelector: z
       .record(z.string(), z.string())

@@ -5,7 +5,10 @@ import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';
 
 const nodeNames = z.array(z.string().min(1).max(253)).max(64).meta({ 'x-kubernetes-list-type': 'set' });
-const macs = z.array(Mac).max(64).meta({ 'x-kubernetes-list-type': 'set' });
+const macs = z.array(Mac).meta({ 'x-kubernetes-list-type': 'set' });
+const MAX_MACS = 64;
+/** Of all nodes that may be let in at once, every interface. */
+const MAX_MACS_IN_FORCE = 1024;
 const immutable = { rule: 'self == oldSelf', message: 'cannot be changed once set' };
 
 export const Access = z.enum(ACCESS);
@@ -13,7 +16,7 @@ export const Access = z.enum(ACCESS);
 /** Who may talk to a volume's target now: the target answers nobody else's reads and writes. */
 export const Initiators = z.object({
   nodes: nodeNames.optional().describe('Names of cluster nodes. Set by the CSI controller when a volume is attached.'),
-  macs: macs.optional().describe('MAC addresses of hosts outside the cluster.'),
+  macs: macs.max(MAX_MACS).optional().describe('MAC addresses of hosts outside the cluster.'),
 });
 export type Initiators = z.infer<typeof Initiators>;
 
@@ -127,7 +130,7 @@ export const AoEVolumeStatus = z.object({
     .object({
       observedGeneration: z.number().int().describe('metadata.generation whose spec.initiators are in force.'),
       nodes: nodeNames.optional(),
-      macs: macs.optional().describe('Every MAC address that is served now, those of the nodes included.'),
+      macs: macs.max(MAX_MACS_IN_FORCE).optional().describe('Every MAC address that is served now, those of the nodes included.'),
     })
     .optional()
     .describe('What the target confirms to have in force.'),
