@@ -12,7 +12,7 @@ import { type Machine, notReady } from './machines.ts';
 import { countVolumes } from './metrics.ts';
 import { reconcileOwner } from './node-owner.ts';
 import { reconcilePool } from './pools.ts';
-import { isHeartbeat } from './silent-agent.ts';
+import { AgentWatch } from './silent-agent.ts';
 import { Volumes } from './volumes.ts';
 
 const FLAGS = {
@@ -37,7 +37,8 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const machines = new Informer<Machine>(kube, NODES);
   const events = new EventRecorder(kube, { component: 'aoe-csi-operator' });
   countVolumes(volumes);
-  const placer = new Volumes({ kube, volumes, pools, nodes, machines, events, range, log });
+  const agents = new AgentWatch();
+  const placer = new Volumes({ kube, volumes, pools, nodes, machines, agents, events, range, log });
   const goneNodes = new GoneNodes({ kube, volumes, nodes, machines, events, log });
   const identity = config.identity || env.podName || `operator-${process.pid}`;
   const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity });
@@ -56,7 +57,11 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   volumes.subscribe(({ type }) => {
     if (type === 'deleted') for (const name of placer.waiting()) volumeController.enqueue(name);
   });
-  const poolController = new Controller({ name: 'pools', log, reconcile: (key, stop) => reconcilePool({ kube, pools, nodes }, key, stop) })
+  const poolController = new Controller({
+    name: 'pools',
+    log,
+    reconcile: (key, stop) => reconcilePool({ kube, pools, nodes, agents }, key, stop),
+  })
     .watch(pools, (pool) => [pool.metadata.name])
     .watch(nodes, nothing);
   const names = ({ metadata }: KubeObject): string[] => [metadata.name];
@@ -77,7 +82,8 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   // Each agent says once a minute that it is alive: as long as it does, nobody else need look.
   nodes.subscribe(({ type, object, previous }) => {
     const { name } = object.metadata;
-    if (type === 'applied' && isHeartbeat(object, previous, Date.now())) return;
+    if (type === 'deleted') agents.forget(name);
+    else if (agents.isHeartbeat(object, previous)) return;
     for (const each of [...placer.waiting(), ...on(name)]) volumeController.enqueue(each);
     for (const { metadata } of pools.list()) poolController.enqueue(metadata.name);
     for (const each of letIn(name)) goneController.enqueue(each);

@@ -6,7 +6,6 @@ import type { AoEPool, PoolNode } from '../api/pool.ts';
 import { formatQuantity } from '../api/quantity.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { type AddressRange, addressKey, addressOf } from './addresses.ts';
-import { silentAgent } from './silent-agent.ts';
 
 /** All that placement looks at. `volumes` has what was placed already, also what the API server has not told of yet. */
 export interface Cluster {
@@ -15,8 +14,8 @@ export interface Cluster {
   readonly volumes: readonly AoEVolume[];
   /** Why a node is not Ready; undefined when it is. */
   readonly notReady?: (node: string) => string | undefined;
-  /** Milliseconds since 1970; the present when absent. */
-  readonly now?: number;
+  /** Why nobody looks after a storage node; undefined when its agent does. */
+  readonly silent?: (node: AoENode) => string | undefined;
 }
 
 export interface Place {
@@ -120,7 +119,7 @@ function unfit(node: PoolNode, host: AoENode | undefined, cluster: Cluster, segm
   if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
   if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, passing: true };
   // What it said last, of pool and target, it may say for ever.
-  const silent = silentAgent(host, cluster.now ?? Date.now());
+  const silent = cluster.silent?.(host);
   if (silent !== undefined) return { reason: silent, passing: true };
   const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
   if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };

@@ -4,7 +4,7 @@ import type { AoENode } from '../api/node.ts';
 import { type AoEPool, PoolCondition, type PoolNode } from '../api/pool.ts';
 import { AOE_POOLS, API_VERSION } from '../api/resources.ts';
 import { type Informer, type Kube, KubeError, type NextCondition, setCondition } from '../kube/mod.ts';
-import { silentAgent } from './silent-agent.ts';
+import type { AgentWatch } from './silent-agent.ts';
 import { FIELD_MANAGER } from './volume-status.ts';
 
 /** Nothing tells of an agent that falls silent. */
@@ -14,8 +14,7 @@ interface Options {
   readonly kube: Pick<Kube, 'patch' | 'apply'>;
   readonly pools: Pick<Informer<AoEPool>, 'get'>;
   readonly nodes: Pick<Informer<AoENode>, 'get'>;
-  /** Milliseconds since 1970. */
-  readonly now?: () => number;
+  readonly agents: Pick<AgentWatch, 'silent'>;
 }
 
 /**
@@ -23,7 +22,7 @@ interface Options {
  * up the others: totals, and the condition Ready. What a node said whose agent is silent counts for nothing.
  */
 export async function reconcilePool(
-  { kube, pools, nodes, now = Date.now }: Options,
+  { kube, pools, nodes, agents }: Options,
   name: string,
   signal: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
@@ -31,7 +30,7 @@ export async function reconcilePool(
   if (!pool || pool.metadata.deletionTimestamp) return undefined;
   const { nodes: entries = [], readyNodes, size, free, conditions } = pool.status ?? {};
   const present = entries.filter((entry) => nodes.get(entry.name));
-  const believed = present.map((entry) => believe(entry, silentAgent(nodes.get(entry.name), now())));
+  const believed = present.map((entry) => believe(entry, agents.silent(nodes.get(entry.name))));
   const ready = setCondition(conditions, { ...judge(believed), observedGeneration: pool.metadata.generation });
   const summary = { ...poolTotals(believed), conditions: [ready] };
   const before = { readyNodes, size, free, conditions: conditions?.filter(({ type }) => type === PoolCondition.Ready) };

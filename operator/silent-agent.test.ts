@@ -1,30 +1,53 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import type { AoENode } from '../api/node.ts';
-import { isHeartbeat, silentAgent } from './silent-agent.ts';
+import { AgentWatch } from './silent-agent.ts';
 
-const NOW = Date.parse('2026-01-01T12:00:00Z');
+const MINUTE_MS = 60_000;
 const node = (resourceVersion: string, status: AoENode['status']): AoENode =>
   ({ metadata: { name: 'a', resourceVersion }, spec: { maintenance: false }, status }) as AoENode;
 
-describe('isHeartbeat', () => {
-  const before = node('1', { agentSeen: '2026-01-01T11:58:00Z', targets: 3 });
+/** A watch, and the clock that it goes by. */
+function watch() {
+  const world = { now: 0 };
+  return { world, agents: new AgentWatch({ now: () => world.now }) };
+}
+
+describe('AgentWatch', () => {
+  it('calls an agent silent five minutes after its last sign of life, whatever the clock of its node says', () => {
+    const { world, agents } = watch();
+    const old = node('1', { agentSeen: '1970-01-01T00:00:00Z' });
+    assert.equal(agents.silent(old), undefined);
+    world.now = 5 * MINUTE_MS - 1;
+    assert.equal(agents.silent(old), undefined);
+    world.now++;
+    assert.match(agents.silent(old) ?? '', /^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
+    assert.equal(agents.silent(node('2', { agentSeen: '1970-01-01T00:00:01Z' })), undefined);
+  });
+
+  it('says nothing of an agent that does not tell', () => {
+    const { world, agents } = watch();
+    for (const each of [node('1', {}), undefined]) {
+      agents.silent(each);
+      world.now += 10 * MINUTE_MS;
+      assert.equal(agents.silent(each), undefined);
+    }
+  });
+
   it('tells a sign of life from news', () => {
-    assert.equal(isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:59:00Z' }), before, NOW), true);
-    assert.equal(isHeartbeat(node('2', { targets: 4, agentSeen: '2026-01-01T11:59:00Z' }), before, NOW), false);
-    assert.equal(isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:58:00Z' }), before, NOW), false);
-    assert.equal(isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:00:00Z' }), before, NOW), false);
-    assert.equal(isHeartbeat(before, undefined, NOW), false);
+    const { agents } = watch();
+    const before = node('1', { agentSeen: '2026-01-01T11:58:00Z', targets: 3 });
+    assert.equal(agents.isHeartbeat(before, undefined), false);
+    assert.equal(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:59:00Z' }), before), true);
+    assert.equal(agents.isHeartbeat(node('2', { targets: 4, agentSeen: '2026-01-01T12:00:00Z' }), before), false);
+    assert.equal(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:58:00Z' }), before), false);
   });
 
   it('takes the first one after a silence for news', () => {
-    assert.equal(isHeartbeat(node('2', { agentSeen: '2026-01-01T13:00:00Z', targets: 3 }), before, NOW + 3_600_000), false);
-  });
-});
-
-describe('silentAgent', () => {
-  it('says nothing of an agent that does not tell', () => {
-    assert.equal(silentAgent(node('1', {}), NOW), undefined);
-    assert.equal(silentAgent(undefined, NOW), undefined);
+    const { world, agents } = watch();
+    const before = node('1', { agentSeen: '2026-01-01T11:58:00Z' });
+    agents.hear(before);
+    world.now = 5 * MINUTE_MS;
+    assert.equal(agents.isHeartbeat(node('2', { agentSeen: '2026-01-01T12:03:00Z' }), before), false);
   });
 });

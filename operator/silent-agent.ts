@@ -4,23 +4,51 @@ import type { AoENode } from '../api/node.ts';
 /** An agent says about once a minute that it is alive. */
 const SILENT_MS = 5 * 60_000;
 
-/**
- * Why nobody looks after a storage node, for people; undefined when its agent was heard of lately, or is of a version that does
- * not say.
- * @param now milliseconds since 1970
- */
-export function silentAgent(node: AoENode | undefined, now: number): string | undefined {
-  const seen = node?.status?.agentSeen;
-  if (!node || seen === undefined || now - Date.parse(seen) < SILENT_MS) return undefined;
-  const { name } = node.metadata;
-  return `the agent on ${name} is silent since ${seen}: is its pod running there, and the node labelled aoe.dev/storage=true?`;
-}
+/** When agents were heard of, by our own clock: those of the nodes may be wrong. Times are in milliseconds. */
+export class AgentWatch {
+  /** By node: the last sign of life, and when it was first seen here. */
+  readonly #heard = new Map<string, { sign: string; at: number }>();
+  readonly #now: () => number;
 
-/** Whether a node has changed only in that its agent, which was not silent, said again that it is alive: that is no news. */
-export function isHeartbeat(node: AoENode, previous: AoENode | undefined, now: number): boolean {
-  if (!previous || node.status?.agentSeen === previous.status?.agentSeen) return false;
-  if (silentAgent(previous, now) || silentAgent(node, now)) return false;
-  return isDeepStrictEqual(rest(node), rest(previous));
+  constructor({ now = () => performance.now() }: { now?: () => number } = {}) {
+    this.#now = now;
+  }
+
+  /** Takes in what a node says now. @returns whether its agent had been silent until now */
+  hear({ metadata: { name }, status }: AoENode): boolean {
+    const sign = status?.agentSeen;
+    const before = this.#heard.get(name);
+    if (sign === undefined || before?.sign === sign) return false;
+    this.#heard.set(name, { sign, at: this.#now() });
+    return before !== undefined && this.#isOver(before.at);
+  }
+
+  forget(node: string): void {
+    this.#heard.delete(node);
+  }
+
+  /**
+   * Why nobody looks after a storage node, for people; undefined when its agent was heard of lately, or is of a version that does
+   * not say.
+   */
+  silent(node: AoENode | undefined): string | undefined {
+    if (!node?.status?.agentSeen) return undefined;
+    this.hear(node);
+    const { name } = node.metadata;
+    if (!this.#isOver(this.#heard.get(name)?.at ?? this.#now())) return undefined;
+    return `the agent on ${name} is silent since ${node.status.agentSeen}: is its pod running there, and the node labelled aoe.dev/storage=true?`;
+  }
+
+  /** Whether a node has changed only in that its agent, which was not silent, said again that it is alive: that is no news. */
+  isHeartbeat(node: AoENode, previous: AoENode | undefined): boolean {
+    const wasSilent = this.hear(node);
+    if (!previous || wasSilent || node.status?.agentSeen === previous.status?.agentSeen) return false;
+    return isDeepStrictEqual(rest(node), rest(previous));
+  }
+
+  #isOver(since: number): boolean {
+    return this.#now() - since >= SILENT_MS;
+  }
 }
 
 function rest({ metadata: { resourceVersion: _, ...metadata }, spec, status: { agentSeen: __, ...status } = {} }: AoENode): object {

@@ -11,6 +11,7 @@ import { Assumed } from './assumed.ts';
 import { type Machine, notReady } from './machines.ts';
 import { addressOwner, type Cluster, place, type Refused, serialOwner } from './placement.ts';
 import { refuseBreak } from './refuse-break.ts';
+import type { AgentWatch } from './silent-agent.ts';
 import { FIELD_MANAGER, statusToApply } from './volume-status.ts';
 
 interface Options {
@@ -19,6 +20,7 @@ interface Options {
   readonly pools: Pick<Informer<AoEPool>, 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
   readonly machines: Pick<Informer<Machine>, 'get'>;
+  readonly agents?: Pick<AgentWatch, 'silent'>;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly range: AddressRange;
   readonly log: Logger;
@@ -75,6 +77,7 @@ export class Volumes {
       nodes: this.#options.nodes.list(),
       volumes: this.#assumed.over(this.#options.volumes.list()),
       notReady: (node) => notReady(this.#options.machines.get(node)),
+      silent: (node) => this.#options.agents?.silent(node),
     };
   }
 
