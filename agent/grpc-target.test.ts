@@ -11,7 +11,17 @@ import { FakeTarget } from './testing/fake-target.ts';
 import { targetServer } from './testing/target-server.ts';
 
 const log = pino({ level: 'silent' });
-const volume = { uid: 'u-1', shelf: 7, slot: 3, path: '/dev/x', serial: 'ABC', readOnly: true, macs: ['02:00:00:00:00:09'] };
+const volume = {
+  uid: 'u-1',
+  shelf: 7,
+  slot: 3,
+  path: '/dev/x',
+  serial: 'ABC',
+  readOnly: true,
+  macs: ['02:00:00:00:00:09'],
+  writesNeedLock: true,
+};
+const nobody = { macs: [], writesNeedLock: false };
 
 test('the link finds a target over its socket, loses it, and finds it again with all that changed', async (t) => {
   const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
@@ -46,8 +56,8 @@ test('the link finds a target over its socket, loses it, and finds it again with
   fake.setConfigString('u-1', 'held');
   await until(() => link.state('u-1')?.configString.length === 4);
   fake.failing.set('setAccess', new TargetError('conflict', 'no'));
-  await assert.rejects(link.setAccess('u-1', [], signal), { name: 'TargetError', reason: 'conflict', message: 'no' });
-  await assert.rejects(link.setAccess('u-2', [], signal), { reason: 'not-found' });
+  await assert.rejects(link.setAccess('u-1', nobody, signal), { name: 'TargetError', reason: 'conflict', message: 'no' });
+  await assert.rejects(link.setAccess('u-2', nobody, signal), { reason: 'not-found' });
 
   fake.stop();
   await server.stop();

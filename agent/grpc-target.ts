@@ -1,6 +1,7 @@
 import { aoe, Code, fromInt64, RpcClient, RpcError } from '../rpc/mod.ts';
 import {
   type RefusedFrames,
+  type TargetAccess,
   type TargetApi,
   TargetError,
   type TargetEvent,
@@ -44,8 +45,8 @@ export class GrpcTarget implements TargetApi {
   }
 
   async getInfo(signal: AbortSignal): Promise<TargetInfo> {
-    const { version, interfaces } = await this.#told(this.#client.call('getInfo', {}, { signal }));
-    return { version: version ?? '', interfaces: (interfaces ?? []).map(interfaceOf) };
+    const { version, interfaces, features } = await this.#told(this.#client.call('getInfo', {}, { signal }));
+    return { version: version ?? '', interfaces: (interfaces ?? []).map(interfaceOf), features: features ?? [] };
   }
 
   async setInterfaces(names: string[], signal: AbortSignal): Promise<TargetInterface[]> {
@@ -53,8 +54,8 @@ export class GrpcTarget implements TargetApi {
     return (interfaces ?? []).map(interfaceOf);
   }
 
-  async export({ macs, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
-    const request = { volume: { ...volume, access: { macs } } };
+  async export({ macs, writesNeedLock, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { volume: { ...volume, access: { macs, writesNeedLock } } };
     return stateOf((await this.#told(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
@@ -62,8 +63,8 @@ export class GrpcTarget implements TargetApi {
     await this.#told(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
   }
 
-  async setAccess(uid: string, macs: string[], signal: AbortSignal): Promise<TargetVolumeState> {
-    const request = { uid, access: { macs } };
+  async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { uid, access };
     return stateOf((await this.#told(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
@@ -165,6 +166,7 @@ function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
       serial: volume.serial ?? '',
       readOnly: volume.readOnly ?? false,
       macs: volume.access?.macs ?? [],
+      writesNeedLock: volume.access?.writesNeedLock ?? false,
     },
     bytes: Number(sectors ?? 0) * SECTOR,
     configString: configString ?? new Uint8Array(),

@@ -6,7 +6,7 @@ import { TARGET_END } from './local-link.ts';
 import type { LockStory } from './lock-story.ts';
 import type { MacMemory } from './mac-memory.ts';
 import type { TargetLink } from './target.ts';
-import { TargetError, type TargetVolume, type TargetVolumeState } from './target-api.ts';
+import { type TargetAccess, TargetError, type TargetVolume, type TargetVolumeState } from './target-api.ts';
 import { serialOf, type VolumeStatus } from './volume-status.ts';
 
 export interface ServeContext {
@@ -47,6 +47,7 @@ export async function serve(
   const inForce = sorted(state?.volume.macs ?? []);
   const desired = decide(context, volume, state);
   const macs = desired.refused ? inForce : desired.macs;
+  const access: TargetAccess = { macs, writesNeedLock: needsLock(volume) && target.supports('writes_need_lock') };
   const stale =
     state && !desired.refused && staleLock(state.configString, { volumeUID: uid, wanted: wantedNodes(volume), inForce: desired.nodes });
   if (stale || inForce.some((mac) => !macs.includes(mac))) {
@@ -56,11 +57,12 @@ export async function serve(
   }
 
   if (path !== undefined) {
-    const wanted = exportOf(volume, path, macs);
+    const wanted = exportOf(volume, path, access);
     if (!state || !sameExport(state, wanted) || (state.error && context.mayReopen(uid))) state = await target.export(wanted, signal);
   }
   if (!state) return undefined;
-  if (!same(sorted(state.volume.macs), macs)) state = await target.setAccess(uid, macs, signal);
+  if (!same(sorted(state.volume.macs), macs) || state.volume.writesNeedLock !== access.writesNeedLock)
+    state = await target.setAccess(uid, access, signal);
   if (stale) {
     if (inForce.some((mac) => !macs.includes(mac))) context.story.fenced(volume, stale);
     try {
@@ -92,10 +94,18 @@ function hosts({ spec }: AoEVolume): string[] {
   return [...(spec.initiators?.nodes ?? []), ...(spec.initiators?.macs ?? [])].sort();
 }
 
-function exportOf({ metadata, spec }: AoEVolume, path: string, macs: string[]): TargetVolume {
+/**
+ * Nodes take the lock of an Exclusive volume before they write: one that was shut out, and is let in again, has then thrown away
+ * what it had of before. Hosts in spec.initiators.macs know nothing of a lock.
+ */
+function needsLock({ spec }: AoEVolume): boolean {
+  return spec.access === 'Exclusive' && (spec.initiators?.macs ?? []).length === 0;
+}
+
+function exportOf({ metadata, spec }: AoEVolume, path: string, access: TargetAccess): TargetVolume {
   const { uid = '' } = metadata;
   const { shelf, slot } = spec.address ?? { shelf: 0, slot: 0 };
-  return { uid, shelf, slot, path, serial: serialOf(uid), readOnly: spec.access === 'ReadOnlyMany', macs };
+  return { uid, shelf, slot, path, serial: serialOf(uid), readOnly: spec.access === 'ReadOnlyMany', ...access };
 }
 
 /** All but who is let in, which has a call of its own. */

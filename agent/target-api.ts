@@ -8,15 +8,20 @@ export interface TargetInterface {
   error: string;
 }
 
-export interface TargetVolume {
+/** Who may read and write. */
+export interface TargetAccess {
+  macs: string[];
+  /** Writes only while the config string is set; a target without the feature of that name does not know it. */
+  writesNeedLock: boolean;
+}
+
+export interface TargetVolume extends TargetAccess {
   uid: string;
   shelf: number;
   slot: number;
   path: string;
   serial: string;
   readOnly: boolean;
-  /** Who may read and write. */
-  macs: string[];
 }
 
 export interface TargetVolumeState {
@@ -36,6 +41,8 @@ export type TargetEvent =
 export interface TargetInfo {
   version: string;
   interfaces: TargetInterface[];
+  /** What it has beyond the first version. */
+  features: string[];
 }
 
 /** Requests of one kind that the target has answered. */
@@ -101,7 +108,7 @@ export interface TargetApi {
   setInterfaces(names: string[], signal: AbortSignal): Promise<TargetInterface[]>;
   export(volume: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState>;
   unexport(uid: string, signal: AbortSignal): Promise<void>;
-  setAccess(uid: string, macs: string[], signal: AbortSignal): Promise<TargetVolumeState>;
+  setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState>;
   replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState>;
   /** Answers in a short time or not at all: within that of a scrape. */
   getStats(signal: AbortSignal): Promise<TargetStats>;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Logger } from '../run/log.ts';
 import {
+  type TargetAccess,
   type TargetApi,
   TargetError,
   type TargetEvent,
@@ -25,6 +26,7 @@ export class TargetLink {
   readonly #volumes = new Map<string, TargetVolumeState>();
   readonly #interfaces = new Map<string, TargetInterface>();
   readonly #listeners = new Set<(change: TargetChange) => void>();
+  #features: readonly string[] = [];
   #connected = false;
   #problem = 'it has not been reached yet';
 
@@ -41,6 +43,11 @@ export class TargetLink {
   /** Why it is not connected, for people. */
   get problem(): string {
     return this.#problem;
+  }
+
+  /** Whether the target that is connected can do this. */
+  supports(feature: string): boolean {
+    return this.#features.includes(feature);
   }
 
   state(uid: string): TargetVolumeState | undefined {
@@ -91,8 +98,8 @@ export class TargetLink {
     this.#tell({ type: 'volume', uid });
   }
 
-  async setAccess(uid: string, macs: string[], signal: AbortSignal): Promise<TargetVolumeState> {
-    return this.#keep(await this.#call(() => this.#api.setAccess(uid, macs, signal)));
+  async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
+    return this.#keep(await this.#call(() => this.#api.setAccess(uid, access, signal)));
   }
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
@@ -110,7 +117,8 @@ export class TargetLink {
     // Everything is told again on a new watch: what is not told is gone.
     const told = new Set<string>();
     let synced = false;
-    const { interfaces } = await this.#api.getInfo(signal);
+    const { interfaces, features } = await this.#api.getInfo(signal);
+    this.#features = features;
     this.#interfaces.clear();
     for (const entry of interfaces) this.#interfaces.set(entry.name, entry);
     for await (const event of this.#api.watch(signal)) {

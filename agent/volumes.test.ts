@@ -439,3 +439,30 @@ test('nothing is made of a volume whose place the operator refuses', async (t) =
   assert.deepEqual([it.backend.calls, it.target.volumes.size], [[], 0]);
   assert.equal(it.condition('Exported')?.reason, 'AddressTaken');
 });
+
+test('only nodes that have an Exclusive volume must take its lock before they write', async (t) => {
+  const it = await bench(t);
+  const needs = async (change: object): Promise<boolean | undefined> => {
+    it.spec(change);
+    await it.reconcile();
+    return it.target.volumes.get(UID)?.volume.writesNeedLock;
+  };
+  assert.equal(await needs({ initiators: { nodes: ['worker'] } }), true);
+  assert.equal(await needs({ initiators: { macs: ['02:00:00:00:77:77'] } }), false);
+  assert.equal(await needs({ initiators: {} }), true);
+  assert.equal(await needs({ access: 'Shared' }), false);
+});
+
+test('a target that does not know about writes that need the lock is not told again and again', async (t) => {
+  const it = await bench(t);
+  it.target.features = [];
+  it.target.stop();
+  await it.connected(false);
+  it.target.start();
+  await it.connected(true);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  const before = it.target.calls.length;
+  await it.reconcile();
+  assert.deepEqual(it.target.calls.slice(before), []);
+});

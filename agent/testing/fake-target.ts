@@ -1,4 +1,5 @@
 import {
+  type TargetAccess,
   type TargetApi,
   TargetError,
   type TargetEvent,
@@ -15,6 +16,7 @@ export class FakeTarget implements TargetApi {
   readonly calls: string[] = [];
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
+  features = ['writes_need_lock'];
   up = true;
   /** The next call of this name throws it. */
   readonly failing = new Map<string, TargetError>();
@@ -46,7 +48,7 @@ export class FakeTarget implements TargetApi {
 
   async getInfo(): Promise<TargetInfo> {
     this.#enter('getInfo');
-    return { version: 'fake', interfaces: this.interfaces };
+    return { version: 'fake', interfaces: this.interfaces, features: this.features };
   }
 
   async setInterfaces(names: string[]): Promise<TargetInterface[]> {
@@ -71,10 +73,10 @@ export class FakeTarget implements TargetApi {
     if (this.volumes.delete(uid)) this.#tell({ type: 'removed', uid });
   }
 
-  async setAccess(uid: string, macs: string[]): Promise<TargetVolumeState> {
+  async setAccess(uid: string, { macs, writesNeedLock }: TargetAccess): Promise<TargetVolumeState> {
     this.#enter('setAccess');
     const state = this.#find(uid);
-    return this.#keep({ ...state, volume: { ...state.volume, macs } });
+    return this.#keep({ ...state, volume: { ...state.volume, macs, writesNeedLock } });
   }
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array): Promise<TargetVolumeState> {

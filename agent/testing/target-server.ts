@@ -1,5 +1,12 @@
 import { aoe, Code, type Handlers, int64, RpcError, RpcServer } from '../../rpc/mod.ts';
-import { TargetError, type TargetEvent, type TargetRequests, type TargetVolume, type TargetVolumeState } from '../target-api.ts';
+import {
+  type TargetAccess,
+  TargetError,
+  type TargetEvent,
+  type TargetRequests,
+  type TargetVolume,
+  type TargetVolumeState,
+} from '../target-api.ts';
 import type { FakeTarget } from './fake-target.ts';
 
 const { v1 } = aoe.target;
@@ -12,6 +19,11 @@ const CODES = {
   failed: Code.INTERNAL,
 } as const;
 
+const accessOf = (access: aoe.target.v1.Access.$Properties | null | undefined): TargetAccess => ({
+  macs: access?.macs ?? [],
+  writesNeedLock: access?.writesNeedLock ?? false,
+});
+
 /** Puts a fake target behind a real socket. */
 export function targetServer(fake: FakeTarget, socket: string): RpcServer {
   const answer = async <R>(work: Promise<R>): Promise<R> => {
@@ -22,9 +34,9 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     }
   };
   const state = ({ volume, bytes, configString, error }: TargetVolumeState) => {
-    const { macs, ...rest } = volume;
+    const { macs, writesNeedLock, ...rest } = volume;
     return new v1.VolumeState({
-      volume: new v1.Volume({ ...rest, access: new v1.Access({ macs }) }),
+      volume: new v1.Volume({ ...rest, access: new v1.Access({ macs, writesNeedLock }) }),
       sectors: (bytes / 512) as never,
       configString,
       error,
@@ -54,8 +66,8 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
   };
   const handlers: Handlers<aoe.target.v1.Target> = {
     getInfo: async () => {
-      const { version, interfaces } = await answer(fake.getInfo());
-      return { version, interfaces: interfaces.map((each) => new v1.Interface(each)) };
+      const { interfaces, ...info } = await answer(fake.getInfo());
+      return { ...info, interfaces: interfaces.map((each) => new v1.Interface(each)) };
     },
     setInterfaces: async ({ names }) => {
       const interfaces = await answer(fake.setInterfaces(names ?? []));
@@ -64,13 +76,13 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     export: async ({ volume }) => {
       const { access, ...rest } = volume ?? {};
       const { uid = '', shelf = 0, slot = 0, path = '', serial = '', readOnly = false } = rest as Partial<TargetVolume>;
-      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, macs: access?.macs ?? [] }))) };
+      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, ...accessOf(access) }))) };
     },
     unexport: async ({ uid }) => {
       await answer(fake.unexport(uid ?? ''));
       return {};
     },
-    setAccess: async ({ uid, access }) => ({ state: state(await answer(fake.setAccess(uid ?? '', access?.macs ?? []))) }),
+    setAccess: async ({ uid, access }) => ({ state: state(await answer(fake.setAccess(uid ?? '', accessOf(access)))) }),
     replaceConfigString: async ({ uid, expected, replacement }) => ({
       state: state(await answer(fake.replaceConfigString(uid ?? '', expected ?? new Uint8Array(), replacement ?? new Uint8Array()))),
     }),

@@ -44,6 +44,8 @@ pub struct Access {
     /// Every host on the segment.
     pub anyone: bool,
     pub macs: Vec<Mac>,
+    /// Writes only while the config string is set.
+    pub writes_need_lock: bool,
 }
 
 impl Access {
@@ -118,7 +120,7 @@ mod tests {
             Definition { serial: "x".repeat(21), ..good.clone() },
             Definition { serial: "ä".into(), ..good.clone() },
             Definition { path: "dev/x".into(), ..good.clone() },
-            Definition { access: Access { anyone: false, macs: vec![Mac::BROADCAST] }, ..good.clone() },
+            Definition { access: Access { anyone: false, macs: vec![Mac::BROADCAST], ..Access::default() }, ..good.clone() },
         ];
         for definition in bad {
             assert!(definition.check().is_err(), "{definition:?}");

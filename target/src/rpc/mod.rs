@@ -94,7 +94,7 @@ fn access_of(access: Option<proto::Access>) -> Result<Access, Status> {
             macs.push(mac);
         }
     }
-    Ok(Access { anyone: access.anyone, macs })
+    Ok(Access { anyone: access.anyone, macs, writes_need_lock: access.writes_need_lock })
 }
 
 fn definition_of(volume: Option<proto::Volume>) -> Result<Definition, Status> {
@@ -115,7 +115,11 @@ fn definition_of(volume: Option<proto::Volume>) -> Result<Definition, Status> {
 impl Target for Service {
     async fn get_info(&self, _: Request<proto::GetInfoRequest>) -> Result<Response<proto::GetInfoResponse>, Status> {
         let interfaces = self.ask(|reply| Command::Info { reply }).await?;
-        Ok(Response::new(proto::GetInfoResponse { version: env!("CARGO_PKG_VERSION").into(), interfaces }))
+        Ok(Response::new(proto::GetInfoResponse {
+            version: env!("CARGO_PKG_VERSION").into(),
+            interfaces,
+            features: vec!["writes_need_lock".into()],
+        }))
     }
 
     async fn set_interfaces(

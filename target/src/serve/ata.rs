@@ -74,7 +74,7 @@ impl<S: Socket> Server<S> {
         if kind == Kind::Write && !directed {
             return self.stats.volume(id).refused.add(Refused::ToAll); // nobody's wish
         }
-        let read_only = volume.saved.definition.read_only;
+        let (read_only, lacks_lock) = (volume.saved.definition.read_only, volume.lacks_lock());
         let (sector, count) = (ata.sector(), u64::from(ata.count));
         let length = usize::from(ata.count) * SECTOR;
         if ata.count == 0 || ata.count > sectors || (kind == Kind::Write && view.data().len() < length) {
@@ -82,6 +82,9 @@ impl<S: Socket> Server<S> {
         }
         if kind == Kind::Write && read_only {
             return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::ReadOnly);
+        }
+        if kind == Kind::Write && lacks_lock {
+            return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::NoLock);
         }
         if sector + count > disk_sectors {
             return self.abort(id, port, header, &ata.failed(error::NOT_FOUND), Refused::BeyondEnd);

@@ -451,7 +451,7 @@ mod tests {
         let _away = rig.export(1);
         rig.until(|volume| volume.paused);
         let mut back = rig.export(0);
-        let only = |mac| Access { anyone: false, macs: vec![mac] };
+        let only = |mac| Access { macs: vec![mac], ..Access::default() };
         let (reply, mut access) = oneshot::channel();
         rig.server.change(rig.id, Change::SetAccess { access: only(A), reply });
         rig.until(|volume| volume.saved.definition.access == only(A));

@@ -474,7 +474,7 @@ mod tests {
 
     /// Volume `v` at this path, for A and B.
     pub fn saved(path: &str) -> Saved {
-        let access = Access { anyone: false, macs: vec![A, B] };
+        let access = Access { macs: vec![A, B], ..Access::default() };
         let address = Address { shelf: 7, slot: 3 };
         Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "S".into(), read_only: false, access })
     }

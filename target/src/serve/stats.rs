@@ -49,13 +49,15 @@ pub enum Refused {
     NotReady,
     /// Too many changes of config string or lists wait already.
     TooManyChanges,
+    /// A write to a volume whose lock nobody has taken.
+    NoLock,
     /// Its sender has more frames waiting than it may, and the ring fills.
     Flood,
 }
 
 impl Refused {
     /// In the order of the variants.
-    const NAMES: [&str; 16] = [
+    const NAMES: [&str; 17] = [
         "not_in_force",
         "masked",
         "reserved",
@@ -71,6 +73,7 @@ impl Refused {
         "device_unavailable",
         "not_ready",
         "too_many_changes",
+        "no_lock",
         "flood",
     ];
 

@@ -76,6 +76,11 @@ impl Volume {
         self.saved.definition.access.allows(mac) && self.gate.as_ref().is_none_or(|gate| gate.allows(mac))
     }
 
+    /// Whether writes are refused because nobody has taken the lock.
+    pub fn lacks_lock(&self) -> bool {
+        self.saved.definition.access.writes_need_lock && self.saved.config.is_empty()
+    }
+
     /// Whether the mask list, if there is one, lets this initiator speak.
     pub fn hears(&self, mac: Mac) -> bool {
         self.saved.mask.is_empty() || self.saved.mask.contains(&mac)
@@ -109,6 +114,7 @@ impl Volume {
                 access: Some(proto::Access {
                     anyone: definition.access.anyone,
                     macs: definition.access.macs.iter().map(Mac::to_string).collect(),
+                    writes_need_lock: definition.access.writes_need_lock,
                 }),
             }),
             sectors: self.disk.as_ref().map_or(0, |disk| disk.sectors()),

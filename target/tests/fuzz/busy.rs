@@ -16,7 +16,7 @@ use crate::segment::{self, MemorySocket};
 static STOP: AtomicBool = AtomicBool::new(false);
 
 fn volume(path: &str) -> Saved {
-    let access = Access { anyone: false, macs: vec![HOSTS[0]] };
+    let access = Access { macs: vec![HOSTS[0]], ..Access::default() };
     let address = Address { shelf: 7, slot: 3 };
     Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "v".into(), read_only: false, access })
 }

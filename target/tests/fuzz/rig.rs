@@ -137,7 +137,7 @@ impl Rig {
 
     fn access(&mut self, volume: usize, hosts: u8, anyone: bool) {
         let macs: Vec<Mac> = (0..3).filter(|at| hosts >> at & 1 == 1).map(|at| HOSTS[at]).collect();
-        let access = Access { anyone, macs: macs.clone() };
+        let access = Access { anyone, macs: macs.clone(), ..Access::default() };
         let exported = self.volumes[volume].exported;
         if exported {
             self.volumes[volume].set_access(anyone, macs);
@@ -171,7 +171,7 @@ impl Rig {
             path: self.disks[at].path(),
             serial: uid(at),
             read_only: model.read_only,
-            access: Access { anyone: model.anyone, macs: model.hosts.clone() },
+            access: Access { anyone: model.anyone, macs: model.hosts.clone(), ..Access::default() },
         };
         self.batch.note(at, model);
         let mixed = self.setup.mixed;

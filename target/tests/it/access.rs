@@ -82,6 +82,34 @@ fn whoever_loses_access_cannot_write_and_whoever_gains_it_is_told() {
 }
 
 #[test]
+fn where_writes_need_the_lock_nothing_is_written_before_it_is_taken() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let disk = lab.disk("disk", 1 << 20);
+    let target = lab.managed();
+    let mut rpc = target.rpc();
+    rpc.interfaces(&[TARGET]).unwrap();
+    let mut exclusive = volume("v", &disk, &[A]);
+    exclusive.access.as_mut().unwrap().writes_need_lock = true;
+    rpc.export(exclusive).unwrap();
+    let mut a = lab.host().named(A);
+    let refused = |answer: crate::host::Answer| (answer.ata().command, answer.ata().feature) == (0x41, 0x04);
+    assert!(refused(a.write(0, &[1; 512])));
+    assert!(a.read(0, 1).good() && a.ata(FLUSH_CACHE, 0, 0, &[]).good());
+    assert_eq!(a.config(SET_IF_EMPTY, "a's").string(), "a's");
+    assert!(a.write(0, &[2; 512]).good());
+    // It was shut out, its lock was taken away, and it is let in again: what it still has to write is of before.
+    rpc.replace("v", b"a's", b"").unwrap();
+    assert!(refused(a.write(0, &[3; 512])));
+    assert_eq!(a.config(FORCE, "a's, anew").string(), "a's, anew");
+    assert_eq!(a.read(0, 1).data(), [2; 512]);
+    assert!(a.write(0, &[4; 512]).good());
+    // Not so for hosts that have no lock.
+    rpc.access("v", &[A]).unwrap();
+    rpc.replace("v", b"a's, anew", b"").unwrap();
+    assert!(a.write(0, &[5; 512]).good());
+}
+
+#[test]
 fn exports_say_what_is_wrong_with_them() {
     let Some(lab) = Lab::new(9000) else { return };
     let disk = lab.disk("disk", 1 << 20);

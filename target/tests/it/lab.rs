@@ -201,7 +201,7 @@ impl Rpc {
     }
 
     pub fn access(&mut self, uid: &str, macs: &[&str]) -> Answer<proto::VolumeState> {
-        let access = Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect() });
+        let access = Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect(), ..Default::default() });
         let call = self.client.set_access(proto::SetAccessRequest { uid: uid.into(), access });
         self.runtime.block_on(call).map(|answer| answer.into_inner().state.unwrap())
     }
@@ -222,7 +222,7 @@ pub fn volume(uid: &str, path: &str, macs: &[&str]) -> proto::Volume {
         path: path.into(),
         serial: "SERIAL7".into(),
         read_only: false,
-        access: Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect() }),
+        access: Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect(), ..Default::default() }),
     }
 }
 

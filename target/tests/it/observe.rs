@@ -161,7 +161,7 @@ fn forged_addresses_are_not_kept_apart_without_end() {
     let (_target, mut rpc) = target(&lab);
     let disk = lab.folder.join("disk");
     let open = volume("v", disk.to_str().unwrap(), &[]);
-    rpc.export(proto::Volume { access: Some(proto::Access { anyone: true, macs: Vec::new() }), ..open }).unwrap();
+    rpc.export(proto::Volume { access: Some(proto::Access { anyone: true, ..Default::default() }), ..open }).unwrap();
     for host in 0..HOSTS {
         assert!(lab.host().named(&format!("02:00:00:00:01:{host:02x}")).read(0, 1).good());
     }
