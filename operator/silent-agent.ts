@@ -51,6 +51,7 @@ export class AgentWatch {
   }
 }
 
-function rest({ metadata: { resourceVersion: _, ...metadata }, spec, status: { agentSeen: __, ...status } = {} }: AoENode): object {
-  return { metadata, spec, status };
+/** All of a node that is news. */
+function rest(node: AoENode): object {
+  return { ...node, metadata: { ...node.metadata, resourceVersion: undefined }, status: { ...node.status, agentSeen: undefined } };
 }

@@ -468,9 +468,9 @@ test('what an earlier version staged goes on when its lock is still there', asyn
 
 test('a disk that another node got while this one was slow is not formatted, and its state is not overwritten', async () => {
   const it = setUp();
-  const { get } = it.node.volumes;
+  const get = it.node.volumes.get.bind(it.node.volumes);
   it.node.volumes.get = async (name) => {
-    const volume = await get.call(it.node.volumes, name);
+    const volume = await get(name);
     // After the second look, which is under the lock: fenced, formatted by the next, in use.
     const now = it.node.volumes.items.get('v1');
     if (it.node.wire.calls.includes('acquire') && now) {
