@@ -90,6 +90,10 @@ function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
   const condition = (type: string) => volume.status?.conditions?.find((each) => each.type === type);
   // Conditions alone could be those of a namesake that was deleted a moment ago.
   if (condition(VolumeCondition.Ready)?.status === 'True' && isPlaced(volume)) return volume;
+  const provisioned = condition(VolumeCondition.Provisioned);
+  // The place was chosen by an old measurement, and cannot be changed: another volume may find a better one.
+  if (provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && volume.status?.capacity === undefined)
+    return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name}: ${provisioned.message}`);
   const placed = condition(VolumeCondition.Placed);
   const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;
   return placed && code !== undefined ? new RpcError(code, `AoEVolume ${volume.metadata.name}: ${placed.message}`) : undefined;

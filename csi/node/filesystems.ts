@@ -88,6 +88,13 @@ export class SystemFilesystems implements Filesystems {
           `file system on ${path} has errors that need a person: run e2fsck by hand (${detail(error)})`,
         );
       }
+      if (code === undefined) {
+        throw new RpcError(
+          Code.DEADLINE_EXCEEDED,
+          `e2fsck of ${path} did not end within ${CHECK_MS / 1000} s and begins anew each time: run "e2fsck -p ${path}" by hand on this node, then it mounts (${detail(error)})`,
+          { cause: error },
+        );
+      }
       throw new RpcError(Code.INTERNAL, `e2fsck of ${path} failed: ${detail(error)}`, { cause: error });
     }
   }

@@ -8,6 +8,7 @@ import { mountAt } from './mounts.ts';
 import type { Disk, MountPoint } from './ports.ts';
 import type { PublishRequest, UnpublishRequest } from './requests.ts';
 import { stageAgain } from './stage.ts';
+import { ownerOf } from './staged-volumes.ts';
 import { required, usageOf } from './usage.ts';
 
 /** NodePublishVolume: a bind mount of the staged file system, or of the disk's device node. */
@@ -58,7 +59,7 @@ export async function publish(deps: Deps, request: PublishRequest, signal: Abort
  * was staged under. What is mounted then is of before.
  */
 async function wasLost(deps: Deps, volumeId: string, signal: AbortSignal): Promise<boolean> {
-  const { staged, wire, nodeName, nodeUID } = deps;
+  const { staged, wire } = deps;
   if (await staged.wasLost(volumeId)) return true;
   const record = await staged.get(volumeId);
   if (!record?.locks || record.external) return false;
@@ -68,7 +69,7 @@ async function wasLost(deps: Deps, volumeId: string, signal: AbortSignal): Promi
       Code.UNAVAILABLE,
       `volume ${volumeId} (${record.address}): its target does not answer; is the storage node in trouble?`,
     );
-  return !heldAllTheTime(strings, { node: nodeName, nodeUID, volumeUID: record.volumeUID }, record);
+  return !heldAllTheTime(strings, ownerOf(deps, record), record);
 }
 
 async function bind(

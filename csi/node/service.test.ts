@@ -483,3 +483,17 @@ test('a disk that another node got while this one was slow is not formatted, and
   assert.deepEqual(it.node.filesystems.calls, []);
   assert.equal(it.node.volumes.items.get('v1')?.status?.filesystem?.state, 'Formatted');
 });
+
+test('after the Node was made anew, what was staged before keeps its lock, and gives it back', async () => {
+  const it = setUp();
+  await it.stage();
+  const anew = nodeService({ ...it.node.deps, nodeUID: 'another' }, { segment: 'rack-1', gate: new Gate(2) });
+  it.node.mounter.calls.length = 0;
+  const { stagingTargetPath, targetPath, publishContext } = it;
+  await anew.nodePublishVolume({ volumeId: 'v1', publishContext, stagingTargetPath, targetPath, volumeCapability: mountOf() });
+  assert.deepEqual(it.node.mounter.calls, [`mount bind ${stagingTargetPath} ${targetPath}`]);
+  assert.equal(it.node.target.holder?.nodeUID, 'uid-of-worker-1');
+  await anew.nodeUnpublishVolume({ volumeId: 'v1', targetPath });
+  await anew.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath });
+  assert.equal(it.node.target.holder, undefined);
+});

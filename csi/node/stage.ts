@@ -66,13 +66,12 @@ async function stageInTurn(
     throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${volumeId} was deleted and made anew since it was attached; attach it again`);
   }
   if (capability) checkAccess(volumeId, context.access, capability, usage);
-  const owner = { node: deps.nodeName, nodeUID: deps.nodeUID, volumeUID: context.volumeUID };
   const name = `volume ${volumeId} (${context.address}) on node ${deps.nodeName}`;
-  await stageVolume(deps, { volumeId, name, volume, context, usage, stagingPath, owner, signal });
+  await stageVolume(deps, { volumeId, name, volume, context, usage, stagingPath, signal });
 }
 
-async function stageVolume(deps: Deps, job: Job): Promise<void> {
-  const { name, volume, context, usage, stagingPath, signal } = job;
+async function stageVolume(deps: Deps, given: Omit<Job, 'owner'>): Promise<void> {
+  const { name, volume, context, usage, stagingPath, signal } = given;
   // The driver loads while we talk to the target. It does not look for disks yet: it would take a stranger at the address,
   // whom we are about to find, for another path to the disk.
   const ready = prepare(deps, signal);
@@ -80,8 +79,10 @@ async function stageVolume(deps: Deps, job: Job): Promise<void> {
   const expected = context.serial ?? volume.status?.serial ?? volume.spec.external?.serial;
   const survey = await deps.wire.survey(context.target, signal);
   const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
-  const previous = await deps.staged.get(job.volumeId);
+  const previous = await deps.staged.get(given.volumeId);
   const same = previous?.volumeUID === context.volumeUID ? previous : undefined;
+  const nodeUID = same?.nodeUID ?? deps.nodeUID;
+  const job: Job = { ...given, owner: { node: deps.nodeName, nodeUID, volumeUID: context.volumeUID } };
   const locks = context.access === 'Exclusive';
   const lost = locks && !context.external && !heldAllTheTime(survey.configs, job.owner, same);
   // Before the lock is taken: until then the target takes no writes, so what is left here cannot be written back.
@@ -95,6 +96,7 @@ async function stageVolume(deps: Deps, job: Job): Promise<void> {
       access: context.access,
       external: context.external,
       stagingPath,
+      nodeUID,
       ...(locks ? { locks: times } : {}),
     });
   // Both times, until it is known which holds: this may end at any line.

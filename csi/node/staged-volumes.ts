@@ -1,5 +1,6 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { LockOwner } from '../../aoe/mod.ts';
 import { type Access, isAccess } from '../../api/volume.ts';
 
 /** What NodeUnstageVolume must know, which is told to NodeStageVolume only. */
@@ -10,17 +11,26 @@ export interface StagedVolume {
   access: Access;
   external: boolean;
   stagingPath: string;
+  /** metadata.uid of the Node as the lock names it, also when the Node has been made anew since; absent in files of earlier versions. */
+  nodeUID?: string;
   /**
    * Times (`since`) of the locks under which this node may have used the volume, the newest last; absent where there is no lock,
-   * and in files of versions before 0.2. A lock of another time was taken after this node had lost the volume.
+   * and in files of earlier versions. A lock of another time was taken after this node had lost the volume.
    */
   locks?: string[];
 }
 
 function isStagedVolume(value: unknown): value is StagedVolume {
-  const { version, volumeUID, address, access, external, stagingPath, locks } = value as Record<keyof StagedVolume, unknown>;
+  const { version, volumeUID, address, access, external, stagingPath, nodeUID, locks } = value as Record<keyof StagedVolume, unknown>;
   const texts = [volumeUID, address, stagingPath].every((text) => typeof text === 'string');
-  return version === 1 && texts && isAccess(access) && typeof external === 'boolean' && (locks === undefined || Array.isArray(locks));
+  return (
+    version === 1 &&
+    texts &&
+    isAccess(access) &&
+    typeof external === 'boolean' &&
+    (locks === undefined || Array.isArray(locks)) &&
+    ['string', 'undefined'].includes(typeof nodeUID)
+  );
 }
 
 /**
@@ -104,4 +114,9 @@ export class StagedVolumes {
   #path(volumeId: string): string {
     return join(this.#directory, `${encodeURIComponent(volumeId)}.json`);
   }
+}
+
+/** Whose the lock of a staged volume is. */
+export function ownerOf({ nodeName, nodeUID }: { nodeName: string; nodeUID: string }, staged: StagedVolume): LockOwner {
+  return { node: nodeName, nodeUID: staged.nodeUID ?? nodeUID, volumeUID: staged.volumeUID };
 }

@@ -3,7 +3,7 @@ import { parseAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { messageOf } from '../error.ts';
 import type { Deps } from './deps.ts';
-import type { StagedVolume } from './staged-volumes.ts';
+import { ownerOf, type StagedVolume } from './staged-volumes.ts';
 import { removeDisk, unmountEverywhere } from './take-down.ts';
 
 /** Between two looks, more or less, so that nodes do not ask the API server in step: each look reads every staged volume. */
@@ -85,19 +85,19 @@ export class StaleSweep {
   }
 
   async #clean(volumeId: string, signal: AbortSignal): Promise<void> {
-    const { nodeName, nodeUID, staged, departed, wire, log } = this.#parts;
+    const { nodeName, staged, departed, wire, log } = this.#parts;
     const record = await staged.get(volumeId);
     // Again, now that the kubelet cannot begin anything with it.
     const lost = record && (await this.#lost(volumeId, record, signal));
     if (!record || !lost) return;
-    const { address, stagingPath, access, external, volumeUID } = record;
+    const { address, stagingPath, access, external } = record;
     // Another volume has the address by now: then only the mount below our own path can be this one's.
     const successor = await staged.successor(volumeId, address);
     const removed = await unmountEverywhere(this.#parts, { address, stagingPath }, successor !== undefined, signal);
     if (!successor) await removeDisk(this.#parts, address, signal);
     // Of ours the agent has taken it away. Nothing happens to another's.
     if (external && access === 'Exclusive' && !successor) {
-      const { outcome } = await wire.release(parseAddress(address), { node: nodeName, nodeUID, volumeUID }, signal);
+      const { outcome } = await wire.release(parseAddress(address), ownerOf(this.#parts, record), signal);
       // Nobody else clears it there: with the record it would be forgotten.
       if (outcome !== 'released') throw new Error(`the lock at ${address} is not released (${outcome})`);
     }

@@ -3,7 +3,7 @@ import { Code, RpcError } from '../error.ts';
 import type { Deps } from './deps.ts';
 import { mountAt } from './mounts.ts';
 import type { UnstageRequest } from './requests.ts';
-import type { StagedVolume } from './staged-volumes.ts';
+import { ownerOf, type StagedVolume } from './staged-volumes.ts';
 import { required } from './usage.ts';
 
 /**
@@ -84,8 +84,7 @@ async function remove(deps: Deps, volumeId: string, address: string, signal: Abo
 }
 
 async function unlock(deps: Deps, volumeId: string, staged: StagedVolume, signal: AbortSignal): Promise<void> {
-  const owner = { node: deps.nodeName, nodeUID: deps.nodeUID, volumeUID: staged.volumeUID };
-  const result = await deps.wire.release(parseAddress(staged.address), owner, signal);
+  const result = await deps.wire.release(parseAddress(staged.address), ownerOf(deps, staged), signal);
   if (result.outcome === 'released') {
     if (staged.external) await forgetHolder(deps, volumeId, signal);
     return;

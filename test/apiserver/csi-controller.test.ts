@@ -146,6 +146,14 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
     });
   }
 
+  it('does not stick to a place that turns out to be full', async () => {
+    agent.full.add('pvc-full');
+    await refuses(create('pvc-full'), Code.RESOURCE_EXHAUSTED, /AoEVolume pvc-full: vg0 has nothing free/);
+    agent.full.delete('pvc-full');
+    assert.equal((await create('pvc-full')).volume?.volumeId, 'pvc-full');
+    await remove('pvc-full');
+  });
+
   it('makes names that no resource can have into some that can, each its own', async () => {
     const [a, b] = await Promise.all([create('Größe / 1'), create('Größe / 2')]);
     assert.match(a.volume?.volumeId ?? '', /^[a-z0-9-]+$/);

@@ -40,6 +40,8 @@ export class FakeAgent {
   readonly down = new Set<string>();
   /** Volumes whose address a stranger answers at. */
   readonly conflicts = new Set<string>();
+  /** Volumes for which a backend turns out to be full. */
+  readonly full = new Set<string>();
   /** What went wrong here and should not have. */
   readonly errors: unknown[] = [];
   readonly #written = new Map<string, string>();
@@ -72,6 +74,10 @@ export class FakeAgent {
     }
     const condition = (type: string) =>
       setCondition(status?.conditions, { type, status: 'True', reason: 'Fake', message: 'fake', observedGeneration: generation });
+    if (this.full.has(name)) {
+      const full = { type: VolumeCondition.Provisioned, status: 'False', reason: 'PoolFull', message: 'vg0 has nothing free' } as const;
+      return this.#tell(name, uid, { conditions: [setCondition(status?.conditions, { ...full, observedGeneration: generation })] });
+    }
     if (this.conflicts.has(name)) {
       const conflict = {
         type: VolumeCondition.Exported,

@@ -78,7 +78,7 @@ export class FakeWire implements Wire {
     this.calls.push('release');
     const [target] = this.#segment.at(spell(address));
     if (!target) return { outcome: 'unanswered' } as const;
-    if (target.holder?.node === owner.node) delete target.holder;
+    if (target.holder?.node === owner.node && target.holder.nodeUID === owner.nodeUID) delete target.holder;
     return { outcome: 'released' } as const;
   }
 }
