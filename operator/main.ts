@@ -19,6 +19,12 @@ const FLAGS = {
   shelves: { type: 'string', default: '1-255', help: 'range of shelves from which addresses are given, A-B' },
   namespace: { type: 'string', default: 'aoe-csi', help: 'namespace of the leader election Lease' },
   identity: { type: 'string', default: '', help: 'name of this operator in the Lease; the pod name when empty' },
+  'agent-silence': {
+    type: 'string',
+    default: '300',
+    help: 'seconds without a word after which an agent counts as gone, and its node gets no new volumes',
+    check: (value: string) => (Number(value) > 0 ? undefined : `"${value}" is no number of seconds`),
+  },
   kubeconfig: { type: 'string', default: '', help: 'kubeconfig file; the service account when empty' },
   http: { type: 'string', default: ':9808', help: 'address of health and metrics, HOST:PORT' },
 } as const;
@@ -37,7 +43,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const machines = new Informer<Machine>(kube, NODES);
   const events = new EventRecorder(kube, { component: 'aoe-csi-operator' });
   countVolumes(volumes);
-  const agents = new AgentWatch();
+  const agents = new AgentWatch({ limitMs: Number(config['agent-silence']) * 1000 });
   const placer = new Volumes({ kube, volumes, pools, nodes, machines, agents, events, range, log });
   const goneNodes = new GoneNodes({ kube, volumes, nodes, machines, events, log });
   const identity = config.identity || env.podName || `operator-${process.pid}`;

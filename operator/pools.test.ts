@@ -28,7 +28,7 @@ function world(status: AoEPoolStatus, present: string[], error?: Error) {
       apply: (_type: unknown, object: unknown) => write(object),
     },
     pools: { get: () => pool },
-    agents: { silent: () => undefined },
+    agents: { silent: (): string | undefined => undefined, limitMs: 300_000 },
     nodes: { get: (name: string) => (present.includes(name) ? ({ metadata: { name } } as AoENode) : undefined) },
   };
   return { written, options, reconcile: () => reconcilePool(options, 'p', signal) };
@@ -81,7 +81,10 @@ describe('reconcilePool', () => {
     const { written, options } = world({ nodes: [a] }, ['a']);
     const requeue = { requeueAfterMs: 60_000 };
     assert.deepEqual(await reconcilePool(options, 'p', signal), requeue);
-    assert.deepEqual(await reconcilePool({ ...options, agents: { silent: () => 'silent since then' } }, 'p', signal), requeue);
+    assert.deepEqual(
+      await reconcilePool({ ...options, agents: { silent: () => 'silent since then', limitMs: 300_000 } }, 'p', signal),
+      requeue,
+    );
     const [before, after] = written as AoEPoolStatus[];
     assert.deepEqual([before?.readyNodes, after?.readyNodes, after?.free], [1, 0, '0']);
     assert.equal(after?.conditions?.[0]?.message, 'a: silent since then');

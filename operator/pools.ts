@@ -14,7 +14,7 @@ interface Options {
   readonly kube: Pick<Kube, 'patch' | 'apply'>;
   readonly pools: Pick<Informer<AoEPool>, 'get'>;
   readonly nodes: Pick<Informer<AoENode>, 'get'>;
-  readonly agents: Pick<AgentWatch, 'silent'>;
+  readonly agents: Pick<AgentWatch, 'silent' | 'limitMs'>;
 }
 
 /**
@@ -47,7 +47,7 @@ export async function reconcilePool(
     // Changed or gone meanwhile: the watch will tell.
     if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
   }
-  return { requeueAfterMs: LOOK_EVERY_MS };
+  return { requeueAfterMs: Math.min(LOOK_EVERY_MS, agents.limitMs) };
 }
 
 function believe(entry: PoolNode, silent: string | undefined): PoolNode {

@@ -2,15 +2,18 @@ import { isDeepStrictEqual } from 'node:util';
 import type { AoENode } from '../api/node.ts';
 
 /** An agent says about once a minute that it is alive. */
-const SILENT_MS = 5 * 60_000;
+const LIMIT_MS = 5 * 60_000;
 
 /** When agents were heard of, by our own clock: those of the nodes may be wrong. Times are in milliseconds. */
 export class AgentWatch {
   /** By node: the last sign of life, and when it was first seen here. */
   readonly #heard = new Map<string, { sign: string; at: number }>();
   readonly #now: () => number;
+  /** After this an agent is silent. */
+  readonly limitMs: number;
 
-  constructor({ now = () => performance.now() }: { now?: () => number } = {}) {
+  constructor({ limitMs = LIMIT_MS, now = () => performance.now() }: { limitMs?: number; now?: () => number } = {}) {
+    this.limitMs = limitMs;
     this.#now = now;
   }
 
@@ -47,7 +50,7 @@ export class AgentWatch {
   }
 
   #isOver(since: number): boolean {
-    return this.#now() - since >= SILENT_MS;
+    return this.#now() - since >= this.limitMs;
   }
 }
 
