@@ -150,6 +150,7 @@ describe('csi controller with a real API server', { skip: unavailable }, () => {
     agent.full.add('pvc-full');
     await refuses(create('pvc-full'), Code.RESOURCE_EXHAUSTED, /AoEVolume pvc-full: vg0 has nothing free/);
     agent.full.delete('pvc-full');
+    await agent.volumes.waitFor('pvc-full', (now) => (now ? undefined : true), { timeoutMs: 10_000 });
     assert.equal((await create('pvc-full')).volume?.volumeId, 'pvc-full');
     await remove('pvc-full');
   });
