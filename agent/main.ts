@@ -4,8 +4,8 @@ import { exec } from '../run/exec.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { runAgent } from './agent.ts';
-import { GrpcTarget } from './grpc-target.ts';
-import { parseSelection } from './interfaces.ts';
+import { parseSelection } from './node/interfaces.ts';
+import { GrpcTarget } from './target/grpc.ts';
 
 const flags = {
   node: { type: 'string', default: '', help: 'name of this Kubernetes node; NODE_NAME when empty' },

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
-import { parseFrame } from './header.ts';
 import { Initiator } from './initiator.ts';
-import { acquire, lockTime, release } from './lock.ts';
-import type { FrameSocket } from './socket.ts';
+import { acquire, lockTime, release } from './lock/lock.ts';
+import type { FrameSocket } from './net/socket.ts';
 import { ModelTarget } from './testing/model-target.ts';
+import { parseFrame } from './wire/header.ts';
 
 const address = { shelf: 7, slot: 3 };
 const owner = { node: 'n0', nodeUID: 'u', volumeUID: 'v' };

@@ -1,8 +1,8 @@
-import { ATA_FAILURE, emitAta, identifyRequest, parseAta } from './ata.ts';
-import { type ConfigArgument, ConfigCommand, configRequest, emitConfig, parseConfig, testAndReplaceRequest } from './config.ts';
-import { BROADCAST_MAC, Command, emitFrame, Flag, type Header, padFrame, parseFrame } from './header.ts';
-import { type Identity, parseIdentity } from './identify.ts';
-import { type FrameSocket, RawSocket, USERLAND_TAG } from './socket.ts';
+import { type FrameSocket, RawSocket, USERLAND_TAG } from './net/socket.ts';
+import { ATA_FAILURE, emitAta, identifyRequest, parseAta } from './wire/ata.ts';
+import { type ConfigArgument, ConfigCommand, configRequest, emitConfig, parseConfig, testAndReplaceRequest } from './wire/config.ts';
+import { BROADCAST_MAC, Command, emitFrame, Flag, type Header, padFrame, parseFrame } from './wire/header.ts';
+import { type Identity, parseIdentity } from './wire/identify.ts';
 
 /** Shelf and slot of a target. */
 export interface TargetAddress {

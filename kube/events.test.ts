@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { KubeError } from './error.ts';
+import { KubeError } from './client/error.ts';
+import type { KubeObject } from './client/types.ts';
 import { EventRecorder } from './events.ts';
-import type { KubeObject } from './types.ts';
 
 interface Written {
   readonly how: 'create' | 'patch';

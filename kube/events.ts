@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import type { Kube } from './client.ts';
-import { KubeError, messageOf } from './error.ts';
-import { microTime } from './lease.ts';
-import { EVENTS, type KubeObject, type Log, SILENT } from './types.ts';
+import { KubeError, messageOf } from './client/error.ts';
+import type { Kube } from './client/kube.ts';
+import { EVENTS, type KubeObject, type Log, SILENT } from './client/types.ts';
+import { microTime } from './leader/lease.ts';
 
 const CALL_MS = 10_000;
 /** Different events remembered, to count repetitions. */

@@ -5,15 +5,15 @@ import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Informer, Kube, type KubeObject, LeaseElector } from '../kube/mod.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
-import { AddressRange } from './addresses.ts';
-import { GoneNodes } from './gone-nodes.ts';
 import { lead } from './lead.ts';
-import { type Machine, notReady } from './machines.ts';
 import { countVolumes } from './metrics.ts';
-import { reconcileOwner } from './node-owner.ts';
-import { reconcilePool } from './pools.ts';
-import { AgentWatch } from './silent-agent.ts';
-import { Volumes } from './volumes.ts';
+import { AgentWatch } from './node/agent-liveness.ts';
+import { GoneNodes } from './node/gone.ts';
+import { type Machine, notReady } from './node/kube-node.ts';
+import { reconcileOwner } from './node/owner.ts';
+import { AddressRange } from './placement/address-range.ts';
+import { reconcilePool } from './pool/reconciler.ts';
+import { Volumes } from './volume/reconciler.ts';
 
 const FLAGS = {
   shelves: { type: 'string', default: '1-255', help: 'range of shelves from which addresses are given, A-B' },

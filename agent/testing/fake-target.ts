@@ -8,7 +8,7 @@ import {
   type TargetStats,
   type TargetVolume,
   type TargetVolumeState,
-} from '../target-api.ts';
+} from '../target/api.ts';
 
 /** A target process without I/O: keeps volumes and strings through restarts, as the real one does on its disk. */
 export class FakeTarget implements TargetApi {

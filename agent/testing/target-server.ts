@@ -6,7 +6,7 @@ import {
   type TargetRequests,
   type TargetVolume,
   type TargetVolumeState,
-} from '../target-api.ts';
+} from '../target/api.ts';
 import type { FakeTarget } from './fake-target.ts';
 
 const { v1 } = aoe.target;

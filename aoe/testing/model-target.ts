@@ -1,7 +1,7 @@
-import { ConfigCommand, emitConfig, parseConfig, replacementOf } from '../config.ts';
-import { Command, ErrorCode, emitFrame, Flag, padFrame, parseFrame } from '../header.ts';
-import type { LockRequest } from '../lock.ts';
-import { sameBytes } from '../lock-text.ts';
+import type { LockRequest } from '../lock/lock.ts';
+import { sameBytes } from '../lock/text.ts';
+import { ConfigCommand, emitConfig, parseConfig, replacementOf } from '../wire/config.ts';
+import { Command, ErrorCode, emitFrame, Flag, padFrame, parseFrame } from '../wire/header.ts';
 
 /** A target's config string and nothing else: what the lock relies on. */
 export class ModelTarget {

@@ -8,7 +8,7 @@ import { Code, RpcError } from '../error.ts';
 import { mismatch } from './capabilities.ts';
 import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
 import { isConflict, isNotFound } from './errors.ts';
-import { tellDetached, tellRefused } from './story.ts';
+import { tellDetached, tellRefused } from './events.ts';
 import { addressOf, holderOf, isResourceName, mustFind, required, segmentOfNode } from './volumes.ts';
 import { waitFor } from './wait.ts';
 

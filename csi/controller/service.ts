@@ -3,8 +3,8 @@ import { Code, messageOf, RpcError } from '../error.ts';
 import { createVolume } from './create.ts';
 import { deleteVolume } from './delete.ts';
 import type { Call, Deps } from './deps.ts';
-import { getCapacity, getVolume, listVolumes, validateCapabilities } from './list.ts';
 import { publishVolume, unpublishVolume } from './publish.ts';
+import { getCapacity, getVolume, listVolumes, validateCapabilities } from './read.ts';
 
 const { Type } = csi.v1.ControllerServiceCapability.RPC;
 

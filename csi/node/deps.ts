@@ -1,7 +1,7 @@
 import type { BusyVolumes } from '../busy-volumes.ts';
-import type { DepartedDisks } from './departed-disks.ts';
-import type { Driver, Filesystems, Log, Mounter, Volumes, Wire } from './ports.ts';
-import type { StagedVolumes } from './staged-volumes.ts';
+import type { Driver, Filesystems, Log, Mounter, Volumes, Wire } from './contracts.ts';
+import type { StagedVolumes } from './record/staged-volumes.ts';
+import type { DepartedDisks } from './upkeep/departed-disks.ts';
 
 /** What the operations of the node service share. */
 export interface Deps {

@@ -3,10 +3,10 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { registrationService } from './calls/registration.ts';
+import { mountAt, parseMountinfo, SystemMounter } from './disk/mounts.ts';
 import { Gate } from './gate.ts';
-import { mountAt, parseMountinfo, SystemMounter } from './mounts.ts';
-import { registrationService } from './registration.ts';
-import { StagedVolumes } from './staged-volumes.ts';
+import { StagedVolumes } from './record/staged-volumes.ts';
 
 test('parseMountinfo() reads bind mounts, escapes and optional fields', () => {
   const text = [

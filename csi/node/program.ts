@@ -7,7 +7,7 @@ import { csi, pluginregistration, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
 import { identityService } from '../identity.ts';
-import { createNodePlugin } from './mod.ts';
+import { createNodePlugin } from './plugin.ts';
 
 export interface NodeOptions {
   readonly kube: Kube;

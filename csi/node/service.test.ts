@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Code } from '../error.ts';
+import { AccessMode, type VolumeCapability } from './calls/requests.ts';
 import { Gate } from './gate.ts';
-import { AccessMode, type VolumeCapability } from './requests.ts';
 import { nodeService } from './service.ts';
 import { FakeNode } from './testing/fakes.ts';
 

@@ -1,8 +1,6 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
 import { Code, messageOf, RpcError } from '../error.ts';
-import type { Deps } from './deps.ts';
-import type { Gate } from './gate.ts';
-import { publish, unpublish } from './publish.ts';
+import { publish, unpublish } from './calls/publish.ts';
 import {
   NodeCapability,
   type PublishRequest,
@@ -10,10 +8,12 @@ import {
   type StatsRequest,
   type UnpublishRequest,
   type UnstageRequest,
-} from './requests.ts';
-import { stage } from './stage.ts';
-import { stats } from './stats.ts';
-import { unstage } from './unstage.ts';
+} from './calls/requests.ts';
+import { stage } from './calls/stage.ts';
+import { stats } from './calls/stats.ts';
+import { unstage } from './calls/unstage.ts';
+import type { Deps } from './deps.ts';
+import type { Gate } from './gate.ts';
 
 /** The kubelet gives a call two minutes; each of ours ends before, with a message of its own. */
 const CALL_MS = 110_000;

@@ -1,4 +1,4 @@
-import type { KubeObject } from '../types.ts';
+import type { KubeObject } from '../client/types.ts';
 import { type Call, type Handler, json, line, refuse, silence } from './fake-server.ts';
 
 interface Event {

@@ -3,10 +3,10 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
+import { EVENTS, LEASES } from '../../kube/client/types.ts';
 import { EventRecorder, isConflict, Kube, KubeError, type KubeObject, LeaseElector, LeaseLostError } from '../../kube/mod.ts';
 import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
-import { EVENTS, LEASES } from '../../kube/types.ts';
 import { volume } from './world.ts';
 
 interface Event extends KubeObject {

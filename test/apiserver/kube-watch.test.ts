@@ -3,7 +3,7 @@ import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { Backoff } from '../../kube/backoff.ts';
+import { Backoff } from '../../kube/controller/backoff.ts';
 import { Informer, type InformerOptions, Kube } from '../../kube/mod.ts';
 import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';

@@ -1,8 +1,8 @@
-import { ATA_FAILURE, type AtaArgument, parseAta } from '../../aoe/ata.ts';
-import { type ConfigArgument, parseConfig } from '../../aoe/config.ts';
-import { Flag, type Frame, type Header } from '../../aoe/header.ts';
-import { type MaskArgument, parseMask } from '../../aoe/mask.ts';
-import { parseReserve, type ReserveArgument } from '../../aoe/reserve.ts';
+import { ATA_FAILURE, type AtaArgument, parseAta } from '../../aoe/wire/ata.ts';
+import { type ConfigArgument, parseConfig } from '../../aoe/wire/config.ts';
+import { Flag, type Frame, type Header } from '../../aoe/wire/header.ts';
+import { type MaskArgument, parseMask } from '../../aoe/wire/mask.ts';
+import { parseReserve, type ReserveArgument } from '../../aoe/wire/reserve.ts';
 import { Deviation, equal, must } from './check.ts';
 
 /** A frame that a target sent. */

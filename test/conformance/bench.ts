@@ -1,10 +1,10 @@
-import { AtaCommand } from '../../aoe/ata.ts';
-import { ConfigCommand } from '../../aoe/config.ts';
-import { parseFrame } from '../../aoe/header.ts';
-import { type Identity, parseIdentity } from '../../aoe/identify.ts';
-import { DirectiveCommand, MaskCommand } from '../../aoe/mask.ts';
 import { Initiator, RawSocket, type TargetAddress } from '../../aoe/mod.ts';
-import { ReserveCommand } from '../../aoe/reserve.ts';
+import { AtaCommand } from '../../aoe/wire/ata.ts';
+import { ConfigCommand } from '../../aoe/wire/config.ts';
+import { parseFrame } from '../../aoe/wire/header.ts';
+import { type Identity, parseIdentity } from '../../aoe/wire/identify.ts';
+import { DirectiveCommand, MaskCommand } from '../../aoe/wire/mask.ts';
+import { ReserveCommand } from '../../aoe/wire/reserve.ts';
 import { Answer } from './answer.ts';
 import { Deviation } from './check.ts';
 import { Host } from './host.ts';

@@ -1,8 +1,8 @@
-import { emitAta, parseAta } from '../../aoe/ata.ts';
-import { emitConfig, parseConfig, replacementOf } from '../../aoe/config.ts';
-import { Command, emitFrame, type Frame, parseFrame } from '../../aoe/header.ts';
-import { emitMask, parseMask } from '../../aoe/mask.ts';
-import { emitReserve, parseReserve } from '../../aoe/reserve.ts';
+import { emitAta, parseAta } from '../../aoe/wire/ata.ts';
+import { emitConfig, parseConfig, replacementOf } from '../../aoe/wire/config.ts';
+import { Command, emitFrame, type Frame, parseFrame } from '../../aoe/wire/header.ts';
+import { emitMask, parseMask } from '../../aoe/wire/mask.ts';
+import { emitReserve, parseReserve } from '../../aoe/wire/reserve.ts';
 
 /**
  * What a frame means, as plain JSON with bytes in hex: the Rust codec gives the same (target/tests/codec/decode.rs).

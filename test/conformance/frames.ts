@@ -1,9 +1,9 @@
 import fc from 'fast-check';
-import { emitAta } from '../../aoe/ata.ts';
-import { emitConfig } from '../../aoe/config.ts';
-import { emitFrame, formatMac } from '../../aoe/header.ts';
-import { emitMask } from '../../aoe/mask.ts';
-import { emitReserve } from '../../aoe/reserve.ts';
+import { emitAta } from '../../aoe/wire/ata.ts';
+import { emitConfig } from '../../aoe/wire/config.ts';
+import { emitFrame, formatMac } from '../../aoe/wire/header.ts';
+import { emitMask } from '../../aoe/wire/mask.ts';
+import { emitReserve } from '../../aoe/wire/reserve.ts';
 
 const byte = fc.nat(0xff);
 const half = fc.nat(0xffff);

@@ -1,8 +1,8 @@
-import { AtaCommand, AtaFlag, emitAta } from '../../aoe/ata.ts';
-import { ConfigCommand, configRequest, emitConfig, testAndReplaceRequest } from '../../aoe/config.ts';
-import { Command, emitFrame, type Header, MIN_FRAME } from '../../aoe/header.ts';
-import { type Directive, emitMask, MaskCommand } from '../../aoe/mask.ts';
-import { emitReserve } from '../../aoe/reserve.ts';
+import { AtaCommand, AtaFlag, emitAta } from '../../aoe/wire/ata.ts';
+import { ConfigCommand, configRequest, emitConfig, testAndReplaceRequest } from '../../aoe/wire/config.ts';
+import { Command, emitFrame, type Header, MIN_FRAME } from '../../aoe/wire/header.ts';
+import { type Directive, emitMask, MaskCommand } from '../../aoe/wire/mask.ts';
+import { emitReserve } from '../../aoe/wire/reserve.ts';
 import type { Answer } from './answer.ts';
 import type { Bench } from './bench.ts';
 import { Deviation } from './check.ts';

@@ -1,7 +1,7 @@
 // Writes batches of frames to e7.3 on host0, and marks dm-log-writes device NAME each time that a batch is answered:
 // durable-writer.ts NAME SEED BATCHES. Prints the batches as JSON: [sector, length, byte] of each write, in order.
 import { execFileSync } from 'node:child_process';
-import { AtaCommand } from '../../aoe/ata.ts';
+import { AtaCommand } from '../../aoe/wire/ata.ts';
 import { Bench } from '../conformance/bench.ts';
 import { random } from '../faults/model/random.ts';
 

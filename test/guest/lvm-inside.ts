@@ -6,11 +6,11 @@ import { execFile, spawnSync } from 'node:child_process';
 import { open, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { parseArgs, promisify } from 'node:util';
-import { Lvm } from '../../agent/backends/lvm-cli.ts';
-import { lvmConfig } from '../../agent/backends/lvm-config.ts';
-import { Backends } from '../../agent/backends/open.ts';
+import { Lvm } from '../../agent/backends/lvm/cli.ts';
+import { lvmConfig } from '../../agent/backends/lvm/config.ts';
+import { wiper } from '../../agent/backends/lvm/wipe.ts';
+import { Backends } from '../../agent/backends/registry.ts';
 import type { Run } from '../../agent/backends/run.ts';
-import { wiper } from '../../agent/backends/wipe.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
 
 const MiB = 1 << 20;

@@ -6,15 +6,15 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { formatAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { BusyVolumes } from '../../csi/busy-volumes.ts';
-import { SystemFilesystems } from '../../csi/node/filesystems.ts';
+import { AccessMode } from '../../csi/node/calls/requests.ts';
+import type { Exec, Volumes } from '../../csi/node/contracts.ts';
+import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
+import { SystemMounter } from '../../csi/node/disk/mounts.ts';
+import { SystemFilesystems } from '../../csi/node/filesystem/tools.ts';
 import { Gate } from '../../csi/node/gate.ts';
-import { KernelDriver } from '../../csi/node/kernel-driver.ts';
-import { SocketWire } from '../../csi/node/lock-wire.ts';
-import { SystemMounter } from '../../csi/node/mounts.ts';
-import type { Exec, Volumes } from '../../csi/node/ports.ts';
-import { AccessMode } from '../../csi/node/requests.ts';
+import { SocketWire } from '../../csi/node/lock/wire.ts';
+import { StagedVolumes } from '../../csi/node/record/staged-volumes.ts';
 import { nodeService } from '../../csi/node/service.ts';
-import { StagedVolumes } from '../../csi/node/staged-volumes.ts';
 
 interface Given {
   node: string;

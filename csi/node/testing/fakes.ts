@@ -5,10 +5,10 @@ import { formatLock, type LockOwner, type TargetAddress } from '../../../aoe/mod
 import type { AoEVolume } from '../../../api/volume.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import { Code, RpcError } from '../../error.ts';
+import type { Content, Disk, Driver, Filesystems, Mounter, MountPoint, Volumes, Wire } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
-import { mountAt } from '../mounts.ts';
-import type { Content, Disk, Driver, Filesystems, Mounter, MountPoint, Volumes, Wire } from '../ports.ts';
-import { StagedVolumes } from '../staged-volumes.ts';
+import { mountAt } from '../disk/mounts.ts';
+import { StagedVolumes } from '../record/staged-volumes.ts';
 
 /** A disk as its target has it. */
 export interface FakeTarget {

@@ -1,5 +1,5 @@
-import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/config.ts';
-import { BROADCAST_MAC, Command, ErrorCode, MIN_FRAME } from '../../../aoe/header.ts';
+import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
+import { BROADCAST_MAC, Command, ErrorCode, MIN_FRAME } from '../../../aoe/wire/header.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 
 const SOURCE = 'aoetools 36';

@@ -1,5 +1,5 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { BROADCAST_MAC, Flag, viewOf } from '../../../aoe/header.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { BROADCAST_MAC, Flag, viewOf } from '../../../aoe/wire/header.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';
 

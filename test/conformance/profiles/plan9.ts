@@ -1,6 +1,6 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { ConfigCommand } from '../../../aoe/config.ts';
-import { BROADCAST_MAC, Command, MIN_FRAME } from '../../../aoe/header.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { ConfigCommand } from '../../../aoe/wire/config.ts';
+import { BROADCAST_MAC, Command, MIN_FRAME } from '../../../aoe/wire/header.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';
 

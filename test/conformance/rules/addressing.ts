@@ -1,6 +1,6 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/config.ts';
-import { BROADCAST_MAC, Command } from '../../../aoe/header.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
+import { BROADCAST_MAC, Command } from '../../../aoe/wire/header.ts';
 import type { Bench } from '../bench.ts';
 import { check, equal, type Group } from '../check.ts';
 

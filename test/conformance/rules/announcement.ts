@@ -1,4 +1,4 @@
-import { BROADCAST_MAC, Command, Flag, MIN_FRAME } from '../../../aoe/header.ts';
+import { BROADCAST_MAC, Command, Flag, MIN_FRAME } from '../../../aoe/wire/header.ts';
 import type { Answer } from '../answer.ts';
 import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';

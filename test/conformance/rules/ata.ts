@@ -1,5 +1,5 @@
-import { AtaCommand, AtaFlag } from '../../../aoe/ata.ts';
-import { Command, MIN_FRAME, viewOf } from '../../../aoe/header.ts';
+import { AtaCommand, AtaFlag } from '../../../aoe/wire/ata.ts';
+import { Command, MIN_FRAME, viewOf } from '../../../aoe/wire/header.ts';
 import { check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';
 

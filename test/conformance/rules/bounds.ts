@@ -1,5 +1,5 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { Command, ErrorCode, MIN_FRAME } from '../../../aoe/header.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { Command, ErrorCode, MIN_FRAME } from '../../../aoe/wire/header.ts';
 import type { Answer } from '../answer.ts';
 import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';

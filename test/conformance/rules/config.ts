@@ -1,5 +1,5 @@
-import { ConfigCommand, configRequest, emitConfig, MAX_CONFIG_STRING } from '../../../aoe/config.ts';
-import { Command, ErrorCode } from '../../../aoe/header.ts';
+import { ConfigCommand, configRequest, emitConfig, MAX_CONFIG_STRING } from '../../../aoe/wire/config.ts';
+import { Command, ErrorCode } from '../../../aoe/wire/header.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 
 const SOURCE = 'AoEr11 3.2';

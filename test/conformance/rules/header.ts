@@ -1,8 +1,8 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/config.ts';
-import { Command, ErrorCode, Flag, MIN_FRAME } from '../../../aoe/header.ts';
-import { MaskCommand } from '../../../aoe/mask.ts';
-import { ReserveCommand } from '../../../aoe/reserve.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
+import { Command, ErrorCode, Flag, MIN_FRAME } from '../../../aoe/wire/header.ts';
+import { MaskCommand } from '../../../aoe/wire/mask.ts';
+import { ReserveCommand } from '../../../aoe/wire/reserve.ts';
 import type { Answer } from '../answer.ts';
 import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';

@@ -1,6 +1,6 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/config.ts';
-import { Command, emitFrame } from '../../../aoe/header.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
+import { Command, emitFrame } from '../../../aoe/wire/header.ts';
 import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';

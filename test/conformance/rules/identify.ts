@@ -1,4 +1,4 @@
-import { viewOf } from '../../../aoe/header.ts';
+import { viewOf } from '../../../aoe/wire/header.ts';
 import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
 

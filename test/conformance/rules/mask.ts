@@ -1,8 +1,8 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/config.ts';
-import { Command, ErrorCode } from '../../../aoe/header.ts';
-import { DirectiveCommand, MaskCommand, MaskError } from '../../../aoe/mask.ts';
-import { emitReserve, ReserveCommand } from '../../../aoe/reserve.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
+import { Command, ErrorCode } from '../../../aoe/wire/header.ts';
+import { DirectiveCommand, MaskCommand, MaskError } from '../../../aoe/wire/mask.ts';
+import { emitReserve, ReserveCommand } from '../../../aoe/wire/reserve.ts';
 import type { Bench } from '../bench.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 import type { Host } from '../host.ts';

@@ -1,6 +1,6 @@
-import { AtaCommand } from '../../../aoe/ata.ts';
-import { Command, ErrorCode } from '../../../aoe/header.ts';
-import { ReserveCommand } from '../../../aoe/reserve.ts';
+import { AtaCommand } from '../../../aoe/wire/ata.ts';
+import { Command, ErrorCode } from '../../../aoe/wire/header.ts';
+import { ReserveCommand } from '../../../aoe/wire/reserve.ts';
 import { type Check, check, equal, type Group } from '../check.ts';
 import { pattern } from '../pattern.ts';
 

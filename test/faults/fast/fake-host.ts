@@ -1,4 +1,3 @@
-import { ATA_FAILURE, SECTOR } from '../../../aoe/ata.ts';
 import {
   AtaCommand,
   AtaFlag,
@@ -13,6 +12,7 @@ import {
   parseFrame,
   type TargetAddress,
 } from '../../../aoe/mod.ts';
+import { ATA_FAILURE, SECTOR } from '../../../aoe/wire/ata.ts';
 import type { NodeName } from '../model/plan.ts';
 import type { Port } from './switch.ts';
 

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { INITIATOR_END, localMac } from '../../../agent/local-link.ts';
+import { INITIATOR_END, localMac } from '../../../agent/node/local-link.ts';
 import { RawSocket } from '../../../aoe/mod.ts';
 import { GROUP, VERSION } from '../../../api/meta.ts';
 import { NodeCondition } from '../../../api/node.ts';

@@ -1,5 +1,5 @@
-import { ATA_FAILURE, AtaFlag } from '../../../aoe/ata.ts';
 import { BROADCAST_MAC, Command, Flag, type FrameSocket, parseFrame } from '../../../aoe/mod.ts';
+import { ATA_FAILURE, AtaFlag } from '../../../aoe/wire/ata.ts';
 import type { Rights } from '../model/rights.ts';
 import { CLEAR, fate, type Weather } from '../model/weather.ts';
 

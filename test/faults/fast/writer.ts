@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { SECTOR } from '../../../aoe/ata.ts';
+import { SECTOR } from '../../../aoe/wire/ata.ts';
 import type { Answered } from '../model/history.ts';
 import type { NodeName } from '../model/plan.ts';
 import { emitRecord, epochOf, RECORD } from '../model/record.ts';

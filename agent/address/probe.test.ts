@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { pino } from 'pino';
+import { emitConfig, emitFrame, Flag, type FrameSocket, parseConfig, parseFrame } from '../../aoe/mod.ts';
+import { Segment } from './probe.ts';
+
+const OWN = '02:00:00:00:00:01';
+const log = pino({ level: 'silent' });
+const signal = new AbortController().signal;
+
+/** An interface on which targets with these MACs answer everything. */
+function wire(macs: string[], open: Set<string>): (name: string) => FrameSocket {
+  return (name) => {
+    let hear: (frame: Uint8Array) => void = () => {};
+    open.add(name);
+    return {
+      interfaceName: name,
+      mac: OWN,
+      onFrame: (handler) => {
+        hear = handler;
+      },
+      send: (bytes) => {
+        const frame = parseFrame(bytes);
+        const argument = frame && parseConfig(frame.argument);
+        if (!frame || !argument) return;
+        for (const mac of macs) {
+          const header = { ...frame.header, source: mac, destination: OWN, flags: Flag.Response };
+          setImmediate(() => hear(emitFrame({ header, argument: emitConfig(argument) })));
+        }
+      },
+      close: () => open.delete(name),
+    };
+  };
+}
+
+const segment = (macs: string[], { names = ['eth1'], open = new Set<string>() } = {}) =>
+  new Segment({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open), log });
+
+test('silence is nobody, within a fifth of a second, and the sockets are closed', async () => {
+  const open = new Set<string>();
+  const started = performance.now();
+  const asked = segment([], { open });
+  const answers = await Promise.all([asked.ask({ shelf: 1, slot: 1 }, signal), asked.ask({ shelf: 1, slot: 2 }, signal)]);
+  assert.deepEqual(answers, [undefined, undefined]);
+  assert.ok(performance.now() - started < 400);
+  assert.equal(open.size, 0);
+});
+
+test('our own target on another interface is not a stranger', async () => {
+  assert.equal(await segment([OWN]).ask({ shelf: 1, slot: 1 }, signal), undefined);
+});
+
+test('a stranger is named with the interface that heard him', async () => {
+  const found = await segment([OWN, '02:00:00:00:00:66']).ask({ shelf: 1, slot: 1 }, signal);
+  assert.deepEqual(found, { mac: '02:00:00:00:00:66', interface: 'eth1' });
+});
+
+test('without an interface to ask on, silence proves nothing', async () => {
+  await assert.rejects(segment([], { names: [] }).ask({ shelf: 1, slot: 1 }, signal), /is one of --interfaces up/);
+});

@@ -1,0 +1,75 @@
+import { Mutex } from '../../../run/semaphore.ts';
+import { BackendError } from '../backend.ts';
+import { type Run, stderrOf } from '../run.ts';
+import { parseReport, reportArgs, type VolumeGroup } from './report.ts';
+
+const REPORT_LIMIT_MS = 20_000;
+/** Long, because a command killed half-way may leave a device suspended: it ends only what hangs. */
+const CHANGE_LIMIT_MS = 120_000;
+
+/**
+ * LVM's commands, with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
+ * costs no process.
+ */
+export class Lvm {
+  readonly #run: Run;
+  readonly #config: string;
+  readonly #groups = new Map<string, Mutex>();
+
+  constructor(run: Run, config: string) {
+    this.#run = run;
+    this.#config = config;
+  }
+
+  /** The turn-taking of a group; shared by every pool in it. */
+  mutex(group: string): Mutex {
+    let mutex = this.#groups.get(group);
+    if (!mutex) {
+      mutex = new Mutex();
+      this.#groups.set(group, mutex);
+    }
+    return mutex;
+  }
+
+  /**
+   * The group with its volumes. Call it in the group's turn.
+   * @throws BackendError PoolMissing, BackendFailed
+   */
+  async report(group: string, signal: AbortSignal): Promise<VolumeGroup> {
+    const read = async (volumes: boolean): Promise<VolumeGroup | undefined> => {
+      const options = { timeoutMs: REPORT_LIMIT_MS, signal };
+      const { stdout } = await this.#run('vgs', ['--config', this.#config, ...reportArgs(group, { volumes })], options);
+      return parseReport(stdout);
+    };
+    try {
+      const found = (await read(true)) ?? (await read(false));
+      if (found) return found;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!/volume group "?[^"]*"? not found/i.test(stderrOf(error))) throw failed(`reading volume group ${group}`, error);
+    }
+    throw new BackendError(
+      'PoolMissing',
+      `volume group ${group} is not on this node: create it (vgcreate ${group} /dev/…), or change the pool's nodeSelector`,
+    );
+  }
+
+  /**
+   * A command that changes something. It is not cut short when the program ends, and says nothing while it works: a pipe
+   * that nobody reads any more would end it half-way. Call it in the group's turn.
+   * @throws Error of `Run`
+   */
+  async change(command: string, args: string[]): Promise<void> {
+    await this.#run(command, ['--config', this.#config, '--yes', '--quiet', ...args], { timeoutMs: CHANGE_LIMIT_MS });
+  }
+}
+
+/** An error of ours for one of LVM's, with LVM's own last words. */
+export function failed(doing: string, error: unknown): BackendError {
+  const words = stderrOf(error)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line && !line.startsWith('WARNING'));
+  const reason = words.length > 0 ? words.join('; ') : String(error instanceof Error ? error.message : error);
+  return new BackendError('BackendFailed', `${doing}: ${reason}`, { cause: error });
+}

@@ -1,0 +1,70 @@
+import { BackendError, type CreateRequest, type Measurement } from '../backend.ts';
+import { LvmBase, type LvmOptions } from './base.ts';
+import { sizeArg } from './linear.ts';
+import type { LogicalVolume, VolumeGroup } from './report.ts';
+
+/** Above these, no new volume: a full thin pool fails writes of every volume in it, full metadata may need repair. */
+const MAX_DATA_PERCENT = 95;
+const MAX_METADATA_PERCENT = 90;
+
+/** Thin volumes in a thin pool, promised in full: the sum of their sizes stays below the pool's. */
+export class LvmThinBackend extends LvmBase {
+  readonly #thinPool: string;
+
+  constructor(options: LvmOptions & { thinPool: string }) {
+    super(options);
+    this.#thinPool = options.thinPool;
+  }
+
+  protected override accepts({ pool }: LogicalVolume): boolean {
+    return pool === this.#thinPool;
+  }
+
+  protected override createArgs({ bytes }: CreateRequest): string[] {
+    // Blocks that were never written read as zeros: nothing to wipe, and a wipe would only allocate.
+    return ['--wipesignatures', 'n', '--type', 'thin', '--thinpool', this.#thinPool, '--virtualsize', sizeArg(bytes), this.group];
+  }
+
+  protected override async admit({ bytes }: CreateRequest, signal: AbortSignal): Promise<void> {
+    const { group, ours } = await this.recent(signal);
+    const { ready, free, message } = this.measurement(group, ours);
+    if (!ready) throw new BackendError('PoolNotReady', message ?? `thin pool ${this.group}/${this.#thinPool} is not ready`);
+    if (free < bytes) {
+      throw new BackendError('PoolFull', `thin pool ${this.group}/${this.#thinPool} can promise ${free} more bytes, not ${bytes}`);
+    }
+  }
+
+  protected override measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {
+    const name = `${group.name}/${this.#thinPool}`;
+    const pool = group.volumes.find((volume) => volume.name === this.#thinPool && volume.layout.includes('pool'));
+    if (!pool) {
+      const message = `thin pool ${name} is not on this node: create it (lvcreate --type thin-pool -L SIZE -n ${this.#thinPool} ${group.name})`;
+      return { ready: false, message, size: 0, free: 0, granularity: group.extent };
+    }
+    const promised = ours.reduce((sum, { bytes }) => sum + bytes, 0);
+    const names = new Set(ours.map((volume) => volume.name));
+    const foreign = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
+    const size = Math.max(0, pool.bytes - foreign.reduce((sum, { bytes }) => sum + bytes, 0));
+    const message = this.#complaint(name, pool) ?? (group.missingDisks > 0 ? `volume group ${group.name} lacks disks` : undefined);
+    return {
+      ready: message === undefined,
+      message: message ?? (pool.zeroes ? undefined : `${name} does not zero new blocks (lvchange -Z y ${name}): old data may show through`),
+      size,
+      free: Math.max(0, size - promised),
+      granularity: group.extent,
+      dataPercent: pool.dataPercent,
+      metadataPercent: pool.metadataPercent,
+    };
+  }
+
+  #complaint(name: string, pool: LogicalVolume): string | undefined {
+    if (Number(pool.metadataPercent ?? 0) >= MAX_METADATA_PERCENT) {
+      return `metadata of thin pool ${name} is ${pool.metadataPercent}% full: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
+    }
+    if (Number(pool.dataPercent ?? 0) >= MAX_DATA_PERCENT) {
+      return `thin pool ${name} is ${pool.dataPercent}% full: extend it (lvextend -L +SIZE ${name}), or remove volumes`;
+    }
+    if (pool.health) return `thin pool ${name} is ${pool.health}: see lvmthin(7), "check and repair"`;
+    return undefined;
+  }
+}

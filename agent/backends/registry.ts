@@ -1,0 +1,50 @@
+import type { AoEPool } from '../../api/pool.ts';
+import type { Backend } from './backend.ts';
+import { FileBackend } from './file/backend.ts';
+import type { HasDevice } from './lvm/base.ts';
+import type { Lvm } from './lvm/cli.ts';
+import { LvmBackend } from './lvm/linear.ts';
+import { LvmThinBackend } from './lvm/thin.ts';
+import type { Wipe } from './lvm/wipe.ts';
+
+export interface BackendsOptions {
+  lvm: Lvm;
+  wipe: Wipe;
+  hasDevice: HasDevice;
+  /** UIDs of the volumes that were made in this pool on this node before; false or none when there are none. */
+  expected: (pool: string) => readonly string[] | false;
+}
+
+/** One backend per pool, for as long as its settings stay. */
+export class Backends {
+  readonly #options: BackendsOptions;
+  readonly #open = new Map<string, { key: string; backend: Backend }>();
+
+  constructor(options: BackendsOptions) {
+    this.#options = options;
+  }
+
+  of(pool: AoEPool): Backend {
+    const { name } = pool.metadata;
+    const { backend: kind, volumeGroup, thinPool, directory } = pool.spec;
+    const key = JSON.stringify([kind, volumeGroup, thinPool, directory]);
+    const open = this.#open.get(name);
+    if (open?.key === key) return open.backend;
+    const backend = this.#make(pool);
+    this.#open.set(name, { key, backend });
+    return backend;
+  }
+
+  #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
+    const { lvm, wipe, hasDevice, expected } = this.#options;
+    const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
+    switch (spec.backend) {
+      case 'lvm':
+        return new LvmBackend({ lvm, pool, group, hasDevice, wipe });
+      case 'lvm-thin':
+        return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
+      case 'file':
+        return new FileBackend({ pool, directory, expected: () => expected(pool) || [] });
+    }
+  }
+}

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AoENode } from '../../api/node.ts';
+import type { TargetInterface } from '../target/api.ts';
+import type { TargetLink } from '../target/connection.ts';
+import { FakeKube } from '../testing/fake-kube.ts';
+import { NodeStatus } from './status.ts';
+
+const link = { name: 'aoe-local', mac: '02:00:00:00:09:09', mtu: 9000 };
+const on = (name: string, error = ''): TargetInterface => ({ name, mac: '02:00:00:00:00:01', mtu: 9000, serving: error === '', error });
+
+/** Condition TargetReady of a storage node, as its target and link are. */
+async function conditionOf(interfaces: TargetInterface[], { connected = true, local = link as typeof link | { problem: string } } = {}) {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const target = { connected, problem: 'connection refused', interfaces: () => interfaces, states: () => [] };
+  const nodes = kube.store<AoENode>('AoENode');
+  const status = new NodeStatus({ node: 'n1', kube, nodes, target: target as unknown as TargetLink, link: () => local });
+  await status.reconcile('n1', new AbortController().signal);
+  const [condition] = nodes.get('n1')?.status?.conditions ?? [];
+  return { reason: `${condition?.status} ${condition?.reason}`, message: condition?.message ?? '' };
+}
+
+test('a storage node is ready when its target serves on the segment', async () => {
+  const { reason, message } = await conditionOf([on('eth1'), on('aoe-target')]);
+  assert.deepEqual([reason, message], ['True Serving', 'serving on eth1']);
+});
+
+test('the local link alone does not make a storage node ready', async () => {
+  const wrong = await conditionOf([on('eth7', 'there is no such interface'), on('aoe-target')]);
+  assert.equal(wrong.reason, 'False NoInterface');
+  assert.match(wrong.message, /not on eth7 \(there is no such interface\)/);
+  assert.equal((await conditionOf([on('aoe-target')])).reason, 'False NoInterface');
+});
+
+test('one of two interfaces is enough, and the other is told of', async () => {
+  const { reason, message } = await conditionOf([on('eth1'), on('eth2', 'the interface is down'), on('aoe-target')]);
+  assert.deepEqual([reason, message], ['True InterfaceMissing', 'serving on eth1; not on eth2 (the interface is down)']);
+});
+
+test('a target that does not answer, or cannot be reached by pods beside it, is told of', async () => {
+  assert.equal((await conditionOf([], { connected: false })).reason, 'False NotAnswering');
+  assert.equal((await conditionOf([on('eth1')], { local: { problem: 'no veth' } })).reason, 'False NoLocalLink');
+});
+
+test('the local link stays in the AoENode when it cannot be looked at for a moment', async () => {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const nodes = kube.store<AoENode>('AoENode');
+  const world = { link: link as typeof link | { problem: string } };
+  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] };
+  const status = new NodeStatus({ node: 'n1', kube, nodes, target: target as unknown as TargetLink, link: () => world.link });
+  await status.reconcile('n1', new AbortController().signal);
+  world.link = { problem: 'ip link show: Cannot allocate memory' };
+  await status.reconcile('n1', new AbortController().signal);
+  assert.deepEqual(nodes.get('n1')?.status?.interfaces, [{ ...link, local: true }]);
+  assert.equal(nodes.get('n1')?.status?.conditions?.[0]?.reason, 'NoLocalLink');
+});
+
+test('an agent says once a minute that it is alive, and nothing else when nothing has changed', async () => {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const nodes = kube.store<AoENode>('AoENode');
+  const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
+  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetLink;
+  const status = new NodeStatus({ node: 'n1', kube, nodes, target, link: () => link, now: () => clock.now });
+  const seen: [number, string | undefined][] = [];
+  for (const step of [0, 30_000, 30_000, -3_600_000]) {
+    clock.now += step;
+    assert.deepEqual(await status.reconcile('n1', new AbortController().signal), { requeueAfterMs: 60_000 });
+    seen.push([kube.written.length, nodes.get('n1')?.status?.agentSeen]);
+  }
+  assert.deepEqual(seen, [
+    [1, '2026-01-01T00:00:00Z'],
+    [1, '2026-01-01T00:00:00Z'],
+    [2, '2026-01-01T00:01:00Z'],
+    [3, '2025-12-31T23:01:00Z'],
+  ]);
+});

@@ -1,0 +1,180 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Logger } from '../../run/log.ts';
+import {
+  type TargetAccess,
+  type TargetApi,
+  TargetError,
+  type TargetEvent,
+  type TargetInterface,
+  type TargetVolume,
+  type TargetVolumeState,
+} from './api.ts';
+
+const MIN_BACKOFF_MS = 50;
+const MAX_BACKOFF_MS = 2000;
+
+/** What changed: one volume, the interfaces, or everything, after a connection was made or lost. */
+export type TargetChange = { type: 'volume'; uid: string } | { type: 'interfaces' } | { type: 'connection' };
+
+/**
+ * The agent's side of the target process: knows what it serves, and comes back when it restarts. While it is away nothing
+ * is known of it, and calls reject at once.
+ */
+export class TargetLink {
+  readonly #api: TargetApi;
+  readonly #log: Logger;
+  readonly #volumes = new Map<string, TargetVolumeState>();
+  readonly #interfaces = new Map<string, TargetInterface>();
+  readonly #listeners = new Set<(change: TargetChange) => void>();
+  #features: readonly string[] = [];
+  #connected = false;
+  #problem = 'it has not been reached yet';
+
+  constructor(api: TargetApi, log: Logger) {
+    this.#api = api;
+    this.#log = log;
+  }
+
+  /** Whether everything that the target serves is known. */
+  get connected(): boolean {
+    return this.#connected;
+  }
+
+  /** Why it is not connected, for people. */
+  get problem(): string {
+    return this.#problem;
+  }
+
+  /** Whether the target that is connected can do this. */
+  supports(feature: string): boolean {
+    return this.#features.includes(feature);
+  }
+
+  state(uid: string): TargetVolumeState | undefined {
+    return this.#volumes.get(uid);
+  }
+
+  states(): TargetVolumeState[] {
+    return [...this.#volumes.values()];
+  }
+
+  interfaces(): TargetInterface[] {
+    return [...this.#interfaces.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  }
+
+  /** The listener runs at once on each change; it must not throw. */
+  subscribe(listener: (change: TargetChange) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Watches the target until the signal aborts. */
+  async run(signal: AbortSignal): Promise<void> {
+    let backoff = MIN_BACKOFF_MS;
+    while (!signal.aborted) {
+      try {
+        for await (const event of this.#watch(signal)) {
+          this.#take(event);
+          if (event.type === 'synced') backoff = MIN_BACKOFF_MS;
+        }
+        this.#lost('it ended the connection');
+      } catch (error) {
+        this.#lost(error instanceof Error ? error.message : String(error));
+      }
+      await delay(backoff, undefined, { signal }).catch(() => {});
+      backoff = Math.min(backoff * 2, MAX_BACKOFF_MS);
+    }
+    this.#lost('the agent is stopping');
+  }
+
+  /** Serves a volume, or changes how it is served. */
+  async export(volume: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
+    return this.#keep(await this.#call(() => this.#api.export(volume, signal)));
+  }
+
+  async unexport(uid: string, signal: AbortSignal): Promise<void> {
+    await this.#call(() => this.#api.unexport(uid, signal));
+    this.#volumes.delete(uid);
+    this.#tell({ type: 'volume', uid });
+  }
+
+  async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
+    return this.#keep(await this.#call(() => this.#api.setAccess(uid, access, signal)));
+  }
+
+  async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
+    return this.#keep(await this.#call(() => this.#api.replaceConfigString(uid, expected, replacement, signal)));
+  }
+
+  async setInterfaces(names: string[], signal: AbortSignal): Promise<void> {
+    const interfaces = await this.#call(() => this.#api.setInterfaces(names, signal));
+    this.#interfaces.clear();
+    for (const entry of interfaces) this.#interfaces.set(entry.name, entry);
+    this.#tell({ type: 'interfaces' });
+  }
+
+  async *#watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
+    // Everything is told again on a new watch: what is not told is gone.
+    const told = new Set<string>();
+    let synced = false;
+    const { interfaces, features } = await this.#api.getInfo(signal);
+    this.#features = features;
+    this.#interfaces.clear();
+    for (const entry of interfaces) this.#interfaces.set(entry.name, entry);
+    for await (const event of this.#api.watch(signal)) {
+      if (event.type === 'changed' && !synced) told.add(event.state.volume.uid);
+      if (event.type === 'synced') {
+        synced = true;
+        for (const uid of this.#volumes.keys()) if (!told.has(uid)) this.#volumes.delete(uid);
+      }
+      yield event;
+    }
+  }
+
+  #take(event: TargetEvent): void {
+    switch (event.type) {
+      case 'changed':
+        this.#keep(event.state);
+        return;
+      case 'removed':
+        this.#volumes.delete(event.uid);
+        this.#tell({ type: 'volume', uid: event.uid });
+        return;
+      case 'interface':
+        this.#interfaces.set(event.interface.name, event.interface);
+        this.#tell({ type: 'interfaces' });
+        return;
+      case 'synced':
+        this.#connected = true;
+        this.#problem = '';
+        this.#log.info({ volumes: this.#volumes.size }, 'target connected');
+        this.#tell({ type: 'connection' });
+        return;
+    }
+  }
+
+  #keep(state: TargetVolumeState): TargetVolumeState {
+    this.#volumes.set(state.volume.uid, state);
+    this.#tell({ type: 'volume', uid: state.volume.uid });
+    return state;
+  }
+
+  async #call<R>(call: () => Promise<R>): Promise<R> {
+    if (!this.#connected) throw new TargetError('unavailable', `the target process does not answer: ${this.#problem}`);
+    return await call();
+  }
+
+  #lost(problem: string): void {
+    const was = this.#connected;
+    this.#connected = false;
+    this.#volumes.clear();
+    if (was || this.#problem !== problem) this.#log.warn({ problem }, 'target not connected');
+    this.#problem = problem;
+    if (was) this.#tell({ type: 'connection' });
+  }
+
+  #tell(change: TargetChange): void {
+    if (!this.#connected && change.type === 'volume') return;
+    for (const listener of this.#listeners) listener(change);
+  }
+}

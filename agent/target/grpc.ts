@@ -1,0 +1,175 @@
+import { aoe, Code, fromInt64, RpcClient, RpcError } from '../../rpc/mod.ts';
+import {
+  type RefusedFrames,
+  type TargetAccess,
+  type TargetApi,
+  TargetError,
+  type TargetEvent,
+  type TargetInfo,
+  type TargetInitiatorStats,
+  type TargetInterface,
+  type TargetReason,
+  type TargetRequests,
+  type TargetStats,
+  type TargetVolume,
+  type TargetVolumeState,
+} from './api.ts';
+
+const { target } = aoe;
+const SECTOR = 512;
+/** Withdrawing access waits for I/O under way, which waits for the disk: longer than any other call. */
+const ACCESS_LIMIT_MS = 60_000;
+/** Prometheus waits 10 s for all metrics by default. */
+const STATS_LIMIT_MS = 3000;
+
+const REASONS = new Map<Code, TargetReason>([
+  [Code.UNAVAILABLE, 'unavailable'],
+  [Code.DEADLINE_EXCEEDED, 'unavailable'],
+  [Code.CANCELLED, 'unavailable'],
+  [Code.NOT_FOUND, 'not-found'],
+  [Code.ALREADY_EXISTS, 'conflict'],
+  [Code.INVALID_ARGUMENT, 'invalid'],
+  [Code.FAILED_PRECONDITION, 'precondition'],
+]);
+
+type VolumeState = aoe.target.v1.VolumeState.$Properties;
+
+/** The target process behind its unix socket. */
+export class GrpcTarget implements TargetApi {
+  readonly #client: RpcClient<aoe.target.v1.Target>;
+  readonly #socket: string;
+
+  constructor(socket: string) {
+    this.#socket = socket;
+    this.#client = new RpcClient(target.v1.Target, target.v1, socket);
+  }
+
+  async getInfo(signal: AbortSignal): Promise<TargetInfo> {
+    const { version, interfaces, features } = await this.#told(this.#client.call('getInfo', {}, { signal }));
+    return { version: version ?? '', interfaces: (interfaces ?? []).map(interfaceOf), features: features ?? [] };
+  }
+
+  async setInterfaces(names: string[], signal: AbortSignal): Promise<TargetInterface[]> {
+    const { interfaces } = await this.#told(this.#client.call('setInterfaces', { names }, { signal }));
+    return (interfaces ?? []).map(interfaceOf);
+  }
+
+  async export({ macs, writesNeedLock, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { volume: { ...volume, access: { macs, writesNeedLock } } };
+    return stateOf((await this.#told(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+  }
+
+  async unexport(uid: string, signal: AbortSignal): Promise<void> {
+    await this.#told(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
+  }
+
+  async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { uid, access };
+    return stateOf((await this.#told(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+  }
+
+  async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
+    return stateOf((await this.#told(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
+  }
+
+  async getStats(signal: AbortSignal): Promise<TargetStats> {
+    const { latencyBoundsUs, volumes, interfaces, refused } = await this.#told(
+      this.#client.call('getStats', {}, { signal, timeoutMs: STATS_LIMIT_MS }),
+    );
+    return {
+      latencyBounds: (latencyBoundsUs ?? []).map((bound) => fromInt64(bound) / 1e6),
+      volumes: (volumes ?? []).map((volume) => ({
+        uid: volume.uid ?? '',
+        initiators: (volume.initiators ?? []).map(initiatorOf),
+        refused: refusedOf(volume.refused),
+      })),
+      interfaces: (interfaces ?? []).map((entry) => ({
+        name: entry.name ?? '',
+        received: fromInt64(entry.received),
+        sent: fromInt64(entry.sent),
+        ringDropped: fromInt64(entry.ringDropped),
+        receiveLost: fromInt64(entry.receiveLost),
+        sendFailed: fromInt64(entry.sendFailed),
+        answersDropped: fromInt64(entry.answersDropped),
+      })),
+      refused: refusedOf(refused),
+    };
+  }
+
+  async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
+    try {
+      for await (const message of this.#client.stream('watch', {}, { signal })) {
+        if (message.changed) yield { type: 'changed', state: stateOf(message.changed) };
+        else if (message.interface) yield { type: 'interface', interface: interfaceOf(message.interface) };
+        else if (message.removed) yield { type: 'removed', uid: message.removed };
+        else if (message.synced) yield { type: 'synced' };
+      }
+    } catch (error) {
+      throw this.#error(error);
+    }
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+
+  async #told<R>(call: Promise<R>): Promise<R> {
+    try {
+      return await call;
+    } catch (error) {
+      throw this.#error(error);
+    }
+  }
+
+  #error(error: unknown): unknown {
+    if (!(error instanceof RpcError)) return error;
+    const message = error.code === Code.UNAVAILABLE ? `nobody answers on ${this.#socket}` : error.message;
+    return new TargetError(REASONS.get(error.code) ?? 'failed', message, { cause: error });
+  }
+}
+
+function interfaceOf({ name, mac, mtu, serving, error }: aoe.target.v1.Interface.$Properties): TargetInterface {
+  return { name: name ?? '', mac: mac ?? '', mtu: mtu ?? 0, serving: serving ?? false, error: error ?? '' };
+}
+
+function initiatorOf({ mac, read, write, flush, repeats, dropped }: aoe.target.v1.InitiatorStats.$Properties): TargetInitiatorStats {
+  const requests = {
+    ...(read ? { read: requestsOf(read) } : {}),
+    ...(write ? { write: requestsOf(write) } : {}),
+    ...(flush ? { flush: requestsOf(flush) } : {}),
+  };
+  return { mac: mac ?? '', requests, repeats: fromInt64(repeats), dropped: fromInt64(dropped) };
+}
+
+function requestsOf({ errors, bytes, latencySumNs, latency }: aoe.target.v1.RequestStats.$Properties): TargetRequests {
+  return {
+    errors: fromInt64(errors),
+    bytes: fromInt64(bytes),
+    seconds: fromInt64(latencySumNs) / 1e9,
+    latency: (latency ?? []).map(fromInt64),
+  };
+}
+
+function refusedOf(refused: aoe.target.v1.RefusedFrames.$Properties[] | null | undefined): RefusedFrames {
+  return Object.fromEntries((refused ?? []).map(({ reason, frames }) => [reason ?? '', fromInt64(frames)]));
+}
+
+function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
+  const { volume, sectors, configString, error } = state ?? {};
+  if (!volume?.uid) throw new TargetError('failed', 'the target answered without the volume: agent and target are not of the same version');
+  return {
+    volume: {
+      uid: volume.uid,
+      shelf: volume.shelf ?? 0,
+      slot: volume.slot ?? 0,
+      path: volume.path ?? '',
+      serial: volume.serial ?? '',
+      readOnly: volume.readOnly ?? false,
+      macs: volume.access?.macs ?? [],
+      writesNeedLock: volume.access?.writesNeedLock ?? false,
+    },
+    bytes: Number(sectors ?? 0) * SECTOR,
+    configString: configString ?? new Uint8Array(),
+    error: error ?? '',
+  };
+}

@@ -1,0 +1,81 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { AoENode } from '../../api/node.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { metricsText } from '../../run/metrics.ts';
+import { FakeTarget } from '../testing/fake-target.ts';
+import type { TargetStats } from './api.ts';
+import { TargetMetrics } from './metrics.ts';
+
+const STATS: TargetStats = {
+  latencyBounds: [0.000004, 0.000008],
+  volumes: [
+    {
+      uid: 'u-1',
+      initiators: [
+        {
+          mac: '02:00:00:00:00:01',
+          requests: { write: { errors: 1, bytes: 4096, seconds: 0.002, latency: [1, 0, 1] } },
+          repeats: 3,
+          dropped: 0,
+        },
+        { mac: '', requests: {}, repeats: 0, dropped: 7 },
+      ],
+      refused: { not_in_force: 2 },
+    },
+    { uid: 'u-gone', initiators: [], refused: { masked: 1 } },
+  ],
+  interfaces: [{ name: 'eth1', received: 10, sent: 9, ringDropped: 1, receiveLost: 0, sendFailed: 2, answersDropped: 0 }],
+  refused: { malformed: 4 },
+};
+
+function node(name: string, ...macs: string[]): AoENode {
+  const interfaces = macs.map((mac) => ({ name: 'eth0', mac, mtu: 1500 }));
+  return { metadata: { name }, spec: {}, status: { interfaces } } as unknown as AoENode;
+}
+
+test('what the target counts is shown with the names that people know', async () => {
+  const target = new FakeTarget();
+  target.stats = STATS;
+  const volumes = { list: () => [{ metadata: { name: 'pvc-1', uid: 'u-1' } } as AoEVolume] };
+  const nodes = { list: () => [node('worker-1', '02:00:00:00:00:01'), node('worker-2')] };
+  new TargetMetrics({ api: target, volumes, nodes }, AbortSignal.timeout(10_000)).register();
+  const read = async (): Promise<string[]> => (await metricsText()).split('\n').filter((line) => line.startsWith('aoe_target_'));
+
+  const who = 'volume="pvc-1",initiator="02:00:00:00:00:01",initiator_node="worker-1"';
+  const other = 'volume="pvc-1",initiator="other",initiator_node=""';
+  assert.deepEqual(await read(), [
+    'aoe_target_up 1',
+    `aoe_target_request_duration_seconds_bucket{${who},kind="write",le="0.000004"} 1`,
+    `aoe_target_request_duration_seconds_bucket{${who},kind="write",le="0.000008"} 1`,
+    `aoe_target_request_duration_seconds_bucket{${who},kind="write",le="+Inf"} 2`,
+    `aoe_target_request_duration_seconds_sum{${who},kind="write"} 0.002`,
+    `aoe_target_request_duration_seconds_count{${who},kind="write"} 2`,
+    `aoe_target_bytes_total{${who},kind="write"} 4096`,
+    `aoe_target_request_errors_total{${who},kind="write"} 1`,
+    `aoe_target_repeated_requests_total{${who}} 3`,
+    `aoe_target_repeated_requests_total{${other}} 0`,
+    `aoe_target_dropped_requests_total{${who}} 0`,
+    `aoe_target_dropped_requests_total{${other}} 7`,
+    'aoe_target_refused_frames_total{volume="",reason="malformed"} 4',
+    'aoe_target_refused_frames_total{volume="pvc-1",reason="not_in_force"} 2',
+    'aoe_target_refused_frames_total{volume="u-gone",reason="masked"} 1',
+    'aoe_target_received_frames_total{interface="eth1"} 10',
+    'aoe_target_sent_frames_total{interface="eth1"} 9',
+    'aoe_target_lost_frames_total{interface="eth1",where="receive_ring"} 1',
+    'aoe_target_lost_frames_total{interface="eth1",where="receive"} 0',
+    'aoe_target_lost_frames_total{interface="eth1",where="send"} 2',
+    'aoe_target_lost_frames_total{interface="eth1",where="answer"} 0',
+  ]);
+  assert.equal(target.calls.length, 1, 'one question for a whole scrape');
+
+  nodes.list = () => [node('worker-1', '02:00:00:00:00:01'), node('worker-2', '02:00:00:00:00:01')];
+  assert.ok(
+    (await read()).some((line) => line.includes('initiator="02:00:00:00:00:01",initiator_node=""')),
+    'two nodes claim it',
+  );
+  target.stop();
+  assert.deepEqual(await read(), ['aoe_target_up 0']);
+  target.start();
+  assert.equal((await read()).length, 21);
+});

@@ -1,0 +1,131 @@
+import type { AoENode } from '../../api/node.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
+import { contestedMacs } from '../access/desired.ts';
+import type { Store } from '../volume/reconciler.ts';
+import type { RequestKind, TargetApi, TargetInitiatorStats, TargetInterfaceStats, TargetStats } from './api.ts';
+
+export interface TargetMetricsOptions {
+  api: Pick<TargetApi, 'getStats'>;
+  volumes: Pick<Store<AoEVolume>, 'list'>;
+  nodes: Pick<Store<AoENode>, 'list'>;
+}
+
+const INITIATOR = ['volume', 'initiator', 'initiator_node'] as const;
+const REQUEST = [...INITIATOR, 'kind'] as const;
+const LOST = {
+  receive_ring: 'ringDropped',
+  receive: 'receiveLost',
+  send: 'sendFailed',
+  answer: 'answersDropped',
+} as const satisfies Record<string, keyof TargetInterfaceStats>;
+
+type Labels = Record<(typeof INITIATOR)[number], string>;
+
+/** What the target process counts, with names in the place of UIDs, for metrics. */
+export class TargetMetrics {
+  readonly #options: TargetMetricsOptions;
+  readonly #signal: AbortSignal;
+  #asking: Promise<TargetStats | undefined> | undefined;
+
+  constructor(options: TargetMetricsOptions, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+  }
+
+  /** Registers the metrics: once in a process. */
+  register(): void {
+    gauge('aoe_target_up', '1 when the target process told its counters.', [], async (set) => set({}, (await this.#stats()) ? 1 : 0));
+    const help = 'Time from taking a request off the wire to queueing its answer, by kind: read, write, flush.';
+    foreignHistogram<(typeof REQUEST)[number]>('aoe_target_request_duration_seconds', help, async (set) => {
+      const stats = await this.#stats();
+      if (!stats) return;
+      for (const [labels, { requests }] of this.#initiators(stats))
+        for (const [kind, { latency, seconds }] of kinds(requests))
+          set({ ...labels, kind }, { bounds: stats.latencyBounds, counts: latency, sum: seconds });
+    });
+    this.#perKind('bytes_total', 'Bytes read and written.', 'bytes');
+    this.#perKind('request_errors_total', 'Requests answered with an error because the disk failed.', 'errors');
+    this.#perInitiator('repeated_requests_total', 'Reads and writes that came again while the same one was under way.', 'repeats');
+    this.#perInitiator('dropped_requests_total', 'Requests left unanswered because too many were under way.', 'dropped');
+    this.#counter('refused_frames_total', 'Frames not served, by reason; without volume: of none.', ['volume', 'reason'], (stats, set) => {
+      const names = this.#volumeNames();
+      for (const [reason, frames] of Object.entries(stats.refused)) set({ volume: '', reason }, frames);
+      for (const { uid, refused } of stats.volumes)
+        for (const [reason, frames] of Object.entries(refused)) set({ volume: names.get(uid) ?? uid, reason }, frames);
+    });
+    this.#counter('received_frames_total', 'AoE requests received.', ['interface'], ({ interfaces }, set) => {
+      for (const { name, received } of interfaces) set({ interface: name }, received);
+    });
+    this.#counter('sent_frames_total', 'Answers and announcements sent.', ['interface'], ({ interfaces }, set) => {
+      for (const { name, sent } of interfaces) set({ interface: name }, sent);
+    });
+    this.#counter('lost_frames_total', 'Frames lost on this node, by where.', ['interface', 'where'], ({ interfaces }, set) => {
+      for (const each of interfaces) for (const [where, key] of Object.entries(LOST)) set({ interface: each.name, where }, each[key]);
+    });
+  }
+
+  #counter<L extends string>(
+    name: string,
+    help: string,
+    labels: readonly L[],
+    collect: (stats: TargetStats, set: (labels: Record<L, string>, value: number) => void) => void,
+  ): void {
+    foreignCounter(`aoe_target_${name}`, help, labels, async (set) => {
+      const stats = await this.#stats();
+      if (stats) collect(stats, set);
+    });
+  }
+
+  #perKind(name: string, help: string, key: 'bytes' | 'errors'): void {
+    this.#counter(name, help, REQUEST, (stats, set) => {
+      for (const [labels, { requests }] of this.#initiators(stats))
+        for (const [kind, counts] of kinds(requests)) set({ ...labels, kind }, counts[key]);
+    });
+  }
+
+  #perInitiator(name: string, help: string, key: 'repeats' | 'dropped'): void {
+    this.#counter(name, help, INITIATOR, (stats, set) => {
+      for (const [labels, initiator] of this.#initiators(stats)) set(labels, initiator[key]);
+    });
+  }
+
+  *#initiators({ volumes }: TargetStats): Generator<[Labels, TargetInitiatorStats]> {
+    const names = this.#volumeNames();
+    const nodes = this.#nodeNames();
+    for (const { uid, initiators } of volumes) {
+      for (const initiator of initiators) {
+        const { mac } = initiator;
+        yield [{ volume: names.get(uid) ?? uid, initiator: mac || 'other', initiator_node: nodes.get(mac) ?? '' }, initiator];
+      }
+    }
+  }
+
+  #volumeNames(): Map<string, string> {
+    return new Map(this.#options.volumes.list().map(({ metadata }) => [metadata.uid ?? '', metadata.name]));
+  }
+
+  #nodeNames(): Map<string, string> {
+    const nodes = this.#options.nodes.list();
+    const contested = contestedMacs(nodes);
+    const owned = nodes.flatMap(({ metadata, status }) =>
+      (status?.interfaces ?? []).map(({ mac }) => [mac.toLowerCase(), metadata.name] as const),
+    );
+    return new Map(owned.filter(([mac]) => !contested.has(mac)));
+  }
+
+  /** One question for all metrics of a scrape; undefined when the target does not answer, which its link says in the log. */
+  #stats(): Promise<TargetStats | undefined> {
+    this.#asking ??= this.#options.api
+      .getStats(this.#signal)
+      .catch(() => undefined)
+      .finally(() => {
+        this.#asking = undefined;
+      });
+    return this.#asking;
+  }
+}
+
+function kinds(requests: TargetInitiatorStats['requests']) {
+  return Object.entries(requests) as [RequestKind, NonNullable<(typeof requests)[RequestKind]>][];
+}

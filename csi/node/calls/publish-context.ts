@@ -1,0 +1,42 @@
+import { type Address, parseAddress } from '../../../api/address.ts';
+import { type Access, isAccess } from '../../../api/volume.ts';
+import { Code, messageOf, RpcError } from '../../error.ts';
+
+/** What ControllerPublishVolume tells about the volume. */
+export interface PublishContext {
+  /** As the kernel driver spells it: `e7.3`. */
+  readonly address: string;
+  readonly target: Address;
+  /** Serial number that the disk must report; undefined for an external disk that was never attached. */
+  readonly serial: string | undefined;
+  readonly volumeUID: string;
+  readonly access: Access;
+  /** The target is someone else's. */
+  readonly external: boolean;
+}
+
+/** @throws RpcError INVALID_ARGUMENT when something is missing or malformed */
+export function parsePublishContext(context: Readonly<Record<string, string>> | null | undefined): PublishContext {
+  const field = (name: string): string => {
+    const value = context?.[name];
+    if (!value)
+      throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.${name} is missing: was the volume attached by ControllerPublishVolume?`);
+    return value;
+  };
+  const access = field('access');
+  if (!isAccess(access)) throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.access "${access}" is not known`);
+  try {
+    const address = field('address');
+    return {
+      address,
+      target: parseAddress(address),
+      serial: context?.serial || undefined,
+      volumeUID: field('volumeUID'),
+      access,
+      external: context?.external === 'true',
+    };
+  } catch (error) {
+    if (error instanceof RangeError) throw new RpcError(Code.INVALID_ARGUMENT, `publish_context: ${messageOf(error)}`);
+    throw error;
+  }
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { SelectedInterfaces } from '../../../aoe/mod.ts';
+import type { AoENode } from '../../../api/node.ts';
+import type { Kube } from '../../../kube/mod.ts';
+import { FakeNode } from '../testing/fakes.ts';
+import { keepNodeObject } from './node-object.ts';
+
+/** One AoENode, and what was written to it. */
+class FakeKube {
+  node: AoENode | undefined;
+  applied: AoENode[] = [];
+  onGet: () => void = () => {};
+
+  async get(): Promise<AoENode | undefined> {
+    this.onGet();
+    return structuredClone(this.node);
+  }
+  async create(_type: unknown, object: AoENode): Promise<AoENode> {
+    this.node = structuredClone(object);
+    return object;
+  }
+  async apply(_type: unknown, object: AoENode): Promise<AoENode> {
+    this.applied.push(structuredClone(object));
+    this.node = { ...object, spec: this.node?.spec ?? { maintenance: false } };
+    return object;
+  }
+}
+
+const eth0 = { name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000, up: true, physical: true };
+
+/** Runs until the API server was read `looks` times. */
+async function run(kube: FakeKube, looks: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
+  const { deps } = new FakeNode();
+  const stop = new AbortController();
+  let left = looks;
+  const before = kube.onGet;
+  kube.onGet = () => {
+    before();
+    if (--left < 0) stop.abort();
+  };
+  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, lookMs: 1 };
+  const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
+  await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames }, stop.signal);
+}
+
+test('a missing AoENode is made, and gets segment, interfaces and condition', async () => {
+  const kube = new FakeKube();
+  await run(kube, 1);
+  const [first] = kube.applied;
+  assert.equal(first?.metadata.name, 'n1');
+  assert.equal(first?.status?.segment, 'rack-1');
+  assert.deepEqual(first?.status?.interfaces, [{ name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000 }]);
+  assert.equal(first?.status?.conditions?.[0]?.type, 'InitiatorReady');
+  assert.equal(first?.status?.conditions?.[0]?.status, 'True');
+});
+
+test('nothing is written again while nothing changes', async () => {
+  const kube = new FakeKube();
+  await run(kube, 5);
+  assert.equal(kube.applied.length, 1);
+});
+
+test('an entry that somebody removed is written again', async () => {
+  const kube = new FakeKube();
+  let looks = 0;
+  kube.onGet = () => {
+    if (++looks === 3 && kube.node) kube.node = { ...kube.node, status: {} };
+  };
+  await run(kube, 5);
+  assert.equal(kube.applied.length, 2);
+});
+
+async function conditionOf(selected: Partial<SelectedInterfaces>) {
+  const kube = new FakeKube();
+  await run(kube, 1, selected);
+  return kube.applied[0]?.status?.conditions?.[0];
+}
+
+test('a node without any of the named interfaces is not ready, whatever its local link', async () => {
+  const condition = await conditionOf({ found: [], missing: ['eth7'] });
+  assert.deepEqual([condition?.status, condition?.reason], ['False', 'NoSuchInterface']);
+  assert.match(condition?.message ?? '', /no Ethernet interface eth7/);
+});
+
+test('one of two named interfaces is enough, and the other is told of', async () => {
+  const condition = await conditionOf({ missing: ['eth7'] });
+  assert.deepEqual([condition?.status, condition?.reason], ['True', 'InterfaceMissing']);
+  assert.match(condition?.message ?? '', /uses eth0, aoe-local; this node has no Ethernet interface eth7/);
+});
+
+test('a node with no interface that is up is not ready', async () => {
+  assert.equal((await conditionOf({ found: [] }))?.reason, 'NoInterface');
+});

@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type DiskFacts, mountOrFormat } from './format-rule.ts';
+import { parseBlkid } from './tools.ts';
+
+const facts: DiskFacts = {
+  name: 'volume v',
+  content: { kind: 'nothing' },
+  blank: true,
+  recorded: undefined,
+  wanted: 'ext4',
+  readOnly: false,
+  locked: true,
+};
+const ext4 = { kind: 'found', type: 'ext4' } as const;
+const formatting = { type: 'ext4', state: 'Formatting' } as const;
+const formatted = { type: 'ext4', state: 'Formatted' } as const;
+
+/** What is there, and what must become of it: a decision, or the words of the refusal. */
+const TABLE: [name: string, change: Partial<DiskFacts>, outcome: 'mount' | 'format' | RegExp][] = [
+  ['an empty disk', {}, 'format'],
+  ['the file system that was asked for', { content: ext4, blank: false }, 'mount'],
+  ['our own file system', { content: ext4, blank: false, recorded: formatted }, 'mount'],
+  ['an interrupted format, nothing to see', { blank: false, recorded: formatting }, 'format'],
+  ['a format that was finished, but not recorded', { content: ext4, recorded: formatting }, 'mount'],
+  ['a format that was begun, and something else since', { content: { kind: 'found', type: 'xfs' }, recorded: formatting }, /holds xfs/],
+  ['an interrupted format, but not locked', { blank: false, recorded: formatting, locked: false }, /no known file system/],
+  ['an interrupted format of another type', { blank: false, recorded: { type: 'xfs', state: 'Formatting' } }, /no known file system/],
+  ['another file system', { content: { kind: 'found', type: 'xfs' } }, /holds xfs, but ext4/],
+  ['a partition table', { content: { kind: 'found', type: 'a gpt partition table' } }, /gpt partition table/],
+  ['LVM', { content: { kind: 'found', type: 'LVM2_member' } }, /LVM2_member/],
+  ['contradicting signatures', { content: { kind: 'ambivalent', detail: 'x' } }, /contradicting/],
+  ['data without a signature', { blank: false }, /no known file system/],
+  ['an empty disk that was formatted before', { recorded: formatted }, /data was lost/],
+  ['an empty disk for reading only', { readOnly: true }, /read-only/],
+  ['an empty disk without lock', { locked: false }, /without the lock/],
+];
+for (const [name, change, outcome] of TABLE) {
+  test(`${name}: ${outcome}`, () => {
+    if (outcome instanceof RegExp) assert.throws(() => mountOrFormat({ ...facts, ...change }), { code: 9, message: outcome });
+    else assert.equal(mountOrFormat({ ...facts, ...change }), outcome);
+  });
+}
+
+test('parseBlkid() reads a file system, a partition table, and nothing', () => {
+  assert.deepEqual(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n'), { kind: 'found', type: 'ext4' });
+  assert.deepEqual(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n'), { kind: 'found', type: 'a gpt partition table' });
+  assert.deepEqual(parseBlkid(''), { kind: 'nothing' });
+  assert.equal(parseBlkid('DEVNAME=/dev/x\nSOMETHING=1\n').kind, 'ambivalent');
+});

@@ -1,0 +1,202 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { Gate } from '../gate.ts';
+import { nodeService } from '../service.ts';
+import { FakeNode } from '../testing/fakes.ts';
+import { StaleSweep } from './lost-volumes.ts';
+
+const MAC = '02:00:00:00:00:07';
+const POD = '/pods/p/mount';
+const signal = new AbortController().signal;
+
+/** A node that has `v1` staged and published, and what it tells. */
+async function staged(record: object = {}) {
+  const node = new FakeNode();
+  await node.driver.attach('e7.3');
+  await node.mounter.mount('/dev/etherd/e7.3', '/staging/v1', { type: 'ext4', options: [] });
+  await node.mounter.mount('/staging/v1', POD, { options: ['bind'] });
+  await node.deps.staged.put('v1', {
+    version: 1,
+    volumeUID: 'uid-1',
+    address: 'e7.3',
+    access: 'Exclusive',
+    external: false,
+    stagingPath: '/staging/v1',
+    ...record,
+  });
+  const told: string[] = [];
+  const sweep = new StaleSweep(node.deps, { macs: async () => [MAC], tell: (_volume, message) => told.push(message) });
+  const volume = node.volumes.items.get('v1') as AoEVolume;
+  volume.spec.initiators = {};
+  return {
+    node,
+    volume,
+    told,
+    look: async (times = 2) => {
+      for (let i = 0; i < times; i++) await sweep.look(signal);
+    },
+    untouched: async () => {
+      assert.deepEqual(
+        node.mounter.mounts.map(({ target }) => target),
+        ['/staging/v1', POD],
+      );
+      assert.deepEqual(node.driver.flushed, []);
+      assert.ok(await node.deps.staged.get('v1'));
+    },
+  };
+}
+
+test('mounts and disk of a volume that the node lost go at the second look, the pod first', async () => {
+  const it = await staged();
+  it.volume.spec.initiators = { nodes: ['worker-2'] };
+  it.volume.status = { initiators: { observedGeneration: 2, nodes: ['worker-2'], macs: ['02:00:00:00:00:08'] } };
+  await it.look(1);
+  await it.untouched();
+  await it.look(1);
+  assert.deepEqual(it.node.mounter.mounts, []);
+  assert.deepEqual(it.node.mounter.calls.slice(-2), [`umount -l ${POD}`, 'umount -l /staging/v1']);
+  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+  assert.deepEqual(it.node.departed, ['e7.3']);
+  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+  assert.match(it.told.join(), /^node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/);
+  assert.deepEqual(it.node.wire.calls, []);
+});
+
+for (const [what, spec, status] of [
+  ['is let in', { nodes: ['worker-1'] }, undefined],
+  ['is still in force', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
+  ['is let in by its MAC', { macs: [MAC] }, undefined],
+  ['is still in force by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
+] as const) {
+  test(`nothing is touched while the node ${what}`, async () => {
+    const it = await staged();
+    it.volume.spec.initiators = structuredClone(spec) as object;
+    if (status) it.volume.status = { initiators: structuredClone(status) as never };
+    await it.look(3);
+    await it.untouched();
+  });
+}
+
+test('nothing is touched while the API server cannot say', async () => {
+  const it = await staged();
+  it.node.volumes.get = async () => {
+    throw new Error('connection refused');
+  };
+  await it.look(3);
+  await it.untouched();
+});
+
+test('one who comes back between two looks keeps its volume', async () => {
+  const it = await staged();
+  await it.look(1);
+  it.volume.spec.initiators = { nodes: ['worker-1'] };
+  await it.look(1);
+  it.volume.spec.initiators = {};
+  await it.look(1);
+  await it.untouched();
+});
+
+test("the kubelet's own operation goes first", async () => {
+  const it = await staged();
+  await it.node.deps.busy.run('v1', 'NodeUnstageVolume', () => it.look(2));
+  await it.untouched();
+});
+
+test('a volume that was deleted, or made anew under its name, is cleaned up without an event', async () => {
+  for (const uid of [undefined, 'another']) {
+    const it = await staged();
+    if (uid) it.volume.metadata.uid = uid;
+    else it.node.volumes.items.delete('v1');
+    await it.look();
+    assert.deepEqual(it.node.mounter.mounts, []);
+    assert.deepEqual(it.told, []);
+  }
+});
+
+test('a disk that a program has open stays, and is tried again', async () => {
+  const it = await staged();
+  const known = it.node.driver.known.get('e7.3');
+  assert.ok(known);
+  known.busy = true;
+  await it.look();
+  assert.deepEqual(it.node.driver.flushed, []);
+  assert.ok(await it.node.deps.staged.get('v1'));
+  known.busy = false;
+  await it.look(1);
+  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+});
+
+test('the disk of a volume that has the address now is left alone', async () => {
+  const it = await staged();
+  const record = await it.node.deps.staged.get('v1');
+  assert.ok(record);
+  await it.node.deps.staged.put('v2', { ...record, volumeUID: 'uid-2', stagingPath: '/staging/v2' });
+  it.node.volumes.items.set('v2', {
+    ...it.volume,
+    metadata: { name: 'v2', uid: 'uid-2' },
+    spec: { ...it.volume.spec, initiators: { nodes: ['worker-1'] } },
+  });
+  await it.look();
+  assert.deepEqual(it.node.driver.flushed, []);
+  assert.deepEqual(
+    it.node.mounter.mounts.map(({ target }) => target),
+    [POD],
+  );
+  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+});
+
+test('the lock on an external target is given back, if it still is ours', async () => {
+  const it = await staged({ external: true });
+  await it.look();
+  assert.deepEqual(it.node.wire.calls, ['release']);
+});
+
+test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it anew', async () => {
+  const it = await staged();
+  it.volume.spec.initiators = { nodes: ['worker-2'] };
+  await it.look();
+  it.node.target.content = { kind: 'found', type: 'ext4' };
+  it.volume.spec.initiators = { nodes: ['worker-1'] };
+  const service = nodeService(it.node.deps, { segment: 's', gate: new Gate(2) });
+  const base = {
+    volumeId: 'v1',
+    stagingTargetPath: '/staging/v1',
+    volumeCapability: { mount: { fsType: 'ext4' }, accessMode: { mode: 1 } },
+  };
+  const targetPath = join(it.node.directory, 'pods/p2/mount');
+  const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
+  // An attachment of before is worth nothing.
+  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }));
+  it.node.target.foreign = 'somebody';
+  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /in use/);
+  assert.deepEqual(it.node.mounter.mounts, []);
+  delete it.node.target.foreign;
+  await service.nodePublishVolume({ ...base, targetPath, publishContext });
+  assert.deepEqual(
+    it.node.mounter.mounts.map(({ target }) => target),
+    ['/staging/v1', targetPath],
+  );
+  assert.equal(it.node.target.holder?.node, 'worker-1');
+  await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath });
+  await service.nodeUnstageVolume(base);
+  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /not staged/);
+});
+
+test('unstaging a volume that was lost, or its end, ends the mark', async () => {
+  for (const end of ['unstage', 'delete']) {
+    const it = await staged();
+    it.volume.spec.initiators = { nodes: ['worker-2'] };
+    await it.look();
+    assert.ok(await it.node.deps.staged.wasLost('v1'));
+    if (end === 'delete') {
+      it.node.volumes.items.delete('v1');
+      await it.look(1);
+    } else {
+      const service = nodeService(it.node.deps, { segment: 's', gate: new Gate(2) });
+      await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' });
+    }
+    assert.ok(!(await it.node.deps.staged.wasLost('v1')), end);
+  }
+});

@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { AOE_VOLUMES } from '../../api/resources.ts';
+import { FakeServer, json } from '../testing/fake-server.ts';
+import { Credentials } from './credentials.ts';
+import { Kube } from './kube.ts';
+
+/** A kubeconfig for a server with these fields of a user, and the header that a request then carries. */
+async function headerWith(user: object, files: Record<string, string> = {}): Promise<string | undefined> {
+  const directory = mkdtempSync(join(tmpdir(), 'kubeconfig-'));
+  await using server = await FakeServer.start((call) => json(call, { metadata: { name: 'a' } }));
+  try {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, name), text);
+    const path = join(directory, 'config');
+    const cluster = { server: `${server.url}/prefix/`, 'insecure-skip-tls-verify': true };
+    const config = {
+      clusters: [{ name: 'c', cluster }],
+      users: [{ name: 'u', user }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': 'x',
+    };
+    writeFileSync(path, JSON.stringify(config).replaceAll('DIRECTORY', directory));
+    const kube = Kube.fromCluster(path, { userAgent: 'test/1' });
+    await kube.get(AOE_VOLUMES, 'a');
+    kube.close();
+    assert.equal(server.calls[0]?.path, '/prefix/apis/aoe.dev/v1alpha1/aoevolumes/a');
+    assert.equal(server.calls[0]?.headers['user-agent'], 'test/1');
+    return server.calls[0]?.headers.authorization;
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+}
+
+test('a token of a kubeconfig is sent', async () => {
+  assert.equal(await headerWith({ token: 'secret' }), 'Bearer secret');
+});
+
+test('user and password are sent', async () => {
+  assert.equal(await headerWith({ username: 'u', password: 'p' }), `Basic ${Buffer.from('u:p').toString('base64')}`);
+});
+
+test('a token from a file is sent, as a service account has it', async () => {
+  assert.equal(
+    await headerWith({ 'auth-provider': { name: 'tokenFile', config: { tokenFile: 'DIRECTORY/token' } } }, { token: 'rotates' }),
+    'Bearer rotates',
+  );
+});
+
+test('a kubeconfig without a cluster is refused with words that help', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'kubeconfig-'));
+  try {
+    const path = join(directory, 'config');
+    writeFileSync(path, '{}');
+    assert.throws(() => Credentials.fromKubeconfig(path), /no cluster to talk to.*KUBECONFIG/);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});

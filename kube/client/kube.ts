@@ -1,0 +1,218 @@
+import type { ResourceType } from '../../api/resources.ts';
+import { Credentials } from './credentials.ts';
+import { isNotFound, KubeError } from './error.ts';
+import { type Request, Transport } from './transport.ts';
+import { apiVersionOf, type KubeObject, type Log, pathOf, SILENT } from './types.ts';
+import { readWatch, type WatchEvent } from './watch-stream.ts';
+
+const REQUEST_MS = 30_000;
+/** Until a watch begins to answer: trying again is better than waiting long. */
+const WATCH_START_MS = 10_000;
+/** Objects per page of a list: as client-go does. */
+const PAGE = 500;
+
+export interface CallOptions {
+  namespace?: string | undefined;
+  signal?: AbortSignal | undefined;
+  /** Limit for the call in milliseconds. Default 30000 (per page of a list). */
+  timeoutMs?: number | undefined;
+  /** Does not wait for a connection behind other calls: for leases. */
+  urgent?: boolean | undefined;
+}
+export interface ListOptions extends CallOptions {
+  fieldSelector?: string | undefined;
+  labelSelector?: string | undefined;
+}
+export interface WatchOptions extends ListOptions {
+  resourceVersion: string;
+  /** The server ends the watch after so many seconds. */
+  timeoutSeconds: number;
+  /** The connection is taken for dead when nothing, not even a bookmark, came for so long; milliseconds. */
+  silenceMs: number;
+}
+export interface KubeOptions {
+  log?: Log | undefined;
+  /** Told to the API server, for its audit log. */
+  userAgent?: string | undefined;
+}
+
+/** The Kubernetes API. All calls reject with KubeError, or with the signal's reason. `managedFields` are left out everywhere. */
+export class Kube {
+  readonly #transport: Transport;
+  /** For what is built on this client and has no log of its own. */
+  readonly log: Log;
+
+  constructor(credentials: Credentials, { log = SILENT, userAgent = 'aoe-csi' }: KubeOptions = {}) {
+    this.#transport = new Transport(credentials, userAgent);
+    this.log = log;
+  }
+
+  /** The pod's service account, else KUBECONFIG or ~/.kube/config; a path names a kubeconfig that is used instead. */
+  static fromCluster(kubeconfig?: string, options?: KubeOptions): Kube {
+    return kubeconfig ? Kube.fromKubeconfig(kubeconfig, options) : new Kube(Credentials.fromCluster(), options);
+  }
+
+  static fromKubeconfig(path: string, options?: KubeOptions): Kube {
+    return new Kube(Credentials.fromKubeconfig(path), options);
+  }
+
+  /** A server without authentication, for tests. */
+  static fromUrl(server: string, options?: KubeOptions): Kube {
+    return new Kube(Credentials.fromUrl(server), options);
+  }
+
+  /** undefined when there is none. */
+  async get<T extends KubeObject>(type: ResourceType, name: string, { namespace, ...limits }: CallOptions = {}): Promise<T | undefined> {
+    try {
+      return lean<T>(await this.#call(limits, { method: 'GET', path: pathOf(type, { namespace, name }) }));
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  /** All objects, read in pages; a list that expires between two pages is begun again. */
+  async list<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Promise<{ items: T[]; resourceVersion: string }> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        // The last attempt asks for everything at once: only pages can expire.
+        return await this.#listOnce<T>(type, options, attempt < 3 ? PAGE : undefined);
+      } catch (error) {
+        if (!(error instanceof KubeError) || error.code !== 410 || attempt === 3) throw error;
+      }
+    }
+  }
+
+  async #listOnce<T extends KubeObject>(
+    type: ResourceType,
+    { namespace, fieldSelector, labelSelector, ...limits }: ListOptions,
+    limit: number | undefined,
+  ): Promise<{ items: T[]; resourceVersion: string }> {
+    const items: T[] = [];
+    const path = pathOf(type, { namespace });
+    const apiVersion = apiVersionOf(type);
+    for (let next: string | undefined; ; ) {
+      const query = { fieldSelector, labelSelector, limit, continue: next };
+      const page = (await this.#call(limits, { method: 'GET', path, query })) as ListPage<T>;
+      // Items of a list carry no type of their own for built-in resources.
+      for (const item of page.items ?? []) items.push(lean<T>({ apiVersion, kind: type.kind, ...item }));
+      next = page.metadata.continue || undefined;
+      if (next === undefined) return { items, resourceVersion: page.metadata.resourceVersion };
+    }
+  }
+
+  /** Changes since a resource version, until the server or a limit ends it. Ends without error when the connection is merely over. */
+  async *watch<T extends KubeObject>(type: ResourceType, options: WatchOptions): AsyncGenerator<WatchEvent<T>, void, undefined> {
+    const { namespace, fieldSelector, labelSelector, resourceVersion, timeoutSeconds, silenceMs, signal } = options;
+    const query = { watch: true, allowWatchBookmarks: true, resourceVersion, timeoutSeconds, fieldSelector, labelSelector };
+    const timeoutMs = Math.min(WATCH_START_MS, silenceMs);
+    const response = await this.#transport.stream({ method: 'GET', path: pathOf(type, { namespace }), query, timeoutMs, signal });
+    // Some grace: the server ends it, with a last bookmark, when all is well.
+    const limitMs = (timeoutSeconds + 15) * 1000;
+    for await (const event of readWatch<T>(response, { silenceMs, limitMs, signal })) {
+      if (event.type !== 'ERROR') lean(event.object);
+      yield event;
+    }
+  }
+
+  async create<T extends KubeObject>(
+    type: ResourceType,
+    object: T,
+    options: CallOptions & { fieldManager?: string | undefined } = {},
+  ): Promise<T> {
+    const { namespace = object.metadata.namespace, fieldManager, ...limits } = options;
+    const body = typed(type, object);
+    return lean<T>(
+      await this.#call(limits, {
+        method: 'POST',
+        path: pathOf(type, { namespace }),
+        query: { fieldManager },
+        body,
+      }),
+    );
+  }
+
+  /**
+   * Server-side apply: creates the object when there is none (not with a subresource: 404). With `metadata.resourceVersion` in
+   * it, it fails with 409 when the object has changed since; the uid protects nothing when the status is written.
+   */
+  async apply<T extends KubeObject>(
+    type: ResourceType,
+    object: Applied,
+    options: CallOptions & { fieldManager: string; force?: boolean | undefined; subresource?: 'status' | undefined },
+  ): Promise<T> {
+    const { namespace = object.metadata.namespace, fieldManager, force, subresource, ...limits } = options;
+    const path = pathOf(type, { namespace, name: object.metadata.name, subresource });
+    const contentType = 'application/apply-patch+yaml';
+    const body = typed(type, object);
+    return lean<T>(await this.#call(limits, { method: 'PATCH', path, query: { fieldManager, force }, body, contentType }));
+  }
+
+  /** JSON merge patch. With `metadata.resourceVersion` in it, it fails with 409 when the object has changed since. */
+  async patch<T extends KubeObject>(
+    type: ResourceType,
+    name: string,
+    mergePatch: object,
+    options: CallOptions & { subresource?: 'status' | undefined; fieldManager?: string | undefined } = {},
+  ): Promise<T> {
+    const { namespace, subresource, fieldManager, ...limits } = options;
+    const path = pathOf(type, { namespace, name, subresource });
+    const contentType = 'application/merge-patch+json';
+    return lean<T>(await this.#call(limits, { method: 'PATCH', path, query: { fieldManager }, body: mergePatch, contentType }));
+  }
+
+  /** Deletes the object, or begins to when it has finalizers. One that is gone is no error; another uid is (409). */
+  async delete(type: ResourceType, name: string, options: CallOptions & { uid?: string | undefined } = {}): Promise<void> {
+    const { namespace, uid, ...limits } = options;
+    const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...(uid === undefined ? {} : { preconditions: { uid } }) };
+    try {
+      await this.#call(limits, { method: 'DELETE', path: pathOf(type, { namespace, name }), body });
+    } catch (error) {
+      if (!isNotFound(error)) throw error;
+    }
+  }
+
+  #call({ signal, timeoutMs = REQUEST_MS, urgent }: Limits, request: Omit<Request, keyof Limits>): Promise<unknown> {
+    return this.#transport.request({ ...request, timeoutMs, urgent, signal });
+  }
+
+  /** Closes its connections; requests under way fail. */
+  close(): void {
+    this.#transport.close();
+  }
+}
+
+/** An object with some of its fields: those that the field manager is to own. */
+export interface Applied {
+  apiVersion?: string;
+  kind?: string;
+  metadata: {
+    name: string;
+    namespace?: string;
+    uid?: string;
+    resourceVersion?: string;
+    labels?: Record<string, string>;
+    annotations?: Record<string, string>;
+    finalizers?: string[];
+  };
+  spec?: object;
+  status?: object;
+}
+
+type Limits = Omit<CallOptions, 'namespace'>;
+
+interface ListPage<T> {
+  metadata: { resourceVersion: string; continue?: string };
+  items?: T[];
+}
+
+function typed(type: ResourceType, object: object): object {
+  return { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
+}
+
+/** Without managedFields, which are most of an object's size and of use to nobody here. */
+function lean<T extends KubeObject>(object: unknown): T {
+  const metadata = (object as { metadata?: { managedFields?: unknown } }).metadata;
+  if (metadata) delete metadata.managedFields;
+  return object as T;
+}

@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { KubeError, TerminalError } from '../client/error.ts';
+import type { KubeObject } from '../client/types.ts';
+import type { Change, Informer } from '../informer/informer.ts';
+import { Controller, type Outcome } from './controller.ts';
+
+class FakeLog {
+  readonly lines: { level: string; keys: Record<string, unknown>; message: string }[] = [];
+  #note(level: string) {
+    return (keys: object, message: string) => void this.lines.push({ level, keys: keys as Record<string, unknown>, message });
+  }
+  debug = this.#note('debug');
+  info = this.#note('info');
+  warn = this.#note('warn');
+  error = this.#note('error');
+}
+
+/** An informer whose changes the test makes. */
+class FakeInformer {
+  readonly sync = Promise.withResolvers<void>();
+  readonly synced = this.sync.promise;
+  objects: KubeObject[] = [];
+  tell: (change: Change<KubeObject>) => void = () => {};
+  list(): KubeObject[] {
+    return this.objects;
+  }
+  subscribe(listener: (change: Change<KubeObject>) => void): () => void {
+    this.tell = listener;
+    return () => {};
+  }
+  get informer(): Informer<KubeObject> {
+    return this as unknown as Informer<KubeObject>;
+  }
+}
+
+const named = (name: string, labels: Record<string, string> = {}): KubeObject => ({ metadata: { name, labels } });
+
+test('begins when its informers are synced, with every object they know', async () => {
+  const source = new FakeInformer();
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const controller = new Controller({
+    name: 'test',
+    log: new FakeLog(),
+    reconcile: async (key) => {
+      seen.push(key);
+      if (seen.length === 2) stop.abort();
+    },
+  }).watch(source.informer, ({ metadata }) => [metadata.name]);
+  const run = controller.run(stop.signal);
+  source.tell({ type: 'applied', object: named('early') });
+  await delay(5);
+  assert.deepEqual(seen, []);
+  source.objects = [named('early'), named('known')];
+  source.sync.resolve();
+  await run;
+  assert.deepEqual(seen, ['early', 'known']);
+});
+
+test('both the old and the new object are mapped to keys', async () => {
+  const source = new FakeInformer();
+  source.sync.resolve();
+  const stop = new AbortController();
+  const seen: string[] = [];
+  const run = new Controller({
+    name: 'test',
+    log: new FakeLog(),
+    reconcile: async (key) => {
+      seen.push(key);
+      if (seen.length === 2) stop.abort();
+    },
+  })
+    .watch(source.informer, ({ metadata }) => [metadata.labels?.pool ?? ''])
+    .run(stop.signal);
+  source.tell({ type: 'applied', object: named('a', { pool: 'new' }), previous: named('a', { pool: 'old' }) });
+  await run;
+  assert.deepEqual(seen.sort(), ['new', 'old']);
+});
+
+test('a key is never worked on twice at once, and different keys are, up to the limit', async () => {
+  const stop = new AbortController();
+  const active = new Map<string, number>();
+  let most = 0;
+  let calls = 0;
+  const controller = new Controller({
+    name: 'test',
+    log: new FakeLog(),
+    concurrency: 3,
+    reconcile: async (key) => {
+      active.set(key, (active.get(key) ?? 0) + 1);
+      assert.equal(active.get(key), 1);
+      most = Math.max(
+        most,
+        [...active.values()].reduce((sum, each) => sum + each, 0),
+      );
+      controller.enqueue(key);
+      await delay(2);
+      active.set(key, 0);
+      if (++calls === 30) stop.abort();
+    },
+  });
+  for (const key of ['a', 'b', 'c', 'd', 'e']) controller.enqueue(key);
+  await controller.run(stop.signal);
+  assert.equal(most, 3);
+});
+
+test('a failure is tried again after a pause; a conflict is not worth a warning', async () => {
+  const stop = new AbortController();
+  const log = new FakeLog();
+  const outcomes: Outcome[] = [];
+  let calls = 0;
+  const controller = new Controller({
+    name: 'test',
+    log,
+    observe: (_key, outcome) => outcomes.push(outcome),
+    reconcile: async () => {
+      calls++;
+      if (calls === 1) throw new Error('broken');
+      if (calls === 2) throw new KubeError(409, 'Conflict', 'changed');
+      if (calls === 3) return { requeueAfterMs: 1 };
+      stop.abort();
+      return undefined;
+    },
+  });
+  controller.enqueue('a');
+  await controller.run(stop.signal);
+  assert.deepEqual(outcomes, ['failed', 'failed', 'requeued', 'done']);
+  assert.deepEqual(
+    log.lines.filter(({ message }) => message === 'reconcile failed').map(({ level, keys }) => [level, keys.retryMs]),
+    [
+      ['warn', 5],
+      ['debug', 10],
+    ],
+  );
+});
+
+test('a terminal error is not tried again until something changes', async () => {
+  const stop = new AbortController();
+  let calls = 0;
+  const controller = new Controller({
+    name: 'test',
+    log: new FakeLog(),
+    reconcile: async () => {
+      if (++calls === 2) stop.abort();
+      throw new TerminalError('no such pool');
+    },
+  });
+  controller.enqueue('a');
+  const run = controller.run(stop.signal);
+  await delay(50);
+  assert.equal(calls, 1);
+  controller.enqueue('a');
+  await run;
+  assert.equal(calls, 2);
+});
+
+test('a call that hangs is ended at its limit', async () => {
+  const stop = new AbortController();
+  const log = new FakeLog();
+  let calls = 0;
+  const controller = new Controller({
+    name: 'test',
+    log,
+    timeoutMs: 10,
+    reconcile: async (_key, signal) => {
+      if (++calls === 2) return stop.abort();
+      await delay(60_000, undefined, { signal });
+    },
+  });
+  controller.enqueue('a');
+  await controller.run(stop.signal);
+  assert.equal(calls, 2);
+});
+
+test('run ends after the calls under way have, and before its informers are synced, too', async () => {
+  const stop = new AbortController();
+  let ended = false;
+  const controller = new Controller({
+    name: 'test',
+    log: new FakeLog(),
+    reconcile: async () => {
+      setImmediate(() => stop.abort());
+      await delay(20);
+      ended = true;
+    },
+  });
+  controller.enqueue('a');
+  await controller.run(stop.signal);
+  assert.ok(ended);
+
+  const early = new AbortController();
+  const waiting = new Controller({ name: 'test', log: new FakeLog(), reconcile: async () => {} })
+    .watch(new FakeInformer().informer, () => [])
+    .run(early.signal);
+  early.abort();
+  await waiting;
+});

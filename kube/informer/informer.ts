@@ -1,0 +1,249 @@
+import type { ResourceType } from '../../api/resources.ts';
+import { KubeError, messageOf, TimeoutError } from '../client/error.ts';
+import type { Kube } from '../client/kube.ts';
+import { type KubeObject, type Log, SILENT } from '../client/types.ts';
+import type { Backoff } from '../controller/backoff.ts';
+import { watchForever } from './watcher.ts';
+
+/** The server ends a watch after this time, spread so that not all come back at once. */
+const WATCH_SECONDS = 290;
+/** The API server sends a bookmark about each 60 s. */
+const SILENCE_MS = 90_000;
+/** Limits for a page of a list: a server that has just started may never answer the first one, and a busy one needs its time. */
+const LIST_MS = 8_000;
+const LONG_LIST_MS = 30_000;
+
+export interface Change<T> {
+  type: 'applied' | 'deleted';
+  /** As it is now; when deleted, as it was last. */
+  object: T;
+  /** The same object (same uid) before. */
+  previous?: T;
+}
+
+export interface InformerOptions {
+  fieldSelector?: string | undefined;
+  labelSelector?: string | undefined;
+  namespace?: string | undefined;
+  log?: Log | undefined;
+  /** Longest time without a word of the server before the connection is taken for dead, in milliseconds. Default 90000. */
+  silenceMs?: number | undefined;
+  /** Pauses after failures. */
+  backoff?: Backoff | undefined;
+}
+
+/**
+ * A local copy of a collection, kept up to date by list and watch. Objects of a namespaced type
+ * are named `namespace/name`. They are shared: change a copy, never what `get` returns.
+ */
+export class Informer<T extends KubeObject> {
+  readonly #kube: Pick<Kube, 'list' | 'watch'>;
+  readonly #type: ResourceType;
+  readonly #options: InformerOptions;
+  readonly #log: Log;
+  readonly #listeners = new Set<(change: Change<T>) => void>();
+  readonly #waiters = new Map<string, Set<() => void>>();
+  readonly #sync = Promise.withResolvers<void>();
+  /** Aborted to begin again with a list. */
+  #round = new AbortController();
+  /** Told of the first list that was begun after they came. */
+  #fresh: PromiseWithResolvers<void> | undefined;
+  #objects = new Map<string, T>();
+  #isSynced = false;
+
+  constructor(kube: Pick<Kube, 'list' | 'watch'> & { readonly log?: Log }, type: ResourceType, options: InformerOptions = {}) {
+    this.#kube = kube;
+    this.#type = type;
+    this.#options = options;
+    this.#log = options.log ?? kube.log ?? SILENT;
+  }
+
+  /** What is watched, for people. */
+  get what(): string {
+    return this.#type.plural;
+  }
+
+  /** Fulfilled when the first list is here; pending for ever when run() ends before. */
+  get synced(): Promise<void> {
+    return this.#sync.promise;
+  }
+
+  /** For readiness checks. */
+  get isSynced(): boolean {
+    return this.#isSynced;
+  }
+
+  get(name: string): T | undefined {
+    return this.#objects.get(name);
+  }
+
+  list(): T[] {
+    return [...this.#objects.values()];
+  }
+
+  /** Called for each change from now on; a listener that throws is logged and harms nobody else. */
+  subscribe(listener: (change: Change<T>) => void): () => void {
+    // Its own function, so that one listener can subscribe twice.
+    const entry = (change: Change<T>): void => listener(change);
+    this.#listeners.add(entry);
+    return () => this.#listeners.delete(entry);
+  }
+
+  /** Lists and watches until the signal is aborted. Never rejects. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { fieldSelector, labelSelector, namespace, silenceMs = SILENCE_MS, backoff } = this.#options;
+    const selection = { fieldSelector, labelSelector, namespace };
+    const [kube, type] = [this.#kube, this.#type];
+    let patience = false;
+    const source = {
+      list: async (stop: AbortSignal) => {
+        try {
+          return await kube.list<T>(type, { ...selection, signal: stop, timeoutMs: patience ? LONG_LIST_MS : LIST_MS });
+        } catch (error) {
+          patience = error instanceof KubeError && error.reason === 'NoAnswer' && !patience;
+          throw error;
+        }
+      },
+      watch: (resourceVersion: string, stop: AbortSignal) => {
+        const timeoutSeconds = Math.round(WATCH_SECONDS * (0.9 + Math.random() * 0.2));
+        return kube.watch<T>(type, { ...selection, resourceVersion, timeoutSeconds, silenceMs, signal: stop });
+      },
+    };
+    const sink = {
+      replace: (items: T[]) => this.#replace(items),
+      applied: (object: T) => this.#applied(object),
+      deleted: (object: T) => this.#deleted(object),
+    };
+    while (!signal.aborted) {
+      this.#round = new AbortController();
+      const round = AbortSignal.any([signal, this.#round.signal]);
+      await watchForever(source, sink, { log: this.#log, what: this.what, ...(backoff ? { backoff } : {}) }, round);
+    }
+  }
+
+  /**
+   * Lists anew, whatever the watch says: it may be silent because its connection is dead. Fulfilled when all that was there at
+   * the time of the call is known; for an informer that runs.
+   * @throws the signal's reason
+   */
+  async refresh(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    this.#fresh ??= Promise.withResolvers<void>();
+    const { promise } = this.#fresh;
+    // A list under way may have been begun before: it is dropped, too.
+    this.#round.abort(new Error('listed anew'));
+    const stopped = Promise.withResolvers<never>();
+    const onAbort = (): void => stopped.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      await Promise.race([promise, stopped.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /**
+   * Waits until the predicate returns something, and returns that. It is asked now and after each change of the object;
+   * `undefined` means that there is none. Begins when the informer is synced.
+   * @throws TimeoutError after `timeoutMs`; the signal's reason; whatever the predicate throws
+   */
+  waitFor<R>(
+    name: string,
+    predicate: (object: T | undefined) => R | undefined | false,
+    { signal, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs: number },
+  ): Promise<R> {
+    return new Promise<R>((resolve, reject) => {
+      const waiters = this.#waiters.get(name) ?? new Set<() => void>();
+      const settle = (finish: () => void): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+        waiters.delete(look);
+        if (waiters.size === 0 && this.#waiters.get(name) === waiters) this.#waiters.delete(name);
+        finish();
+      };
+      const look = (): void => {
+        if (!this.#isSynced) return;
+        try {
+          const result = predicate(this.#objects.get(name));
+          if (result !== undefined && result !== false) settle(() => resolve(result));
+        } catch (error) {
+          settle(() => reject(error));
+        }
+      };
+      const onAbort = (): void => settle(() => reject(signal?.reason));
+      const timer = setTimeout(() => {
+        const detail = this.#isSynced ? '' : ` (${this.what} have not been listed yet: is the API server reachable?)`;
+        settle(() =>
+          reject(new TimeoutError(`${this.#type.kind} ${name}: what was awaited did not come within ${timeoutMs / 1000} s${detail}`)),
+        );
+      }, timeoutMs);
+      if (signal?.aborted) return onAbort();
+      signal?.addEventListener('abort', onAbort, { once: true });
+      this.#waiters.set(name, waiters.add(look));
+      look();
+    });
+  }
+
+  /** The new store is complete before anybody hears of a change in it. */
+  #replace(items: T[]): void {
+    const before = this.#objects;
+    this.#objects = new Map(items.map((item) => [keyOf(item), item]));
+    const first = !this.#isSynced;
+    this.#isSynced = true;
+    for (const [key, previous] of before) {
+      if (this.#objects.get(key)?.metadata.uid !== previous.metadata.uid) this.#tell(key, { type: 'deleted', object: previous, previous });
+    }
+    for (const [key, object] of this.#objects) {
+      const previous = before.get(key);
+      if (!previous || previous.metadata.uid !== object.metadata.uid) this.#tell(key, { type: 'applied', object });
+      else if (previous.metadata.resourceVersion !== object.metadata.resourceVersion)
+        this.#tell(key, { type: 'applied', object, previous });
+    }
+    this.#fresh?.resolve();
+    this.#fresh = undefined;
+    if (!first) return;
+    // Those who wait for an object that is not there hear nothing otherwise.
+    for (const key of [...this.#waiters.keys()]) this.#wake(key);
+    this.#sync.resolve();
+  }
+
+  #applied(object: T): void {
+    const key = keyOf(object);
+    const previous = this.#objects.get(key);
+    if (previous && previous.metadata.uid !== object.metadata.uid) {
+      this.#objects.delete(key);
+      this.#tell(key, { type: 'deleted', object: previous, previous });
+    }
+    this.#objects.set(key, object);
+    const same = previous && previous.metadata.uid === object.metadata.uid;
+    this.#tell(key, same ? { type: 'applied', object, previous } : { type: 'applied', object });
+  }
+
+  #deleted(object: T): void {
+    const key = keyOf(object);
+    const previous = this.#objects.get(key);
+    if (!previous) return;
+    this.#objects.delete(key);
+    this.#tell(key, { type: 'deleted', object, previous });
+  }
+
+  #tell(key: string, change: Change<T>): void {
+    for (const listener of [...this.#listeners]) {
+      try {
+        listener(change);
+      } catch (error) {
+        this.#log.error({ what: this.what, key, error: messageOf(error) }, 'a listener of the watch failed');
+      }
+    }
+    this.#wake(key);
+  }
+
+  #wake(key: string): void {
+    for (const look of [...(this.#waiters.get(key) ?? [])]) look();
+  }
+}
+
+/** The name under which an informer keeps an object. */
+export function keyOf({ metadata: { namespace, name } }: KubeObject): string {
+  return namespace ? `${namespace}/${name}` : name;
+}

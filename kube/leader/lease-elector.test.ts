@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { LeaseLostError } from '../client/error.ts';
+import { LEASES } from '../client/types.ts';
+import { FakeApi, type Weather } from '../testing/fake-api.ts';
+import { FakeClock } from '../testing/fake-clock.ts';
+import type { Lease } from './lease.ts';
+import { LeaseElector, type LeaseElectorOptions } from './lease-elector.ts';
+
+/** A candidate on its own machine. */
+class Candidate {
+  readonly link;
+  readonly stop = new AbortController();
+  leading = false;
+  error: unknown;
+  ended = false;
+
+  constructor(
+    api: FakeApi,
+    clock: FakeClock,
+    identity: string,
+    { offset = 0, rate = 1, lead = until }: { offset?: number; rate?: number; lead?: (signal: AbortSignal) => Promise<void> } = {},
+  ) {
+    this.link = api.link();
+    const options: LeaseElectorOptions = {
+      namespace: 'ns',
+      name: 'lease',
+      identity,
+      clock: clock.machine(offset, rate),
+      random: () => 0.5,
+    };
+    const elector = new LeaseElector(this.link, options);
+    elector
+      .run(this.stop.signal, async (signal) => {
+        this.leading = true;
+        signal.addEventListener('abort', () => {
+          this.leading = false;
+        });
+        await lead(signal);
+        this.leading = false;
+      })
+      .catch((error: unknown) => {
+        this.error = error;
+      })
+      .finally(() => {
+        this.ended = true;
+      });
+  }
+}
+
+/** Leads until told to stop. */
+const until = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+const leaseOf = (api: FakeApi): Lease | undefined => api.read(LEASES, 'lease') as Lease | undefined;
+
+function world() {
+  const [api, clock] = [new FakeApi(), new FakeClock()];
+  return { api, clock, candidate: (identity: string, options = {}) => new Candidate(api, clock, identity, options) };
+}
+
+test('the first candidate leads, and renews its lease with one request each time', async () => {
+  const { api, clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  assert.ok(a.leading);
+  const first = leaseOf(api);
+  assert.equal(first?.spec?.holderIdentity, 'a');
+  assert.equal(first?.spec?.leaseDurationSeconds, 15);
+  assert.equal(first?.spec?.leaseTransitions, 0);
+  const calls = a.link.calls;
+  await clock.pass(20_000);
+  assert.equal(a.link.calls - calls, 10);
+  assert.equal(leaseOf(api)?.spec?.acquireTime, first?.spec?.acquireTime);
+  assert.ok(a.leading);
+});
+
+test('another candidate waits while the lease is renewed, whatever its own clock says', async () => {
+  const { clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  const b = candidate('b', { offset: 1e12 });
+  await clock.pass(600_000);
+  assert.ok(a.leading);
+  assert.ok(!b.leading);
+});
+
+test('when the leader dies, another leads once the lease has run out since it last saw a change', async () => {
+  const { api, clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  const b = candidate('b');
+  await clock.pass(10_000);
+  a.link.weather = 'refused';
+  await clock.pass(12_000);
+  assert.ok(!b.leading);
+  await clock.pass(8_000);
+  assert.ok(b.leading);
+  assert.equal(leaseOf(api)?.spec?.leaseTransitions, 1);
+});
+
+for (const weather of ['refused', 'silent', 'answer lost'] satisfies Weather[]) {
+  test(`a leader whose API server is ${weather} stops before anybody else may lead`, async () => {
+    const { clock, candidate } = world();
+    const a = candidate('a');
+    await clock.pass(100);
+    a.link.weather = weather;
+    await clock.pass(9_000);
+    assert.ok(a.leading);
+    await clock.pass(3_000);
+    assert.ok(!a.leading);
+    assert.ok(a.error instanceof LeaseLostError, String(a.error));
+  });
+}
+
+test('one connection that hangs does not cost the lead', async () => {
+  const { clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  a.link.weather = 'silent';
+  await clock.pass(6_000);
+  a.link.weather = 'fine';
+  await clock.pass(60_000);
+  assert.ok(a.leading);
+});
+
+test('a leader that somebody has taken the lease from stops at its next renewal', async () => {
+  const { api, clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
+  await clock.pass(2_100);
+  assert.ok(!a.leading);
+  assert.match(String(a.error), /went to thief/);
+});
+
+test('a change of the lease by others that leaves us the holder is no loss', async () => {
+  const { api, clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
+  await clock.pass(30_000);
+  assert.ok(a.leading);
+});
+
+test('a leader that is told to stop keeps the lease until its work has ended, then gives it away at once', async () => {
+  const { api, clock, candidate } = world();
+  const work = Promise.withResolvers<void>();
+  const a = candidate('a', { lead: () => work.promise });
+  await clock.pass(100);
+  const b = candidate('b');
+  await clock.pass(100);
+  a.stop.abort();
+  await clock.pass(30_000);
+  assert.ok(!a.ended);
+  assert.equal(leaseOf(api)?.spec?.holderIdentity, 'a');
+  work.resolve();
+  await clock.pass(2_500);
+  assert.ok(a.ended);
+  assert.equal(a.error, undefined);
+  assert.ok(b.leading);
+});
+
+test('an error of the work gives the lease away and is passed on', async () => {
+  const { api, clock, candidate } = world();
+  const a = candidate('a', { lead: () => Promise.reject(new Error('broken')) });
+  await clock.pass(100);
+  assert.match(String(a.error), /broken/);
+  assert.ok(!leaseOf(api)?.spec?.holderIdentity);
+});
+
+test('a candidate that is told to stop before it leads ends, and takes nothing', async () => {
+  const { api, clock, candidate } = world();
+  candidate('a');
+  await clock.pass(100);
+  const b = candidate('b');
+  await clock.pass(5_000);
+  b.stop.abort();
+  await clock.pass(0);
+  assert.ok(b.ended);
+  assert.equal(leaseOf(api)?.spec?.holderIdentity, 'a');
+});
+
+test('durations that do not leave a leader the time to stop are refused', () => {
+  const link = new FakeApi().link();
+  const make = (options: Partial<LeaseElectorOptions>) => () =>
+    new LeaseElector(link, { namespace: 'n', name: 'l', identity: 'a', ...options });
+  assert.throws(make({ leaseDurationMs: 10_000 }), /more than renewDeadlineMs/);
+  assert.throws(make({ renewDeadlineMs: 2_400 }), /retryPeriodMs/);
+  assert.throws(make({ leaseDurationMs: 15_500 }), /whole seconds/);
+  assert.throws(make({ identity: '' }), /identity/);
+});
+
+test('never do two lead at once, whatever becomes of the links, as long as clocks run within 10 % of each other', async () => {
+  const weather = fc.constantFrom<Weather>('fine', 'fine', 'refused', 'silent', 'answer lost');
+  const step = fc.record({ who: fc.nat(2), weather, ms: fc.integer({ min: 100, max: 9_000 }), stop: fc.nat(20) });
+  const rates = fc.array(fc.double({ min: 0.95, max: 1.05, noNaN: true }), { minLength: 3, maxLength: 3 });
+  await fc.assert(
+    fc.asyncProperty(rates, fc.array(step, { minLength: 5, maxLength: 25 }), async (speeds, steps) => {
+      const { clock, candidate } = world();
+      const candidates = speeds.map((rate, i) => candidate(`c${i}`, { rate, offset: i * 1e6 }));
+      for (const { who, weather: next, ms, stop } of steps) {
+        const chosen = candidates[who];
+        if (chosen) chosen.link.weather = next;
+        if (stop === 0) chosen?.stop.abort();
+        for (let left = ms; left > 0; left -= 500) {
+          await clock.pass(Math.min(500, left));
+          assert.ok(candidates.filter(({ leading }) => leading).length <= 1, 'two lead');
+        }
+      }
+      for (const each of candidates) each.stop.abort();
+    }),
+    { numRuns: 25 },
+  );
+});

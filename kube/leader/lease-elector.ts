@@ -1,0 +1,229 @@
+import { LeaseLostError, messageOf } from '../client/error.ts';
+import type { Kube } from '../client/kube.ts';
+import { LEASES, type Log, SILENT } from '../client/types.ts';
+import { CLOCK, type Clock } from '../clock.ts';
+import { isHeld, type Lease, type Limits, microTime, type Observed, sameClaim, writeClaim } from './lease.ts';
+
+/** Candidates spread their attempts by up to this share. */
+const JITTER = 1.2;
+
+export interface LeaseElectorOptions {
+  namespace: string;
+  name: string;
+  /** Unlike that of any other candidate, also of an earlier life of this one: a pod's name, not a node's. */
+  identity: string;
+  /** Others take over when the leader has not renewed for so long. Whole seconds. */
+  leaseDurationMs?: number | undefined;
+  /** The leader gives up when it could not renew for so long. */
+  renewDeadlineMs?: number | undefined;
+  retryPeriodMs?: number | undefined;
+  log?: Log | undefined;
+  clock?: Clock | undefined;
+  random?: (() => number) | undefined;
+}
+
+/** Leader election with a Lease, by the rules of client-go's leaderelection. */
+export class LeaseElector {
+  readonly #kube: Pick<Kube, 'get' | 'create' | 'patch'>;
+  readonly #name: { namespace: string; name: string };
+  readonly #identity: string;
+  readonly #leaseMs: number;
+  readonly #deadlineMs: number;
+  readonly #retryMs: number;
+  readonly #log: Log;
+  readonly #clock: Clock;
+  readonly #random: () => number;
+  #observed: Observed | undefined;
+
+  constructor(kube: Pick<Kube, 'get' | 'create' | 'patch'> & { readonly log?: Log }, options: LeaseElectorOptions) {
+    const { namespace, name, identity, leaseDurationMs = 15_000, renewDeadlineMs = 10_000, retryPeriodMs = 2_000 } = options;
+    if (leaseDurationMs <= renewDeadlineMs) throw new RangeError('leaseDurationMs must be more than renewDeadlineMs');
+    if (renewDeadlineMs <= retryPeriodMs * JITTER) throw new RangeError(`renewDeadlineMs must be more than ${JITTER} × retryPeriodMs`);
+    if (leaseDurationMs < 1000 || leaseDurationMs % 1000 !== 0) throw new RangeError('leaseDurationMs must be whole seconds');
+    if (retryPeriodMs < 1) throw new RangeError('retryPeriodMs must be at least 1');
+    if (identity === '') throw new RangeError('identity must not be empty');
+    this.#kube = kube;
+    this.#name = { namespace, name };
+    this.#identity = identity;
+    this.#leaseMs = leaseDurationMs;
+    this.#deadlineMs = renewDeadlineMs;
+    this.#retryMs = retryPeriodMs;
+    this.#log = options.log ?? kube.log ?? SILENT;
+    this.#clock = options.clock ?? CLOCK;
+    this.#random = options.random ?? Math.random;
+  }
+
+  /**
+   * Waits for the lease, then calls `lead` and renews the lease until that ends; then gives the lease away. When the
+   * signal is aborted, the signal of `lead` is, too, and the lease is kept until `lead` has ended.
+   * @throws LeaseLostError at once when the lease is lost (the signal of `lead` is aborted before): end the program
+   */
+  async run(signal: AbortSignal, lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const acquiredAt = await this.#acquire(signal);
+    if (acquiredAt === undefined) return;
+    this.#log.info({ lease: this.#name.name, identity: this.#identity }, 'leading');
+    const leading = new AbortController();
+    const onStop = (): void => leading.abort(signal.reason);
+    signal.addEventListener('abort', onStop, { once: true });
+    if (signal.aborted) onStop();
+    const renewing = new AbortController();
+    let loss: unknown;
+    const lost = this.#renew(acquiredAt, renewing.signal).catch((error: unknown) => {
+      loss = error;
+      leading.abort(error);
+      throw error;
+    });
+    const work = lead(leading.signal).catch((error: unknown) => {
+      if (!(signal.aborted && leading.signal.aborted && error === signal.reason)) throw error;
+    });
+    try {
+      await Promise.race([lost, work]);
+    } catch (error) {
+      work.catch(() => {});
+      if (loss === undefined) await this.#release(renewing, lost);
+      throw loss ?? error;
+    } finally {
+      signal.removeEventListener('abort', onStop);
+    }
+    // The work may have ended because the lease was lost.
+    if (loss !== undefined) throw loss;
+    await this.#release(renewing, lost);
+  }
+
+  /** @returns when the request that won it was sent, by our clock; undefined when stopped before */
+  async #acquire(signal: AbortSignal): Promise<number | undefined> {
+    let told: string | undefined;
+    while (!signal.aborted) {
+      const started = this.#clock.now();
+      try {
+        if (await this.#try(this.#deadlineMs, signal)) return started;
+        const holder = this.#observed?.lease.spec?.holderIdentity ?? '';
+        if (holder !== told) this.#log.info({ lease: this.#name.name, holder }, 'somebody else leads');
+        told = holder;
+      } catch (error) {
+        if (signal.aborted) break;
+        this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease cannot be acquired');
+      }
+      const pause = this.#retryMs * (1 + this.#random() * (JITTER - 1));
+      await this.#clock.sleep(pause, signal).catch(() => {});
+    }
+    return undefined;
+  }
+
+  /** Fulfilled when the signal is aborted; rejected when the lease is lost. */
+  async #renew(acquiredAt: number, signal: AbortSignal): Promise<void> {
+    let renewedAt = acquiredAt;
+    let last: unknown;
+    for (;;) {
+      const slept = await this.#clock.sleep(this.#retryMs, signal).then(
+        () => true,
+        () => false,
+      );
+      if (!slept) return;
+      const started = this.#clock.now();
+      const leftMs = renewedAt + this.#deadlineMs - started;
+      if (leftMs <= 0) throw new LeaseLostError(this.#lost(last));
+      try {
+        // A hung connection may take half the time at most: a second attempt, on another one, can still save the lease.
+        const limitMs = Math.min(leftMs, this.#deadlineMs / 2);
+        // The request's own limit is a little shorter: when it passes, idle connections are dropped, too.
+        if (await this.#within(limitMs, signal, (limit) => this.#try(limitMs * 0.95, limit))) {
+          renewedAt = started;
+          continue;
+        }
+      } catch (error) {
+        if (signal.aborted) return;
+        last = error;
+        this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease not renewed');
+        continue;
+      }
+      const holder = this.#observed?.lease.spec?.holderIdentity;
+      if (holder && holder !== this.#identity) throw new LeaseLostError(`lease ${this.#name.name} went to ${holder}`);
+    }
+  }
+
+  /** Rejects after the time whatever the call does: a leader must know in time that it leads no more. */
+  async #within<R>(ms: number, signal: AbortSignal, call: (signal: AbortSignal) => Promise<R>): Promise<R> {
+    const done = new AbortController();
+    const onAbort = (): void => done.abort(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    const tooLate = this.#clock.sleep(ms, done.signal).then(() => {
+      const error = new Error('no answer in time');
+      done.abort(error);
+      throw error;
+    });
+    tooLate.catch(() => {});
+    const attempt = call(done.signal);
+    attempt.catch(() => {});
+    try {
+      return await Promise.race([attempt, tooLate]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      done.abort(new Error('over'));
+    }
+  }
+
+  /** One attempt to have the lease: true when it is ours now. */
+  async #try(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
+    const { namespace, name } = this.#name;
+    const limits = { signal, timeoutMs, urgent: true };
+    // A leader knows what it wrote: renewing takes one request.
+    const mine = this.#observed?.lease;
+    if (mine?.spec?.holderIdentity === this.#identity && (await this.#claim(mine, limits))) return true;
+    const lease = await this.#kube.get<Lease>(LEASES, name, { namespace, ...limits });
+    this.#observe(lease);
+    const observed = this.#observed;
+    if (observed && observed.lease.spec?.holderIdentity !== this.#identity && isHeld(observed, this.#clock.now())) return false;
+    return this.#claim(lease, limits);
+  }
+
+  async #claim(seen: Lease | undefined, limits: Limits): Promise<boolean> {
+    const now = microTime(this.#clock.date());
+    const ours = seen?.spec?.holderIdentity === this.#identity;
+    const transitions = seen?.spec?.leaseTransitions ?? 0;
+    const written = await writeClaim(
+      this.#kube,
+      this.#name,
+      seen,
+      {
+        holderIdentity: this.#identity,
+        leaseDurationSeconds: this.#leaseMs / 1000,
+        acquireTime: ours ? (seen.spec?.acquireTime ?? now) : now,
+        renewTime: now,
+        leaseTransitions: seen && !ours ? transitions + 1 : transitions,
+      },
+      limits,
+    );
+    if (!written) return false;
+    this.#observe(written);
+    return true;
+  }
+
+  #observe(lease: Lease | undefined): void {
+    if (!lease) this.#observed = undefined;
+    else if (this.#observed && sameClaim(this.#observed.lease, lease)) this.#observed = { lease, at: this.#observed.at };
+    else this.#observed = { lease, at: this.#clock.now() };
+  }
+
+  /** Lets the next candidate in without waiting, once nothing of ours leads or renews any more. */
+  async #release(renewing: AbortController, lost: Promise<void>): Promise<void> {
+    renewing.abort(new Error('over'));
+    await lost.catch(() => {});
+    const lease = this.#observed?.lease;
+    if (lease?.spec?.holderIdentity !== this.#identity) return;
+    const now = microTime(this.#clock.date());
+    const spec = { holderIdentity: null, leaseDurationSeconds: 1, renewTime: now, acquireTime: now };
+    try {
+      await writeClaim(this.#kube, this.#name, lease, spec, { timeoutMs: this.#retryMs, urgent: true });
+      this.#log.info({ lease: this.#name.name, identity: this.#identity }, 'gave the lead away');
+    } catch (error) {
+      this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease not released: others wait until it runs out');
+    }
+    this.#observed = undefined;
+  }
+
+  #lost(last: unknown): string {
+    const cause = last === undefined ? '' : `: ${messageOf(last)}`;
+    return `lease ${this.#name.name} could not be renewed for ${this.#deadlineMs / 1000} s${cause}`;
+  }
+}

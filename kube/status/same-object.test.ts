@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KubeError } from '../client/error.ts';
+import type { KubeObject } from '../client/types.ts';
+import { writeToSame } from './same-object.ts';
+
+const { signal } = new AbortController();
+const object = (uid: string, resourceVersion: string): KubeObject => ({ metadata: { name: 'v1', uid, resourceVersion } });
+const conflict = () => new KubeError(409, 'Conflict', 'the object has been modified');
+
+/** A server that has one object, which somebody else changes before each of the first `changes` writes. */
+function server(first: KubeObject, changes: ((now: KubeObject) => KubeObject | undefined)[]) {
+  let now: KubeObject | undefined = first;
+  const writes: (string | undefined)[] = [];
+  return {
+    writes,
+    read: async () => now,
+    write: async (version: string | undefined) => {
+      writes.push(version);
+      const change = changes.shift();
+      if (change && now) now = change(now);
+      if (!now) throw new KubeError(404, 'NotFound', 'not found');
+      if (version !== now.metadata.resourceVersion) throw conflict();
+      return now;
+    },
+    signal,
+  };
+}
+
+test('the version that was read goes into the write', async () => {
+  const it = server(object('a', '5'), []);
+  assert.equal((await writeToSame(object('a', '5'), it))?.metadata.uid, 'a');
+  assert.deepEqual(it.writes, ['5']);
+});
+
+test('a change by somebody else does not stand in the way', async () => {
+  const it = server(object('a', '5'), [() => object('a', '6'), () => object('a', '7')]);
+  assert.equal((await writeToSame(object('a', '5'), it))?.metadata.resourceVersion, '7');
+  assert.deepEqual(it.writes, ['5', '6', '7']);
+});
+
+test('a namesake made anew gets nothing', async () => {
+  const it = server(object('a', '5'), [() => object('b', '9')]);
+  assert.equal(await writeToSame(object('a', '5'), it), undefined);
+  assert.deepEqual(it.writes, ['5']);
+});
+
+test('an object that is gone is no error', async () => {
+  assert.equal(await writeToSame(object('a', '5'), server(object('a', '5'), [() => undefined])), undefined);
+});
+
+test('it ends when others change the object for ever', async () => {
+  const changes = Array.from({ length: 20 }, (_, i) => () => object('a', String(6 + i)));
+  await assert.rejects(
+    writeToSame(object('a', '5'), server(object('a', '5'), changes)),
+    (error) => error instanceof KubeError && error.code === 409,
+  );
+});

@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { describe, it } from 'node:test';
+import fc from 'fast-check';
+import { parseQuantity } from '../../api/quantity.ts';
+import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { AddressRange, addressKey } from './address-range.ts';
+import { type Cluster, place } from './place.ts';
+
+const RANGE = new AddressRange('1');
+const MIB = 1024 * 1024;
+
+function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
+  return {
+    apiVersion: 'aoe.dev/v1alpha1',
+    kind: 'AoEVolume',
+    // As the operator leaves it when it has found a place.
+    metadata: { name, uid: name, ...(spec.nodeName ? { finalizers: [VOLUME_FINALIZER] } : {}) },
+    spec: { capacity: '1Gi', pool: 'default', access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
+  };
+}
+
+/** A volume that has not been given what it asks for. */
+function wish(name: string, spec: Partial<AoEVolumeSpec>): AoEVolume {
+  const made = volume(name, spec);
+  return { ...made, metadata: { name, uid: name } };
+}
+
+interface NodeOptions {
+  silent?: boolean;
+  target?: string;
+  size?: string;
+  ready?: boolean;
+  maintenance?: boolean;
+  segment?: string;
+}
+
+function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []): Cluster {
+  const entries = Object.entries(nodes);
+  return {
+    pools: [
+      {
+        apiVersion: 'aoe.dev/v1alpha1',
+        kind: 'AoEPool',
+        metadata: { name: 'default' },
+        spec: { backend: 'file', directory: '/d' },
+        status: { nodes: entries.map(([name, { size = '10Gi', ready = true }]) => ({ name, ready, size, granularity: '4Mi' })) },
+      },
+    ],
+    silent: ({ metadata: { name } }) => (nodes[name]?.silent ? `the agent on ${name} is silent` : undefined),
+    nodes: entries.map(([name, { maintenance = false, segment = 'default', target }]) => ({
+      apiVersion: 'aoe.dev/v1alpha1',
+      kind: 'AoENode',
+      metadata: { name },
+      spec: { maintenance },
+      status: {
+        segment,
+        ...(target
+          ? { conditions: [{ type: 'TargetReady', status: 'False' as const, reason: target, message: target, lastTransitionTime: '' }] }
+          : {}),
+      },
+    })),
+    volumes,
+  };
+}
+
+describe('place', () => {
+  const cases: { name: string; wants?: Partial<AoEVolumeSpec>; among: Cluster; gets: string | RegExp }[] = [
+    { name: 'takes the node with the most room', among: cluster({ a: { size: '4Gi' }, b: { size: '8Gi' } }), gets: 'b' },
+    {
+      name: 'counts what is placed but not made',
+      among: cluster({ a: { size: '4Gi' }, b: { size: '5Gi' } }, [
+        volume('x', { nodeName: 'b', address: { shelf: 1, slot: 9 }, capacity: '4Gi' }),
+      ]),
+      gets: 'a',
+    },
+    { name: 'leaves out a node in maintenance', among: cluster({ a: { size: '4Gi' }, b: { maintenance: true } }), gets: 'a' },
+    { name: 'leaves out a node whose pool is not ready', among: cluster({ a: {}, b: { ready: false, size: '99Gi' } }), gets: 'a' },
+    { name: 'keeps to the segments', wants: { segments: ['s2'] }, among: cluster({ a: {}, b: { segment: 's2', size: '2Gi' } }), gets: 'b' },
+    { name: 'keeps to the node that the user names', wants: { nodeName: 'a' }, among: cluster({ a: { size: '2Gi' }, b: {} }), gets: 'a' },
+    {
+      name: 'does not count a volume against itself when the user named its node',
+      wants: { nodeName: 'a', capacity: '7Gi' },
+      among: cluster({ a: {} }, [wish('new', { nodeName: 'a', capacity: '7Gi' })]),
+      gets: 'a',
+    },
+    {
+      name: 'does not count what a user wishes for and was not given',
+      wants: { capacity: '7Gi' },
+      among: cluster({ a: {} }, [wish('huge', { nodeName: 'a', capacity: '99Gi' })]),
+      gets: 'a',
+    },
+    {
+      name: 'leaves out a node whose target does not answer',
+      among: cluster({ a: { size: '4Gi' }, b: { target: 'NotAnswering' } }),
+      gets: 'a',
+    },
+    {
+      name: 'leaves out a node whose agent is silent, though its pool was ready',
+      among: cluster({ a: { size: '4Gi' }, b: { size: '8Gi', silent: true } }),
+      gets: 'a',
+    },
+    {
+      name: 'waits for an agent that is silent',
+      among: cluster({ b: { silent: true } }),
+      gets: /^NodesNotReady: .*the agent on b is silent/,
+    },
+    { name: 'takes a node whose target lacks the local link only', among: cluster({ a: { target: 'NoLocalLink' } }), gets: 'a' },
+    {
+      name: 'refuses an address that an older volume waits for',
+      wants: { address: { shelf: 1, slot: 1 } },
+      among: cluster({ a: {} }, [wish('a-first', { pool: 'later', address: { shelf: 1, slot: 1 } })]),
+      gets: /^AddressTaken: .* a-first/,
+    },
+    {
+      name: 'says what is free',
+      wants: { capacity: '11Gi' },
+      among: cluster({ a: { size: '4Gi' }, b: {} }),
+      gets: /^PoolFull: 11Gi do not fit .* 4Gi on a, 10Gi on b/,
+    },
+    {
+      name: 'names the pools there are',
+      wants: { pool: 'fast' },
+      among: cluster({ a: {} }),
+      gets: /^NoSuchPool: there is no AoEPool fast: there are default/,
+    },
+    { name: 'says why no node will do', among: cluster({ a: { maintenance: true } }), gets: /^NoEligibleNode: .*a is in maintenance/ },
+    {
+      name: 'waits for a node that is on its way back',
+      among: cluster({ a: { maintenance: true }, b: { target: 'NotAnswering' } }),
+      gets: /^NodesNotReady: .*a is in maintenance; b: /,
+    },
+    {
+      name: 'refuses an address of another volume',
+      wants: { address: { shelf: 1, slot: 1 } },
+      among: cluster({ a: {} }, [volume('x', { nodeName: 'a', address: { shelf: 1, slot: 1 } })]),
+      gets: /^AddressTaken: .* x/,
+    },
+    {
+      name: 'refuses the address of an external target',
+      wants: { address: { shelf: 1, slot: 1 } },
+      among: cluster({ a: {} }, [volume('x', { external: { shelf: 1, slot: 1 } })]),
+      gets: /^AddressTaken/,
+    },
+    {
+      name: 'refuses an address out of range',
+      wants: { address: { shelf: 2, slot: 1 } },
+      among: cluster({ a: {} }),
+      gets: /^AddressOutOfRange: .*1-1/,
+    },
+  ];
+  for (const { name, wants, among, gets } of cases) {
+    it(name, () => {
+      const decision = place(volume('new', wants), among, RANGE, undefined);
+      if (typeof gets === 'string') assert.equal('nodeName' in decision && decision.nodeName, gets);
+      else assert.match('refused' in decision ? `${decision.refused}: ${decision.message}` : JSON.stringify(decision), gets);
+    });
+  }
+
+  it('never promises more than there is, nor one address twice, whatever comes in whatever order', () => {
+    const requests = fc.array(fc.record({ mib: fc.integer({ min: 1, max: 4096 }), remove: fc.boolean() }), { maxLength: 300 });
+    fc.assert(
+      fc.property(requests, fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 1, max: 20_000 }), (list, a, b) => {
+        const sizes: Record<string, number> = { a: a * MIB, b: b * MIB };
+        let volumes: AoEVolume[] = [];
+        let previous: { shelf: number; slot: number } | undefined;
+        list.forEach(({ mib, remove }, index) => {
+          if (remove) volumes = volumes.slice(1);
+          const next = volume(`v${index}`, { capacity: `${mib}Mi` });
+          const decision = place(next, cluster({ a: { size: `${a}Mi` }, b: { size: `${b}Mi` } }, volumes), RANGE, previous);
+          if ('refused' in decision) return;
+          previous = decision.address;
+          volumes = [...volumes, volume(next.metadata.name, { ...next.spec, ...decision })];
+        });
+        const addresses = volumes.map(({ spec }) => (spec.address ? addressKey(spec.address) : ''));
+        assert.equal(new Set(addresses).size, volumes.length);
+        for (const node of ['a', 'b']) {
+          const sum = volumes.reduce(
+            (bytes, { spec }) => (spec.nodeName === node ? bytes + parseQuantity(spec.capacity ?? '0') : bytes),
+            0,
+          );
+          assert.ok(sum <= (sizes[node] ?? 0), `${sum} bytes on ${node}`);
+        }
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
