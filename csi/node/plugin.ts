@@ -10,6 +10,7 @@ import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumes } from './cluster/volumes.ts';
 import type { Driver, Log } from './contracts.ts';
 import { KernelDriver } from './disk/kernel-driver.ts';
+import type { ModuleParameters } from './disk/module-parameters.ts';
 import { SystemMounter } from './disk/mounts.ts';
 import { SystemFilesystems } from './filesystem/tools.ts';
 import { Gate } from './gate.ts';
@@ -35,6 +36,8 @@ export interface NodePluginOptions {
   readonly interfaces: string;
   /** The kubelet's directory, such as /var/lib/kubelet. */
   readonly kubeletPath: string;
+  /** Parameters of the kernel's aoe module to set; none when absent. */
+  readonly moduleParameters?: ModuleParameters;
   readonly log: Log;
   /** The kernel's driver when absent. */
   readonly driver?: Driver;
@@ -54,11 +57,12 @@ export function createNodePlugin({
   kube,
   interfaces,
   kubeletPath,
+  moduleParameters,
   log,
   driver: givenDriver,
 }: NodePluginOptions) {
   const gate = new Gate(DISK_THREADS);
-  const driver = givenDriver ?? new KernelDriver(exec, gate);
+  const driver = givenDriver ?? new KernelDriver(exec, gate, moduleParameters);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const own = async () => {
     const { found, missing } = await selectInterfaces(interfaces);

@@ -5,6 +5,7 @@ import { ioctl, lastError, parseIdentity } from '../../../aoe/mod.ts';
 import { Code, RpcError } from '../../error.ts';
 import type { Disk, Driver, Exec } from '../contracts.ts';
 import type { Gate } from '../gate.ts';
+import { type ModuleParameters, setModuleParameters } from './module-parameters.ts';
 import { detail } from './mounts.ts';
 
 const ETHERD = '/dev/etherd';
@@ -24,10 +25,13 @@ const LOOK_MS = 50;
 export class KernelDriver implements Driver {
   readonly #exec: Exec;
   readonly #gate: Gate;
+  readonly #parameters: ModuleParameters;
 
-  constructor(exec: Exec, gate: Gate) {
+  /** @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them */
+  constructor(exec: Exec, gate: Gate, parameters: ModuleParameters = {}) {
     this.#exec = exec;
     this.#gate = gate;
+    this.#parameters = parameters;
   }
 
   async prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void> {
@@ -41,6 +45,7 @@ export class KernelDriver implements Driver {
         );
       }
     }
+    await setModuleParameters(this.#parameters);
     const wanted = interfaceNames.join(' ');
     const present = await readFile('/sys/module/aoe/parameters/aoe_iflist', 'utf8').catch(() => '');
     if (present.trim() !== wanted) await control('interfaces', wanted);
