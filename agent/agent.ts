@@ -39,6 +39,8 @@ export interface AgentOptions {
   /** Name of this node. */
   node: string;
   selection: InterfaceSelection;
+  /** Directories of the node where disks for file pools are mounted. */
+  mountPoints: readonly string[];
   kube: Kube;
   targetApi: TargetApi;
   run: Run;
@@ -48,7 +50,10 @@ export interface AgentOptions {
 }
 
 /** The whole agent, until the signal aborts: informers, controllers, and the link to the target process. */
-export async function runAgent({ node, selection, kube, targetApi, run, ready, log }: AgentOptions, signal: AbortSignal): Promise<void> {
+export async function runAgent(
+  { node, selection, mountPoints, kube, targetApi, run, ready, log }: AgentOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
@@ -70,6 +75,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     lvm: new Lvm(run, lvmConfig({ udev: udevReachable() })),
     wipe: limited(wiper(run), WIPES_AT_ONCE),
     hasDevice,
+    mountPoints,
     expected: (pool) =>
       volumes.list().flatMap((volume) => (volume.spec.pool === pool && wasProvisioned(volume) ? [volume.metadata.uid ?? ''] : [])),
   });

@@ -23,6 +23,11 @@ const flags = {
       }
     },
   },
+  'mount-points': {
+    type: 'string',
+    default: '',
+    help: 'directories where disks are mounted, separated by commas: where none is, no new file pool is made in it',
+  },
   kubeconfig: { type: 'string', default: '', help: "kubeconfig file; the pod's service account when empty" },
   http: { type: 'string', default: ':9811', help: 'address of /healthz, /readyz and /metrics' },
 } as const satisfies Flags;
@@ -32,11 +37,15 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   if (!node) throw new Error('the name of this node is not known: give --node or NODE_NAME');
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-agent' });
   const targetApi = new GrpcTarget(config['target-socket']);
+  const mountPoints = config['mount-points'].split(',').filter((path) => path !== '');
   const ready = Promise.withResolvers<void>();
   try {
     await Promise.all([
       serveHealth(config.http, { 'API server': ready.promise }, signal, log),
-      runAgent({ node, selection: parseSelection(config.interfaces), kube, targetApi, run: exec, ready: ready.resolve, log }, signal),
+      runAgent(
+        { node, selection: parseSelection(config.interfaces), mountPoints, kube, targetApi, run: exec, ready: ready.resolve, log },
+        signal,
+      ),
     ]);
   } finally {
     targetApi.close();

@@ -13,6 +13,8 @@ export interface BackendsOptions {
   hasDevice: HasDevice;
   /** UIDs of the volumes that were made in this pool on this node before; false or none when there are none. */
   expected: (pool: string) => readonly string[] | false;
+  /** Directories of the node where disks for file pools are mounted. */
+  mountPoints?: readonly string[];
 }
 
 /** One backend per pool, for as long as its settings stay. */
@@ -36,7 +38,7 @@ export class Backends {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected } = this.#options;
+    const { lvm, wipe, hasDevice, expected, mountPoints = [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
     switch (spec.backend) {
       case 'lvm':
@@ -44,7 +46,7 @@ export class Backends {
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool) || [] });
+        return new FileBackend({ pool, directory, expected: () => expected(pool) || [], mountPoints });
     }
   }
 }

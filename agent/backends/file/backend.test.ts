@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -112,6 +112,33 @@ test('the last volume of a pool is not missed when it was removed here, or given
     await pool[how]('u-1');
     assert.equal((await pool.measure(signal)).ready, true);
   }
+});
+
+test('no pool is begun where the disk is not mounted, unless its directory was made on purpose', async (t) => {
+  const mountPoint = await mkdtemp(join(tmpdir(), 'aoe-file-'));
+  t.after(() => rm(mountPoint, { recursive: true, force: true }));
+  let mounted = false;
+  const fs = { ...nodeFileSystem, isMountPoint: async () => mounted };
+  const begin = (directory: string) =>
+    new FileBackend({ pool: 'p1', directory, expected: () => [], mountPoints: ['/srv', mountPoint], fs });
+  for (const directory of [join(mountPoint, 'pool'), mountPoint]) {
+    const { ready, message } = await begin(directory).measure(signal);
+    assert.equal(ready, false);
+    assert.match(message ?? '', new RegExp(`no disk is mounted at ${mountPoint} on this node`));
+    await assert.rejects(begin(directory).create(request), { reason: 'PoolMissing' });
+    assert.deepEqual(await readdir(mountPoint), []);
+  }
+  await mkdir(join(mountPoint, 'on-purpose'));
+  assert.equal((await begin(join(mountPoint, 'on-purpose')).measure(signal)).ready, true);
+  mounted = true;
+  assert.equal((await begin(join(mountPoint, 'pool')).measure(signal)).ready, true);
+  mounted = false;
+  assert.equal((await begin(join(mountPoint, 'pool')).measure(signal)).ready, true, 'a pool that was begun goes on');
+});
+
+test('the top of a file system is a mount point, a directory of one is not', async (t) => {
+  assert.equal(await nodeFileSystem.isMountPoint('/proc'), true);
+  assert.equal(await nodeFileSystem.isMountPoint(await folder(t)), false);
 });
 
 test('a directory of another pool is not used', async (t) => {
