@@ -1,13 +1,11 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { parseModuleParameters, setModuleParameters } from './module-parameters.ts';
 
 test('parameters of the module are read from a flag', () => {
-  assert.deepEqual(parseModuleParameters(''), {});
-  assert.deepEqual(parseModuleParameters('aoe_deadsecs=0,aoe_maxout=32'), { aoe_deadsecs: 0, aoe_maxout: 32 });
+  expect(parseModuleParameters('')).toStrictEqual({});
+  expect(parseModuleParameters('aoe_deadsecs=0,aoe_maxout=32')).toStrictEqual({ aoe_deadsecs: 0, aoe_maxout: 32 });
 });
 
 test('parameters that cannot be set while the module is loaded, or not to that value, are refused', () => {
@@ -20,7 +18,7 @@ test('parameters that cannot be set while the module is loaded, or not to that v
     'toString=1',
     'a=1 b=2',
   ]) {
-    assert.throws(() => parseModuleParameters(text), /is not a parameter of the aoe module that can be set/, text);
+    expect(() => parseModuleParameters(text), text).toThrow(/is not a parameter of the aoe module that can be set/);
   }
 });
 
@@ -30,9 +28,9 @@ test('the module gets the parameters that it does not have yet, and keeps the ot
     writeFileSync(join(directory, 'aoe_deadsecs'), '180\n');
     writeFileSync(join(directory, 'aoe_maxout'), '64\n');
     await setModuleParameters({ aoe_deadsecs: 600 }, directory);
-    assert.match(readFileSync(join(directory, 'aoe_deadsecs'), 'utf8'), /^600/);
+    expect(readFileSync(join(directory, 'aoe_deadsecs'), 'utf8')).toMatch(/^600/);
     await setModuleParameters({ aoe_maxout: 64 }, directory);
-    assert.equal(readFileSync(join(directory, 'aoe_maxout'), 'utf8'), '64\n');
+    expect(readFileSync(join(directory, 'aoe_maxout'), 'utf8')).toBe('64\n');
   } finally {
     rmSync(directory, { recursive: true });
   }
@@ -41,8 +39,8 @@ test('the module gets the parameters that it does not have yet, and keeps the ot
 test('a parameter that the module does not have is an error that names it', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'aoe-module-'));
   try {
-    await assert.rejects(setModuleParameters({ aoe_maxout: 3 }, directory), /does not take aoe_maxout=3/);
-    assert.deepEqual(readdirSync(directory), []);
+    await expect(setModuleParameters({ aoe_maxout: 3 }, directory)).rejects.toThrow(/does not take aoe_maxout=3/);
+    expect(readdirSync(directory)).toStrictEqual([]);
   } finally {
     rmSync(directory, { recursive: true });
   }
