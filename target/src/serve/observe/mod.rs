@@ -1,4 +1,0 @@
-//! What can be seen from outside.
-
-pub mod stats;
-pub mod trace;
