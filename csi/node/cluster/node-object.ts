@@ -6,7 +6,7 @@ import { AOE_NODES } from '../../../api/resources.ts';
 import { type Kube, KubeError, setCondition } from '../../../kube/mod.ts';
 import { messageOf } from '../../error.ts';
 import type { Driver, Log } from '../contracts.ts';
-import { MANAGER } from './volumes.ts';
+import { FIELD_MANAGER } from './volume-client.ts';
 
 /** Interfaces come and go without an event that Node.js can hear: they are looked at this often. */
 const LOOK_MS = 30_000;
@@ -17,7 +17,7 @@ export interface NodeObjectOptions {
   readonly nodeName: string;
   readonly segment: string;
   readonly kube: Kube;
-  readonly driver: Driver;
+  readonly driver: Pick<Driver, 'prepare'>;
   /** Interfaces of this node for AoE, the local veth pair not among them: that entry is the agent's. */
   readonly interfaces: () => Promise<SelectedInterfaces>;
   /** All names for the kernel driver, the local one among them. */
@@ -104,7 +104,7 @@ async function write(
   const base = { apiVersion: `${GROUP}/${VERSION}`, kind: AOE_NODES.kind, metadata: { name: nodeName } };
   if (!present) {
     try {
-      await kube.create<AoENode>(AOE_NODES, { ...base, spec: { maintenance: false } }, { fieldManager: MANAGER, signal });
+      await kube.create<AoENode>(AOE_NODES, { ...base, spec: { maintenance: false } }, { fieldManager: FIELD_MANAGER, signal });
     } catch (error) {
       // The agent of this node makes it, too.
       if (!(error instanceof KubeError && error.code === 409)) throw error;
@@ -115,7 +115,7 @@ async function write(
   await kube.apply(
     AOE_NODES,
     { ...base, status: { segment, interfaces, conditions: [condition] } },
-    { fieldManager: MANAGER, force: true, subresource: 'status', signal },
+    { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal },
   );
   log.info({ node: nodeName, segment, interfaces: interfaces.map((each) => each.name), ready: ready.reason }, 'AoENode updated');
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type DiskFacts, mountOrFormat } from './format-rule.ts';
-import { parseBlkid } from './tools.ts';
 
 const facts: DiskFacts = {
   name: 'volume v',
@@ -41,10 +40,3 @@ for (const [name, change, outcome] of TABLE) {
     else assert.equal(mountOrFormat({ ...facts, ...change }), outcome);
   });
 }
-
-test('parseBlkid() reads a file system, a partition table, and nothing', () => {
-  assert.deepEqual(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n'), { kind: 'found', type: 'ext4' });
-  assert.deepEqual(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n'), { kind: 'found', type: 'a gpt partition table' });
-  assert.deepEqual(parseBlkid(''), { kind: 'nothing' });
-  assert.equal(parseBlkid('DEVNAME=/dev/x\nSOMETHING=1\n').kind, 'ambivalent');
-});
