@@ -1,7 +1,7 @@
-import { Code, RpcError } from './error.ts';
+import { Code, RpcError } from '../rpc/status.ts';
 
 /**
- * A required field of a request.
+ * The value of a field that a request must have.
  * @throws RpcError INVALID_ARGUMENT when it is missing or empty
  */
 export function required(value: string | null | undefined, field: string): string {

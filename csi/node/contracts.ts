@@ -3,13 +3,6 @@ import type { AoEVolume } from '../../api/volume.ts';
 
 // What the node service needs from outside: the kernel, the wire, the mount table, the API server. Tests replace these interfaces.
 
-/** Runs a program; rejects when it fails or takes longer than `timeoutMs`. */
-export type Exec = (
-  command: string,
-  args: readonly string[],
-  options: { timeoutMs: number; signal?: AbortSignal; input?: string },
-) => Promise<{ stdout: string; stderr: string }>;
-
 /** A block device, such as a disk of the kernel's aoe driver. */
 export interface Disk {
   /** Such as `/dev/etherd/e7.3`. */
@@ -119,10 +112,4 @@ export interface VolumeClient {
     signal: AbortSignal,
     isStillValid?: (now: AoEVolume) => boolean,
   ): Promise<void>;
-}
-
-export interface Log {
-  info(keys: object, message: string): void;
-  warn(keys: object, message: string): void;
-  error(keys: object, message: string): void;
 }

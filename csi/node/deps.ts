@@ -1,5 +1,6 @@
+import type { Log } from '../../kube/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
-import type { Driver, Filesystems, Log, Mounter, VolumeClient, Wire } from './contracts.ts';
+import type { Driver, Filesystems, Mounter, VolumeClient, Wire } from './contracts.ts';
 import type { LocalDisk } from './disk/local-disk.ts';
 import type { StagedVolumes } from './record/staged-volumes.ts';
 import type { RemovedDisks } from './upkeep/removed-disks.ts';

@@ -1,8 +1,8 @@
-import { messageOf } from '../error.ts';
+import { messageOf } from '../../kube/mod.ts';
+import { stderrOf } from '../../run/exec.ts';
 
-/** Why a program failed, on one line: what it wrote to stderr, else the error's message. */
+/** Why a program failed, on one line: what it wrote to its error output, else the error's message. */
 export function failureText(error: unknown): string {
-  const stderr = (error as { stderr?: unknown }).stderr;
-  const text = typeof stderr === 'string' && stderr.trim() !== '' ? stderr : messageOf(error);
-  return text.trim().replaceAll(/\s*\n\s*/g, '; ');
+  const written = stderrOf(error).trim();
+  return (written === '' ? messageOf(error).trim() : written).replaceAll(/\s*\n\s*/g, '; ');
 }

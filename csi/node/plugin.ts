@@ -1,13 +1,13 @@
 import { join } from 'node:path';
 import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
-import { DRIVER_NAME } from '../../api/meta.ts';
-import { EventRecorder, type Kube } from '../../kube/mod.ts';
+import { INITIATOR_END } from '../../api/local-link.ts';
+import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
+import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
 import { exec } from '../../run/exec.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
 import { registrationService } from './calls/registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumeClient } from './cluster/volume-client.ts';
-import type { Log } from './contracts.ts';
 import type { Deps } from './deps.ts';
 import { KernelDriver } from './disk/kernel-driver.ts';
 import { LocalDisk } from './disk/local-disk.ts';
@@ -18,9 +18,6 @@ import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
-
-/** Initiator end of the veth pair that the agent makes on storage nodes, for disks of the node itself. */
-const LOCAL_INTERFACE = 'aoe-local';
 
 export interface NodePluginOptions {
   readonly nodeName: string;
@@ -48,10 +45,10 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
   const localDisk = (address: string) => new LocalDisk({ driver, mounter, log }, address);
   const ownInterfaces = async () => {
     const { found, missing } = await selectInterfaces(interfaces);
-    return { found: found.filter((each) => each.name !== LOCAL_INTERFACE), missing };
+    return { found: found.filter((each) => each.name !== INITIATOR_END), missing };
   };
   const interfaceNames = async () => {
-    const local = (await listInterfaces()).filter((each) => each.name === LOCAL_INTERFACE && each.up);
+    const local = (await listInterfaces()).filter((each) => each.name === INITIATOR_END && each.up);
     return [...(await ownInterfaces()).found, ...local].map((each) => each.name);
   };
   const deps: Deps = {
@@ -69,7 +66,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     interfaces: interfaceNames,
     log,
   };
-  const events = new EventRecorder(kube, { component: 'aoe-csi-node', node: nodeName });
+  const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-node`, node: nodeName });
   const lostVolumes = new LostVolumes(deps, {
     macs: async () => (await listInterfaces()).map(({ mac }) => mac),
     emit: (volume, reason, message) => events.event(volume, 'Warning', reason, message),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromInt64 } from '../../rpc/mod.ts';
-import { Code } from '../error.ts';
+import { Code } from '../../rpc/status.ts';
 import { nodeService } from './service.ts';
 import { context, fails, mountOf, setUp } from './testing/calls.ts';
 

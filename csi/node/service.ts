@@ -1,6 +1,7 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
+import { messageOf } from '../../kube/mod.ts';
 import { type CallContext, csi, type Handlers, int64 } from '../../rpc/mod.ts';
-import { Code, messageOf, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 import { publish, unpublish } from './calls/publish.ts';
 import { stage } from './calls/stage.ts';
 import { stats } from './calls/stats.ts';

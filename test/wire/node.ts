@@ -34,6 +34,7 @@ const given: Given = JSON.parse(json);
 const address = { shelf: given.shelf, slot: given.slot };
 const access = given.access ?? 'Exclusive';
 const log = {
+  debug() {},
   info: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
   warn: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
   error: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),

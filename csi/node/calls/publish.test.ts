@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Code } from '../../error.ts';
+import { Code } from '../../../rpc/status.ts';
 import { fails, Mode, mountOf, setUp } from '../testing/calls.ts';
 
 test('publish binds, once; unpublish removes mount and target path, and is repeatable', async () => {

@@ -1,8 +1,9 @@
 import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseAddress } from '../../../api/address.ts';
+import { messageOf } from '../../../kube/mod.ts';
 import type { csi } from '../../../rpc/mod.ts';
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';

@@ -5,7 +5,7 @@ import { registrationService } from './registration.ts';
 
 test('the kubelet gets driver name, socket and version', async () => {
   const lines: string[] = [];
-  const log = { info: () => {}, warn: () => {}, error: (_: object, message: string) => lines.push(message) };
+  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: (_: object, message: string) => lines.push(message) };
   const service = registrationService('/var/lib/kubelet/plugins/aoe.dev/csi.sock', log);
   assert.deepEqual(await service.getInfo({}, context), {
     type: 'CSIPlugin',

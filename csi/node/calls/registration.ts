@@ -1,6 +1,6 @@
 import { DRIVER_NAME } from '../../../api/meta.ts';
+import type { Log } from '../../../kube/mod.ts';
 import type { Handlers, pluginregistration } from '../../../rpc/mod.ts';
-import type { Log } from '../contracts.ts';
 
 /** The kubelet's registration service (pluginregistration v1): the kubelet finds its socket in the folder plugins_registry, and calls it. */
 export function registrationService(endpoint: string, log: Log): Handlers<pluginregistration.Registration> {

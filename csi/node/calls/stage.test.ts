@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Code } from '../../error.ts';
+import { Code } from '../../../rpc/status.ts';
 import { block, fails, Mode, mountOf, setUp } from '../testing/calls.ts';
 
 test('stage locks, formats an empty disk once and mounts it; repeating it changes nothing', async () => {

@@ -1,6 +1,6 @@
 import { type LockOwner, lockTime } from '../../../aoe/mod.ts';
 import type { csi } from '../../../rpc/mod.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Code } from '../../error.ts';
+import { Code } from '../../../rpc/status.ts';
 import { block, context, fails, setUp } from '../testing/calls.ts';
 
 test('stats of an unknown path are NOT_FOUND; a disk that is down is an abnormal condition', async () => {

@@ -1,5 +1,5 @@
 import { csi, int64 } from '../../../rpc/mod.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Code } from '../../error.ts';
+import { Code } from '../../../rpc/status.ts';
 import { context, fails, setUp } from '../testing/calls.ts';
 
 test('unstage unmounts, flushes and unlocks; repeating it, or unstaging what never was staged, is success', async () => {

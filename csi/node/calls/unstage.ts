@@ -1,6 +1,6 @@
 import { formatAddress, parseAddress } from '../../../api/address.ts';
 import type { csi } from '../../../rpc/mod.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Deps } from '../deps.ts';
 import { isDead, type LocalDisk } from '../disk/local-disk.ts';

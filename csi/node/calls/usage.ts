@@ -1,6 +1,6 @@
 import type { Access } from '../../../api/volume.ts';
 import { csi } from '../../../rpc/mod.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
 
 const { Mode } = csi.v1.VolumeCapability.AccessMode;

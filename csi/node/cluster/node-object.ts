@@ -3,9 +3,8 @@ import type { SelectedInterfaces } from '../../../aoe/mod.ts';
 import { GROUP, VERSION } from '../../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES } from '../../../api/resources.ts';
-import { type Kube, KubeError, setCondition } from '../../../kube/mod.ts';
-import { messageOf } from '../../error.ts';
-import type { Driver, Log } from '../contracts.ts';
+import { type Kube, KubeError, type Log, messageOf, setCondition } from '../../../kube/mod.ts';
+import type { Driver } from '../contracts.ts';
 import { FIELD_MANAGER } from './volume-client.ts';
 
 /** Interfaces come and go without an event that Node.js can hear: they are looked at this often. */

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { Exec } from '../contracts.ts';
+import type { Exec } from '../../../run/exec.ts';
 import { KernelDriver, parseDiskState } from './kernel-driver.ts';
 
 const signal = new AbortController().signal;

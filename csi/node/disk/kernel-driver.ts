@@ -3,15 +3,16 @@ import { access, type FileHandle, open, readdir, readFile, stat, writeFile } fro
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ioctl, lastError, parseIdentity } from '../../../aoe/mod.ts';
-import { Code, RpcError } from '../../error.ts';
-import type { Disk, DiskState, Driver, Exec } from '../contracts.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { deviceNumber } from '../../../run/device-number.ts';
+import type { Exec } from '../../../run/exec.ts';
+import type { Disk, DiskState, Driver } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
-import { deviceNumber } from './device-number.ts';
 import { DirectoryChanges } from './directory-changes.ts';
 import { findOpeners } from './openers.ts';
 
 /** Major number of the driver's character and block devices (drivers/block/aoe/aoe.h, AOE_MAJOR). */
-const AOE_MAJOR = '152';
+const AOE_MAJOR = 152;
 const HDIO_GET_IDENTITY = 0x030d;
 const SECTOR = 512;
 const MODPROBE_MS = 20_000;
@@ -96,10 +97,10 @@ export class KernelDriver implements Driver {
     try {
       const [device, sectors] = await Promise.all([readFile(join(sysfs, 'dev'), 'utf8'), readFile(join(sysfs, 'size'), 'utf8')]);
       const node = await stat(path);
-      const number = deviceNumber(node.rdev);
+      const { major, minor } = deviceNumber(node.rdev);
       // A program that writes to a missing device creates a regular file of that name: the name alone proves nothing.
-      if (!node.isBlockDevice() || number.split(':')[0] !== AOE_MAJOR || device.trim() !== number) return undefined;
-      return { path, device: number, bytes: Number(sectors) * SECTOR };
+      if (!node.isBlockDevice() || major !== AOE_MAJOR || device.trim() !== `${major}:${minor}`) return undefined;
+      return { path, device: device.trim(), bytes: Number(sectors) * SECTOR };
     } catch {
       return undefined;
     }

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Code, RpcError } from '../../error.ts';
-import type { Disk, DiskState, Driver, Log, Mounter, MountPoint } from '../contracts.ts';
+import type { Log } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Disk, DiskState, Driver, Mounter, MountPoint } from '../contracts.ts';
 import { checkSerial, type Surveyed } from './identity.ts';
 import { unmountLayers } from './unmount-layers.ts';
 

@@ -5,18 +5,18 @@ import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, symlinkS
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { exec } from '../../../run/exec.ts';
-import type { Exec } from '../contracts.ts';
-import { deviceNumber } from './device-number.ts';
+import { deviceNumber } from '../../../run/device-number.ts';
+import { type Exec, exec } from '../../../run/exec.ts';
 import { findOpeners } from './openers.ts';
 
+const numberOf = (dev: number): string => Object.values(deviceNumber(dev)).join(':');
 const signal = new AbortController().signal;
 const noLoops: Exec = async (command, args, options) => (command === 'losetup' ? { stdout: '', stderr: '' } : exec(command, args, options));
 
 test('a real process that has a file of the file system open is named', async () => {
   const file = join(mkdtempSync(join(tmpdir(), 'aoe-openers-')), 'file');
   writeFileSync(file, '');
-  const device = deviceNumber(statSync(file).dev);
+  const device = numberOf(statSync(file).dev);
   const child = spawn('sleep', ['60'], { stdio: [openSync(file, 'r'), 'ignore', 'ignore'] });
   await once(child, 'spawn');
   const found = await findOpeners({ exec: noLoops, proc: '/proc' }, { path: '/dev/etherd/e0.0', devices: new Set([device]) }, signal);
@@ -97,7 +97,7 @@ test('a loop device is found by the inode of the node, whatever path the kubelet
   closeSync(openSync(path, 'w'));
   const { dev, ino } = statSync(path);
   const list: Exec = async (command) => ({
-    stdout: command === 'losetup' ? `/dev/loop0 0:5 77 /other\n/dev/loop3 ${deviceNumber(dev)} ${ino} /pods/dev/uid\n` : '',
+    stdout: command === 'losetup' ? `/dev/loop0 \\x20\\x200:5\\x20 77 /other\n/dev/loop3 \\x20${numberOf(dev)}\\x20\\x20 ${ino} /pods/dev/a\\x20b\n` : '',
     stderr: '',
   });
   const found = await findOpeners({ exec: list, proc: fakeProc({}) }, { path, devices: new Set() }, signal);

@@ -1,9 +1,9 @@
 import { readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { Code, RpcError } from '../../error.ts';
-import type { Exec } from '../contracts.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { deviceNumber } from '../../../run/device-number.ts';
+import type { Exec } from '../../../run/exec.ts';
 import { failureText } from '../failure-text.ts';
-import { deviceNumber } from './device-number.ts';
 import { parseMountinfo } from './mountinfo.ts';
 
 const TOOL_MS = 10_000;
@@ -108,9 +108,15 @@ async function statAll(exec: Exec, files: readonly string[], signal: AbortSignal
     const [, mode, major, minor, on, path] = /^(\w+) (\w+):(\w+) (\d+) (.+)$/.exec(line) ?? [];
     if (!mode || !major || !minor || !on || !path) return [];
     const isBlockDevice = (Number.parseInt(mode, 16) & TYPE_MASK) === BLOCK_DEVICE;
-    const device = isBlockDevice ? `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` : deviceNumber(Number(on));
+    const device = isBlockDevice ? `${Number.parseInt(major, 16)}:${Number.parseInt(minor, 16)}` : numberOf(Number(on));
     return [{ path, device }];
   });
+}
+
+/** A device number of stat(2) as `major:minor`, as mountinfo and sysfs write it. */
+function numberOf(dev: number): string {
+  const { major, minor } = deviceNumber(dev);
+  return `${major}:${minor}`;
 }
 
 async function nameOf(proc: string, pid: string): Promise<string> {
@@ -126,9 +132,10 @@ async function findLoops({ exec }: OpenersOptions, { path }: Wanted, signal: Abo
     throw new RpcError(Code.INTERNAL, `cannot find out which loop devices have the disk open: ${failureText(error)}`, { cause: error });
   });
   return stdout.split('\n').flatMap((line) => {
-    const [name, device, inode, file = ''] = line.trim().split(/\s+/);
-    // The inode is the disk's, whatever path the node was bound to; the path is right, too, when it is another node of the same name.
-    const isOurs = (node && device === deviceNumber(node.dev) && inode === String(node.ino)) || file === path;
+    // Blanks are written as \x20, also those with which numbers are padded.
+    const [name, device, inode, file = ''] = line.split(' ').map((field) => field.replaceAll('\\x20', ' ').trim());
+    // The inode is that of the disk's node, whatever path the kubelet has bound it to.
+    const isOurs = (node && device === numberOf(node.dev) && inode === String(node.ino)) || file === path;
     return name && isOurs ? [`${name} (a loop device: a pod has the volume as a raw block device)`] : [];
   });
 }

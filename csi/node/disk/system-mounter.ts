@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
-import { Code, RpcError } from '../../error.ts';
-import type { Exec, Mounter, MountPoint } from '../contracts.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Exec } from '../../../run/exec.ts';
+import type { Mounter, MountPoint } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 import { mountAt, parseMountinfo } from './mountinfo.ts';
 

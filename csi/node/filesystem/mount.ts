@@ -1,5 +1,5 @@
 import type { AoEVolume } from '../../../api/volume.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import type { StageJob } from '../calls/stage-job.ts';
 import type { MountUsage } from '../calls/usage.ts';
 import type { Content, Disk, Filesystems } from '../contracts.ts';

@@ -1,6 +1,8 @@
-import { Code, RpcError } from '../../error.ts';
+import { MiB } from '../../../api/quantity.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Exec } from '../../../run/exec.ts';
 import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
-import type { Content, Disk, Exec, Filesystems, FilesystemUsage } from '../contracts.ts';
+import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 
 const PROBE_MS = 20_000;
@@ -8,7 +10,7 @@ const FORMAT_MS = 100_000;
 const CHECK_MS = 100_000;
 const READ_MS = 60_000;
 const USAGE_MS = 10_000;
-const BLANK_BYTES = 1 << 20;
+const BLANK_BYTES = MiB;
 
 /**
  * Arguments that make mkfs write as little as possible: targets make each write durable, and know no discard. ext4 zeroes inode tables

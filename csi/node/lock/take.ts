@@ -1,4 +1,5 @@
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import type { StageJob } from '../calls/stage-job.ts';
 import type { Deps } from '../deps.ts';
 

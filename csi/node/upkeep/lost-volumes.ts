@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseAddress } from '../../../api/address.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { messageOf } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
 import type { Deps } from '../deps.ts';
 import { DiskInUseError } from '../disk/local-disk.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';

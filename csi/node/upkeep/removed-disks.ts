@@ -1,5 +1,4 @@
-import { messageOf } from '../../error.ts';
-import type { Log } from '../contracts.ts';
+import { type Log, messageOf } from '../../../kube/mod.ts';
 import { DiskInUseError, type LocalDisk } from '../disk/local-disk.ts';
 import type { StagedVolumes } from '../record/staged-volumes.ts';
 
