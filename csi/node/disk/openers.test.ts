@@ -97,7 +97,10 @@ test('a loop device is found by the inode of the node, whatever path the kubelet
   closeSync(openSync(path, 'w'));
   const { dev, ino } = statSync(path);
   const list: Exec = async (command) => ({
-    stdout: command === 'losetup' ? `/dev/loop0 \\x20\\x200:5\\x20 77 /other\n/dev/loop3 \\x20${numberOf(dev)}\\x20\\x20 ${ino} /pods/dev/a\\x20b\n` : '',
+    stdout:
+      command === 'losetup'
+        ? `/dev/loop0 \\x20\\x200:5\\x20 77 /other\n/dev/loop3 \\x20${numberOf(dev)}\\x20\\x20 ${ino} /pods/dev/a\\x20b\n`
+        : '',
     stderr: '',
   });
   const found = await findOpeners({ exec: list, proc: fakeProc({}) }, { path, devices: new Set() }, signal);
