@@ -98,9 +98,9 @@ test('the stack has partitions, and all that holds the disk or a partition', asy
     writeFileSync(join(paths.sysfs, 'block', name ?? '', 'dev'), `${dev}\n`);
     if (holder) writeFileSync(join(paths.sysfs, 'block', name ?? '', 'holders', holder), '');
   }
-  assert.deepEqual((await driver.stack('e7.3')).toSorted(), ['152:48', '152:49', '253:0', '253:1', '9:7']);
+  assert.deepEqual(new Set(await driver.stack('e7.3')), new Set(['152:48', '152:49', '253:0', '253:1', '9:7']));
   const openers = await driver.openers('e7.3', signal);
-  assert.deepEqual(openers.map((each) => each.split(' ')[0]).toSorted(), ['/dev/dm-0', '/dev/dm-1', '/dev/md7']);
+  assert.deepEqual(new Set(openers.map((each) => each.split(' ')[0])), new Set(['/dev/dm-0', '/dev/dm-1', '/dev/md7']));
 });
 
 for (const [kernel, files] of [
