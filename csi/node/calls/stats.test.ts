@@ -1,23 +1,18 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { Code } from '../../../rpc/status.ts';
 import { block, context, fails, setUp } from '../testing/calls.ts';
 
 test('stats of an unknown path are NOT_FOUND; a disk that is down is an abnormal condition', async () => {
   const { disk, service, stage, stagingTargetPath } = setUp();
   const ask = (volumePath: string) => service.nodeGetVolumeStats({ volumeId: 'v1', volumePath }, context);
-  await assert.rejects(ask('/nowhere'), fails(Code.NOT_FOUND, /not published/));
+  await expect(ask('/nowhere')).rejects.toSatisfy(fails(Code.NOT_FOUND, /not published/));
   await stage();
   const good = await ask(stagingTargetPath);
-  assert.deepEqual(
-    good.usage?.map((each) => each.unit),
-    [1, 2],
-  );
-  assert.equal(good.volumeCondition?.abnormal, false);
+  expect(good.usage?.map((each) => each.unit)).toStrictEqual([1, 2]);
+  expect(good.volumeCondition?.abnormal).toBe(false);
   Object.assign(disk(), { state: 'closewait' });
   const bad = await ask(stagingTargetPath);
-  assert.equal(bad.volumeCondition?.abnormal, true);
-  assert.match(bad.volumeCondition?.message ?? '', /down,closewait/);
+  expect(bad.volumeCondition?.abnormal).toBe(true);
+  expect(bad.volumeCondition?.message ?? '').toMatch(/down,closewait/);
 });
 
 test('stats of a raw block volume are the size of the disk', async () => {
@@ -25,8 +20,5 @@ test('stats of a raw block volume are the size of the disk', async () => {
   await stage(block);
   await node.mounter.mount('/dev/etherd/e7.3', targetPath, { options: ['bind'] });
   const { usage } = await service.nodeGetVolumeStats({ volumeId: 'v1', volumePath: targetPath }, context);
-  assert.deepEqual(
-    usage?.map(({ unit, total }) => [unit, Number(total)]),
-    [[1, 64 << 20]],
-  );
+  expect(usage?.map(({ unit, total }) => [unit, Number(total)])).toStrictEqual([[1, 64 << 20]]);
 });

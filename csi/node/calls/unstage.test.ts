@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { Code } from '../../../rpc/status.ts';
 import { context, fails, setUp } from '../testing/calls.ts';
 
@@ -7,9 +5,9 @@ test('unstage unmounts, flushes and unlocks; repeating it, or unstaging what nev
   const { node, stage, unstage } = setUp();
   await stage();
   await unstage();
-  assert.deepEqual(node.mounter.mounts, []);
-  assert.deepEqual(node.driver.flushed, ['e7.3']);
-  assert.equal(node.target.holder, undefined);
+  expect(node.mounter.mounts).toStrictEqual([]);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(node.target.holder).toBeUndefined();
   await unstage();
   node.volumes.items.clear();
   await unstage();
@@ -19,25 +17,25 @@ test('unstage of a volume that is still published is an error, and leaves the st
   const { node, stage, publish, unstage } = setUp();
   await stage();
   await publish();
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /still mounted.*pods\/p1/));
-  assert.equal(node.mounter.mounts.length, 2);
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still mounted.*pods\/p1/));
+  expect(node.mounter.mounts).toHaveLength(2);
 });
 
 test('a busy unmount is an error: the disk is not flushed and the lock is kept', async () => {
   const { node, stage, unstage, stagingTargetPath } = setUp();
   await stage();
   node.mounter.stuck.add(stagingTargetPath);
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /busy/));
-  assert.deepEqual(node.driver.flushed, []);
-  assert.equal(node.target.holder?.node, 'worker-1');
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /busy/));
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.target.holder?.node).toBe('worker-1');
 });
 
 test('a disk used from another namespace is not flushed', async () => {
   const { disk, node, stage, unstage } = setUp();
   await stage();
   Object.assign(disk(), { busy: true });
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /still in use/));
-  assert.equal(node.target.holder?.node, 'worker-1');
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still in use/));
+  expect(node.target.holder?.node).toBe('worker-1');
 });
 
 test('a storage node that is down does not hold up unstage, except for an external target', async () => {
@@ -46,8 +44,8 @@ test('a storage node that is down does not hold up unstage, except for an extern
     await stage();
     node.segment.targets.clear();
     if (external === 'false') await unstage();
-    else await assert.rejects(unstage(), fails(Code.UNAVAILABLE, /does not answer, so its lock stays/));
-    assert.deepEqual(node.mounter.mounts, []);
+    else await expect(unstage()).rejects.toSatisfy(fails(Code.UNAVAILABLE, /does not answer, so its lock stays/));
+    expect(node.mounter.mounts).toStrictEqual([]);
   }
 });
 
@@ -63,11 +61,11 @@ test('unstage leaves a disk alone whose address belongs to another staged volume
   });
   await stage();
   await service.nodeUnstageVolume({ volumeId: 'v0', stagingTargetPath: '/old' }, context);
-  assert.deepEqual(node.driver.flushed, []);
-  assert.equal(node.mounter.mounts[0]?.target, stagingTargetPath);
-  assert.equal(await node.deps.staged.get('v0'), undefined);
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.mounter.mounts[0]?.target).toBe(stagingTargetPath);
+  expect(await node.deps.staged.get('v0')).toBeUndefined();
   await unstage();
-  assert.deepEqual(node.driver.flushed, ['e7.3']);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
 });
 
 for (const [what, change] of [
@@ -78,11 +76,11 @@ for (const [what, change] of [
     const { disk, node, stage, unstage } = setUp();
     await stage();
     Object.assign(disk(), change);
-    await assert.rejects(unstage(), fails(Code.INTERNAL, /e7\.3 is still in use on this node, by process 77 \(qemu\)/));
-    assert.deepEqual(node.driver.flushed, []);
-    assert.equal(node.target.holder?.node, 'worker-1');
+    await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /e7\.3 is still in use on this node, by process 77 \(qemu\)/));
+    expect(node.driver.flushed).toStrictEqual([]);
+    expect(node.target.holder?.node).toBe('worker-1');
     Object.assign(disk(), { openedBy: [], state: 'down' });
     await unstage();
-    assert.deepEqual(node.driver.flushed, ['e7.3']);
+    expect(node.driver.flushed).toStrictEqual(['e7.3']);
   });
 }

@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { DirectoryChanges } from './directory-changes.ts';
 
 const LONG_MS = 60_000;
@@ -18,5 +16,5 @@ test('next() resolves at a change', async () => {
 test('a directory that cannot be watched is polled: fs.watch() throws, as it does when no inotify instance is left', async () => {
   using changes = new DirectoryChanges('/no/such/directory');
   await changes.next(1);
-  assert.ok(true);
+  expect(true).toBe(true);
 });

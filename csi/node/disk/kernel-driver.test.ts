@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import type { Exec } from '../../../run/exec.ts';
 import { KernelDriver, parseDiskState } from './kernel-driver.ts';
 
@@ -36,26 +34,26 @@ for (const [text, state] of [
   ['down,kickme\n', 'down'],
   ['down,closewait\n', 'closewait'],
 ] as const) {
-  test(`parseDiskState() reads ${JSON.stringify(text)} as ${state}`, () => assert.equal(parseDiskState(text), state));
+  test(`parseDiskState() reads ${JSON.stringify(text)} as ${state}`, () => expect(parseDiskState(text)).toBe(state));
 }
 
 test('a disk that sysfs does not have is absent', async () => {
   const { driver } = setUp();
-  assert.equal(await driver.state('e7.3'), 'absent');
-  assert.equal(await driver.disk('e7.3'), undefined);
+  expect(await driver.state('e7.3')).toBe('absent');
+  expect(await driver.disk('e7.3')).toBeUndefined();
 });
 
 test('a regular file under the name of a disk is not a disk', async () => {
   const { driver, add, paths } = setUp();
   add('e7.3');
   writeFileSync(join(paths.devices, 'e7.3'), '');
-  assert.equal(await driver.disk('e7.3'), undefined);
+  expect(await driver.disk('e7.3')).toBeUndefined();
 });
 
 test('attach() starts a discovery, and gives up after its limit', async () => {
   const { driver, paths } = setUp();
-  assert.equal(await driver.attach('e7.3', { timeoutMs: 20, signal }), undefined);
-  assert.equal(readFileSync(join(paths.devices, 'discover'), 'utf8'), '1');
+  expect(await driver.attach('e7.3', { timeoutMs: 20, signal })).toBeUndefined();
+  expect(readFileSync(join(paths.devices, 'discover'), 'utf8')).toBe('1');
 });
 
 test('attach() revalidates a disk that is down and open once: discovery does not change it', async () => {
@@ -65,9 +63,9 @@ test('attach() revalidates a disk that is down and open once: discovery does not
     return { stdout: '', stderr: '' };
   });
   add('e7.3', { state: 'down,closewait\n' });
-  assert.equal(await driver.attach('e7.3', { timeoutMs: 120, signal }), undefined);
-  assert.equal(programs.length, 1);
-  assert.match(programs[0] ?? '', /^dd of=.*\/revalidate e7\.3$/);
+  expect(await driver.attach('e7.3', { timeoutMs: 120, signal })).toBeUndefined();
+  expect(programs).toHaveLength(1);
+  expect(programs[0] ?? '').toMatch(/^dd of=.*\/revalidate e7\.3$/);
 });
 
 test('two disks that hang do not keep a third one waiting', async () => {
@@ -76,14 +74,14 @@ test('two disks that hang do not keep a third one waiting', async () => {
   const { driver, paths } = setUp(hanging);
   writeFileSync(join(paths.devices, 'e2.0'), '');
   for (let i = 0; i < 8; i++) for (const address of ['e1.0', 'e1.1']) driver.isClaimed(address, signal).catch(() => {});
-  assert.equal(await driver.isClaimed('e2.0', signal), false);
+  expect(await driver.isClaimed('e2.0', signal)).toBe(false);
 });
 
 test('a disk that cannot be opened is an error, and not "not claimed"', async () => {
   const { driver } = setUp(async () => {
     throw new Error('dd: failed to open: No such device');
   });
-  await assert.rejects(driver.isClaimed('e7.3', signal), /disk e7\.3 cannot be opened: dd: failed/);
+  await expect(driver.isClaimed('e7.3', signal)).rejects.toThrow(/disk e7\.3 cannot be opened: dd: failed/);
 });
 
 test('the stack has partitions, and all that holds the disk or a partition', async () => {
@@ -98,9 +96,9 @@ test('the stack has partitions, and all that holds the disk or a partition', asy
     writeFileSync(join(paths.sysfs, 'block', name ?? '', 'dev'), `${dev}\n`);
     if (holder) writeFileSync(join(paths.sysfs, 'block', name ?? '', 'holders', holder), '');
   }
-  assert.deepEqual(new Set(await driver.stack('e7.3')), new Set(['152:48', '152:49', '253:0', '253:1', '9:7']));
+  expect(new Set(await driver.stack('e7.3'))).toStrictEqual(new Set(['152:48', '152:49', '253:0', '253:1', '9:7']));
   const openers = await driver.openers('e7.3', signal);
-  assert.deepEqual(new Set(openers.map((each) => each.split(' ')[0])), new Set(['/dev/dm-0', '/dev/dm-1', '/dev/md7']));
+  expect(new Set(openers.map((each) => each.split(' ')[0]))).toStrictEqual(new Set(['/dev/dm-0', '/dev/dm-1', '/dev/md7']));
 });
 
 for (const [kernel, files] of [
@@ -109,7 +107,7 @@ for (const [kernel, files] of [
 ] as const) {
   test(`flush() on ${kernel} takes a disk that discovery brings back at once for another disk`, async () => {
     const it = setUp(async (_program, _args, { input }) => {
-      assert.equal(input, 'e7.3\0');
+      expect(input).toBe('e7.3\0');
       // The old directory is kept, so that the new one cannot get its inode.
       renameSync(it.sysfs('e7.3'), join(it.paths.sysfs, 'gone'));
       it.add('e7.3', 'diskseq' in files ? { diskseq: '8\n' } : {});

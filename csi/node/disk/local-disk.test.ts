@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { MountPoint } from '../contracts.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { DiskInUseError, isDead, LocalDisk } from './local-disk.ts';
@@ -43,10 +42,7 @@ for (const [what, fields, expected] of [
   test(`mounts() of a disk: ${what}`, async () => {
     const { mounter, disk } = await setUp();
     mounter.mounts.push(mountOf(fields));
-    assert.deepEqual(
-      (await disk.mounts()).map(({ kind, isStale }) => ({ kind, isStale })),
-      expected ? [expected] : [],
-    );
+    expect((await disk.mounts()).map(({ kind, isStale }) => ({ kind, isStale }))).toStrictEqual(expected ? [expected] : []);
   });
 }
 
@@ -54,15 +50,15 @@ test('mounts() has what is mounted of a device that is stacked on the disk', asy
   const { mounter, disk, driver } = await setUp();
   driver.stack = async () => ['152:16', '253:0'];
   mounter.mounts.push(mountOf({ device: '253:0', source: '/dev/mapper/crypt' }));
-  assert.equal((await disk.mounts())[0]?.kind, 'filesystem');
+  expect((await disk.mounts())[0]?.kind).toBe('filesystem');
 });
 
 test('remove() removes a disk that nobody uses, and does nothing when there is none', async () => {
   const { disk, driver } = await setUp();
   await disk.remove(signal);
   await disk.remove(signal);
-  assert.deepEqual(driver.flushed, ['e7.3']);
-  assert.equal(await disk.health(), 'absent');
+  expect(driver.flushed).toStrictEqual(['e7.3']);
+  expect(await disk.health()).toBe('absent');
 });
 
 for (const [what, change, who] of [
@@ -74,12 +70,12 @@ for (const [what, change, who] of [
   test(`remove() leaves a disk in the kernel while ${what}`, async () => {
     const { disk, driver, known } = await setUp();
     Object.assign(known, change);
-    await assert.rejects(disk.remove(signal), (error: Error) => {
+    await expect(disk.remove(signal)).rejects.toSatisfy((error: Error) => {
       assert.ok(error instanceof DiskInUseError);
-      assert.match(error.message, who);
+      expect(error.message).toMatch(who);
       return true;
     });
-    assert.deepEqual(driver.flushed, []);
+    expect(driver.flushed).toStrictEqual([]);
   });
 }
 
@@ -88,14 +84,14 @@ test('remove() gives a program that opens the disk for a moment, such as udev, t
   let asked = 0;
   driver.openers = async () => (++asked < 3 ? ['process 5 (udev-worker)'] : []);
   await new LocalDisk({ driver, mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3').remove(signal);
-  assert.equal(asked, 3);
+  expect(asked).toBe(3);
 });
 
 test('a disk that is down is not opened to find out who uses it: the open would fail', async () => {
   const { disk, driver, known } = await setUp();
   known.state = 'down';
   driver.isClaimed = () => assert.fail('opened');
-  assert.deepEqual(await disk.users(signal), []);
+  expect(await disk.users(signal)).toStrictEqual([]);
 });
 
 test('unmountAll() detaches all mounts of the disk, the newest first, and nothing else', async () => {
@@ -105,14 +101,14 @@ test('unmountAll() detaches all mounts of the disk, the newest first, and nothin
     mountOf({ target: '/other', device: '8:1' }),
     mountOf({ target: '/pod', device: '152:16' }),
   );
-  assert.deepEqual(await disk.unmountAll({ at: '/staging' }, signal), ['/staging', '/pod']);
-  assert.deepEqual(mounter.calls, ['umount -l /pod', 'umount -l /staging']);
+  expect(await disk.unmountAll({ at: '/staging' }, signal)).toStrictEqual(['/staging', '/pod']);
+  expect(mounter.calls).toStrictEqual(['umount -l /pod', 'umount -l /staging']);
 });
 
 test('unmountAll() of one path leaves the mounts of the volume that has the address now', async () => {
   const { disk, mounter } = await setUp();
   mounter.mounts.push(mountOf({ target: '/staging', device: '152:99' }), mountOf({ target: '/pod', device: '152:16' }));
-  assert.deepEqual(await disk.unmountAll({ at: '/staging', onlyThere: true }, signal), ['/staging']);
+  expect(await disk.unmountAll({ at: '/staging', onlyThere: true }, signal)).toStrictEqual(['/staging']);
 });
 
 test('clearStale() removes mounts of earlier disks down to the present one', async () => {
@@ -121,17 +117,17 @@ test('clearStale() removes mounts of earlier disks down to the present one', asy
     mountOf({ target: '/staging', device: '152:16', source: '/dev/etherd/e7.3' }),
     mountOf({ target: '/staging', device: '152:99', source: '/dev/etherd/e7.3' }),
   );
-  assert.equal((await disk.clearStale('/staging', signal))?.device, '152:16');
-  assert.deepEqual(mounter.calls, ['umount -l /staging']);
+  expect((await disk.clearStale('/staging', signal))?.device).toBe('152:16');
+  expect(mounter.calls).toStrictEqual(['umount -l /staging']);
 });
 
 test('a mount is dead when its disk is gone, replaced or down', async () => {
   const { driver, known } = await setUp();
   const mount = mountOf({ device: '152:16', source: '/dev/etherd/e7.3' });
-  assert.equal(await isDead(driver, mount), false);
-  assert.equal(await isDead(driver, { ...mount, device: '152:99' }), true);
+  expect(await isDead(driver, mount)).toBe(false);
+  expect(await isDead(driver, { ...mount, device: '152:99' })).toBe(true);
   known.state = 'closewait';
-  assert.equal(await isDead(driver, mount), true);
+  expect(await isDead(driver, mount)).toBe(true);
   driver.known.clear();
-  assert.equal(await isDead(driver, mount), true);
+  expect(await isDead(driver, mount)).toBe(true);
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { mountAt, parseMountinfo } from './mountinfo.ts';
 
 test('parseMountinfo() reads bind mounts, escapes and optional fields', () => {
@@ -10,9 +8,9 @@ test('parseMountinfo() reads bind mounts, escapes and optional fields', () => {
     '',
   ].join('\n');
   const mounts = parseMountinfo(text);
-  assert.equal(mounts.length, 2);
-  assert.equal(mounts[0]?.id, '17');
-  assert.equal(mountAt(mounts, '/var/lib/kubelet/a b')?.device, '152:32');
-  assert.deepEqual(mounts[0]?.superOptions, ['rw', 'stripe=2048']);
-  assert.equal(mounts[1]?.root, '/etherd/e7.1');
+  expect(mounts).toHaveLength(2);
+  expect(mounts[0]?.id).toBe('17');
+  expect(mountAt(mounts, '/var/lib/kubelet/a b')?.device).toBe('152:32');
+  expect(mounts[0]?.superOptions).toStrictEqual(['rw', 'stripe=2048']);
+  expect(mounts[1]?.root).toBe('/etherd/e7.1');
 });

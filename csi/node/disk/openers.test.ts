@@ -1,10 +1,8 @@
-import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, exec } from '../../../run/exec.ts';
 import { findOpeners } from './openers.ts';
@@ -22,7 +20,7 @@ test('a real process that has a file of the file system open is named', async ()
   const found = await findOpeners({ exec: noLoops, proc: '/proc' }, { path: '/dev/etherd/e0.0', devices: new Set([device]) }, signal);
   child.kill('SIGKILL');
   rmSync(file);
-  assert.ok(found.includes(`process ${child.pid} (sleep)`), found.join());
+  expect(found, found.join()).toContain(`process ${child.pid} (sleep)`);
 });
 
 /** A proc directory with one process, 77, and what it has open. */
@@ -55,8 +53,8 @@ const statOf =
 test('a container that has the disk open through a device node of its own is named', async () => {
   const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' }, 4: { link: '/etc/hosts', mount: '27' } });
   const wanted = { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) };
-  assert.deepEqual(await findOpeners({ exec: statOf(), proc }, wanted, signal), ['process 77 (qemu)']);
-  assert.deepEqual(await findOpeners({ exec: statOf(), proc }, { ...wanted, devices: new Set(['152:64']) }, signal), []);
+  expect(await findOpeners({ exec: statOf(), proc }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(await findOpeners({ exec: statOf(), proc }, { ...wanted, devices: new Set(['152:64']) }, signal)).toStrictEqual([]);
 });
 
 test('files on remote file systems, sockets and pipes are not asked about: stat(2) could hang', async () => {
@@ -70,13 +68,13 @@ test('files on remote file systems, sockets and pipes are not asked about: stat(
   );
   const stated: string[] = [];
   await findOpeners({ exec: statOf(stated), proc }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
-  assert.deepEqual(stated, [join(proc, '77/fd/4')]);
+  expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
 });
 
 test('a mount of the disk in the mount namespace of a process is named', async () => {
   const proc = fakeProc({}, '27 1 152:48 / /data rw - ext4 /dev/etherd/e7.3 rw');
   const found = await findOpeners({ exec: statOf(), proc }, { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) }, signal);
-  assert.deepEqual(found, ['a mount at /data, as process 77 (qemu) sees it']);
+  expect(found).toStrictEqual(['a mount at /data, as process 77 (qemu) sees it']);
 });
 
 test('a file that was closed meanwhile does not matter; a stat that hangs does', async () => {
@@ -88,8 +86,8 @@ test('a file that was closed meanwhile does not matter; a stat that hangs does',
       if (command === 'stat') throw Object.assign(new Error('stat failed'), error);
       return { stdout: '', stderr: '' };
     };
-  assert.deepEqual(await findOpeners({ exec: failing({ code: 1, stdout: '' }), proc }, wanted, signal), []);
-  await assert.rejects(findOpeners({ exec: failing({ code: undefined, stdout: '' }), proc }, wanted, signal), /cannot find out/);
+  expect(await findOpeners({ exec: failing({ code: 1, stdout: '' }), proc }, wanted, signal)).toStrictEqual([]);
+  await expect(findOpeners({ exec: failing({ code: undefined, stdout: '' }), proc }, wanted, signal)).rejects.toThrow(/cannot find out/);
 });
 
 test('a loop device is found by the inode of the node, whatever path the kubelet has bound it to', async () => {
@@ -104,6 +102,6 @@ test('a loop device is found by the inode of the node, whatever path the kubelet
     stderr: '',
   });
   const found = await findOpeners({ exec: list, proc: fakeProc({}) }, { path, devices: new Set() }, signal);
-  assert.equal(found.length, 1);
-  assert.match(found[0] ?? '', /^\/dev\/loop3 \(a loop device/);
+  expect(found).toHaveLength(1);
+  expect(found[0] ?? '').toMatch(/^\/dev\/loop3 \(a loop device/);
 });

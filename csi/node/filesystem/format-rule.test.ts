@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { type DiskFacts, mountOrFormat } from './format-rule.ts';
 
 const facts: DiskFacts = {
@@ -36,7 +34,10 @@ const TABLE: [name: string, change: Partial<DiskFacts>, outcome: 'mount' | 'form
 ];
 for (const [name, change, outcome] of TABLE) {
   test(`${name}: ${outcome}`, () => {
-    if (outcome instanceof RegExp) assert.throws(() => mountOrFormat({ ...facts, ...change }), { code: 9, message: outcome });
-    else assert.equal(mountOrFormat({ ...facts, ...change }), outcome);
+    if (outcome instanceof RegExp)
+      expect(() => mountOrFormat({ ...facts, ...change })).toThrow(
+        expect.objectContaining({ code: 9, message: expect.stringMatching(outcome) }),
+      );
+    else expect(mountOrFormat({ ...facts, ...change })).toBe(outcome);
   });
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { nodeService } from '../service.ts';
 import { context } from '../testing/calls.ts';
@@ -41,12 +40,9 @@ async function staged(record: object = {}) {
       for (let i = 0; i < times; i++) await lostVolumes.check(signal);
     },
     untouched: async () => {
-      assert.deepEqual(
-        node.mounter.mounts.map(({ target }) => target),
-        ['/staging/v1', POD],
-      );
-      assert.deepEqual(node.driver.flushed, []);
-      assert.ok(await node.deps.staged.get('v1'));
+      expect(node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', POD]);
+      expect(node.driver.flushed).toStrictEqual([]);
+      expect(await node.deps.staged.get('v1')).toBeTruthy();
     },
   };
 }
@@ -58,16 +54,15 @@ test('mounts and disk of a volume that the node lost go at the second look, the 
   await it.check(1);
   await it.untouched();
   await it.check(1);
-  assert.deepEqual(it.node.mounter.mounts, []);
-  assert.deepEqual(it.node.mounter.calls.slice(-2), [`umount -l ${POD}`, 'umount -l /staging/v1']);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
-  assert.deepEqual(it.node.removed, ['e7.3']);
-  assert.equal(await it.node.deps.staged.get('v1'), undefined);
-  assert.match(
-    it.events.join(),
+  expect(it.node.mounter.mounts).toStrictEqual([]);
+  expect(it.node.mounter.calls.slice(-2)).toStrictEqual([`umount -l ${POD}`, 'umount -l /staging/v1']);
+  expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(it.node.removed).toStrictEqual(['e7.3']);
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
+  expect(it.events.join()).toMatch(
     /^StaleMountRemoved: node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/,
   );
-  assert.deepEqual(it.node.wire.calls, []);
+  expect(it.node.wire.calls).toStrictEqual([]);
 });
 
 for (const [what, spec, status] of [
@@ -116,8 +111,8 @@ test('a volume that was deleted, or made anew under its name, is cleaned up with
     if (uid) it.volume.metadata.uid = uid;
     else it.node.volumes.items.delete('v1');
     await it.check();
-    assert.deepEqual(it.node.mounter.mounts, []);
-    assert.deepEqual(it.events, []);
+    expect(it.node.mounter.mounts).toStrictEqual([]);
+    expect(it.events).toStrictEqual([]);
   }
 });
 
@@ -132,15 +127,14 @@ for (const [who, use] of [
     assert.ok(known);
     Object.assign(known, use);
     await it.check();
-    assert.deepEqual(it.node.driver.flushed, []);
-    assert.ok(await it.node.deps.staged.get('v1'));
-    assert.match(
-      it.events.join(),
+    expect(it.node.driver.flushed).toStrictEqual([]);
+    expect(await it.node.deps.staged.get('v1')).toBeTruthy();
+    expect(it.events.join()).toMatch(
       /^StaleDiskInUse: node worker-1, which .*cannot remove it: disk e7\.3 is still in use on this node, by /,
     );
     Object.assign(known, { busy: false, openedBy: [], state: 'up' });
     await it.check(1);
-    assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+    expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
   });
 }
 
@@ -155,18 +149,15 @@ test('the disk of a volume that has the address now is left alone', async () => 
     spec: { ...it.volume.spec, initiators: { nodes: ['worker-1'] } },
   });
   await it.check();
-  assert.deepEqual(it.node.driver.flushed, []);
-  assert.deepEqual(
-    it.node.mounter.mounts.map(({ target }) => target),
-    [POD],
-  );
-  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+  expect(it.node.driver.flushed).toStrictEqual([]);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual([POD]);
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
 });
 
 test('the lock on an external target is given back, if it still is ours', async () => {
   const it = await staged({ external: true });
   await it.check();
-  assert.deepEqual(it.node.wire.calls, ['release']);
+  expect(it.node.wire.calls).toStrictEqual(['release']);
 });
 
 test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it anew', async () => {
@@ -184,22 +175,19 @@ test('a pod that comes to the node again after that has its volume, although the
   const targetPath = join(it.node.directory, 'pods/p2/mount');
   const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
   // An attachment of before is worth nothing.
-  await assert.rejects(
+  await expect(
     service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }, context),
-  );
+  ).rejects.toThrow();
   it.node.target.foreign = 'somebody';
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }, context), /in use/);
-  assert.deepEqual(it.node.mounter.mounts, []);
+  await expect(service.nodePublishVolume({ ...base, targetPath, publishContext }, context)).rejects.toThrow(/in use/);
+  expect(it.node.mounter.mounts).toStrictEqual([]);
   delete it.node.target.foreign;
   await service.nodePublishVolume({ ...base, targetPath, publishContext }, context);
-  assert.deepEqual(
-    it.node.mounter.mounts.map(({ target }) => target),
-    ['/staging/v1', targetPath],
-  );
-  assert.equal(it.node.target.holder?.node, 'worker-1');
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', targetPath]);
+  expect(it.node.target.holder?.node).toBe('worker-1');
   await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
   await service.nodeUnstageVolume(base, context);
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }, context), /not staged/);
+  await expect(service.nodePublishVolume({ ...base, targetPath, publishContext }, context)).rejects.toThrow(/not staged/);
 });
 
 test('unstaging a volume that was lost, or its end, ends the mark', async () => {
@@ -207,7 +195,7 @@ test('unstaging a volume that was lost, or its end, ends the mark', async () => 
     const it = await staged();
     it.volume.spec.initiators = { nodes: ['worker-2'] };
     await it.check();
-    assert.ok(await it.node.deps.staged.wasLost('v1'));
+    expect(await it.node.deps.staged.wasLost('v1')).toBe(true);
     if (end === 'delete') {
       it.node.volumes.items.delete('v1');
       await it.check(1);
@@ -215,6 +203,6 @@ test('unstaging a volume that was lost, or its end, ends the mark', async () => 
       const service = nodeService(it.node.deps, { segment: 's' });
       await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' }, context);
     }
-    assert.ok(!(await it.node.deps.staged.wasLost('v1')), end);
+    expect(await it.node.deps.staged.wasLost('v1'), end).toBe(false);
   }
 });

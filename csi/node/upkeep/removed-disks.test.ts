@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { FakeNode } from '../testing/fakes.ts';
 import { RemovedDisks } from './removed-disks.ts';
 
@@ -16,15 +14,15 @@ async function setUp(options: { present?: boolean; openedBy?: string[]; stagedAg
 /** Lets the promises of a check settle. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-test('a disk that discovery brings back after it was unstaged is removed again, once', async (t) => {
+test('a disk that discovery brings back after it was unstaged is removed again, once', async () => {
   const { disks, flushed } = await setUp();
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
   disks.add('v1', 'e7.3');
-  t.mock.timers.tick(1_000);
+  jest.advanceTimersByTime(1_000);
   await settle();
-  t.mock.timers.tick(100_000);
+  jest.advanceTimersByTime(100_000);
   await settle();
-  assert.deepEqual(flushed, ['e7.3']);
+  expect(flushed).toStrictEqual(['e7.3']);
 });
 
 for (const [why, options] of Object.entries({
@@ -33,12 +31,12 @@ for (const [why, options] of Object.entries({
   'is staged again': { stagedAgain: true },
   'belongs to another volume by now': { successor: 'v2' },
 })) {
-  test(`a disk that ${why} stays as it is`, async (t) => {
+  test(`a disk that ${why} stays as it is`, async () => {
     const { disks, flushed } = await setUp(options);
-    t.mock.timers.enable({ apis: ['setTimeout'] });
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
     disks.add('v1', 'e7.3');
-    t.mock.timers.tick(100_000);
+    jest.advanceTimersByTime(100_000);
     await settle();
-    assert.deepEqual(flushed, []);
+    expect(flushed).toStrictEqual([]);
   });
 }
