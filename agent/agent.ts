@@ -8,25 +8,25 @@ import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
 import type { Logger } from '../run/log.ts';
 import { MacMemory } from './access/mac-memory.ts';
-import { Segment } from './address/probe.ts';
+import { AddressProbe } from './address/probe.ts';
 import { AddressWatch } from './address/schedule.ts';
-import { Lvm } from './backends/lvm/cli.ts';
+import { LvmCli } from './backends/lvm/cli.ts';
 import { lvmConfig, udevReachable } from './backends/lvm/config.ts';
 import { limited, wiper } from './backends/lvm/wipe.ts';
-import { Backends } from './backends/registry.ts';
+import { BackendRegistry } from './backends/registry.ts';
 import type { Run } from './backends/run.ts';
 import type { InterfaceSelection } from './node/interfaces.ts';
-import { Serving } from './node/network.ts';
-import { NodeStatus } from './node/status.ts';
+import { NodeNetwork } from './node/network.ts';
+import { NodeReconciler } from './node/reconciler.ts';
 import { PoolMetrics, registerTargetMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
-import { Pools } from './pool/reconciler.ts';
+import { PoolReconciler } from './pool/reconciler.ts';
 import type { TargetApi } from './target/api.ts';
-import { TargetLink } from './target/connection.ts';
+import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
-import { Strays } from './target/strays.ts';
+import { OrphanedExports } from './target/orphaned-exports.ts';
 import { wasProvisioned } from './volume/data.ts';
-import { Volumes } from './volume/reconciler.ts';
+import { VolumeReconciler } from './volume/reconciler.ts';
 
 /** A burst of changes in a pool is measured once, this long after its first. */
 const MEASURE_AFTER_MS = 1000;
@@ -54,20 +54,20 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}` });
 
-  const target = new TargetLink(targetApi, log);
+  const target = new TargetConnection(targetApi, log);
   const metrics = new PoolMetrics();
   metrics.register();
   registerTargetMetrics(target);
   new TargetMetrics({ api: targetApi, volumes, nodes }, signal).register();
-  const serving = new Serving({ node, selection, target, run, log, changed: () => nodeController.enqueue(node) });
-  const segment = new Segment({
+  const serving = new NodeNetwork({ node, selection, target, run, log, changed: () => nodeController.enqueue(node) });
+  const segment = new AddressProbe({
     interfaces: () => serving.segment(),
     ownMacs: () => serving.ownMacs(),
     open: (name) => RawSocket.open(name),
     log,
   });
-  const backends = new Backends({
-    lvm: new Lvm(run, lvmConfig({ udev: udevReachable() })),
+  const backends = new BackendRegistry({
+    lvm: new LvmCli(run, lvmConfig({ udev: udevReachable() })),
     wipe: limited(wiper(run), WIPES_AT_ONCE),
     hasDevice,
     expected: (pool) =>
@@ -86,7 +86,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
 
   const backendOf = (pool: AoEPool) => backends.of(pool);
   const events = new EventRecorder(kube, { component: 'aoe-csi-agent', node });
-  const volumeWork = new Volumes({
+  const volumeWork = new VolumeReconciler({
     node,
     kube,
     volumes,
@@ -103,7 +103,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     events,
     log,
   });
-  const poolWork = new Pools({
+  const poolWork = new PoolReconciler({
     node,
     kube,
     pools,
@@ -114,7 +114,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     measured: (pool, entry) => metrics.note(pool, entry),
     log,
   });
-  const nodeWork = new NodeStatus({ node, kube, nodes, target, link: () => serving.link });
+  const nodeWork = new NodeReconciler({ node, kube, nodes, target, link: () => serving.link });
 
   const volumeController: Controller = new Controller({
     name: 'volumes',
@@ -159,7 +159,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   // The local link and the interfaces first: they need neither API server nor target.
   await serving.look(signal).catch((error: unknown) => log.warn({ err: error }, 'interfaces could not be set'));
   nodeController.enqueue(node);
-  const strays = new Strays({ kube, volumes, target, log });
+  const strays = new OrphanedExports({ kube, volumes, target, log });
   try {
     await Promise.all([
       ...[volumes, pools, nodes, self].map((informer) => informer.run(signal)),

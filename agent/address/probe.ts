@@ -12,9 +12,9 @@ export interface Stranger {
 }
 
 /** Asks the segment whether somebody serves an address. */
-export type AskSegment = (address: TargetAddress, signal: AbortSignal) => Promise<Stranger | undefined>;
+export type ProbeAddress = (address: TargetAddress, signal: AbortSignal) => Promise<Stranger | undefined>;
 
-export interface SegmentOptions {
+export interface AddressProbeOptions {
   /** Interfaces to ask on: those that volumes are served on and that are up. */
   interfaces: () => readonly string[];
   /** Our own target's addresses: its answers on another interface of the same segment are not somebody else's. */
@@ -24,11 +24,11 @@ export interface SegmentOptions {
 }
 
 /** Questions asked at the same time share their sockets; the last one closes them. */
-export class Segment {
-  readonly #options: SegmentOptions;
+export class AddressProbe {
+  readonly #options: AddressProbeOptions;
   #shared: { initiator: Initiator; sockets: FrameSocket[]; users: number } | undefined;
 
-  constructor(options: SegmentOptions) {
+  constructor(options: AddressProbeOptions) {
     this.#options = options;
   }
 
@@ -36,7 +36,7 @@ export class Segment {
    * Who else answers at the address; undefined when nobody does.
    * @throws Error when no interface can be asked: silence would then mean nothing
    */
-  readonly ask: AskSegment = async (address, signal) => {
+  readonly ask: ProbeAddress = async (address, signal) => {
     const shared = this.#shared ?? this.#open();
     this.#shared = shared;
     shared.users++;

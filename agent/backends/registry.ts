@@ -2,13 +2,13 @@ import type { AoEPool } from '../../api/pool.ts';
 import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
 import type { HasDevice } from './lvm/base.ts';
-import type { Lvm } from './lvm/cli.ts';
-import { LvmBackend } from './lvm/linear.ts';
+import type { LvmCli } from './lvm/cli.ts';
+import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
 import type { Wipe } from './lvm/wipe.ts';
 
-export interface BackendsOptions {
-  lvm: Lvm;
+export interface BackendRegistryOptions {
+  lvm: LvmCli;
   wipe: Wipe;
   hasDevice: HasDevice;
   /** UIDs of the volumes that were made in this pool on this node before; false or none when there are none. */
@@ -16,11 +16,11 @@ export interface BackendsOptions {
 }
 
 /** One backend per pool, for as long as its settings stay. */
-export class Backends {
-  readonly #options: BackendsOptions;
+export class BackendRegistry {
+  readonly #options: BackendRegistryOptions;
   readonly #open = new Map<string, { key: string; backend: Backend }>();
 
-  constructor(options: BackendsOptions) {
+  constructor(options: BackendRegistryOptions) {
     this.#options = options;
   }
 
@@ -40,7 +40,7 @@ export class Backends {
     const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmBackend({ lvm, pool, group, hasDevice, wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { BREAK_LOCK } from '../../api/volume.ts';
-import { bench, UID } from '../testing/volume-bench.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
-const annotation = (it: Bench) => it.volume().metadata.annotations?.[BREAK_LOCK];
+type Harness = Awaited<ReturnType<typeof harness>>;
+const annotation = (it: Harness) => it.volume().metadata.annotations?.[BREAK_LOCK];
 
-async function locked(it: Bench, node: string): Promise<void> {
+async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
@@ -16,7 +16,7 @@ async function locked(it: Bench, node: string): Promise<void> {
 }
 
 test('breaking the lock of a node shuts it out first, then clears the lock, and is told of', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await locked(it, 'worker');
   const before = it.target.calls.length;
   it.annotate({ [BREAK_LOCK]: 'worker', other: 'stays' });
@@ -33,7 +33,7 @@ test('breaking the lock of a node shuts it out first, then clears the lock, and 
 });
 
 test('a holder that is not the one named keeps lock and access', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await locked(it, 'worker');
   for (const named of ['other', 'work', '', 'worker ']) {
     it.annotate({ [BREAK_LOCK]: named });
@@ -47,7 +47,7 @@ test('a holder that is not the one named keeps lock and access', async (t) => {
 });
 
 test('nothing is broken where there is no lock', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['worker'] } });
   it.annotate({ [BREAK_LOCK]: 'worker' });
   await it.reconcile();
@@ -59,7 +59,7 @@ test('nothing is broken where there is no lock', async (t) => {
 });
 
 test("a stranger's string is cleared when it is given as a whole, and hosts that stay are named", async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { macs: ['02:00:00:00:77:77'] } });
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
@@ -79,7 +79,7 @@ test("a stranger's string is cleared when it is given as a whole, and hosts that
 });
 
 test('a volume that waits for its deletion is freed by breaking the lock', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'somebody');
   await it.told();
@@ -92,7 +92,7 @@ test('a volume that waits for its deletion is freed by breaking the lock', async
 });
 
 test('the annotation waits while the target is away, and is compared with what is there then', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await locked(it, 'worker');
   it.target.stop();
   await it.connected(false);

@@ -3,14 +3,14 @@ import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK } from '../../api/volume.ts';
 import { type Kube, KubeError } from '../../kube/mod.ts';
 import { TargetError } from '../target/api.ts';
-import type { TargetLink } from '../target/connection.ts';
-import type { LockStory } from './events.ts';
-import { describeHolder, holderOf } from './holder.ts';
+import type { TargetConnection } from '../target/connection.ts';
+import type { LockEvents } from './events.ts';
+import { describeHolder, readHolder } from './holder.ts';
 
 export interface BreakContext {
   kube: Pick<Kube, 'patch'>;
-  target: TargetLink;
-  story: LockStory;
+  target: TargetConnection;
+  story: LockEvents;
 }
 
 /**
@@ -26,7 +26,7 @@ export async function breakLock(context: BreakContext, volume: AoEVolume, signal
   const state = target.state(metadata.uid ?? '');
   if (named === undefined || !state) return volume;
   const asked = `as annotation ${BREAK_LOCK} asks`;
-  const holder = holderOf(state.configString);
+  const holder = readHolder(state.configString);
   if (!holder || (named !== holder.node && named !== holder.raw)) {
     const now = holder ? `held by ${describeHolder(holder)}` : 'free';
     const settled = await settle(context, volume, {}, signal);

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bench, UID } from '../testing/volume-bench.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
-const reasons = ({ kube }: Bench) => kube.events.map(({ reason }) => reason);
+type Harness = Awaited<ReturnType<typeof harness>>;
+const reasons = ({ kube }: Harness) => kube.events.map(({ reason }) => reason);
 
 /** Lets a node in, and has it take the lock. */
-async function locked(it: Bench, node: string): Promise<void> {
+async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
@@ -15,7 +15,7 @@ async function locked(it: Bench, node: string): Promise<void> {
 }
 
 test('a lock that is taken and given back is told of, once each', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await locked(it, 'worker');
   await it.reconcile();
   assert.equal(it.condition('Locked')?.message, 'held by node worker since 2026-01-01T00:00:00Z');
@@ -29,7 +29,7 @@ test('a lock that is taken and given back is told of, once each', async (t) => {
 });
 
 test('a takeover is told from the fence to the next lock: first the access goes, then the lock', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await locked(it, 'worker');
   assert.equal(it.volume().status?.holder?.name, 'worker');
   it.spec({ initiators: { nodes: ['other'] } });
@@ -46,7 +46,7 @@ test('a takeover is told from the fence to the next lock: first the access goes,
 });
 
 test('a lock that changes hands between two looks is told with both holders', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ access: 'Shared', initiators: { nodes: ['worker', 'other'] } });
   await it.reconcile();
   for (const node of ['worker', 'other']) {
@@ -58,7 +58,7 @@ test('a lock that changes hands between two looks is told with both holders', as
 });
 
 test('what is said of the lock depends on the access', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   for (const [access, reason] of [
     ['Shared', 'Shared'],
     ['ReadOnlyMany', 'ReadOnly'],
@@ -76,7 +76,7 @@ for (const [what, bytes] of [
   ['of the Mac driver', 'net.corvus.apple 00:11:22:33:44:55'],
 ] as const) {
   test(`a string that is ${what} is respected, named and shown in the column`, async (t) => {
-    const it = await bench(t);
+    const it = await harness(t);
     await it.reconcile();
     it.target.setConfigString(UID, bytes);
     await it.told();
@@ -89,7 +89,7 @@ for (const [what, bytes] of [
 }
 
 test('a lock of ours for another volume stays, and says so', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.lock('worker', 'another-volume');
   await it.told();

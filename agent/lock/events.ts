@@ -5,7 +5,7 @@ import type { Logger } from '../../run/log.ts';
 import { describeHolder } from './holder.ts';
 
 /** Tells by Events on the AoEVolume who had its lock and how it changed hands. The names of the events are documented. */
-export class LockStory {
+export class LockEvents {
   readonly #events: Pick<EventRecorder, 'event'>;
   readonly #log: Logger;
   /** Volumes, as one pass sees them, whose lock was taken away: what is written next is no news. */

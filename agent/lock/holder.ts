@@ -6,7 +6,7 @@ import type { AoEVolume, Holder } from '../../api/volume.ts';
 const MAX_NAME = 32;
 
 /** status.holder of a config string; undefined when there is none. */
-export function holderOf(configString: Uint8Array): Holder | undefined {
+export function readHolder(configString: Uint8Array): Holder | undefined {
   if (configString.length === 0) return undefined;
   const lock = parseLock(configString);
   const raw = escapeString(configString);
@@ -24,7 +24,7 @@ export function lockCondition(
   { metadata: { uid }, spec: { access } }: AoEVolume,
   configString: Uint8Array,
 ): Pick<Condition, 'status' | 'reason' | 'message'> {
-  const holder = holderOf(configString);
+  const holder = readHolder(configString);
   if (!holder) {
     if (access === 'Shared')
       return {

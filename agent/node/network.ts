@@ -2,17 +2,17 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { listInterfaces, type NetworkInterface } from '../../aoe/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { Run } from '../backends/run.ts';
-import type { TargetLink } from '../target/connection.ts';
+import type { TargetConnection } from '../target/connection.ts';
 import { chooseInterfaces, type InterfaceSelection } from './interfaces.ts';
 import { ensureLocalLink, type LocalLink, TARGET_END } from './local-link.ts';
 
 const LOOK_EVERY_MS = 10_000;
 
-export interface ServingOptions {
+export interface NodeNetworkOptions {
   /** Name of this node. */
   node: string;
   selection: InterfaceSelection;
-  target: TargetLink;
+  target: TargetConnection;
   run: Run;
   /** Told when the local link is there, or is not any more. */
   changed: () => void;
@@ -21,8 +21,8 @@ export interface ServingOptions {
 }
 
 /** Keeps the local link in place, and the target on the interfaces that it shall serve. */
-export class Serving {
-  readonly #options: ServingOptions;
+export class NodeNetwork {
+  readonly #options: NodeNetworkOptions;
   #link: LocalLink | { problem: string } = { problem: 'it is not made yet' };
   #chosen: readonly string[] = [];
   #present: readonly NetworkInterface[] = [];
@@ -30,7 +30,7 @@ export class Serving {
   #told = '';
   #wake = (): void => {};
 
-  constructor(options: ServingOptions) {
+  constructor(options: NodeNetworkOptions) {
     this.#options = options;
   }
 

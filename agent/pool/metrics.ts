@@ -1,7 +1,7 @@
 import type { PoolNode } from '../../api/pool.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { gauge } from '../../run/metrics.ts';
-import type { TargetLink } from '../target/connection.ts';
+import type { TargetConnection } from '../target/connection.ts';
 
 const LABEL = ['pool'] as const;
 
@@ -37,7 +37,7 @@ export class PoolMetrics {
 }
 
 /** Registers the gauges of the target process: once in a process. */
-export function registerTargetMetrics(target: TargetLink): void {
+export function registerTargetMetrics(target: TargetConnection): void {
   gauge('aoe_agent_target_connected', '1 when the target process answers.', [], (set) => set({}, target.connected ? 1 : 0));
   gauge('aoe_agent_exported_volumes', 'Volumes that the target serves.', [], (set) => {
     if (target.connected) set({}, target.states().length);

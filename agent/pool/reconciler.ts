@@ -11,7 +11,7 @@ import { type Orphans, SECOND_LOOK_MS } from './orphans.ts';
 
 const MEASURE_EVERY_MS = 60_000;
 
-export interface PoolsOptions {
+export interface PoolReconcilerOptions {
   /** Name of this node. */
   node: string;
   kube: Pick<Kube, 'apply'>;
@@ -28,10 +28,10 @@ export interface PoolsOptions {
 }
 
 /** Keeps this node's entry in each pool's status. */
-export class Pools {
-  readonly #options: PoolsOptions;
+export class PoolReconciler {
+  readonly #options: PoolReconcilerOptions;
 
-  constructor(options: PoolsOptions) {
+  constructor(options: PoolReconcilerOptions) {
     this.#options = options;
   }
 

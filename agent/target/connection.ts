@@ -20,7 +20,7 @@ export type TargetChange = { type: 'volume'; uid: string } | { type: 'interfaces
  * The agent's side of the target process: knows what it serves, and comes back when it restarts. While it is away nothing
  * is known of it, and calls reject at once.
  */
-export class TargetLink {
+export class TargetConnection {
   readonly #api: TargetApi;
   readonly #log: Logger;
   readonly #volumes = new Map<string, TargetVolumeState>();

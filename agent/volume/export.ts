@@ -2,24 +2,24 @@ import type { AoENode } from '../../api/node.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import { type DesiredAccess, desiredAccess } from '../access/desired.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
-import type { LockStory } from '../lock/events.ts';
-import { holderOf, lockCondition, staleLock } from '../lock/holder.ts';
+import type { LockEvents } from '../lock/events.ts';
+import { lockCondition, readHolder, staleLock } from '../lock/holder.ts';
 import { TARGET_END } from '../node/local-link.ts';
 import { type TargetAccess, TargetError, type TargetVolume, type TargetVolumeState } from '../target/api.ts';
-import type { TargetLink } from '../target/connection.ts';
-import { serialOf, type VolumeStatus } from './status.ts';
+import type { TargetConnection } from '../target/connection.ts';
+import { serialForUid, type VolumeStatus } from './status.ts';
 
 export interface ServeContext {
   /** Name of this node. */
   node: string;
   nodes: () => readonly AoENode[];
   memory: MacMemory;
-  target: TargetLink;
+  target: TargetConnection;
   /** The volume as the API server itself has it now, not as a watch last told; undefined when it is gone. */
   fresh: (volume: AoEVolume, signal: AbortSignal) => Promise<AoEVolume | undefined>;
   /** Whether a volume in trouble may be opened again now: each attempt is itself a change that leads back here. */
   mayReopen: (uid: string) => boolean;
-  story: Pick<LockStory, 'fenced' | 'cleared'>;
+  story: Pick<LockEvents, 'fenced' | 'cleared'>;
 }
 
 const same = (a: readonly string[], b: readonly string[]): boolean => a.length === b.length && a.every((each, index) => each === b[index]);
@@ -105,7 +105,7 @@ function needsLock({ spec }: AoEVolume): boolean {
 function exportOf({ metadata, spec }: AoEVolume, path: string, access: TargetAccess): TargetVolume {
   const { uid = '' } = metadata;
   const { shelf, slot } = spec.address ?? { shelf: 0, slot: 0 };
-  return { uid, shelf, slot, path, serial: serialOf(uid), readOnly: spec.access === 'ReadOnlyMany', ...access };
+  return { uid, shelf, slot, path, serial: serialForUid(uid), readOnly: spec.access === 'ReadOnlyMany', ...access };
 }
 
 /** All but who is let in, which has a call of its own. */
@@ -139,13 +139,13 @@ function note(volume: AoEVolume, state: TargetVolumeState, desired: DesiredAcces
 export function noteHolder(volume: AoEVolume, state: TargetVolumeState, status: VolumeStatus): void {
   const { status: locked, reason, message } = lockCondition(volume, state.configString);
   status.condition(VolumeCondition.Locked, locked, reason, message);
-  const holder = holderOf(state.configString);
+  const holder = readHolder(state.configString);
   if (holder) status.now.holder = holder;
   else delete status.now.holder;
 }
 
 /** status.paths: the interfaces on which the target answers now. */
-export function notePaths(target: TargetLink, status: VolumeStatus): void {
+export function notePaths(target: TargetConnection, status: VolumeStatus): void {
   status.now.paths = target
     .interfaces()
     .filter(({ serving, mac }) => serving && mac)

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import type { Stranger } from '../address/probe.ts';
 import { BackendError } from '../backends/backend.ts';
 import { TargetError } from '../target/api.ts';
-import { bench, MAC, UID } from '../testing/volume-bench.ts';
+import { harness, MAC, UID } from '../testing/volume-harness.ts';
 
 test('a placed volume is made, asked for, exported and told of, once', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const volumes = it.make();
   await it.reconcile(volumes);
   const { status } = it.volume();
@@ -26,14 +26,14 @@ test('a placed volume is made, asked for, exported and told of, once', async (t)
 });
 
 test('nothing is made of a volume without finalizer, or of another node', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ nodeName: 'elsewhere' });
   await it.reconcile();
   assert.deepEqual(it.backend.calls, []);
 });
 
 test('initiators come into force and are reported with the generation that asked', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
@@ -45,14 +45,14 @@ test('initiators come into force and are reported with the generation that asked
 });
 
 test('the local link is let in for this node only', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ access: 'Shared', initiators: { nodes: ['storage', 'other'] } });
   await it.reconcile();
   assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, ['02:00:00:00:00:01', MAC.other, MAC.local].sort());
 });
 
 test('an Exclusive volume keeps what is in force when two hosts are asked for', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
   it.spec({ initiators: { nodes: ['worker', 'other'] } });
@@ -66,7 +66,7 @@ test('an Exclusive volume keeps what is in force when two hosts are asked for', 
 });
 
 test('a node without interfaces is named and not reported in force, and nothing is taken from one that had some', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['stranger'] } });
   await it.reconcile();
   assert.deepEqual(it.volume().status?.initiators?.nodes, []);
@@ -79,7 +79,7 @@ test('a node without interfaces is named and not reported in force, and nothing 
 });
 
 test('a pod beside its volume keeps the disk when the local link is gone from the AoENode', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const volumes = it.make();
   it.spec({ initiators: { nodes: ['storage'] } });
   await it.reconcile(volumes);
@@ -92,7 +92,7 @@ test('a pod beside its volume keeps the disk when the local link is gone from th
 });
 
 test('a MAC that two nodes claim is not let in', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.kube.put({
     kind: 'AoENode',
     metadata: { name: 'twin' },
@@ -106,7 +106,7 @@ test('a MAC that two nodes claim is not let in', async (t) => {
 });
 
 test('an address that somebody else answers is not exported, and is once he is gone', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.world.stranger = { mac: '02:66:66:66:66:66', interface: 'eth1' };
   assert.deepEqual(await it.reconcile(), { requeueAfterMs: 30_000 });
   assert.equal(it.target.volumes.size, 0);
@@ -122,7 +122,7 @@ test('an address that somebody else answers is not exported, and is once he is g
 const STRANGER: Stranger = { mac: '02:66:66:66:66:66', interface: 'eth1' };
 
 test('the address of a served volume is asked for again after 1 s, 5 s, and then each minute', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const volumes = it.make();
   for (const wait of [1000, 5000, 60_000, 60_000]) {
     assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: wait });
@@ -134,7 +134,7 @@ test('the address of a served volume is asked for again after 1 s, 5 s, and then
 });
 
 test('a stranger that comes later takes an unused volume off the segment, until he is gone', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.world.stranger = STRANGER;
   it.world.now = 1000;
@@ -155,7 +155,7 @@ test('a stranger that comes later takes an unused volume off the segment, until 
 });
 
 test('a volume in use is served on when a stranger comes, and says so', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
   it.world.stranger = STRANGER;
@@ -175,7 +175,7 @@ test('a volume in use is served on when a stranger comes, and says so', async (t
 });
 
 test('a volume with a lock is in use, also when nobody is let in', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple 1');
   await it.told();
@@ -186,7 +186,7 @@ test('a volume with a lock is in use, also when nobody is let in', async (t) => 
 });
 
 test('what is written about a volume does not reach its namesake', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const old = it.volume();
   const put = it.kube.objects.get('AoEVolume/v1');
   it.kube.put({ ...put, kind: 'AoEVolume', metadata: { ...put?.metadata, name: 'v1', uid: 'another' } } as never);
@@ -195,7 +195,7 @@ test('what is written about a volume does not reach its namesake', async (t) => 
 });
 
 test('lost data is never made anew', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.backend.volumes.clear();
   await it.reconcile();
@@ -210,7 +210,7 @@ test('lost data is never made anew', async (t) => {
 });
 
 test('a pool in trouble is told of, with its reason', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.backend.failure = new BackendError('PoolFull', 'no room');
   await it.reconcile();
   assert.equal(it.condition('Provisioned')?.reason, 'PoolFull');
@@ -221,7 +221,7 @@ test('a pool in trouble is told of, with its reason', async (t) => {
 });
 
 test('a target that is down leaves what was in force, and is served again after', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
   it.target.stop();
@@ -237,14 +237,14 @@ test('a target that is down leaves what was in force, and is served again after'
 });
 
 test('a refusal of the target is a condition, not a crash', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.target.failing.set('export', new TargetError('precondition', 'no durable writes'));
   assert.deepEqual(await it.reconcile(), { requeueAfterMs: 5000 });
   assert.equal(it.condition('Exported')?.message, 'no durable writes');
 });
 
 test('a device in trouble is opened again, at most every few seconds', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const volumes = it.make();
   await it.reconcile(volumes);
   for (const now of [1000, 6000]) {
@@ -263,7 +263,7 @@ test('a device in trouble is opened again, at most every few seconds', async (t)
 });
 
 test("a stranger's string is respected", async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
   await it.told();
@@ -276,7 +276,7 @@ test("a stranger's string is respected", async (t) => {
 });
 
 test('nobody is cut off by an old view of the volume', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
   const old = structuredClone(it.volume());
@@ -286,7 +286,7 @@ test('nobody is cut off by an old view of the volume', async (t) => {
 });
 
 test('a deleted volume goes from the segment, then from the pool, then from the API', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.remove();
   await it.reconcile();
@@ -296,7 +296,7 @@ test('a deleted volume goes from the segment, then from the pool, then from the 
 });
 
 test('a deleted volume in use stays, and says by whom', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
   it.lock('worker');
@@ -311,7 +311,7 @@ test('a deleted volume in use stays, and says by whom', async (t) => {
 });
 
 test('a deleted volume with policy Retain keeps its data', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.spec({ deletionPolicy: 'Retain' });
   await it.reconcile();
   it.remove();
@@ -321,7 +321,7 @@ test('a deleted volume with policy Retain keeps its data', async (t) => {
 });
 
 test('a deletion goes by the policy that the API server has, not by an old view', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.remove();
   const old = structuredClone(it.volume());
@@ -331,7 +331,7 @@ test('a deletion goes by the policy that the API server has, not by an old view'
 });
 
 test('a deletion waits for the target, whatever the lock was', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.target.stop();
   await it.connected(false);
@@ -343,13 +343,13 @@ test('a deletion waits for the target, whatever the lock was', async (t) => {
 
 test('a deleted volume that was never made does not wait for a pool that is missing; one that was made does', async (t) => {
   const missing = new BackendError('PoolMissing', 'no such group');
-  const never = await bench(t);
+  const never = await harness(t);
   never.backend.failure = missing;
   await never.reconcile();
   never.remove();
   await never.reconcile();
   assert.equal(never.kube.objects.has('AoEVolume/v1'), false);
-  const made = await bench(t);
+  const made = await harness(t);
   await made.reconcile();
   made.backend.failure = missing;
   made.remove();
@@ -359,7 +359,7 @@ test('a deleted volume that was never made does not wait for a pool that is miss
 
 for (const call of ['export', 'setAccess', 'unexport'] as const) {
   test(`a failure of ${call} is tried again until it works`, async (t) => {
-    const it = await bench(t);
+    const it = await harness(t);
     if (call !== 'export') await it.reconcile();
     if (call === 'setAccess') it.spec({ initiators: { nodes: ['worker'] } });
     if (call === 'unexport') it.remove();
@@ -372,7 +372,7 @@ for (const call of ['export', 'setAccess', 'unexport'] as const) {
 }
 
 test('who is let in does not wait for a pool that is stuck, and what it says in the end is told', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const volumes = it.make();
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile(volumes);
@@ -396,7 +396,7 @@ test('who is let in does not wait for a pool that is stuck, and what it says in 
 });
 
 test('who is let in does not depend on a backend that breaks', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   await it.reconcile();
   it.backend.failure = new Error('a bug');
   it.spec({ initiators: { nodes: ['worker'] } });
@@ -405,7 +405,7 @@ test('who is let in does not depend on a backend that breaks', async (t) => {
 });
 
 test('a new volume whose data takes long to make holds no worker, is exported when it is there, and not removed before', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const volumes = it.make();
   const gate = Promise.withResolvers<void>();
   it.backend.gate = gate.promise;
@@ -425,7 +425,7 @@ test('a new volume whose data takes long to make holds no worker, is exported wh
 });
 
 test('nothing is made of a volume whose place the operator refuses', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const present = it.kube.objects.get('AoEVolume/v1');
   const refused = {
     type: 'Placed',
@@ -441,7 +441,7 @@ test('nothing is made of a volume whose place the operator refuses', async (t) =
 });
 
 test('only nodes that have an Exclusive volume must take its lock before they write', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   const needs = async (change: object): Promise<boolean | undefined> => {
     it.spec(change);
     await it.reconcile();
@@ -454,7 +454,7 @@ test('only nodes that have an Exclusive volume must take its lock before they wr
 });
 
 test('a target that does not know about writes that need the lock is not told again and again', async (t) => {
-  const it = await bench(t);
+  const it = await harness(t);
   it.target.features = [];
   it.target.stop();
   await it.connected(false);

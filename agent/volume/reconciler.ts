@@ -5,13 +5,13 @@ import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/vol
 import type { EventRecorder, Kube } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
-import type { AskSegment, Stranger } from '../address/probe.ts';
+import type { ProbeAddress, Stranger } from '../address/probe.ts';
 import type { AddressWatch } from '../address/schedule.ts';
 import type { Backend } from '../backends/backend.ts';
 import { breakLock } from '../lock/break.ts';
-import { LockStory } from '../lock/events.ts';
+import { LockEvents } from '../lock/events.ts';
 import { TargetError } from '../target/api.ts';
-import type { TargetLink } from '../target/connection.ts';
+import type { TargetConnection } from '../target/connection.ts';
 import { type NotProvisioned, noteProvisioned, type Provisioned, provision, wasProvisioned } from './data.ts';
 import { notePaths, serve } from './export.ts';
 import { Jobs } from './jobs.ts';
@@ -35,7 +35,7 @@ export interface Store<T> {
   list(): T[];
 }
 
-export interface VolumesOptions {
+export interface VolumeReconcilerOptions {
   /** Name of this node. */
   node: string;
   kube: Pick<Kube, 'apply' | 'patch' | 'get'>;
@@ -45,8 +45,8 @@ export interface VolumesOptions {
   backendOf: (pool: AoEPool) => Backend;
   /** Told when a volume was made in a pool or removed from it. */
   poolChanged: (pool: string) => void;
-  target: TargetLink;
-  ask: AskSegment;
+  target: TargetConnection;
+  ask: ProbeAddress;
   addressWatch: AddressWatch;
   memory: MacMemory;
   /** Told the name of a volume that is to be looked at again: its data is there now, or it is known why not. */
@@ -58,10 +58,10 @@ export interface VolumesOptions {
 }
 
 /** Makes what an AoEVolume of this node asks for true, from data to access list, and says how far it came. */
-export class Volumes {
-  readonly #options: VolumesOptions;
+export class VolumeReconciler {
+  readonly #options: VolumeReconcilerOptions;
   readonly #context: RemovalContext;
-  readonly #story: LockStory;
+  readonly #story: LockEvents;
   /** Making or finding the data of volumes, by UID. */
   readonly #data: Jobs<Provisioned | NotProvisioned>;
   /** Volumes as our own writes left them, until the informer has caught up. */
@@ -69,11 +69,11 @@ export class Volumes {
   /** When the target was last told to open a volume in trouble again, by UID. */
   readonly #reopened = new Map<string, number>();
 
-  constructor(options: VolumesOptions) {
+  constructor(options: VolumeReconcilerOptions) {
     this.#options = options;
     const { kube, node, nodes, target, memory, events, log, signal } = options;
     this.#data = new Jobs({ signal, limitMs: DATA_LIMIT_MS });
-    this.#story = new LockStory(events, log);
+    this.#story = new LockEvents(events, log);
     this.#context = {
       kube,
       node,

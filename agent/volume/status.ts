@@ -82,6 +82,6 @@ function ourPart({ status }: AoEVolume): Status {
 }
 
 /** The disk's IDENTIFY serial: the first 20 hexadecimal digits of the volume's UID. */
-export function serialOf(uid: string): string {
+export function serialForUid(uid: string): string {
   return uid.replaceAll('-', '').slice(0, 20).toUpperCase();
 }

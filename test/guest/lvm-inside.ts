@@ -6,10 +6,10 @@ import { execFile, spawnSync } from 'node:child_process';
 import { open, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { parseArgs, promisify } from 'node:util';
-import { Lvm } from '../../agent/backends/lvm/cli.ts';
+import { LvmCli } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
 import { wiper } from '../../agent/backends/lvm/wipe.ts';
-import { Backends } from '../../agent/backends/registry.ts';
+import { BackendRegistry } from '../../agent/backends/registry.ts';
 import type { Run } from '../../agent/backends/run.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
 
@@ -40,8 +40,13 @@ const hasDevice = (path: string): Promise<boolean> =>
     () => false,
   );
 
-function backendOf(spec: AoEPoolSpec, pool = 'p1'): ReturnType<Backends['of']> {
-  const backends = new Backends({ lvm: new Lvm(run, lvmConfig({ udev: false })), wipe: wiper(run), hasDevice, expected: () => false });
+function backendOf(spec: AoEPoolSpec, pool = 'p1'): ReturnType<BackendRegistry['of']> {
+  const backends = new BackendRegistry({
+    lvm: new LvmCli(run, lvmConfig({ udev: false })),
+    wipe: wiper(run),
+    hasDevice,
+    expected: () => false,
+  });
   return backends.of({ apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEPool', metadata: { name: pool }, spec } as AoEPool);
 }
 const thick = () => backendOf({ backend: 'lvm', volumeGroup: 'aoetest' });

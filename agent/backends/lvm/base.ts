@@ -1,6 +1,6 @@
 import { type Backend, BackendError, type BackingVolume, type CreateRequest, checkUid, type Measurement, roundUp } from '../backend.ts';
 import { stderrOf } from '../run.ts';
-import { failed, type Lvm } from './cli.ts';
+import { failed, type LvmCli } from './cli.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
 /** On every logical volume of ours. */
@@ -19,7 +19,7 @@ const MISSING_MS = 1_000;
 export type HasDevice = (path: string) => Promise<boolean>;
 
 export interface LvmOptions {
-  lvm: Lvm;
+  lvm: LvmCli;
   /** Name of the AoEPool: two pools may share a group. */
   pool: string;
   group: string;
@@ -28,7 +28,7 @@ export interface LvmOptions {
 
 /** What linear and thin volumes have in common: found by name and tag, kept in a cached report, activated when inactive. */
 export abstract class LvmBase implements Backend {
-  protected readonly lvm: Lvm;
+  protected readonly lvm: LvmCli;
   protected readonly group: string;
   readonly #pool: string;
   readonly #hasDevice: HasDevice;

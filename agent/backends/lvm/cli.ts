@@ -11,7 +11,7 @@ const CHANGE_LIMIT_MS = 120_000;
  * LVM's commands, with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
  * costs no process.
  */
-export class Lvm {
+export class LvmCli {
   readonly #run: Run;
   readonly #config: string;
   readonly #groups = new Map<string, Mutex>();

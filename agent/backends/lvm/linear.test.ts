@@ -1,27 +1,27 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
-import { Lvm } from './cli.ts';
+import { LvmCli } from './cli.ts';
 import { lvmConfig } from './config.ts';
-import { LvmBackend } from './linear.ts';
+import { LvmLinearBackend } from './linear.ts';
 import { LvmThinBackend } from './thin.ts';
 
 const MiB = 1 << 20;
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 10 * MiB };
 
-function thick(fake: FakeLvm, { pool = 'p1', wiped = [] as string[], crash = false } = {}): LvmBackend {
+function thick(fake: FakeLvm, { pool = 'p1', wiped = [] as string[], crash = false } = {}): LvmLinearBackend {
   const wipe = async (path: string): Promise<'zeroed'> => {
     if (crash) throw new Error('crash');
     wiped.push(path);
     return 'zeroed';
   };
-  return new LvmBackend({ lvm: new Lvm(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wipe });
+  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wipe });
 }
 
 function thin(fake: FakeLvm): LvmThinBackend {
   fake.volumes.set('tp', { name: 'tp', bytes: 64 * MiB, tags: [], active: true, layout: 'thin,pool' });
-  return new LvmThinBackend({ lvm: new Lvm(fake.run, 'x'), pool: 'p1', group: fake.group, hasDevice: fake.hasDevice, thinPool: 'tp' });
+  return new LvmThinBackend({ lvm: new LvmCli(fake.run, 'x'), pool: 'p1', group: fake.group, hasDevice: fake.hasDevice, thinPool: 'tp' });
 }
 
 test('a volume is made with two commands once the group is known', async () => {

@@ -4,7 +4,7 @@ import type { LogicalVolume, VolumeGroup } from './report.ts';
 import type { Wipe } from './wipe.ts';
 
 /** Linear logical volumes in a volume group. Each is wiped before it is first served: see `wiper` for how far that goes. */
-export class LvmBackend extends LvmBase {
+export class LvmLinearBackend extends LvmBase {
   readonly #wipe: Wipe;
 
   constructor(options: LvmOptions & { wipe: Wipe }) {

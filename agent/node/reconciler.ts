@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { AOE_NODES, API_VERSION } from '../../api/resources.ts';
 import { type Kube, setCondition } from '../../kube/mod.ts';
-import type { TargetLink } from '../target/connection.ts';
+import type { TargetConnection } from '../target/connection.ts';
 import type { Store } from '../volume/reconciler.ts';
 import { FIELD_MANAGER } from '../volume/status.ts';
 import { type LocalLink, TARGET_END } from './local-link.ts';
@@ -10,12 +10,12 @@ import { type LocalLink, TARGET_END } from './local-link.ts';
 /** So often it is looked whether our part was changed by somebody else, and said that this agent is alive. */
 const CHECK_EVERY_MS = 60_000;
 
-export interface NodeStatusOptions {
+export interface NodeReconcilerOptions {
   /** Name of this node. */
   node: string;
   kube: Pick<Kube, 'apply'>;
   nodes: Store<AoENode>;
-  target: TargetLink;
+  target: TargetConnection;
   /** The local link, once made, or why there is none. */
   link: () => LocalLink | { problem: string };
   /** Milliseconds since 1970. */
@@ -23,10 +23,10 @@ export interface NodeStatusOptions {
 }
 
 /** Keeps the storage node's part of its AoENode: that this agent is alive, the local link, how many volumes it serves, whether the target is well. */
-export class NodeStatus {
-  readonly #options: NodeStatusOptions;
+export class NodeReconciler {
+  readonly #options: NodeReconcilerOptions;
 
-  constructor(options: NodeStatusOptions) {
+  constructor(options: NodeReconcilerOptions) {
     this.#options = options;
   }
 

@@ -4,15 +4,15 @@ import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { Store } from '../volume/reconciler.ts';
-import type { TargetLink } from './connection.ts';
+import type { TargetConnection } from './connection.ts';
 
 const LOOK_EVERY_MS = 60_000;
 
-export interface StraysOptions {
+export interface OrphanedExportsOptions {
   kube: Pick<Kube, 'list'>;
   /** The AoEVolumes of this node; synced. */
   volumes: Store<AoEVolume>;
-  target: TargetLink;
+  target: TargetConnection;
   log: Logger;
 }
 
@@ -20,11 +20,11 @@ export interface StraysOptions {
  * Stops serving volumes whose AoEVolume is gone: someone took the finalizer off, or it was deleted while this node was
  * down. Only at the second look, and only when the API server itself knows no AoEVolume with that UID. The data stays.
  */
-export class Strays {
-  readonly #options: StraysOptions;
+export class OrphanedExports {
+  readonly #options: OrphanedExportsOptions;
   #suspects = new Set<string>();
 
-  constructor(options: StraysOptions) {
+  constructor(options: OrphanedExportsOptions) {
     this.#options = options;
   }
 

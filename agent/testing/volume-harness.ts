@@ -6,8 +6,8 @@ import { MacMemory } from '../access/mac-memory.ts';
 import type { Stranger } from '../address/probe.ts';
 import { AddressWatch } from '../address/schedule.ts';
 import { localMac } from '../node/local-link.ts';
-import { TargetLink } from '../target/connection.ts';
-import { type Store, Volumes } from '../volume/reconciler.ts';
+import { TargetConnection } from '../target/connection.ts';
+import { type Store, VolumeReconciler } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
 import { FakeKube } from './fake-kube.ts';
 import { FakeTarget } from './fake-target.ts';
@@ -19,14 +19,14 @@ const log = pino({ level: 'silent' });
 type Spec = Partial<AoEVolume['spec']>;
 
 /** A storage node's part of a cluster in memory: volume v1 at e7.3, and a target process that works at once. */
-export async function bench(t: { after(work: () => void | Promise<void>): void }) {
+export async function harness(t: { after(work: () => void | Promise<void>): void }) {
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
   const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[], lookAgain: [] as string[], now: 0 };
   const addressWatch = new AddressWatch({ now: () => world.now, random: () => 0.5 });
   const stop = new AbortController();
-  const link = new TargetLink(target, log);
+  const link = new TargetConnection(target, log);
   const running = link.run(stop.signal);
   t.after(async () => {
     stop.abort();
@@ -49,7 +49,7 @@ export async function bench(t: { after(work: () => void | Promise<void>): void }
   kube.put(node('other', MAC.other, '02:00:00:00:08:08'));
   kube.put(node('storage', '02:00:00:00:00:01', MAC.local));
   const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) =>
-    new Volumes({
+    new VolumeReconciler({
       node: 'storage',
       kube,
       volumes,
