@@ -11,11 +11,11 @@ export interface BackendRegistryOptions {
   lvm: LvmCli;
   wipe: Wipe;
   hasDevice: HasDevice;
-  /** UIDs of the volumes that were made in this pool on this node before; false or none when there are none. */
-  expected: (pool: string) => readonly string[] | false;
+  /** UIDs of the volumes whose data was made in this pool on this node. */
+  expected: (pool: string) => readonly string[];
 }
 
-/** One backend per pool, for as long as its settings stay. */
+/** One backend per pool, replaced when the settings of the pool change. */
 export class BackendRegistry {
   readonly #options: BackendRegistryOptions;
   readonly #open = new Map<string, { key: string; backend: Backend }>();
@@ -44,7 +44,7 @@ export class BackendRegistry {
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool) || [] });
+        return new FileBackend({ pool, directory, expected: () => expected(pool) });
     }
   }
 }

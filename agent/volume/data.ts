@@ -2,6 +2,7 @@ import type { Condition } from '../../api/meta.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
+import { createEmpty } from '../backends/create-empty.ts';
 import type { VolumeStatus } from './status.ts';
 
 /** Try again after this long when nothing tells us that the cause is gone. */
@@ -46,7 +47,7 @@ export async function provision(
   const before = served || wasProvisioned(volume);
   const bytes = parseQuantity(volume.spec.capacity ?? '0');
   try {
-    const backing = before ? await backend.open(uid, signal) : await backend.create({ uid, name, bytes }, signal);
+    const backing = before ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal);
     if (!backing) {
       return not(
         'BackingLost',

@@ -44,10 +44,10 @@ test('a file is made sparse, found again, and removed', async (t) => {
   assert.ok(blocks * 512 < MiB);
   assert.equal(mode & 0o777, 0o600);
   assert.deepEqual(await open(directory).open('u-1'), made);
-  assert.deepEqual(await open(directory).list(signal), [made]);
+  assert.deepEqual((await open(directory).measure(signal)).volumes, [made]);
   await open(directory).remove('u-1');
   await open(directory).remove('u-1');
-  assert.deepEqual(await open(directory).list(signal), []);
+  assert.deepEqual((await open(directory).measure(signal)).volumes, []);
 });
 
 test('a crash at any step of making, and of removing, is mended by doing it again', async (t) => {
@@ -59,16 +59,16 @@ test('a crash at any step of making, and of removing, is mended by doing it agai
         const { fs, steps } = crashing(at, when);
         const backend = open(directory, { fs });
         await (work === 'create' ? backend.create(request) : backend[work]('u-1')).catch(() => {});
-        for (const { bytes } of await open(directory).list(signal)) assert.equal(bytes, 4 * MiB);
+        for (const { bytes } of (await open(directory).measure(signal)).volumes) assert.equal(bytes, 4 * MiB);
         if (work === 'create') {
           await open(directory).create(request);
-          assert.equal((await open(directory).list(signal)).length, 1);
+          assert.equal((await open(directory).measure(signal)).volumes.length, 1);
           await writeFile(join(directory, 'u-1.img'), 'data', { flag: 'r+' });
           await open(directory).create(request);
           assert.ok((await stat(join(directory, 'u-1.img'))).blocks > 0, 'data stays');
         } else {
           await open(directory)[work]('u-1');
-          assert.deepEqual(await open(directory).list(signal), []);
+          assert.deepEqual((await open(directory).measure(signal)).volumes, []);
         }
         assert.ok(!(await readdir(directory)).includes('u-1.img.new'));
         if (steps() < at) break;
@@ -145,4 +145,12 @@ test('a size beyond the file system is refused', async (t) => {
 test('a UID cannot lead out of the directory', async (t) => {
   const directory = await folder(t);
   await assert.rejects(open(directory).create({ ...request, uid: '../x' }), RangeError);
+});
+
+test('the file of a snapshot is no volume', async (t) => {
+  const directory = await folder(t);
+  const backend = open(directory);
+  const made = await backend.create(request);
+  await writeFile(join(directory, 'snap-u-9.img'), 'data');
+  assert.deepEqual((await backend.measure(signal)).volumes, [made]);
 });

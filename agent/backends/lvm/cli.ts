@@ -4,11 +4,11 @@ import { type Run, stderrOf } from '../run.ts';
 import { parseReport, reportArgs, type VolumeGroup } from './report.ts';
 
 const REPORT_LIMIT_MS = 20_000;
-/** Long, because a command killed half-way may leave a device suspended: it ends only what hangs. */
+/** Long, because a command that is killed half-way may leave a device suspended: the limit is for commands that hang. */
 const CHANGE_LIMIT_MS = 120_000;
 
 /**
- * LVM's commands, with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
+ * Runs LVM's commands with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
  * costs no process.
  */
 export class LvmCli {
@@ -21,7 +21,7 @@ export class LvmCli {
     this.#config = config;
   }
 
-  /** The turn-taking of a group; shared by every pool in it. */
+  /** Gives the turns of a volume group, which all its pools share. */
   mutex(group: string): Mutex {
     let mutex = this.#groups.get(group);
     if (!mutex) {
@@ -55,8 +55,8 @@ export class LvmCli {
   }
 
   /**
-   * A command that changes something. It is not cut short when the program ends, and says nothing while it works: a pipe
-   * that nobody reads any more would end it half-way. Call it in the group's turn.
+   * Runs a command that changes something. It is not killed when the agent ends, and it is quiet: writing into a pipe that
+   * nobody reads any more would end it half-way. Call it in the group's turn.
    * @throws Error of `Run`
    */
   async change(command: string, args: string[]): Promise<void> {
@@ -64,7 +64,7 @@ export class LvmCli {
   }
 }
 
-/** An error of ours for one of LVM's, with LVM's own last words. */
+/** A BackendError for the failure of an LVM command, with what LVM printed. */
 export function failed(doing: string, error: unknown): BackendError {
   const words = stderrOf(error)
     .split('\n')
