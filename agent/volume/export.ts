@@ -1,10 +1,10 @@
+import { TARGET_END } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import { type DesiredAccess, desiredAccess } from '../access/desired.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { LockEvents } from '../lock/events.ts';
 import { lockCondition, readHolder, staleLock } from '../lock/holder.ts';
-import { TARGET_END } from '../node/local-link.ts';
 import { type TargetAccess, TargetError, type TargetVolume, type TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { serialForUid, type VolumeStatus } from './status.ts';

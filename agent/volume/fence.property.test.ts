@@ -4,9 +4,10 @@ import fc from 'fast-check';
 import { parseLock } from '../../aoe/mod.ts';
 import { random } from '../../aoe/testing/random.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Store } from '../../kube/mod.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import { harness, MAC, UID } from '../testing/volume-harness.ts';
-import type { Store, VolumeReconciler } from './reconciler.ts';
+import type { VolumeReconciler } from './reconciler.ts';
 
 type Harness = Awaited<ReturnType<typeof harness>>;
 const HOSTS = { worker: MAC.worker, other: MAC.other } as const;

@@ -2,7 +2,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import type { EventRecorder, Kube } from '../../kube/mod.ts';
+import { type EventRecorder, type Kube, messageOf, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { ProbeAddress, Stranger } from '../address/probe.ts';
@@ -28,12 +28,6 @@ const AT_ONCE_MS = 1;
 const DATA_PATIENCE_MS = { served: 100, unserved: 1_000 } as const;
 /** Zeroing a large volume takes its time; every step in it has a limit of its own. */
 const DATA_LIMIT_MS = 60 * 60_000;
-
-/** What is known of the cluster: informers in life. */
-export interface Store<T> {
-  get(name: string): T | undefined;
-  list(): T[];
-}
 
 export interface VolumeReconcilerOptions {
   /** Name of this node. */
@@ -64,7 +58,7 @@ export class VolumeReconciler {
   readonly #story: LockEvents;
   /** Making or finding the data of volumes, by UID. */
   readonly #data: Jobs<Provisioned | NotProvisioned>;
-  /** Volumes as our own writes left them, until the informer has caught up. */
+  /** VolumeReconciler as our own writes left them, until the informer has caught up. */
   readonly #written = new Map<string, AoEVolume>();
   /** When the target was last told to open a volume in trouble again, by UID. */
   readonly #reopened = new Map<string, number>();
@@ -269,7 +263,7 @@ export class VolumeReconciler {
     try {
       return { stranger: await question };
     } catch (error) {
-      return { error: error instanceof Error ? error.message : String(error) };
+      return { error: messageOf(error) };
     }
   }
 

@@ -1,3 +1,4 @@
+import { stderrOf } from '../../../run/exec.ts';
 import {
   type Backend,
   BackendError,
@@ -9,7 +10,6 @@ import {
   type Measurement,
   roundUp,
 } from '../backend.ts';
-import { stderrOf } from '../run.ts';
 import { failed, type LvmCli } from './cli.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
@@ -46,7 +46,7 @@ export abstract class LvmBase implements Backend {
   readonly #hasDevice: HasDevice;
   /** Our volumes by UID, as last reported or made; undefined after a command that failed, until the next report. */
   #known: Map<string, LogicalVolume> | undefined;
-  /** Volumes that are ready and wait for TAG_NEW to be taken off, with the tag to add at the same time, if any. */
+  /** VolumeReconciler that are ready and wait for TAG_NEW to be taken off, with the tag to add at the same time, if any. */
   readonly #unmarked = new Map<string, { volume: LogicalVolume; add: string | undefined }>();
   #missing: { error: BackendError; at: number } | undefined;
   #last: { group: VolumeGroup; at: number } | undefined;
