@@ -1,11 +1,16 @@
+import { stat } from 'node:fs/promises';
 import type { AoEPool } from '../../api/pool.ts';
+import type { Exec } from '../../run/exec.ts';
 import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
 import type { HasDevice } from './lvm/base.ts';
-import type { LvmCli } from './lvm/cli.ts';
+import { LvmCli } from './lvm/cli.ts';
+import { lvmConfig, udevReachable } from './lvm/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import type { Wipe } from './lvm/wipe.ts';
+import { limited, type Wipe, wiper } from './lvm/wipe.ts';
+
+const WIPES_AT_ONCE = 4;
 
 export interface BackendRegistryOptions {
   lvm: LvmCli;
@@ -24,6 +29,13 @@ export class BackendRegistry {
     this.#options = options;
   }
 
+  /** The backends of this machine. @param expected see {@link BackendRegistryOptions} */
+  static ofNode(run: Exec, expected: BackendRegistryOptions['expected']): BackendRegistry {
+    const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
+    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, expected });
+  }
+
+  /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
     const { backend: kind, volumeGroup, thinPool, directory } = pool.spec;
@@ -46,5 +58,13 @@ export class BackendRegistry {
       case 'file':
         return new FileBackend({ pool, directory, expected: () => expected(pool) });
     }
+  }
+}
+
+async function hasDevice(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isBlockDevice();
+  } catch {
+    return false;
   }
 }

@@ -10,7 +10,7 @@ async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
-  await it.told();
+  await it.tick();
   await it.reconcile();
   it.kube.events.length = 0;
 }
@@ -63,7 +63,7 @@ test("a stranger's string is cleared when it is given as a whole, and hosts that
   it.spec({ initiators: { macs: ['02:00:00:00:77:77'] } });
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   const raw = it.volume().status?.holder?.raw ?? '';
   it.annotate({ [BREAK_LOCK]: raw.slice(0, -1) });
@@ -82,7 +82,7 @@ test('a volume that waits for its deletion is freed by breaking the lock', async
   const it = await harness(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'somebody');
-  await it.told();
+  await it.tick();
   it.remove();
   await it.reconcile();
   assert.equal(it.backend.volumes.size, 1);
@@ -102,7 +102,7 @@ test('the annotation waits while the target is away, and is compared with what i
   it.target.start();
   await it.connected(true);
   it.lock('other');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   assert.equal(annotation(it), undefined);
   assert.deepEqual(it.volume().spec.initiators.nodes, ['worker']);

@@ -10,7 +10,7 @@ async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
-  await it.told();
+  await it.tick();
   await it.reconcile();
 }
 
@@ -20,7 +20,7 @@ test('a lock that is taken and given back is told of, once each', async (t) => {
   await it.reconcile();
   assert.equal(it.condition('Locked')?.message, 'held by node worker since 2026-01-01T00:00:00Z');
   it.target.setConfigString(UID, '');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   await it.reconcile();
   assert.deepEqual(reasons(it), ['LockTaken', 'LockReleased']);
@@ -39,10 +39,10 @@ test('a takeover is told from the fence to the next lock: first the access goes,
   const order = it.target.calls.filter((call) => call === 'setAccess' || call === 'replaceConfigString');
   assert.deepEqual(order.slice(-2), ['setAccess', 'replaceConfigString']);
   it.lock('other');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   assert.deepEqual(reasons(it), ['LockTaken', 'Fenced', 'LockCleared', 'LockTaken']);
-  assert.match(it.kube.events[1]?.message ?? '', /node worker, which has the lock since 2026-01-01.*spec\.initiators names other now/);
+  assert.match(it.kube.events[1]?.message ?? '', /node worker, which has held the lock since 2026-01-01.*spec\.initiators names other now/);
 });
 
 test('a lock that changes hands between two looks is told with both holders', async (t) => {
@@ -51,10 +51,10 @@ test('a lock that changes hands between two looks is told with both holders', as
   await it.reconcile();
   for (const node of ['worker', 'other']) {
     it.lock(node);
-    await it.told();
+    await it.tick();
     await it.reconcile();
   }
-  assert.match(it.kube.events[1]?.message ?? '', /held by node other since .* before, by node worker/);
+  assert.match(it.kube.events[1]?.message ?? '', /held by node other since .* before that, by node worker/);
 });
 
 test('what is said of the lock depends on the access', async (t) => {
@@ -79,7 +79,7 @@ for (const [what, bytes] of [
     const it = await harness(t);
     await it.reconcile();
     it.target.setConfigString(UID, bytes);
-    await it.told();
+    await it.tick();
     await it.reconcile();
     assert.equal(it.target.configString(UID), bytes);
     assert.equal(it.condition('Locked')?.reason, 'NotOurs');
@@ -92,7 +92,7 @@ test('a lock of ours for another volume stays, and says so', async (t) => {
   const it = await harness(t);
   await it.reconcile();
   it.lock('worker', 'another-volume');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   assert.equal(it.condition('Locked')?.reason, 'OtherVolume');
   assert.match(it.target.configString(UID), /volume=another-volume/);

@@ -15,7 +15,7 @@ async function conditionOf(interfaces: TargetInterface[], { connected = true, lo
   kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
   const target = { connected, problem: 'connection refused', interfaces: () => interfaces, states: () => [] };
   const nodes = kube.store<AoENode>('AoENode');
-  const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, link: () => local });
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, network: { link: local } });
   await status.reconcile('n1', new AbortController().signal);
   const [condition] = nodes.get('n1')?.status?.conditions ?? [];
   return { reason: `${condition?.status} ${condition?.reason}`, message: condition?.message ?? '' };
@@ -49,7 +49,7 @@ test('the local link stays in the AoENode when it cannot be looked at for a mome
   const nodes = kube.store<AoENode>('AoENode');
   const world = { link: link as typeof link | { problem: string } };
   const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] };
-  const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, link: () => world.link });
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, network: world });
   await status.reconcile('n1', new AbortController().signal);
   world.link = { problem: 'ip link show: Cannot allocate memory' };
   await status.reconcile('n1', new AbortController().signal);
@@ -63,7 +63,7 @@ test('an agent says once a minute that it is alive, and nothing else when nothin
   const nodes = kube.store<AoENode>('AoENode');
   const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
   const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetConnection;
-  const status = new NodeReconciler({ node: 'n1', kube, nodes, target, link: () => link, now: () => clock.now });
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target, network: { link }, now: () => clock.now });
   const seen: [number, string | undefined][] = [];
   for (const step of [0, 30_000, 30_000, -3_600_000]) {
     clock.now += step;

@@ -23,7 +23,7 @@ function harness() {
     volumes: kube.store('AoEVolume'),
     backendOf: () => backend,
     orphans: new Orphans(() => world.now),
-    measured: () => {},
+    metrics: { note: () => {} },
     log: pino({ level: 'silent' }),
   });
   const entry = () => kube.store<AoEPool>('AoEPool').get('fast')?.status?.nodes?.[0];

@@ -5,19 +5,19 @@ import type { Logger } from '../../run/log.ts';
 import { loop } from '../../run/loop.ts';
 import type { TargetConnection } from './connection.ts';
 
-const LOOK_EVERY_MS = 60_000;
+const CHECK_EVERY_MS = 60_000;
 
 export interface OrphanedExportsOptions {
   kube: Pick<Kube, 'list'>;
   /** The AoEVolumes of this node; synced. */
-  volumes: Store<AoEVolume>;
-  target: TargetConnection;
+  volumes: Pick<Store<AoEVolume>, 'list'>;
+  target: Pick<TargetConnection, 'connected' | 'states' | 'unexport'>;
   log: Logger;
 }
 
 /**
- * Stops serving volumes whose AoEVolume is gone: someone took the finalizer off, or it was deleted while this node was
- * down. Only at the second look, and only when the API server itself knows no AoEVolume with that UID. The data stays.
+ * Takes exported volumes off the segment whose AoEVolume is gone: somebody removed its finalizer, or it was deleted while this node
+ * was down. A volume must be found twice, and the API server itself must know no AoEVolume with its UID. The data stays.
  */
 export class OrphanedExports {
   readonly #options: OrphanedExportsOptions;
@@ -27,12 +27,17 @@ export class OrphanedExports {
     this.#options = options;
   }
 
+  /** Checks again and again, until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const failed = (error: unknown): void => this.#options.log.warn({ error }, 'search for exported volumes without an AoEVolume failed');
-    await loop((stop) => this.look(stop), { everyMs: LOOK_EVERY_MS, signal, failed });
+    await loop((stop) => this.check(stop), { everyMs: CHECK_EVERY_MS, signal, failed });
   }
 
-  async look(signal: AbortSignal): Promise<void> {
+  /**
+   * Checks once.
+   * @throws KubeError, TargetError
+   */
+  async check(signal: AbortSignal): Promise<void> {
     const { kube, volumes, target, log } = this.#options;
     if (!target.connected) return;
     const known = new Set(volumes.list().map(({ metadata }) => metadata.uid));
@@ -40,14 +45,14 @@ export class OrphanedExports {
       .states()
       .map(({ volume }) => volume.uid)
       .filter((uid) => !known.has(uid));
-    const twice = unknown.filter((uid) => this.#suspects.has(uid));
+    const confirmed = unknown.filter((uid) => this.#suspects.has(uid));
     this.#suspects = new Set(unknown);
-    if (twice.length === 0) return;
+    if (confirmed.length === 0) return;
     const { items } = await kube.list<AoEVolume>(AOE_VOLUMES, { signal });
     const existing = new Set(items.map(({ metadata }) => metadata.uid));
-    for (const uid of twice.filter((each) => !existing.has(each))) {
+    for (const uid of confirmed.filter((each) => !existing.has(each))) {
       await target.unexport(uid, signal);
-      log.warn({ uid }, 'no AoEVolume names this volume: it is served no more');
+      log.warn({ uid }, 'an exported volume without an AoEVolume was taken off the segment');
     }
   }
 }

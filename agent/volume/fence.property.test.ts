@@ -164,7 +164,7 @@ class World {
     for (let i = 0; i < 6; i++) {
       this.#note();
       this.#store.catchUp();
-      await this.#it.told();
+      await this.#it.tick();
       await this.#it.reconcile(this.#agent);
     }
     const { spec, status, metadata } = this.#live;

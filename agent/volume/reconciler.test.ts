@@ -22,7 +22,7 @@ test('a placed volume is made, asked for, exported and told of, once', async (t)
   await it.reconcile();
   assert.equal(it.target.calls.length, calls);
   assert.equal(it.kube.written.length, writes);
-  assert.equal(it.world.asked, 1);
+  assert.equal(it.world.probes, 1);
 });
 
 test('nothing is made of a volume without finalizer, or of another node', async (t) => {
@@ -70,7 +70,7 @@ test('a node without interfaces is named and not reported in force, and nothing 
   it.spec({ initiators: { nodes: ['stranger'] } });
   await it.reconcile();
   assert.deepEqual(it.volume().status?.initiators?.nodes, []);
-  assert.match(it.condition('Exported')?.message ?? '', /node stranger is not let in/);
+  assert.match(it.condition('Exported')?.message ?? '', /node stranger is not admitted/);
   it.spec({ initiators: { nodes: ['worker'] } });
   await it.reconcile();
   it.kube.put({ kind: 'AoENode', metadata: { name: 'worker' }, spec: {} } as never);
@@ -130,15 +130,16 @@ test('the address of a served volume is asked for again after 1 s, 5 s, and then
     assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 1 });
     it.world.now += 1;
   }
-  assert.equal(it.world.asked, 4);
+  assert.equal(it.world.probes, 4);
 });
 
 test('a stranger that comes later takes an unused volume off the segment, until he is gone', async (t) => {
   const it = await harness(t);
-  await it.reconcile();
+  const volumes = it.make();
+  await it.reconcile(volumes);
   it.world.stranger = STRANGER;
   it.world.now = 1000;
-  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 30_000 });
+  assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 30_000 });
   assert.equal(it.target.volumes.size, 0);
   assert.equal(it.condition('Exported')?.reason, 'AddressConflict');
   assert.equal(it.condition('AddressConflict')?.status, 'True');
@@ -149,39 +150,41 @@ test('a stranger that comes later takes an unused volume off the segment, until 
   );
   it.world.stranger = undefined;
   it.world.now += 30_000;
-  await it.reconcile();
+  await it.reconcile(volumes);
   assert.equal(it.condition('Exported')?.status, 'True');
   assert.equal(it.condition('AddressConflict')?.status, 'False');
 });
 
 test('a volume in use is served on when a stranger comes, and says so', async (t) => {
   const it = await harness(t);
+  const volumes = it.make();
   it.spec({ initiators: { nodes: ['worker'] } });
-  await it.reconcile();
+  await it.reconcile(volumes);
   it.world.stranger = STRANGER;
   it.world.now = 1000;
-  await it.reconcile();
+  await it.reconcile(volumes);
   assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, [MAC.worker]);
   assert.equal(it.condition('Exported')?.status, 'True');
   assert.match(it.condition('AddressConflict')?.message ?? '', /in use and still served/);
   it.spec({ initiators: {} });
   it.world.now += 30_000;
-  await it.reconcile();
-  await it.reconcile();
+  await it.reconcile(volumes);
+  await it.reconcile(volumes);
   assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, []);
   it.world.now += 30_000;
-  await it.reconcile();
+  await it.reconcile(volumes);
   assert.equal(it.target.volumes.size, 0);
 });
 
 test('a volume with a lock is in use, also when nobody is let in', async (t) => {
   const it = await harness(t);
-  await it.reconcile();
+  const volumes = it.make();
+  await it.reconcile(volumes);
   it.target.setConfigString(UID, 'net.corvus.apple 1');
-  await it.told();
+  await it.tick();
   it.world.stranger = STRANGER;
   it.world.now = 1000;
-  await it.reconcile();
+  await it.reconcile(volumes);
   assert.equal(it.target.volumes.size, 1);
 });
 
@@ -233,7 +236,7 @@ test('a target that is down leaves what was in force, and is served again after'
   await it.connected(true);
   await it.reconcile();
   assert.equal(it.condition('Exported')?.status, 'True');
-  assert.equal(it.world.asked, 1);
+  assert.equal(it.world.probes, 1);
 });
 
 test('a refusal of the target is a condition, not a crash', async (t) => {
@@ -252,11 +255,11 @@ test('a device in trouble is opened again, at most every few seconds', async (t)
     await it.reconcile(volumes);
   }
   it.target.trouble(UID, 'EIO');
-  await it.told();
+  await it.tick();
   const before = it.target.calls.length;
   assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 60_000 });
   it.target.trouble(UID, 'EIO');
-  await it.told();
+  await it.tick();
   assert.deepEqual(await it.reconcile(volumes), { requeueAfterMs: 5000 });
   assert.match(it.condition('Exported')?.message ?? '', /EIO/);
   assert.deepEqual(it.target.calls.slice(before), ['export']);
@@ -266,12 +269,12 @@ test("a stranger's string is respected", async (t) => {
   const it = await harness(t);
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   assert.deepEqual(it.volume().status?.holder, { name: '"net.corvus.apple \\x01"', raw: 'net.corvus.apple \\x01' });
   it.remove();
   await it.reconcile();
-  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its config string is set by somebody else/);
+  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its config string was set by other software/);
   assert.equal(it.backend.volumes.size, 1);
 });
 
@@ -389,8 +392,8 @@ test('who is let in does not wait for a pool that is stuck, and what it says in 
   assert.deepEqual(it.backend.calls, ['create', 'open'], 'never two calls for one volume at a time');
   it.backend.volumes.clear();
   gate.resolve();
-  await it.told();
-  assert.deepEqual(it.world.lookAgain, ['v1']);
+  await it.tick();
+  assert.deepEqual(it.world.dataSettled, ['v1']);
   await it.reconcile(volumes);
   assert.equal(it.condition('Provisioned')?.reason, 'BackingLost');
 });
@@ -415,10 +418,10 @@ test('a new volume whose data takes long to make holds no worker, is exported wh
   assert.equal(it.condition('Provisioned'), undefined);
   it.remove();
   await it.reconcile(volumes);
-  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its data is still being looked for or made/);
+  assert.match(it.condition('Exported')?.message ?? '', /deletion waits: its data is still being opened or made/);
   gate.resolve();
-  await it.told();
-  assert.deepEqual(it.world.lookAgain, ['v1']);
+  await it.tick();
+  assert.deepEqual(it.world.dataSettled, ['v1']);
   await it.reconcile(volumes);
   assert.equal(it.kube.objects.has('AoEVolume/v1'), false);
   assert.equal(it.backend.volumes.size, 0);
