@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoEVolume } from '../api/volume.ts';
@@ -58,32 +56,34 @@ for (const [what, got, want] of [
   ['the AoENode of this node: itself', keys(ofNode, changed(node('storage', []), node('storage', []))), ['storage']],
   ['the AoENode of another node: not this one', keys(ofNode, added(node('worker', []))), []],
 ] as const) {
-  test(`after ${what}`, () => assert.deepEqual(got, want));
+  test(`after ${what}`, () => expect(got).toStrictEqual(want));
 }
 
 test('after a change of one volume at the target: that volume, and the state of the node', () => {
-  assert.deepEqual(afterTargetChange({ type: 'volume', uid: 'uid-b' }, context), [
+  expect(afterTargetChange({ type: 'volume', uid: 'uid-b' }, context)).toStrictEqual([
     { controller: 'node', key: 'storage' },
     { controller: 'volumes', key: 'b' },
   ]);
-  assert.deepEqual(afterTargetChange({ type: 'volume', uid: 'unknown' }, context), [{ controller: 'node', key: 'storage' }]);
+  expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
 });
 
 test('after a change of its connection or interfaces: all volumes, and the state of the node', () => {
   for (const type of ['connection', 'interfaces'] as const) {
     const requests = afterTargetChange({ type }, context);
-    assert.deepEqual(
-      requests.map(({ controller, key }) => `${controller}/${key}`),
-      ['node/storage', 'volumes/a', 'volumes/b', 'volumes/c'],
-    );
+    expect(requests.map(({ controller, key }) => `${controller}/${key}`)).toStrictEqual([
+      'node/storage',
+      'volumes/a',
+      'volumes/b',
+      'volumes/c',
+    ]);
   }
 });
 
 test('after the data of a volume is there: the volume; after a pool was used: the pool, with what else changes in it meanwhile', () => {
-  assert.deepEqual(afterVolumeEvent({ type: 'data', volume: 'a' }), [{ controller: 'volumes', key: 'a' }]);
-  assert.deepEqual(afterVolumeEvent({ type: 'pool', pool: 'fast' }), [{ controller: 'pools', key: 'fast', afterMs: 1_000 }]);
+  expect(afterVolumeEvent({ type: 'data', volume: 'a' })).toStrictEqual([{ controller: 'volumes', key: 'a' }]);
+  expect(afterVolumeEvent({ type: 'pool', pool: 'fast' })).toStrictEqual([{ controller: 'pools', key: 'fast', afterMs: 1_000 }]);
 });
 
 test('after a change of the local link: the state of the node', () => {
-  assert.deepEqual(afterLinkChange(context), [{ controller: 'node', key: 'storage' }]);
+  expect(afterLinkChange(context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
 });

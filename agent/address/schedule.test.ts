@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { AddressSchedule } from './schedule.ts';
 
 function schedule(random = () => 0.5) {
@@ -8,7 +6,7 @@ function schedule(random = () => 0.5) {
   const wait = (): number => {
     const ms = it.waitMs;
     clock.now += ms;
-    assert.ok(it.isDue);
+    expect(it.isDue).toBe(true);
     return ms;
   };
   return { it, clock, wait };
@@ -21,28 +19,28 @@ test('after an export the address is probed soon, then each minute', () => {
     it.probed({ conflict: false });
     waits.push(wait());
   }
-  assert.deepEqual(waits, [1000, 5000, 60_000, 60_000, 60_000]);
+  expect(waits).toStrictEqual([1000, 5000, 60_000, 60_000, 60_000]);
 });
 
 test('the address of a volume that was exported before the agent began is probed within seconds', () => {
   const { it, clock, wait } = schedule();
-  assert.equal(it.isDue, false);
+  expect(it.isDue).toBe(false);
   it.begin();
-  assert.equal(it.isDue, false);
+  expect(it.isDue).toBe(false);
   clock.now += 500;
   it.begin();
   clock.now += 500;
-  assert.equal(it.isDue, true);
+  expect(it.isDue).toBe(true);
   it.probed({ conflict: false });
-  assert.equal(wait(), 5000);
+  expect(wait()).toBe(5000);
 });
 
 test('asking whether a probe is due schedules nothing', () => {
   const { it, clock } = schedule();
-  assert.equal(it.isDue, false);
+  expect(it.isDue).toBe(false);
   clock.now += 100_000;
-  assert.equal(it.isDue, false);
-  assert.equal(it.waitMs, 1);
+  expect(it.isDue).toBe(false);
+  expect(it.waitMs).toBe(1);
 });
 
 test('while another target answers, the address is probed each half minute', () => {
@@ -50,7 +48,7 @@ test('while another target answers, the address is probed each half minute', () 
   it.probed({ conflict: false });
   wait();
   it.probed({ conflict: true });
-  assert.equal(wait(), 30_000);
+  expect(wait()).toBe(30_000);
 });
 
 test('no two volumes probe in step', () => {
@@ -59,5 +57,5 @@ test('no two volumes probe in step', () => {
     it.probed({ conflict: true });
     return it.waitMs;
   });
-  assert.deepEqual(spread, [22_500, 37_485]);
+  expect(spread).toStrictEqual([22_500, 37_485]);
 });

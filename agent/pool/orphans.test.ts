@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { CONFIRM_AFTER_MS, Orphans } from './orphans.ts';
 
 test('a volume without an AoEVolume is an orphan only at the second check', () => {
@@ -10,13 +8,10 @@ test('a volume without an AoEVolume is an orphan only at the second check', () =
     { uid: 'lost', name: 'vg/lost', bytes: 1 },
   ];
   const check = (volumes = present) => orphans.check('p', volumes, (uid) => uid === 'known');
-  assert.deepEqual(check(), { orphans: [], hasSuspects: true });
+  expect(check()).toStrictEqual({ orphans: [], hasSuspects: true });
   now += CONFIRM_AFTER_MS;
-  assert.deepEqual(
-    check().orphans.map(({ uid }) => uid),
-    ['lost'],
-  );
+  expect(check().orphans.map(({ uid }) => uid)).toStrictEqual(['lost']);
   // Gone and back: from the start again.
   check([]);
-  assert.deepEqual(check().orphans, []);
+  expect(check().orphans).toStrictEqual([]);
 });

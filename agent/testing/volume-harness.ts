@@ -20,7 +20,7 @@ const log = pino({ level: 'silent' });
 type Spec = Partial<AoEVolume['spec']>;
 
 /** A storage node's part of a cluster in memory: volume v1 at e7.3, and a target process that works at once. */
-export async function harness(t: { after(work: () => void | Promise<void>): void }) {
+export async function harness() {
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
@@ -34,7 +34,7 @@ export async function harness(t: { after(work: () => void | Promise<void>): void
   const stop = new AbortController();
   const link = new TargetConnection(target, log);
   const running = link.run(stop.signal);
-  t.after(async () => {
+  onTestFinished(async () => {
     stop.abort();
     await running;
   });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { linearBackend } from '../../testing/lvm-backends.ts';
 import { createEmpty } from '../create-empty.ts';
@@ -12,9 +10,9 @@ test('a missing group is a pool that is not ready, with the command that makes i
   const fake = new FakeLvm();
   fake.present = false;
   const { ready, message } = await linearBackend(fake).measure(signal);
-  assert.equal(ready, false);
-  assert.match(message ?? '', /vgcreate vg0/);
-  await assert.rejects(linearBackend(fake).open('u-1', signal), { reason: 'PoolMissing' });
+  expect(ready).toBe(false);
+  expect(message ?? '').toMatch(/vgcreate vg0/);
+  await expect(linearBackend(fake).open('u-1', signal)).rejects.toMatchObject({ reason: 'PoolMissing' });
 });
 
 test('what is not marked as ours is never taken, shown or removed', async () => {
@@ -22,10 +20,10 @@ test('what is not marked as ours is never taken, shown or removed', async () => 
   fake.volumes.set('aoe-u-1', { name: 'aoe-u-1', bytes: 4 * MiB, tags: [], active: true, layout: 'linear' });
   fake.volumes.set('root', { name: 'root', bytes: 4 * MiB, tags: ['aoe.dev'], active: true, layout: 'linear' });
   const backend = linearBackend(fake);
-  assert.deepEqual((await backend.measure(signal)).volumes, []);
-  await assert.rejects(createEmpty(backend, request, signal), /already exists/);
+  expect((await backend.measure(signal)).volumes).toStrictEqual([]);
+  await expect(createEmpty(backend, request, signal)).rejects.toThrow(/already exists/);
   await backend.remove('u-1', signal);
-  assert.equal(fake.volumes.size, 2);
+  expect(fake.volumes.size).toBe(2);
 });
 
 test('a retained volume is foreign from then on', async () => {
@@ -35,17 +33,17 @@ test('a retained volume is foreign from then on', async () => {
   const before = await backend.measure(signal);
   await backend.retain('u-1', signal);
   const after = await backend.measure(signal);
-  assert.deepEqual(after.volumes, []);
-  assert.equal(after.size, before.size - 12 * MiB);
-  assert.equal(fake.volumes.size, 1);
+  expect(after.volumes).toStrictEqual([]);
+  expect(after.size).toBe(before.size - 12 * MiB);
+  expect(fake.volumes.size).toBe(1);
 });
 
 test('an inactive volume is activated', async () => {
   const fake = new FakeLvm();
   await createEmpty(linearBackend(fake), request, signal);
   for (const volume of fake.volumes.values()) volume.active = false;
-  assert.ok(await linearBackend(fake).open('u-1', signal));
-  assert.equal(fake.volumes.get('aoe-u-1')?.active, true);
+  expect(await linearBackend(fake).open('u-1', signal)).toBeTruthy();
+  expect(fake.volumes.get('aoe-u-1')?.active).toBe(true);
 });
 
 test('a snapshot that carries our mark is no volume, and what it takes is not promised', async () => {
@@ -61,7 +59,7 @@ test('a snapshot that carries our mark is no volume, and what it takes is not pr
     layout: 'linear',
   });
   const after = await backend.measure(signal);
-  assert.deepEqual(after.volumes, before.volumes);
-  assert.deepEqual([after.size, after.free], [before.size - 8 * MiB, before.free - 8 * MiB]);
-  assert.throws(() => backend.path('snap-u-9'), RangeError);
+  expect(after.volumes).toStrictEqual(before.volumes);
+  expect([after.size, after.free]).toStrictEqual([before.size - 8 * MiB, before.free - 8 * MiB]);
+  expect(() => backend.path('snap-u-9')).toThrow(RangeError);
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { MiB } from '../../../api/quantity.ts';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { linearBackend } from '../../testing/lvm-backends.ts';
@@ -16,13 +14,13 @@ test('a volume is made with two commands once the group is known', async () => {
   await backend.measure(signal);
   fake.calls.length = 0;
   const made = await createEmpty(backend, request, signal);
-  assert.deepEqual(made, { uid: 'u-1', volume: 'pvc-1', name: 'vg0/aoe-u-1', bytes: 12 * MiB });
-  assert.deepEqual(fake.calls, ['lvcreate', 'untag']);
-  assert.deepEqual(fake.volumes.get('aoe-u-1')?.tags, ['aoe.dev', 'aoe.dev/volume=pvc-1', 'aoe.dev/pool=p1']);
+  expect(made).toStrictEqual({ uid: 'u-1', volume: 'pvc-1', name: 'vg0/aoe-u-1', bytes: 12 * MiB });
+  expect(fake.calls).toStrictEqual(['lvcreate', 'untag']);
+  expect(fake.volumes.get('aoe-u-1')?.tags).toStrictEqual(['aoe.dev', 'aoe.dev/volume=pvc-1', 'aoe.dev/pool=p1']);
   fake.calls.length = 0;
   await createEmpty(backend, request, signal);
   await backend.open('u-1', signal);
-  assert.deepEqual(fake.calls, []);
+  expect(fake.calls).toStrictEqual([]);
 });
 
 for (const [when, command] of [
@@ -34,27 +32,29 @@ for (const [when, command] of [
   test(`a crash ${when} ${command} is mended by the next process`, async () => {
     const fake = new FakeLvm();
     fake.crash = { when, command };
-    await assert.rejects(createEmpty(linearBackend(fake), request, signal)).catch((error: unknown) => {
-      // A lost answer to lvcreate is not even an error: the volume is there.
-      if (command !== 'lvcreate' || when !== 'after') throw error;
-    });
+    await expect(createEmpty(linearBackend(fake), request, signal))
+      .rejects.toThrow()
+      .catch((error: unknown) => {
+        // A lost answer to lvcreate is not even an error: the volume is there.
+        if (command !== 'lvcreate' || when !== 'after') throw error;
+      });
     fake.crash = undefined;
     const wiped: string[] = [];
     await createEmpty(linearBackend(fake, { wiped }), request, signal);
-    assert.ok(!fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
-    assert.equal(fake.volumes.size, 1);
+    expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeFalsy();
+    expect(fake.volumes.size).toBe(1);
     // Wiped again unless the mark was off: then it may hold data.
     const clean = command === 'untag' ? when === 'after' : command === 'lvcreate' && when === 'after';
-    assert.equal(wiped.length, clean ? 0 : 1);
+    expect(wiped).toHaveLength(clean ? 0 : 1);
   });
 }
 
 test('a volume that was not wiped is not handed out', async () => {
   const fake = new FakeLvm();
-  await assert.rejects(createEmpty(linearBackend(fake, { crash: true }), request, signal));
-  assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
-  await assert.rejects(createEmpty(linearBackend(fake, { crash: true }), request, signal));
-  assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
+  await expect(createEmpty(linearBackend(fake, { crash: true }), request, signal)).rejects.toThrow();
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeTruthy();
+  await expect(createEmpty(linearBackend(fake, { crash: true }), request, signal)).rejects.toThrow();
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeTruthy();
 });
 
 test('a volume that was served before is never wiped, whatever its restored tags say', async () => {
@@ -63,34 +63,36 @@ test('a volume that was served before is never wiped, whatever its restored tags
   fake.volumes.get('aoe-u-1')?.tags.push('aoe.dev/new');
   const wiped: string[] = [];
   const backend = linearBackend(fake, { wiped });
-  assert.ok(await backend.open('u-1', signal));
-  assert.ok(!fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
+  expect(await backend.open('u-1', signal)).toBeTruthy();
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeFalsy();
   // Nor by what comes after.
   await createEmpty(backend, request, signal);
-  assert.deepEqual(wiped, []);
+  expect(wiped).toStrictEqual([]);
 });
 
 test('many at once are marked clean together', async () => {
   const fake = new FakeLvm();
   const backend = linearBackend(fake);
   await Promise.all(Array.from({ length: 8 }, (_, index) => createEmpty(backend, { ...request, uid: `u-${index}`, bytes: MiB }, signal)));
-  assert.equal(fake.calls.filter((call) => call === 'lvcreate').length, 8);
-  assert.ok(fake.calls.filter((call) => call === 'untag').length < 8);
-  for (const { tags } of fake.volumes.values()) assert.ok(!tags.includes('aoe.dev/new'));
+  expect(fake.calls.filter((call) => call === 'lvcreate')).toHaveLength(8);
+  expect(fake.calls.filter((call) => call === 'untag').length).toBeLessThan(8);
+  for (const { tags } of fake.volumes.values()) expect(tags).not.toContain('aoe.dev/new');
 });
 
 test('a full group says so', async () => {
-  await assert.rejects(createEmpty(linearBackend(new FakeLvm()), { ...request, bytes: 1e12 }, signal), { reason: 'PoolFull' });
+  await expect(createEmpty(linearBackend(new FakeLvm()), { ...request, bytes: 1e12 }, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+  });
 });
 
 test('creating and wiping are two steps: what is only created holds its old data, and says so', async () => {
   const wiped: string[] = [];
   const backend = linearBackend(new FakeLvm(), { wiped });
-  assert.equal((await backend.create(request, signal)).unwiped, true);
-  assert.deepEqual(wiped, []);
-  assert.equal((await backend.wipe('u-1', signal)).unwiped, undefined);
+  expect((await backend.create(request, signal)).unwiped).toBe(true);
+  expect(wiped).toStrictEqual([]);
+  expect((await backend.wipe('u-1', signal)).unwiped).toBeUndefined();
   await backend.wipe('u-1', signal);
-  assert.deepEqual(wiped, ['/dev/vg0/aoe-u-1']);
+  expect(wiped).toStrictEqual(['/dev/vg0/aoe-u-1']);
 });
 
 test('a volume that is not marked as new is never wiped', async () => {
@@ -100,17 +102,17 @@ test('a volume that is not marked as new is never wiped', async () => {
   const backend = linearBackend(fake, { wiped });
   await createEmpty(backend, request, signal);
   await backend.wipe('u-1', signal);
-  assert.deepEqual(wiped, []);
+  expect(wiped).toStrictEqual([]);
 });
 
 test('how far a volume was wiped is kept with it, for the next process, too', async () => {
   const fake = new FakeLvm();
   const both = [linearBackend(fake, { cleanness: 'ends' }), linearBackend(fake)] as const;
   const made = await createEmpty(both[0], request, signal);
-  assert.equal(made.cleanness, 'ends');
-  assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/wiped=ends'));
-  assert.equal((await linearBackend(fake).open('u-1', signal))?.cleanness, 'ends');
-  assert.equal((await createEmpty(both[1], { ...request, uid: 'u-2' }, signal)).cleanness, undefined);
+  expect(made.cleanness).toBe('ends');
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/wiped=ends')).toBeTruthy();
+  expect((await linearBackend(fake).open('u-1', signal))?.cleanness).toBe('ends');
+  expect((await createEmpty(both[1], { ...request, uid: 'u-2' }, signal)).cleanness).toBeUndefined();
 });
 
 test('volumes that were wiped to different degrees at the same time are each marked rightly', async () => {
@@ -128,11 +130,10 @@ test('volumes that were wiped to different degrees at the same time are each mar
   );
   for (const { uid, cleanness, unwiped } of made) {
     const tags = fake.volumes.get(`aoe-${uid}`)?.tags ?? [];
-    assert.equal(unwiped, undefined);
-    assert.deepEqual(
-      tags.filter((tag) => tag.startsWith('aoe.dev/wiped=') || tag === 'aoe.dev/new'),
+    expect(unwiped).toBeUndefined();
+    expect(tags.filter((tag) => tag.startsWith('aoe.dev/wiped=') || tag === 'aoe.dev/new')).toStrictEqual(
       cleanness ? [`aoe.dev/wiped=${cleanness}`] : [],
     );
   }
-  assert.deepEqual([...new Set(made.map(({ cleanness }) => cleanness))].length, 3);
+  expect([...new Set(made.map(({ cleanness }) => cleanness))].length).toBe(3);
 });

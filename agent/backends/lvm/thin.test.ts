@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { thinBackend } from '../../testing/lvm-backends.ts';
 import { createEmpty } from '../create-empty.ts';
@@ -14,10 +12,10 @@ test('a thin volume takes one command, and is promised in full', async () => {
   await backend.measure(signal);
   fake.calls.length = 0;
   await createEmpty(backend, { ...request, bytes: 40 * MiB }, signal);
-  assert.deepEqual(fake.calls, ['lvcreate']);
+  expect(fake.calls).toStrictEqual(['lvcreate']);
   const { size, free } = await backend.measure(signal);
-  assert.deepEqual({ size, free }, { size: 64 * MiB, free: 24 * MiB });
-  await assert.rejects(createEmpty(backend, { ...request, uid: 'u-2', bytes: 28 * MiB }, signal), { reason: 'PoolFull' });
+  expect({ size, free }).toStrictEqual({ size: 64 * MiB, free: 24 * MiB });
+  await expect(createEmpty(backend, { ...request, uid: 'u-2', bytes: 28 * MiB }, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
 });
 
 test('a thin pool that is nearly full takes no new volume and says what to do', async () => {
@@ -25,7 +23,7 @@ test('a thin pool that is nearly full takes no new volume and says what to do', 
   const backend = thinBackend(fake);
   fake.poolData = '96.10';
   const { ready, message } = await backend.measure(signal);
-  assert.equal(ready, false);
-  assert.match(message ?? '', /96\.10% full.*lvextend/);
-  await assert.rejects(createEmpty(backend, request, signal), { reason: 'PoolNotReady' });
+  expect(ready).toBe(false);
+  expect(message ?? '').toMatch(/96\.10% full.*lvextend/);
+  await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
 });
