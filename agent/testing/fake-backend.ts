@@ -41,7 +41,7 @@ export class FakeBackend implements Backend {
 
   async wipe(uid: string): Promise<BackingVolume> {
     this.#enter('wipe');
-    const { unwiped, ...volume } = this.volumes.get(uid) as BackingVolume;
+    const { unwiped: _, ...volume } = this.volumes.get(uid) as BackingVolume;
     this.volumes.set(uid, volume);
     return volume;
   }
