@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest fuzz fuzz-keep test-faults test-faults-fast prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims fuzz fuzz-keep test-faults test-faults-fast prerequisites machine clean
 
 help:
 	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-faults faults drawn from SEED (1), STEPS of them (100), on the running cluster if there is one'
 	@echo 'make test-faults-fast  many more of them, STEPS (1000), with real programs and fake hosts instead of a cluster'
 	@echo 'make bench       speed and cost of the target beside others    (see docs/performance.md)'
+	@echo 'make bench-claims   speed of claims and pods on the cluster  (see docs/performance.md)'
 	@echo 'make fuzz        hostile frames at the target, for SECONDS (60) (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
 	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
@@ -55,6 +56,10 @@ bench: build
 bench-guest: build
 	@scripts/prerequisites cluster bench
 	@$(NODE) test/bench/guest/main.ts
+
+# How fast claims and pods are served, beside a driver that does nothing. N at once; ROUNDS; POOLS; PATIENCE: see the program.
+bench-claims: machine
+	@$(NODE) test/bench/claims/main.ts
 
 # SECONDS of each of the two entry points.
 fuzz:
