@@ -1,4 +1,4 @@
-# Work is done by scripts/ and test/; this file names it. Everything runs as root on Debian, with this repository only.
+# Names for what scripts/ and test/ do. Everything runs as root on Debian, and needs only this repository.
 SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
@@ -6,18 +6,18 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 .PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims fuzz fuzz-keep test-faults test-faults-fast prerequisites machine clean
 
 help:
-	@echo 'make demo        see a claim become an AoE disk, on a three-node cluster on this machine'
+	@echo 'make demo        a claim becomes an AoE disk, on a three-node cluster on this machine'
 	@echo 'make demo-up     start that cluster and leave it running      make demo-down   stop it'
 	@echo 'make demo-shell  a shell with kubectl and helm for it'
 	@echo 'make test        all tests                                    make check       types, lint, unit tests'
 	@echo 'make test-e2e    the end-to-end tests, on the running cluster if there is one'
-	@echo 'make test-faults faults drawn from SEED (1), STEPS of them (100), on the running cluster if there is one'
-	@echo 'make test-faults-fast  many more of them, STEPS (1000), with real programs and fake hosts instead of a cluster'
-	@echo 'make bench       speed and cost of the target beside others    (see docs/performance.md)'
-	@echo 'make bench-claims   speed of claims and pods on the cluster  (see docs/performance.md)'
-	@echo 'make fuzz        hostile frames at the target, for SECONDS (60) (see docs/fuzzing.md)'
+	@echo 'make test-faults random faults: SEED (1), STEPS (100), ONLY (a kind); on the running cluster if there is one'
+	@echo 'make test-faults-fast  the same with STEPS (1000), with real programs and fake hosts instead of a cluster'
+	@echo 'make bench       speed and cost of the target and of others    (see docs/performance.md)'
+	@echo 'make bench-claims  how fast claims and pods are served on the cluster (see docs/performance.md)'
+	@echo 'make fuzz        hostile frames for the target, SECONDS (60)   (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
-	@echo 'make fix         format and mend what lint can mend           make clean       remove what was built'
+	@echo 'make fix         format, and fix what lint can fix            make clean       remove what was built'
 
 demo: machine
 	@$(NODE) test/demo/main.ts story
@@ -31,7 +31,7 @@ demo-down:
 demo-shell:
 	@$(NODE) test/demo/main.ts shell
 
-# On a cluster of its own: one that demo-up started is left alone.
+# On its own cluster: the cluster of demo-up is not touched.
 test:
 	@scripts/prerequisites cluster test
 	@AOE_CSI_CLUSTER=test $(NODE) scripts/test.ts all
@@ -48,25 +48,25 @@ test-faults: machine
 test-faults-fast: prerequisites
 	@STEPS=$(or $(STEPS),1000) SEED=$(or $(SEED),1) $(NODE) scripts/test.ts faults-fast
 
-# LOADS: words that choose; ROUNDS; SECONDS of each; GGAOED: a ggaoed to measure, too.
+# LOADS: words that select loads; ROUNDS; SECONDS of each; GGAOED: path of a ggaoed to measure, too.
 bench: build
 	@$(NODE) test/bench/main.ts
 
-# The same through Linux's drivers in a guest, beside nbdkit and tgt, too. ROUNDS; PEERS: names of others.
+# The same through Linux's drivers in a guest, compared with nbdkit and tgt, too. ROUNDS; PEERS: names of targets.
 bench-guest: build
 	@scripts/prerequisites cluster bench
 	@$(NODE) test/bench/guest/main.ts
 
-# How fast claims and pods are served, beside a driver that does nothing. N at once; ROUNDS; POOLS; PATIENCE: see the program.
+# Variables: N (objects at once), ROUNDS, POOLS, PATIENCE (seconds).
 bench-claims: machine
 	@$(NODE) test/bench/claims/main.ts
 
-# SECONDS of each of the two entry points.
+# SECONDS for each of the two entry points.
 fuzz:
 	@scripts/prerequisites fuzz
 	@SECONDS=$(or $(SECONDS),60) $(NODE) scripts/fuzz.ts
 
-# The fewest inputs that reach what was reached, into the repository.
+# Writes the smallest set of inputs that reaches the same code into the repository.
 fuzz-keep:
 	@scripts/prerequisites fuzz
 	@$(NODE) scripts/fuzz.ts keep
@@ -86,7 +86,7 @@ fix: prerequisites
 prerequisites:
 	@scripts/prerequisites
 
-# The same, on a machine that can run the guests.
+# The prerequisites, and a check that this machine can run the guests.
 machine:
 	@scripts/prerequisites cluster
 
