@@ -24,16 +24,20 @@ describe('parseCounters()', () => {
 describe('spent()', () => {
   const reading = (atMs: number, restarts: number, ...used: [string, number][]): Reading => ({
     atMs,
-    restarts,
+    restarts: { 'aoe-csi/agent': restarts },
     containers: new Map(used.map(([id, seconds]) => [id, { part: 'aoe-csi/agent', seconds }])),
   });
 
   it('sums the containers of a part', () => {
     const before = reading(0, 0, [A, 1], [B, 2]);
-    assert.deepEqual(spent(before, reading(2000, 0, [A, 2], [B, 5])), { wall: 2, cpu: { 'aoe-csi/agent': 4 }, restarts: 0 });
+    assert.deepEqual(spent(before, reading(2000, 0, [A, 2], [B, 5])), { wall: 2, cpu: { 'aoe-csi/agent': 4 }, restarts: {} });
   });
 
   it('counts what a container that was started meanwhile has used since', () => {
-    assert.deepEqual(spent(reading(0, 3, [A, 9]), reading(1000, 4, [B, 0.5])), { wall: 1, cpu: { 'aoe-csi/agent': 0.5 }, restarts: 1 });
+    assert.deepEqual(spent(reading(0, 3, [A, 9]), reading(1000, 4, [B, 0.5])), {
+      wall: 1,
+      cpu: { 'aoe-csi/agent': 0.5 },
+      restarts: { 'aoe-csi/agent': 1 },
+    });
   });
 });

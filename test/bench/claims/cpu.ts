@@ -10,19 +10,19 @@ export interface Usage {
   readonly seconds: number;
 }
 
-/** CPU time by container ID, with the restarts of all containers so far. */
+/** CPU time by container ID, and how often the containers of each part have been restarted so far. */
 export interface Reading {
   readonly atMs: number;
   readonly containers: ReadonlyMap<string, Usage>;
-  readonly restarts: number;
+  readonly restarts: Readonly<Record<string, number>>;
 }
 
 export interface Spent {
   readonly wall: number;
   /** CPU seconds by part, of all nodes together. */
   readonly cpu: Readonly<Record<string, number>>;
-  /** Containers that were restarted meanwhile. Their CPU time before the restart is lost. */
-  readonly restarts: number;
+  /** Restarts of containers meanwhile, by part; only parts that had any. The CPU time of a container before its restart is lost. */
+  readonly restarts: Readonly<Record<string, number>>;
 }
 
 /** The kubelet's control groups, with the cgroupfs driver: kubepods/[QoS/]podUID/CONTAINER. */
@@ -40,14 +40,15 @@ export async function readCpu(kube: Kube, cluster: Cluster, nodes: readonly stri
   const texts = await Promise.all(nodes.map((node) => cluster.guest(node).exec(COUNTERS)));
   const seconds = parseCounters(texts.join('\n'));
   const containers = new Map<string, Usage>();
-  let restarts = 0;
+  const restarts: Record<string, number> = {};
   for (const { metadata, status } of items) {
     const app = metadata.labels?.['app.kubernetes.io/name'] ?? metadata.labels?.app ?? metadata.name;
     for (const { name, containerID = '', restartCount } of status?.containerStatuses ?? []) {
-      restarts += restartCount;
+      const part = `${app}/${name}`;
+      restarts[part] = (restarts[part] ?? 0) + restartCount;
       const id = containerID.slice(containerID.lastIndexOf('/') + 1);
       const used = seconds.get(id);
-      if (used !== undefined) containers.set(id, { part: `${app}/${name}`, seconds: used });
+      if (used !== undefined) containers.set(id, { part, seconds: used });
     }
   }
   return { atMs: performance.now(), containers, restarts };
@@ -59,7 +60,11 @@ export function spent(before: Reading, after: Reading): Spent {
   for (const [id, { part, seconds }] of after.containers) {
     cpu[part] = (cpu[part] ?? 0) + seconds - (before.containers.get(id)?.seconds ?? 0);
   }
-  return { wall: (after.atMs - before.atMs) / 1000, cpu, restarts: after.restarts - before.restarts };
+  const restarts = Object.entries(after.restarts).flatMap(([part, count]) => {
+    const more = count - (before.restarts[part] ?? 0);
+    return more > 0 ? [[part, more] as const] : [];
+  });
+  return { wall: (after.atMs - before.atMs) / 1000, cpu, restarts: Object.fromEntries(restarts) };
 }
 
 /**

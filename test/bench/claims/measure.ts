@@ -46,7 +46,8 @@ const kube = Kube.fromKubeconfig(join(RUN, 'admin.kubeconfig'));
 const nodes = (await kube.list(NODES)).items.map(({ metadata }) => metadata.name);
 const stop = new AbortController();
 const started = new Date();
-const results: Results = { one: {}, atOnce: [], idle: { wall: 1, cpu: {}, restarts: 0 } };
+const NO_TIME = { wall: 1, cpu: {}, restarts: {} };
+const results: Results = { one: {}, atOnce: [], idle: NO_TIME, whole: NO_TIME };
 const load: { phase: string; average: number }[] = [];
 const failures: string[] = [];
 
@@ -87,6 +88,7 @@ async function atOnce(phase: 'pods' | 'claims', n: number, subject: Subject, wor
 }
 
 async function measure(phases: Phases): Promise<void> {
+  const first = await readCpu(kube, cluster, nodes);
   await attempt('idle', async () => {
     const before = await readCpu(kube, cluster, nodes);
     await delay(IDLE_MS);
@@ -112,6 +114,7 @@ async function measure(phases: Phases): Promise<void> {
     for (const subject of withClaims) await atOnce('claims', n, subject, () => phases.claims(subject, n));
     for (const subject of subjects) await atOnce('pods', n, subject, () => phases.pods(subject, n));
   }
+  results.whole = spent(first, await readCpu(kube, cluster, nodes));
 }
 
 await installNothing(cluster);

@@ -20,5 +20,7 @@ export interface Results {
   readonly atOnce: AtOnce[];
   /** While nothing was done. */
   idle: Spent;
+  /** From the first phase to the last. */
+  whole: Spent;
   lvm?: BareLvm;
 }

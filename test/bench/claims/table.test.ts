@@ -6,8 +6,8 @@ import { rate, ratio, rows, table, untilAll } from './table.ts';
 import type { Arrivals } from './timeline.ts';
 
 const all = (...seconds: number[]): Arrivals => ({ of: seconds.length, seconds, waited: seconds.at(-1) ?? 0 });
-const idle: Spent = { wall: 20, cpu: { 'aoe-csi/csi-node': 1, 'bench-nothing/csi-node': 0 }, restarts: 0 };
-const used = (cpu: Spent['cpu']): Spent => ({ wall: 40, cpu, restarts: 0 });
+const idle: Spent = { wall: 20, cpu: { 'aoe-csi/csi-node': 1, 'bench-nothing/csi-node': 0 }, restarts: {} };
+const used = (cpu: Spent['cpu']): Spent => ({ wall: 40, cpu, restarts: {} });
 const results: Results = {
   one: {
     none: [{ 'pod ready': all(1) }, { 'pod ready': all(3) }],
@@ -21,6 +21,7 @@ const results: Results = {
     { phase: 'pods', n: 2, subject: 'lvm', times: { 'pod ready': all(6, 11) }, spent: used({ 'aoe-csi/csi-node': 6 }) },
   ],
   idle,
+  whole: { wall: 90, cpu: {}, restarts: { 'aoe-csi/csi-attacher': 2, 'bench-nothing/csi-node': 1 } },
   lvm: { made: 4, removed: 5 },
 };
 
@@ -52,19 +53,23 @@ describe('table()', () => {
   const line = (start: string) => text.split('\n').find((each) => each.startsWith(`| ${start}`));
 
   it('has medians of the rounds, and what a claim adds to a pod', () => {
-    assert.equal(line('one: pod Ready'), '| one: pod Ready (s) | 2.00 | 4.00 | 8.00 | – | 2.00 | – |  |');
-    assert.equal(line('one: what the claim adds'), '| one: what the claim adds to that (s) | – | 2.00 | 6.00 | – | 3.00 | – |  |');
+    assert.equal(line('one: pod Ready'), '| one: pod Ready (s) | 2 | 4 | 8 | – | 2 | – |  |');
+    assert.equal(line('one: what the claim adds'), '| one: what the claim adds to that (s) | – | 2 | 6 | – | 3 | – |  |');
   });
 
   it('has rates and times beside their goals', () => {
-    assert.equal(line('2 claims at once: Bound (1/s)'), '| 2 claims at once: Bound (1/s) | – | 4.00 | 2.00 | – | 0.50 | – | ≥ 0.9 ✗ |');
-    assert.equal(line('2 pods at once: all Ready'), '| 2 pods at once: all Ready (s) | – | 10.0 | 11.0 | – | 1.10 | – | ≤ 1.2 ✓ |');
+    assert.equal(line('2 claims at once: Bound (1/s)'), '| 2 claims at once: Bound (1/s) | – | 4 | 2 | – | 0.50 | – | ≥ 0.9 ✗ |');
+    assert.equal(line('2 pods at once: all Ready'), '| 2 pods at once: all Ready (s) | – | 10 | 11 | – | 1.10 | – | ≤ 1.2 ✓ |');
     assert.match(line('2 claims at once: Bound, share of bare') ?? '', /\| 0\.50 \|/);
   });
 
   it('has CPU time for each pod, without what is used when nothing is done', () => {
     // 6 s, less 1 s in 20 of 40 s, for two pods; the do-nothing driver 1 s for two.
-    assert.equal(line('CPU, 2 pods: node plugin'), '| CPU, 2 pods: node plugin for each pod (s) | – | 0.50 | 2.00 | – | 4.00 | – |  |');
+    assert.equal(line('CPU, 2 pods: node plugin'), '| CPU, 2 pods: node plugin for each pod (s) | – | 0.50 | 2 | – | 4 | – |  |');
+  });
+
+  it('has the restarts of the whole run, of ours together', () => {
+    assert.equal(line('restarts'), '| restarts of containers, in the whole run | – | 1 | 2 | – | 2 | – |  |');
   });
 
   it('leaves out what was not measured', () => {

@@ -1,5 +1,5 @@
 import { median } from '../statistics.ts';
-import { perThing, type Spent } from './cpu.ts';
+import { perThing } from './cpu.ts';
 import type { AtOnce, Column, Results } from './results.ts';
 import type { Arrivals, State } from './timeline.ts';
 
@@ -132,15 +132,15 @@ function cpuTimes({ atOnce, idle }: Results): Row[] {
   ];
 }
 
-function facts({ atOnce, lvm, idle }: Results): Row[] {
-  const restarts = values(COLUMNS, (column) =>
-    atOnce.filter(({ subject }) => subject === column).reduce((sum, { spent }) => sum + spent.restarts, 0),
-  );
-  const load = (prefix: string, { cpu, wall }: Spent) =>
-    (100 * Object.entries(cpu).reduce((sum, [part, seconds]) => (part.startsWith(prefix) ? sum + seconds : sum), 0)) / wall;
+/** Facts about the whole run; those of our parts stand in the column of pool lvm. */
+function facts({ lvm, idle, whole }: Results): Row[] {
+  const sum = (numbers: Readonly<Record<string, number>>, app: string) =>
+    Object.entries(numbers).reduce((total, [part, value]) => (part.startsWith(`${app}/`) ? total + value : total), 0);
+  const of = (numbers: Readonly<Record<string, number>>, factor = 1) =>
+    values(['nothing', 'lvm'], (column) => sum(numbers, APP(column)) * factor);
   return [
-    { what: 'containers of the drivers restarted', unit: '', values: restarts },
-    { what: 'CPU of all parts, idle', unit: '% of a CPU', values: { nothing: load('bench-nothing/', idle), lvm: load('aoe-csi/', idle) } },
+    { what: 'restarts of containers, in the whole run', unit: '', values: of(whole.restarts) },
+    { what: 'CPU of all parts while nothing is done', unit: '% of a CPU', values: of(idle.cpu, 100 / idle.wall) },
     ...(lvm
       ? [
           { what: 'bare lvcreate and lvchange, one after the other', unit: '1/s', values: { lvm: lvm.made } },
@@ -163,6 +163,7 @@ export function ratio({ values: { nothing, ...others } }: Row, column: 'lvm' | '
 function cell(value: number | string | undefined): string {
   if (value === undefined) return '–';
   if (typeof value === 'string') return value;
+  if (Number.isInteger(value)) return String(value);
   return value >= 100 ? value.toFixed(0) : value.toFixed(value >= 10 ? 1 : 2);
 }
 
