@@ -1,11 +1,14 @@
 import { stat } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { RawSocket } from '../aoe/mod.ts';
+import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
+import { controllerMetrics } from '../run/controller-metrics.ts';
+import type { Exec } from '../run/exec.ts';
 import type { Logger } from '../run/log.ts';
 import { MacMemory } from './access/mac-memory.ts';
 import { Segment } from './address/probe.ts';
@@ -14,7 +17,6 @@ import { Lvm } from './backends/lvm/cli.ts';
 import { lvmConfig, udevReachable } from './backends/lvm/config.ts';
 import { limited, wiper } from './backends/lvm/wipe.ts';
 import { Backends } from './backends/registry.ts';
-import type { Run } from './backends/run.ts';
 import type { InterfaceSelection } from './node/interfaces.ts';
 import { Serving } from './node/network.ts';
 import { NodeStatus } from './node/status.ts';
@@ -32,8 +34,6 @@ import { Volumes } from './volume/reconciler.ts';
 const MEASURE_AFTER_MS = 1000;
 const VOLUMES_AT_ONCE = 16;
 const WIPES_AT_ONCE = 4;
-/** For informers whose first list must be there, and whose changes are looked at apart. */
-const nothing = (): string[] => [];
 
 export interface AgentOptions {
   /** Name of this node. */
@@ -41,7 +41,7 @@ export interface AgentOptions {
   selection: InterfaceSelection;
   kube: Kube;
   targetApi: TargetApi;
-  run: Run;
+  run: Exec;
   /** Called once the state of the cluster is known. */
   ready: () => void;
   log: Logger;
@@ -85,7 +85,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   };
 
   const backendOf = (pool: AoEPool) => backends.of(pool);
-  const events = new EventRecorder(kube, { component: 'aoe-csi-agent', node });
+  const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-agent`, node });
   const volumeWork = new Volumes({
     node,
     kube,
@@ -116,23 +116,31 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   });
   const nodeWork = new NodeStatus({ node, kube, nodes, target, link: () => serving.link });
 
+  const controllers = { log, metrics: controllerMetrics() };
   const volumeController: Controller = new Controller({
+    ...controllers,
     name: 'volumes',
-    log,
     reconcile: (key, stop) => volumeWork.reconcile(key, stop),
     concurrency: VOLUMES_AT_ONCE,
   })
-    .watch(volumes, ({ metadata }) => [metadata.name])
-    .watch(pools, nothing)
-    .watch(nodes, nothing);
-  const poolController: Controller = new Controller({ name: 'pools', log, reconcile: (key, stop) => poolWork.reconcile(key, stop) })
-    .watch(pools, nothing)
-    .watch(volumes, nothing)
-    .watch(self, nothing);
-  const nodeController: Controller = new Controller({ name: 'node', log, reconcile: (key, stop) => nodeWork.reconcile(key, stop) }).watch(
-    nodes,
-    ({ metadata }) => (metadata.name === node ? [node] : []),
-  );
+    .watch(volumes, { keys: ({ object }) => [object.metadata.name] })
+    .needs(pools)
+    .needs(nodes);
+  const poolController: Controller = new Controller({
+    ...controllers,
+    name: 'pools',
+    reconcile: (key, stop) => poolWork.reconcile(key, stop),
+  })
+    .needs(pools)
+    .needs(volumes)
+    .needs(self);
+  const nodeController: Controller = new Controller({
+    ...controllers,
+    name: 'node',
+    reconcile: (key, stop) => nodeWork.reconcile(key, stop),
+  }).watch(nodes, {
+    keys: ({ object }) => [object.metadata.name],
+  });
 
   // Every agent writes to every pool's status, and to its node's: only what matters here leads to work.
   pools.subscribe(({ type, object: { metadata }, previous }) => {
@@ -157,7 +165,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
   });
 
   // The local link and the interfaces first: they need neither API server nor target.
-  await serving.look(signal).catch((error: unknown) => log.warn({ err: error }, 'interfaces could not be set'));
+  await serving.look(signal).catch((error: unknown) => log.warn({ error }, 'interfaces could not be set'));
   nodeController.enqueue(node);
   const strays = new Strays({ kube, volumes, target, log });
   try {

@@ -1,4 +1,4 @@
-import { Kube } from '../kube/mod.ts';
+import { Kube, messageOf } from '../kube/mod.ts';
 import type { Flags } from '../run/config.ts';
 import { exec } from '../run/exec.ts';
 import { serveHealth } from '../run/health.ts';
@@ -19,7 +19,7 @@ const flags = {
         parseSelection(text);
         return undefined;
       } catch (error) {
-        return error instanceof Error ? error.message : String(error);
+        return messageOf(error);
       }
     },
   },

@@ -1,3 +1,6 @@
+/** Bytes of a mebibyte. */
+export const MiB = 2 ** 20;
+
 const SUFFIXES: Readonly<Record<string, bigint>> = {
   Ki: 1n << 10n,
   Mi: 1n << 20n,

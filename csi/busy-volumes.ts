@@ -1,4 +1,4 @@
-import { Code, RpcError } from './error.ts';
+import { Code, RpcError } from '../rpc/status.ts';
 
 /** One operation for a volume at a time; another is refused, and the kubelet repeats it. */
 export class BusyVolumes {

@@ -28,14 +28,14 @@ class FakeKube {
   }
 }
 
-const object: KubeObject = { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', metadata: { name: 'v', uid: 'u', resourceVersion: '7' } };
+const object: KubeObject = { apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'v', uid: 'u', resourceVersion: '7' } };
 
 function recorder() {
   const kube = new FakeKube();
   const lines: string[] = [];
   const note = (_keys: object, message: string): void => void lines.push(message);
   const log = { debug: note, info: note, warn: note, error: note };
-  return { kube, lines, events: new EventRecorder(kube, { component: 'aoe-csi-agent', node: 'n1', log }) };
+  return { kube, lines, events: new EventRecorder(kube, { controller: 'example.com/agent', node: 'n1', log }) };
 }
 
 test('an event names its object, its writer, and what happened', async () => {
@@ -51,13 +51,13 @@ test('an event names its object, its writer, and what happened', async () => {
     {
       metadata: undefined,
       eventTime: undefined,
-      reportingController: 'aoe.dev/aoe-csi-agent',
-      reportingInstance: 'aoe-csi-agent-n1',
+      reportingController: 'example.com/agent',
+      reportingInstance: 'agent-n1',
       action: 'AddressConflict',
       reason: 'AddressConflict',
       note: 'somebody answers',
       type: 'Warning',
-      regarding: { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', name: 'v', namespace: undefined, uid: 'u', resourceVersion: '7' },
+      regarding: { apiVersion: 'example.com/v1', kind: 'Widget', name: 'v', namespace: undefined, uid: 'u', resourceVersion: '7' },
     },
   );
   assert.match(String(body.eventTime), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { KubeError, messageOf } from './client/error.ts';
+import { isNotFound, messageOf } from './client/error.ts';
 import type { Kube } from './client/kube.ts';
 import { EVENTS, type KubeObject, type Log, SILENT } from './client/types.ts';
 import { microTime } from './leader/lease.ts';
@@ -26,6 +26,14 @@ interface Known {
   created: boolean;
 }
 
+export interface EventRecorderOptions {
+  /** Who reports: a qualified name, such as `example.com/my-controller`. */
+  controller: string;
+  /** The node that it runs on, when there is one of it per node. */
+  node?: string | undefined;
+  log?: Log | undefined;
+}
+
 /** Writes events (events.k8s.io/v1) that `kubectl describe` shows. Equal ones become a series. Never throws: events are a courtesy. */
 export class EventRecorder {
   readonly #kube: Pick<Kube, 'create' | 'patch'>;
@@ -38,10 +46,11 @@ export class EventRecorder {
 
   constructor(
     kube: Pick<Kube, 'create' | 'patch'> & { readonly log?: Log },
-    { component, node, log = kube.log ?? SILENT }: { component: string; node?: string | undefined; log?: Log | undefined },
+    { controller, node, log = kube.log ?? SILENT }: EventRecorderOptions,
   ) {
     this.#kube = kube;
-    this.#controller = `aoe.dev/${component}`;
+    const component = controller.slice(controller.lastIndexOf('/') + 1);
+    this.#controller = controller;
     this.#instance = (node ? `${component}-${node}` : component).slice(0, MAX_INSTANCE);
     this.#log = log;
   }
@@ -85,7 +94,7 @@ export class EventRecorder {
 
   #enqueue(write: () => Promise<void>): void {
     if (this.#waiting >= MAX_WAITING) {
-      this.#log.debug({ component: this.#controller }, 'event dropped: too many at once');
+      this.#log.debug({ controller: this.#controller }, 'event dropped: too many at once');
       return;
     }
     this.#waiting++;
@@ -95,7 +104,7 @@ export class EventRecorder {
       },
       (error: unknown) => {
         this.#waiting--;
-        this.#log.warn({ component: this.#controller, error: messageOf(error) }, 'event not written');
+        this.#log.warn({ controller: this.#controller, error: messageOf(error) }, 'event not written');
       },
     );
   }
@@ -143,7 +152,7 @@ export class EventRecorder {
       await this.#kube.patch(EVENTS, known.name, { series }, { namespace: known.namespace, timeoutMs: CALL_MS });
     } catch (error) {
       // It ran out at the server: the next one starts anew.
-      if (error instanceof KubeError && error.code === 404) this.#known.delete(key);
+      if (isNotFound(error)) this.#known.delete(key);
       else throw error;
     }
   }

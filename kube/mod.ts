@@ -1,9 +1,14 @@
-export { isConflict, isNotFound, KubeError, LeaseLostError, TerminalError, TimeoutError } from './client/error.ts';
+export { isConflict, isInvalid, isNotFound, KubeError, LeaseLostError, messageOf, TimeoutError } from './client/error.ts';
 export { type Applied, type CallOptions, Kube, type KubeOptions, type ListOptions } from './client/kube.ts';
-export type { KubeObject, Log } from './client/types.ts';
-export { Controller, type ControllerOptions, type Outcome, type Result } from './controller/controller.ts';
+export type { Condition, KubeObject, Log, ObjectMeta, ResourceType } from './client/types.ts';
+export { Controller, type ControllerOptions, keysOf, type Result, type WatchOptions } from './controller/controller.ts';
+export type { ControllerMetrics, ReconcileResult } from './controller/metrics.ts';
+export { fieldChanged, generationChanged, labelsChanged, type Predicate } from './controller/predicates.ts';
 export { EventRecorder } from './events.ts';
 export { type Change, Informer, type InformerOptions, keyOf } from './informer/informer.ts';
+export { OwnWrites } from './informer/own-writes.ts';
+export type { Store } from './informer/store.ts';
 export { LeaseElector, type LeaseElectorOptions } from './leader/lease-elector.ts';
 export { type NextCondition, setCondition } from './status/conditions.ts';
 export { writeToSame } from './status/same-object.ts';
+export { applyStatus, type StatusPart } from './status/status-writer.ts';

@@ -1,8 +1,10 @@
+import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { Controller, EventRecorder, Informer, Kube, type KubeObject, LeaseElector } from '../kube/mod.ts';
+import { type Change, Controller, EventRecorder, Informer, Kube, type KubeObject, LeaseElector } from '../kube/mod.ts';
+import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { lead } from './lead.ts';
@@ -31,8 +33,6 @@ const FLAGS = {
 
 /** How many volumes are looked at at once: each waits for the API server most of the time. */
 const CONCURRENCY = 8;
-/** For informers whose first list must be there, and whose changes are looked at apart. */
-const nothing = (): string[] => [];
 
 await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const range = new AddressRange(config.shelves);
@@ -41,7 +41,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const machines = new Informer<Machine>(kube, NODES);
-  const events = new EventRecorder(kube, { component: 'aoe-csi-operator' });
+  const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
   countVolumes(volumes);
   const agents = new AgentWatch({ limitMs: Number(config['agent-silence']) * 1000 });
   const placer = new Volumes({ kube, volumes, pools, nodes, machines, agents, events, range, log });
@@ -49,42 +49,43 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const identity = config.identity || env.podName || `operator-${process.pid}`;
   const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity });
 
+  const controllers = { log, metrics: controllerMetrics() };
   const volumeController = new Controller({
+    ...controllers,
     name: 'volumes',
-    log,
     reconcile: (key, stop) => placer.reconcile(key, stop),
     concurrency: CONCURRENCY,
   })
-    .watch(volumes, ({ metadata }) => [metadata.name])
-    .watch(machines, nothing)
-    .watch(pools, () => placer.waiting())
-    .watch(nodes, nothing);
+    .watch(volumes, { keys: ({ object }) => [object.metadata.name] })
+    .needs(machines)
+    .watch(pools, { keys: () => placer.waiting() })
+    .needs(nodes);
   // Room, or an address, that others wait for.
   volumes.subscribe(({ type }) => {
     if (type === 'deleted') for (const name of placer.waiting()) volumeController.enqueue(name);
   });
   const poolController = new Controller({
+    ...controllers,
     name: 'pools',
-    log,
     reconcile: (key, stop) => reconcilePool({ kube, pools, nodes, agents }, key, stop),
   })
-    .watch(pools, (pool) => [pool.metadata.name])
-    .watch(nodes, nothing);
-  const names = ({ metadata }: KubeObject): string[] => [metadata.name];
+    .watch(pools, { keys: ({ object }) => [object.metadata.name] })
+    .needs(nodes);
+  const names = ({ object }: Change<KubeObject>): string[] => [object.metadata.name];
   const ownerController = new Controller({
+    ...controllers,
     name: 'owners',
-    log,
     reconcile: (key, stop) => reconcileOwner({ kube, nodes, machines }, key, stop),
   })
-    .watch(nodes, names)
-    .watch(machines, nothing);
+    .watch(nodes, { keys: names })
+    .needs(machines);
   const on = (node: string): string[] => volumes.list().flatMap(({ metadata, spec }) => (spec.nodeName === node ? [metadata.name] : []));
   const letIn = (node: string): string[] =>
     volumes.list().flatMap(({ metadata, spec }) => (spec.initiators.nodes?.includes(node) ? [metadata.name] : []));
-  const goneController = new Controller({ name: 'gone-nodes', log, reconcile: (key, stop) => goneNodes.reconcile(key, stop) })
-    .watch(volumes, names)
-    .watch(nodes, nothing)
-    .watch(machines, nothing);
+  const goneController = new Controller({ ...controllers, name: 'gone-nodes', reconcile: (key, stop) => goneNodes.reconcile(key, stop) })
+    .watch(volumes, { keys: names })
+    .needs(nodes)
+    .needs(machines);
   // Each agent says once a minute that it is alive: as long as it does, nobody else need look.
   nodes.subscribe(({ type, object, previous }) => {
     const { name } = object.metadata;

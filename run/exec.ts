@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { toolEnvironment } from './config.ts';
 
 export interface ExecOptions {
-  /** After this the program and all it started are killed. */
+  /** Limit in milliseconds: then the program and all that it has started are killed. */
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly input?: string | undefined;
@@ -12,6 +12,9 @@ export interface ExecResult {
   readonly stdout: string;
   readonly stderr: string;
 }
+
+/** How programs are started: {@link exec}, or a script in tests. Rejects with an error that has `code` and `stderr`. */
+export type Exec = (program: string, args: readonly string[], options: ExecOptions) => Promise<ExecResult>;
 
 /** A program that failed: `code` is its exit status, undefined when it was killed, took too long, or could not be started. */
 export class ExecError extends Error {
@@ -31,8 +34,13 @@ export class ExecError extends Error {
   }
 }
 
+/** What the program wrote to its error output, for a thrown value of an {@link Exec}. */
+export function stderrOf(error: unknown): string {
+  return typeof error === 'object' && error !== null && 'stderr' in error && typeof error.stderr === 'string' ? error.stderr : '';
+}
+
 const MAX_OUTPUT = 16 << 20;
-/** How long output is read after the end of a program: one that it left behind may hold the pipes open for ever. */
+/** How long output is read after a program has ended, in milliseconds: a process that it left behind may hold the pipes open for ever. */
 const LINGER_MS = 500;
 
 /**
@@ -80,7 +88,7 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
       if (code === 0) settle(() => resolve(output));
       else settle(() => reject(new ExecError(command, what, code ?? undefined, output)));
     };
-    // It could not be started, and has no pipes perhaps: the error is on its way.
+    // The program could not be started, and may have no pipes: event "error" follows.
     if (child.pid === undefined) return;
     for (const name of ['stdout', 'stderr'] as const) {
       child[name].setEncoding('utf8').on('data', (text: string) => {

@@ -13,7 +13,7 @@ export async function serveHealth(address: string, checks: Checks, signal: Abort
     if (typeof check === 'function') questions.push([name, check]);
     else {
       waiting.add(name);
-      check.then(() => waiting.delete(name)).catch((error: unknown) => log.error({ check: name, err: error }, 'will not become ready'));
+      check.then(() => waiting.delete(name)).catch((error: unknown) => log.error({ check: name, error }, 'will not become ready'));
     }
   }
   const problems = () => [

@@ -58,15 +58,15 @@ describe('main()', { concurrency: 2, timeout: 60_000 }, () => {
   test('ends with 1 and the error with its cause when the program throws', async () => {
     const { code, lines } = await run(['--how=throw']);
     assert.equal(code, 1);
-    const last = lines.at(-1) as { level: string; err: { message: string; stack: string } };
+    const last = lines.at(-1) as { level: string; error: string; stack: string };
     assert.equal(last.level, 'fatal');
-    assert.match(`${last.err.message} ${last.err.stack}`, /it broke.*the cause/s);
+    assert.match(`${last.error} ${last.stack}`, /it broke.*the cause/s);
   });
 
   test('ends with 1 when a promise is rejected that nobody waits for', async () => {
     const { code, lines } = await run(['--how=reject']);
     assert.equal(code, 1);
-    assert.equal((lines.at(-1) as { err: { message: string } }).err.message, 'nobody waits for this');
+    assert.equal((lines.at(-1) as { error: string }).error, 'nobody waits for this');
   });
 
   for (const kill of ['SIGTERM', 'SIGINT'] as const) {
@@ -87,9 +87,9 @@ describe('main()', { concurrency: 2, timeout: 60_000 }, () => {
 
   test('tells of an error while ending', async () => {
     const { lines } = await run(['--how=break-while-ending'], { kill: 'SIGTERM' });
-    const last = lines.at(-1) as { level: string; err: { message: string } };
+    const last = lines.at(-1) as { level: string; error: string };
     assert.equal(last.level, 'warn');
-    assert.equal(last.err.message, 'cannot clean up');
+    assert.equal(last.error, 'cannot clean up');
   });
 
   test('ends with 1 when the program does not end in time after a signal', async () => {

@@ -57,7 +57,7 @@ export async function main<F extends Flags>(
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
   const fail = (error: unknown) => {
-    log.fatal({ err: error }, 'failed');
+    log.fatal({ error }, 'failed');
     process.exit(1);
   };
   process.on('unhandledRejection', fail);
@@ -66,7 +66,7 @@ export async function main<F extends Flags>(
     await program({ config: parsed.config, words: parsed.words, env: environment(), log, signal: stop.signal });
   } catch (error) {
     if (!stop.signal.aborted) return fail(error);
-    if (error !== stop.signal.reason) log.warn({ err: error }, 'failed while ending');
+    if (error !== stop.signal.reason) log.warn({ error }, 'failed while ending');
   }
   process.exit(0);
 }

@@ -1,39 +1,75 @@
-/** Runs one task at a time, in the order of the calls. A task that throws does not stop the next one. */
-export class Mutex {
-  #tail: Promise<unknown> = Promise.resolve();
-
-  /** Waits for its turn, then runs the task. An abort before the turn comes rejects with the signal's reason. */
-  run<R>(task: () => Promise<R>, signal?: AbortSignal): Promise<R> {
-    const turn = this.#tail.then(() => {
-      signal?.throwIfAborted();
-      return task();
-    });
-    this.#tail = turn.catch(() => {});
-    return turn;
-  }
-}
-
-/** Runs so many tasks at a time, in the order of the calls. */
+/**
+ * Lets a few tasks run at a time, in the order of the calls; with one place it is a mutex.
+ * @example const one = new Semaphore(1); await one.run(() => write(file), signal);
+ */
 export class Semaphore {
   #free: number;
   readonly #waiting: (() => void)[] = [];
 
-  constructor(atOnce: number) {
-    this.#free = atOnce;
+  /** @param places tasks that may run at a time */
+  constructor(places: number) {
+    this.#free = places;
   }
 
-  /** Waits for its turn, then runs the task. An abort before the turn comes rejects with the signal's reason. */
+  /**
+   * Waits for a place, then runs the task to its end.
+   * @throws the signal's reason when it is aborted before the task begins; the task itself must watch the signal
+   */
   async run<R>(task: () => Promise<R>, signal?: AbortSignal): Promise<R> {
-    if (this.#free > 0) this.#free--;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    await this.#enter(signal);
     try {
-      signal?.throwIfAborted();
       return await task();
     } finally {
-      // The place goes to the next in line, or is free.
-      const next = this.#waiting.shift();
-      if (next) next();
-      else this.#free++;
+      this.#leave();
     }
+  }
+
+  /**
+   * As run(), for a task that may hang and cannot be stopped, such as file I/O on a dead disk: an abort ends the wait for it at
+   * once. The task goes on, and keeps its place until it ends.
+   * @throws the signal's reason
+   */
+  async runOrAbandon<R>(task: () => Promise<R>, signal: AbortSignal): Promise<R> {
+    await this.#enter(signal);
+    const running = task().finally(() => this.#leave());
+    running.catch(() => {});
+    const aborted = Promise.withResolvers<never>();
+    const onAbort = (): void => aborted.reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await Promise.race([running, aborted.promise]);
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+    }
+  }
+
+  async #enter(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    if (this.#free > 0) {
+      this.#free--;
+      return;
+    }
+    await new Promise<void>((resolve, reject) => {
+      const enter = (): void => {
+        signal?.removeEventListener('abort', onAbort);
+        resolve();
+      };
+      const onAbort = (): void => {
+        this.#waiting.splice(this.#waiting.indexOf(enter), 1);
+        reject(signal?.reason);
+      };
+      this.#waiting.push(enter);
+      signal?.addEventListener('abort', onAbort, { once: true });
+    });
+    if (!signal?.aborted) return;
+    this.#leave();
+    throw signal.reason;
+  }
+
+  /** The place goes to the next task, or becomes free. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next) next();
+    else this.#free++;
   }
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { localMac } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { localMac } from '../node/local-link.ts';
 import { contestedMacs, desiredAccess } from './desired.ts';
 import { HOLD_MS, MacMemory } from './mac-memory.ts';
 

@@ -1,6 +1,6 @@
+import { localMac } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { localMac } from '../node/local-link.ts';
 import { HOLD_MS, type MacMemory } from './mac-memory.ts';
 
 /** Who shall be let in, worked out from a volume's spec and what is known of the nodes. */

@@ -60,7 +60,7 @@ export class Segment {
       try {
         sockets.push(this.#options.open(name));
       } catch (error) {
-        this.#options.log.warn({ interface: name, err: error }, 'interface cannot be asked for addresses in use');
+        this.#options.log.warn({ interface: name, error }, 'interface cannot be asked for addresses in use');
       }
     }
     if (sockets.length === 0) throw new Error('no interface to ask whether the address is in use: is one of --interfaces up?');

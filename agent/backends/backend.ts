@@ -87,8 +87,6 @@ export function checkUid(uid: string): string {
   return uid;
 }
 
-export const MiB = 1 << 20;
-
 /** Rounds up to a multiple of `grain`. */
 export function roundUp(bytes: number, grain: number): number {
   return Math.ceil(bytes / grain) * grain;

@@ -1,7 +1,7 @@
 import { parseLock } from '../../aoe/mod.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK } from '../../api/volume.ts';
-import { type Kube, KubeError } from '../../kube/mod.ts';
+import { isNotFound, type Kube } from '../../kube/mod.ts';
 import { TargetError } from '../target/api.ts';
 import type { TargetLink } from '../target/connection.ts';
 import type { LockStory } from './events.ts';
@@ -68,7 +68,7 @@ async function settle(
   try {
     return await kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata, ...rest }, { signal });
   } catch (error) {
-    if (error instanceof KubeError && error.code === 404) return volume;
+    if (isNotFound(error)) return volume;
     throw error;
   }
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { localMac } from '../../api/local-link.ts';
 import { chooseInterfaces, parseSelection } from './interfaces.ts';
-import { ensureLocalLink, localMac } from './local-link.ts';
+import { ensureLocalLink } from './local-link.ts';
 
 const present = (name: string, physical: boolean, up = true) => ({ name, physical, up, mac: '02:00:00:00:00:01', mtu: 1500 });
 
@@ -33,8 +34,8 @@ test("the local link's MAC is unicast, locally administered, and the node's own"
 
 test('a foreign interface of our name is left alone', async () => {
   const calls: string[][] = [];
-  const run = async (_command: string, args: string[]) => {
-    calls.push(args);
+  const run = async (_command: string, args: readonly string[]) => {
+    calls.push([...args]);
     return { stdout: JSON.stringify([{ ifname: 'aoe-local', linkinfo: { info_kind: 'bridge' } }]), stderr: '' };
   };
   await assert.rejects(ensureLocalLink('n', run, new AbortController().signal), /not a veth/);

@@ -1,5 +1,5 @@
 import type { NetworkInterface } from '../../aoe/mod.ts';
-import { TARGET_END } from './local-link.ts';
+import { TARGET_END } from '../../api/local-link.ts';
 
 /** `--interfaces`: every physical interface that is up, or these. */
 export type InterfaceSelection = 'auto' | readonly string[];

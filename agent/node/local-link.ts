@@ -1,10 +1,6 @@
-import { createHash } from 'node:crypto';
-import { type Run, stderrOf } from '../backends/run.ts';
+import { INITIATOR_END, localMac, TARGET_END } from '../../api/local-link.ts';
+import { type Exec, stderrOf } from '../../run/exec.ts';
 
-/** The end of the local link on which the target serves. */
-export const TARGET_END = 'aoe-target';
-/** The end that this node's own initiator uses: a network card does not hear its own frames, a veth pair does. */
-export const INITIATOR_END = 'aoe-local';
 const MTU = 9000;
 const LIMIT_MS = 10_000;
 
@@ -12,12 +8,6 @@ export interface LocalLink {
   name: string;
   mac: string;
   mtu: number;
-}
-
-/** A locally administered unicast MAC that is the node's for ever: access lists name it. */
-export function localMac(node: string): string {
-  const digest = createHash('sha256').update(`aoe.dev/local/${node}`).digest();
-  return ['02', ...digest.subarray(0, 5).toString('hex').matchAll(/../g)].map(String).join(':');
 }
 
 interface IpLink {
@@ -33,7 +23,7 @@ interface IpLink {
  * Makes the veth pair, or mends what is not as it should be; does nothing when all is.
  * @throws Error when a network interface that is not a veth has one of the names, or ip(8) fails
  */
-export async function ensureLocalLink(node: string, run: Run, signal: AbortSignal): Promise<LocalLink> {
+export async function ensureLocalLink(node: string, run: Exec, signal: AbortSignal): Promise<LocalLink> {
   const mac = localMac(node);
   const ip = async (...args: string[]): Promise<string> => {
     try {

@@ -1,10 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { listInterfaces, type NetworkInterface } from '../../aoe/mod.ts';
+import { TARGET_END } from '../../api/local-link.ts';
+import { messageOf } from '../../kube/mod.ts';
+import type { Exec } from '../../run/exec.ts';
 import type { Logger } from '../../run/log.ts';
-import type { Run } from '../backends/run.ts';
 import type { TargetLink } from '../target/connection.ts';
 import { chooseInterfaces, type InterfaceSelection } from './interfaces.ts';
-import { ensureLocalLink, type LocalLink, TARGET_END } from './local-link.ts';
+import { ensureLocalLink, type LocalLink } from './local-link.ts';
 
 const LOOK_EVERY_MS = 10_000;
 
@@ -13,7 +15,7 @@ export interface ServingOptions {
   node: string;
   selection: InterfaceSelection;
   target: TargetLink;
-  run: Run;
+  run: Exec;
   /** Told when the local link is there, or is not any more. */
   changed: () => void;
   log: Logger;
@@ -60,7 +62,7 @@ export class Serving {
       while (!signal.aborted) {
         const woken = new Promise<void>((resolve) => (this.#wake = resolve));
         await this.look(signal).catch((error: unknown) => {
-          if (!signal.aborted) log.warn({ err: error }, 'interfaces could not be set');
+          if (!signal.aborted) log.warn({ error }, 'interfaces could not be set');
         });
         const rest = new AbortController();
         const either = AbortSignal.any([signal, rest.signal]);
@@ -80,7 +82,7 @@ export class Serving {
       this.#link = await ensureLocalLink(node, run, signal);
     } catch (error) {
       signal.throwIfAborted();
-      this.#link = { problem: error instanceof Error ? error.message : String(error) };
+      this.#link = { problem: messageOf(error) };
     }
     if (JSON.stringify(this.#link) !== before) {
       if ('problem' in this.#link) log.warn(this.#link, 'no local link');

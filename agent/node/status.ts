@@ -1,11 +1,11 @@
 import { isDeepStrictEqual } from 'node:util';
+import { TARGET_END } from '../../api/local-link.ts';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { AOE_NODES, API_VERSION } from '../../api/resources.ts';
-import { type Kube, setCondition } from '../../kube/mod.ts';
+import { type Kube, type Store, setCondition } from '../../kube/mod.ts';
 import type { TargetLink } from '../target/connection.ts';
-import type { Store } from '../volume/reconciler.ts';
 import { FIELD_MANAGER } from '../volume/status.ts';
-import { type LocalLink, TARGET_END } from './local-link.ts';
+import type { LocalLink } from './local-link.ts';
 
 /** So often it is looked whether our part was changed by somebody else, and said that this agent is alive. */
 const CHECK_EVERY_MS = 60_000;

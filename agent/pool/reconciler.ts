@@ -3,10 +3,9 @@ import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity } from '../../api/quantity.ts';
 import { AOE_POOLS, API_VERSION } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
+import { isNotFound, type Kube, type KubeObject, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { Backend, Measurement } from '../backends/backend.ts';
-import type { Store } from '../volume/reconciler.ts';
 import { type Orphans, SECOND_LOOK_MS } from './orphans.ts';
 
 const MEASURE_EVERY_MS = 60_000;
@@ -73,7 +72,7 @@ export class Pools {
     try {
       await this.#options.kube.apply(AOE_POOLS, object, { fieldManager, force: true, subresource: 'status', signal });
     } catch (error) {
-      if (error instanceof KubeError && error.code === 404) return;
+      if (isNotFound(error)) return;
       throw error;
     }
   }

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { messageOf } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import {
   type TargetAccess,
@@ -79,7 +80,7 @@ export class TargetLink {
         }
         this.#lost('it ended the connection');
       } catch (error) {
-        this.#lost(error instanceof Error ? error.message : String(error));
+        this.#lost(messageOf(error));
       }
       await delay(backoff, undefined, { signal }).catch(() => {});
       backoff = Math.min(backoff * 2, MAX_BACKOFF_MS);

@@ -1,8 +1,8 @@
 import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Store } from '../../kube/mod.ts';
 import { foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
 import { contestedMacs } from '../access/desired.ts';
-import type { Store } from '../volume/reconciler.ts';
 import type { RequestKind, TargetApi, TargetInitiatorStats, TargetInterfaceStats, TargetStats } from './api.ts';
 
 export interface TargetMetricsOptions {

@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { Kube } from '../../kube/mod.ts';
+import type { Kube, Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import type { Store } from '../volume/reconciler.ts';
+import { loop } from '../../run/loop.ts';
 import type { TargetLink } from './connection.ts';
 
 const LOOK_EVERY_MS = 60_000;
@@ -29,14 +28,8 @@ export class Strays {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        await this.look(signal);
-      } catch (error) {
-        if (!signal.aborted) this.#options.log.warn({ err: error }, 'looking for volumes served without an AoEVolume failed');
-      }
-      await delay(LOOK_EVERY_MS, undefined, { signal }).catch(() => {});
-    }
+    const failed = (error: unknown): void => this.#options.log.warn({ error }, 'search for exported volumes without an AoEVolume failed');
+    await loop((stop) => this.look(stop), { everyMs: LOOK_EVERY_MS, signal, failed });
   }
 
   async look(signal: AbortSignal): Promise<void> {

@@ -1,4 +1,4 @@
-import type { Run } from '../backends/run.ts';
+import type { Exec } from '../../run/exec.ts';
 
 export interface FakeLv {
   name: string;
@@ -27,10 +27,10 @@ export class FakeLvm {
   size = 100 * (4 << 20);
   present = true;
   poolData = '10.00';
-  /** Throws from `Run` without (before) or with (after) the command's effect. */
+  /** Throws from `Exec` without (before) or with (after) the command's effect. */
   crash: { when: 'before' | 'after'; command: string } | undefined;
 
-  readonly run: Run = async (command, args) => {
+  readonly run: Exec = async (command, args) => {
     const what = args.includes('--deltag') && args.includes('aoe.dev/new') ? 'untag' : command;
     this.calls.push(what);
     if (this.crash?.when === 'before' && this.crash.command === what) throw new Error('crash');

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { formatLock } from '../../aoe/mod.ts';
+import { localMac } from '../../api/local-link.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Store } from '../../kube/mod.ts';
 import { MacMemory } from '../access/mac-memory.ts';
 import type { Stranger } from '../address/probe.ts';
 import { AddressWatch } from '../address/schedule.ts';
-import { localMac } from '../node/local-link.ts';
 import { TargetLink } from '../target/connection.ts';
-import { type Store, Volumes } from '../volume/reconciler.ts';
+import { Volumes } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
 import { FakeKube } from './fake-kube.ts';
 import { FakeTarget } from './fake-target.ts';

@@ -1,10 +1,10 @@
+import { TARGET_END } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import { type DesiredAccess, desiredAccess } from '../access/desired.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { LockStory } from '../lock/events.ts';
 import { holderOf, lockCondition, staleLock } from '../lock/holder.ts';
-import { TARGET_END } from '../node/local-link.ts';
 import { type TargetAccess, TargetError, type TargetVolume, type TargetVolumeState } from '../target/api.ts';
 import type { TargetLink } from '../target/connection.ts';
 import { serialOf, type VolumeStatus } from './status.ts';

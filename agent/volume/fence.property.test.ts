@@ -4,9 +4,10 @@ import fc from 'fast-check';
 import { parseLock } from '../../aoe/mod.ts';
 import { random } from '../../aoe/testing/random.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Store } from '../../kube/mod.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import { bench, MAC, UID } from '../testing/volume-bench.ts';
-import type { Store, Volumes } from './reconciler.ts';
+import type { Volumes } from './reconciler.ts';
 
 type Bench = Awaited<ReturnType<typeof bench>>;
 const HOSTS = { worker: MAC.worker, other: MAC.other } as const;

@@ -2,7 +2,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import type { EventRecorder, Kube } from '../../kube/mod.ts';
+import { type EventRecorder, type Kube, messageOf, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { AskSegment, Stranger } from '../address/probe.ts';
@@ -28,12 +28,6 @@ const AT_ONCE_MS = 1;
 const DATA_PATIENCE_MS = { served: 100, unserved: 1_000 } as const;
 /** Zeroing a large volume takes its time; every step in it has a limit of its own. */
 const DATA_LIMIT_MS = 60 * 60_000;
-
-/** What is known of the cluster: informers in life. */
-export interface Store<T> {
-  get(name: string): T | undefined;
-  list(): T[];
-}
 
 export interface VolumesOptions {
   /** Name of this node. */
@@ -269,7 +263,7 @@ export class Volumes {
     try {
       return { stranger: await question };
     } catch (error) {
-      return { error: error instanceof Error ? error.message : String(error) };
+      return { error: messageOf(error) };
     }
   }
 

@@ -1,6 +1,6 @@
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK, type Holder, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import { type Kube, KubeError } from '../../kube/mod.ts';
+import { isNotFound, type Kube } from '../../kube/mod.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
 import { wasProvisioned } from './data.ts';
 import { noteHolder, type ServeContext, serve } from './export.ts';
@@ -90,7 +90,7 @@ async function dropFinalizer(kube: Pick<Kube, 'patch'>, { metadata }: AoEVolume,
   try {
     await kube.patch(AOE_VOLUMES, name, { metadata: { uid, resourceVersion, finalizers } }, { signal });
   } catch (error) {
-    if (error instanceof KubeError && error.code === 404) return;
+    if (isNotFound(error)) return;
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 import type { Access } from '../../api/volume.ts';
 import { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 
 type Capability = csi.v1.IVolumeCapability;
 

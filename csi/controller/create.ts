@@ -2,13 +2,14 @@ import { isPlaced } from '../../api/capacity.ts';
 import { formatQuantity } from '../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { isConflict, isInvalid, messageOf } from '../../kube/mod.ts';
 import { type csi, int64 } from '../../rpc/mod.ts';
-import { Code, messageOf, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
+import { required } from '../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
-import { isConflict, isInvalid } from './errors.ts';
 import { CREATED_BY, type Wanted, wantedOf } from './request.ts';
 import { chooseSize } from './size.ts';
-import { capacityOf, required, resourceName, segmentOfNode, topologyOf } from './volumes.ts';
+import { capacityOf, resourceName, segmentOfNode, topologyOf } from './volumes.ts';
 import { waitFor } from './wait.ts';
 
 /** What the operator says of the placing when waiting may be long, and the gRPC code for it. */

@@ -2,9 +2,10 @@ import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
 import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
+import { required } from '../required.ts';
 import type { Call, Deps } from './deps.ts';
-import { holderOf, isResourceName, readiness, required } from './volumes.ts';
+import { holderOf, isResourceName, readiness } from './volumes.ts';
 import { timeLeft } from './wait.ts';
 
 /** After a detach it takes the agent a moment to tell that the lock is gone. */

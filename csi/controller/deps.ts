@@ -1,7 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { EventRecorder, Informer, Kube } from '../../kube/mod.ts';
+import type { EventRecorder, Informer, Kube, Log } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
 
@@ -13,7 +13,7 @@ export interface Deps {
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly busy: BusyVolumes;
-  readonly log: { warn(keys: object, message: string): void };
+  readonly log: Pick<Log, 'warn'>;
 }
 
 /** One call: `deadline` is when the caller gives up, as Date.now() counts. */

@@ -1,7 +1,7 @@
 import { NODES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 
 const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';

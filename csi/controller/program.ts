@@ -1,3 +1,4 @@
+import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
@@ -37,7 +38,7 @@ export async function runController({ kube, socket, http, version, log }: Contro
     csi.v1,
     identityService(version, () => ready),
   );
-  const events = new EventRecorder(kube, { component: 'aoe-csi-controller' });
+  const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
   server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, events, busy: new BusyVolumes(), log }));
   const serving = (async () => {
     // Not before the stores are filled: a list that is not there yet would be answered as empty.

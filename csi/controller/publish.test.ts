@@ -5,8 +5,8 @@ import { API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
 import { csi } from '../../rpc/mod.ts';
+import { Code } from '../../rpc/status.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
-import { Code } from '../error.ts';
 import type { Deps } from './deps.ts';
 import { publishVolume, unpublishVolume } from './publish.ts';
 

@@ -3,13 +3,14 @@ import { isPlaced } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK, VolumeCondition } from '../../api/volume.ts';
+import { isConflict, isNotFound } from '../../kube/mod.ts';
 import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
+import { required } from '../required.ts';
 import { mismatch } from './capabilities.ts';
 import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
-import { isConflict, isNotFound } from './errors.ts';
 import { tellDetached, tellRefused } from './events.ts';
-import { addressOf, holderOf, isResourceName, mustFind, required, segmentOfNode } from './volumes.ts';
+import { addressOf, holderOf, isResourceName, mustFind, segmentOfNode } from './volumes.ts';
 import { waitFor } from './wait.ts';
 
 /** Others write the object, too: how often a change of ours is tried on a newer version. */

@@ -2,11 +2,12 @@ import { available } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { type csi, int64 } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
+import { required } from '../required.ts';
 import { mismatch, unsupported } from './capabilities.ts';
 import type { Call, Deps } from './deps.ts';
 import { segmentOf } from './request.ts';
-import { capacityOf, isResourceName, mustFind, readiness, required, segmentOfNode, topologyOf } from './volumes.ts';
+import { capacityOf, isResourceName, mustFind, readiness, segmentOfNode, topologyOf } from './volumes.ts';
 
 /** Whether a volume gives what is asked, and why not. */
 export async function validateCapabilities(deps: Deps, request: csi.v1.IValidateVolumeCapabilitiesRequest, call: Call) {

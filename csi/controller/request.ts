@@ -1,7 +1,7 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
 import type { Access } from '../../api/volume.ts';
 import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 import { accessFor, checkCapabilities } from './capabilities.ts';
 import { type Bounds, boundsOf } from './size.ts';
 

@@ -1,5 +1,6 @@
+import { messageOf } from '../../kube/mod.ts';
 import { csi, type Handlers } from '../../rpc/mod.ts';
-import { Code, messageOf, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 import { createVolume } from './create.ts';
 import { deleteVolume } from './delete.ts';
 import type { Call, Deps } from './deps.ts';
@@ -30,7 +31,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
         if (context.signal.aborted)
           throw new RpcError(Code.DEADLINE_EXCEEDED, `${name}: the caller did not wait any longer`, { cause: error });
         // The API server away, or an error of ours: to be tried again in both cases, and nothing to be forgotten.
-        deps.log.warn({ call: name, err: error }, 'call failed');
+        deps.log.warn({ call: name, error }, 'call failed');
         throw new RpcError(Code.UNAVAILABLE, `${name}: ${messageOf(error)}`, { cause: error });
       }
     };

@@ -1,7 +1,7 @@
 import type { AoEPool } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type csi, fromInt64 } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 
 /** Size of a volume when the request leaves it to us, in bytes. */
 const DEFAULT_BYTES = 1024 ** 3;

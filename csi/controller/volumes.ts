@@ -4,7 +4,7 @@ import { DEFAULT_SEGMENT, SEGMENT_KEY } from '../../api/meta.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 
 const LABEL = '[a-z0-9](?:[-a-z0-9]*[a-z0-9])?';
@@ -25,12 +25,6 @@ export function resourceName(name: string): string {
     .replace(/^-+|-+$/g, '')
     .slice(0, 40);
   return `${readable === '' ? 'volume' : readable}-${createHash('sha256').update(name).digest('hex').slice(0, 16)}`;
-}
-
-/** @throws RpcError INVALID_ARGUMENT when a field is missing */
-export function required(value: string | null | undefined, field: string): string {
-  if (!value) throw new RpcError(Code.INVALID_ARGUMENT, `${field} is missing`);
-  return value;
 }
 
 /**

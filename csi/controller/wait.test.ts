@@ -3,7 +3,7 @@ import { describe, it } from 'node:test';
 import { API_VERSION } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeStatus } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
-import { Code } from '../error.ts';
+import { Code } from '../../rpc/status.ts';
 import type { Deps } from './deps.ts';
 import { waitFor } from './wait.ts';
 

@@ -1,6 +1,6 @@
 import type { AoEVolume } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
-import { Code, RpcError } from '../error.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 import { readiness } from './volumes.ts';
 

@@ -3,13 +3,6 @@ import type { AoEVolume } from '../../api/volume.ts';
 
 // What the node service needs of the world, as small interfaces: the kernel, the wire, the mount table, the API server.
 
-/** Runs a program; rejects when it fails or takes longer than allowed. */
-export type Exec = (
-  command: string,
-  args: string[],
-  options: { timeoutMs: number; signal?: AbortSignal; input?: string },
-) => Promise<{ stdout: string; stderr: string }>;
-
 /** A disk of the kernel's aoe driver. */
 export interface Disk {
   /** Such as `/dev/etherd/e7.3`. */
@@ -93,10 +86,4 @@ export interface Volumes {
     signal: AbortSignal,
     still?: (now: AoEVolume) => boolean,
   ): Promise<void>;
-}
-
-export interface Log {
-  info(keys: object, message: string): void;
-  warn(keys: object, message: string): void;
-  error(keys: object, message: string): void;
 }

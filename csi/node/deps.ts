@@ -1,5 +1,6 @@
+import type { Log } from '../../kube/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
-import type { Driver, Filesystems, Log, Mounter, Volumes, Wire } from './contracts.ts';
+import type { Driver, Filesystems, Mounter, Volumes, Wire } from './contracts.ts';
 import type { StagedVolumes } from './record/staged-volumes.ts';
 import type { DepartedDisks } from './upkeep/departed-disks.ts';
 

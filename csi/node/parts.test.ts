@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { registrationService } from './calls/registration.ts';
 import { mountAt, parseMountinfo, SystemMounter } from './disk/mounts.ts';
-import { Gate } from './gate.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 
 test('parseMountinfo() reads bind mounts, escapes and optional fields', () => {
@@ -30,32 +29,6 @@ test('a failed unmount of what is no mount is success: only the mount table coun
   await assert.rejects(mounter.unmount('/proc', { signal: AbortSignal.timeout(1000) }), /still mounted/);
 });
 
-test('Gate lets no more through than its width, and gives up waiting on abort', async () => {
-  const gate = new Gate(1);
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const first = gate.run(AbortSignal.timeout(5000), () => promise);
-  await assert.rejects(
-    gate.run(AbortSignal.timeout(20), async () => 'never'),
-    { name: 'TimeoutError' },
-  );
-  const third = gate.run(AbortSignal.timeout(5000), async () => 'third');
-  resolve();
-  await first;
-  assert.equal(await third, 'third');
-});
-
-test('Gate does not wait for work that hangs, and keeps its place taken', async () => {
-  const gate = new Gate(1);
-  await assert.rejects(
-    gate.run(AbortSignal.timeout(20), () => new Promise(() => {})),
-    { name: 'TimeoutError' },
-  );
-  await assert.rejects(
-    gate.run(AbortSignal.timeout(20), async () => 'never'),
-    { name: 'TimeoutError' },
-  );
-});
-
 test('StagedVolumes keeps a file for each volume, and takes a broken one for none', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'aoe-staged-'));
   const staged = new StagedVolumes(directory);
@@ -73,7 +46,7 @@ test('StagedVolumes keeps a file for each volume, and takes a broken one for non
 
 test('the kubelet is told driver name, socket and version', async () => {
   const lines: string[] = [];
-  const log = { info: () => {}, warn: () => {}, error: (_: object, message: string) => lines.push(message) };
+  const log = { debug: () => {}, info: () => {}, warn: () => {}, error: (_: object, message: string) => lines.push(message) };
   const service = registrationService('/var/lib/kubelet/plugins/aoe.dev/csi.sock', log);
   assert.deepEqual(await service.getInfo(), {
     type: 'CSIPlugin',

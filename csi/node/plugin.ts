@@ -1,26 +1,25 @@
 import { join } from 'node:path';
 import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
-import { DRIVER_NAME } from '../../api/meta.ts';
-import { EventRecorder, type Kube } from '../../kube/mod.ts';
+import { INITIATOR_END } from '../../api/local-link.ts';
+import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
+import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
 import type { csi, Handlers, pluginregistration } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
+import { Semaphore } from '../../run/semaphore.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
 import { registrationService } from './calls/registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumes } from './cluster/volumes.ts';
-import type { Driver, Log } from './contracts.ts';
+import type { Driver } from './contracts.ts';
 import { KernelDriver } from './disk/kernel-driver.ts';
 import { SystemMounter } from './disk/mounts.ts';
 import { SystemFilesystems } from './filesystem/tools.ts';
-import { Gate } from './gate.ts';
 import { SocketWire } from './lock/wire.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
 import { DepartedDisks } from './upkeep/departed-disks.ts';
 import { StaleSweep } from './upkeep/lost-volumes.ts';
 
-/** Initiator end of the veth pair that the agent makes on storage nodes, for disks of the node itself. */
-const LOCAL_INTERFACE = 'aoe-local';
 /** Half of Node's thread pool: file operations on disks may hang there. */
 const DISK_THREADS = 2;
 
@@ -57,15 +56,15 @@ export function createNodePlugin({
   log,
   driver: givenDriver,
 }: NodePluginOptions) {
-  const gate = new Gate(DISK_THREADS);
-  const driver = givenDriver ?? new KernelDriver(exec, gate);
+  const diskThreads = new Semaphore(DISK_THREADS);
+  const driver = givenDriver ?? new KernelDriver(exec, diskThreads);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const own = async () => {
     const { found, missing } = await selectInterfaces(interfaces);
-    return { found: found.filter((each) => each.name !== LOCAL_INTERFACE), missing };
+    return { found: found.filter((each) => each.name !== INITIATOR_END), missing };
   };
   const names = async () => {
-    const local = (await listInterfaces()).filter((each) => each.name === LOCAL_INTERFACE && each.up);
+    const local = (await listInterfaces()).filter((each) => each.name === INITIATOR_END && each.up);
     return [...(await own()).found, ...local].map((each) => each.name);
   };
   const staged = new StagedVolumes(join(directory, 'volumes'));
@@ -73,7 +72,7 @@ export function createNodePlugin({
     nodeName,
     nodeUID,
     driver,
-    filesystems: new SystemFilesystems(exec, gate),
+    filesystems: new SystemFilesystems(exec, diskThreads),
     mounter: new SystemMounter(exec),
     wire: new SocketWire(names),
     volumes: new KubeVolumes(kube),
@@ -83,13 +82,13 @@ export function createNodePlugin({
     interfaces: names,
     log,
   };
-  const events = new EventRecorder(kube, { component: 'aoe-csi-node', node: nodeName });
+  const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-node`, node: nodeName });
   const sweep = new StaleSweep(deps, {
     macs: async () => (await listInterfaces()).map(({ mac }) => mac),
     tell: (volume, message) => events.event(volume, 'Warning', 'StaleMountRemoved', message),
   });
   return {
-    node: nodeService(deps, { segment, gate }) satisfies AnyAnswer<Handlers<csi.v1.Node>> as unknown as Handlers<csi.v1.Node>,
+    node: nodeService(deps, { segment, diskThreads }) satisfies AnyAnswer<Handlers<csi.v1.Node>> as unknown as Handlers<csi.v1.Node>,
     registration: registrationService(join(directory, 'csi.sock'), log) satisfies Handlers<pluginregistration.Registration>,
     /** Runs until the signal is aborted. */
     run: async (signal: AbortSignal): Promise<void> => {

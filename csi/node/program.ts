@@ -32,7 +32,7 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
       log.warn({ node: name }, 'there is no such Node yet');
     } catch (error) {
       if (signal.aborted) throw error;
-      log.warn({ node: name, err: error }, 'cannot read the Node');
+      log.warn({ node: name, error }, 'cannot read the Node');
     }
     await delay(RETRY_MS, undefined, { signal });
   }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Code } from '../error.ts';
+import { Code } from '../../rpc/status.ts';
+import { Semaphore } from '../../run/semaphore.ts';
 import { AccessMode, type VolumeCapability } from './calls/requests.ts';
-import { Gate } from './gate.ts';
 import { nodeService } from './service.ts';
 import { FakeNode } from './testing/fakes.ts';
 
@@ -16,7 +16,7 @@ const block: VolumeCapability = { block: {}, accessMode: { mode: AccessMode.Sing
 
 function setUp(context: Record<string, string> = {}) {
   const node = new FakeNode();
-  const service = nodeService(node.deps, { segment: 'rack-1', gate: new Gate(2) });
+  const service = nodeService(node.deps, { segment: 'rack-1', diskThreads: new Semaphore(2) });
   const stagingTargetPath = join(node.directory, 'staging');
   const targetPath = join(node.directory, 'pods/p1/mount');
   const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false', ...context };
@@ -487,7 +487,7 @@ test('a disk that another node got while this one was slow is not formatted, and
 test('after the Node was made anew, what was staged before keeps its lock, and gives it back', async () => {
   const it = setUp();
   await it.stage();
-  const anew = nodeService({ ...it.node.deps, nodeUID: 'another' }, { segment: 'rack-1', gate: new Gate(2) });
+  const anew = nodeService({ ...it.node.deps, nodeUID: 'another' }, { segment: 'rack-1', diskThreads: new Semaphore(2) });
   it.node.mounter.calls.length = 0;
   const { stagingTargetPath, targetPath, publishContext } = it;
   await anew.nodePublishVolume({ volumeId: 'v1', publishContext, stagingTargetPath, targetPath, volumeCapability: mountOf() });

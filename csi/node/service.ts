@@ -1,5 +1,7 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
-import { Code, messageOf, RpcError } from '../error.ts';
+import { messageOf } from '../../kube/mod.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
+import type { Semaphore } from '../../run/semaphore.ts';
 import { publish, unpublish } from './calls/publish.ts';
 import {
   NodeCapability,
@@ -13,7 +15,6 @@ import { stage } from './calls/stage.ts';
 import { stats } from './calls/stats.ts';
 import { unstage } from './calls/unstage.ts';
 import type { Deps } from './deps.ts';
-import type { Gate } from './gate.ts';
 
 /** The kubelet gives a call two minutes; each of ours ends before, with a message of its own. */
 const CALL_MS = 110_000;
@@ -28,7 +29,7 @@ export interface CallContext {
 }
 
 /** The CSI node service. Every method fails with a RpcError and nothing else. */
-export function nodeService(deps: Deps, { segment, gate }: { segment: string; gate: Gate }) {
+export function nodeService(deps: Deps, { segment, diskThreads }: { segment: string; diskThreads: Semaphore }) {
   const call = async <T>(name: string, context: CallContext | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T> => {
     const limit = AbortSignal.timeout(CALL_MS);
     const signal = context?.signal ? AbortSignal.any([context.signal, limit]) : limit;
@@ -72,7 +73,7 @@ export function nodeService(deps: Deps, { segment, gate }: { segment: string; ga
       throw new RpcError(Code.UNIMPLEMENTED, 'volumes cannot be expanded yet');
     },
     nodeGetVolumeStats: (request: StatsRequest, context?: CallContext) =>
-      call('NodeGetVolumeStats', context, (signal) => stats(deps, gate, request, signal)),
+      call('NodeGetVolumeStats', context, (signal) => stats(deps, diskThreads, request, signal)),
   };
 }
 export type NodeService = ReturnType<typeof nodeService>;

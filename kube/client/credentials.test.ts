@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { AOE_VOLUMES } from '../../api/resources.ts';
 import { FakeServer, json } from '../testing/fake-server.ts';
+import { WIDGETS } from '../testing/types.ts';
 import { Credentials } from './credentials.ts';
 import { Kube } from './kube.ts';
 
@@ -24,9 +24,9 @@ async function headerWith(user: object, files: Record<string, string> = {}): Pro
     };
     writeFileSync(path, JSON.stringify(config).replaceAll('DIRECTORY', directory));
     const kube = Kube.fromCluster(path, { userAgent: 'test/1' });
-    await kube.get(AOE_VOLUMES, 'a');
+    await kube.get(WIDGETS, 'a');
     kube.close();
-    assert.equal(server.calls[0]?.path, '/prefix/apis/aoe.dev/v1alpha1/aoevolumes/a');
+    assert.equal(server.calls[0]?.path, '/prefix/apis/example.com/v1/widgets/a');
     assert.equal(server.calls[0]?.headers['user-agent'], 'test/1');
     return server.calls[0]?.headers.authorization;
   } finally {

@@ -19,31 +19,32 @@ export class KubeError extends Error {
   }
 }
 
-/** Thrown by a reconcile function: trying again is of no use until something changes. */
-export class TerminalError extends Error {
-  override readonly name = 'TerminalError';
-}
-
-/** Something awaited did not come within its limit. */
+/** What was awaited did not happen within the time limit. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
 }
 
-/** The lease went to somebody else, or could not be renewed in time: the program must stop acting as leader at once. */
+/** Another process took the lease, or it could not be renewed in time: the program must stop acting as leader at once. */
 export class LeaseLostError extends Error {
   override readonly name = 'LeaseLostError';
 }
 
-/** Whether the API server says that there is no such object. */
+/** Whether the API server answered that the object does not exist (404). */
 export function isNotFound(error: unknown): boolean {
   return error instanceof KubeError && error.code === 404;
 }
 
-/** Whether the object was changed meanwhile, or exists already. */
+/** Whether the object has changed since it was read, has another UID, or exists already (409). */
 export function isConflict(error: unknown): boolean {
   return error instanceof KubeError && error.code === 409;
 }
 
+/** Whether the object breaks a rule of its type (400, 422): the same request would be refused again. */
+export function isInvalid(error: unknown): boolean {
+  return error instanceof KubeError && (error.code === 400 || error.code === 422);
+}
+
+/** The message of whatever was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

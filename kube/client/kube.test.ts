@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type Call, FakeServer, type Handler, json, refuse } from '../testing/fake-server.ts';
+import { WIDGETS } from '../testing/types.ts';
 import { KubeError } from './error.ts';
 import { Kube } from './kube.ts';
 import { LEASES } from './types.ts';
 
-const VOLUMES = '/apis/aoe.dev/v1alpha1/aoevolumes';
+const VOLUMES = '/apis/example.com/v1/widgets';
 const object = (name: string, resourceVersion = '1') => ({
   metadata: { name, uid: `uid-${name}`, resourceVersion, managedFields: [{ manager: 'x' }] },
 });
@@ -26,14 +26,14 @@ async function serve(handler: Handler) {
 
 test('get gives the object without managedFields, and undefined when there is none', async () => {
   await using world = await serve((call) => (call.path.endsWith('/a') ? json(call, object('a')) : refuse(call, 404, 'NotFound')));
-  assert.deepEqual(await world.kube.get(AOE_VOLUMES, 'a'), { metadata: { name: 'a', uid: 'uid-a', resourceVersion: '1' } });
-  assert.equal(await world.kube.get(AOE_VOLUMES, 'b'), undefined);
+  assert.deepEqual(await world.kube.get(WIDGETS, 'a'), { metadata: { name: 'a', uid: 'uid-a', resourceVersion: '1' } });
+  assert.equal(await world.kube.get(WIDGETS, 'b'), undefined);
   assert.equal(world.server.calls[0]?.path, `${VOLUMES}/a`);
 });
 
 test('an error of the API server has its code, its reason and its words', async () => {
   await using world = await serve((call) => refuse(call, 409, 'Conflict'));
-  await assert.rejects(world.kube.patch(AOE_VOLUMES, 'a', {}), (error) => {
+  await assert.rejects(world.kube.patch(WIDGETS, 'a', {}), (error) => {
     assert.ok(error instanceof KubeError);
     assert.equal(error.code, 409);
     assert.equal(error.reason, 'Conflict');
@@ -44,7 +44,7 @@ test('an error of the API server has its code, its reason and its words', async 
 
 test('an error page that is not of the API server is quoted', async () => {
   await using world = await serve(({ response }) => void response.writeHead(502).end('<h1>Bad gateway</h1>'));
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a'), /Bad gateway.*\(502\)/);
+  await assert.rejects(world.kube.get(WIDGETS, 'a'), /Bad gateway.*\(502\)/);
 });
 
 test('a list is read in pages of 500', async () => {
@@ -53,13 +53,13 @@ test('a list is read in pages of 500', async () => {
     const next = token === null ? 'one' : token === 'one' ? 'two' : undefined;
     json(call, { metadata: { resourceVersion: '9', continue: next }, items: [object(token ?? 'zero')] });
   });
-  const { items, resourceVersion } = await world.kube.list(AOE_VOLUMES, { fieldSelector: 'spec.nodeName=n1' });
+  const { items, resourceVersion } = await world.kube.list(WIDGETS, { fieldSelector: 'spec.nodeName=n1' });
   assert.deepEqual(
     items.map(({ kind, metadata }) => [kind, metadata.name]),
     [
-      ['AoEVolume', 'zero'],
-      ['AoEVolume', 'one'],
-      ['AoEVolume', 'two'],
+      ['Widget', 'zero'],
+      ['Widget', 'one'],
+      ['Widget', 'two'],
     ],
   );
   assert.equal(resourceVersion, '9');
@@ -78,7 +78,7 @@ test('a list that expires between pages is begun again, at last without pages', 
       items: [object('a'), ...(limit ? [] : [object('b')])],
     });
   });
-  const { items } = await world.kube.list(AOE_VOLUMES);
+  const { items } = await world.kube.list(WIDGETS);
   assert.deepEqual(
     items.map(({ metadata }) => metadata.name),
     ['a', 'b'],
@@ -88,14 +88,14 @@ test('a list that expires between pages is begun again, at last without pages', 
 test('apply, patch, create and delete are spelled as the API server expects', async () => {
   await using world = await serve((call) => json(call, object('a')));
   const { kube, server } = world;
-  await kube.apply(AOE_VOLUMES, { metadata: { name: 'a' }, status: {} }, { fieldManager: 'm', force: true, subresource: 'status' });
+  await kube.apply(WIDGETS, { metadata: { name: 'a' }, status: {} }, { fieldManager: 'm', force: true, subresource: 'status' });
   await kube.patch(LEASES, 'l', { spec: {} }, { namespace: 'ns' });
   await kube.create(LEASES, { metadata: { name: 'l', namespace: 'ns' } }, { fieldManager: 'm' });
-  await kube.delete(AOE_VOLUMES, 'a', { uid: 'u' });
+  await kube.delete(WIDGETS, 'a', { uid: 'u' });
   const [apply, patch, create, remove] = server.calls;
   assert.equal(`${apply?.path}?${apply?.query.toString()}`, `${VOLUMES}/a/status?fieldManager=m&force=true`);
   assert.equal(apply?.headers['content-type'], 'application/apply-patch+yaml');
-  assert.deepEqual(apply?.body, { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', metadata: { name: 'a' }, status: {} });
+  assert.deepEqual(apply?.body, { apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'a' }, status: {} });
   assert.equal(patch?.path, '/apis/coordination.k8s.io/v1/namespaces/ns/leases/l');
   assert.equal(patch?.headers['content-type'], 'application/merge-patch+json');
   assert.equal(`${create?.method} ${create?.path}`, 'POST /apis/coordination.k8s.io/v1/namespaces/ns/leases');
@@ -104,8 +104,8 @@ test('apply, patch, create and delete are spelled as the API server expects', as
 
 test('deleting what is gone is success, what is another is not', async () => {
   await using world = await serve((call) => (call.path.endsWith('/gone') ? refuse(call, 404, 'NotFound') : refuse(call, 409, 'Conflict')));
-  await world.kube.delete(AOE_VOLUMES, 'gone');
-  await assert.rejects(world.kube.delete(AOE_VOLUMES, 'other', { uid: 'u' }), { code: 409 });
+  await world.kube.delete(WIDGETS, 'gone');
+  await assert.rejects(world.kube.delete(WIDGETS, 'other', { uid: 'u' }), { code: 409 });
 });
 
 test('connections are kept between requests', async () => {
@@ -114,18 +114,18 @@ test('connections are kept between requests', async () => {
     sockets.add(call.socket);
     json(call, object('a'));
   });
-  for (let i = 0; i < 5; i++) await world.kube.get(AOE_VOLUMES, 'a');
+  for (let i = 0; i < 5; i++) await world.kube.get(WIDGETS, 'a');
   assert.equal(sockets.size, 1);
 });
 
 test('a server that does not answer within the limit is a KubeError 504, and its connections are not used again', async () => {
   await using world = await serve(() => {});
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 30 }), { code: 504, reason: 'NoAnswer', message: /within 0.03 s/ });
+  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 30 }), { code: 504, reason: 'NoAnswer', message: /within 0.03 s/ });
 });
 
 test('the limit holds for an answer that begins and does not end', async () => {
   await using world = await serve(({ response }) => void response.writeHead(200).write('{"metadata":'));
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 30 }), { code: 504 });
+  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 30 }), { code: 504 });
 });
 
 test('an answer that breaks off, and a server that is not there, are KubeError 503', async () => {
@@ -133,14 +133,14 @@ test('an answer that breaks off, and a server that is not there, are KubeError 5
     response.writeHead(200, { 'content-length': '1000' }).write('{');
     setImmediate(() => socket.destroy());
   });
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a'), { code: 503, reason: 'Unreachable' });
+  await assert.rejects(world.kube.get(WIDGETS, 'a'), { code: 503, reason: 'Unreachable' });
   await world[Symbol.asyncDispose]();
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a'), { code: 503, reason: 'Unreachable', message: /ECONNREFUSED/ });
+  await assert.rejects(world.kube.get(WIDGETS, 'a'), { code: 503, reason: 'Unreachable', message: /ECONNREFUSED/ });
 });
 
 test('an answer that is not JSON is a KubeError', async () => {
   await using world = await serve(({ response }) => void response.end('hello'));
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a'), { code: 502, reason: 'NotJSON' });
+  await assert.rejects(world.kube.get(WIDGETS, 'a'), { code: 502, reason: 'NotJSON' });
 });
 
 test('aborting ends a request at once, with the reason of the signal', async () => {
@@ -148,8 +148,8 @@ test('aborting ends a request at once, with the reason of the signal', async () 
   const stop = new AbortController();
   const reason = new Error('told to stop');
   setTimeout(() => stop.abort(reason), 10);
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { signal: stop.signal }), reason);
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { signal: stop.signal }), reason);
+  await assert.rejects(world.kube.get(WIDGETS, 'a', { signal: stop.signal }), reason);
+  await assert.rejects(world.kube.get(WIDGETS, 'a', { signal: stop.signal }), reason);
 });
 
 /** Serves one request well on each connection, and closes it when a second arrives there. */
@@ -164,13 +164,13 @@ function closingKeptConnections(): Handler {
 
 test('a kept connection that the server has closed costs nothing but a second attempt', async () => {
   await using world = await serve(closingKeptConnections());
-  for (let i = 0; i < 4; i++) assert.ok(await world.kube.get(AOE_VOLUMES, 'a'));
+  for (let i = 0; i < 4; i++) assert.ok(await world.kube.get(WIDGETS, 'a'));
 });
 
 test('a create is not repeated when its connection breaks: it may have happened', async () => {
   await using world = await serve(closingKeptConnections());
-  await world.kube.get(AOE_VOLUMES, 'a');
-  await assert.rejects(world.kube.create(AOE_VOLUMES, object('b')), { code: 503 });
+  await world.kube.get(WIDGETS, 'a');
+  await assert.rejects(world.kube.create(WIDGETS, object('b')), { code: 503 });
 });
 
 test('an overloaded server is asked again when it says so', async () => {
@@ -178,21 +178,21 @@ test('an overloaded server is asked again when it says so', async () => {
   await using world = await serve((call) =>
     ++calls < 3 ? refuse(call, 429, 'TooManyRequests', { 'retry-after': '0' }) : json(call, object('a')),
   );
-  assert.ok(await world.kube.get(AOE_VOLUMES, 'a'));
+  assert.ok(await world.kube.get(WIDGETS, 'a'));
   assert.equal(calls, 3);
 });
 
 test('a server that asks for more patience than the limit allows is an error', async () => {
   await using world = await serve((call) => refuse(call, 429, 'TooManyRequests', { 'retry-after': '5' }));
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 1000 }), { code: 429 });
+  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 1000 }), { code: 429 });
 });
 
 test('an urgent call does not wait for a connection behind calls that hang', async () => {
   await using world = await serve((call) => (call.path.endsWith('/slow') ? undefined : json(call, object('a'))));
   const stop = new AbortController();
-  const slow = Promise.allSettled(Array.from({ length: 60 }, () => world.kube.get(AOE_VOLUMES, 'slow', { signal: stop.signal })));
-  await assert.rejects(world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 100 }), { code: 504 });
-  assert.ok(await world.kube.get(AOE_VOLUMES, 'a', { timeoutMs: 1_000, urgent: true }));
+  const slow = Promise.allSettled(Array.from({ length: 60 }, () => world.kube.get(WIDGETS, 'slow', { signal: stop.signal })));
+  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 100 }), { code: 504 });
+  assert.ok(await world.kube.get(WIDGETS, 'a', { timeoutMs: 1_000, urgent: true }));
   stop.abort(new Error('over'));
   await slow;
 });

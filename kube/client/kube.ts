@@ -1,8 +1,7 @@
-import type { ResourceType } from '../../api/resources.ts';
 import { Credentials } from './credentials.ts';
 import { isNotFound, KubeError } from './error.ts';
 import { type Request, Transport } from './transport.ts';
-import { apiVersionOf, type KubeObject, type Log, pathOf, SILENT } from './types.ts';
+import { apiVersionOf, type KubeObject, type Log, pathOf, type ResourceType, SILENT } from './types.ts';
 import { readWatch, type WatchEvent } from './watch-stream.ts';
 
 const REQUEST_MS = 30_000;
@@ -32,7 +31,7 @@ export interface WatchOptions extends ListOptions {
 }
 export interface KubeOptions {
   log?: Log | undefined;
-  /** Told to the API server, for its audit log. */
+  /** Sent to the API server, which writes it to its audit log. */
   userAgent?: string | undefined;
 }
 
@@ -42,7 +41,7 @@ export class Kube {
   /** For what is built on this client and has no log of its own. */
   readonly log: Log;
 
-  constructor(credentials: Credentials, { log = SILENT, userAgent = 'aoe-csi' }: KubeOptions = {}) {
+  constructor(credentials: Credentials, { log = SILENT, userAgent = 'kubernetes-client' }: KubeOptions = {}) {
     this.#transport = new Transport(credentials, userAgent);
     this.log = log;
   }

@@ -1,5 +1,17 @@
-import type { ObjectMeta } from '../../api/meta.ts';
-import type { ResourceType } from '../../api/resources.ts';
+/** The part of ObjectMeta that is read or written here. */
+export interface ObjectMeta {
+  name: string;
+  namespace?: string;
+  uid?: string;
+  resourceVersion?: string;
+  generation?: number;
+  creationTimestamp?: string;
+  deletionTimestamp?: string;
+  labels?: Record<string, string>;
+  annotations?: Record<string, string>;
+  finalizers?: string[];
+  ownerReferences?: { apiVersion: string; kind: string; name: string; uid: string }[];
+}
 
 /** What every Kubernetes object has. */
 export interface KubeObject {
@@ -8,7 +20,26 @@ export interface KubeObject {
   metadata: ObjectMeta;
 }
 
-/** Where this part writes what it has to tell; a pino logger fits. */
+/** A condition of an object's status (KEP-1623). */
+export interface Condition {
+  type: string;
+  status: 'True' | 'False' | 'Unknown';
+  reason: string;
+  message: string;
+  lastTransitionTime: string;
+  observedGeneration?: number | undefined;
+}
+
+/** Names of a resource type in the API server's URLs and objects. */
+export interface ResourceType {
+  readonly group: string;
+  readonly version: string;
+  readonly plural: string;
+  readonly kind: string;
+  readonly namespaced: boolean;
+}
+
+/** The methods of a logger that are called here; a pino logger fits. */
 export interface Log {
   debug(keys: object, message: string): void;
   info(keys: object, message: string): void;

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KubeError, TerminalError } from '../client/error.ts';
+import { KubeError } from '../client/error.ts';
 import type { KubeObject } from '../client/types.ts';
 import type { Change, Informer } from '../informer/informer.ts';
-import { Controller, type Outcome } from './controller.ts';
+import { Controller, keysOf } from './controller.ts';
+import type { ReconcileResult } from './metrics.ts';
 
 class FakeLog {
   readonly lines: { level: string; keys: Record<string, unknown>; message: string }[] = [];
@@ -48,7 +49,7 @@ test('begins when its informers are synced, with every object they know', async 
       seen.push(key);
       if (seen.length === 2) stop.abort();
     },
-  }).watch(source.informer, ({ metadata }) => [metadata.name]);
+  }).watch(source.informer, { keys: ({ object }) => [object.metadata.name] });
   const run = controller.run(stop.signal);
   source.tell({ type: 'applied', object: named('early') });
   await delay(5);
@@ -72,7 +73,7 @@ test('both the old and the new object are mapped to keys', async () => {
       if (seen.length === 2) stop.abort();
     },
   })
-    .watch(source.informer, ({ metadata }) => [metadata.labels?.pool ?? ''])
+    .watch(source.informer, { keys: keysOf(({ metadata }) => [metadata.labels?.pool ?? '']) })
     .run(stop.signal);
   source.tell({ type: 'applied', object: named('a', { pool: 'new' }), previous: named('a', { pool: 'old' }) });
   await run;
@@ -106,15 +107,31 @@ test('a key is never worked on twice at once, and different keys are, up to the 
   assert.equal(most, 3);
 });
 
-test('a failure is tried again after a pause; a conflict is not worth a warning', async () => {
+test('a failure is tried again after a pause and counted; a conflict is not worth a warning', async () => {
   const stop = new AbortController();
   const log = new FakeLog();
-  const outcomes: Outcome[] = [];
+  const results: ReconcileResult[] = [];
+  const counts = { added: 0, retried: 0, taken: 0, concurrency: 0 };
   let calls = 0;
   const controller = new Controller({
     name: 'test',
     log,
-    observe: (_key, outcome) => outcomes.push(outcome),
+    concurrency: 2,
+    metrics: {
+      started: (_name, concurrency) => {
+        counts.concurrency = concurrency;
+      },
+      added: () => {
+        counts.added++;
+      },
+      retried: () => {
+        counts.retried++;
+      },
+      taken: () => {
+        counts.taken++;
+      },
+      reconciled: (_name, result) => void results.push(result),
+    },
     reconcile: async () => {
       calls++;
       if (calls === 1) throw new Error('broken');
@@ -126,7 +143,8 @@ test('a failure is tried again after a pause; a conflict is not worth a warning'
   });
   controller.enqueue('a');
   await controller.run(stop.signal);
-  assert.deepEqual(outcomes, ['failed', 'failed', 'requeued', 'done']);
+  assert.deepEqual(results, ['error', 'error', 'requeue_after', 'success']);
+  assert.deepEqual(counts, { added: 4, retried: 2, taken: 4, concurrency: 2 });
   assert.deepEqual(
     log.lines.filter(({ message }) => message === 'reconcile failed').map(({ level, keys }) => [level, keys.retryMs]),
     [
@@ -136,24 +154,27 @@ test('a failure is tried again after a pause; a conflict is not worth a warning'
   );
 });
 
-test('a terminal error is not tried again until something changes', async () => {
+test('a change that `when` refuses leads to nothing, whether it is seen or was there before', async () => {
+  const source = new FakeInformer();
+  source.objects = [named('known', { skip: 'yes' }), named('wanted')];
+  source.sync.resolve();
   const stop = new AbortController();
-  let calls = 0;
-  const controller = new Controller({
+  const seen: string[] = [];
+  const run = new Controller({
     name: 'test',
     log: new FakeLog(),
-    reconcile: async () => {
-      if (++calls === 2) stop.abort();
-      throw new TerminalError('no such pool');
+    reconcile: async (key) => {
+      seen.push(key);
+      if (key === 'last') stop.abort();
     },
-  });
-  controller.enqueue('a');
-  const run = controller.run(stop.signal);
-  await delay(50);
-  assert.equal(calls, 1);
-  controller.enqueue('a');
+  })
+    .watch(source.informer, { when: ({ object }) => !object.metadata.labels?.skip, keys: ({ object }) => [object.metadata.name] })
+    .run(stop.signal);
+  source.tell({ type: 'applied', object: named('changed', { skip: 'yes' }) });
+  await delay(5);
+  source.tell({ type: 'applied', object: named('last') });
   await run;
-  assert.equal(calls, 2);
+  assert.deepEqual(seen, ['wanted', 'last']);
 });
 
 test('a call that hangs is ended at its limit', async () => {
@@ -192,7 +213,7 @@ test('run ends after the calls under way have, and before its informers are sync
 
   const early = new AbortController();
   const waiting = new Controller({ name: 'test', log: new FakeLog(), reconcile: async () => {} })
-    .watch(new FakeInformer().informer, () => [])
+    .needs(new FakeInformer())
     .run(early.signal);
   early.abort();
   await waiting;

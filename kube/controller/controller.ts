@@ -1,59 +1,73 @@
-import { KubeError, messageOf, TerminalError } from '../client/error.ts';
+import { isConflict, KubeError, messageOf } from '../client/error.ts';
 import type { KubeObject, Log } from '../client/types.ts';
-import type { Informer } from '../informer/informer.ts';
+import type { Change, Informer } from '../informer/informer.ts';
+import type { ControllerMetrics, ReconcileResult } from './metrics.ts';
 import { WorkQueue } from './queue.ts';
 
 const LIMIT_MS = 600_000;
 
-/** Done; or look again after a while. */
+/** What a reconcile asks for: nothing, or to be repeated after a while. */
 export interface Result {
   requeueAfterMs?: number | undefined;
 }
-export type Outcome = 'done' | 'requeued' | 'failed' | 'terminal';
 
 export interface ControllerOptions {
-  /** For the log. */
+  /** For the log and the metrics. */
   name: string;
   log: Log;
-  /** Makes what the key stands for true. It is told a name, never an event; it may be called at any time. */
+  /** Makes true what the object of this key asks for. It is given a name, never an event, and may be called at any time. */
   // biome-ignore lint/suspicious/noConfusingVoidType: a function that returns nothing fits, too
   reconcile: (key: string, signal: AbortSignal) => Promise<Result | undefined | void>;
-  /** Keys worked on at once; never twice the same. Default 1. */
+  /** Keys that are worked on at once, never one key twice. Default 1. */
   concurrency?: number | undefined;
   /** Limit for one call of reconcile, in milliseconds: its signal is aborted then. Default 600000. */
   timeoutMs?: number | undefined;
-  /** Told each outcome, for metrics. */
-  observe?: ((key: string, outcome: Outcome, seconds: number) => void) | undefined;
+  metrics?: ControllerMetrics | undefined;
 }
 
-/** Calls reconcile for every key that informers name, and again after failures, with growing pauses. */
+export interface WatchOptions<T> {
+  /** The keys to reconcile after a change. */
+  keys: (change: Change<T>) => Iterable<string>;
+  /** Whether a change leads to reconciles at all. Default: each does. */
+  when?: ((change: Change<T>) => boolean) | undefined;
+}
+
+/** Calls reconcile for every key that changes of watched objects lead to, and again after failures, with growing pauses. */
 export class Controller {
   readonly #options: ControllerOptions;
-  readonly #queue = new WorkQueue();
-  readonly #sources: { synced: () => Promise<void>; keys: () => Iterable<string> }[] = [];
+  readonly #queue: WorkQueue;
+  readonly #needed: (() => Promise<void>)[] = [];
+  readonly #known: (() => void)[] = [];
 
   constructor(options: ControllerOptions) {
     this.#options = options;
+    const { name, metrics } = options;
+    this.#queue = new WorkQueue({
+      added: () => metrics?.added(name),
+      retried: () => metrics?.retried(name),
+      taken: (seconds) => metrics?.taken(name, seconds),
+    });
   }
 
-  /** Keys that wait for a worker, for metrics. */
-  get backlog(): number {
-    return this.#queue.length;
-  }
-
-  /** Reconciles the keys of each object that appears, changes (its old and its new self are mapped) or goes. */
-  watch<T extends KubeObject>(informer: Informer<T>, toKeys: (object: T) => Iterable<string>): this {
-    const add = (object: T): void => {
-      for (const key of toKeys(object)) this.#queue.add(key);
+  /**
+   * Reconciles what changes of an informer's objects lead to. Objects that are known when the controller begins count as new.
+   * A key that depends on a field that can change must be made of `object` and of `previous`: see {@link keysOf}.
+   */
+  watch<T extends KubeObject>(informer: Pick<Informer<T>, 'synced' | 'list' | 'subscribe'>, { keys, when }: WatchOptions<T>): this {
+    const note = (change: Change<T>): void => {
+      if (when?.(change) === false) return;
+      for (const key of keys(change)) this.#queue.add(key);
     };
-    informer.subscribe(({ object, previous }) => {
-      if (previous) add(previous);
-      add(object);
+    informer.subscribe(note);
+    this.#known.push(() => {
+      for (const object of informer.list()) note({ type: 'applied', object });
     });
-    this.#sources.push({
-      synced: () => informer.synced,
-      keys: () => informer.list().flatMap((object) => [...toKeys(object)]),
-    });
+    return this.needs(informer);
+  }
+
+  /** Begins only when the informer's first list is there: reconcile reads its objects, though their changes lead to nothing. */
+  needs(informer: { readonly synced: Promise<void> }): this {
+    this.#needed.push(() => informer.synced);
     return this;
   }
 
@@ -63,19 +77,20 @@ export class Controller {
 
   /** Works until the signal is aborted and the calls under way have ended. Begins when all its informers are synced. */
   async run(signal: AbortSignal): Promise<void> {
-    const { concurrency = 1, name, log } = this.#options;
+    const { concurrency = 1, name, log, metrics } = this.#options;
     const close = (): void => this.#queue.close();
     signal.addEventListener('abort', close, { once: true });
     if (signal.aborted) close();
     try {
-      await Promise.race([Promise.all(this.#sources.map(({ synced }) => synced())), aborted(signal)]);
+      await Promise.race([Promise.all(this.#needed.map((synced) => synced())), aborted(signal)]);
     } catch (error) {
       if (signal.aborted) return;
       throw error;
     }
-    // What an informer knew before it was watched here.
-    for (const { keys } of this.#sources) for (const key of keys()) this.#queue.add(key);
-    log.debug({ controller: name, concurrency }, 'controller works');
+    // Objects that an informer had before it was watched here.
+    for (const note of this.#known) note();
+    metrics?.started(name, concurrency, () => this.#queue.length);
+    log.debug({ controller: name, concurrency }, 'controller started');
     await Promise.all(Array.from({ length: concurrency }, () => this.#work(signal)));
   }
 
@@ -84,17 +99,18 @@ export class Controller {
       const key = await this.#queue.take();
       if (key === undefined) return;
       const started = performance.now();
-      let outcome: Outcome | undefined;
+      let result: ReconcileResult | undefined;
       try {
-        outcome = await this.#reconcile(key, signal);
+        result = await this.#reconcile(key, signal);
       } finally {
         this.#queue.done(key);
       }
-      if (outcome) this.#options.observe?.(key, outcome, (performance.now() - started) / 1000);
+      if (result) this.#options.metrics?.reconciled(this.#options.name, result, (performance.now() - started) / 1000);
     }
   }
 
-  async #reconcile(key: string, signal: AbortSignal): Promise<Outcome | undefined> {
+  /** @returns undefined when the program ends */
+  async #reconcile(key: string, signal: AbortSignal): Promise<ReconcileResult | undefined> {
     const { reconcile, log, name, timeoutMs = LIMIT_MS } = this.#options;
     const stop = new AbortController();
     const onAbort = (): void => stop.abort(signal.reason);
@@ -104,19 +120,14 @@ export class Controller {
     try {
       const result = await reconcile(key, stop.signal);
       this.#queue.forget(key);
-      if (result?.requeueAfterMs === undefined) return 'done';
+      if (result?.requeueAfterMs === undefined) return 'success';
       this.#queue.addAfter(key, result.requeueAfterMs);
-      return 'requeued';
+      return 'requeue_after';
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (error instanceof TerminalError) {
-        this.#queue.forget(key);
-        log.error({ controller: name, key, error: messageOf(error) }, 'cannot be reconciled until something changes');
-        return 'terminal';
-      }
       const retryMs = this.#queue.addRateLimited(key);
-      // A conflict is part of the game: somebody else wrote between our read and our write.
-      const level = error instanceof KubeError && error.code === 409 ? 'debug' : 'warn';
+      // Conflicts are normal: somebody else wrote between our read and our write.
+      const level = isConflict(error) ? 'debug' : 'warn';
       log[level](
         {
           controller: name,
@@ -127,12 +138,17 @@ export class Controller {
         },
         'reconcile failed',
       );
-      return 'failed';
+      return 'error';
     } finally {
       clearTimeout(timer);
       signal.removeEventListener('abort', onAbort);
     }
   }
+}
+
+/** Keys for {@link Controller.watch} that are made of one object: those of its old and of its new state. */
+export function keysOf<T>(toKeys: (object: T) => Iterable<string>): (change: Change<T>) => string[] {
+  return ({ object, previous }) => [...(previous ? toKeys(previous) : []), ...toKeys(object)];
 }
 
 function aborted(signal: AbortSignal): Promise<never> {

@@ -2,13 +2,22 @@
 const FIRST_MS = 5;
 const MAX_MS = 30_000;
 
+/** What happens to keys, for metrics. */
+export interface QueueEvents {
+  added(): void;
+  retried(): void;
+  /** @param seconds from add() until a worker took the key */
+  taken(seconds: number): void;
+}
+
 /**
  * A queue of keys to work on, with the rules of client-go's work queue: a key is in it at most once, is never worked on
- * twice at the same time, and comes again when it was added meanwhile.
+ * twice at the same time, and is worked on again when it was added meanwhile.
  */
 export class WorkQueue {
-  /** Keys that need work, whether waiting or to be taken up again after done(). */
-  readonly #dirty = new Set<string>();
+  readonly #events: QueueEvents | undefined;
+  /** Keys that need work, whether waiting or to be taken up again after done(), and since when. */
+  readonly #dirty = new Map<string, number>();
   readonly #processing = new Set<string>();
   /** Dirty keys that are not being worked on, in order. */
   readonly #waiting = new Set<string>();
@@ -17,6 +26,10 @@ export class WorkQueue {
   readonly #failures = new Map<string, number>();
   #closed = false;
 
+  constructor(events?: QueueEvents) {
+    this.#events = events;
+  }
+
   /** Keys that wait for a worker. */
   get length(): number {
     return this.#waiting.size;
@@ -24,11 +37,12 @@ export class WorkQueue {
 
   add(key: string): void {
     if (this.#closed || this.#dirty.has(key)) return;
-    this.#dirty.add(key);
+    this.#dirty.set(key, performance.now());
+    this.#events?.added();
     if (!this.#processing.has(key)) this.#offer(key);
   }
 
-  /** Adds the key later; of several times the earliest counts. */
+  /** Adds the key after a pause; of several pauses the one that ends first counts. */
   addAfter(key: string, ms: number): void {
     if (this.#closed) return;
     if (ms <= 0) {
@@ -57,12 +71,13 @@ export class WorkQueue {
   addRateLimited(key: string): number {
     const failures = this.#failures.get(key) ?? 0;
     this.#failures.set(key, failures + 1);
+    this.#events?.retried();
     const ms = Math.min(MAX_MS, FIRST_MS * 2 ** Math.min(failures, 30));
     this.addAfter(key, ms);
     return ms;
   }
 
-  /** Starts the key's pauses anew. */
+  /** The key's next pause is the shortest again. */
   forget(key: string): void {
     this.#failures.delete(key);
   }
@@ -82,7 +97,7 @@ export class WorkQueue {
     if (this.#dirty.has(key) && !this.#closed) this.#offer(key);
   }
 
-  /** Nothing comes out any more. */
+  /** From now on take() gives undefined. */
   close(): void {
     this.#closed = true;
     for (const { timer } of this.#delayed.values()) clearTimeout(timer);
@@ -101,6 +116,7 @@ export class WorkQueue {
   }
 
   #begin(key: string): void {
+    this.#events?.taken((performance.now() - (this.#dirty.get(key) ?? 0)) / 1000);
     this.#dirty.delete(key);
     this.#processing.add(key);
   }

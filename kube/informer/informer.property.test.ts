@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
-import { AOE_VOLUMES } from '../../api/resources.ts';
 import { Kube } from '../client/kube.ts';
 import type { KubeObject } from '../client/types.ts';
 import { Backoff } from '../controller/backoff.ts';
 import { FakeCollection, spell } from '../testing/fake-collection.ts';
 import { FakeServer } from '../testing/fake-server.ts';
+import { WIDGETS } from '../testing/types.ts';
 import { Informer } from './informer.ts';
 
 const name = fc.constantFrom('a', 'b', 'c', 'd', 'e');
@@ -24,7 +24,7 @@ test('whatever happens to objects and connections, store and listeners end up wi
       const collection = new FakeCollection();
       server.handler = collection.handler;
       const kube = Kube.fromUrl(server.url);
-      const informer = new Informer<KubeObject>(kube, AOE_VOLUMES, { backoff: new Backoff(1, 4) });
+      const informer = new Informer<KubeObject>(kube, WIDGETS, { backoff: new Backoff(1, 4) });
       const failures: unknown[] = [];
       const told = new Map<string, string>();
       informer.subscribe(({ type, object, previous }) => {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AOE_VOLUMES } from '../../api/resources.ts';
 import { TimeoutError } from '../client/error.ts';
 import { Kube } from '../client/kube.ts';
 import type { KubeObject } from '../client/types.ts';
 import { Backoff } from '../controller/backoff.ts';
 import { type Call, FakeServer, json, line, refuse, silence } from '../testing/fake-server.ts';
+import { WIDGETS } from '../testing/types.ts';
 import { type Change, Informer } from './informer.ts';
 
 const object = (name: string, resourceVersion: number, uid = `uid-${name}`): KubeObject => ({
@@ -30,7 +30,7 @@ class World implements AsyncDisposable {
   private constructor(server: FakeServer, lists: ((call: Call) => void)[], watches: ((call: Call) => void)[], silenceMs: number) {
     this.server = server;
     this.kube = Kube.fromUrl(server.url);
-    this.informer = new Informer(this.kube, AOE_VOLUMES, { silenceMs, backoff: new Backoff(1, 20) });
+    this.informer = new Informer(this.kube, WIDGETS, { silenceMs, backoff: new Backoff(1, 20) });
     this.informer.subscribe((change) => this.changes.push(spell(change)));
     server.handler = (call) => {
       const watching = call.query.has('watch');
@@ -330,7 +330,7 @@ test('waitFor for something that never comes is a TimeoutError that names it; er
   await informer.synced;
   await assert.rejects(
     informer.waitFor('a', (now) => now, { timeoutMs: 20 }),
-    (error) => error instanceof TimeoutError && /AoEVolume a: .*0.02 s/.test(error.message),
+    (error) => error instanceof TimeoutError && /Widget a: .*0.02 s/.test(error.message),
   );
   const broken = (): never => {
     throw new Error('broken');

@@ -1,8 +1,8 @@
-import type { ResourceType } from '../../api/resources.ts';
 import { KubeError, messageOf, TimeoutError } from '../client/error.ts';
 import type { Kube } from '../client/kube.ts';
-import { type KubeObject, type Log, SILENT } from '../client/types.ts';
+import { type KubeObject, type Log, type ResourceType, SILENT } from '../client/types.ts';
 import type { Backoff } from '../controller/backoff.ts';
+import type { Store } from './store.ts';
 import { watchForever } from './watcher.ts';
 
 /** The server ends a watch after this time, spread so that not all come back at once. */
@@ -13,11 +13,12 @@ const SILENCE_MS = 90_000;
 const LIST_MS = 8_000;
 const LONG_LIST_MS = 30_000;
 
+/** One change of an object that an informer watches. */
 export interface Change<T> {
   type: 'applied' | 'deleted';
-  /** As it is now; when deleted, as it was last. */
+  /** The object as it is now; when deleted, as it was last. */
   object: T;
-  /** The same object (same uid) before. */
+  /** The same object (same UID) before the change. Absent when it is new. */
   previous?: T;
 }
 
@@ -36,7 +37,7 @@ export interface InformerOptions {
  * A local copy of a collection, kept up to date by list and watch. Objects of a namespaced type
  * are named `namespace/name`. They are shared: change a copy, never what `get` returns.
  */
-export class Informer<T extends KubeObject> {
+export class Informer<T extends KubeObject> implements Store<T> {
   readonly #kube: Pick<Kube, 'list' | 'watch'>;
   readonly #type: ResourceType;
   readonly #options: InformerOptions;
@@ -46,7 +47,7 @@ export class Informer<T extends KubeObject> {
   readonly #sync = Promise.withResolvers<void>();
   /** Aborted to begin again with a list. */
   #round = new AbortController();
-  /** Told of the first list that was begun after they came. */
+  /** Resolved by the first list that was started after refresh() was called. */
   #fresh: PromiseWithResolvers<void> | undefined;
   #objects = new Map<string, T>();
   #isSynced = false;
@@ -66,11 +67,6 @@ export class Informer<T extends KubeObject> {
   /** Fulfilled when the first list is here; pending for ever when run() ends before. */
   get synced(): Promise<void> {
     return this.#sync.promise;
-  }
-
-  /** For readiness checks. */
-  get isSynced(): boolean {
-    return this.#isSynced;
   }
 
   get(name: string): T | undefined {

@@ -1,4 +1,4 @@
-import { KubeError } from '../client/error.ts';
+import { isConflict, isNotFound } from '../client/error.ts';
 import type { CallOptions, Kube } from '../client/kube.ts';
 import { type KubeObject, LEASES } from '../client/types.ts';
 
@@ -53,7 +53,7 @@ export async function writeClaim(
     const { uid, resourceVersion } = seen.metadata;
     return await kube.patch<Lease>(LEASES, name, { metadata: { uid, resourceVersion }, spec }, { namespace, ...limits });
   } catch (error) {
-    if (error instanceof KubeError && (error.code === 409 || error.code === 404)) return undefined;
+    if (isConflict(error) || isNotFound(error)) return undefined;
     throw error;
   }
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Condition } from '../../api/schema/meta.ts';
 import { setCondition } from './conditions.ts';
 
 const before = { type: 'Ready', status: 'True', reason: 'Old', message: 'old', lastTransitionTime: '2020-01-01T00:00:00Z' } as const;
@@ -20,5 +19,5 @@ test('another status gets the present time, in whole seconds', () => {
 test('a condition of another type is not looked at, and none is needed', () => {
   const next = { type: 'Placed', status: 'True', reason: 'A', message: 'b' } as const;
   assert.notEqual(setCondition([before], next).lastTransitionTime, before.lastTransitionTime);
-  assert.ok(Condition.safeParse(setCondition(undefined, next)).success);
+  assert.deepEqual(Object.keys(setCondition(undefined, next)), ['type', 'status', 'reason', 'message', 'lastTransitionTime']);
 });

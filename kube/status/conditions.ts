@@ -1,4 +1,4 @@
-import type { Condition } from '../../api/meta.ts';
+import type { Condition } from '../client/types.ts';
 
 export type NextCondition = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'> & { observedGeneration?: number | undefined };
 

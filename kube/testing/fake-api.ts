@@ -1,7 +1,6 @@
-import type { ResourceType } from '../../api/resources.ts';
 import { KubeError } from '../client/error.ts';
 import type { CallOptions } from '../client/kube.ts';
-import type { KubeObject } from '../client/types.ts';
+import type { KubeObject, ResourceType } from '../client/types.ts';
 
 /** What a call through a link meets. */
 export type Weather = 'fine' | 'refused' | 'silent' | 'answer lost';

@@ -2,7 +2,7 @@ import { DRIVER_NAME } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES, NODES, VOLUME_ATTACHMENTS } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type EventRecorder, type Informer, type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
+import { type EventRecorder, type Informer, isConflict, isNotFound, type Kube, type KubeObject } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../volume/status.ts';
 import type { Machine } from './kube-node.ts';
@@ -54,8 +54,8 @@ export class GoneNodes {
       try {
         await kube.patch(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
       } catch (error) {
-        if (error instanceof KubeError && error.code === 404) return undefined;
-        if (error instanceof KubeError && error.code === 409) return { requeueAfterMs: CONFLICT_RETRY_MS };
+        if (isNotFound(error)) return undefined;
+        if (isConflict(error)) return { requeueAfterMs: CONFLICT_RETRY_MS };
         throw error;
       }
       log.warn({ volume: name, nodes: free }, 'nodes that do not exist any more are shut out');

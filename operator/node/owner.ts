@@ -1,6 +1,6 @@
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES } from '../../api/resources.ts';
-import { type Informer, type Kube, KubeError } from '../../kube/mod.ts';
+import { type Informer, isConflict, isNotFound, type Kube } from '../../kube/mod.ts';
 import type { Machine } from './kube-node.ts';
 
 interface Parts {
@@ -20,6 +20,6 @@ export async function reconcileOwner({ kube, nodes, machines }: Parts, name: str
     await kube.patch(AOE_NODES, name, { metadata: { uid, ownerReferences } }, { signal });
   } catch (error) {
     // Gone, or made anew: the watch will tell.
-    if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
+    if (!isNotFound(error) && !isConflict(error)) throw error;
   }
 }

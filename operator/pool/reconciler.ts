@@ -3,7 +3,7 @@ import { poolTotals } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEPool, PoolCondition, type PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS, API_VERSION } from '../../api/resources.ts';
-import { type Informer, type Kube, KubeError, type NextCondition, setCondition } from '../../kube/mod.ts';
+import { type Informer, isConflict, isNotFound, type Kube, type NextCondition, setCondition } from '../../kube/mod.ts';
 import type { AgentWatch } from '../node/agent-liveness.ts';
 import { FIELD_MANAGER } from '../volume/status.ts';
 
@@ -45,7 +45,7 @@ export async function reconcilePool(
     }
   } catch (error) {
     // Changed or gone meanwhile: the watch will tell.
-    if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
+    if (!isNotFound(error) && !isConflict(error)) throw error;
   }
   return { requeueAfterMs: Math.min(LOOK_EVERY_MS, agents.limitMs) };
 }

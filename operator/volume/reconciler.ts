@@ -4,13 +4,12 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import { type EventRecorder, type Informer, type Kube, KubeError } from '../../kube/mod.ts';
+import { type EventRecorder, type Informer, isConflict, isNotFound, type Kube, KubeError, OwnWrites } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { AgentWatch } from '../node/agent-liveness.ts';
 import { type Machine, notReady } from '../node/kube-node.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
 import { addressOwner, type Cluster, place, type Refused, serialOwner } from '../placement/place.ts';
-import { Assumed } from './assumed.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { FIELD_MANAGER, statusToApply } from './status.ts';
 
@@ -31,20 +30,19 @@ const LEARN_MS = 5_000;
 /** Gives each AoEVolume its node and address, once, and keeps its phase and conditions true. */
 export class Volumes {
   readonly #options: Options;
-  readonly #assumed = new Assumed();
+  /** The volumes, with what this operator has placed and the watch has not shown yet: so nothing is given twice. */
+  readonly #volumes: OwnWrites<AoEVolume>;
   #lastAddress: Address | undefined;
 
   constructor(options: Options) {
     this.#options = options;
+    this.#volumes = new OwnWrites(options.volumes);
   }
 
   /** One pass over one volume. Safe to run again at any time; different volumes may run at once. */
   async reconcile(name: string, signal: AbortSignal): Promise<void> {
-    const volume = this.#options.volumes.get(name);
-    if (!volume) {
-      this.#assumed.remove(name);
-      return;
-    }
+    const volume = this.#volumes.get(name);
+    if (!volume) return;
     await refuseBreak(this.#options, volume, signal);
     const { volume: current, refused } = await this.#placed(volume, signal);
     const status = statusToApply(current, refused);
@@ -58,7 +56,7 @@ export class Volumes {
       });
     } catch (error) {
       // Gone, or made anew under the same name: the watch will tell.
-      if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
+      if (!isNotFound(error) && !isConflict(error)) throw error;
     }
     this.#tell(volume, refused);
   }
@@ -75,7 +73,7 @@ export class Volumes {
     return {
       pools: this.#options.pools.list(),
       nodes: this.#options.nodes.list(),
-      volumes: this.#assumed.over(this.#options.volumes.list()),
+      volumes: this.#volumes.reserved(),
       notReady: (node) => notReady(this.#options.machines.get(node)),
       silent: (node) => this.#options.agents?.silent(node),
     };
@@ -83,19 +81,18 @@ export class Volumes {
 
   async #placed(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused }> {
     if (volume.metadata.deletionTimestamp) return { volume };
-    const known = isPlaced(volume) ? volume : (this.#assumed.confirmed(volume) ?? volume);
-    if (isPlaced(known)) {
-      const taken = this.#taken(known);
-      if (taken) return { volume: known, refused: taken };
-      const { nodeName = '' } = known.spec;
+    if (isPlaced(volume)) {
+      const taken = this.#taken(volume);
+      if (taken) return { volume, refused: taken };
+      const { nodeName = '' } = volume.spec;
       if (this.#options.nodes.get(nodeName)) {
         const trouble = notReady(this.#options.machines.get(nodeName));
-        if (!trouble) return { volume: known };
+        if (!trouble) return { volume };
         const message = `${trouble}: I/O may wait until it is back, and nothing changes hands meanwhile`;
-        return { volume: known, refused: { refused: 'StorageNodeNotReady', message } };
+        return { volume, refused: { refused: 'StorageNodeNotReady', message } };
       }
       return {
-        volume: known,
+        volume,
         refused: { refused: 'StorageNodeGone', message: `node ${nodeName}, which holds the data, has no AoENode: bring it back` },
       };
     }
@@ -115,7 +112,7 @@ export class Volumes {
 
   /** Whether another volume has the address: also one that looks placed may have brought that along, copied from another. */
   #taken(volume: AoEVolume): Refused | undefined {
-    const owner = addressOwner(volume, this.#assumed.over(this.#options.volumes.list()));
+    const owner = addressOwner(volume, this.#volumes.reserved());
     return owner && { refused: 'AddressTaken', message: `AoEVolume ${owner.metadata.name} has that address` };
   }
 
@@ -125,7 +122,7 @@ export class Volumes {
     const spec = { nodeName, address };
     // With the version that was decided on, so that nobody's change meanwhile is overwritten.
     const metadata = { ...(resourceVersion ? { resourceVersion } : {}), finalizers: [...new Set([...finalizers, VOLUME_FINALIZER])] };
-    this.#assumed.add({ ...volume, metadata: { ...volume.metadata, ...metadata }, spec: { ...volume.spec, ...spec } }, false);
+    this.#volumes.reserve({ ...volume, metadata: { ...volume.metadata, ...metadata }, spec: { ...volume.spec, ...spec } });
     if (!volume.spec.address) this.#lastAddress = address;
     try {
       const placed = await this.#options.kube.patch<AoEVolume>(
@@ -134,7 +131,7 @@ export class Volumes {
         { metadata, spec },
         { fieldManager: FIELD_MANAGER, signal },
       );
-      this.#assumed.add(placed, true);
+      this.#volumes.confirm(placed);
       this.#options.log.info({ volume: name, node: nodeName, address }, 'volume placed');
       this.#options.events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at ${formatAddress(address)}`);
       return { volume: placed };
@@ -149,12 +146,12 @@ export class Volumes {
    * get through, may leave the volume placed: then the place stays reserved until it is known.
    */
   async #learn({ metadata: { name, uid } }: AoEVolume, error: unknown): Promise<void> {
-    if (error instanceof KubeError && error.code < 500 && !isConflict(error)) return this.#assumed.remove(name);
+    if (error instanceof KubeError && error.code < 500 && !isConflict(error)) return this.#volumes.drop(name);
     try {
       const live = await this.#options.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: AbortSignal.timeout(LEARN_MS) });
-      if (live && live.metadata.uid === uid && isPlaced(live)) this.#assumed.add(live, true);
+      if (live && live.metadata.uid === uid && isPlaced(live)) this.#volumes.confirm(live);
       // After a conflict nothing of ours is under way any more; a request that got lost may still arrive.
-      else if (isConflict(error) || !live) this.#assumed.remove(name);
+      else if (isConflict(error) || !live) this.#volumes.drop(name);
     } catch {
       // Still not known: the next attempt follows soon.
     }
@@ -172,10 +169,6 @@ export class Volumes {
 function isWaiting(volume: AoEVolume): boolean {
   if (!volume.spec.external && !isPlaced(volume)) return true;
   return volume.status?.conditions?.some(({ type, status }) => type === VolumeCondition.Placed && status === 'False') ?? false;
-}
-
-function isConflict(error: unknown): boolean {
-  return error instanceof KubeError && error.code === 409;
 }
 
 /** The address of the volume that was made last: where giving addresses goes on after a restart. */

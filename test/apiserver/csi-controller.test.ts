@@ -6,9 +6,9 @@ import { after, before, describe, it } from 'node:test';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube } from '../../kube/mod.ts';
-import { ApiServer, freePorts, unavailable } from '../../kube/testing/apiserver.ts';
 import { Code, csi, fromInt64, int64, RpcClient } from '../../rpc/mod.ts';
 import { Program } from './programs.ts';
+import { ApiServer, freePorts, unavailable } from './server.ts';
 import { announceNode, FakeAgent, GRAIN, makePool, reportPool, volume } from './world.ts';
 
 const { v1 } = csi;

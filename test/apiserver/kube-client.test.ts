@@ -5,8 +5,8 @@ import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import { EVENTS, LEASES } from '../../kube/client/types.ts';
 import { EventRecorder, isConflict, Kube, KubeError, type KubeObject, LeaseElector, LeaseLostError } from '../../kube/mod.ts';
-import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { ApiServer, unavailable } from './server.ts';
 import { volume } from './world.ts';
 
 interface Event extends KubeObject {
@@ -118,7 +118,7 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
   describe('events', () => {
     it('are seen with their object; a repetition is counted, not written again', async () => {
       const object = await kube.create(AOE_VOLUMES, volume('eventful'));
-      const recorder = new EventRecorder(kube, { component: 'aoe-csi-agent', node: 'n1' });
+      const recorder = new EventRecorder(kube, { controller: 'aoe.dev/aoe-csi-agent', node: 'n1' });
       for (let i = 0; i < 5; i++) recorder.event(object, 'Warning', 'AddressConflict', 'somebody else answers');
       recorder.event(object, 'Normal', 'Exported', 'x'.repeat(5_000));
       await recorder.flush();
@@ -132,7 +132,7 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
     });
 
     it('that cannot be written harm nobody', async () => {
-      const recorder = new EventRecorder(Kube.fromUrl('http://127.0.0.1:9'), { component: 'x' });
+      const recorder = new EventRecorder(Kube.fromUrl('http://127.0.0.1:9'), { controller: 'aoe.dev/x' });
       recorder.event(volume('a'), 'Normal', 'Fine', 'fine');
       await recorder.flush();
     });

@@ -5,8 +5,8 @@ import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { Backoff } from '../../kube/controller/backoff.ts';
 import { Informer, type InformerOptions, Kube } from '../../kube/mod.ts';
-import { ApiServer, unavailable } from '../../kube/testing/apiserver.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { ApiServer, unavailable } from './server.ts';
 import { volume } from './world.ts';
 
 const LIMIT = { timeoutMs: 30_000 };

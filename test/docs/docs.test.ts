@@ -5,9 +5,7 @@ import { describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { AoEPoolSpec } from '../../api/schema/pool.ts';
 import { AoEVolumeSpec } from '../../api/schema/volume.ts';
-
-const ROOT = join(import.meta.dirname, '../..');
-const PAGES = ['README.md', 'docs/**/*.md', 'charts/*/README.md'].flatMap((pattern) => globSync(pattern, { cwd: ROOT }));
+import { PAGES, ROOT } from './pages.ts';
 
 /** The part of a link behind "#" that a heading gets on the usual forges. */
 function anchors(page: string): Set<string> {

@@ -10,8 +10,8 @@ import { Lvm } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
 import { wiper } from '../../agent/backends/lvm/wipe.ts';
 import { Backends } from '../../agent/backends/registry.ts';
-import type { Run } from '../../agent/backends/run.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
+import type { Exec } from '../../run/exec.ts';
 
 const MiB = 1 << 20;
 const call = promisify(execFile);
@@ -22,7 +22,7 @@ const { values, positionals } = parseArgs({
 
 const timings: { what: string; ms: number }[] = [];
 const calls: string[] = [];
-const run: Run = async (command, args, { timeoutMs, signal }) => {
+const run: Exec = async (command, args, { timeoutMs, signal }) => {
   const wipes = command === 'fallocate' || command === 'blkdiscard';
   const what = wipes ? 'wipe' : [command, ...args.filter((arg) => /^(--deltag|--activate)$/.test(arg))].join(' ');
   if (values['die-before'] === what) process.kill(process.pid, 'SIGKILL');

@@ -7,14 +7,15 @@ import { formatAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { BusyVolumes } from '../../csi/busy-volumes.ts';
 import { AccessMode } from '../../csi/node/calls/requests.ts';
-import type { Exec, Volumes } from '../../csi/node/contracts.ts';
+import type { Volumes } from '../../csi/node/contracts.ts';
 import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
 import { SystemMounter } from '../../csi/node/disk/mounts.ts';
 import { SystemFilesystems } from '../../csi/node/filesystem/tools.ts';
-import { Gate } from '../../csi/node/gate.ts';
 import { SocketWire } from '../../csi/node/lock/wire.ts';
 import { StagedVolumes } from '../../csi/node/record/staged-volumes.ts';
 import { nodeService } from '../../csi/node/service.ts';
+import type { Exec } from '../../run/exec.ts';
+import { Semaphore } from '../../run/semaphore.ts';
 
 interface Given {
   node: string;
@@ -32,6 +33,7 @@ const given: Given = JSON.parse(json);
 const address = { shelf: given.shelf, slot: given.slot };
 const access = given.access ?? 'Exclusive';
 const log = {
+  debug() {},
   info: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
   warn: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
   error: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
@@ -65,14 +67,14 @@ const volumes: Volumes = {
     ),
 };
 
-const gate = new Gate(2);
+const diskThreads = new Semaphore(2);
 const interfaces = async (): Promise<readonly string[]> => given.interfaces;
 const service = nodeService(
   {
     nodeName: given.node,
     nodeUID: `uid-of-${given.node}`,
-    driver: new KernelDriver(exec, gate),
-    filesystems: new SystemFilesystems(exec, gate),
+    driver: new KernelDriver(exec, diskThreads),
+    filesystems: new SystemFilesystems(exec, diskThreads),
     mounter: new SystemMounter(exec),
     wire: new SocketWire(interfaces),
     volumes,
@@ -82,7 +84,7 @@ const service = nodeService(
     interfaces,
     log,
   },
-  { segment: 'default', gate },
+  { segment: 'default', diskThreads },
 );
 
 const volumeId = `test-${given.shelf}-${given.slot}`;

@@ -3,10 +3,10 @@ import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { MiB } from '../../../api/quantity.ts';
 import { FileBackend } from './backend.ts';
 import { type FileSystem, nodeFileSystem } from './file-system.ts';
 
-const MiB = 1 << 20;
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 3 * MiB + 1 };
 

@@ -1,4 +1,6 @@
 import { join } from 'node:path';
+import { MiB } from '../../../api/quantity.ts';
+import { messageOf } from '../../../kube/mod.ts';
 import {
   type Backend,
   BackendError,
@@ -6,7 +8,6 @@ import {
   type CreateRequest,
   checkUid,
   type Measurement,
-  MiB,
   roundDown,
   roundUp,
 } from '../backend.ts';
@@ -161,7 +162,7 @@ export class FileBackend implements Backend {
       await this.#fs.write(marker, `${this.#pool}\n`);
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
-      const message = `${this.#directory} cannot be made: ${error instanceof Error ? error.message : String(error)}`;
+      const message = `${this.#directory} cannot be made: ${messageOf(error)}`;
       throw new BackendError('PoolMissing', message, { cause: error });
     }
   }
@@ -192,6 +193,6 @@ export class FileBackend implements Backend {
   }
 
   #failed(doing: string, error: unknown): BackendError {
-    return new BackendError('BackendFailed', `${doing}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
 }

@@ -1,5 +1,5 @@
+import { stderrOf } from '../../../run/exec.ts';
 import { type Backend, BackendError, type BackingVolume, type CreateRequest, checkUid, type Measurement, roundUp } from '../backend.ts';
-import { stderrOf } from '../run.ts';
 import { failed, type Lvm } from './cli.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 

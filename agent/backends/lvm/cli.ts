@@ -1,6 +1,7 @@
-import { Mutex } from '../../../run/semaphore.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { type Exec, stderrOf } from '../../../run/exec.ts';
+import { Semaphore } from '../../../run/semaphore.ts';
 import { BackendError } from '../backend.ts';
-import { type Run, stderrOf } from '../run.ts';
 import { parseReport, reportArgs, type VolumeGroup } from './report.ts';
 
 const REPORT_LIMIT_MS = 20_000;
@@ -12,20 +13,20 @@ const CHANGE_LIMIT_MS = 120_000;
  * costs no process.
  */
 export class Lvm {
-  readonly #run: Run;
+  readonly #run: Exec;
   readonly #config: string;
-  readonly #groups = new Map<string, Mutex>();
+  readonly #groups = new Map<string, Semaphore>();
 
-  constructor(run: Run, config: string) {
+  constructor(run: Exec, config: string) {
     this.#run = run;
     this.#config = config;
   }
 
   /** The turn-taking of a group; shared by every pool in it. */
-  mutex(group: string): Mutex {
+  mutex(group: string): Semaphore {
     let mutex = this.#groups.get(group);
     if (!mutex) {
-      mutex = new Mutex();
+      mutex = new Semaphore(1);
       this.#groups.set(group, mutex);
     }
     return mutex;
@@ -57,7 +58,7 @@ export class Lvm {
   /**
    * A command that changes something. It is not cut short when the program ends, and says nothing while it works: a pipe
    * that nobody reads any more would end it half-way. Call it in the group's turn.
-   * @throws Error of `Run`
+   * @throws Error of `Exec`
    */
   async change(command: string, args: string[]): Promise<void> {
     await this.#run(command, ['--config', this.#config, '--yes', '--quiet', ...args], { timeoutMs: CHANGE_LIMIT_MS });
@@ -70,6 +71,6 @@ export function failed(doing: string, error: unknown): BackendError {
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line && !line.startsWith('WARNING'));
-  const reason = words.length > 0 ? words.join('; ') : String(error instanceof Error ? error.message : error);
+  const reason = words.length > 0 ? words.join('; ') : messageOf(error);
   return new BackendError('BackendFailed', `${doing}: ${reason}`, { cause: error });
 }

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { MiB } from '../../../api/quantity.ts';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { Lvm } from './cli.ts';
 import { lvmConfig } from './config.ts';
 import { LvmBackend } from './linear.ts';
 import { LvmThinBackend } from './thin.ts';
 
-const MiB = 1 << 20;
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 10 * MiB };
 

@@ -3,9 +3,9 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { MiB } from '../../../api/quantity.ts';
 import { limited, type Traits, wiper, zeroEnds } from './wipe.ts';
 
-const MiB = 1 << 20;
 const signal = new AbortController().signal;
 const ssd: Traits = { writeZeroes: true, discard: true, rotational: false };
 

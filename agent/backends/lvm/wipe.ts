@@ -1,7 +1,8 @@
 import { open, readFile, stat } from 'node:fs/promises';
+import { MiB } from '../../../api/quantity.ts';
+import { deviceNumber } from '../../../run/device-number.ts';
+import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
-import { MiB } from '../backend.ts';
-import { type Run, stderrOf } from '../run.ts';
 import { failed } from './cli.ts';
 
 /**
@@ -28,9 +29,7 @@ export interface Traits {
 /** Reads a block device's queue limits from sysfs; the least is assumed when they cannot be read. */
 export async function traitsOf(path: string): Promise<Traits> {
   const read = async (limit: string): Promise<number> => {
-    const { rdev } = await stat(path);
-    const major = (rdev >>> 8) & 0xfff;
-    const minor = (rdev & 0xff) | ((rdev >>> 12) & 0xfff00);
+    const { major, minor } = deviceNumber((await stat(path)).rdev);
     return Number(await readFile(`/sys/dev/block/${major}:${minor}/queue/${limit}`, 'latin1'));
   };
   try {
@@ -65,7 +64,7 @@ export async function zeroEnds(path: string, bytes: number): Promise<void> {
  * written: there, only the ends.
  * @throws BackendError
  */
-export function wiper(run: Run, traits: (path: string) => Promise<Traits> = traitsOf, ends = zeroEnds): Wipe {
+export function wiper(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf, ends = zeroEnds): Wipe {
   return async (path, bytes, signal) => {
     const { writeZeroes, discard, rotational } = await traits(path);
     const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;

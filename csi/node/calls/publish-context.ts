@@ -1,6 +1,7 @@
 import { type Address, parseAddress } from '../../../api/address.ts';
 import { type Access, isAccess } from '../../../api/volume.ts';
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 
 /** What ControllerPublishVolume tells about the volume. */
 export interface PublishContext {

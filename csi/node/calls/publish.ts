@@ -1,7 +1,9 @@
 import { mkdir, open, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { parseAddress } from '../../../api/address.ts';
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
 import type { Disk, MountPoint } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mounts.ts';
@@ -9,7 +11,7 @@ import { heldAllTheTime } from '../lock/continuity.ts';
 import { ownerOf } from '../record/staged-volumes.ts';
 import type { PublishRequest, UnpublishRequest } from './requests.ts';
 import { stageAgain } from './stage.ts';
-import { required, usageOf } from './usage.ts';
+import { usageOf } from './usage.ts';
 
 /** NodePublishVolume: a bind mount of the staged file system, or of the disk's device node. */
 export async function publish(deps: Deps, request: PublishRequest, signal: AbortSignal): Promise<void> {

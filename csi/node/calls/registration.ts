@@ -1,5 +1,5 @@
 import { DRIVER_NAME } from '../../../api/meta.ts';
-import type { Log } from '../contracts.ts';
+import type { Log } from '../../../kube/mod.ts';
 
 /** The kubelet's registration service (pluginregistration v1): the kubelet finds the socket in its plugins_registry folder and asks. */
 export function registrationService(endpoint: string, log: Log) {

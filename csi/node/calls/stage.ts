@@ -1,6 +1,8 @@
 import { type LockOwner, lockTime } from '../../../aoe/mod.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
 import type { Content, Disk, Filesystems } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { checkSerial, oneRightDisk, type Surveyed } from '../disk/identity.ts';
@@ -10,7 +12,7 @@ import { mountOrFormat } from '../filesystem/format-rule.ts';
 import { heldAllTheTime } from '../lock/continuity.ts';
 import { type PublishContext, parsePublishContext } from './publish-context.ts';
 import type { StageRequest } from './requests.ts';
-import { checkAccess, required, type Usage, usageOf } from './usage.ts';
+import { checkAccess, type Usage, usageOf } from './usage.ts';
 
 /** Time for the kernel driver to find a disk that answers on the wire. */
 const ATTACH_MS = 10_000;

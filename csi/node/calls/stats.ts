@@ -1,15 +1,15 @@
 import { stat, statfs } from 'node:fs/promises';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Semaphore } from '../../../run/semaphore.ts';
+import { required } from '../../required.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mounts.ts';
-import type { Gate } from '../gate.ts';
 import { type StatsRequest, type StatsResponse, Unit } from './requests.ts';
-import { required } from './usage.ts';
 
 const STATFS_MS = 10_000;
 
 /** NodeGetVolumeStats: sizes of the file system or disk, and whether the disk is all right. */
-export async function stats(deps: Deps, gate: Gate, request: StatsRequest, signal: AbortSignal): Promise<StatsResponse> {
+export async function stats(deps: Deps, diskThreads: Semaphore, request: StatsRequest, signal: AbortSignal): Promise<StatsResponse> {
   const volumeId = required(request.volumeId, 'volume_id');
   const path = required(request.volumePath, 'volume_path');
   const staged = await deps.staged.get(volumeId);
@@ -26,8 +26,8 @@ export async function stats(deps: Deps, gate: Gate, request: StatsRequest, signa
     return { usage: [{ total: disk.bytes, unit: Unit.Bytes }], volumeCondition: { abnormal: false, message: 'disk is up' } };
   }
   const limit = AbortSignal.any([signal, AbortSignal.timeout(STATFS_MS)]);
-  const found = await gate
-    .run(limit, async () => ((await stat(path)).isDirectory() ? statfs(path) : undefined))
+  const found = await diskThreads
+    .runOrAbandon(async () => ((await stat(path)).isDirectory() ? statfs(path) : undefined), limit)
     .catch((error: unknown) => {
       throw new RpcError(Code.INTERNAL, `sizes of ${path} cannot be read within ${STATFS_MS / 1000} s`, { cause: error });
     });

@@ -1,10 +1,10 @@
 import { formatAddress, parseAddress } from '../../../api/address.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mounts.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
 import type { UnstageRequest } from './requests.ts';
-import { required } from './usage.ts';
 
 /**
  * NodeUnstageVolume: unmount, remove the disk from the kernel, give the lock back. Nothing staged is success; anything that

@@ -1,5 +1,5 @@
 import type { Access } from '../../../api/volume.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { FILESYSTEM_TYPES } from '../filesystem/tools.ts';
 import { AccessMode, type VolumeCapability } from './requests.ts';
 
@@ -12,12 +12,6 @@ export type Usage = {
   /** One pod, or rather one target path, at a time. */
   readonly single: boolean;
 } & ({ readonly kind: 'block' } | { readonly kind: 'mount'; readonly type: string; readonly flags: readonly string[] });
-
-/** A required field of a request. */
-export function required(value: string | null | undefined, field: string): string {
-  if (!value) throw new RpcError(Code.INVALID_ARGUMENT, `${field} is missing`);
-  return value;
-}
 
 /**
  * Reads a capability of a request.

@@ -1,11 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { SelectedInterfaces } from '../../../aoe/mod.ts';
 import { GROUP, VERSION } from '../../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES } from '../../../api/resources.ts';
-import { type Kube, KubeError, setCondition } from '../../../kube/mod.ts';
-import { messageOf } from '../../error.ts';
-import type { Driver, Log } from '../contracts.ts';
+import { isConflict, type Kube, type Log, messageOf, setCondition } from '../../../kube/mod.ts';
+import { loop } from '../../../run/loop.ts';
+import type { Driver } from '../contracts.ts';
 import { MANAGER } from './volumes.ts';
 
 /** Interfaces come and go without an event that Node.js can hear: they are looked at this often. */
@@ -30,23 +29,19 @@ export interface NodeObjectOptions {
 /** Keeps this node's entries of its AoENode true: segment, interfaces, condition InitiatorReady. Makes the AoENode when there is none. */
 export async function keepNodeObject(options: NodeObjectOptions, signal: AbortSignal): Promise<void> {
   let written = '';
-  while (!signal.aborted) {
-    let pause = options.lookMs ?? LOOK_MS;
-    try {
-      const limit = AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]);
-      const { status, fingerprint } = await observe(options, limit);
-      const present = await options.kube.get<AoENode>(AOE_NODES, options.nodeName, { signal: limit });
-      if (!present || fingerprint !== written || !matches(present, fingerprint)) {
-        await write(options, present, status, limit);
-        written = fingerprint;
-      }
-    } catch (error) {
-      if (signal.aborted) return;
-      options.log.warn({ node: options.nodeName, error: messageOf(error) }, 'AoENode not updated');
-      pause = RETRY_MS;
-    }
-    await delay(pause, undefined, { signal }).catch(() => {});
-  }
+  const pass = async (stop: AbortSignal): Promise<void> => {
+    const limit = AbortSignal.any([stop, AbortSignal.timeout(CALL_MS)]);
+    const { status, fingerprint } = await observe(options, limit);
+    const present = await options.kube.get<AoENode>(AOE_NODES, options.nodeName, { signal: limit });
+    if (present && fingerprint === written && matches(present, fingerprint)) return;
+    await write(options, present, status, limit);
+    written = fingerprint;
+  };
+  const failed = (error: unknown): number => {
+    options.log.warn({ node: options.nodeName, error: messageOf(error) }, 'AoENode not updated');
+    return RETRY_MS;
+  };
+  await loop(pass, { everyMs: options.lookMs ?? LOOK_MS, signal, failed });
 }
 
 interface Observed {
@@ -107,7 +102,7 @@ async function write(
       await kube.create<AoENode>(AOE_NODES, { ...base, spec: { maintenance: false } }, { fieldManager: MANAGER, signal });
     } catch (error) {
       // The agent of this node makes it, too.
-      if (!(error instanceof KubeError && error.code === 409)) throw error;
+      if (!isConflict(error)) throw error;
     }
   }
   const own = present?.status?.conditions?.filter((each) => each.type === NodeCondition.InitiatorReady);

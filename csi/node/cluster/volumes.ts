@@ -1,7 +1,7 @@
 import { AOE_VOLUMES } from '../../../api/resources.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { type Kube, KubeError, writeToSame } from '../../../kube/mod.ts';
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { type Kube, KubeError, messageOf, writeToSame } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Volumes } from '../contracts.ts';
 
 /** Field manager of what the node plugin writes. */

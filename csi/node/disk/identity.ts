@@ -1,5 +1,5 @@
 import { type ConfigReply, escapeString, type IdentifyReply, sameBytes } from '../../../aoe/mod.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 
 /** What the wire says about the disk at an address. */
 export interface Surveyed {

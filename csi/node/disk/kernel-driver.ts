@@ -2,9 +2,11 @@ import { constants, watch } from 'node:fs';
 import { access, open, readFile, stat, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ioctl, lastError, parseIdentity } from '../../../aoe/mod.ts';
-import { Code, RpcError } from '../../error.ts';
-import type { Disk, Driver, Exec } from '../contracts.ts';
-import type { Gate } from '../gate.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { deviceNumber } from '../../../run/device-number.ts';
+import type { Exec } from '../../../run/exec.ts';
+import type { Semaphore } from '../../../run/semaphore.ts';
+import type { Disk, Driver } from '../contracts.ts';
 import { detail } from './mounts.ts';
 
 const ETHERD = '/dev/etherd';
@@ -23,11 +25,11 @@ const LOOK_MS = 50;
 /** Linux' own aoe driver, through /dev/etherd and sysfs. */
 export class KernelDriver implements Driver {
   readonly #exec: Exec;
-  readonly #gate: Gate;
+  readonly #diskThreads: Semaphore;
 
-  constructor(exec: Exec, gate: Gate) {
+  constructor(exec: Exec, diskThreads: Semaphore) {
     this.#exec = exec;
-    this.#gate = gate;
+    this.#diskThreads = diskThreads;
   }
 
   async prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void> {
@@ -100,8 +102,7 @@ export class KernelDriver implements Driver {
     try {
       const [device, sectors] = await Promise.all([readFile(`${sysfs(address)}/dev`, 'utf8'), readFile(`${sysfs(address)}/size`, 'utf8')]);
       const node = await stat(path);
-      const major = (node.rdev >> 8) & 0xfff;
-      const minor = (node.rdev & 0xff) | ((node.rdev >> 12) & 0xfff00);
+      const { major, minor } = deviceNumber(node.rdev);
       // What is written to a missing device makes a regular file of its name: never trust the name alone.
       if (!node.isBlockDevice() || major !== AOE_MAJOR || device.trim() !== `${major}:${minor}`) return undefined;
       return { path, device: device.trim(), bytes: Number(sectors) * SECTOR };
@@ -111,18 +112,18 @@ export class KernelDriver implements Driver {
   }
 
   serial(address: string, signal: AbortSignal): Promise<string> {
-    return this.#gate.run(signal, async () => {
+    return this.#diskThreads.runOrAbandon(async () => {
       await using file = await open(`${ETHERD}/${address}`, constants.O_RDONLY | constants.O_NONBLOCK);
       const data = Buffer.alloc(SECTOR);
       if (ioctl(file.fd, HDIO_GET_IDENTITY, data) !== 0) {
         throw new RpcError(Code.UNAVAILABLE, `the kernel does not tell the identity of disk ${address}: ${lastError()}`);
       }
       return parseIdentity(data, 'natural')?.serial ?? '';
-    });
+    }, signal);
   }
 
   busy(address: string, signal: AbortSignal): Promise<boolean> {
-    return this.#gate.run(signal, async () => {
+    return this.#diskThreads.runOrAbandon(async () => {
       try {
         // An exclusive open fails while a file system, of any mount namespace, has the disk.
         await using _file = await open(`${ETHERD}/${address}`, constants.O_RDONLY | constants.O_EXCL);
@@ -130,7 +131,7 @@ export class KernelDriver implements Driver {
       } catch (error) {
         return (error as NodeJS.ErrnoException).code === 'EBUSY';
       }
-    });
+    }, signal);
   }
 
   async flush(address: string, signal: AbortSignal): Promise<void> {

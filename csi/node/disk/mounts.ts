@@ -1,6 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { Code, messageOf, RpcError } from '../../error.ts';
-import type { Exec, Mounter, MountPoint } from '../contracts.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Exec } from '../../../run/exec.ts';
+import type { Mounter, MountPoint } from '../contracts.ts';
 
 const MOUNT_MS = 60_000;
 

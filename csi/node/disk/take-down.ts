@@ -1,4 +1,4 @@
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import type { MountPoint } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 

@@ -1,5 +1,5 @@
 import type { AoEVolumeStatus } from '../../../api/volume.ts';
-import { Code, RpcError } from '../../error.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Content } from '../contracts.ts';
 
 /** All that counts for the question whether a disk is mounted as it is, formatted, or left alone. */

@@ -1,14 +1,16 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { Code, RpcError } from '../../error.ts';
-import type { Content, Disk, Exec, Filesystems } from '../contracts.ts';
+import { MiB } from '../../../api/quantity.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Exec } from '../../../run/exec.ts';
+import type { Semaphore } from '../../../run/semaphore.ts';
+import type { Content, Disk, Filesystems } from '../contracts.ts';
 import { detail } from '../disk/mounts.ts';
-import type { Gate } from '../gate.ts';
 
 const PROBE_MS = 20_000;
 const FORMAT_MS = 100_000;
 const CHECK_MS = 100_000;
-const BLANK_BYTES = 1 << 20;
+const BLANK_BYTES = MiB;
 
 /** The file systems that a volume can be formatted with. */
 export const FILESYSTEM_TYPES: readonly string[] = ['ext4', 'xfs'];
@@ -25,11 +27,11 @@ const FORMAT_ARGS: Readonly<Record<string, readonly string[]>> = {
 /** blkid(8), mkfs and fsck. */
 export class SystemFilesystems implements Filesystems {
   readonly #exec: Exec;
-  readonly #gate: Gate;
+  readonly #diskThreads: Semaphore;
 
-  constructor(exec: Exec, gate: Gate) {
+  constructor(exec: Exec, diskThreads: Semaphore) {
     this.#exec = exec;
-    this.#gate = gate;
+    this.#diskThreads = diskThreads;
   }
 
   async probe(path: string, signal: AbortSignal): Promise<Content> {
@@ -46,7 +48,7 @@ export class SystemFilesystems implements Filesystems {
   }
 
   blank(disk: Disk, signal: AbortSignal): Promise<boolean> {
-    return this.#gate.run(signal, async () => {
+    return this.#diskThreads.runOrAbandon(async () => {
       await using file = await open(disk.path, constants.O_RDONLY);
       for (const start of [0, Math.max(0, disk.bytes - BLANK_BYTES)]) {
         const buffer = Buffer.alloc(Math.min(BLANK_BYTES, disk.bytes), 1);
@@ -60,7 +62,7 @@ export class SystemFilesystems implements Filesystems {
         if (buffer.some((byte) => byte !== 0)) return false;
       }
       return true;
-    });
+    }, signal);
   }
 
   async format(path: string, type: string, signal: AbortSignal): Promise<void> {

@@ -9,7 +9,8 @@ import {
   type TargetAddress,
   withInitiator,
 } from '../../../aoe/mod.ts';
-import { Code, messageOf, RpcError } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Wire } from '../contracts.ts';
 
 /** How long a target may take to answer one request, repetitions included. A restart of ours takes less. */

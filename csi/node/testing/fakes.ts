@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { formatLock, type LockOwner, type TargetAddress } from '../../../aoe/mod.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
-import { Code, RpcError } from '../../error.ts';
 import type { Content, Disk, Driver, Filesystems, Mounter, MountPoint, Volumes, Wire } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mounts.ts';
@@ -249,7 +249,7 @@ process.once('exit', () => {
   for (const directory of DIRECTORIES) rmSync(directory, { recursive: true, force: true });
 });
 
-const silent = { info: () => {}, warn: () => {}, error: () => {} };
+const silent = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** A node with one volume, `v1` at e7.3, whose disk is empty. */
 export class FakeNode {

@@ -1,5 +1,5 @@
-import { messageOf } from '../../error.ts';
-import type { Driver, Log } from '../contracts.ts';
+import { type Log, messageOf } from '../../../kube/mod.ts';
+import type { Driver } from '../contracts.ts';
 import type { StagedVolumes } from '../record/staged-volumes.ts';
 
 /**

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { Gate } from '../gate.ts';
+import { Semaphore } from '../../../run/semaphore.ts';
 import { nodeService } from '../service.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { StaleSweep } from './lost-volumes.ts';
@@ -159,7 +159,7 @@ test('a pod that comes to the node again after that has its volume, although the
   await it.look();
   it.node.target.content = { kind: 'found', type: 'ext4' };
   it.volume.spec.initiators = { nodes: ['worker-1'] };
-  const service = nodeService(it.node.deps, { segment: 's', gate: new Gate(2) });
+  const service = nodeService(it.node.deps, { segment: 's', diskThreads: new Semaphore(2) });
   const base = {
     volumeId: 'v1',
     stagingTargetPath: '/staging/v1',
@@ -194,7 +194,7 @@ test('unstaging a volume that was lost, or its end, ends the mark', async () => 
       it.node.volumes.items.delete('v1');
       await it.look(1);
     } else {
-      const service = nodeService(it.node.deps, { segment: 's', gate: new Gate(2) });
+      const service = nodeService(it.node.deps, { segment: 's', diskThreads: new Semaphore(2) });
       await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' });
     }
     assert.ok(!(await it.node.deps.staged.wasLost('v1')), end);

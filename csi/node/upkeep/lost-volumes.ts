@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { parseAddress } from '../../../api/address.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { messageOf } from '../../error.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { loop } from '../../../run/loop.ts';
 import type { Deps } from '../deps.ts';
 import { removeDisk, unmountEverywhere } from '../disk/take-down.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
@@ -39,13 +39,12 @@ export class StaleSweep {
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      await this.look(signal).catch((error: unknown) => {
-        if (!signal.aborted) this.#parts.log.warn({ error: messageOf(error) }, 'looking for lost volumes failed');
-      });
-      const pause = this.#suspects.size > 0 ? AGAIN_MS : LOOK_MS * (1 + JITTER * (2 * Math.random() - 1));
-      await delay(pause, undefined, { signal }).catch(() => {});
-    }
+    const again = (): number | undefined => (this.#suspects.size > 0 ? AGAIN_MS : undefined);
+    const failed = (error: unknown): number | undefined => {
+      this.#parts.log.warn({ error: messageOf(error) }, 'search for lost volumes failed');
+      return again();
+    };
+    await loop((stop) => this.look(stop).then(again), { everyMs: LOOK_MS, jitter: JITTER, signal, failed });
   }
 
   /** One look at all volumes that are staged here. */

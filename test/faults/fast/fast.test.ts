@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { unavailable } from '../../../kube/testing/apiserver.ts';
+import { unavailable } from '../../apiserver/server.ts';
 import { runLab } from './run.ts';
 
 const SEED = process.env.SEED ?? '1';

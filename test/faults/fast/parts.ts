@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { ApiServer, freePorts } from '../../../kube/testing/apiserver.ts';
 import { TcpProxy } from '../../../kube/testing/tcp-proxy.ts';
+import { ApiServer, freePorts } from '../../apiserver/server.ts';
 import { ROOT } from '../../testbed/paths.ts';
 import { poll } from '../../testbed/shell.ts';
 import { CLIENTS, type Client, PROGRAMS, type Program } from '../model/fast-faults.ts';

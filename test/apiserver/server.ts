@@ -8,8 +8,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { customResourceDefinitions } from '../../api/crds.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
-import { KIT } from '../../test/testbed/paths.ts';
-import { Kube, type KubeObject } from '../mod.ts';
+import { Kube, type KubeObject } from '../../kube/mod.ts';
+import { KIT } from '../testbed/paths.ts';
 
 const CRDS: ResourceType = {
   group: 'apiextensions.k8s.io',

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { KubeObject } from '../client/types.ts';
+import { OwnWrites } from './own-writes.ts';
+
+type Labelled = KubeObject & { label: string };
+const object = (resourceVersion: string, label: string, uid = 'u'): Labelled => ({ metadata: { name: 'a', uid, resourceVersion }, label });
+
+/** A store of one object that the test changes, and the overlay over it. */
+function overlay(stored: Labelled) {
+  const store = { object: stored as Labelled | undefined };
+  const all = () => (store.object ? [store.object] : []);
+  const writes = new OwnWrites<Labelled>({ get: (name) => all().find(({ metadata }) => metadata.name === name), list: all });
+  const labels = () => [writes.get('a')?.label, ...writes.list().map(({ label }) => label), ...writes.reserved().map(({ label }) => label)];
+  return { store, writes, labels };
+}
+
+test('a confirmed write is seen until the store is as new', () => {
+  const { store, writes, labels } = overlay(object('9', 'old'));
+  writes.confirm(object('10', 'ours'));
+  assert.deepEqual(labels(), ['ours', 'ours', 'ours']);
+  store.object = object('10', 'stored');
+  assert.deepEqual(labels(), ['stored', 'stored', 'stored']);
+  store.object = object('9', 'old again');
+  assert.equal(writes.get('a')?.label, 'old again', 'it is forgotten for good');
+});
+
+test('a write under way is reserved only, until the store is newer than what it is based on', () => {
+  const { store, writes, labels } = overlay(object('9', 'old'));
+  writes.reserve(object('9', 'ours'));
+  assert.deepEqual(labels(), ['old', 'old', 'ours']);
+  store.object = object('10', 'stored');
+  assert.deepEqual(labels(), ['stored', 'stored', 'stored']);
+});
+
+test('a write that was refused is reserved no longer', () => {
+  const { writes, labels } = overlay(object('9', 'old'));
+  writes.reserve(object('9', 'ours'));
+  writes.drop('a');
+  assert.deepEqual(labels(), ['old', 'old', 'old']);
+});
+
+test('a new object of the same name gets nothing, and one that is gone does not come back', () => {
+  const { store, writes, labels } = overlay(object('9', 'old'));
+  writes.confirm(object('20', 'ours'));
+  store.object = object('11', 'another', 'u2');
+  assert.deepEqual(labels(), ['another', 'another', 'another']);
+  writes.confirm(object('20', 'ours', 'u2'));
+  store.object = undefined;
+  assert.deepEqual(labels(), [undefined]);
+  store.object = object('12', 'third', 'u2');
+  assert.equal(writes.get('a')?.label, 'third');
+});
