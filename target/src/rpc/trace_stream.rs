@@ -10,7 +10,7 @@ use tokio_stream::Stream;
 use tonic::Status;
 
 use crate::proto::{TraceRequest, TraceResponse, TracedFrame};
-use crate::serve::trace::{Filter, Trace, Traced};
+use crate::serve::observe::trace::{Filter, Trace, Traced};
 
 /// What a trace without limits has, and the most that one can have.
 pub const SNAP: (u32, u32) = (256, 65_535);

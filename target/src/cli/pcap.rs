@@ -18,7 +18,7 @@ pub struct Arguments {
 pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
     let mut parsed = Arguments::default();
     while let Some(argument) = arguments.next() {
-        let (name, given) = crate::cli::split(argument);
+        let (name, given) = super::split(argument);
         if matches!(name.as_str(), "--help" | "-h") {
             return Ok(None);
         }
@@ -89,7 +89,7 @@ fn header() -> [u8; 24] {
     const VERSION: u32 = 2 | 4 << 16;
     const ETHERNET: u32 = 1;
     let mut bytes = [0; 24];
-    for (field, value) in bytes.chunks_exact_mut(4).zip([NANOSECONDS, VERSION, 0, 0, crate::rpc::trace::SNAP.1, ETHERNET]) {
+    for (field, value) in bytes.chunks_exact_mut(4).zip([NANOSECONDS, VERSION, 0, 0, crate::rpc::trace_stream::SNAP.1, ETHERNET]) {
         field.copy_from_slice(&value.to_le_bytes());
     }
     bytes

@@ -1,4 +1,8 @@
-use super::{Event, Server};
+pub mod flood;
+pub mod frames;
+
+use super::command::Event;
+use super::server::Server;
 use crate::log;
 use crate::net::port::Port;
 use crate::net::ring_frames;
@@ -7,7 +11,7 @@ use crate::proto::Interface;
 
 impl<S: Socket> Server<S> {
     /// Serves on these interfaces, and on no others.
-    pub(super) fn set_ports(&mut self, names: &[String]) {
+    pub(in crate::serve) fn set_ports(&mut self, names: &[String]) {
         for port in &mut self.ports {
             if !names.contains(&port.name) {
                 port.flush(|slot| self.slots.free(slot));
@@ -26,7 +30,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Follows what became of the interfaces, and of the number of volumes.
-    pub(super) fn refresh_ports(&mut self) {
+    pub(in crate::serve) fn refresh_ports(&mut self) {
         let frames = ring_frames(self.by_uid.len());
         self.ring_frames = frames;
         for index in 0..self.ports.len() {
@@ -60,7 +64,7 @@ impl<S: Socket> Server<S> {
         }
     }
 
-    pub(super) fn interfaces(&self) -> Vec<Interface> {
+    pub(in crate::serve) fn interfaces(&self) -> Vec<Interface> {
         self.ports.iter().map(describe).collect()
     }
 }

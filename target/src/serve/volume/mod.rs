@@ -1,15 +1,18 @@
+pub mod change;
+pub mod lists;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::change::{Change, Drain, Step};
-use super::gather::Gathering;
-use super::order::Order;
+use super::data::gather::Gathering;
+use super::data::order::Order;
 use crate::definition::{Access, Address};
 use crate::disk::Disk;
 use crate::proto;
 use crate::store::Saved;
 use crate::wire::Mac;
 use crate::wire::identify::Identity;
+use change::{Change, Drain, Step};
 
 /// Firmware revision, as IDENTIFY and config answers show it.
 pub const FIRMWARE: &str = env!("CARGO_PKG_VERSION");

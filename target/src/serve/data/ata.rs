@@ -1,11 +1,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::Server;
 use super::order::Span;
 use super::slots::Request;
-use super::stats::Refused;
-use super::volume::Status;
 use crate::disk::Mode;
 use crate::disk::engine::{Completion, Job, Kind};
 use crate::disk::pieces::Pieces;
@@ -13,6 +10,9 @@ use crate::log;
 use crate::net::ATA_HEADER;
 use crate::net::port::{Data, Outgoing};
 use crate::net::socket::Socket;
+use crate::serve::observe::stats::Refused;
+use crate::serve::server::Server;
+use crate::serve::volume::Status;
 use crate::wire::ata::{self, command, error};
 use crate::wire::header::{self, Failure};
 use crate::wire::{Ata, AtaView, Header, SECTOR};
@@ -24,7 +24,7 @@ const ACTIVE: u8 = 0xff;
 
 impl<S: Socket> Server<S> {
     /// An ATA command for a volume that hears the sender.
-    pub(super) fn take_ata(&mut self, id: u32, port: usize, header: &Header, argument: &[u8], directed: bool) {
+    pub(in crate::serve) fn take_ata(&mut self, id: u32, port: usize, header: &Header, argument: &[u8], directed: bool) {
         let Ok(view) = AtaView::new_checked(argument) else { return self.refuse(id, port, header, Failure::BadArgument) };
         let ata = Ata::parse(&view);
         let sectors = self.ports[port].sectors();
@@ -125,7 +125,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Gives a request, and those linked to it, to the disk.
-    pub(super) fn start(&mut self, slot: u32) {
+    pub(in crate::serve) fn start(&mut self, slot: u32) {
         let request = self.slots.get(slot);
         let (id, kind, offset) = (request.volume, request.kind, request.offset);
         let mut pieces = Pieces::new(self.slots.buffer(slot), request.length);
@@ -142,7 +142,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// A request has ended, and those linked to it.
-    pub(super) fn complete(&mut self, completion: Completion) {
+    pub(in crate::serve) fn complete(&mut self, completion: Completion) {
         let Completion { id: leader, result } = completion;
         let id = self.slots.get(leader).volume;
         let mut start = std::mem::take(&mut self.starting);
@@ -188,7 +188,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Ends the waiting requests of those who may not have them done any more.
-    pub(super) fn drop_forbidden(&mut self, id: u32) {
+    pub(in crate::serve) fn drop_forbidden(&mut self, id: u32) {
         let mut dropped = Vec::new();
         let (volumes, slots) = (&mut self.volumes, &self.slots);
         let Some(volume) = volumes[id as usize].as_mut() else { return };
@@ -228,7 +228,7 @@ impl<S: Socket> Server<S> {
         self.answer_ata(id, port, header, answer, Data::None);
     }
 
-    pub(super) fn answer_ata(&mut self, id: u32, port: usize, header: &Header, ata: &Ata, data: Data) {
+    pub(in crate::serve) fn answer_ata(&mut self, id: u32, port: usize, header: &Header, ata: &Ata, data: Data) {
         let address = self.volume(id).address();
         let mut head = [0; ATA_HEADER];
         let mac = self.ports[port].mac().unwrap_or_default();

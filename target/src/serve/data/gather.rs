@@ -1,11 +1,11 @@
 //! Requests that come together and lie next to one another become one: at an MTU of 1500, four frames bring 4 KiB. Written
 //! each by itself, that is four times the wait for stable storage.
 
-use super::Server;
 use super::order::{Span, Turn};
 use super::slots::Request;
 use crate::disk::engine::Kind;
 use crate::net::socket::Socket;
+use crate::serve::server::Server;
 use crate::wire::{Mac, SECTOR};
 
 /// Sectors that become one request at most.
@@ -32,13 +32,13 @@ impl Gathering {
 }
 
 /// First sector and number of sectors.
-pub(super) fn sectors(request: &Request) -> (u64, u64) {
+pub(in crate::serve) fn sectors(request: &Request) -> (u64, u64) {
     (request.offset / SECTOR as u64, (request.length / SECTOR) as u64)
 }
 
 impl<S: Socket> Server<S> {
     /// Takes in a read or write that is in a slot. It begins when this batch of frames ends, at the latest.
-    pub(super) fn gather(&mut self, id: u32, slot: u32, grain: u64) {
+    pub(in crate::serve) fn gather(&mut self, id: u32, slot: u32, grain: u64) {
         let request = self.slots.get(slot);
         let (start, count) = sectors(request);
         let (kind, source) = (request.kind, request.header.source);
@@ -54,7 +54,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Puts what was gathered for a volume into its order.
-    pub(super) fn close_gathering(&mut self, id: u32) {
+    pub(in crate::serve) fn close_gathering(&mut self, id: u32) {
         let Some(volume) = self.volumes[id as usize].as_mut() else { return };
         let Some(gathered) = volume.gathering.take() else { return };
         let span = Span::new(gathered.start, gathered.end - gathered.start, gathered.kind == Kind::Write, gathered.grain);
@@ -62,14 +62,14 @@ impl<S: Socket> Server<S> {
     }
 
     /// At the end of a batch of frames.
-    pub(super) fn close_gatherings(&mut self) {
+    pub(in crate::serve) fn close_gatherings(&mut self) {
         while let Some(id) = self.gathering.pop() {
             self.close_gathering(id);
         }
     }
 
     /// Puts a request, and those linked to it, into the order of its volume.
-    pub(super) fn enter(&mut self, id: u32, slot: u32, span: Span) {
+    pub(in crate::serve) fn enter(&mut self, id: u32, slot: u32, span: Span) {
         match self.volume(id).order.enter(slot, span) {
             Turn::Start => self.start(slot),
             Turn::Wait => {}
@@ -83,7 +83,7 @@ impl<S: Socket> Server<S> {
 
     /// Requests that failed together are tried one by one: a bad sector is the trouble of those who ask for it. They keep
     /// their place before what waits for them.
-    pub(super) fn separate(&mut self, id: u32, leader: u32, start: &mut Vec<u32>) {
+    pub(in crate::serve) fn separate(&mut self, id: u32, leader: u32, start: &mut Vec<u32>) {
         let grain = self.volume(id).disk.as_ref().map_or(1, |disk| disk.grain_sectors());
         let slots = self.slots.unlink(leader);
         let spans: Vec<(u32, Span)> = slots

@@ -6,11 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use tonic::Status as RpcStatus;
 
-use super::frames::MAX_CHANGES;
-use super::slots::Request;
-use super::stats::Refused;
-use super::volume::{Status, Volume};
-use super::{Event, Server};
+use super::{Status, Volume};
 use crate::definition::{Access, Definition};
 use crate::disk::Disk;
 use crate::disk::engine::Kind;
@@ -19,6 +15,11 @@ use crate::log;
 use crate::net::port::Outgoing;
 use crate::net::socket::Socket;
 use crate::proto::VolumeState;
+use crate::serve::command::Event;
+use crate::serve::data::slots::Request;
+use crate::serve::observe::stats::Refused;
+use crate::serve::ports::frames::MAX_CHANGES;
+use crate::serve::server::Server;
 use crate::store::Saved;
 use crate::wire::header::command;
 use crate::wire::{Header, HeaderView, Mac};
@@ -81,7 +82,7 @@ enum End {
 
 impl Drain {
     /// Answers a removal when all requests have ended.
-    pub(super) fn removal(reply: Reply<()>) -> Drain {
+    pub(in crate::serve) fn removal(reply: Reply<()>) -> Drain {
         Drain { all: true, disk: None, end: End::Removed(reply) }
     }
 
@@ -92,7 +93,7 @@ impl Drain {
 
 impl Volume {
     /// Whether a request would not be taken now.
-    pub(super) fn forbids(&self, request: &Request) -> bool {
+    pub(in crate::serve) fn forbids(&self, request: &Request) -> bool {
         self.status == Status::Reserved
             || !self.allows(request.header.source)
             || !self.hears(request.header.source)
@@ -120,19 +121,19 @@ impl Volume {
     }
 
     /// Whether the reserve list keeps a request from the data.
-    pub(super) fn reserves_against(&self, request: &Request) -> bool {
+    pub(in crate::serve) fn reserves_against(&self, request: &Request) -> bool {
         request.kind != Kind::Flush && !self.lets_at_data(request.header.source)
     }
 }
 
 impl<S: Socket> Server<S> {
     /// Does a change now, or when those before it have ended.
-    pub(super) fn change(&mut self, id: u32, change: Change) {
+    pub(in crate::serve) fn change(&mut self, id: u32, change: Change) {
         self.volume(id).changes.push_back(change);
         self.next_change(id);
     }
 
-    pub(super) fn next_change(&mut self, id: u32) {
+    pub(in crate::serve) fn next_change(&mut self, id: u32) {
         while let Some(Some(volume)) = self.volumes.get_mut(id as usize) {
             if !matches!(volume.step, Step::Idle) {
                 return;
@@ -164,7 +165,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Puts a change on disk, then in force. Who loses access loses it now.
-    pub(super) fn save(&mut self, id: u32, next: Box<Saved>, disk: Option<Arc<Disk>>, then: Then) {
+    pub(in crate::serve) fn save(&mut self, id: u32, next: Box<Saved>, disk: Option<Arc<Disk>>, then: Then) {
         let volume = self.volume(id);
         volume.gate = Some(next.definition.access.clone());
         let unchanged = *next == volume.saved && volume.status != Status::Reserved;
@@ -234,7 +235,7 @@ impl<S: Socket> Server<S> {
 
     /// Answers a frame of commands 1 to 3 with the volume as it is now. With a list only once nothing is under way that it
     /// forbids: whom it shuts out must be done writing.
-    pub(super) fn answer_when_safe(&mut self, id: u32, port: usize, frame: &[u8]) {
+    pub(in crate::serve) fn answer_when_safe(&mut self, id: u32, port: usize, frame: &[u8]) {
         if HeaderView::new_checked(frame).is_ok_and(|view| Header::parse(&view).command == command::CONFIG) {
             return self.answer(id, port, frame, None, 0);
         }
@@ -250,7 +251,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Ends the drains whose requests have ended.
-    pub(super) fn check_drains(&mut self, id: u32) {
+    pub(in crate::serve) fn check_drains(&mut self, id: u32) {
         let (volumes, slots) = (&mut self.volumes, &self.slots);
         let Some(volume) = volumes[id as usize].as_mut() else { return };
         let quiet = volume.order.is_empty();
@@ -291,7 +292,7 @@ impl<S: Socket> Server<S> {
         }
     }
 
-    pub(super) fn done(&mut self, done: Done) {
+    pub(in crate::serve) fn done(&mut self, done: Done) {
         match done {
             Done::Opened { volume, result } => self.opened(volume, result),
             Done::Saved { volume, result } => self.saved(volume, result),
@@ -343,7 +344,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// The volume cannot be served now; it is tried again.
-    pub(super) fn fail(&mut self, id: u32, error: String) {
+    pub(in crate::serve) fn fail(&mut self, id: u32, error: String) {
         self.retry_later();
         let volume = self.volume(id);
         volume.disk = None;
@@ -368,8 +369,8 @@ fn with_access(saved: &Saved, access: Access) -> Saved {
 mod tests {
     use super::*;
     use crate::disk::engine::Completion;
-    use crate::serve::order::{Span, Turn};
-    use crate::serve::tests::{A, B, request, saved, server};
+    use crate::serve::data::order::{Span, Turn};
+    use crate::serve::server::tests::{A, B, request, saved, server};
     use std::path::PathBuf;
     use std::time::{Duration, Instant};
 

@@ -1,10 +1,11 @@
 //! The command line.
 
+pub mod pcap;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::definition::{Access, Address, Definition};
-use crate::trace;
 
 pub const HELP: &str = "\
 aoe-target: serves block devices and files over ATA over Ethernet
@@ -42,7 +43,7 @@ pub struct Arguments {
 #[derive(Debug, PartialEq)]
 pub enum Parsed {
     Run(Arguments),
-    Trace(trace::Arguments),
+    Trace(pcap::Arguments),
     Help,
     Version,
 }
@@ -52,7 +53,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Stri
     let mut parsed = Arguments::default();
     let mut arguments = arguments.into_iter().peekable();
     if arguments.next_if(|first| first == "trace").is_some() {
-        return Ok(trace::parse(arguments)?.map_or(Parsed::Help, Parsed::Trace));
+        return Ok(pcap::parse(arguments)?.map_or(Parsed::Help, Parsed::Trace));
     }
     while let Some(argument) = arguments.next() {
         let (name, given) = split(argument);

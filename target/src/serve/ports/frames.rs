@@ -1,22 +1,22 @@
-use super::change::{Change, Step, Then};
-use super::lists::{self, Outcome};
-use super::stats::Refused;
-use super::volume::{FIRMWARE_NUMBER, Status};
-use super::{Server, Volume};
 use crate::definition::Address;
 use crate::net::buffer_count;
 use crate::net::port::{Data, Outgoing};
 use crate::net::socket::Socket;
+use crate::serve::observe::stats::Refused;
+use crate::serve::server::Server;
+use crate::serve::volume::change::{Change, Step, Then};
+use crate::serve::volume::lists::{self, Outcome};
+use crate::serve::volume::{FIRMWARE_NUMBER, Status, Volume};
 use crate::wire::header::{self, ANY_SHELF, ANY_SLOT, Failure, VERSION, command};
 use crate::wire::{Config, ConfigView, Directive, Header, HeaderView, Mac, Mask, MaskView, Reserve, ReserveView, config, mask};
 
 /// Changes by frames that may wait for one under way, and answers to such frames that may wait for requests; further ones are
 /// dropped, and sent again.
-pub(super) const MAX_CHANGES: usize = 64;
+pub(in crate::serve) const MAX_CHANGES: usize = 64;
 
 impl<S: Socket> Server<S> {
     /// Takes a frame that came by a port.
-    pub(super) fn take(&mut self, port: usize, frame: &[u8]) {
+    pub(in crate::serve) fn take(&mut self, port: usize, frame: &[u8]) {
         let view = match HeaderView::new_checked(frame) {
             Ok(view) if view.source().is_unicast() => view,
             _ => return self.stats.refused.add(Refused::Malformed),
@@ -73,7 +73,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Commands 1 to 3. What changes the volume waits for the change under way, and is answered when it is on disk.
-    pub(super) fn take_change(&mut self, id: u32, port: usize, frame: &[u8]) {
+    pub(in crate::serve) fn take_change(&mut self, id: u32, port: usize, frame: &[u8]) {
         let Ok(view) = HeaderView::new_checked(frame) else { return };
         let header = Header::parse(&view);
         let volume = self.volume(id);
@@ -112,14 +112,21 @@ impl<S: Socket> Server<S> {
     }
 
     /// Answers a frame of commands 1 to 3 with the volume as it is.
-    pub(super) fn answer(&mut self, id: u32, port: usize, frame: &[u8], failure: Option<Failure>, mask_error: u8) {
+    pub(in crate::serve) fn answer(&mut self, id: u32, port: usize, frame: &[u8], failure: Option<Failure>, mask_error: u8) {
         if let Some(answer) = self.answer_to(id, port, frame, failure, mask_error) {
             let _ = self.queue(port, answer);
         }
     }
 
     /// The answer to a frame of commands 1 to 3 with the volume as it is.
-    pub(super) fn answer_to(&mut self, id: u32, port: usize, frame: &[u8], failure: Option<Failure>, mask_error: u8) -> Option<Outgoing> {
+    pub(in crate::serve) fn answer_to(
+        &mut self,
+        id: u32,
+        port: usize,
+        frame: &[u8],
+        failure: Option<Failure>,
+        mask_error: u8,
+    ) -> Option<Outgoing> {
         let view = HeaderView::new_checked(frame).ok()?;
         let header = Header::parse(&view);
         let argument = view.argument();
@@ -144,7 +151,7 @@ impl<S: Socket> Server<S> {
         self.outgoing(id, port, &header, failure, body)
     }
 
-    pub(super) fn refuse(&mut self, id: u32, port: usize, header: &Header, failure: Failure) {
+    pub(in crate::serve) fn refuse(&mut self, id: u32, port: usize, header: &Header, failure: Failure) {
         self.stats.volume(id).refused.add(Refused::of(failure, true));
         self.send(id, port, header, Some(failure), Vec::new());
     }
@@ -180,7 +187,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Has a frame sent; it comes back when it cannot be.
-    pub(super) fn queue(&mut self, port: usize, frame: Outgoing) -> Result<(), Outgoing> {
+    pub(in crate::serve) fn queue(&mut self, port: usize, frame: Outgoing) -> Result<(), Outgoing> {
         if !self.traces.is_empty() && self.ports[port].has_room() {
             self.traces.take(frame.parts());
         }
@@ -188,7 +195,7 @@ impl<S: Socket> Server<S> {
     }
 
     /// Tells hosts of a volume, unasked: their driver then finds the disk at once.
-    pub(super) fn announce(&mut self, id: u32, port: usize, to: &[Mac]) {
+    pub(in crate::serve) fn announce(&mut self, id: u32, port: usize, to: &[Mac]) {
         if self.ports[port].socket.is_none() || self.volume(id).status != Status::Serving {
             return;
         }
@@ -211,14 +218,14 @@ impl<S: Socket> Server<S> {
     }
 
     /// Announces a volume to all who may use it, on every interface.
-    pub(super) fn announce_everywhere(&mut self, id: u32) {
+    pub(in crate::serve) fn announce_everywhere(&mut self, id: u32) {
         let to = self.audience(id);
         for port in 0..self.ports.len() {
             self.announce(id, port, &to);
         }
     }
 
-    pub(super) fn audience(&mut self, id: u32) -> Vec<Mac> {
+    pub(in crate::serve) fn audience(&mut self, id: u32) -> Vec<Mac> {
         let access = &self.volume(id).saved.definition.access;
         if access.anyone { vec![Mac::BROADCAST] } else { access.macs.clone() }
     }
