@@ -117,6 +117,12 @@ async function measure(phases: Phases): Promise<void> {
   results.whole = spent(first, await readCpu(kube, cluster, nodes));
 }
 
+/** With all that is in it. */
+const removeNamespace = () =>
+  cluster.kubectl(['delete', 'namespace', NAMESPACE, '--ignore-not-found', '--timeout=600s'], { timeoutMs: 610_000 });
+
+// A run that was interrupted leaves its objects behind.
+await removeNamespace();
 await installNothing(cluster);
 await cluster.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } }, ...CLASSES]);
 await cluster.kubectl(['-n', NAMESPACE, 'wait', 'serviceaccount/default', '--for=create', '--timeout=60s']);
@@ -129,7 +135,7 @@ try {
   stop.abort();
   await watching.ended;
   save();
-  await cluster.kubectl(['delete', 'namespace', NAMESPACE, '--timeout=600s'], { timeoutMs: 610_000 });
+  await removeNamespace();
   for (const { metadata } of CLASSES) await cluster.kubectl(['delete', 'storageclass', metadata.name]);
   await removeNothing(cluster);
   kube.close();
