@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { parseCounters, type Reading, spent } from './cpu.ts';
 
 const [A, B] = ['a'.repeat(64), 'b'.repeat(64)];
@@ -11,13 +9,10 @@ describe('parseCounters()', () => {
       `burstable/pod2/${B}/cpu.stat:usage_usec 20`,
       'burstable/pod2/cpu.stat:usage_usec 99',
     ].join('\n');
-    assert.deepEqual(
-      [...parseCounters(text)],
-      [
-        [A, 1.5],
-        [B, 0.00002],
-      ],
-    );
+    expect([...parseCounters(text)]).toStrictEqual([
+      [A, 1.5],
+      [B, 0.00002],
+    ]);
   });
 });
 
@@ -30,11 +25,11 @@ describe('spent()', () => {
 
   it('sums the containers of a part', () => {
     const before = reading(0, 0, [A, 1], [B, 2]);
-    assert.deepEqual(spent(before, reading(2000, 0, [A, 2], [B, 5])), { wall: 2, cpu: { 'aoe-csi/agent': 4 }, restarts: {} });
+    expect(spent(before, reading(2000, 0, [A, 2], [B, 5]))).toStrictEqual({ wall: 2, cpu: { 'aoe-csi/agent': 4 }, restarts: {} });
   });
 
   it('counts what a container that was started meanwhile has used since', () => {
-    assert.deepEqual(spent(reading(0, 3, [A, 9]), reading(1000, 4, [B, 0.5])), {
+    expect(spent(reading(0, 3, [A, 9]), reading(1000, 4, [B, 0.5]))).toStrictEqual({
       wall: 1,
       cpu: { 'aoe-csi/agent': 0.5 },
       restarts: { 'aoe-csi/agent': 1 },

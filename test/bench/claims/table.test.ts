@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { Spent } from './cpu.ts';
 import type { Results } from './results.ts';
 import { rate, ratio, rows, table, untilAll } from './table.ts';
@@ -27,24 +25,24 @@ const results: Results = {
 
 describe('untilAll() and rate()', () => {
   it('count until the last has come', () => {
-    assert.equal(untilAll(all(1, 4)), 4);
-    assert.equal(rate(all(1, 4)), 0.5);
+    expect(untilAll(all(1, 4))).toBe(4);
+    expect(rate(all(1, 4))).toBe(0.5);
   });
 
   it('give a text when not all came, and nothing for what was not measured', () => {
     const some: Arrivals = { of: 50, seconds: [1, 2], waited: 480.4 };
-    assert.equal(untilAll(some), '2 of 50 in 480 s');
-    assert.equal(rate(some), '2 of 50 in 480 s');
-    assert.equal(untilAll(undefined), undefined);
-    assert.equal(rate(undefined), undefined);
+    expect(untilAll(some)).toBe('2 of 50 in 480 s');
+    expect(rate(some)).toBe('2 of 50 in 480 s');
+    expect(untilAll(undefined)).toBeUndefined();
+    expect(rate(undefined)).toBeUndefined();
   });
 });
 
 describe('ratio()', () => {
   it('is to the do-nothing driver, and is not there when one of both has no number', () => {
     const row = { what: '', unit: 's', values: { none: 1, nothing: 2, lvm: 6, file: '1 of 2 in 3 s' } };
-    assert.equal(ratio(row, 'lvm'), 3);
-    assert.equal(ratio(row, 'file'), undefined);
+    expect(ratio(row, 'lvm')).toBe(3);
+    expect(ratio(row, 'file')).toBeUndefined();
   });
 });
 
@@ -53,26 +51,26 @@ describe('table()', () => {
   const line = (start: string) => text.split('\n').find((each) => each.startsWith(`| ${start}`));
 
   it('has medians of the rounds, and what a claim adds to a pod', () => {
-    assert.equal(line('one: pod Ready'), '| one: pod Ready (s) | 2 | 4 | 8 | – | 2 | – |  |');
-    assert.equal(line('one: what the claim adds'), '| one: what the claim adds to that (s) | – | 2 | 6 | – | 3 | – |  |');
+    expect(line('one: pod Ready')).toBe('| one: pod Ready (s) | 2 | 4 | 8 | – | 2 | – |  |');
+    expect(line('one: what the claim adds')).toBe('| one: what the claim adds to that (s) | – | 2 | 6 | – | 3 | – |  |');
   });
 
   it('has rates and times beside their goals', () => {
-    assert.equal(line('2 claims at once: Bound (1/s)'), '| 2 claims at once: Bound (1/s) | – | 4 | 2 | – | 0.50 | – | ≥ 0.9 ✗ |');
-    assert.equal(line('2 pods at once: all Ready'), '| 2 pods at once: all Ready (s) | – | 10 | 11 | – | 1.10 | – | ≤ 1.2 ✓ |');
-    assert.match(line('2 claims at once: Bound, share of bare') ?? '', /\| 0\.50 \|/);
+    expect(line('2 claims at once: Bound (1/s)')).toBe('| 2 claims at once: Bound (1/s) | – | 4 | 2 | – | 0.50 | – | ≥ 0.9 ✗ |');
+    expect(line('2 pods at once: all Ready')).toBe('| 2 pods at once: all Ready (s) | – | 10 | 11 | – | 1.10 | – | ≤ 1.2 ✓ |');
+    expect(line('2 claims at once: Bound, share of bare') ?? '').toMatch(/\| 0\.50 \|/);
   });
 
   it('has CPU time for each pod, without what is used when nothing is done', () => {
     // 6 s, less 1 s in 20 of 40 s, for two pods; the do-nothing driver 1 s for two.
-    assert.equal(line('CPU, 2 pods: node plugin'), '| CPU, 2 pods: node plugin for each pod (s) | – | 0.50 | 2 | – | 4 | – |  |');
+    expect(line('CPU, 2 pods: node plugin')).toBe('| CPU, 2 pods: node plugin for each pod (s) | – | 0.50 | 2 | – | 4 | – |  |');
   });
 
   it('has the restarts of the whole run, of ours together', () => {
-    assert.equal(line('restarts'), '| restarts of containers, in the whole run | – | 1 | 2 | – | 2 | – |  |');
+    expect(line('restarts')).toBe('| restarts of containers, in the whole run | – | 1 | 2 | – | 2 | – |  |');
   });
 
   it('leaves out what was not measured', () => {
-    assert.equal(line('one: pod gone'), undefined);
+    expect(line('one: pod gone')).toBeUndefined();
   });
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { Timeline } from './timeline.ts';
 
 describe('a timeline', () => {
@@ -11,9 +9,9 @@ describe('a timeline', () => {
     timeline.mark('pod gone', 'b');
     timeline.mark('pod ready', 'b');
     const { of, seconds } = await both;
-    assert.equal(of, 2);
-    assert.equal(seconds.length, 2);
-    assert.ok(seconds.every((each) => each >= 0 && each <= (performance.now() - started) / 1000));
+    expect(of).toBe(2);
+    expect(seconds).toHaveLength(2);
+    expect(seconds.every((each) => each >= 0 && each <= (performance.now() - started) / 1000)).toBe(true);
   });
 
   it('counts the first time only', async () => {
@@ -22,7 +20,7 @@ describe('a timeline', () => {
     timeline.mark('pod ready', 'a');
     const first = await timeline.reached('pod ready', ['a'], started);
     timeline.mark('pod ready', 'a');
-    assert.deepEqual((await timeline.reached('pod ready', ['a'], started)).seconds, first.seconds);
+    expect((await timeline.reached('pod ready', ['a'], started)).seconds).toStrictEqual(first.seconds);
   });
 
   it('gives up those that are missing when none comes for as long as patience lasts', async () => {
@@ -30,7 +28,7 @@ describe('a timeline', () => {
     const some = timeline.reached('pod ready', ['a', 'b'], performance.now());
     timeline.mark('pod ready', 'b');
     const { of, seconds, waited } = await some;
-    assert.deepEqual([of, seconds.length], [2, 1]);
-    assert.ok(waited >= 0.019);
+    expect([of, seconds.length]).toStrictEqual([2, 1]);
+    expect(waited).toBeGreaterThanOrEqual(0.019);
   });
 });
