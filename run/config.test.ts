@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { helpText, parseFlags, UsageError } from './config.ts';
 
@@ -21,7 +19,7 @@ const read: [string, string[], { http: string; 'kubelet-path': string }, string[
 ];
 for (const [what, args, config, words] of read) {
   test(`parseFlags() reads ${what}`, () => {
-    assert.deepEqual({ ...parseFlags(FLAGS, args) }, { config, words });
+    expect({ ...parseFlags(FLAGS, args) }).toStrictEqual({ config, words });
   });
 }
 
@@ -38,9 +36,8 @@ const wrong: [string, string[], RegExp][] = [
 ];
 for (const [what, args, message] of wrong) {
   test(`parseFlags() refuses ${what}`, () => {
-    assert.throws(
-      () => parseFlags(FLAGS, args),
-      (error: unknown) => error instanceof UsageError && message.test(error.message),
+    expect(() => parseFlags(FLAGS, args)).toThrow(
+      expect.toSatisfy((error: unknown) => error instanceof UsageError && message.test(error.message)),
     );
   });
 }
@@ -51,14 +48,14 @@ test('parseFlags() gives a configuration or a UsageError, whatever the command l
     fc.property(fc.array(arg, { maxLength: 5 }), (args) => {
       try {
         const { config } = parseFlags(FLAGS, args);
-        assert.deepEqual(Object.keys(config), ['http', 'kubelet-path']);
+        expect(Object.keys(config)).toStrictEqual(['http', 'kubelet-path']);
       } catch (error) {
-        assert.ok(error instanceof UsageError, String(error));
+        expect(error, String(error)).toBeInstanceOf(UsageError);
       }
     }),
   );
 });
 
 test('helpText() lists each flag with its default', () => {
-  assert.equal(helpText('program', FLAGS), 'program\n\n  --http=:9808\n      address\n  --kubelet-path=…\n      directory\n');
+  expect(helpText('program', FLAGS)).toBe('program\n\n  --http=:9808\n      address\n  --kubelet-path=…\n      directory\n');
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import { AgentWatch } from './agent-liveness.ts';
 
@@ -17,12 +15,12 @@ describe('AgentWatch', () => {
   it('calls an agent silent five minutes after its last sign of life, whatever the clock of its node says', () => {
     const { world, agents } = watch();
     const old = node('1', { agentSeen: '1970-01-01T00:00:00Z' });
-    assert.equal(agents.silent(old), undefined);
+    expect(agents.silent(old)).toBeUndefined();
     world.now = 5 * MINUTE_MS - 1;
-    assert.equal(agents.silent(old), undefined);
+    expect(agents.silent(old)).toBeUndefined();
     world.now++;
-    assert.match(agents.silent(old) ?? '', /^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
-    assert.equal(agents.silent(node('2', { agentSeen: '1970-01-01T00:00:01Z' })), undefined);
+    expect(agents.silent(old) ?? '').toMatch(/^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
+    expect(agents.silent(node('2', { agentSeen: '1970-01-01T00:00:01Z' }))).toBeUndefined();
   });
 
   it('says nothing of an agent that does not tell', () => {
@@ -30,17 +28,17 @@ describe('AgentWatch', () => {
     for (const each of [node('1', {}), undefined]) {
       agents.silent(each);
       world.now += 10 * MINUTE_MS;
-      assert.equal(agents.silent(each), undefined);
+      expect(agents.silent(each)).toBeUndefined();
     }
   });
 
   it('tells a sign of life from news', () => {
     const { agents } = watch();
     const before = node('1', { agentSeen: '2026-01-01T11:58:00Z', targets: 3 });
-    assert.equal(agents.isHeartbeat(before, undefined), false);
-    assert.equal(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:59:00Z' }), before), true);
-    assert.equal(agents.isHeartbeat(node('2', { targets: 4, agentSeen: '2026-01-01T12:00:00Z' }), before), false);
-    assert.equal(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:58:00Z' }), before), false);
+    expect(agents.isHeartbeat(before, undefined)).toBe(false);
+    expect(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:59:00Z' }), before)).toBe(true);
+    expect(agents.isHeartbeat(node('2', { targets: 4, agentSeen: '2026-01-01T12:00:00Z' }), before)).toBe(false);
+    expect(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:58:00Z' }), before)).toBe(false);
   });
 
   it('takes the first one after a silence for news', () => {
@@ -48,6 +46,6 @@ describe('AgentWatch', () => {
     const before = node('1', { agentSeen: '2026-01-01T11:58:00Z' });
     agents.hear(before);
     world.now = 5 * MINUTE_MS;
-    assert.equal(agents.isHeartbeat(node('2', { agentSeen: '2026-01-01T12:03:00Z' }), before), false);
+    expect(agents.isHeartbeat(node('2', { agentSeen: '2026-01-01T12:03:00Z' }), before)).toBe(false);
   });
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoEVolume, AoEVolumeSpec, AoEVolumeStatus } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
 import { createLog } from '../../run/log.ts';
@@ -57,11 +55,11 @@ describe('GoneNodes', () => {
   it('takes out a node that was in force and does not exist any more, and leaves the others', async () => {
     const cluster = new FakeCluster(['gone', 'there'], { access: 'Shared' });
     cluster.seen.nodes.add('there');
-    assert.equal(await cluster.reconcile(), undefined);
-    assert.deepEqual(cluster.nodes, ['there']);
-    assert.match(cluster.events.join(), /^InitiatorGone: node gone does not exist any more/);
-    assert.equal(await cluster.reconcile(), undefined);
-    assert.equal(cluster.events.length, 1);
+    expect(await cluster.reconcile()).toBeUndefined();
+    expect(cluster.nodes).toStrictEqual(['there']);
+    expect(cluster.events.join()).toMatch(/^InitiatorGone: node gone does not exist any more/);
+    expect(await cluster.reconcile()).toBeUndefined();
+    expect(cluster.events).toHaveLength(1);
   });
 
   it('leaves a node alone of which there is a Node or an AoENode, also where the watch does not know it yet', async () => {
@@ -70,41 +68,41 @@ describe('GoneNodes', () => {
         const cluster = new FakeCluster(['a']);
         cluster[known][store].add('a');
         await cluster.reconcile();
-        assert.deepEqual(cluster.nodes, ['a']);
+        expect(cluster.nodes).toStrictEqual(['a']);
       }
     }
   });
 
   it('leaves a name alone that never was in force: a person may have misspelt it', async () => {
     const cluster = new FakeCluster(['wroker'], {}, {});
-    assert.equal(await cluster.reconcile(), undefined);
-    assert.deepEqual(cluster.nodes, ['wroker']);
+    expect(await cluster.reconcile()).toBeUndefined();
+    expect(cluster.nodes).toStrictEqual(['wroker']);
   });
 
   it('waits for Kubernetes, which detaches by itself, and does not mind the attachments of others', async () => {
     const cluster = new FakeCluster(['gone']);
     cluster.attached = [{ attacher: 'aoe.dev', nodeName: 'gone' }];
-    assert.deepEqual(await cluster.reconcile(), { requeueAfterMs: 15_000 });
-    assert.deepEqual(cluster.nodes, ['gone']);
+    expect(await cluster.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+    expect(cluster.nodes).toStrictEqual(['gone']);
     cluster.attached = [
       { attacher: 'other.dev', nodeName: 'gone' },
       { attacher: 'aoe.dev', nodeName: 'there' },
     ];
     await cluster.reconcile();
-    assert.deepEqual(cluster.nodes, []);
+    expect(cluster.nodes).toStrictEqual([]);
   });
 
   it('looks again when the volume was changed at the same moment', async () => {
     const cluster = new FakeCluster(['gone']);
     cluster.conflict = true;
-    assert.deepEqual(await cluster.reconcile(), { requeueAfterMs: 1000 });
-    assert.deepEqual(cluster.events, []);
+    expect(await cluster.reconcile()).toStrictEqual({ requeueAfterMs: 1000 });
+    expect(cluster.events).toStrictEqual([]);
   });
 
   it('goes by the spec alone for external targets', async () => {
     const cluster = new FakeCluster(['gone'], { external: { shelf: 1, slot: 1 } }, {});
     await cluster.reconcile();
-    assert.deepEqual(cluster.nodes, []);
+    expect(cluster.nodes).toStrictEqual([]);
   });
 });
 
@@ -120,12 +118,12 @@ describe('reconcileOwner', () => {
   };
 
   it('makes the Node the owner, also a Node made anew, and writes it once', async () => {
-    assert.deepEqual(await run(undefined, 'machine-1'), [{ metadata: { uid: 'n', ownerReferences: [owner] } }]);
-    assert.deepEqual(await run([owner], 'machine-2'), [{ metadata: { uid: 'n', ownerReferences: [{ ...owner, uid: 'machine-2' }] } }]);
-    assert.deepEqual(await run([owner], 'machine-1'), []);
+    expect(await run(undefined, 'machine-1')).toStrictEqual([{ metadata: { uid: 'n', ownerReferences: [owner] } }]);
+    expect(await run([owner], 'machine-2')).toStrictEqual([{ metadata: { uid: 'n', ownerReferences: [{ ...owner, uid: 'machine-2' }] } }]);
+    expect(await run([owner], 'machine-1')).toStrictEqual([]);
   });
 
   it('leaves an AoENode alone that has no Node', async () => {
-    assert.deepEqual(await run(undefined, undefined), []);
+    expect(await run(undefined, undefined)).toStrictEqual([]);
   });
 });

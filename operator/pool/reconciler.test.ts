@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, AoEPoolStatus, PoolNode } from '../../api/pool.ts';
 import { API_VERSION } from '../../api/resources.ts';
@@ -51,14 +49,14 @@ describe('reconcilePool', () => {
   it('takes out the entry of a node that is gone, and sums up the rest', async () => {
     const { written, reconcile } = world({ nodes: [a, b] }, ['a']);
     await reconcile();
-    assert.deepEqual(written[0], { nodes: [a] });
+    expect(written[0]).toStrictEqual({ nodes: [a] });
     const { readyNodes, size, free } = written[1] as AoEPoolStatus;
-    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
+    expect([readyNodes, size, free]).toStrictEqual([1, '4Gi', '1Gi']);
   });
 
   it('counts nodes only on which the pool can be used', async () => {
     const { readyNodes, size, free } = await summaryOf([a, b]);
-    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
+    expect([readyNodes, size, free]).toStrictEqual([1, '4Gi', '1Gi']);
   });
 
   it('says whether the pool can be used, and what is wrong where', async () => {
@@ -72,33 +70,32 @@ describe('reconcilePool', () => {
     ];
     for (const [nodes, verdict, message] of table) {
       const [condition] = (await summaryOf(nodes)).conditions ?? [];
-      assert.equal(`${condition?.status} ${condition?.reason}`, verdict);
-      assert.match(condition?.message ?? '', message);
+      expect(`${condition?.status} ${condition?.reason}`).toBe(verdict);
+      expect(condition?.message ?? '').toMatch(message);
     }
   });
 
   it('counts a node for nothing whose agent is silent', async () => {
     const { written, options } = world({ nodes: [a] }, ['a']);
     const requeue = { requeueAfterMs: 60_000 };
-    assert.deepEqual(await reconcilePool(options, 'p', signal), requeue);
-    assert.deepEqual(
-      await reconcilePool({ ...options, agents: { silent: () => 'silent since then', limitMs: 300_000 } }, 'p', signal),
+    expect(await reconcilePool(options, 'p', signal)).toStrictEqual(requeue);
+    expect(await reconcilePool({ ...options, agents: { silent: () => 'silent since then', limitMs: 300_000 } }, 'p', signal)).toStrictEqual(
       requeue,
     );
     const [before, after] = written as AoEPoolStatus[];
-    assert.deepEqual([before?.readyNodes, after?.readyNodes, after?.free], [1, 0, '0']);
-    assert.equal(after?.conditions?.[0]?.message, 'a: silent since then');
+    expect([before?.readyNodes, after?.readyNodes, after?.free]).toStrictEqual([1, 0, '0']);
+    expect(after?.conditions?.[0]?.message).toBe('a: silent since then');
   });
 
   it('writes nothing when all is said', async () => {
     const said = await summaryOf([a]);
     const { written, reconcile } = world({ ...said, nodes: [a] }, ['a']);
     await reconcile();
-    assert.deepEqual(written, []);
+    expect(written).toStrictEqual([]);
   });
 
   it('leaves it to the watch when the pool was changed meanwhile', async () => {
     await world({ nodes: [a, b] }, ['a'], new KubeError(409, 'Conflict', 'changed')).reconcile();
-    await assert.rejects(world({ nodes: [a, b] }, ['a'], new KubeError(500, '', 'broken')).reconcile());
+    await expect(world({ nodes: [a, b] }, ['a'], new KubeError(500, '', 'broken')).reconcile()).rejects.toThrow();
   });
 });

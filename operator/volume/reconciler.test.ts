@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { API_VERSION } from '../../api/resources.ts';
@@ -109,9 +108,9 @@ describe('Volumes', () => {
     const cluster = new FakeCluster();
     cluster.add(volume('first'), volume('second'));
     await Promise.all([cluster.reconcile('first'), cluster.reconcile('second')]);
-    assert.equal(cluster.live.get('first')?.spec.nodeName, 'a');
-    assert.equal(cluster.condition('second', 'Placed')?.reason, 'PoolFull');
-    assert.deepEqual(cluster.events, ['Placed', 'PoolFull']);
+    expect(cluster.live.get('first')?.spec.nodeName).toBe('a');
+    expect(cluster.condition('second', 'Placed')?.reason).toBe('PoolFull');
+    expect(cluster.events).toStrictEqual(['Placed', 'PoolFull']);
   });
 
   it('does not place twice while the watch is late', async () => {
@@ -119,19 +118,19 @@ describe('Volumes', () => {
     cluster.add(volume('first'));
     await cluster.reconcile('first');
     await cluster.reconcile('first');
-    assert.deepEqual(cluster.events, ['Placed']);
-    assert.equal(cluster.condition('first', 'Placed')?.status, 'True');
+    expect(cluster.events).toStrictEqual(['Placed']);
+    expect(cluster.condition('first', 'Placed')?.status).toBe('True');
   });
 
   it('keeps the place reserved when the answer to its patch was lost', async () => {
     const cluster = new FakeCluster();
     cluster.add(volume('first'), volume('second'));
     cluster.fail = { error: new KubeError(504, 'NoAnswer', 'no answer'), applied: true };
-    await assert.rejects(cluster.reconcile('first'), KubeError);
+    await expect(cluster.reconcile('first')).rejects.toThrow(KubeError);
     await cluster.reconcile('second');
-    assert.equal(cluster.condition('second', 'Placed')?.reason, 'PoolFull');
+    expect(cluster.condition('second', 'Placed')?.reason).toBe('PoolFull');
     await cluster.reconcile('first');
-    assert.equal(cluster.condition('first', 'Placed')?.status, 'True');
+    expect(cluster.condition('first', 'Placed')?.status).toBe('True');
   });
 
   it('keeps the place reserved while nobody can say whether its patch arrived', async () => {
@@ -139,23 +138,23 @@ describe('Volumes', () => {
     cluster.add(volume('first'), volume('second'));
     cluster.fail = { error: new KubeError(503, 'Unreachable', 'gone'), applied: true };
     cluster.failGet = new KubeError(503, 'Unreachable', 'gone');
-    await assert.rejects(cluster.reconcile('first'), KubeError);
+    await expect(cluster.reconcile('first')).rejects.toThrow(KubeError);
     await cluster.reconcile('second');
-    assert.equal(cluster.condition('second', 'Placed')?.reason, 'PoolFull');
-    assert.equal(cluster.statuses.get('first'), undefined, 'nothing is claimed that is not known');
+    expect(cluster.condition('second', 'Placed')?.reason).toBe('PoolFull');
+    expect(cluster.statuses.get('first'), 'nothing is claimed that is not known').toBeUndefined();
     cluster.failGet = undefined;
     cluster.tell();
     await cluster.reconcile('first');
-    assert.equal(cluster.condition('first', 'Placed')?.status, 'True');
+    expect(cluster.condition('first', 'Placed')?.status).toBe('True');
   });
 
   it('gives the place back when its patch was refused', async () => {
     const cluster = new FakeCluster();
     cluster.add(volume('first'), volume('second'));
     cluster.fail = { error: new KubeError(403, 'Forbidden', 'no'), applied: false };
-    await assert.rejects(cluster.reconcile('first'), KubeError);
+    await expect(cluster.reconcile('first')).rejects.toThrow(KubeError);
     await cluster.reconcile('second');
-    assert.equal(cluster.condition('second', 'Placed')?.status, 'True');
+    expect(cluster.condition('second', 'Placed')?.status).toBe('True');
   });
 
   it('does not give a wished-for address twice while the watch is late', async () => {
@@ -164,7 +163,7 @@ describe('Volumes', () => {
     cluster.add(volume('first', wish), volume('second', wish));
     await Promise.all([cluster.reconcile('first'), cluster.reconcile('second')]);
     const reasons = ['first', 'second'].map((name) => cluster.condition(name, 'Placed')?.reason);
-    assert.deepEqual(reasons, ['Placed', 'AddressTaken']);
+    expect(reasons).toStrictEqual(['Placed', 'AddressTaken']);
   });
 
   it('writes nothing when nothing has changed', async () => {
@@ -178,7 +177,7 @@ describe('Volumes', () => {
     cluster.add({ ...placed, status });
     cluster.statuses.clear();
     await cluster.reconcile('first');
-    assert.equal(cluster.statuses.size, 0);
+    expect(cluster.statuses.size).toBe(0);
   });
 
   it('says that the node is gone, and that the volume is still placed', async () => {
@@ -188,10 +187,10 @@ describe('Volumes', () => {
     cluster.tell();
     cluster.nodes = [];
     await cluster.reconcile('first');
-    assert.equal(cluster.condition('first', 'Placed')?.status, 'True');
-    assert.equal(cluster.condition('first', 'Ready')?.reason, 'StorageNodeGone');
-    assert.equal(cluster.statuses.get('first')?.phase, 'Failed');
-    assert.equal(cluster.statuses.get('first')?.address, 'e1.0');
+    expect(cluster.condition('first', 'Placed')?.status).toBe('True');
+    expect(cluster.condition('first', 'Ready')?.reason).toBe('StorageNodeGone');
+    expect(cluster.statuses.get('first')?.phase).toBe('Failed');
+    expect(cluster.statuses.get('first')?.address).toBe('e1.0');
   });
 
   it('does not call a volume ready while somebody else answers at its address', async () => {
@@ -209,12 +208,12 @@ describe('Volumes', () => {
     const served = [condition('Provisioned', 'True'), condition('Exported', 'True')];
     cluster.add({ ...first, status: { conditions: [...served, conflict] } });
     await cluster.reconcile('first');
-    assert.equal(cluster.condition('first', 'Ready')?.status, 'False');
-    assert.equal(cluster.condition('first', 'Ready')?.message, conflict.message);
-    assert.equal(cluster.statuses.get('first')?.phase, 'Failed');
+    expect(cluster.condition('first', 'Ready')?.status).toBe('False');
+    expect(cluster.condition('first', 'Ready')?.message).toBe(conflict.message);
+    expect(cluster.statuses.get('first')?.phase).toBe('Failed');
     cluster.add({ ...first, status: { conditions: served } });
     await cluster.reconcile('first');
-    assert.equal(cluster.condition('first', 'Ready')?.status, 'True');
+    expect(cluster.condition('first', 'Ready')?.status).toBe('True');
   });
 
   it('says that the storage node is silent, once, and does not place there meanwhile', async () => {
@@ -230,15 +229,14 @@ describe('Volumes', () => {
       assert.ok(first);
       cluster.add({ ...first, status: cluster.statuses.get('first') ?? {} });
     }
-    assert.equal(cluster.condition('first', 'Placed')?.status, 'True');
-    assert.equal(cluster.condition('first', 'Ready')?.status, 'Unknown');
-    assert.match(
-      cluster.condition('first', 'Ready')?.message ?? '',
+    expect(cluster.condition('first', 'Placed')?.status).toBe('True');
+    expect(cluster.condition('first', 'Ready')?.status).toBe('Unknown');
+    expect(cluster.condition('first', 'Ready')?.message ?? '').toMatch(
       /^node a is not Ready since 2026-01-01T00:00:00Z \(its kubelet is silent\)/,
     );
-    assert.deepEqual(cluster.events, ['Placed', 'StorageNodeNotReady']);
+    expect(cluster.events).toStrictEqual(['Placed', 'StorageNodeNotReady']);
     await cluster.reconcile('second');
-    assert.match(cluster.condition('second', 'Placed')?.message ?? '', /node a is not Ready/);
+    expect(cluster.condition('second', 'Placed')?.message ?? '').toMatch(/node a is not Ready/);
   });
 
   it('calls neither of two external disks with one serial number the other', async () => {
@@ -246,9 +244,9 @@ describe('Volumes', () => {
     cluster.add(external('first', 0, 'S1'), external('second', 1, 'S1'), external('third', 2, 'S3'));
     for (const name of ['first', 'second', 'third']) await cluster.reconcile(name);
     const reasons = ['first', 'second', 'third'].map((name) => cluster.condition(name, 'Placed')?.reason);
-    assert.deepEqual(reasons, ['External', 'SerialTaken', 'External']);
-    assert.equal(cluster.condition('first', 'EnforcedByTarget')?.status, 'False');
-    assert.equal(cluster.condition('first', 'Locked')?.status, 'Unknown');
+    expect(reasons).toStrictEqual(['External', 'SerialTaken', 'External']);
+    expect(cluster.condition('first', 'EnforcedByTarget')?.status).toBe('False');
+    expect(cluster.condition('first', 'Locked')?.status).toBe('Unknown');
   });
 
   it('does not believe that a copy of a placed volume is placed, and looks again when the address is free', async () => {
@@ -262,16 +260,16 @@ describe('Volumes', () => {
     cluster.add(known, { ...copy, metadata: { ...copy.metadata, finalizers: [VOLUME_FINALIZER] } });
     await cluster.reconcile('original');
     await cluster.reconcile('a-copy');
-    assert.equal(cluster.condition('original', 'Placed')?.status, 'True');
-    assert.equal(cluster.condition('a-copy', 'Placed')?.reason, 'AddressTaken');
-    assert.equal(cluster.condition('a-copy', 'Ready')?.message, 'AoEVolume original has that address');
+    expect(cluster.condition('original', 'Placed')?.status).toBe('True');
+    expect(cluster.condition('a-copy', 'Placed')?.reason).toBe('AddressTaken');
+    expect(cluster.condition('a-copy', 'Ready')?.message).toBe('AoEVolume original has that address');
     const refused = cluster.statuses.get('a-copy') as NonNullable<AoEVolume['status']>;
     cluster.add({ ...(cluster.live.get('a-copy') as AoEVolume), status: refused });
-    assert.deepEqual(cluster.volumes.waiting(), ['a-copy']);
+    expect(cluster.volumes.waiting()).toStrictEqual(['a-copy']);
     cluster.live.delete('original');
     cluster.seen.delete('original');
     await cluster.reconcile('a-copy');
-    assert.equal(cluster.condition('a-copy', 'Placed')?.status, 'True');
+    expect(cluster.condition('a-copy', 'Placed')?.status).toBe('True');
   });
 
   it('refuses to break the lock of a target that someone else serves', async () => {
@@ -279,7 +277,7 @@ describe('Volumes', () => {
     const first = external('first', 0, 'S1');
     cluster.add({ ...first, metadata: { ...first.metadata, annotations: { 'aoe.dev/break-lock': 'a' } } });
     await cluster.reconcile('first').catch(() => {});
-    assert.deepEqual(cluster.events, ['LockNotBroken']);
+    expect(cluster.events).toStrictEqual(['LockNotBroken']);
   });
 
   it('does not place what is being deleted', async () => {
@@ -290,8 +288,8 @@ describe('Volumes', () => {
       metadata: { ...doomed.metadata, deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: ['example.com/mine'] },
     });
     await cluster.reconcile('first');
-    assert.equal(cluster.live.get('first')?.spec.nodeName, undefined);
-    assert.equal(cluster.condition('first', 'Placed')?.reason, 'NotPlaced');
-    assert.equal(cluster.statuses.get('first')?.phase, 'Deleting');
+    expect(cluster.live.get('first')?.spec.nodeName).toBeUndefined();
+    expect(cluster.condition('first', 'Placed')?.reason).toBe('NotPlaced');
+    expect(cluster.statuses.get('first')?.phase).toBe('Deleting');
   });
 });
