@@ -2,13 +2,13 @@ import { AOE_VOLUMES } from '../../../api/resources.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { type Kube, KubeError, messageOf, writeToSame } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import type { Volumes } from '../contracts.ts';
+import type { VolumeClient } from '../contracts.ts';
 
 /** Field manager of what the node plugin writes. */
-export const MANAGER = 'aoe-csi-node';
+export const FIELD_MANAGER = 'aoe-csi-node';
 
 /** AoEVolumes at the API server. */
-export class KubeVolumes implements Volumes {
+export class KubeVolumeClient implements VolumeClient {
   readonly #kube: Kube;
 
   constructor(kube: Kube) {
@@ -23,23 +23,23 @@ export class KubeVolumes implements Volumes {
     }
   }
 
-  /** A merge patch, not an apply: several nodes write here in turn, each some fields, and none may drop the others'. */
-  async record(volume: AoEVolume, status: object, signal: AbortSignal, still?: (now: AoEVolume) => boolean): Promise<void> {
+  /** A merge patch, not an apply: several nodes write here in turn, and none may remove what another has written. */
+  async record(volume: AoEVolume, status: object, signal: AbortSignal, isStillValid?: (now: AoEVolume) => boolean): Promise<void> {
     const { name } = volume.metadata;
-    const options = { subresource: 'status', fieldManager: MANAGER, signal } as const;
+    const options = { subresource: 'status', fieldManager: FIELD_MANAGER, signal } as const;
     let written: AoEVolume | undefined;
     try {
       written = await writeToSame(volume, {
         write: (resourceVersion) => this.#kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata: { resourceVersion }, status }, options),
         read: () => this.#kube.get<AoEVolume>(AOE_VOLUMES, name, { signal }),
-        still,
+        still: isStillValid,
         signal,
       });
     } catch (error) {
       throw unavailable(`status of AoEVolume ${name} cannot be written`, error);
     }
     if (!written)
-      throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted or given to another node meanwhile: nothing is written about it`);
+      throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted or given to another node meanwhile: its status is not written`);
   }
 }
 
