@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { pino } from 'pino';
 import { formatLock } from '../../aoe/mod.ts';
 import { localMac } from '../../api/local-link.ts';
+import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { MacMemory } from '../access/mac-memory.ts';
 import type { Stranger } from '../address/probe.ts';
-import { AddressWatch } from '../address/schedule.ts';
-import { TargetLink } from '../target/connection.ts';
-import { Volumes } from '../volume/reconciler.ts';
+import { TargetConnection } from '../target/connection.ts';
+import { VolumeReconciler } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
 import { FakeKube } from './fake-kube.ts';
 import { FakeTarget } from './fake-target.ts';
@@ -20,14 +20,19 @@ const log = pino({ level: 'silent' });
 type Spec = Partial<AoEVolume['spec']>;
 
 /** A storage node's part of a cluster in memory: volume v1 at e7.3, and a target process that works at once. */
-export async function bench() {
+export async function harness() {
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
-  const world = { stranger: undefined as Stranger | undefined, asked: 0, changedPools: [] as string[], lookAgain: [] as string[], now: 0 };
-  const addressWatch = new AddressWatch({ now: () => world.now, random: () => 0.5 });
+  const world = {
+    stranger: undefined as Stranger | undefined,
+    probes: 0,
+    changedPools: [] as string[],
+    dataSettled: [] as string[],
+    now: 0,
+  };
   const stop = new AbortController();
-  const link = new TargetLink(target, log);
+  const link = new TargetConnection(target, log);
   const running = link.run(stop.signal);
   onTestFinished(async () => {
     stop.abort();
@@ -49,27 +54,32 @@ export async function bench() {
   kube.put(node('worker', MAC.worker));
   kube.put(node('other', MAC.other, '02:00:00:00:08:08'));
   kube.put(node('storage', '02:00:00:00:00:01', MAC.local));
-  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) =>
-    new Volumes({
+  /** An agent that has just been started: it remembers nothing. */
+  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) => {
+    const reconciler = new VolumeReconciler({
       node: 'storage',
       kube,
       volumes,
       pools: kube.store('AoEPool'),
       nodes: kube.store('AoENode'),
       backendOf: () => backend,
-      poolChanged: (pool) => world.changedPools.push(pool),
       target: link,
-      ask: async () => {
-        world.asked++;
+      probe: async () => {
+        world.probes++;
         return world.stranger;
       },
-      addressWatch,
-      memory: new MacMemory({ now: () => world.now }),
-      lookAgain: (name) => world.lookAgain.push(name),
+      schedule: { now: () => world.now, random: () => 0.5 },
+      macs: new MacMemory({ now: () => world.now }).follow(kube.store<AoENode>('AoENode')),
       signal: stop.signal,
       events: kube,
       log,
     });
+    reconciler.subscribe((event) => {
+      if (event.type === 'data') world.dataSettled.push(event.volume);
+      else world.changedPools.push(event.pool);
+    });
+    return reconciler;
+  };
   const signal = new AbortController().signal;
   const volume = (): AoEVolume => kube.store<AoEVolume>('AoEVolume').get('v1') as AoEVolume;
   const spec = (change: Spec): void => {
@@ -107,8 +117,8 @@ export async function bench() {
         UID,
         new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
       ),
-    /** Until what the target did last has been told to the agent. */
-    told: () => new Promise((resolve) => setImmediate(resolve)),
+    /** Fulfilled when the agent has heard what the target did last. */
+    tick: () => new Promise((resolve) => setImmediate(resolve)),
     annotate: (annotations: Record<string, string>) => {
       const present = kube.objects.get('AoEVolume/v1');
       if (present) kube.put({ ...present, metadata: { ...present.metadata, annotations } } as never);

@@ -1,8 +1,8 @@
 import type { AoENode } from '../../api/node.ts';
 import type { TargetInterface } from '../target/api.ts';
-import type { TargetLink } from '../target/connection.ts';
+import type { TargetConnection } from '../target/connection.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
-import { NodeStatus } from './status.ts';
+import { NodeReconciler } from './reconciler.ts';
 
 const link = { name: 'aoe-local', mac: '02:00:00:00:09:09', mtu: 9000 };
 const on = (name: string, error = ''): TargetInterface => ({ name, mac: '02:00:00:00:00:01', mtu: 9000, serving: error === '', error });
@@ -13,7 +13,7 @@ async function conditionOf(interfaces: TargetInterface[], { connected = true, lo
   kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
   const target = { connected, problem: 'connection refused', interfaces: () => interfaces, states: () => [] };
   const nodes = kube.store<AoENode>('AoENode');
-  const status = new NodeStatus({ node: 'n1', kube, nodes, target: target as unknown as TargetLink, link: () => local });
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, network: { link: local } });
   await status.reconcile('n1', new AbortController().signal);
   const [condition] = nodes.get('n1')?.status?.conditions ?? [];
   return { reason: `${condition?.status} ${condition?.reason}`, message: condition?.message ?? '' };
@@ -47,7 +47,7 @@ test('the local link stays in the AoENode when it cannot be looked at for a mome
   const nodes = kube.store<AoENode>('AoENode');
   const world = { link: link as typeof link | { problem: string } };
   const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] };
-  const status = new NodeStatus({ node: 'n1', kube, nodes, target: target as unknown as TargetLink, link: () => world.link });
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, network: world });
   await status.reconcile('n1', new AbortController().signal);
   world.link = { problem: 'ip link show: Cannot allocate memory' };
   await status.reconcile('n1', new AbortController().signal);
@@ -60,8 +60,8 @@ test('an agent says once a minute that it is alive, and nothing else when nothin
   kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
   const nodes = kube.store<AoENode>('AoENode');
   const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
-  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetLink;
-  const status = new NodeStatus({ node: 'n1', kube, nodes, target, link: () => link, now: () => clock.now });
+  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetConnection;
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target, network: { link }, now: () => clock.now });
   const seen: [number, string | undefined][] = [];
   for (const step of [0, 30_000, 30_000, -3_600_000]) {
     clock.now += step;
