@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import { detail } from './mounts.ts';
+import { failureText } from '../failure-text.ts';
 
 /** Parameters of the kernel's aoe module by name, as whole numbers. */
 export type ModuleParameters = Readonly<Record<string, number>>;
@@ -33,15 +33,16 @@ export function parseModuleParameters(text: string): ModuleParameters {
 
 /**
  * Sets the parameters of the loaded module that have another value.
+ * @param directory of the module's parameters in sysfs
  * @throws RpcError UNAVAILABLE when the kernel does not take one
  */
-export async function setModuleParameters(parameters: ModuleParameters, directory = '/sys/module/aoe/parameters'): Promise<void> {
+export async function setModuleParameters(parameters: ModuleParameters, directory: string): Promise<void> {
   for (const [name, value] of Object.entries(parameters)) {
     const path = join(directory, name);
     try {
       if ((await readFile(path, 'utf8')).trim() !== `${value}`) await writeFile(path, `${value}`, { flag: 'r+' });
     } catch (error) {
-      throw new RpcError(Code.UNAVAILABLE, `the kernel's aoe module does not take ${name}=${value} (${path}): ${detail(error)}`, {
+      throw new RpcError(Code.UNAVAILABLE, `the kernel's aoe module does not take ${name}=${value} (${path}): ${failureText(error)}`, {
         cause: error,
       });
     }
