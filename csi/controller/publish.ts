@@ -1,9 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { isPlaced } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK, VolumeCondition } from '../../api/volume.ts';
-import { isConflict, isNotFound } from '../../kube/mod.ts';
+import { isConflict, retryOnConflict } from '../../kube/mod.ts';
 import type { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import { required } from '../required.ts';
@@ -12,9 +11,6 @@ import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
 import { tellDetached, tellRefused } from './events.ts';
 import { addressOf, holderOf, isResourceName, mustFind, segmentOfNode } from './volumes.ts';
 import { waitFor } from './wait.ts';
-
-/** Others write the object, too: how often a change of ours is tried on a newer version. */
-const TRIES = 8;
 
 /**
  * Lets a node talk to the volume's target, and nobody else if it is Exclusive. When it returns the target has confirmed it:
@@ -145,26 +141,22 @@ function admit(volume: AoEVolume, node: string): string[] {
 async function change(deps: Deps, first: AoEVolume, decide: (volume: AoEVolume) => string[], call: Call): Promise<AoEVolume> {
   const { signal } = call;
   const { name } = first.metadata;
-  let volume = first;
-  for (let tries = 1; ; tries++) {
+  const write = async (volume: AoEVolume): Promise<AoEVolume> => {
     const before = volume.spec.initiators.nodes ?? [];
     const nodes = decide(volume);
     if (nodes.length === before.length && nodes.every((node, i) => node === before[i])) return volume;
-    const patch = {
-      metadata: { resourceVersion: volume.metadata.resourceVersion },
-      spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } },
-    };
-    try {
-      return await deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
-    } catch (error) {
-      if (isNotFound(error)) throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
-      if (!isConflict(error)) throw error;
-      if (tries === TRIES)
-        throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others ${TRIES} times at the same moment: try again`);
-    }
-    await delay(tries * 10, undefined, { signal });
-    volume = await mustFind(deps, name, call);
+    const { resourceVersion } = volume.metadata;
+    const patch = { metadata: { resourceVersion }, spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } } };
+    return deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
+  };
+  try {
+    const written = await retryOnConflict(first, { write, read: () => mustFind(deps, name, call), signal });
+    if (written) return written;
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others at each attempt to write it: try again`);
   }
+  throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
 }
 
 /** Reasons of the agent's condition Exported with which the target does not know the volume, so that nobody is let in. */

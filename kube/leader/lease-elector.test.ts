@@ -128,7 +128,7 @@ test('a leader that somebody has taken the lease from stops at its next renewal'
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
+  await api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
   await clock.pass(2_100);
   assert.ok(!a.leading);
   assert.match(String(a.error), /went to thief/);
@@ -138,7 +138,7 @@ test('a change of the lease by others that leaves us the holder is no loss', asy
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
+  await api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
   await clock.pass(30_000);
   assert.ok(a.leading);
 });

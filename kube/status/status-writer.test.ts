@@ -28,7 +28,8 @@ async function apply(object: Widget, part: Partial<StatusPart>, changes: (Widget
       writes.push(applied);
       if (changes.length > 0) live = changes.shift();
       if (!live) throw new KubeError(404, 'NotFound', 'gone');
-      if (applied.metadata.resourceVersion !== live.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
+      const { resourceVersion = live.metadata.resourceVersion } = applied.metadata;
+      if (resourceVersion !== live.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
       return { ...live, status: { ...live.status, ...applied.status } };
     },
     get: async () => live,
@@ -69,6 +70,11 @@ test('of a list that several managers write, only the own entries are compared',
   const part = { fields: { nodes: [{ name: 'a' }] } };
   assert.equal((await apply(object, { ...part, present: { nodes: [{ name: 'a' }] } })).writes.length, 0);
   assert.equal((await apply(object, { ...part, present: { nodes: [] } })).writes.length, 1);
+});
+
+test('a part for any version is written without one', async () => {
+  const { writes } = await apply(widget(), { fields: { phase: 'Ready' }, anyVersion: true });
+  assert.deepEqual(writes[0]?.metadata, { name: 'w' });
 });
 
 test('an object that others change is written to again; a new one of the same name is not', async () => {
