@@ -6,7 +6,7 @@ import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
 
-const MIB = 2 ** 20;
+const MiB = 2 ** 20;
 const pool: AoEPool = {
   apiVersion: 'aoe.dev/v1alpha1',
   kind: 'AoEPool',
@@ -29,11 +29,11 @@ function volume(spec: Partial<AoEVolumeSpec> = {}, finalizers = [VOLUME_FINALIZE
 }
 
 test('footprint() rounds up to what the backend can make', () => {
-  assert.equal(footprint('1', node()), 4 * MIB);
-  assert.equal(footprint('4Mi', node()), 4 * MIB);
-  assert.equal(footprint('5Mi', node()), 8 * MIB);
-  assert.equal(footprint('5Mi', node({ granularity: undefined })), 5 * MIB);
-  assert.equal(footprint('5Mi', node({ granularity: '0' })), 5 * MIB);
+  assert.equal(footprint('1', node()), 4 * MiB);
+  assert.equal(footprint('4Mi', node()), 4 * MiB);
+  assert.equal(footprint('5Mi', node()), 8 * MiB);
+  assert.equal(footprint('5Mi', node({ granularity: undefined })), 5 * MiB);
+  assert.equal(footprint('5Mi', node({ granularity: '0' })), 5 * MiB);
 });
 
 test('a volume is placed when node and address were granted, not when they are a wish', () => {
@@ -44,8 +44,8 @@ test('a volume is placed when node and address were granted, not when they are a
 });
 
 test('available() is the size less what is promised there', () => {
-  assert.equal(available(pool, node(), []), 1024 * MIB);
-  assert.equal(available(pool, node(), [volume(), volume({ capacity: '1' })]), (1024 - 100 - 4) * MIB);
+  assert.equal(available(pool, node(), []), 1024 * MiB);
+  assert.equal(available(pool, node(), [volume(), volume({ capacity: '1' })]), (1024 - 100 - 4) * MiB);
 });
 
 test('available() does not count volumes of other pools, of other nodes, without a place, or served by somebody else', () => {
@@ -56,11 +56,11 @@ test('available() does not count volumes of other pools, of other nodes, without
     volume({}, []),
     { ...volume(), spec: { ...external, pool: undefined } },
   ];
-  assert.equal(available(pool, node(), others), 1024 * MIB);
+  assert.equal(available(pool, node(), others), 1024 * MiB);
 });
 
 test('available() is less by what orphans take', () => {
-  assert.equal(available(pool, node({ orphaned: '24Mi' }), []), 1000 * MIB);
+  assert.equal(available(pool, node({ orphaned: '24Mi' }), []), 1000 * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {
@@ -70,7 +70,7 @@ test('available() is 0 on a node where the pool is not ready, was not measured, 
 });
 
 test('volumes placed one after the other where they fit never overshoot the pool', () => {
-  const capacities = fc.array(fc.integer({ min: 1, max: 300 * MIB }), { maxLength: 40 });
+  const capacities = fc.array(fc.integer({ min: 1, max: 300 * MiB }), { maxLength: 40 });
   const grain = fc.constantFrom('1', '4Ki', '4Mi', '128Mi');
   fc.assert(
     fc.property(capacities, grain, (wishes, granularity) => {
@@ -83,8 +83,8 @@ test('volumes placed one after the other where they fit never overshoot the pool
         placed.push(volume({ capacity }));
         taken += footprint(capacity, place);
       }
-      assert.ok(taken <= 1024 * MIB);
-      assert.equal(available(pool, place, placed), 1024 * MIB - taken);
+      assert.ok(taken <= 1024 * MiB);
+      assert.equal(available(pool, place, placed), 1024 * MiB - taken);
     }),
   );
 });

@@ -53,7 +53,7 @@ class FakeCluster {
       name === 'stranger' ? undefined : { apiVersion: API_VERSION, kind: 'AoENode', metadata: { name }, spec: { maintenance: false } };
     return {
       kube: {
-        get: async ({ kind }: { kind: string }, name: string) => (kind === 'Node' ? this.machine : name === 'v' ? this.volume : undefined),
+        get: async ({ kind }: { kind: string }, name: string) => (kind === 'Node' ? this.machine && { metadata: { name }, ...this.machine } : name === 'v' ? this.volume : undefined),
         patch: this.#patch,
       },
       events: { event: (_object: unknown, _type: string, reason: string, message: string) => this.events.push(`${reason}: ${message}`) },
