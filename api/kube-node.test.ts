@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { type KubeNode, notReady } from './kube-node.ts';
 
 type Condition = NonNullable<NonNullable<KubeNode['status']>['conditions']>[number];
@@ -17,5 +15,5 @@ test('a node that is not Ready says since when, and why', () => {
       'node a is not Ready since 2026-01-01T00:00:00Z (its kubelet is silent)',
     ],
   ];
-  for (const [given, expected] of table) assert.equal(notReady(given), expected);
+  for (const [given, expected] of table) expect(notReady(given)).toBe(expected);
 });

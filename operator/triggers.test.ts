@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { KubeNode } from '../api/kube-node.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/volume.ts';
 import type { Change, KubeObject } from '../kube/mod.ts';
@@ -68,7 +66,7 @@ describe('triggers', () => {
     ['a node wakes all pools', triggers.allPools(stores), ['p', 'q']],
     ['an object wakes itself', triggers.itself({ type: 'deleted', object: named('x') }), ['x']],
   ];
-  for (const [what, keys, expected] of table) it(what, () => assert.deepEqual(sorted(keys), expected));
+  for (const [what, keys, expected] of table) it(what, () => expect(sorted(keys)).toStrictEqual(expected));
 
   it('tell new objects and deleted ones from changed ones', () => {
     const changes: Change<KubeObject>[] = [
@@ -76,8 +74,8 @@ describe('triggers', () => {
       { type: 'applied', object: named('x'), previous: named('x') },
       { type: 'deleted', object: named('x'), previous: named('x') },
     ];
-    assert.deepEqual(changes.map(triggers.isNew), [true, false, false]);
-    assert.deepEqual(changes.map(triggers.isDeleted), [false, false, true]);
+    expect(changes.map(triggers.isNew)).toStrictEqual([true, false, false]);
+    expect(changes.map(triggers.isDeleted)).toStrictEqual([false, false, true]);
   });
 
   it('take a Node for news when its readiness changes, not when its kubelet reports', () => {
@@ -86,8 +84,8 @@ describe('triggers', () => {
       status: { conditions: [{ type: 'Ready', status, lastTransitionTime: 'T' }] },
     });
     const change = (previous: KubeNode, object: KubeNode) => triggers.readinessChanged({ type: 'applied', object, previous });
-    assert.equal(change(node('True'), node('True', 'later')), false);
-    assert.equal(change(node('True'), node('Unknown')), true);
-    assert.equal(change(node('Unknown'), node('True')), true);
+    expect(change(node('True'), node('True', 'later'))).toBe(false);
+    expect(change(node('True'), node('Unknown'))).toBe(true);
+    expect(change(node('Unknown'), node('True'))).toBe(true);
   });
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { helpText, oneOf, parseFlags, seconds, UsageError } from './config.ts';
 
@@ -24,7 +22,7 @@ const read: [string, string[], { http: number; 'kubelet-path': string }, string[
 ];
 for (const [what, args, config, words] of read) {
   test(`parseFlags() reads ${what}`, () => {
-    assert.deepEqual({ ...parseFlags(FLAGS, args) }, { config, words });
+    expect({ ...parseFlags(FLAGS, args) }).toStrictEqual({ config, words });
   });
 }
 
@@ -41,9 +39,8 @@ const wrong: [string, string[], RegExp][] = [
 ];
 for (const [what, args, message] of wrong) {
   test(`parseFlags() refuses ${what}`, () => {
-    assert.throws(
-      () => parseFlags(FLAGS, args),
-      (error: unknown) => error instanceof UsageError && message.test(error.message),
+    expect(() => parseFlags(FLAGS, args)).toThrow(
+      expect.toSatisfy((error: unknown) => error instanceof UsageError && message.test(error.message)),
     );
   });
 }
@@ -54,25 +51,26 @@ test('parseFlags() gives a configuration or a UsageError, whatever the command l
     fc.property(fc.array(arg, { maxLength: 5 }), (args) => {
       try {
         const { config } = parseFlags(FLAGS, args);
-        assert.deepEqual(Object.keys(config), ['http', 'kubelet-path']);
+        expect(Object.keys(config)).toStrictEqual(['http', 'kubelet-path']);
       } catch (error) {
-        assert.ok(error instanceof UsageError, String(error));
+        expect(error, String(error)).toBeInstanceOf(UsageError);
       }
     }),
   );
 });
 
 test('helpText() lists each flag with its default', () => {
-  assert.equal(helpText('program', FLAGS), 'program\n\n  --http=:9808\n      address\n  --kubelet-path=…\n      directory\n');
+  expect(helpText('program', FLAGS)).toBe('program\n\n  --http=:9808\n      address\n  --kubelet-path=…\n      directory\n');
 });
 
 test('seconds() gives milliseconds, and refuses what is no time', () => {
-  assert.equal(seconds('300'), 300_000);
-  assert.equal(seconds('0.5'), 500);
-  for (const wrong of ['', ' ', '0', '-1', 'x', '1s', 'Infinity']) assert.throws(() => seconds(wrong), { name: 'RangeError' }, wrong);
+  expect(seconds('300')).toBe(300_000);
+  expect(seconds('0.5')).toBe(500);
+  for (const wrong of ['', ' ', '0', '-1', 'x', '1s', 'Infinity'])
+    expect(() => seconds(wrong), wrong).toThrow(expect.objectContaining({ name: 'RangeError' }));
 });
 
 test('oneOf() takes its words and no other', () => {
-  assert.equal(oneOf(['a', 'b'])('b'), 'b');
-  assert.throws(() => oneOf(['a', 'b'])('c'), { message: '"c" is not one of a, b' });
+  expect(oneOf(['a', 'b'])('b')).toBe('b');
+  expect(() => oneOf(['a', 'b'])('c')).toThrow(expect.objectContaining({ message: '"c" is not one of a, b' }));
 });

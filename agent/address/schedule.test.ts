@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { AddressWatch } from './schedule.ts';
 
 function watch(random = () => 0.5) {
@@ -8,7 +6,7 @@ function watch(random = () => 0.5) {
   const wait = (): number => {
     const ms = it.waitMs('a');
     clock.now += ms;
-    assert.ok(it.isDue('a'));
+    expect(it.isDue('a')).toBe(true);
     return ms;
   };
   return { it, clock, wait };
@@ -21,14 +19,14 @@ test('after an export the address is asked for soon, then each minute', () => {
     it.note('a', false);
     waits.push(wait());
   }
-  assert.deepEqual(waits, [1000, 5000, 60_000, 60_000, 60_000]);
+  expect(waits).toStrictEqual([1000, 5000, 60_000, 60_000, 60_000]);
 });
 
 test('a volume that was served before is asked for within seconds', () => {
   const { it, clock } = watch();
-  assert.equal(it.isDue('a'), false);
+  expect(it.isDue('a')).toBe(false);
   clock.now += 1000;
-  assert.equal(it.isDue('a'), true);
+  expect(it.isDue('a')).toBe(true);
 });
 
 test('a conflict is looked at each half minute', () => {
@@ -36,7 +34,7 @@ test('a conflict is looked at each half minute', () => {
   it.note('a', false);
   wait();
   it.note('a', true);
-  assert.equal(wait(), 30_000);
+  expect(wait()).toBe(30_000);
 });
 
 test('no two volumes ask in step', () => {
@@ -45,7 +43,7 @@ test('no two volumes ask in step', () => {
     it.note('a', true);
     return it.waitMs('a');
   });
-  assert.deepEqual(spread, [22_500, 37_485]);
+  expect(spread).toStrictEqual([22_500, 37_485]);
 });
 
 test('a volume that is forgotten starts anew', () => {
@@ -56,5 +54,5 @@ test('a volume that is forgotten starts anew', () => {
   }
   it.forget('a');
   it.note('a', false);
-  assert.equal(it.waitMs('a'), 1000);
+  expect(it.waitMs('a')).toBe(1000);
 });

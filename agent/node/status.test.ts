@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import type { TargetInterface } from '../target/api.ts';
 import type { TargetLink } from '../target/connection.ts';
@@ -23,24 +21,24 @@ async function conditionOf(interfaces: TargetInterface[], { connected = true, lo
 
 test('a storage node is ready when its target serves on the segment', async () => {
   const { reason, message } = await conditionOf([on('eth1'), on('aoe-target')]);
-  assert.deepEqual([reason, message], ['True Serving', 'serving on eth1']);
+  expect([reason, message]).toStrictEqual(['True Serving', 'serving on eth1']);
 });
 
 test('the local link alone does not make a storage node ready', async () => {
   const wrong = await conditionOf([on('eth7', 'there is no such interface'), on('aoe-target')]);
-  assert.equal(wrong.reason, 'False NoInterface');
-  assert.match(wrong.message, /not on eth7 \(there is no such interface\)/);
-  assert.equal((await conditionOf([on('aoe-target')])).reason, 'False NoInterface');
+  expect(wrong.reason).toBe('False NoInterface');
+  expect(wrong.message).toMatch(/not on eth7 \(there is no such interface\)/);
+  expect((await conditionOf([on('aoe-target')])).reason).toBe('False NoInterface');
 });
 
 test('one of two interfaces is enough, and the other is told of', async () => {
   const { reason, message } = await conditionOf([on('eth1'), on('eth2', 'the interface is down'), on('aoe-target')]);
-  assert.deepEqual([reason, message], ['True InterfaceMissing', 'serving on eth1; not on eth2 (the interface is down)']);
+  expect([reason, message]).toStrictEqual(['True InterfaceMissing', 'serving on eth1; not on eth2 (the interface is down)']);
 });
 
 test('a target that does not answer, or cannot be reached by pods beside it, is told of', async () => {
-  assert.equal((await conditionOf([], { connected: false })).reason, 'False NotAnswering');
-  assert.equal((await conditionOf([on('eth1')], { local: { problem: 'no veth' } })).reason, 'False NoLocalLink');
+  expect((await conditionOf([], { connected: false })).reason).toBe('False NotAnswering');
+  expect((await conditionOf([on('eth1')], { local: { problem: 'no veth' } })).reason).toBe('False NoLocalLink');
 });
 
 test('the local link stays in the AoENode when it cannot be looked at for a moment', async () => {
@@ -53,8 +51,8 @@ test('the local link stays in the AoENode when it cannot be looked at for a mome
   await status.reconcile('n1', new AbortController().signal);
   world.link = { problem: 'ip link show: Cannot allocate memory' };
   await status.reconcile('n1', new AbortController().signal);
-  assert.deepEqual(nodes.get('n1')?.status?.interfaces, [{ ...link, local: true }]);
-  assert.equal(nodes.get('n1')?.status?.conditions?.[0]?.reason, 'NoLocalLink');
+  expect(nodes.get('n1')?.status?.interfaces).toStrictEqual([{ ...link, local: true }]);
+  expect(nodes.get('n1')?.status?.conditions?.[0]?.reason).toBe('NoLocalLink');
 });
 
 test('an agent says once a minute that it is alive, and nothing else when nothing has changed', async () => {
@@ -67,10 +65,10 @@ test('an agent says once a minute that it is alive, and nothing else when nothin
   const seen: [number, string | undefined][] = [];
   for (const step of [0, 30_000, 30_000, -3_600_000]) {
     clock.now += step;
-    assert.deepEqual(await status.reconcile('n1', new AbortController().signal), { requeueAfterMs: 60_000 });
+    expect(await status.reconcile('n1', new AbortController().signal)).toStrictEqual({ requeueAfterMs: 60_000 });
     seen.push([kube.written.length, nodes.get('n1')?.status?.agentSeen]);
   }
-  assert.deepEqual(seen, [
+  expect(seen).toStrictEqual([
     [1, '2026-01-01T00:00:00Z'],
     [1, '2026-01-01T00:00:00Z'],
     [2, '2026-01-01T00:01:00Z'],

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { Orphans, SECOND_LOOK_MS } from './orphans.ts';
 
 test('a volume without an AoEVolume is an orphan at the second look only', () => {
@@ -10,13 +8,10 @@ test('a volume without an AoEVolume is an orphan at the second look only', () =>
     { uid: 'lost', name: 'vg/lost', bytes: 1 },
   ];
   const look = (volumes = present) => looker.look('p', volumes, (uid) => uid === 'known');
-  assert.deepEqual(look(), { orphans: [], again: true });
+  expect(look()).toStrictEqual({ orphans: [], again: true });
   now += SECOND_LOOK_MS;
-  assert.deepEqual(
-    look().orphans.map(({ uid }) => uid),
-    ['lost'],
-  );
+  expect(look().orphans.map(({ uid }) => uid)).toStrictEqual(['lost']);
   // Gone and back: from the start again.
   look([]);
-  assert.deepEqual(look().orphans, []);
+  expect(look().orphans).toStrictEqual([]);
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
@@ -32,23 +30,23 @@ function bench() {
 
 test('a pool on this node is measured, and written only when it changed', async () => {
   const it = bench();
-  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 60_000 });
-  assert.deepEqual(it.entry(), { name: 'storage', ready: true, size: '100Mi', free: '100Mi', granularity: '1Mi', volumes: 0 });
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+  expect(it.entry()).toStrictEqual({ name: 'storage', ready: true, size: '100Mi', free: '100Mi', granularity: '1Mi', volumes: 0 });
   await it.reconcile();
-  assert.equal(it.kube.written.length, 1);
-  assert.equal(it.kube.written[0]?.manager, 'aoe-csi-agent-storage');
+  expect(it.kube.written).toHaveLength(1);
+  expect(it.kube.written[0]?.manager).toBe('aoe-csi-agent-storage');
 });
 
 test('an orphan is counted after a second look, by its name in the backend, and left alone', async () => {
   const it = bench();
   await it.backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 1 << 20 });
-  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 10_000 });
-  assert.equal(it.entry()?.orphans, undefined);
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 10_000 });
+  expect(it.entry()?.orphans).toBeUndefined();
   it.world.now = 10_000;
   await it.reconcile();
-  assert.deepEqual(it.entry()?.orphans, ['fake/u-1 (was pvc-1)']);
-  assert.equal(it.entry()?.orphaned, '1Mi');
-  assert.ok(it.backend.volumes.has('u-1'));
+  expect(it.entry()?.orphans).toStrictEqual(['fake/u-1 (was pvc-1)']);
+  expect(it.entry()?.orphaned).toBe('1Mi');
+  expect(it.backend.volumes.has('u-1')).toBe(true);
 });
 
 test('a pool that selects this node no more loses its entry', async () => {
@@ -56,5 +54,5 @@ test('a pool that selects this node no more loses its entry', async () => {
   await it.reconcile();
   it.kube.put({ kind: 'Node', metadata: { name: 'storage', labels: {} } });
   await it.reconcile();
-  assert.equal(it.entry(), undefined);
+  expect(it.entry()).toBeUndefined();
 });

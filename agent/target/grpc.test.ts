@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { pino } from 'pino';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { targetServer } from '../testing/target-server.ts';
@@ -23,7 +21,7 @@ const volume = {
 };
 const nobody = { macs: [], writesNeedLock: false };
 
-test('the link finds a target over its socket, loses it, and finds it again with all that changed', async (t) => {
+test('the link finds a target over its socket, loses it, and finds it again with all that changed', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
   const socket = join(directory, 'target.sock');
   const fake = new FakeTarget();
@@ -36,52 +34,52 @@ test('the link finds a target over its socket, loses it, and finds it again with
   const running = link.run(signal);
   const until = async (want: () => boolean): Promise<void> => {
     for (let tries = 0; !want() && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.ok(want());
+    expect(want()).toBe(true);
   };
-  t.after(async () => {
+  onTestFinished(async () => {
     stop.abort();
     await running;
     api.close();
     rmSync(directory, { recursive: true });
   });
 
-  await assert.rejects(link.export(volume, signal), { reason: 'unavailable' });
+  await expect(link.export(volume, signal)).rejects.toMatchObject({ reason: 'unavailable' });
   let server = targetServer(fake, socket);
   await server.start();
   await until(() => link.connected);
 
   const state = await link.export(volume, signal);
-  assert.deepEqual(state.volume, volume);
-  assert.deepEqual(link.state('u-1'), { ...state, bytes: 0 });
+  expect(state.volume).toStrictEqual(volume);
+  expect(link.state('u-1')).toStrictEqual({ ...state, bytes: 0 });
   fake.setConfigString('u-1', 'held');
   await until(() => link.state('u-1')?.configString.length === 4);
   fake.failing.set('setAccess', new TargetError('conflict', 'no'));
-  await assert.rejects(link.setAccess('u-1', nobody, signal), { name: 'TargetError', reason: 'conflict', message: 'no' });
-  await assert.rejects(link.setAccess('u-2', nobody, signal), { reason: 'not-found' });
+  await expect(link.setAccess('u-1', nobody, signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'conflict', message: 'no' });
+  await expect(link.setAccess('u-2', nobody, signal)).rejects.toMatchObject({ reason: 'not-found' });
 
   fake.stop();
   await server.stop();
   await until(() => !link.connected);
-  assert.equal(link.state('u-1'), undefined);
+  expect(link.state('u-1')).toBeUndefined();
   fake.volumes.clear();
   fake.start();
   server = targetServer(fake, socket);
   await server.start();
-  t.after(() => server.stop());
+  onTestFinished(() => server.stop());
   await until(() => link.connected);
-  assert.deepEqual(link.states(), []);
-  assert.equal(changes.filter(({ type }) => type === 'connection').length, 3);
+  expect(link.states()).toStrictEqual([]);
+  expect(changes.filter(({ type }) => type === 'connection')).toHaveLength(3);
   fake.stop();
 });
 
-test('what the target counts comes over the socket as plain numbers, or a TargetError in time', async (t) => {
+test('what the target counts comes over the socket as plain numbers, or a TargetError in time', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
   const socket = join(directory, 'target.sock');
   const fake = new FakeTarget();
   const api = new GrpcTarget(socket);
   const server = targetServer(fake, socket);
   const { signal } = new AbortController();
-  t.after(async () => {
+  onTestFinished(async () => {
     api.close();
     rmSync(directory, { recursive: true });
   });
@@ -96,12 +94,12 @@ test('what the target counts comes over the socket as plain numbers, or a Target
     interfaces: [{ name: 'eth1', received: 1, sent: 2, ringDropped: 3, receiveLost: 4, sendFailed: 5, answersDropped: 6 }],
     refused: { malformed: 9 },
   };
-  assert.deepEqual(await api.getStats(signal), fake.stats);
+  expect(await api.getStats(signal)).toStrictEqual(fake.stats);
 
   const hung = Promise.withResolvers<never>();
   fake.getStats = () => hung.promise;
-  await assert.rejects(api.getStats(signal), { name: 'TargetError', reason: 'unavailable' });
+  await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
   hung.reject(new Error('too late'));
   await server.stop();
-  await assert.rejects(api.getStats(signal), { name: 'TargetError', reason: 'unavailable' });
+  await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
 });

@@ -20,7 +20,7 @@ const log = pino({ level: 'silent' });
 type Spec = Partial<AoEVolume['spec']>;
 
 /** A storage node's part of a cluster in memory: volume v1 at e7.3, and a target process that works at once. */
-export async function bench(t: { after(work: () => void | Promise<void>): void }) {
+export async function bench() {
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
@@ -29,7 +29,7 @@ export async function bench(t: { after(work: () => void | Promise<void>): void }
   const stop = new AbortController();
   const link = new TargetLink(target, log);
   const running = link.run(stop.signal);
-  t.after(async () => {
+  onTestFinished(async () => {
     stop.abort();
     await running;
   });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import { API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
@@ -53,7 +51,8 @@ class FakeCluster {
       name === 'stranger' ? undefined : { apiVersion: API_VERSION, kind: 'AoENode', metadata: { name }, spec: { maintenance: false } };
     return {
       kube: {
-        get: async ({ kind }: { kind: string }, name: string) => (kind === 'Node' ? this.machine && { metadata: { name }, ...this.machine } : name === 'v' ? this.volume : undefined),
+        get: async ({ kind }: { kind: string }, name: string) =>
+          kind === 'Node' ? this.machine && { metadata: { name }, ...this.machine } : name === 'v' ? this.volume : undefined,
         patch: this.#patch,
       },
       events: { event: (_object: unknown, _type: string, reason: string, message: string) => this.events.push(`${reason}: ${message}`) },
@@ -94,20 +93,23 @@ describe('publishVolume', () => {
   it('lets a node in, and says all that the node must know', async () => {
     const cluster = new FakeCluster();
     const { publishContext } = await publish(cluster);
-    assert.deepEqual(cluster.nodes, ['a']);
-    assert.deepEqual(publishContext, { address: 'e7.3', serial: 'S', volumeUID: 'u', access: 'Exclusive', external: 'false' });
+    expect(cluster.nodes).toStrictEqual(['a']);
+    expect(publishContext).toStrictEqual({ address: 'e7.3', serial: 'S', volumeUID: 'u', access: 'Exclusive', external: 'false' });
   });
 
   it('writes nothing for a node that is in already', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
     await publish(cluster);
-    assert.equal(cluster.patches, 0);
+    expect(cluster.patches).toBe(0);
   });
 
   it('names the node that has an Exclusive volume', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['b'] } });
-    await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /held by node b/ });
-    assert.match(cluster.events.join(), /^PublishRefused: node a is not let in: AoEVolume v is held by node b/);
+    await expect(publish(cluster)).rejects.toMatchObject({
+      code: Code.FAILED_PRECONDITION,
+      message: expect.stringMatching(/held by node b/),
+    });
+    expect(cluster.events.join()).toMatch(/^PublishRefused: node a is not let in: AoEVolume v is held by node b/);
   });
 
   it('lets nobody in while somebody else answers at the address, and keeps who is in', async () => {
@@ -120,19 +122,22 @@ describe('publishVolume', () => {
       lastTransitionTime: '',
     };
     cluster.volume = { ...cluster.volume, status: { conditions: [conflict] } } as AoEVolume;
-    await assert.rejects(publish(cluster, { volumeCapability: block }), { code: Code.UNAVAILABLE, message: /02:66 answers at e7\.3, too/ });
+    await expect(publish(cluster, { volumeCapability: block })).rejects.toMatchObject({
+      code: Code.UNAVAILABLE,
+      message: expect.stringMatching(/02:66 answers at e7\.3, too/),
+    });
     await publish(cluster, { volumeCapability: block, nodeId: 'b' });
-    assert.equal(cluster.patches, 0);
+    expect(cluster.patches).toBe(0);
   });
 
   it('decides again when the volume was changed meanwhile, though not for ever', async () => {
     const cluster = new FakeCluster();
     cluster.conflicts = 3;
     await publish(cluster);
-    assert.equal(cluster.patches, 4);
+    expect(cluster.patches).toBe(4);
     const contended = new FakeCluster();
     contended.conflicts = 100;
-    await assert.rejects(publish(contended), { code: Code.ABORTED });
+    await expect(publish(contended)).rejects.toMatchObject({ code: Code.ABORTED });
   });
 
   const wrong: [string, csi.v1.IControllerPublishVolumeRequest][] = [
@@ -141,16 +146,16 @@ describe('publishVolume', () => {
   ];
   for (const [what, request] of wrong) {
     it(`refuses ${what}: INVALID_ARGUMENT, and ALREADY_EXISTS where the node has the volume`, async () => {
-      await assert.rejects(publish(new FakeCluster(), request), { code: Code.INVALID_ARGUMENT });
+      await expect(publish(new FakeCluster(), request)).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT });
       const published = new FakeCluster({ initiators: { nodes: ['a'] } });
-      await assert.rejects(publish(published, request), { code: Code.ALREADY_EXISTS });
-      assert.equal(published.patches, 0);
+      await expect(publish(published, request)).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
+      expect(published.patches).toBe(0);
     });
   }
 
   it('does not find volumes and nodes that are not there', async () => {
-    await assert.rejects(publish(new FakeCluster(), { volumeId: 'w', readonly: true }), { code: Code.NOT_FOUND });
-    await assert.rejects(publish(new FakeCluster(), { nodeId: 'stranger' }), { code: Code.NOT_FOUND });
+    await expect(publish(new FakeCluster(), { volumeId: 'w', readonly: true })).rejects.toMatchObject({ code: Code.NOT_FOUND });
+    await expect(publish(new FakeCluster(), { nodeId: 'stranger' })).rejects.toMatchObject({ code: Code.NOT_FOUND });
   });
 });
 
@@ -158,15 +163,18 @@ describe('publishVolume of a volume that somebody outside has', () => {
   it('names the string, which is respected', async () => {
     const cluster = new FakeCluster();
     cluster.volume = { ...cluster.volume, status: { holder: { name: '"net…"', raw: 'net.corvus.apple 1' } } } as AoEVolume;
-    await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /somebody who wrote "net\.corvus\.apple 1"/ });
-    assert.equal(cluster.patches, 0);
+    await expect(publish(cluster)).rejects.toMatchObject({
+      code: Code.FAILED_PRECONDITION,
+      message: expect.stringMatching(/somebody who wrote "net\.corvus\.apple 1"/),
+    });
+    expect(cluster.patches).toBe(0);
   });
 
   it('goes by the wire alone for external targets', async () => {
     const cluster = new FakeCluster({ external: { shelf: 1, slot: 1 } });
     cluster.volume = { ...cluster.volume, status: { holder: { raw: 'net.corvus.apple 1' } } } as AoEVolume;
     await publish(cluster);
-    assert.deepEqual(cluster.nodes, ['a']);
+    expect(cluster.nodes).toStrictEqual(['a']);
   });
 
   it('lets nobody into an external volume that may not be what it says', async () => {
@@ -179,7 +187,10 @@ describe('publishVolume of a volume that somebody outside has', () => {
       lastTransitionTime: '',
     };
     cluster.volume = { ...cluster.volume, status: { conditions: [placed] } } as AoEVolume;
-    await assert.rejects(publish(cluster), { code: Code.FAILED_PRECONDITION, message: /has that serial/ });
+    await expect(publish(cluster)).rejects.toMatchObject({
+      code: Code.FAILED_PRECONDITION,
+      message: expect.stringMatching(/has that serial/),
+    });
   });
 });
 
@@ -199,9 +210,9 @@ describe('unpublishVolume of a node that has the lock', () => {
       cluster.volume = { ...cluster.volume, status: { holder } } as AoEVolume;
       cluster.machine = machine;
       await unpublish(cluster);
-      assert.deepEqual(cluster.nodes, undefined);
-      assert.match(cluster.events.join(), /^DetachedInUse: detached from node a, which has the lock since 2026-01-01/);
-      assert.match(cluster.events.join(), message);
+      expect(cluster.nodes).toBeUndefined();
+      expect(cluster.events.join()).toMatch(/^DetachedInUse: detached from node a, which has the lock since 2026-01-01/);
+      expect(cluster.events.join()).toMatch(message);
     });
   }
 
@@ -212,7 +223,7 @@ describe('unpublishVolume of a node that has the lock', () => {
       await unpublish(cluster);
       cluster.volume = { ...cluster.volume, status: { holder } } as AoEVolume;
       await unpublish(cluster);
-      assert.deepEqual(cluster.events, []);
+      expect(cluster.events).toStrictEqual([]);
     }
   });
 });
@@ -221,24 +232,24 @@ describe('unpublishVolume', () => {
   it('takes one node, and leaves the others', async () => {
     const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['a', 'b'] } });
     await unpublish(cluster);
-    assert.deepEqual(cluster.nodes, ['b']);
+    expect(cluster.nodes).toStrictEqual(['b']);
   });
 
   it('takes all nodes when none is named', async () => {
     const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['a', 'b'] } });
     await unpublish(cluster, '');
-    assert.equal(cluster.nodes, undefined);
+    expect(cluster.nodes).toBeUndefined();
   });
 
   it('is done when the volume is deleted meanwhile', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
     cluster.deletedMeanwhile = true;
-    assert.deepEqual(await unpublish(cluster), {});
+    expect(await unpublish(cluster)).toStrictEqual({});
   });
 
   it('fails when others change the volume all the time', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
     cluster.conflicts = 100;
-    await assert.rejects(unpublish(cluster), { code: Code.ABORTED, message: /changed by others/ });
+    await expect(unpublish(cluster)).rejects.toMatchObject({ code: Code.ABORTED, message: expect.stringMatching(/changed by others/) });
   });
 });

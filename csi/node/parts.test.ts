@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { registrationService } from './calls/registration.ts';
 import { mountAt, parseMountinfo, SystemMounter } from './disk/mounts.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
@@ -15,10 +13,10 @@ test('parseMountinfo() reads bind mounts, escapes and optional fields', () => {
     '',
   ].join('\n');
   const mounts = parseMountinfo(text);
-  assert.equal(mounts.length, 2);
-  assert.equal(mountAt(mounts, '/var/lib/kubelet/a b')?.device, '152:32');
-  assert.deepEqual(mounts[0]?.superOptions, ['rw', 'stripe=2048']);
-  assert.equal(mounts[1]?.root, '/etherd/e7.1');
+  expect(mounts).toHaveLength(2);
+  expect(mountAt(mounts, '/var/lib/kubelet/a b')?.device).toBe('152:32');
+  expect(mounts[0]?.superOptions).toStrictEqual(['rw', 'stripe=2048']);
+  expect(mounts[1]?.root).toBe('/etherd/e7.1');
 });
 
 test('a failed unmount of what is no mount is success: only the mount table counts', async () => {
@@ -26,7 +24,7 @@ test('a failed unmount of what is no mount is success: only the mount table coun
     throw new Error('not mounted');
   });
   await mounter.unmount('/no/such/mount', { signal: AbortSignal.timeout(1000) });
-  await assert.rejects(mounter.unmount('/proc', { signal: AbortSignal.timeout(1000) }), /still mounted/);
+  await expect(mounter.unmount('/proc', { signal: AbortSignal.timeout(1000) })).rejects.toThrow(/still mounted/);
 });
 
 test('StagedVolumes keeps a file for each volume, and takes a broken one for none', async () => {
@@ -34,13 +32,13 @@ test('StagedVolumes keeps a file for each volume, and takes a broken one for non
   const staged = new StagedVolumes(directory);
   const volume = { version: 1, volumeUID: 'u', address: 'e1.2', access: 'Exclusive', external: false, stagingPath: '/s' } as const;
   await staged.put('a/../b', volume);
-  assert.deepEqual(await staged.get('a/../b'), volume);
-  assert.deepEqual(readdirSync(directory), ['a%2F..%2Fb.json']);
+  expect(await staged.get('a/../b')).toStrictEqual(volume);
+  expect(readdirSync(directory)).toStrictEqual(['a%2F..%2Fb.json']);
   writeFileSync(join(directory, 'c.json'), '{"version":1,');
-  assert.equal(await staged.get('c'), undefined);
+  expect(await staged.get('c')).toBeUndefined();
   await staged.delete('a/../b');
   await staged.delete('a/../b');
-  assert.equal(await staged.get('a/../b'), undefined);
+  expect(await staged.get('a/../b')).toBeUndefined();
   rmSync(directory, { recursive: true });
 });
 
@@ -48,12 +46,12 @@ test('the kubelet is told driver name, socket and version', async () => {
   const lines: string[] = [];
   const log = { debug: () => {}, info: () => {}, warn: () => {}, error: (_: object, message: string) => lines.push(message) };
   const service = registrationService('/var/lib/kubelet/plugins/aoe.dev/csi.sock', log);
-  assert.deepEqual(await service.getInfo(), {
+  expect(await service.getInfo()).toStrictEqual({
     type: 'CSIPlugin',
     name: 'aoe.dev',
     endpoint: '/var/lib/kubelet/plugins/aoe.dev/csi.sock',
     supportedVersions: ['1.0.0'],
   });
   await service.notifyRegistrationStatus({ pluginRegistered: false, error: 'no' });
-  assert.equal(lines.length, 1);
+  expect(lines).toHaveLength(1);
 });

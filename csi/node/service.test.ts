@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { Code } from '../../rpc/status.ts';
 import { Semaphore } from '../../run/semaphore.ts';
 import { AccessMode, type VolumeCapability } from './calls/requests.ts';
@@ -36,14 +35,14 @@ function setUp(context: Record<string, string> = {}) {
 
 const fails = (code: number, message: RegExp) => (error: unknown) => {
   const { code: found, message: text } = error as { code: number; message: string };
-  assert.equal(found, code, text);
-  assert.match(text, message);
+  expect(found, text).toBe(code);
+  expect(text).toMatch(message);
   return true;
 };
 
 test('NodeGetInfo tells node, segment and the limit of the driver', async () => {
   const info = await setUp().service.nodeGetInfo();
-  assert.deepEqual(info, {
+  expect(info).toStrictEqual({
     nodeId: 'worker-1',
     maxVolumesPerNode: 65536,
     accessibleTopology: { segments: { 'aoe.dev/segment': 'rack-1' } },
@@ -54,19 +53,19 @@ test('stage locks, formats an empty disk once and mounts it; repeating it change
   const { node, stage, stagingTargetPath } = setUp();
   await stage();
   await stage();
-  assert.deepEqual(node.filesystems.calls, ['format ext4']);
-  assert.deepEqual(node.mounter.calls, [`mount  /dev/etherd/e7.3 ${stagingTargetPath}`]);
-  assert.equal(node.target.holder?.node, 'worker-1');
-  assert.deepEqual(node.volumes.items.get('v1')?.status?.filesystem, { type: 'ext4', state: 'Formatted' });
+  expect(node.filesystems.calls).toStrictEqual(['format ext4']);
+  expect(node.mounter.calls).toStrictEqual([`mount  /dev/etherd/e7.3 ${stagingTargetPath}`]);
+  expect(node.target.holder?.node).toBe('worker-1');
+  expect(node.volumes.items.get('v1')?.status?.filesystem).toStrictEqual({ type: 'ext4', state: 'Formatted' });
 });
 
 test('unstage unmounts, flushes and unlocks; repeating it, or unstaging what never was staged, is success', async () => {
   const { node, stage, unstage } = setUp();
   await stage();
   await unstage();
-  assert.deepEqual(node.mounter.mounts, []);
-  assert.deepEqual(node.driver.flushed, ['e7.3']);
-  assert.equal(node.target.holder, undefined);
+  expect(node.mounter.mounts).toStrictEqual([]);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(node.target.holder).toBeUndefined();
   await unstage();
   node.volumes.items.clear();
   await unstage();
@@ -77,28 +76,28 @@ test('data survives: a second stage checks and mounts, without a format', async 
   await stage();
   await unstage();
   await stage();
-  assert.deepEqual(node.filesystems.calls, ['format ext4', 'check ext4']);
+  expect(node.filesystems.calls).toStrictEqual(['format ext4', 'check ext4']);
 });
 
 test("another node's lock refuses the stage and names holder and time", async () => {
   const { node, stage } = setUp();
   node.target.holder = { node: 'worker-2', nodeUID: 'u2', volumeUID: 'uid-1', since: '2026-02-03T04:05:06Z' };
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /held by node worker-2 since 2026-02-03T04:05:06Z/));
-  assert.equal(node.target.holder.node, 'worker-2');
-  assert.deepEqual(node.mounter.calls, []);
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /held by node worker-2 since 2026-02-03T04:05:06Z/));
+  expect(node.target.holder.node).toBe('worker-2');
+  expect(node.mounter.calls).toStrictEqual([]);
 });
 
 test("a stranger's config string refuses the stage and is shown", async () => {
   const { node, stage } = setUp();
   node.target.foreign = 'net.corvus.apple X';
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /net\.corvus\.apple X/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /net\.corvus\.apple X/));
 });
 
 test('a wrong serial on the wire is refused before the disk is locked', async () => {
   const { node, stage } = setUp({ serial: 'OTHER' });
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /wrong disk.*"S1".*"OTHER"/));
-  assert.deepEqual(node.wire.calls, []);
-  assert.deepEqual(node.filesystems.calls, []);
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /wrong disk.*"S1".*"OTHER"/));
+  expect(node.wire.calls).toStrictEqual([]);
+  expect(node.filesystems.calls).toStrictEqual([]);
 });
 
 test('a disk that the kernel remembers from an earlier target is flushed and found again', async () => {
@@ -106,46 +105,46 @@ test('a disk that the kernel remembers from an earlier target is flushed and fou
   await node.driver.attach('e7.3');
   Object.assign(node.driver.known.get('e7.3') ?? {}, { serial: 'OLD' });
   await stage();
-  assert.deepEqual(node.driver.flushed, ['e7.3']);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
 });
 
 test('a wrong disk in the kernel that is in use is not flushed; the stage fails and gives the lock back', async () => {
   const { node, stage } = setUp();
   await node.driver.attach('e7.3');
   Object.assign(node.driver.known.get('e7.3') ?? {}, { serial: 'OLD', busy: true });
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /wrong disk/));
-  assert.deepEqual(node.driver.flushed, []);
-  assert.equal(node.target.holder, undefined);
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /wrong disk/));
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.target.holder).toBeUndefined();
 });
 
 test('nobody at the address is UNAVAILABLE with advice', async () => {
   const { node, stage } = setUp();
   node.segment.targets.clear();
-  await assert.rejects(stage(), fails(Code.UNAVAILABLE, /no target answers.*storage node/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.UNAVAILABLE, /no target answers.*storage node/));
 });
 
 test('two disks at one address are a conflict', async () => {
   const { node, stage } = setUp();
   node.segment.targets.set('e7.3', [node.target, { ...node.target, serial: 'S2', mac: '02:00:00:00:00:02' }]);
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /address conflict.*S1.*S2/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /address conflict.*S1.*S2/));
 });
 
 test('an interrupted format is begun again', async () => {
   const { node, stage } = setUp();
   node.filesystems.failFormat = true;
-  await assert.rejects(stage(), fails(Code.INTERNAL, /mkfs failed/));
-  assert.equal(node.volumes.items.get('v1')?.status?.filesystem?.state, 'Formatting');
-  assert.equal(node.target.holder?.node, 'worker-1');
+  await expect(stage()).rejects.toSatisfy(fails(Code.INTERNAL, /mkfs failed/));
+  expect(node.volumes.items.get('v1')?.status?.filesystem?.state).toBe('Formatting');
+  expect(node.target.holder?.node).toBe('worker-1');
   await stage();
-  assert.deepEqual(node.filesystems.calls, ['format ext4', 'format ext4']);
+  expect(node.filesystems.calls).toStrictEqual(['format ext4', 'format ext4']);
 });
 
 test('staging with another file system is ALREADY_EXISTS when mounted, FAILED_PRECONDITION when not', async () => {
   const { stage, unstage } = setUp();
   await stage();
-  await assert.rejects(stage(mountOf('xfs')), fails(Code.ALREADY_EXISTS, /staged already, as ext4/));
+  await expect(stage(mountOf('xfs'))).rejects.toSatisfy(fails(Code.ALREADY_EXISTS, /staged already, as ext4/));
   await unstage();
-  await assert.rejects(stage(mountOf('xfs')), fails(Code.FAILED_PRECONDITION, /holds ext4, but xfs/));
+  await expect(stage(mountOf('xfs'))).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /holds ext4, but xfs/));
 });
 
 test('a stale mount of a disk that has gone is removed lazily before the mount', async () => {
@@ -161,58 +160,58 @@ test('a stale mount of a disk that has gone is removed lazily before the mount',
   };
   node.mounter.mounts.push(stale);
   await stage();
-  assert.equal(node.mounter.calls[0], `umount -l ${stagingTargetPath}`);
-  assert.equal(node.mounter.mounts.length, 1);
+  expect(node.mounter.calls[0]).toBe(`umount -l ${stagingTargetPath}`);
+  expect(node.mounter.mounts).toHaveLength(1);
 });
 
 test('an AoEVolume that was made anew since the attachment is refused', async () => {
   const { stage } = setUp({ volumeUID: 'uid-0' });
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /made anew/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /made anew/));
 });
 
 test('an unknown volume is NOT_FOUND', async () => {
   const { node, stage } = setUp();
   node.volumes.items.clear();
-  await assert.rejects(stage(), fails(Code.NOT_FOUND, /no AoEVolume v1/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.NOT_FOUND, /no AoEVolume v1/));
 });
 
 test('missing and malformed fields are INVALID_ARGUMENT', async () => {
   const { service, publishContext, stagingTargetPath, targetPath } = setUp();
   const good = { volumeId: 'v1', publishContext, stagingTargetPath, volumeCapability: mountOf() };
   const invalid = (message: RegExp) => fails(Code.INVALID_ARGUMENT, message);
-  await assert.rejects(service.nodeStageVolume({ ...good, volumeId: '' }), invalid(/volume_id/));
-  await assert.rejects(service.nodeStageVolume({ ...good, stagingTargetPath: '' }), invalid(/staging_target_path/));
-  await assert.rejects(service.nodeStageVolume({ ...good, volumeCapability: null }), invalid(/volume_capability/));
-  await assert.rejects(service.nodeStageVolume({ ...good, volumeCapability: mountOf('btrfs') }), invalid(/btrfs/));
-  await assert.rejects(
-    service.nodeStageVolume({ ...good, volumeCapability: { accessMode: { mode: 1 } } }),
+  await expect(service.nodeStageVolume({ ...good, volumeId: '' })).rejects.toSatisfy(invalid(/volume_id/));
+  await expect(service.nodeStageVolume({ ...good, stagingTargetPath: '' })).rejects.toSatisfy(invalid(/staging_target_path/));
+  await expect(service.nodeStageVolume({ ...good, volumeCapability: null })).rejects.toSatisfy(invalid(/volume_capability/));
+  await expect(service.nodeStageVolume({ ...good, volumeCapability: mountOf('btrfs') })).rejects.toSatisfy(invalid(/btrfs/));
+  await expect(service.nodeStageVolume({ ...good, volumeCapability: { accessMode: { mode: 1 } } })).rejects.toSatisfy(
     invalid(/neither block nor mount/),
   );
-  await assert.rejects(service.nodeStageVolume({ ...good, publishContext: {} }), invalid(/publish_context/));
-  await assert.rejects(
-    service.nodeStageVolume({ ...good, publishContext: { ...publishContext, address: 'e4095.1' } }),
+  await expect(service.nodeStageVolume({ ...good, publishContext: {} })).rejects.toSatisfy(invalid(/publish_context/));
+  await expect(service.nodeStageVolume({ ...good, publishContext: { ...publishContext, address: 'e4095.1' } })).rejects.toSatisfy(
     invalid(/e4095\.1/),
   );
-  await assert.rejects(service.nodeUnstageVolume({ volumeId: 'v1' }), invalid(/staging_target_path/));
-  await assert.rejects(service.nodePublishVolume({ ...good, targetPath: '' }), invalid(/target_path/));
-  await assert.rejects(service.nodeUnpublishVolume({ volumeId: '', targetPath }), invalid(/volume_id/));
-  await assert.rejects(service.nodeGetVolumeStats({ volumeId: 'v1' }), invalid(/volume_path/));
+  await expect(service.nodeUnstageVolume({ volumeId: 'v1' })).rejects.toSatisfy(invalid(/staging_target_path/));
+  await expect(service.nodePublishVolume({ ...good, targetPath: '' })).rejects.toSatisfy(invalid(/target_path/));
+  await expect(service.nodeUnpublishVolume({ volumeId: '', targetPath })).rejects.toSatisfy(invalid(/volume_id/));
+  await expect(service.nodeGetVolumeStats({ volumeId: 'v1' })).rejects.toSatisfy(invalid(/volume_path/));
 });
 
 test('access beyond what the volume has is FAILED_PRECONDITION', async () => {
-  await assert.rejects(setUp().stage(mountOf('ext4', AccessMode.MultiNodeMultiWriter)), fails(Code.FAILED_PRECONDITION, /several nodes/));
-  await assert.rejects(setUp({ access: 'ReadOnlyMany' }).stage(), fails(Code.FAILED_PRECONDITION, /for reading/));
-  await assert.rejects(setUp({ access: 'Shared' }).stage(), fails(Code.FAILED_PRECONDITION, /raw block/));
+  await expect(setUp().stage(mountOf('ext4', AccessMode.MultiNodeMultiWriter))).rejects.toSatisfy(
+    fails(Code.FAILED_PRECONDITION, /several nodes/),
+  );
+  await expect(setUp({ access: 'ReadOnlyMany' }).stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /for reading/));
+  await expect(setUp({ access: 'Shared' }).stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /raw block/));
 });
 
 test('ReadOnlyMany mounts without lock, journal replay or check, and never formats', async () => {
   const { node, stage, stagingTargetPath } = setUp({ access: 'ReadOnlyMany' });
-  await assert.rejects(stage(mountOf('ext4', AccessMode.MultiNodeReaderOnly)), fails(Code.FAILED_PRECONDITION, /empty/));
+  await expect(stage(mountOf('ext4', AccessMode.MultiNodeReaderOnly))).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /empty/));
   node.target.content = { kind: 'found', type: 'ext4' };
   await stage(mountOf('ext4', AccessMode.MultiNodeReaderOnly));
-  assert.deepEqual(node.mounter.calls, [`mount ro,noload /dev/etherd/e7.3 ${stagingTargetPath}`]);
-  assert.deepEqual(node.filesystems.calls, []);
-  assert.deepEqual(node.wire.calls, []);
+  expect(node.mounter.calls).toStrictEqual([`mount ro,noload /dev/etherd/e7.3 ${stagingTargetPath}`]);
+  expect(node.filesystems.calls).toStrictEqual([]);
+  expect(node.wire.calls).toStrictEqual([]);
 });
 
 test('an operation for a volume that is under way makes another ABORTED', async () => {
@@ -224,21 +223,21 @@ test('an operation for a volume that is under way makes another ABORTED', async 
     return attach(address);
   };
   const first = stage();
-  await assert.rejects(unstage(), fails(Code.ABORTED, /NodeStageVolume is still under way/));
+  await expect(unstage()).rejects.toSatisfy(fails(Code.ABORTED, /NodeStageVolume is still under way/));
   resolve();
   await first;
 });
 
 test('publish binds, once; unpublish removes mount and target path, and is repeatable', async () => {
   const { node, stage, publish, unpublish, targetPath } = setUp();
-  await assert.rejects(publish(), fails(Code.FAILED_PRECONDITION, /not staged/));
+  await expect(publish()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /not staged/));
   await stage();
   await publish();
   await publish();
-  assert.equal(node.mounter.mounts.length, 2);
-  await assert.rejects(publish(mountOf(), { readonly: true }), fails(Code.ALREADY_EXISTS, /taken/));
+  expect(node.mounter.mounts).toHaveLength(2);
+  await expect(publish(mountOf(), { readonly: true })).rejects.toSatisfy(fails(Code.ALREADY_EXISTS, /taken/));
   await unpublish();
-  assert.equal(existsSync(targetPath), false);
+  expect(existsSync(targetPath)).toBe(false);
   await unpublish();
 });
 
@@ -246,8 +245,8 @@ test('publish for reading only is never writable for a moment', async () => {
   const { node, stage, publish } = setUp();
   await stage();
   await publish(mountOf(), { readonly: true });
-  assert.deepEqual(node.mounter.mounts[1]?.options, ['ro']);
-  assert.equal(node.mounter.calls.length, 2);
+  expect(node.mounter.mounts[1]?.options).toStrictEqual(['ro']);
+  expect(node.mounter.calls).toHaveLength(2);
 });
 
 test('a volume for a single writer is published at one path only', async () => {
@@ -255,32 +254,32 @@ test('a volume for a single writer is published at one path only', async () => {
   const single = mountOf('ext4', AccessMode.SingleNodeSingleWriter);
   await stage(single);
   await publish(single);
-  await assert.rejects(publish(single, { targetPath: `${targetPath}2` }), fails(Code.FAILED_PRECONDITION, /one pod at a time/));
+  await expect(publish(single, { targetPath: `${targetPath}2` })).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /one pod at a time/));
 });
 
 test('unstage of a volume that is still published is an error, and leaves the staging mount', async () => {
   const { node, stage, publish, unstage } = setUp();
   await stage();
   await publish();
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /still mounted.*pods\/p1/));
-  assert.equal(node.mounter.mounts.length, 2);
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still mounted.*pods\/p1/));
+  expect(node.mounter.mounts).toHaveLength(2);
 });
 
 test('a busy unmount is an error: the disk is not flushed and the lock is kept', async () => {
   const { node, stage, unstage, stagingTargetPath } = setUp();
   await stage();
   node.mounter.stuck.add(stagingTargetPath);
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /busy/));
-  assert.deepEqual(node.driver.flushed, []);
-  assert.equal(node.target.holder?.node, 'worker-1');
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /busy/));
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.target.holder?.node).toBe('worker-1');
 });
 
 test('a disk used from another namespace is not flushed', async () => {
   const { node, stage, unstage } = setUp();
   await stage();
   Object.assign(node.driver.known.get('e7.3') ?? {}, { busy: true });
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /still in use/));
-  assert.equal(node.target.holder?.node, 'worker-1');
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still in use/));
+  expect(node.target.holder?.node).toBe('worker-1');
 });
 
 test('a storage node that is down does not hold up unstage, except for an external target', async () => {
@@ -289,60 +288,57 @@ test('a storage node that is down does not hold up unstage, except for an extern
     await stage();
     node.segment.targets.clear();
     if (external === 'false') await unstage();
-    else await assert.rejects(unstage(), fails(Code.UNAVAILABLE, /does not answer, so its lock stays/));
-    assert.deepEqual(node.mounter.mounts, []);
+    else await expect(unstage()).rejects.toSatisfy(fails(Code.UNAVAILABLE, /does not answer, so its lock stays/));
+    expect(node.mounter.mounts).toStrictEqual([]);
   }
 });
 
 test('the serial and holder of an external disk are recorded, and the serial is compared later', async () => {
   const { node, stage, unstage } = setUp({ external: 'true', serial: '' });
   await stage();
-  assert.equal(node.volumes.items.get('v1')?.status?.serial, 'S1');
-  assert.equal(node.volumes.items.get('v1')?.status?.holder?.node, 'worker-1');
+  expect(node.volumes.items.get('v1')?.status?.serial).toBe('S1');
+  expect(node.volumes.items.get('v1')?.status?.holder?.node).toBe('worker-1');
   await unstage();
-  assert.equal(node.volumes.items.get('v1')?.status?.holder, undefined);
+  expect(node.volumes.items.get('v1')?.status?.holder).toBeUndefined();
   node.target.serial = 'S2';
-  await assert.rejects(stage(), fails(Code.FAILED_PRECONDITION, /wrong disk/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /wrong disk/));
 });
 
 test('raw block: no format, no mount at the staging path; unpublish removes the file', async () => {
   const { node, stage, unpublish, unstage, targetPath, stagingTargetPath } = setUp();
   await stage(block);
-  assert.deepEqual(node.mounter.calls, []);
+  expect(node.mounter.calls).toStrictEqual([]);
   mkdirSync(join(targetPath, '..'), { recursive: true });
   writeFileSync(targetPath, '');
   await node.mounter.mount('/dev/etherd/e7.3', targetPath, { options: ['bind'] });
-  await assert.rejects(unstage(), fails(Code.INTERNAL, /still mounted/));
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still mounted/));
   await unpublish();
-  assert.equal(existsSync(targetPath), false);
+  expect(existsSync(targetPath)).toBe(false);
   await unstage();
-  assert.equal(existsSync(stagingTargetPath), false);
+  expect(existsSync(stagingTargetPath)).toBe(false);
 });
 
 test('unpublish does not delete what lies in the target directory', async () => {
   const { unpublish, targetPath } = setUp();
   mkdirSync(targetPath, { recursive: true });
   writeFileSync(join(targetPath, 'data'), 'x');
-  await assert.rejects(unpublish(), fails(Code.INTERNAL, /cannot be removed/));
-  assert.equal(existsSync(join(targetPath, 'data')), true);
+  await expect(unpublish()).rejects.toSatisfy(fails(Code.INTERNAL, /cannot be removed/));
+  expect(existsSync(join(targetPath, 'data'))).toBe(true);
 });
 
 test('stats of an unknown path are NOT_FOUND; a disk that is down is an abnormal condition', async () => {
   const { node, service, stage, stagingTargetPath } = setUp();
   const ask = (volumePath: string) => service.nodeGetVolumeStats({ volumeId: 'v1', volumePath });
-  await assert.rejects(ask('/nowhere'), fails(Code.NOT_FOUND, /not published/));
+  await expect(ask('/nowhere')).rejects.toSatisfy(fails(Code.NOT_FOUND, /not published/));
   await stage();
   mkdirSync(stagingTargetPath);
   const good = await ask(stagingTargetPath);
-  assert.deepEqual(
-    good.usage.map((each) => each.unit),
-    [1, 2],
-  );
-  assert.equal(good.volumeCondition.abnormal, false);
+  expect(good.usage.map((each) => each.unit)).toStrictEqual([1, 2]);
+  expect(good.volumeCondition.abnormal).toBe(false);
   Object.assign(node.driver.known.get('e7.3') ?? {}, { state: 'down,closewait' });
   const bad = await ask(stagingTargetPath);
-  assert.equal(bad.volumeCondition.abnormal, true);
-  assert.match(bad.volumeCondition.message, /down,closewait/);
+  expect(bad.volumeCondition.abnormal).toBe(true);
+  expect(bad.volumeCondition.message).toMatch(/down,closewait/);
 });
 
 test('an aborted call is DEADLINE_EXCEEDED, not a stack trace', async () => {
@@ -352,7 +348,7 @@ test('an aborted call is DEADLINE_EXCEEDED, not a stack trace', async () => {
   };
   const request = { volumeId: 'v1', publishContext, stagingTargetPath, volumeCapability: mountOf() };
   const call = service.nodeStageVolume(request, { signal: AbortSignal.abort() });
-  await assert.rejects(call, fails(Code.DEADLINE_EXCEEDED, /NodeStageVolume on node worker-1: too late/));
+  await expect(call).rejects.toSatisfy(fails(Code.DEADLINE_EXCEEDED, /NodeStageVolume on node worker-1: too late/));
 });
 
 test('unstage leaves a disk alone whose address belongs to another staged volume by now', async () => {
@@ -367,11 +363,11 @@ test('unstage leaves a disk alone whose address belongs to another staged volume
   });
   await stage();
   await service.nodeUnstageVolume({ volumeId: 'v0', stagingTargetPath: '/old' });
-  assert.deepEqual(node.driver.flushed, []);
-  assert.equal(node.mounter.mounts[0]?.target, stagingTargetPath);
-  assert.equal(await node.deps.staged.get('v0'), undefined);
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.mounter.mounts[0]?.target).toBe(stagingTargetPath);
+  expect(await node.deps.staged.get('v0')).toBeUndefined();
   await unstage();
-  assert.deepEqual(node.driver.flushed, ['e7.3']);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
 });
 
 test('a mount that the kernel made read-only after errors is mounted anew', async () => {
@@ -379,7 +375,7 @@ test('a mount that the kernel made read-only after errors is mounted anew', asyn
   await stage();
   node.mounter.mounts = node.mounter.mounts.map((each) => ({ ...each, superOptions: ['ro'] }));
   await stage();
-  assert.deepEqual(node.mounter.calls.slice(1), [`umount ${stagingTargetPath}`, `mount  /dev/etherd/e7.3 ${stagingTargetPath}`]);
+  expect(node.mounter.calls.slice(1)).toStrictEqual([`umount ${stagingTargetPath}`, `mount  /dev/etherd/e7.3 ${stagingTargetPath}`]);
 });
 
 /** Another host had the volume since, and is done with it. */
@@ -394,13 +390,13 @@ test('a mount from before another host had the volume is not used again: not by 
   await it.publish();
   hadByAnother(it);
   await it.stage();
-  assert.deepEqual(it.node.mounter.calls, [
+  expect(it.node.mounter.calls).toStrictEqual([
     `umount -l ${it.targetPath}`,
     `umount -l ${it.stagingTargetPath}`,
     `mount  /dev/etherd/e7.3 ${it.stagingTargetPath}`,
   ]);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
-  assert.deepEqual(it.node.filesystems.calls, ['format ext4', 'check ext4']);
+  expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(it.node.filesystems.calls).toStrictEqual(['format ext4', 'check ext4']);
 });
 
 test('a mount from before another host had the volume is not used again: not by a publish alone', async () => {
@@ -408,12 +404,12 @@ test('a mount from before another host had the volume is not used again: not by 
   await it.stage();
   hadByAnother(it);
   await it.publish();
-  assert.deepEqual(it.node.mounter.calls, [
+  expect(it.node.mounter.calls).toStrictEqual([
     `umount -l ${it.stagingTargetPath}`,
     `mount  /dev/etherd/e7.3 ${it.stagingTargetPath}`,
     `mount bind ${it.stagingTargetPath} ${it.targetPath}`,
   ]);
-  assert.equal(it.node.target.holder?.node, 'worker-1');
+  expect(it.node.target.holder?.node).toBe('worker-1');
 });
 
 test('while a container of before still has the disk open, it is not staged again', async () => {
@@ -421,10 +417,10 @@ test('while a container of before still has the disk open, it is not staged agai
   await it.stage(block);
   hadByAnother(it);
   Object.assign(it.node.driver.known.get('e7.3') ?? {}, { busy: true });
-  for (const call of [it.stage, it.publish]) await assert.rejects(call(block), fails(Code.FAILED_PRECONDITION, /still in use/));
+  for (const call of [it.stage, it.publish]) await expect(call(block)).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /still in use/));
   Object.assign(it.node.driver.known.get('e7.3') ?? {}, { busy: false });
   await it.stage(block);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+  expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
 });
 
 test('a stage that was killed at any line after the lock was taken does not take down what runs', async () => {
@@ -437,13 +433,13 @@ test('a stage that was killed at any line after the lock was taken does not take
     if (++puts > 1) throw new Error('killed');
     await put(...args);
   };
-  await assert.rejects(it.stage(), /killed/);
+  await expect(it.stage()).rejects.toThrow(/killed/);
   it.node.deps.staged.put = put;
   it.node.mounter.calls.length = 0;
   await it.stage();
   await it.publish();
-  assert.deepEqual(it.node.mounter.calls, [`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
-  assert.deepEqual(it.node.driver.flushed, []);
+  expect(it.node.mounter.calls).toStrictEqual([`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
+  expect(it.node.driver.flushed).toStrictEqual([]);
 });
 
 test('a failed repetition of a stage leaves the lock to the pod that runs', async () => {
@@ -451,8 +447,8 @@ test('a failed repetition of a stage leaves the lock to the pod that runs', asyn
   await it.stage(block);
   await it.node.mounter.mount('/dev/etherd/e7.3', it.targetPath, { options: ['bind'] });
   it.node.driver.attach = async () => undefined;
-  await assert.rejects(it.stage(block), fails(Code.UNAVAILABLE, /did not find the disk/));
-  assert.equal(it.node.target.holder?.node, 'worker-1');
+  await expect(it.stage(block)).rejects.toSatisfy(fails(Code.UNAVAILABLE, /did not find the disk/));
+  expect(it.node.target.holder?.node).toBe('worker-1');
 });
 
 test('what an earlier version staged goes on when its lock is still there', async () => {
@@ -463,7 +459,7 @@ test('what an earlier version staged goes on when its lock is still there', asyn
   it.node.mounter.calls.length = 0;
   await it.publish();
   await it.stage();
-  assert.deepEqual(it.node.mounter.calls, [`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
+  expect(it.node.mounter.calls).toStrictEqual([`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
 });
 
 test('a disk that another node got while this one was slow is not formatted, and its state is not overwritten', async () => {
@@ -479,9 +475,9 @@ test('a disk that another node got while this one was slow is not formatted, and
     }
     return volume;
   };
-  await assert.rejects(it.stage(), fails(Code.ABORTED, /another/));
-  assert.deepEqual(it.node.filesystems.calls, []);
-  assert.equal(it.node.volumes.items.get('v1')?.status?.filesystem?.state, 'Formatted');
+  await expect(it.stage()).rejects.toSatisfy(fails(Code.ABORTED, /another/));
+  expect(it.node.filesystems.calls).toStrictEqual([]);
+  expect(it.node.volumes.items.get('v1')?.status?.filesystem?.state).toBe('Formatted');
 });
 
 test('after the Node was made anew, what was staged before keeps its lock, and gives it back', async () => {
@@ -491,9 +487,9 @@ test('after the Node was made anew, what was staged before keeps its lock, and g
   it.node.mounter.calls.length = 0;
   const { stagingTargetPath, targetPath, publishContext } = it;
   await anew.nodePublishVolume({ volumeId: 'v1', publishContext, stagingTargetPath, targetPath, volumeCapability: mountOf() });
-  assert.deepEqual(it.node.mounter.calls, [`mount bind ${stagingTargetPath} ${targetPath}`]);
-  assert.equal(it.node.target.holder?.nodeUID, 'uid-of-worker-1');
+  expect(it.node.mounter.calls).toStrictEqual([`mount bind ${stagingTargetPath} ${targetPath}`]);
+  expect(it.node.target.holder?.nodeUID).toBe('uid-of-worker-1');
   await anew.nodeUnpublishVolume({ volumeId: 'v1', targetPath });
   await anew.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath });
-  assert.equal(it.node.target.holder, undefined);
+  expect(it.node.target.holder).toBeUndefined();
 });

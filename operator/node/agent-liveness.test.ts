@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import { AgentLiveness, isMoreThanHeartbeat } from './agent-liveness.ts';
 
@@ -18,15 +16,15 @@ describe('AgentLiveness', () => {
     const { world, agents } = clocked();
     const old = node('1', { agentSeen: '1970-01-01T00:00:00Z' });
     agents.heard(old);
-    assert.equal(agents.silence(old), undefined);
+    expect(agents.silence(old)).toBeUndefined();
     world.now = 5 * MINUTE_MS - 1;
-    assert.equal(agents.silence(old), undefined);
+    expect(agents.silence(old)).toBeUndefined();
     world.now++;
     for (let asked = 0; asked < 2; asked++)
-      assert.match(agents.silence(old) ?? '', /^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
+      expect(agents.silence(old) ?? '').toMatch(/^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
     const now = node('2', { agentSeen: '1970-01-01T00:00:01Z' });
     agents.heard(now);
-    assert.equal(agents.silence(now), undefined);
+    expect(agents.silence(now)).toBeUndefined();
   });
 
   it('says nothing of an agent that does not report, or is not known', () => {
@@ -34,24 +32,24 @@ describe('AgentLiveness', () => {
     const mute = node('1', {});
     agents.heard(mute);
     world.now = 10 * MINUTE_MS;
-    assert.equal(agents.silence(mute), undefined);
-    assert.equal(agents.silence(node('1', { agentSeen: '2026-01-01T00:00:00Z' })), undefined);
+    expect(agents.silence(mute)).toBeUndefined();
+    expect(agents.silence(node('1', { agentSeen: '2026-01-01T00:00:00Z' }))).toBeUndefined();
   });
 
   it('a report after a silence ends it; the next one does not', () => {
     const { world, agents } = clocked();
     const report = (seconds: number): void => agents.heard(node('1', { agentSeen: `2026-01-01T00:00:0${seconds}Z` }));
     report(1);
-    assert.equal(agents.endedSilence('a'), false);
+    expect(agents.endedSilence('a')).toBe(false);
     world.now = 5 * MINUTE_MS;
     report(2);
-    assert.equal(agents.endedSilence('a'), true);
+    expect(agents.endedSilence('a')).toBe(true);
     report(2);
-    assert.equal(agents.endedSilence('a'), true, 'the same report says nothing new');
+    expect(agents.endedSilence('a'), 'the same report says nothing new').toBe(true);
     report(3);
-    assert.equal(agents.endedSilence('a'), false);
+    expect(agents.endedSilence('a')).toBe(false);
     agents.forget('a');
-    assert.equal(agents.endedSilence('a'), false);
+    expect(agents.endedSilence('a')).toBe(false);
   });
 });
 
@@ -64,7 +62,7 @@ describe('isMoreThanHeartbeat', () => {
       [{ targets: 4, agentSeen: '2026-01-01T11:58:00Z' }, true],
     ];
     for (const [status, expected] of table)
-      assert.equal(isMoreThanHeartbeat({ type: 'applied', object: node('2', status), previous }), expected);
-    assert.equal(isMoreThanHeartbeat({ type: 'applied', object: previous }), true);
+      expect(isMoreThanHeartbeat({ type: 'applied', object: node('2', status), previous })).toBe(expected);
+    expect(isMoreThanHeartbeat({ type: 'applied', object: previous })).toBe(true);
   });
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeSpec, AoEVolumeStatus } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
@@ -46,12 +44,12 @@ describe('removeGoneNodes', () => {
   it('removes a node that was admitted and no longer exists, and leaves the others', async () => {
     const it = cluster(['gone', 'a'], { access: 'Shared' });
     it.add('AoENode', { seen: true });
-    assert.equal(await it.reconcile(), undefined);
-    assert.deepEqual(it.nodes(), ['a']);
-    assert.equal(it.api.events[0]?.reason, 'InitiatorGone');
-    assert.match(it.api.events[0]?.message ?? '', /^node gone no longer exists/);
-    assert.equal(await it.reconcile(), undefined);
-    assert.equal(it.api.events.length, 1);
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.nodes()).toStrictEqual(['a']);
+    expect(it.api.events[0]?.reason).toBe('InitiatorGone');
+    expect(it.api.events[0]?.message ?? '').toMatch(/^node gone no longer exists/);
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.api.events).toHaveLength(1);
   });
 
   it('leaves a node alone of which there is a Node or an AoENode, also where the watch has not shown it yet', async () => {
@@ -60,15 +58,15 @@ describe('removeGoneNodes', () => {
         const it = cluster(['a']);
         it.add(kind, { seen });
         await it.reconcile();
-        assert.deepEqual(it.nodes(), ['a']);
+        expect(it.nodes()).toStrictEqual(['a']);
       }
     }
   });
 
   it('leaves a name alone that never was admitted: a person may have misspelt it', async () => {
     const it = cluster(['wroker'], {}, {});
-    assert.equal(await it.reconcile(), undefined);
-    assert.deepEqual(it.nodes(), ['wroker']);
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.nodes()).toStrictEqual(['wroker']);
   });
 
   it('waits for Kubernetes, which detaches by itself; attachments of others do not count', async () => {
@@ -76,23 +74,23 @@ describe('removeGoneNodes', () => {
     it.attach('other.dev', 'gone');
     it.attach('aoe.dev', 'there');
     it.attach('aoe.dev', 'gone');
-    assert.deepEqual(await it.reconcile(), { requeueAfterMs: 15_000 });
-    assert.deepEqual(it.nodes(), ['gone']);
+    expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+    expect(it.nodes()).toStrictEqual(['gone']);
     it.api.remove({ kind: 'VolumeAttachment' }, 'aoe.dev-gone');
     await it.reconcile();
-    assert.equal(it.nodes(), undefined);
+    expect(it.nodes()).toBeUndefined();
   });
 
   it('tries again when the volume was changed at the same moment', async () => {
     const it = cluster(['gone']);
     it.api.failNext('patch', new KubeError(409, 'Conflict', 'changed'));
-    assert.deepEqual(await it.reconcile(), { requeueAfterMs: 1000 });
-    assert.deepEqual(it.api.events, []);
+    expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 1000 });
+    expect(it.api.events).toStrictEqual([]);
   });
 
   it('goes by the spec alone for external targets', async () => {
     const it = cluster(['gone'], { external: { shelf: 1, slot: 1 } }, {});
     await it.reconcile();
-    assert.equal(it.nodes(), undefined);
+    expect(it.nodes()).toBeUndefined();
   });
 });

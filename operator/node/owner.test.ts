@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { AOE_NODES } from '../../api/resources.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { reconcileOwner } from './owner.ts';
@@ -23,15 +21,15 @@ describe('reconcileOwner', () => {
     for (const uid of ['node-1', 'node-2']) {
       it.api.put({ kind: 'Node', metadata: { name: 'a', uid } });
       await it.reconcile();
-      assert.deepEqual(it.owners(), [uid]);
+      expect(it.owners()).toStrictEqual([uid]);
       await it.reconcile();
     }
-    assert.equal(it.api.patches, 2);
+    expect(it.api.patches).toBe(2);
   });
 
   it('leaves an AoENode alone that has no Node', async () => {
     const it = world();
     await it.reconcile();
-    assert.equal(it.api.patches, 0);
+    expect(it.api.patches).toBe(0);
   });
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { MiB, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
@@ -150,8 +148,8 @@ describe('place', () => {
   for (const { name, wants, among, gets } of cases) {
     it(name, () => {
       const decision = place(volume('new', wants), among, RANGE, undefined);
-      if (typeof gets === 'string') assert.equal('nodeName' in decision && decision.nodeName, gets);
-      else assert.match('refused' in decision ? `${decision.refused}: ${decision.message}` : JSON.stringify(decision), gets);
+      if (typeof gets === 'string') expect('nodeName' in decision && decision.nodeName).toBe(gets);
+      else expect('refused' in decision ? `${decision.refused}: ${decision.message}` : JSON.stringify(decision)).toMatch(gets);
     });
   }
 
@@ -171,13 +169,13 @@ describe('place', () => {
           volumes = [...volumes, volume(next.metadata.name, { ...next.spec, ...decision })];
         });
         const addresses = volumes.map(({ spec }) => (spec.address ? addressKey(spec.address) : ''));
-        assert.equal(new Set(addresses).size, volumes.length);
+        expect(new Set(addresses).size).toBe(volumes.length);
         for (const node of ['a', 'b']) {
           const sum = volumes.reduce(
             (bytes, { spec }) => (spec.nodeName === node ? bytes + parseQuantity(spec.capacity ?? '0') : bytes),
             0,
           );
-          assert.ok(sum <= (sizes[node] ?? 0), `${sum} bytes on ${node}`);
+          expect(sum, `${sum} bytes on ${node}`).toBeLessThanOrEqual(sizes[node] ?? 0);
         }
       }),
       { numRuns: 50 },

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, AoEPoolStatus, PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
@@ -40,12 +38,12 @@ describe('reconcilePool', () => {
     const { status, reconcile } = world({ nodes: [a, b] }, ['a']);
     await reconcile();
     const { nodes, readyNodes, size, free } = status();
-    assert.deepEqual([nodes, readyNodes, size, free], [[a], 1, '4Gi', '1Gi']);
+    expect([nodes, readyNodes, size, free]).toStrictEqual([[a], 1, '4Gi', '1Gi']);
   });
 
   it('counts only nodes on which the pool can be used', async () => {
     const { readyNodes, size, free } = await summaryOf([a, b]);
-    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
+    expect([readyNodes, size, free]).toStrictEqual([1, '4Gi', '1Gi']);
   });
 
   it('says whether the pool can be used, and what is wrong where', async () => {
@@ -59,34 +57,34 @@ describe('reconcilePool', () => {
     ];
     for (const [nodes, verdict, message] of table) {
       const [condition] = (await summaryOf(nodes)).conditions ?? [];
-      assert.equal(`${condition?.status} ${condition?.reason}`, verdict);
-      assert.match(condition?.message ?? '', message);
+      expect(`${condition?.status} ${condition?.reason}`).toBe(verdict);
+      expect(condition?.message ?? '').toMatch(message);
     }
   });
 
   it('does not count a node whose agent is silent', async () => {
     const silent: { reason?: string } = {};
     const { status, reconcile } = world({ nodes: [a] }, ['a'], () => silent.reason);
-    assert.deepEqual(await reconcile(), { requeueAfterMs: 60_000 });
-    assert.equal(status().readyNodes, 1);
+    expect(await reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+    expect(status().readyNodes).toBe(1);
     silent.reason = 'silent since then';
     await reconcile();
-    assert.deepEqual([status().readyNodes, status().free, status().conditions?.[0]?.message], [0, '0', 'a: silent since then']);
+    expect([status().readyNodes, status().free, status().conditions?.[0]?.message]).toStrictEqual([0, '0', 'a: silent since then']);
   });
 
   it('writes nothing when nothing has changed', async () => {
     const { api, reconcile } = world({ nodes: [a] }, ['a']);
     await reconcile();
     await reconcile();
-    assert.equal(api.written.length, 1);
+    expect(api.written).toHaveLength(1);
   });
 
   it('leaves it to the watch when the pool was changed meanwhile', async () => {
     const it = world({ nodes: [a, b] }, ['a']);
     it.api.failNext('patch', new KubeError(409, 'Conflict', 'changed'));
     await it.reconcile();
-    assert.deepEqual(it.status().nodes, [a, b]);
+    expect(it.status().nodes).toStrictEqual([a, b]);
     it.api.failNext('patch', new KubeError(500, '', 'broken'));
-    await assert.rejects(it.reconcile());
+    await expect(it.reconcile()).rejects.toThrow();
   });
 });

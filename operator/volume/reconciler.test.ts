@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
@@ -75,9 +74,9 @@ describe('VolumeReconciler', () => {
     const it = cluster();
     it.add(volume('first'), volume('second'));
     await Promise.all([it.reconcile('first'), it.reconcile('second')]);
-    assert.equal(it.live('first')?.spec.nodeName, 'a');
-    assert.equal(it.condition('second', 'Placed')?.reason, 'PoolFull');
-    assert.deepEqual(it.events(), ['Placed', 'PoolFull']);
+    expect(it.live('first')?.spec.nodeName).toBe('a');
+    expect(it.condition('second', 'Placed')?.reason).toBe('PoolFull');
+    expect(it.events()).toStrictEqual(['Placed', 'PoolFull']);
   });
 
   it('does not place twice while the watch is late, and writes nothing twice', async () => {
@@ -85,20 +84,20 @@ describe('VolumeReconciler', () => {
     it.add(volume('first'));
     await it.reconcile('first');
     await it.reconcile('first');
-    assert.deepEqual(it.events(), ['Placed']);
-    assert.equal(it.condition('first', 'Placed')?.status, 'True');
-    assert.deepEqual([it.api.patches, it.api.written.length], [1, 1]);
+    expect(it.events()).toStrictEqual(['Placed']);
+    expect(it.condition('first', 'Placed')?.status).toBe('True');
+    expect([it.api.patches, it.api.written.length]).toStrictEqual([1, 1]);
   });
 
   it('keeps the place reserved when the answer to its patch was lost', async () => {
     const it = cluster();
     it.add(volume('first'), volume('second'));
     it.api.failNext('patch', new KubeError(504, 'NoAnswer', 'no answer'), { hasEffect: true });
-    await assert.rejects(it.reconcile('first'), KubeError);
+    await expect(it.reconcile('first')).rejects.toThrow(KubeError);
     await it.reconcile('second');
-    assert.equal(it.condition('second', 'Placed')?.reason, 'PoolFull');
+    expect(it.condition('second', 'Placed')?.reason).toBe('PoolFull');
     await it.reconcile('first');
-    assert.equal(it.condition('first', 'Placed')?.status, 'True');
+    expect(it.condition('first', 'Placed')?.status).toBe('True');
   });
 
   it('keeps the place reserved while nobody can say whether its patch arrived', async () => {
@@ -106,22 +105,22 @@ describe('VolumeReconciler', () => {
     it.add(volume('first'), volume('second'));
     it.api.failNext('patch', new KubeError(503, 'Unreachable', 'gone'), { hasEffect: true });
     it.api.failNext('get', new KubeError(503, 'Unreachable', 'gone'));
-    await assert.rejects(it.reconcile('first'), KubeError);
+    await expect(it.reconcile('first')).rejects.toThrow(KubeError);
     await it.reconcile('second');
-    assert.equal(it.condition('second', 'Placed')?.reason, 'PoolFull');
-    assert.equal(it.live('first')?.status, undefined, 'nothing is claimed that is not known');
+    expect(it.condition('second', 'Placed')?.reason).toBe('PoolFull');
+    expect(it.live('first')?.status, 'nothing is claimed that is not known').toBeUndefined();
     it.catchUp();
     await it.reconcile('first');
-    assert.equal(it.condition('first', 'Placed')?.status, 'True');
+    expect(it.condition('first', 'Placed')?.status).toBe('True');
   });
 
   it('gives the place back when its patch was refused', async () => {
     const it = cluster();
     it.add(volume('first'), volume('second'));
     it.api.failNext('patch', new KubeError(403, 'Forbidden', 'no'));
-    await assert.rejects(it.reconcile('first'), KubeError);
+    await expect(it.reconcile('first')).rejects.toThrow(KubeError);
     await it.reconcile('second');
-    assert.equal(it.condition('second', 'Placed')?.status, 'True');
+    expect(it.condition('second', 'Placed')?.status).toBe('True');
   });
 
   it('does not give a wished-for address twice while the watch is late', async () => {
@@ -130,7 +129,7 @@ describe('VolumeReconciler', () => {
     it.add(volume('first', wish), volume('second', wish));
     await Promise.all([it.reconcile('first'), it.reconcile('second')]);
     const reasons = ['first', 'second'].map((name) => it.condition(name, 'Placed')?.reason);
-    assert.deepEqual(reasons, ['Placed', 'AddressTaken']);
+    expect(reasons).toStrictEqual(['Placed', 'AddressTaken']);
   });
 
   it('writes nothing when nothing has changed', async () => {
@@ -139,7 +138,7 @@ describe('VolumeReconciler', () => {
     await it.reconcile('first');
     it.catchUp();
     await it.reconcile('first');
-    assert.equal(it.api.written.length, 1);
+    expect(it.api.written).toHaveLength(1);
   });
 
   it('writes no status into a new volume of the same name', async () => {
@@ -147,10 +146,10 @@ describe('VolumeReconciler', () => {
     it.add(volume('first', { pool: 'later' }));
     it.api.put({ ...volume('first'), metadata: { name: 'first', uid: 'another' } });
     await it.reconcile('first');
-    assert.equal(it.live('first')?.status, undefined);
+    expect(it.live('first')?.status).toBeUndefined();
     it.catchUp();
     await it.reconcile('first');
-    assert.equal(it.condition('first', 'Placed')?.status, 'True');
+    expect(it.condition('first', 'Placed')?.status).toBe('True');
   });
 
   it('keeps the conditions of others, and writes its own as the schema asks', async () => {
@@ -160,9 +159,9 @@ describe('VolumeReconciler', () => {
     await it.api.apply(AOE_VOLUMES, { metadata: { name: 'first' }, status }, { fieldManager: 'agent', subresource: 'status' });
     it.catchUp();
     await it.reconcile('first');
-    assert.equal(it.live('first')?.status?.capacity, '6Gi');
-    assert.equal(it.condition('first', 'Provisioned')?.status, 'True');
-    for (const condition of it.live('first')?.status?.conditions ?? []) assert.ok(Condition.safeParse({ ...condition }).success);
+    expect(it.live('first')?.status?.capacity).toBe('6Gi');
+    expect(it.condition('first', 'Provisioned')?.status).toBe('True');
+    for (const condition of it.live('first')?.status?.conditions ?? []) expect(Condition.safeParse({ ...condition }).success).toBe(true);
   });
 
   it('says that the node is gone, and that the volume is still placed', async () => {
@@ -172,10 +171,10 @@ describe('VolumeReconciler', () => {
     it.catchUp();
     it.api.remove({ kind: 'AoENode' }, 'a');
     await it.reconcile('first');
-    assert.equal(it.condition('first', 'Placed')?.status, 'True');
-    assert.equal(it.condition('first', 'Ready')?.reason, 'StorageNodeGone');
-    assert.equal(it.live('first')?.status?.phase, 'Failed');
-    assert.equal(it.live('first')?.status?.address, 'e1.0');
+    expect(it.condition('first', 'Placed')?.status).toBe('True');
+    expect(it.condition('first', 'Ready')?.reason).toBe('StorageNodeGone');
+    expect(it.live('first')?.status?.phase).toBe('Failed');
+    expect(it.live('first')?.status?.address).toBe('e1.0');
   });
 
   it('does not call a volume ready while somebody else answers at its address', async () => {
@@ -186,12 +185,12 @@ describe('VolumeReconciler', () => {
     const conditions = [served('Provisioned'), served('Exported')];
     it.add({ ...first, status: { conditions: [...conditions, conflict] } });
     await it.reconcile('first');
-    assert.equal(it.condition('first', 'Ready')?.status, 'False');
-    assert.equal(it.condition('first', 'Ready')?.message, conflict.message);
-    assert.equal(it.live('first')?.status?.phase, 'Failed');
+    expect(it.condition('first', 'Ready')?.status).toBe('False');
+    expect(it.condition('first', 'Ready')?.message).toBe(conflict.message);
+    expect(it.live('first')?.status?.phase).toBe('Failed');
     it.add({ ...first, status: { conditions } });
     await it.reconcile('first');
-    assert.equal(it.condition('first', 'Ready')?.status, 'True');
+    expect(it.condition('first', 'Ready')?.status).toBe('True');
   });
 
   it('says that the storage node is silent, once, and does not place there meanwhile', async () => {
@@ -205,15 +204,14 @@ describe('VolumeReconciler', () => {
       await it.reconcile('first');
       it.catchUp();
     }
-    assert.equal(it.condition('first', 'Placed')?.status, 'True');
-    assert.equal(it.condition('first', 'Ready')?.status, 'Unknown');
-    assert.match(
-      it.condition('first', 'Ready')?.message ?? '',
+    expect(it.condition('first', 'Placed')?.status).toBe('True');
+    expect(it.condition('first', 'Ready')?.status).toBe('Unknown');
+    expect(it.condition('first', 'Ready')?.message ?? '').toMatch(
       /^node a is not Ready since 2026-01-01T00:00:00Z \(its kubelet is silent\)/,
     );
-    assert.deepEqual(it.events(), ['Placed', 'StorageNodeNotReady']);
+    expect(it.events()).toStrictEqual(['Placed', 'StorageNodeNotReady']);
     await it.reconcile('second');
-    assert.match(it.condition('second', 'Placed')?.message ?? '', /node a is not Ready/);
+    expect(it.condition('second', 'Placed')?.message ?? '').toMatch(/node a is not Ready/);
   });
 
   it('calls neither of two external disks with one serial number the other', async () => {
@@ -221,9 +219,9 @@ describe('VolumeReconciler', () => {
     it.add(external('first', 0, 'S1'), external('second', 1, 'S1'), external('third', 2, 'S3'));
     for (const name of ['first', 'second', 'third']) await it.reconcile(name);
     const reasons = ['first', 'second', 'third'].map((name) => it.condition(name, 'Placed')?.reason);
-    assert.deepEqual(reasons, ['External', 'SerialTaken', 'External']);
-    assert.equal(it.condition('first', 'EnforcedByTarget')?.status, 'False');
-    assert.equal(it.condition('first', 'Locked')?.status, 'Unknown');
+    expect(reasons).toStrictEqual(['External', 'SerialTaken', 'External']);
+    expect(it.condition('first', 'EnforcedByTarget')?.status).toBe('False');
+    expect(it.condition('first', 'Locked')?.status).toBe('Unknown');
   });
 
   it('does not believe that a copy of a placed volume is placed, until the address is free', async () => {
@@ -236,13 +234,13 @@ describe('VolumeReconciler', () => {
     it.add({ ...copy, metadata: { ...copy.metadata, finalizers: [VOLUME_FINALIZER] } });
     await it.reconcile('original');
     await it.reconcile('a-copy');
-    assert.equal(it.condition('original', 'Placed')?.status, 'True');
-    assert.equal(it.condition('a-copy', 'Placed')?.reason, 'AddressTaken');
-    assert.equal(it.condition('a-copy', 'Ready')?.message, 'AoEVolume original has that address');
+    expect(it.condition('original', 'Placed')?.status).toBe('True');
+    expect(it.condition('a-copy', 'Placed')?.reason).toBe('AddressTaken');
+    expect(it.condition('a-copy', 'Ready')?.message).toBe('AoEVolume original has that address');
     it.api.remove(AOE_VOLUMES, 'original');
     it.catchUp();
     await it.reconcile('a-copy');
-    assert.equal(it.condition('a-copy', 'Placed')?.status, 'True');
+    expect(it.condition('a-copy', 'Placed')?.status).toBe('True');
   });
 
   it('refuses to break the lock of an external target', async () => {
@@ -250,8 +248,8 @@ describe('VolumeReconciler', () => {
     const first = external('first', 0, 'S1');
     it.add({ ...first, metadata: { ...first.metadata, annotations: { 'aoe.dev/break-lock': 'a' } } });
     await it.reconcile('first');
-    assert.deepEqual(it.events(), ['LockNotBroken']);
-    assert.deepEqual(it.live('first')?.metadata.annotations, {});
+    expect(it.events()).toStrictEqual(['LockNotBroken']);
+    expect(it.live('first')?.metadata.annotations).toStrictEqual({});
   });
 
   it('does not place what is being deleted', async () => {
@@ -260,9 +258,9 @@ describe('VolumeReconciler', () => {
     const metadata = { ...doomed.metadata, deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: ['example.com/mine'] };
     it.add({ ...doomed, metadata });
     await it.reconcile('first');
-    assert.equal(it.live('first')?.spec.nodeName, undefined);
-    assert.equal(it.condition('first', 'Placed')?.reason, 'NotPlaced');
-    assert.equal(it.live('first')?.status?.phase, 'Deleting');
+    expect(it.live('first')?.spec.nodeName).toBeUndefined();
+    expect(it.condition('first', 'Placed')?.reason).toBe('NotPlaced');
+    expect(it.live('first')?.status?.phase).toBe('Deleting');
   });
 });
 

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, it } from 'node:test';
 import { Script } from 'node:vm';
 import { parse } from 'yaml';
 import { CHART, helpOf, kitProgram, lint, type Manifest, render } from './helm.ts';
@@ -19,49 +18,49 @@ const container = (manifests: Manifest[], name: string): Manifest =>
 
 describe('the chart with its defaults', () => {
   let manifests: Manifest[];
-  before(async () => {
+  beforeAll(async () => {
     manifests = await render();
   });
 
   it('passes helm lint', async () => {
-    assert.match(await lint(), /0 chart\(s\) failed/);
+    expect(await lint()).toMatch(/0 chart\(s\) failed/);
   });
 
   it('runs the controller as nobody, with a read-only root and no capabilities', () => {
     const spec = of(manifests, 'Deployment', 'aoe-csi-controller').spec.template.spec;
-    assert.equal(spec.securityContext.runAsNonRoot, true);
-    assert.ok(spec.securityContext.runAsUser > 0);
-    assert.equal(spec.securityContext.seccompProfile.type, 'RuntimeDefault');
-    assert.equal(spec.hostNetwork, undefined);
-    assert.equal(spec.containers.length, 4);
+    expect(spec.securityContext.runAsNonRoot).toBe(true);
+    expect(spec.securityContext.runAsUser > 0).toBe(true);
+    expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
+    expect(spec.hostNetwork).toBeUndefined();
+    expect(spec.containers.length).toBe(4);
     for (const { name, securityContext } of spec.containers) {
-      assert.equal(securityContext.readOnlyRootFilesystem, true, name);
-      assert.equal(securityContext.allowPrivilegeEscalation, false, name);
-      assert.deepEqual(securityContext.capabilities.drop, ['ALL'], name);
+      expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
+      expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
+      expect(securityContext.capabilities.drop, name).toStrictEqual(['ALL']);
     }
-    assert.ok(
+    expect(
       spec.volumes.every((volume: Manifest) => volume.emptyDir),
       'the controller sees no directory of the node',
-    );
+    ).toBeTruthy();
   });
 
   it('replaces a target only when a person deletes its pod', () => {
-    assert.equal(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.updateStrategy.type, 'OnDelete');
-    assert.equal(of(manifests, 'DaemonSet', 'aoe-csi-agent').spec.updateStrategy.type, 'RollingUpdate');
+    expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.updateStrategy.type).toBe('OnDelete');
+    expect(of(manifests, 'DaemonSet', 'aoe-csi-agent').spec.updateStrategy.type).toBe('RollingUpdate');
   });
 
   it('gives the target no token for the API server', () => {
-    assert.equal(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken, false);
+    expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken).toBe(false);
     const bound = manifests.filter(({ kind }) => /Binding$/.test(kind)).flatMap(({ subjects }) => subjects);
-    assert.ok(!bound.some(({ name }: Manifest) => name === 'aoe-csi-target'));
+    expect(bound.some(({ name }: Manifest) => name === 'aoe-csi-target')).toBe(false);
   });
 
   it('has no wildcard in its rules, and no right to secrets', () => {
     for (const { metadata, rules } of manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role')) {
       for (const rule of rules) {
         for (const word of [...rule.apiGroups, ...rule.resources, ...rule.verbs])
-          assert.ok(!word.includes('*'), `${metadata.name}: ${word}`);
-        assert.ok(!rule.resources.includes('secrets'), metadata.name);
+          expect(word.includes('*'), `${metadata.name}: ${word}`).toBeFalsy();
+        expect(rule.resources.includes('secrets'), metadata.name).toBeFalsy();
       }
     }
   });
@@ -72,26 +71,27 @@ describe('the chart with its defaults', () => {
       manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role').map(({ kind, metadata }) => `${kind}/${metadata.name}`),
     );
     for (const { roleRef, subjects } of manifests.filter(({ kind }) => /Binding$/.test(kind))) {
-      assert.ok(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`);
+      expect(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`).toBe(true);
       for (const { name, namespace } of subjects) {
-        assert.ok(accounts.has(name), name);
-        assert.equal(namespace, 'aoe');
+        expect(accounts.has(name), name).toBe(true);
+        expect(namespace).toBe('aoe');
       }
     }
-    assert.deepEqual([...roles], []);
+    expect([...roles]).toStrictEqual([]);
   });
 
   it('requests resources for every container', () => {
-    for (const { name, resources } of containers(manifests)) assert.ok(resources?.requests?.cpu && resources.requests.memory, name);
+    for (const { name, resources } of containers(manifests))
+      expect(resources?.requests?.cpu && resources.requests.memory, name).toBeTruthy();
   });
 
   it('probes every program of ours that has an HTTP port, by a port that it is told to open', () => {
     for (const { name, args, ports, livenessProbe, readinessProbe } of containers(manifests)) {
       const flag = args.find((argument: string) => argument.startsWith('--http='));
       if (!flag) continue;
-      assert.equal(ports[0].containerPort, Number(flag.split(':')[1]), name);
-      assert.equal(livenessProbe.httpGet.port, ports[0].name, name);
-      assert.equal(readinessProbe.httpGet.port, ports[0].name, name);
+      expect(ports[0].containerPort, name).toBe(Number(flag.split(':')[1]));
+      expect(livenessProbe.httpGet.port, name).toBe(ports[0].name);
+      expect(readinessProbe.httpGet.port, name).toBe(ports[0].name);
     }
   });
 
@@ -101,40 +101,40 @@ describe('the chart with its defaults', () => {
       .flatMap((spec) => spec.containers)
       .flatMap((one) => one.ports ?? [])
       .map((port) => port.containerPort);
-    assert.equal(new Set(ports).size, ports.length);
+    expect(new Set(ports).size).toBe(ports.length);
   });
 
   it('lets mounts made by the node plugin reach the pods', () => {
     const { volumeMounts, args } = container(manifests, 'csi-node');
     const kubelet = volumeMounts.find((mount: Manifest) => mount.mountPath === '/var/lib/kubelet');
-    assert.equal(kubelet.mountPropagation, 'Bidirectional');
-    assert.ok(args.includes('--endpoint=unix:///var/lib/kubelet/plugins/aoe.dev/csi.sock'));
+    expect(kubelet.mountPropagation).toBe('Bidirectional');
+    expect(args.includes('--endpoint=unix:///var/lib/kubelet/plugins/aoe.dev/csi.sock')).toBeTruthy();
   });
 
   it('shows agent and target the same directories at the same paths', () => {
     const paths = (name: string): string[] => container(manifests, name).volumeMounts.map((mount: Manifest) => mount.mountPath);
-    for (const path of paths('target')) assert.ok(paths('agent').includes(path), path);
+    for (const path of paths('target')) expect(paths('agent'), path).toContain(path);
   });
 
   it('keeps the storage parts on tainted nodes', () => {
     for (const name of ['aoe-csi-node', 'aoe-csi-agent', 'aoe-csi-target']) {
       const { tolerations, priorityClassName } = of(manifests, 'DaemonSet', name).spec.template.spec;
-      assert.deepEqual(tolerations, [{ operator: 'Exists' }]);
-      assert.equal(priorityClassName, 'system-node-critical');
+      expect(tolerations).toStrictEqual([{ operator: 'Exists' }]);
+      expect(priorityClassName).toBe('system-node-critical');
     }
   });
 
   it('registers a driver that attaches, publishes capacity and leaves file ownership to the kubelet', () => {
     const { metadata, spec } = of(manifests, 'CSIDriver');
-    assert.equal(metadata.name, 'aoe.dev');
-    assert.equal(spec.attachRequired, true);
-    assert.equal(spec.storageCapacity, true);
-    assert.equal(spec.fsGroupPolicy, 'File');
+    expect(metadata.name).toBe('aoe.dev');
+    expect(spec.attachRequired).toBe(true);
+    expect(spec.storageCapacity).toBe(true);
+    expect(spec.fsGroupPolicy).toBe('File');
   });
 
   it('keeps pools on uninstall, and makes no class the default unasked', () => {
-    assert.equal(of(manifests, 'AoEPool').metadata.annotations['helm.sh/resource-policy'], 'keep');
-    assert.equal(of(manifests, 'StorageClass').metadata.annotations, undefined);
+    expect(of(manifests, 'AoEPool').metadata.annotations['helm.sh/resource-policy']).toBe('keep');
+    expect(of(manifests, 'StorageClass').metadata.annotations).toBeUndefined();
   });
 
   it('gives the sidecars only flags that they know', async () => {
@@ -142,15 +142,15 @@ describe('the chart with its defaults', () => {
       const help = await helpOf(kitProgram(name));
       for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
-        assert.match(help, new RegExp(`^ +-{1,2}${flag}\\b`, 'm'), `${name} does not know --${flag}`);
+        expect(help, `${name} does not know --${flag}`).toMatch(new RegExp(`^ +-{1,2}${flag}\\b`, 'm'));
       }
     }
   });
 
   it('has a test pod whose script is valid JavaScript', () => {
     const script = container(manifests, 'test').args[0];
-    assert.equal(script.trim(), readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
-    assert.doesNotThrow(() => new Script(script));
+    expect(script.trim()).toBe(readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
+    expect(() => new Script(script)).not.toThrow();
   });
 });
 
@@ -174,26 +174,26 @@ describe('values of the chart', () => {
       ],
       metrics: { podMonitor: { enabled: true } },
     });
-    assert.equal(container(manifests, 'operator').image, `registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
-    assert.ok(container(manifests, 'operator').args.includes('--shelves=100-200'));
-    for (const name of ['agent', 'csi-node']) assert.ok(container(manifests, name).args.includes('--interfaces=eth1,eth2'), name);
-    assert.ok(container(manifests, 'csi-node').args.includes('--endpoint=unix:///var/lib/k0s/kubelet/plugins/aoe.dev/csi.sock'));
-    assert.deepEqual(of(manifests, 'AoEPool', 'thin').spec, { backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' });
-    assert.equal(of(manifests, 'StorageClass', 'fast').parameters['csi.storage.k8s.io/fstype'], 'xfs');
-    assert.ok(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe'));
+    expect(container(manifests, 'operator').image).toBe(`registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
+    expect(container(manifests, 'operator').args.includes('--shelves=100-200')).toBeTruthy();
+    for (const name of ['agent', 'csi-node']) expect(container(manifests, name).args.includes('--interfaces=eth1,eth2'), name).toBeTruthy();
+    expect(container(manifests, 'csi-node').args.includes('--endpoint=unix:///var/lib/k0s/kubelet/plugins/aoe.dev/csi.sock')).toBeTruthy();
+    expect(of(manifests, 'AoEPool', 'thin').spec).toStrictEqual({ backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' });
+    expect(of(manifests, 'StorageClass', 'fast').parameters['csi.storage.k8s.io/fstype']).toBe('xfs');
+    expect(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe')).toBeTruthy();
     const named = new Set(containers(manifests).flatMap(({ ports }) => (ports ?? []).map((port: Manifest) => port.name)));
-    for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) assert.ok(named.has(port), port);
+    for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) expect(named.has(port), port).toBe(true);
   });
 
   it('turn on leader election in the sidecars with the second replica', async () => {
     const one = await render();
     const two = await render({ controller: { replicas: 2 } });
     for (const name of ['csi-provisioner', 'csi-attacher']) {
-      assert.ok(!container(one, name).args.includes('--leader-election'), name);
-      assert.ok(container(two, name).args.includes('--leader-election'), name);
+      expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
+      expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
     }
-    assert.equal(of(one, 'Deployment').spec.strategy.type, 'Recreate');
-    assert.equal(of(two, 'Deployment').spec.strategy.type, 'RollingUpdate');
+    expect(of(one, 'Deployment').spec.strategy.type).toBe('Recreate');
+    expect(of(two, 'Deployment').spec.strategy.type).toBe('RollingUpdate');
   });
 
   const file = { name: 'a', backend: 'file' };
@@ -224,7 +224,7 @@ describe('values of the chart', () => {
   ];
   for (const [what, values, message] of refused) {
     it(`are refused with ${what}`, async () => {
-      await assert.rejects(render(values), message);
+      await expect(render(values)).rejects.toThrow(message);
     });
   }
 });
@@ -241,6 +241,6 @@ describe('the documentation of the chart', () => {
         : [path];
     const values = leaves(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), '');
     const listed = [...readFileSync(join(CHART, 'README.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
-    assert.deepEqual(listed.toSorted(), values.toSorted());
+    expect(listed.toSorted()).toStrictEqual(values.toSorted());
   });
 });

@@ -1,6 +1,4 @@
-import assert from 'node:assert/strict';
 import { globSync } from 'node:fs';
-import { describe, it } from 'node:test';
 import { PAGES, ROOT, textOf } from './pages.ts';
 
 /** Expressions that a reader must decode, and what to write instead. docs/architecture.md has the glossary. */
@@ -34,11 +32,11 @@ function riddles(text: string): string[] {
 
 describe('plain English', () => {
   for (const path of DOCUMENTS) {
-    it(path, () => assert.deepEqual(riddles(textOf(path)), []));
+    it(path, () => expect(riddles(textOf(path))).toStrictEqual([]));
   }
 
   it('the check finds what it looks for', () => {
-    assert.deepEqual(riddles('It is made anew.\nfine\n`not_in_force` is a name; it is there no more'), [
+    expect(riddles('It is made anew.\nfine\n`not_in_force` is a name; it is there no more')).toStrictEqual([
       'line 1: "anew", write: again',
       'line 3: "no more", write: no longer',
     ]);

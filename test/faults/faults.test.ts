@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { ROOT } from '../testbed/paths.ts';
 import { CLUSTER_FAULTS, type Disturbance } from './model/cluster-faults.ts';
@@ -18,41 +17,43 @@ const FIRST = 'worker-1';
 describe('faults', () => {
   let cluster: Cluster;
   let world: World;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     world = await World.create(cluster);
   });
-  after(async () => {
+  afterAll(async () => {
     await world?.delete();
   });
 
-  it(`seed ${SEED}, ${STEPS} steps: no record is lost, none comes late, no two hosts write`, {
-    timeout: 600_000 + STEPS * 120_000,
-  }, async () => {
-    const steps = plan({ seed: SEED, steps: STEPS, first: FIRST, faults: CLUSTER_FAULTS, only: ONLY });
-    let disk: Disk | undefined;
-    try {
-      await world.take(FIRST);
-      await play(cluster, world, steps, console.log);
-      await world.endWriters(world.holder.node);
-      disk = await world.disk();
-      const answered = world.answered();
-      console.log(`${answered.length} answered records of ${world.holder.epoch} epochs`);
-      assert.ok(answered.length > STEPS * 10);
-      assert.deepEqual(check(answered, disk), []);
-    } catch (error) {
-      // Also when a step did not get through: what was written until then must be right.
-      disk ??= await world.disk().catch(() => undefined);
-      if (disk) console.log('found:', check(world.answered(), disk));
-      const folder = join(ROOT, `dist/logs/faults-${SEED}-${Date.now()}`);
-      world.keep(folder, disk ?? [], steps.map(describeStep));
-      const only = ONLY ? ` ONLY=${ONLY}` : '';
-      console.log(`what each host noted is in ${folder}; again: make test-faults SEED=${SEED} STEPS=${STEPS}${only}`);
-      throw error;
-    }
-  });
+  it(
+    `seed ${SEED}, ${STEPS} steps: no record is lost, none comes late, no two hosts write`,
+    async () => {
+      const steps = plan({ seed: SEED, steps: STEPS, first: FIRST, faults: CLUSTER_FAULTS, only: ONLY });
+      let disk: Disk | undefined;
+      try {
+        await world.take(FIRST);
+        await play(cluster, world, steps, console.log);
+        await world.endWriters(world.holder.node);
+        disk = await world.disk();
+        const answered = world.answered();
+        console.log(`${answered.length} answered records of ${world.holder.epoch} epochs`);
+        assert.ok(answered.length > STEPS * 10);
+        expect(check(answered, disk)).toStrictEqual([]);
+      } catch (error) {
+        // Also when a step did not get through: what was written until then must be right.
+        disk ??= await world.disk().catch(() => undefined);
+        if (disk) console.log('found:', check(world.answered(), disk));
+        const folder = join(ROOT, `dist/logs/faults-${SEED}-${Date.now()}`);
+        world.keep(folder, disk ?? [], steps.map(describeStep));
+        const only = ONLY ? ` ONLY=${ONLY}` : '';
+        console.log(`what each host noted is in ${folder}; again: make test-faults SEED=${SEED} STEPS=${STEPS}${only}`);
+        throw error;
+      }
+    },
+    600_000 + STEPS * 120_000,
+  );
 
-  it('finds the second writer once the target lets anybody in: the check can fail', { timeout: 600_000 }, async () => {
+  it('finds the second writer once the target lets anybody in: the check can fail', async () => {
     const old = world.holder.node === FIRST ? 'storage-2' : FIRST;
     await world.release();
     await world.take(old);
@@ -73,8 +74,8 @@ describe('faults', () => {
     }
     await world.endWriters('storage-1');
     const violations = check(world.answered(), await world.disk()).map(({ rule }) => rule);
-    assert.ok(violations.includes('lost'), 'records of the new host are overwritten');
-    assert.ok(violations.includes('twice'), 'both hosts had the same write answered');
+    expect(violations, 'records of the new host are overwritten').toContain('lost');
+    expect(violations, 'both hosts had the same write answered').toContain('twice');
     await world.takeBack(old);
-  });
+  }, 600_000);
 });

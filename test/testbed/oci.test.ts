@@ -1,14 +1,12 @@
-import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
 import { packLayer, writeImage } from './oci.ts';
 import { sh } from './shell.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'aoe-csi-oci-'));
-after(() => rmSync(folder, { recursive: true }));
+afterAll(() => rmSync(folder, { recursive: true }));
 
 function tree(name: string, content: string, mtime = 1_000_000): string {
   const root = join(folder, name);
@@ -33,14 +31,14 @@ describe('packLayer()', () => {
   it('gives the same digest for the same content, whenever it was written', async () => {
     const one = await packLayer(tree('one', 'content'), join(folder, 'one.tar'));
     const two = await packLayer(tree('two', 'content', 2_000_000), join(folder, 'two.tar'));
-    assert.equal(one.digest, two.digest);
-    assert.equal(one.size, two.size);
+    expect(one.digest).toBe(two.digest);
+    expect(one.size).toBe(two.size);
   });
 
   it('gives another digest for other content', async () => {
     const one = await packLayer(tree('three', 'content'), join(folder, 'three.tar'));
     const two = await packLayer(tree('four', 'Content'), join(folder, 'four.tar'));
-    assert.notEqual(one.digest, two.digest);
+    expect(one.digest).not.toBe(two.digest);
   });
 });
 
@@ -50,14 +48,14 @@ describe('writeImage()', () => {
     const archive = join(folder, 'image.tar');
     writeImage(archive, { name: 'docker.io/library/x:1', entrypoint: ['/bin/program'], workingDir: '/bin' }, [layer]);
     const { blob, index, manifest, config } = unpack(archive);
-    assert.equal(index.manifests[0].annotations['io.containerd.image.name'], 'docker.io/library/x:1');
-    assert.deepEqual(config.rootfs.diff_ids, [layer.digest]);
-    assert.deepEqual(config.config.Entrypoint, ['/bin/program']);
-    assert.equal(config.config.WorkingDir, '/bin');
+    expect(index.manifests[0].annotations['io.containerd.image.name']).toBe('docker.io/library/x:1');
+    expect(config.rootfs.diff_ids).toStrictEqual([layer.digest]);
+    expect(config.config.Entrypoint).toStrictEqual(['/bin/program']);
+    expect(config.config.WorkingDir).toBe('/bin');
     for (const { digest, size } of [index.manifests[0], manifest.config, ...manifest.layers]) {
       const content = readFileSync(blob(digest));
-      assert.equal(content.length, size);
-      assert.equal(`sha256:${createHash('sha256').update(content).digest('hex')}`, digest);
+      expect(content.length).toBe(size);
+      expect(`sha256:${createHash('sha256').update(content).digest('hex')}`).toBe(digest);
     }
   });
 
@@ -67,12 +65,9 @@ describe('writeImage()', () => {
     const archive = join(folder, 'thin.tar');
     writeImage(archive, { name: 'docker.io/library/x:2' }, [base, ours], [ours]);
     const { blob, manifest, config } = unpack(archive);
-    assert.deepEqual(config.rootfs.diff_ids, [base.digest, ours.digest]);
-    assert.deepEqual(
-      manifest.layers.map((layer: { digest: string }) => layer.digest),
-      [base.digest, ours.digest],
-    );
+    expect(config.rootfs.diff_ids).toStrictEqual([base.digest, ours.digest]);
+    expect(manifest.layers.map((layer: { digest: string }) => layer.digest)).toStrictEqual([base.digest, ours.digest]);
     readFileSync(blob(ours.digest));
-    assert.throws(() => readFileSync(blob(base.digest)), /ENOENT/);
+    expect(() => readFileSync(blob(base.digest))).toThrow(/ENOENT/);
   });
 });

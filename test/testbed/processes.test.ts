@@ -4,7 +4,6 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, describe, it } from 'node:test';
 
 // Where the ledger is follows from the environment, when the module is loaded.
 const cache = mkdtempSync(join(tmpdir(), 'aoe-csi-processes-'));
@@ -14,7 +13,7 @@ const { isAlive, killRecorded, record } = await import('./processes.ts');
 
 describe('killRecorded()', () => {
   mkdirSync(RUN);
-  after(() => rmSync(cache, { recursive: true }));
+  afterAll(() => rmSync(cache, { recursive: true }));
 
   function sleeper() {
     const child = spawn('sleep', ['60'], { detached: true, stdio: 'ignore' });
@@ -30,15 +29,15 @@ describe('killRecorded()', () => {
     const { pid, ended } = sleeper();
     record(pid);
     await killRecorded();
-    assert.equal(isAlive(pid), false);
-    assert.deepEqual(await ended, [null, 'SIGKILL']);
+    expect(isAlive(pid)).toBe(false);
+    expect(await ended).toStrictEqual([null, 'SIGKILL']);
   });
 
   it('spares a process that has got the number of one that is gone', async () => {
     const { pid, child, ended } = sleeper();
     writeFileSync(join(RUN, 'pids'), `${pid} 1\n`);
     await killRecorded();
-    assert.equal(isAlive(pid), true);
+    expect(isAlive(pid)).toBe(true);
     child.kill();
     await ended;
   });

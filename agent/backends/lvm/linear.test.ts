@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { MiB } from '../../../api/quantity.ts';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { Lvm } from './cli.ts';
@@ -30,13 +28,13 @@ test('a volume is made with two commands once the group is known', async () => {
   await backend.measure(signal);
   fake.calls.length = 0;
   const made = await backend.create(request, signal);
-  assert.deepEqual(made, { uid: 'u-1', volume: 'pvc-1', name: 'vg0/aoe-u-1', bytes: 12 * MiB });
-  assert.deepEqual(fake.calls, ['lvcreate', 'untag']);
-  assert.deepEqual(fake.volumes.get('aoe-u-1')?.tags, ['aoe.dev', 'aoe.dev/volume=pvc-1', 'aoe.dev/pool=p1']);
+  expect(made).toStrictEqual({ uid: 'u-1', volume: 'pvc-1', name: 'vg0/aoe-u-1', bytes: 12 * MiB });
+  expect(fake.calls).toStrictEqual(['lvcreate', 'untag']);
+  expect(fake.volumes.get('aoe-u-1')?.tags).toStrictEqual(['aoe.dev', 'aoe.dev/volume=pvc-1', 'aoe.dev/pool=p1']);
   fake.calls.length = 0;
   await backend.create(request, signal);
   await backend.open('u-1', signal);
-  assert.deepEqual(fake.calls, []);
+  expect(fake.calls).toStrictEqual([]);
 });
 
 for (const [when, command] of [
@@ -48,27 +46,29 @@ for (const [when, command] of [
   test(`a crash ${when} ${command} is mended by the next process`, async () => {
     const fake = new FakeLvm();
     fake.crash = { when, command };
-    await assert.rejects(thick(fake).create(request, signal)).catch((error: unknown) => {
-      // A lost answer to lvcreate is not even an error: the volume is there.
-      if (command !== 'lvcreate' || when !== 'after') throw error;
-    });
+    await expect(thick(fake).create(request, signal))
+      .rejects.toThrow()
+      .catch((error: unknown) => {
+        // A lost answer to lvcreate is not even an error: the volume is there.
+        if (command !== 'lvcreate' || when !== 'after') throw error;
+      });
     fake.crash = undefined;
     const wiped: string[] = [];
     await thick(fake, { wiped }).create(request, signal);
-    assert.ok(!fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
-    assert.equal(fake.volumes.size, 1);
+    expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeFalsy();
+    expect(fake.volumes.size).toBe(1);
     // Wiped again unless the mark was off: then it may hold data.
     const clean = command === 'untag' ? when === 'after' : command === 'lvcreate' && when === 'after';
-    assert.equal(wiped.length, clean ? 0 : 1);
+    expect(wiped).toHaveLength(clean ? 0 : 1);
   });
 }
 
 test('a volume that was not wiped is not handed out', async () => {
   const fake = new FakeLvm();
-  await assert.rejects(thick(fake, { crash: true }).create(request, signal));
-  assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
-  await assert.rejects(thick(fake, { crash: true }).create(request, signal));
-  assert.ok(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
+  await expect(thick(fake, { crash: true }).create(request, signal)).rejects.toThrow();
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeTruthy();
+  await expect(thick(fake, { crash: true }).create(request, signal)).rejects.toThrow();
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeTruthy();
 });
 
 test('a volume that was served before is never wiped, whatever its restored tags say', async () => {
@@ -77,33 +77,33 @@ test('a volume that was served before is never wiped, whatever its restored tags
   fake.volumes.get('aoe-u-1')?.tags.push('aoe.dev/new');
   const wiped: string[] = [];
   const backend = thick(fake, { wiped });
-  assert.ok(await backend.open('u-1', signal));
-  assert.ok(!fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new'));
+  expect(await backend.open('u-1', signal)).toBeTruthy();
+  expect(fake.volumes.get('aoe-u-1')?.tags.includes('aoe.dev/new')).toBeFalsy();
   // Nor by what comes after.
   await backend.create(request, signal);
-  assert.deepEqual(wiped, []);
+  expect(wiped).toStrictEqual([]);
 });
 
 test('many at once are marked clean together', async () => {
   const fake = new FakeLvm();
   const backend = thick(fake);
   await Promise.all(Array.from({ length: 8 }, (_, index) => backend.create({ ...request, uid: `u-${index}`, bytes: MiB }, signal)));
-  assert.equal(fake.calls.filter((call) => call === 'lvcreate').length, 8);
-  assert.ok(fake.calls.filter((call) => call === 'untag').length < 8);
-  for (const { tags } of fake.volumes.values()) assert.ok(!tags.includes('aoe.dev/new'));
+  expect(fake.calls.filter((call) => call === 'lvcreate')).toHaveLength(8);
+  expect(fake.calls.filter((call) => call === 'untag').length).toBeLessThan(8);
+  for (const { tags } of fake.volumes.values()) expect(tags).not.toContain('aoe.dev/new');
 });
 
 test('a missing group is a pool that is not ready, with the command that makes it', async () => {
   const fake = new FakeLvm();
   fake.present = false;
   const { ready, message } = await thick(fake).measure(signal);
-  assert.equal(ready, false);
-  assert.match(message ?? '', /vgcreate vg0/);
-  await assert.rejects(thick(fake).open('u-1', signal), { reason: 'PoolMissing' });
+  expect(ready).toBe(false);
+  expect(message ?? '').toMatch(/vgcreate vg0/);
+  await expect(thick(fake).open('u-1', signal)).rejects.toMatchObject({ reason: 'PoolMissing' });
 });
 
 test('a full group says so', async () => {
-  await assert.rejects(thick(new FakeLvm()).create({ ...request, bytes: 1e12 }, signal), { reason: 'PoolFull' });
+  await expect(thick(new FakeLvm()).create({ ...request, bytes: 1e12 }, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
 });
 
 test('what is not marked as ours is never taken, shown or removed', async () => {
@@ -111,10 +111,10 @@ test('what is not marked as ours is never taken, shown or removed', async () => 
   fake.volumes.set('aoe-u-1', { name: 'aoe-u-1', bytes: 4 * MiB, tags: [], active: true, layout: 'linear' });
   fake.volumes.set('root', { name: 'root', bytes: 4 * MiB, tags: ['aoe.dev'], active: true, layout: 'linear' });
   const backend = thick(fake);
-  assert.deepEqual(await backend.list(signal), []);
-  await assert.rejects(backend.create(request, signal), /already exists/);
+  expect(await backend.list(signal)).toStrictEqual([]);
+  await expect(backend.create(request, signal)).rejects.toThrow(/already exists/);
   await backend.remove('u-1', signal);
-  assert.equal(fake.volumes.size, 2);
+  expect(fake.volumes.size).toBe(2);
 });
 
 test('a retained volume is foreign from then on', async () => {
@@ -124,17 +124,17 @@ test('a retained volume is foreign from then on', async () => {
   const before = await backend.measure(signal);
   await backend.retain('u-1', signal);
   const after = await backend.measure(signal);
-  assert.deepEqual(after.volumes, []);
-  assert.equal(after.size, before.size - 12 * MiB);
-  assert.equal(fake.volumes.size, 1);
+  expect(after.volumes).toStrictEqual([]);
+  expect(after.size).toBe(before.size - 12 * MiB);
+  expect(fake.volumes.size).toBe(1);
 });
 
 test('an inactive volume is activated', async () => {
   const fake = new FakeLvm();
   await thick(fake).create(request, signal);
   for (const volume of fake.volumes.values()) volume.active = false;
-  assert.ok(await thick(fake).open('u-1', signal));
-  assert.equal(fake.volumes.get('aoe-u-1')?.active, true);
+  expect(await thick(fake).open('u-1', signal)).toBeTruthy();
+  expect(fake.volumes.get('aoe-u-1')?.active).toBe(true);
 });
 
 test('a thin volume takes one command, and is promised in full', async () => {
@@ -143,10 +143,10 @@ test('a thin volume takes one command, and is promised in full', async () => {
   await backend.measure(signal);
   fake.calls.length = 0;
   await backend.create({ ...request, bytes: 40 * MiB }, signal);
-  assert.deepEqual(fake.calls, ['lvcreate']);
+  expect(fake.calls).toStrictEqual(['lvcreate']);
   const { size, free } = await backend.measure(signal);
-  assert.deepEqual({ size, free }, { size: 64 * MiB, free: 24 * MiB });
-  await assert.rejects(backend.create({ ...request, uid: 'u-2', bytes: 28 * MiB }, signal), { reason: 'PoolFull' });
+  expect({ size, free }).toStrictEqual({ size: 64 * MiB, free: 24 * MiB });
+  await expect(backend.create({ ...request, uid: 'u-2', bytes: 28 * MiB }, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
 });
 
 test('a thin pool that is nearly full takes no new volume and says what to do', async () => {
@@ -154,14 +154,13 @@ test('a thin pool that is nearly full takes no new volume and says what to do', 
   const backend = thin(fake);
   fake.poolData = '96.10';
   const { ready, message } = await backend.measure(signal);
-  assert.equal(ready, false);
-  assert.match(message ?? '', /96\.10% full.*lvextend/);
-  await assert.rejects(backend.create(request, signal), { reason: 'PoolNotReady' });
+  expect(ready).toBe(false);
+  expect(message ?? '').toMatch(/96\.10% full.*lvextend/);
+  await expect(backend.create(request, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
 });
 
 test('LVM is told not to look at disks over AoE, nor at our own volumes', () => {
   const config = lvmConfig({ udev: false });
-  for (const rule of ['"r|^/dev/etherd/|"', '"r|/aoe-|"', '"r|aoe--|"', 'scan_lvs=0', 'udev_sync=0'])
-    assert.ok(config.includes(rule), rule);
-  assert.ok(!lvmConfig({ udev: true }).includes('udev_sync'));
+  for (const rule of ['"r|^/dev/etherd/|"', '"r|/aoe-|"', '"r|aoe--|"', 'scan_lvs=0', 'udev_sync=0']) expect(config, rule).toContain(rule);
+  expect(lvmConfig({ udev: true })).not.toContain('udev_sync');
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { type DiskFacts, mountOrFormat } from './format-rule.ts';
 import { parseBlkid } from './tools.ts';
 
@@ -37,14 +35,17 @@ const TABLE: [name: string, change: Partial<DiskFacts>, outcome: 'mount' | 'form
 ];
 for (const [name, change, outcome] of TABLE) {
   test(`${name}: ${outcome}`, () => {
-    if (outcome instanceof RegExp) assert.throws(() => mountOrFormat({ ...facts, ...change }), { code: 9, message: outcome });
-    else assert.equal(mountOrFormat({ ...facts, ...change }), outcome);
+    if (outcome instanceof RegExp)
+      expect(() => mountOrFormat({ ...facts, ...change })).toThrow(
+        expect.objectContaining({ code: 9, message: expect.stringMatching(outcome) }),
+      );
+    else expect(mountOrFormat({ ...facts, ...change })).toBe(outcome);
   });
 }
 
 test('parseBlkid() reads a file system, a partition table, and nothing', () => {
-  assert.deepEqual(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n'), { kind: 'found', type: 'ext4' });
-  assert.deepEqual(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n'), { kind: 'found', type: 'a gpt partition table' });
-  assert.deepEqual(parseBlkid(''), { kind: 'nothing' });
-  assert.equal(parseBlkid('DEVNAME=/dev/x\nSOMETHING=1\n').kind, 'ambivalent');
+  expect(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n')).toStrictEqual({ kind: 'found', type: 'ext4' });
+  expect(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n')).toStrictEqual({ kind: 'found', type: 'a gpt partition table' });
+  expect(parseBlkid('')).toStrictEqual({ kind: 'nothing' });
+  expect(parseBlkid('DEVNAME=/dev/x\nSOMETHING=1\n').kind).toBe('ambivalent');
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { DepartedDisks } from './departed-disks.ts';
 
 /** A disk that the kernel has, and what became of it. */
@@ -25,15 +23,15 @@ function setUp(options: { present?: boolean; busy?: boolean; stagedAgain?: boole
 /** Lets the promises of a look settle. */
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
-test('a disk that discovery brings back after it was unstaged is removed again, once', async (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+test('a disk that discovery brings back after it was unstaged is removed again, once', async () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
   const { disks, flushed } = setUp();
   disks.add('v1', 'e7.3');
-  t.mock.timers.tick(1_000);
+  jest.advanceTimersByTime(1_000);
   await settle();
-  t.mock.timers.tick(100_000);
+  jest.advanceTimersByTime(100_000);
   await settle();
-  assert.deepEqual(flushed, ['e7.3']);
+  expect(flushed).toStrictEqual(['e7.3']);
 });
 
 for (const [why, options] of Object.entries({
@@ -42,12 +40,12 @@ for (const [why, options] of Object.entries({
   'is staged again': { stagedAgain: true },
   'is another volume’s by now': { successor: 'v2' },
 })) {
-  test(`a disk that ${why} is left alone`, async (t) => {
-    t.mock.timers.enable({ apis: ['setTimeout'] });
+  test(`a disk that ${why} is left alone`, async () => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
     const { disks, flushed } = setUp(options);
     disks.add('v1', 'e7.3');
-    t.mock.timers.tick(100_000);
+    jest.advanceTimersByTime(100_000);
     await settle();
-    assert.deepEqual(flushed, []);
+    expect(flushed).toStrictEqual([]);
   });
 }

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import { nodeService } from '../service.ts';
@@ -38,12 +37,9 @@ async function staged(record: object = {}) {
       for (let i = 0; i < times; i++) await sweep.look(signal);
     },
     untouched: async () => {
-      assert.deepEqual(
-        node.mounter.mounts.map(({ target }) => target),
-        ['/staging/v1', POD],
-      );
-      assert.deepEqual(node.driver.flushed, []);
-      assert.ok(await node.deps.staged.get('v1'));
+      expect(node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', POD]);
+      expect(node.driver.flushed).toStrictEqual([]);
+      expect(await node.deps.staged.get('v1')).toBeTruthy();
     },
   };
 }
@@ -55,13 +51,13 @@ test('mounts and disk of a volume that the node lost go at the second look, the 
   await it.look(1);
   await it.untouched();
   await it.look(1);
-  assert.deepEqual(it.node.mounter.mounts, []);
-  assert.deepEqual(it.node.mounter.calls.slice(-2), [`umount -l ${POD}`, 'umount -l /staging/v1']);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
-  assert.deepEqual(it.node.departed, ['e7.3']);
-  assert.equal(await it.node.deps.staged.get('v1'), undefined);
-  assert.match(it.told.join(), /^node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/);
-  assert.deepEqual(it.node.wire.calls, []);
+  expect(it.node.mounter.mounts).toStrictEqual([]);
+  expect(it.node.mounter.calls.slice(-2)).toStrictEqual([`umount -l ${POD}`, 'umount -l /staging/v1']);
+  expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(it.node.departed).toStrictEqual(['e7.3']);
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
+  expect(it.told.join()).toMatch(/^node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/);
+  expect(it.node.wire.calls).toStrictEqual([]);
 });
 
 for (const [what, spec, status] of [
@@ -110,8 +106,8 @@ test('a volume that was deleted, or made anew under its name, is cleaned up with
     if (uid) it.volume.metadata.uid = uid;
     else it.node.volumes.items.delete('v1');
     await it.look();
-    assert.deepEqual(it.node.mounter.mounts, []);
-    assert.deepEqual(it.told, []);
+    expect(it.node.mounter.mounts).toStrictEqual([]);
+    expect(it.told).toStrictEqual([]);
   }
 });
 
@@ -121,11 +117,11 @@ test('a disk that a program has open stays, and is tried again', async () => {
   assert.ok(known);
   known.busy = true;
   await it.look();
-  assert.deepEqual(it.node.driver.flushed, []);
-  assert.ok(await it.node.deps.staged.get('v1'));
+  expect(it.node.driver.flushed).toStrictEqual([]);
+  expect(await it.node.deps.staged.get('v1')).toBeTruthy();
   known.busy = false;
   await it.look(1);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
+  expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
 });
 
 test('the disk of a volume that has the address now is left alone', async () => {
@@ -139,18 +135,15 @@ test('the disk of a volume that has the address now is left alone', async () => 
     spec: { ...it.volume.spec, initiators: { nodes: ['worker-1'] } },
   });
   await it.look();
-  assert.deepEqual(it.node.driver.flushed, []);
-  assert.deepEqual(
-    it.node.mounter.mounts.map(({ target }) => target),
-    [POD],
-  );
-  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+  expect(it.node.driver.flushed).toStrictEqual([]);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual([POD]);
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
 });
 
 test('the lock on an external target is given back, if it still is ours', async () => {
   const it = await staged({ external: true });
   await it.look();
-  assert.deepEqual(it.node.wire.calls, ['release']);
+  expect(it.node.wire.calls).toStrictEqual(['release']);
 });
 
 test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it anew', async () => {
@@ -168,20 +161,19 @@ test('a pod that comes to the node again after that has its volume, although the
   const targetPath = join(it.node.directory, 'pods/p2/mount');
   const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
   // An attachment of before is worth nothing.
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }));
+  await expect(
+    service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }),
+  ).rejects.toThrow();
   it.node.target.foreign = 'somebody';
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /in use/);
-  assert.deepEqual(it.node.mounter.mounts, []);
+  await expect(service.nodePublishVolume({ ...base, targetPath, publishContext })).rejects.toThrow(/in use/);
+  expect(it.node.mounter.mounts).toStrictEqual([]);
   delete it.node.target.foreign;
   await service.nodePublishVolume({ ...base, targetPath, publishContext });
-  assert.deepEqual(
-    it.node.mounter.mounts.map(({ target }) => target),
-    ['/staging/v1', targetPath],
-  );
-  assert.equal(it.node.target.holder?.node, 'worker-1');
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', targetPath]);
+  expect(it.node.target.holder?.node).toBe('worker-1');
   await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath });
   await service.nodeUnstageVolume(base);
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /not staged/);
+  await expect(service.nodePublishVolume({ ...base, targetPath, publishContext })).rejects.toThrow(/not staged/);
 });
 
 test('unstaging a volume that was lost, or its end, ends the mark', async () => {
@@ -189,7 +181,7 @@ test('unstaging a volume that was lost, or its end, ends the mark', async () => 
     const it = await staged();
     it.volume.spec.initiators = { nodes: ['worker-2'] };
     await it.look();
-    assert.ok(await it.node.deps.staged.wasLost('v1'));
+    expect(await it.node.deps.staged.wasLost('v1')).toBe(true);
     if (end === 'delete') {
       it.node.volumes.items.delete('v1');
       await it.look(1);
@@ -197,6 +189,6 @@ test('unstaging a volume that was lost, or its end, ends the mark', async () => 
       const service = nodeService(it.node.deps, { segment: 's', diskThreads: new Semaphore(2) });
       await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' });
     }
-    assert.ok(!(await it.node.deps.staged.wasLost('v1')), end);
+    expect(await it.node.deps.staged.wasLost('v1'), end).toBe(false);
   }
 });
