@@ -35,15 +35,15 @@ export interface IdentifyReply extends Path {
 }
 
 export interface ExchangeOptions {
-  /** How long to go on asking when nobody answers, in milliseconds. Default 2000. */
+  /** How long to repeat the request while nobody answers, in milliseconds. Default 2000. */
   readonly timeoutMs?: number;
-  /** How long to listen for others after the first answer, in milliseconds. Default 30; a single path needs none. */
+  /** How long to wait for further answers after the first one, in milliseconds. Default 30; a single path needs no wait. */
   readonly settleMs?: number;
-  /** Time to the second request, doubled for each next one up to 800 ms. Default 50. */
+  /** Milliseconds until the second request, doubled for each further one up to 800 ms. Default 50. */
   readonly retransmitMs?: number;
-  /** How often the request is sent at most; as the time allows when absent. */
+  /** How often the request is sent at most. Absent: as often as the time allows. */
   readonly attempts?: number;
-  /** The only path to ask; every interface, by broadcast, when absent. */
+  /** The only path to ask. Absent: every interface, by broadcast. */
   readonly to?: Path;
   readonly signal?: AbortSignal;
 }
@@ -51,8 +51,8 @@ export interface ExchangeOptions {
 const MAX_RETRANSMIT_MS = 800;
 
 /**
- * Asks targets, patiently: a request is repeated, with a new tag each time, until someone answers or the time is over. An
- * answer to any of the repetitions counts; of several from one MAC the first.
+ * Sends requests to targets. A request is repeated, with a new tag each time, until a target answers or the time is over. An answer to
+ * any of the repetitions counts. Of several answers from one MAC address, the first counts.
  * @example
  * const replies = await withInitiator(['eth0'], (initiator) => initiator.query({ shelf: 7, slot: 3 }));
  */
@@ -145,7 +145,7 @@ export class Initiator {
       else settling ??= setTimeout(resolve, settleMs);
     };
     const ask = (waitMs: number): void => {
-      // A new tag each time: an answer then tells which repetition it belongs to, to those who watch the wire.
+      // A new tag each time, so that a capture of the wire shows to which repetition an answer belongs.
       const tag = this.#freshTag();
       tags.push(tag);
       this.#waiting.set(tag, take);
@@ -191,7 +191,7 @@ export class Initiator {
 
 /**
  * Opens a socket on each interface, runs `use`, and closes them again.
- * @throws SocketError when none of the interfaces could be opened; one that is missing among others is left out
+ * @throws SocketError when none of the interfaces could be opened. An interface that cannot be opened is skipped while others can
  */
 export async function withInitiator<T>(interfaceNames: readonly string[], use: (initiator: Initiator) => Promise<T>): Promise<T> {
   const sockets: RawSocket[] = [];

@@ -1,10 +1,9 @@
 import fc from 'fast-check';
 import { available, footprint, isPlaced, poolTotals } from './capacity.ts';
 import type { AoEPool, PoolNode } from './pool.ts';
-import { formatQuantity } from './quantity.ts';
+import { formatQuantity, MiB } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
 
-const MiB = 2 ** 20;
 const pool: AoEPool = {
   apiVersion: 'aoe.dev/v1alpha1',
   kind: 'AoEPool',

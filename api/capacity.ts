@@ -2,23 +2,23 @@ import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
-/** Bytes that a volume takes in a pool on a node: its capacity, rounded up to what the backend can make. */
+/** Bytes that a volume takes in a pool on a node: its capacity, rounded up to the backend's granularity. */
 export function footprint(capacity: string, node: PoolNode): number {
   const grain = Math.max(1, parseQuantity(node.granularity ?? '1'));
   return Math.ceil(parseQuantity(capacity) / grain) * grain;
 }
 
 /**
- * Whether node, address and capacity are reserved for a volume. Node and address alone may be a user's wish; the operator adds
- * the finalizer when it grants them.
+ * Whether node, address and capacity are reserved for a volume. A user may set node and address, too: only the operator's finalizer
+ * shows that they are reserved.
  */
 export function isPlaced({ metadata, spec }: AoEVolume): boolean {
   return spec.nodeName !== undefined && spec.address !== undefined && (metadata.finalizers ?? []).includes(VOLUME_FINALIZER);
 }
 
 /**
- * Bytes that can still be promised on a node of a pool: its size, less orphans, less every AoEVolume placed there
- * (made or not), so that many claims at once cannot overshoot. 0 when the pool is not ready there.
+ * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans, minus every AoEVolume placed there, whether
+ * its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. 0 when the pool is not ready there.
  */
 export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>): number {
   if (!node.ready) return 0;
@@ -30,7 +30,7 @@ export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVo
   return Math.max(0, bytes);
 }
 
-/** What a pool has in all on the nodes where it can be used, for its status. */
+/** Totals of a pool over the nodes where it can be used, for its status. */
 export function poolTotals(nodes: readonly PoolNode[]): { readyNodes: number; size: string; free: string } {
   const ready = nodes.filter((node) => node.ready);
   const sum = (sizes: (string | undefined)[]) => formatQuantity(sizes.reduce((bytes, size) => bytes + parseQuantity(size ?? '0'), 0));

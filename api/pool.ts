@@ -6,6 +6,6 @@ export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;
 
 /** Condition types of an AoEPool. */
 export const PoolCondition = {
-  /** operator: volumes can be made on one node at least; the reason says whether something is wrong on any of its nodes. */
+  /** operator: volumes can be created on at least one node. The reason says whether something is wrong on any of its nodes. */
   Ready: 'Ready',
 } as const;

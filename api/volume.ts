@@ -4,12 +4,12 @@ import type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase } 
 export { ACCESS, type Access, isAccess } from './access.ts';
 export type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase };
 
-/** Finalizer that keeps an AoEVolume until its agent has removed export, lock and (unless retained) data. */
+/** Finalizer that keeps an AoEVolume until its agent has removed the export, the lock and, unless it is retained, the data. */
 export const VOLUME_FINALIZER = 'aoe.dev/backing-volume';
 
 /**
- * Annotation by which a person breaks the lock of a volume. Its value is the holder as they saw it, a node's name or the whole
- * string of status.holder.raw: another's lock is left alone.
+ * Annotation with which a person breaks the lock of a volume. Its value is the holder as the person saw it: a node's name, or the
+ * whole string in status.holder.raw. The lock of any other holder stays.
  */
 export const BREAK_LOCK = 'aoe.dev/break-lock';
 
@@ -23,12 +23,12 @@ export const VolumeCondition = {
   Provisioned: 'Provisioned',
   /** agent: the target answers at the address. */
   Exported: 'Exported',
-  /** agent: somebody else answers at the address, so it is not exported. */
+  /** agent: another target answers at the address. */
   AddressConflict: 'AddressConflict',
-  /** agent, or the operator for external targets: the target itself refuses hosts that are not in force. */
+  /** agent, or the operator for external targets: the target itself refuses hosts that are not admitted. */
   EnforcedByTarget: 'EnforcedByTarget',
-  /** agent, or the operator for external targets: somebody has the lock; the message says who, and since when. */
+  /** agent, or the operator for external targets: a host has the lock; the message says which, and since when. */
   Locked: 'Locked',
-  /** operator: the sum of the others. */
+  /** operator: the summary of the others. */
   Ready: 'Ready',
 } as const;

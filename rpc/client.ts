@@ -4,17 +4,17 @@ import { type Code, RpcError } from './status.ts';
 
 export interface CallOptions {
   readonly signal?: AbortSignal;
-  /** Limit of the call, 10 s when absent. A stream has none unless given. */
+  /** Limit of the call in milliseconds. Absent: 10 s for a call, none for a stream. */
   readonly timeoutMs?: number;
 }
 
 const DEFAULT_TIMEOUT_MS = 10_000;
 
-/** The names of a service's methods that answer once, and of those that stream. */
+/** Names of a service's methods that answer once, and names of those that stream. */
 type UnaryName<S> = { [K in MethodName<S>]: S[K] extends { readonly responseStream: true } ? never : K }[MethodName<S>];
 type StreamName<S> = { [K in MethodName<S>]: S[K] extends { readonly responseStream: true } ? K : never }[MethodName<S>];
 
-/** Calls a service over a unix socket. It connects by itself; a call made while there is no server fails at once with UNAVAILABLE. */
+/** Calls a service over a Unix socket. It connects when it is first used. A call without a server fails at once with UNAVAILABLE. */
 export class RpcClient<S> {
   readonly #client: Client;
   readonly #methods: ServiceDefinition;

@@ -1,5 +1,5 @@
-// Makes rpc/gen/ from rpc/proto/: encoders and decoders (plain JavaScript) and their types. Not kept in git; made again when a
-// .proto file changes.
+// Generates rpc/gen/ from rpc/proto/: encoders and decoders (plain JavaScript) and their types. rpc/gen/ is not in git. It is
+// generated again when a .proto file changes.
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,7 +20,7 @@ function isFresh(name: string): boolean {
 function generate(name: string): void {
   const source = join(proto, `${name}.proto`);
   const output = join(gen, `${name}.js`);
-  // The types come with comments only, the code is small only without. Roots apart, or the modules share one.
+  // pbjs emits types only with comments, and small code only without. Each module gets its own root, or they would share one.
   execFileSync(process.execPath, [pbjs, ...COMMON, '--dts', '-r', name, '-o', output, source]);
   const types = readFileSync(join(gen, `${name}.d.ts`), 'utf8').replace('import Long = require("long");', 'import Long from "long";');
   rmSync(output);

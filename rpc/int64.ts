@@ -2,7 +2,7 @@ import { util } from 'protobufjs/minimal.js';
 
 type Long = import('long').default;
 
-/** A whole number as a 64-bit field of a message. @throws RangeError when it is not one that a number holds exactly */
+/** A whole number as a 64-bit field of a message. @throws RangeError when a number cannot hold it exactly */
 export function int64(value: number): Long {
   if (!Number.isSafeInteger(value)) throw new RangeError(`${value} does not fit a 64-bit field exactly`);
   return (util.Long as unknown as { fromNumber(value: number): Long }).fromNumber(value);

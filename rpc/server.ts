@@ -25,7 +25,7 @@ export interface RpcLog {
 export interface CallContext {
   /** Aborted when the caller cancels, or its deadline passes. */
   readonly signal: AbortSignal;
-  /** When the caller gives up, in milliseconds as Date.now() counts them; Infinity when it did not say. */
+  /** Deadline of the caller, in milliseconds as Date.now() counts them. Infinity when the caller has none. */
   readonly deadline: number;
 }
 
@@ -44,9 +44,9 @@ export interface ServeOptions {
   readonly mode?: number;
 }
 
-/** How long calls under way may take to end when the server stops. */
+/** How long a stopping server waits for calls that are under way. */
 const GRACE_MS = 5_000;
-/** Probes leave connections behind that nobody closes. */
+/** Health probes leave connections open. */
 const MAX_IDLE_MS = 120_000;
 
 /** A gRPC server on a unix socket. */
@@ -82,7 +82,7 @@ export class RpcServer {
     await this.stop();
   }
 
-  /** Begins to serve. @throws Error when the socket cannot be made */
+  /** Begins to serve. @throws Error when the socket cannot be created */
   async start(): Promise<void> {
     await mkdir(dirname(this.#socket), { recursive: true });
     rmSync(this.#socket, { force: true });
@@ -132,7 +132,7 @@ export class RpcServer {
     };
   }
 
-  /** Writes what the handler gives, as fast as the caller reads, for as long as it does. */
+  /** Writes the handler's messages as fast as the caller reads them, until the handler ends or the caller leaves. */
   async #pump(
     call: ServerWritableStream<unknown, object>,
     handler: (request: unknown, context: CallContext) => AsyncIterable<object>,
@@ -146,7 +146,7 @@ export class RpcServer {
 
   /** The status of an RpcError; INTERNAL for any other, whose stack goes to the log and not to the caller. */
   #toStatus(path: string, started: number, error: unknown) {
-    // Other errors have a `code`, too, which is something else: an HTTP status, an exit status.
+    // Other errors also have a `code`, with another meaning: an HTTP status, an exit status.
     const code = error instanceof RpcError ? error.code : Code.INTERNAL;
     const details = error instanceof Error ? error.message : String(error);
     const keys = { path, ms: since(started), code: codeName(code), error: details };

@@ -11,18 +11,19 @@ const volume = (spec: object, status: object = {}): AoEVolume =>
 const [A, B, C] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b', '02:00:00:00:00:0c'];
 
 /** What an agent on node s decides that has just been started; the status says what the target has in force. */
-function decide(of: AoEVolume, nodes: AoENode[], memory = new MacMemory()) {
-  memory.noteNodes(nodes);
-  memory.noteSpec('', of.spec.initiators?.macs ?? []);
-  return desiredAccess(of, nodes, { self: 's', memory, inForce: of.status?.initiators?.macs ?? [] });
+function decide(of: AoEVolume, nodes: AoENode[], memory = new MacMemory(), namedMacs = new Set<string>()) {
+  memory.note(nodes);
+  for (const mac of of.spec.initiators?.macs ?? []) namedMacs.add(mac);
+  return desiredAccess(of, nodes, { self: 's', memory, namedMacs, admitted: of.status?.initiators?.macs ?? [] });
 }
 
 /** An agent on node s that has seen what came before, with a clock of its own. */
 function agent() {
   const clock = { now: 0 };
   const memory = new MacMemory({ now: () => clock.now });
-  const inForce = (nodes: string[], macs: string[]) => ({ initiators: { observedGeneration: 1, nodes, macs } });
-  return { clock, inForce, decide: (of: AoEVolume, nodes: AoENode[]) => decide(of, nodes, memory).macs };
+  const namedMacs = new Set<string>();
+  const admitted = (nodes: string[], macs: string[]) => ({ initiators: { observedGeneration: 1, nodes, macs } });
+  return { clock, admitted, decide: (of: AoEVolume, nodes: AoENode[]) => decide(of, nodes, memory, namedMacs).macs };
 }
 
 test('nobody is let in when nobody is asked for', () => {
@@ -74,7 +75,7 @@ test("the local link of this node is let in for its own volumes, whatever its Ao
 
 test('one of two interfaces that a node names no more is let in for a while yet, and then not', () => {
   const it = agent();
-  const wanted = volume({ initiators: { nodes: ['a'] } }, it.inForce(['a'], [A, B]));
+  const wanted = volume({ initiators: { nodes: ['a'] } }, it.admitted(['a'], [A, B]));
   expect(it.decide(wanted, [node('a', A, B)])).toStrictEqual([A, B]);
   it.clock.now = 1_000_000;
   expect(it.decide(wanted, [node('a', A)])).toStrictEqual([A, B]);
@@ -86,7 +87,7 @@ test('one of two interfaces that a node names no more is let in for a while yet,
 
 test('an interface that is back is held anew when it goes again', () => {
   const it = agent();
-  const wanted = volume({ initiators: { nodes: ['a'] } }, it.inForce(['a'], [A, B]));
+  const wanted = volume({ initiators: { nodes: ['a'] } }, it.admitted(['a'], [A, B]));
   for (const step of [node('a', A, B), node('a', A), node('a', A, B)]) it.decide(wanted, [step]);
   it.clock.now = 2 * HOLD_MS;
   expect(it.decide(wanted, [node('a', A)])).toStrictEqual([A, B]);
@@ -94,7 +95,7 @@ test('an interface that is back is held anew when it goes again', () => {
 
 test('an address that left its node is not held once the node is out, or somebody else names it, or it never was in force', () => {
   const it = agent();
-  const status = it.inForce(['a'], [A, B]);
+  const status = it.admitted(['a'], [A, B]);
   it.decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a', A, B, C)]);
   expect(it.decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a', A)])).toStrictEqual([A, B]);
   expect(it.decide(volume({ initiators: { nodes: ['b'] } }, status), [node('a', A)])).toStrictEqual([]);
@@ -104,7 +105,7 @@ test('an address that left its node is not held once the node is out, or somebod
 
 test('a machine made anew under the name of another inherits nothing', () => {
   const it = agent();
-  const wanted = volume({ initiators: { nodes: ['a'] } }, it.inForce(['a'], [A]));
+  const wanted = volume({ initiators: { nodes: ['a'] } }, it.admitted(['a'], [A]));
   const made = (uid: string, mac: string): AoENode => ({ ...node('a', mac), metadata: { name: 'a', uid } });
   it.decide(wanted, [made('one', A)]);
   expect(it.decide(wanted, [made('two', B)])).toStrictEqual([B]);
@@ -114,7 +115,7 @@ test('what is taken out of the spec is cut off, also while the AoENode of anothe
   const shared = { access: 'Shared' } as const;
   for (const restarted of [false, true]) {
     const it = agent();
-    const status = it.inForce(['a', 'b'], [A, B, C]);
+    const status = it.admitted(['a', 'b'], [A, B, C]);
     const all = volume({ ...shared, initiators: { nodes: ['a', 'b'], macs: [C] } }, status);
     it.decide(all, restarted ? [node('a'), node('b', B)] : [node('a', A), node('b', B)]);
     expect(it.decide(all, [node('a'), node('b', B)])).toStrictEqual([A, B, C]);

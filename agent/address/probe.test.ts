@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { emitConfig, emitFrame, Flag, type FrameSocket, parseConfig, parseFrame } from '../../aoe/mod.ts';
-import { Segment } from './probe.ts';
+import { AddressProbe } from './probe.ts';
 
 const OWN = '02:00:00:00:00:01';
 const log = pino({ level: 'silent' });
@@ -32,7 +32,7 @@ function wire(macs: string[], open: Set<string>): (name: string) => FrameSocket 
 }
 
 const segment = (macs: string[], { names = ['eth1'], open = new Set<string>() } = {}) =>
-  new Segment({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open), log });
+  new AddressProbe({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open), log });
 
 test('silence is nobody, within a fifth of a second, and the sockets are closed', async () => {
   const open = new Set<string>();

@@ -1,20 +1,20 @@
 import { BREAK_LOCK } from '../../api/volume.ts';
-import { bench, UID } from '../testing/volume-bench.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
-const annotation = (it: Bench) => it.volume().metadata.annotations?.[BREAK_LOCK];
+type Harness = Awaited<ReturnType<typeof harness>>;
+const annotation = (it: Harness) => it.volume().metadata.annotations?.[BREAK_LOCK];
 
-async function locked(it: Bench, node: string): Promise<void> {
+async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
-  await it.told();
+  await it.tick();
   await it.reconcile();
   it.kube.events.length = 0;
 }
 
 test('breaking the lock of a node shuts it out first, then clears the lock, and is told of', async () => {
-  const it = await bench();
+  const it = await harness();
   await locked(it, 'worker');
   const before = it.target.calls.length;
   it.annotate({ [BREAK_LOCK]: 'worker', other: 'stays' });
@@ -28,7 +28,7 @@ test('breaking the lock of a node shuts it out first, then clears the lock, and 
 });
 
 test('a holder that is not the one named keeps lock and access', async () => {
-  const it = await bench();
+  const it = await harness();
   await locked(it, 'worker');
   for (const named of ['other', 'work', '', 'worker ']) {
     it.annotate({ [BREAK_LOCK]: named });
@@ -42,7 +42,7 @@ test('a holder that is not the one named keeps lock and access', async () => {
 });
 
 test('nothing is broken where there is no lock', async () => {
-  const it = await bench();
+  const it = await harness();
   it.spec({ initiators: { nodes: ['worker'] } });
   it.annotate({ [BREAK_LOCK]: 'worker' });
   await it.reconcile();
@@ -54,11 +54,11 @@ test('nothing is broken where there is no lock', async () => {
 });
 
 test("a stranger's string is cleared when it is given as a whole, and hosts that stay are named", async () => {
-  const it = await bench();
+  const it = await harness();
   it.spec({ initiators: { macs: ['02:00:00:00:77:77'] } });
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   const raw = it.volume().status?.holder?.raw ?? '';
   it.annotate({ [BREAK_LOCK]: raw.slice(0, -1) });
@@ -74,10 +74,10 @@ test("a stranger's string is cleared when it is given as a whole, and hosts that
 });
 
 test('a volume that waits for its deletion is freed by breaking the lock', async () => {
-  const it = await bench();
+  const it = await harness();
   await it.reconcile();
   it.target.setConfigString(UID, 'somebody');
-  await it.told();
+  await it.tick();
   it.remove();
   await it.reconcile();
   expect(it.backend.volumes.size).toBe(1);
@@ -87,7 +87,7 @@ test('a volume that waits for its deletion is freed by breaking the lock', async
 });
 
 test('the annotation waits while the target is away, and is compared with what is there then', async () => {
-  const it = await bench();
+  const it = await harness();
   await locked(it, 'worker');
   it.target.stop();
   await it.connected(false);
@@ -97,7 +97,7 @@ test('the annotation waits while the target is away, and is compared with what i
   it.target.start();
   await it.connected(true);
   it.lock('other');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   expect(annotation(it)).toBeUndefined();
   expect(it.volume().spec.initiators.nodes).toStrictEqual(['worker']);

@@ -1,24 +1,24 @@
-import { bench, UID } from '../testing/volume-bench.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
-const reasons = ({ kube }: Bench) => kube.events.map(({ reason }) => reason);
+type Harness = Awaited<ReturnType<typeof harness>>;
+const reasons = ({ kube }: Harness) => kube.events.map(({ reason }) => reason);
 
 /** Lets a node in, and has it take the lock. */
-async function locked(it: Bench, node: string): Promise<void> {
+async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
-  await it.told();
+  await it.tick();
   await it.reconcile();
 }
 
 test('a lock that is taken and given back is told of, once each', async () => {
-  const it = await bench();
+  const it = await harness();
   await locked(it, 'worker');
   await it.reconcile();
   expect(it.condition('Locked')?.message).toBe('held by node worker since 2026-01-01T00:00:00Z');
   it.target.setConfigString(UID, '');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   await it.reconcile();
   expect(reasons(it)).toStrictEqual(['LockTaken', 'LockReleased']);
@@ -27,7 +27,7 @@ test('a lock that is taken and given back is told of, once each', async () => {
 });
 
 test('a takeover is told from the fence to the next lock: first the access goes, then the lock', async () => {
-  const it = await bench();
+  const it = await harness();
   await locked(it, 'worker');
   expect(it.volume().status?.holder?.name).toBe('worker');
   it.spec({ initiators: { nodes: ['other'] } });
@@ -37,26 +37,28 @@ test('a takeover is told from the fence to the next lock: first the access goes,
   const order = it.target.calls.filter((call) => call === 'setAccess' || call === 'replaceConfigString');
   expect(order.slice(-2)).toStrictEqual(['setAccess', 'replaceConfigString']);
   it.lock('other');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   expect(reasons(it)).toStrictEqual(['LockTaken', 'Fenced', 'LockCleared', 'LockTaken']);
-  expect(it.kube.events[1]?.message ?? '').toMatch(/node worker, which has the lock since 2026-01-01.*spec\.initiators names other now/);
+  expect(it.kube.events[1]?.message ?? '').toMatch(
+    /node worker, which has held the lock since 2026-01-01.*spec\.initiators names other now/,
+  );
 });
 
 test('a lock that changes hands between two looks is told with both holders', async () => {
-  const it = await bench();
+  const it = await harness();
   it.spec({ access: 'Shared', initiators: { nodes: ['worker', 'other'] } });
   await it.reconcile();
   for (const node of ['worker', 'other']) {
     it.lock(node);
-    await it.told();
+    await it.tick();
     await it.reconcile();
   }
-  expect(it.kube.events[1]?.message ?? '').toMatch(/held by node other since .* before, by node worker/);
+  expect(it.kube.events[1]?.message ?? '').toMatch(/held by node other since .* before that, by node worker/);
 });
 
 test('what is said of the lock depends on the access', async () => {
-  const it = await bench();
+  const it = await harness();
   for (const [access, reason] of [
     ['Shared', 'Shared'],
     ['ReadOnlyMany', 'ReadOnly'],
@@ -74,10 +76,10 @@ for (const [what, bytes] of [
   ['of the Mac driver', 'net.corvus.apple 00:11:22:33:44:55'],
 ] as const) {
   test(`a string that is ${what} is respected, named and shown in the column`, async () => {
-    const it = await bench();
+    const it = await harness();
     await it.reconcile();
     it.target.setConfigString(UID, bytes);
-    await it.told();
+    await it.tick();
     await it.reconcile();
     expect(it.target.configString(UID)).toBe(bytes);
     expect(it.condition('Locked')?.reason).toBe('NotOurs');
@@ -87,10 +89,10 @@ for (const [what, bytes] of [
 }
 
 test('a lock of ours for another volume stays, and says so', async () => {
-  const it = await bench();
+  const it = await harness();
   await it.reconcile();
   it.lock('worker', 'another-volume');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   expect(it.condition('Locked')?.reason).toBe('OtherVolume');
   expect(it.target.configString(UID)).toMatch(/volume=another-volume/);

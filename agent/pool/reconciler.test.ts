@@ -3,17 +3,17 @@ import type { AoEPool } from '../../api/pool.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { Orphans } from './orphans.ts';
-import { Pools } from './reconciler.ts';
+import { PoolReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 
-function bench() {
+function harness() {
   const kube = new FakeKube();
   const backend = new FakeBackend();
   const world = { now: 0 };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec: { backend: 'file', nodeSelector: { disk: 'ssd' } } } as never);
   kube.put({ kind: 'Node', metadata: { name: 'storage', labels: { disk: 'ssd' } } });
-  const pools = new Pools({
+  const pools = new PoolReconciler({
     node: 'storage',
     kube,
     pools: kube.store('AoEPool'),
@@ -21,7 +21,7 @@ function bench() {
     volumes: kube.store('AoEVolume'),
     backendOf: () => backend,
     orphans: new Orphans(() => world.now),
-    measured: () => {},
+    metrics: { note: () => {} },
     log: pino({ level: 'silent' }),
   });
   const entry = () => kube.store<AoEPool>('AoEPool').get('fast')?.status?.nodes?.[0];
@@ -29,7 +29,7 @@ function bench() {
 }
 
 test('a pool on this node is measured, and written only when it changed', async () => {
-  const it = bench();
+  const it = harness();
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
   expect(it.entry()).toStrictEqual({ name: 'storage', ready: true, size: '100Mi', free: '100Mi', granularity: '1Mi', volumes: 0 });
   await it.reconcile();
@@ -38,7 +38,7 @@ test('a pool on this node is measured, and written only when it changed', async 
 });
 
 test('an orphan is counted after a second look, by its name in the backend, and left alone', async () => {
-  const it = bench();
+  const it = harness();
   await it.backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 1 << 20 });
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 10_000 });
   expect(it.entry()?.orphans).toBeUndefined();
@@ -50,7 +50,7 @@ test('an orphan is counted after a second look, by its name in the backend, and 
 });
 
 test('a pool that selects this node no more loses its entry', async () => {
-  const it = bench();
+  const it = harness();
   await it.reconcile();
   it.kube.put({ kind: 'Node', metadata: { name: 'storage', labels: {} } });
   await it.reconcile();

@@ -5,7 +5,7 @@ import { pino } from 'pino';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { targetServer } from '../testing/target-server.ts';
 import { TargetError } from './api.ts';
-import { type TargetChange, TargetLink } from './connection.ts';
+import { type TargetChange, TargetConnection } from './connection.ts';
 import { GrpcTarget } from './grpc.ts';
 
 const log = pino({ level: 'silent' });
@@ -26,7 +26,7 @@ test('the link finds a target over its socket, loses it, and finds it again with
   const socket = join(directory, 'target.sock');
   const fake = new FakeTarget();
   const api = new GrpcTarget(socket);
-  const link = new TargetLink(api, log);
+  const link = new TargetConnection(api, log);
   const changes: TargetChange[] = [];
   link.subscribe((change) => changes.push(change));
   const stop = new AbortController();

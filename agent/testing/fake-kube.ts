@@ -1,4 +1,5 @@
-import { KubeError, type KubeObject } from '../../kube/mod.ts';
+import { type Change, KubeError, type KubeObject, type Store } from '../../kube/mod.ts';
+import { Subscribers } from '../subscribers.ts';
 
 interface Written {
   kind: string;
@@ -6,26 +7,34 @@ interface Written {
   status: Record<string, unknown>;
 }
 
-/** Objects of any kind by name, and what is written to them. Status is merged by field, which one writer needs of apply. */
+/** Objects of any kind by name, and what is written to them. Apply replaces the status, which is enough for one writer. */
 export class FakeKube {
   readonly objects = new Map<string, KubeObject & Record<string, unknown>>();
   readonly written: Written[] = [];
   readonly events: { reason: string; message: string }[] = [];
+  readonly #subscribers = new Subscribers<Change<KubeObject>>();
   #version = 1;
 
   /** Objects of one kind, as an informer that is never late shows them. */
-  store<T>(kind: string): { get(name: string): T | undefined; list(): T[] } {
+  store<T>(kind: string): Store<T> & { subscribe(listener: (change: Change<T>) => void): () => void } {
     const all = (): (KubeObject & Record<string, unknown>)[] => [...this.objects.values()].filter((object) => object.kind === kind);
     return {
       get: (name) => structuredClone(all().find(({ metadata }) => metadata.name === name)) as T | undefined,
       list: () => structuredClone(all()) as T[],
+      subscribe: (listener) =>
+        this.#subscribers.add((change) => {
+          if (change.object.kind === kind) listener(change as never);
+        }),
     };
   }
 
   put(object: KubeObject & { kind: string }): void {
     const generation = (object.metadata.generation ?? 0) + 1;
     const metadata = { ...object.metadata, generation, resourceVersion: String(++this.#version) };
-    this.objects.set(`${object.kind}/${object.metadata.name}`, { ...object, metadata });
+    const key = `${object.kind}/${object.metadata.name}`;
+    const previous = this.objects.get(key);
+    this.objects.set(key, { ...object, metadata });
+    this.#subscribers.emit({ type: 'applied', object, ...(previous ? { previous } : {}) });
   }
 
   readonly get = async (type: { kind: string }, name: string): Promise<never> =>

@@ -4,10 +4,10 @@ import { random } from '../../aoe/testing/random.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import type { TargetVolumeState } from '../target/api.ts';
-import { bench, MAC, UID } from '../testing/volume-bench.ts';
-import type { Volumes } from './reconciler.ts';
+import { harness, MAC, UID } from '../testing/volume-harness.ts';
+import type { VolumeReconciler } from './reconciler.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
+type Harness = Awaited<ReturnType<typeof harness>>;
 const HOSTS = { worker: MAC.worker, other: MAC.other } as const;
 type Host = keyof typeof HOSTS;
 
@@ -40,18 +40,18 @@ class LateStore implements Store<AoEVolume> {
 
 /** Controller, agent, target and two hosts that know nothing of each other, one step at a time in an order drawn from a seed. */
 class World {
-  readonly #it: Bench;
+  readonly #it: Harness;
   readonly #random: () => number;
   readonly #history: AoEVolume[] = [];
   #store: LateStore;
-  #agent: Volumes;
+  #agent: VolumeReconciler;
   /** Whom ControllerPublish has been answered for, and since then not ControllerUnpublish. */
   published: Host | undefined;
   #waiting: { kind: 'publish' | 'unpublish'; host: Host; generation: number } | undefined;
   #quiet = false;
 
   /** @param gullible the agent asks its watch, and not the API server, before it cuts somebody off */
-  constructor(it: Bench, seed: number, { gullible = false } = {}) {
+  constructor(it: Harness, seed: number, { gullible = false } = {}) {
     this.#it = it;
     this.#random = random(seed);
     this.#note();
@@ -162,7 +162,7 @@ class World {
     for (let i = 0; i < 6; i++) {
       this.#note();
       this.#store.catchUp();
-      await this.#it.told();
+      await this.#it.tick();
       await this.#it.reconcile(this.#agent);
     }
     const { spec, status, metadata } = this.#live;
@@ -182,7 +182,7 @@ test('one host at a time is in force, however late the agent learns of it and wh
   const told = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(seeds, async (seed) => {
-      const it = await bench();
+      const it = await harness();
       const world = new World(it, seed);
       for (let i = 0; i < 40; i++) await world.step();
       await world.settle();
@@ -197,7 +197,7 @@ test('one host at a time is in force, however late the agent learns of it and wh
 test('the schedules find an agent that cuts off by an old view', async () => {
   const search = fc.check(
     fc.asyncProperty(seeds, async (seed) => {
-      const world = new World(await bench(), seed, { gullible: true });
+      const world = new World(await harness(), seed, { gullible: true });
       for (let i = 0; i < 40; i++) await world.step();
     }),
     { numRuns: 500, endOnFailure: true },

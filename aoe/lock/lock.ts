@@ -2,27 +2,27 @@ import type { ConfigReply, ExchangeOptions, Initiator, Path, TargetAddress } fro
 import { ErrorCode } from '../wire/header.ts';
 import { escapeString, formatLock, type LockOwner, type LockText, parseLock, sameBytes, sameOwner } from './text.ts';
 
-/** Who has a disk: `lock` is absent when the string is not one of ours. */
+/** The holder of a disk. `lock` is absent when the config string is not a lock in our format. */
 export interface LockHolder {
   readonly lock: LockText | undefined;
-  /** The string as stored, non-printing bytes escaped. */
+  /** The config string as stored, with non-printing bytes escaped. */
   readonly raw: string;
 }
 
 export type AcquireResult =
-  /** Ours on every path that answered. */
+  /** The lock is ours on every path that answered. */
   | { readonly outcome: 'held'; readonly lock: LockText /** The string as stored. */; readonly raw: string }
   | { readonly outcome: 'foreign'; readonly holder: LockHolder }
   /** The target refuses config commands with this AoE error. */
   | { readonly outcome: 'refused'; readonly error: number }
-  /** Nobody answered, or no longer. It may be ours or not: ask again, or release. */
+  /** No target answered, or it stopped answering. The lock may be ours or not: try again, or release. */
   | { readonly outcome: 'unanswered' };
 
 export type ReleaseResult =
-  /** It was not ours any more, or is not now. */
+  /** The lock is not ours: it was released now, or had been before. */
   { readonly outcome: 'released' } | { readonly outcome: 'refused'; readonly error: number } | { readonly outcome: 'unanswered' };
 
-/** What the lock asks of the network; the answers to it come back as a list, empty when there were none. */
+/** A request of the lock to the network. The answers come back as a list, which is empty when there were none. */
 export type LockRequest =
   | { readonly kind: 'query' }
   | { readonly kind: 'setIfEmpty'; readonly to: Path; readonly next: Uint8Array }
@@ -32,7 +32,7 @@ export type LockRequest =
 type Steps<R> = Generator<LockRequest, R, readonly ConfigReply[]>;
 
 const NOTHING = new Uint8Array();
-/** Rounds of query and change before contention is reported as no answer. */
+/** Rounds of query and change. If none settles who has the lock, the result is `unanswered`. */
 const ROUNDS = 4;
 const FORCE_TIMEOUT_MS = 250;
 
@@ -41,22 +41,22 @@ const holderOf = (reply: ConfigReply): LockHolder => ({ lock: parseLock(reply.st
 const refusal = (reply: ConfigReply): boolean => reply.error !== 0 && reply.error !== ErrorCode.ConfigStringPresent;
 
 /**
- * Takes the lock, step by step, with no I/O of its own. `since` must be unlike that of every earlier lock of this owner: a
- * release that was delayed in the network then cannot hit the new lock.
+ * Takes the lock, step by step, without I/O. `since` must differ from that of every earlier lock of this owner, so that a release
+ * that was delayed in the network cannot hit the new lock.
  *
- * - The string is empty: set if empty. Error 4 means that someone was faster, or that our answer was lost and this one is
- *   to a repetition: the returned string tells.
- * - It is ours from before: replace it by the new one (command 5), for the same reason. A target that does not know the
- *   command keeps the old one.
- * - It is another's: undo what was set on other paths, and name the holder.
+ * - The config string is empty: set if empty. Error 4 means that another host was faster, or that our answer was lost and this answer
+ *   is to a repetition. The returned string shows which.
+ * - It is an earlier lock of this owner: replace it by the new one (command 5), so that a delayed release cannot hit it. A target
+ *   that does not know the command keeps the earlier lock.
+ * - It belongs to another host: undo what was set on other paths, and return the holder.
  *
- * Several paths to one target agree by themselves. Several processes behind one address (vblade, one for each interface)
- * are locked one by one in the order of their MACs.
+ * Several paths to one target always agree. Several processes behind one address (vblade, one for each interface) are locked one
+ * after the other, in the order of their MAC addresses.
  */
 export function* acquireSteps(owner: LockOwner, since: string): Steps<AcquireResult> {
   const lock: LockText = { ...owner, since };
   const mine = formatLock(lock);
-  /** Paths whose target keeps an older lock of ours. */
+  /** Paths to targets that keep an earlier lock of this owner. */
   const older = new Map<string, LockText>();
   for (let round = 0; round < ROUNDS; round++) {
     const replies = yield { kind: 'query' };
@@ -82,7 +82,7 @@ export function* acquireSteps(owner: LockOwner, since: string): Steps<AcquireRes
       else if (answer.error === 0) continue;
       else if (change.kind === 'testAndReplace' && unsupported(answer)) older.set(reply.mac, parseLock(reply.string) ?? lock);
       else if (refusal(answer)) return { outcome: 'refused', error: answer.error };
-      // Error 4. The string in it is the present one; look again if it is not ours, since not every target sends it.
+      // Error 4. The answer should carry the present string. If it is not ours, query again, since not every target sends it.
       else if (!sameBytes(answer.string, mine)) certain = false;
     }
     if (certain) {
@@ -99,18 +99,18 @@ function* undo(replies: readonly ConfigReply[], mine: Uint8Array): Steps<void> {
   }
 }
 
-/** Empties the string on one path if it is `present`. The result is the answer, if any. */
+/** Empties the config string on one path if it equals `present`. Returns the answer, if there was one. */
 function* clear(to: Path, present: Uint8Array): Steps<ConfigReply | undefined> {
   const [answer] = yield { kind: 'testAndReplace', to, old: present, next: NOTHING };
   if (!answer || !unsupported(answer)) return answer;
-  // No compare-and-set on this target: look, then force. Between the two is a window in which another's lock could be hit.
+  // This target has no compare-and-set: query, then force. A lock that another host takes between the two would be lost.
   const seen = (yield { kind: 'query' }).find((reply) => reply.mac === to.mac && reply.interfaceName === to.interfaceName);
   if (!seen || !sameBytes(seen.string, present)) return seen;
   const [forced] = yield { kind: 'force', to, next: NOTHING };
   return forced;
 }
 
-/** Gives the lock back, step by step. What is not ours is left alone. */
+/** Releases the lock, step by step. A config string that is not a lock of this owner stays. */
 export function* releaseSteps(owner: LockOwner): Steps<ReleaseResult> {
   for (let round = 0; round < ROUNDS; round++) {
     const replies = yield { kind: 'query' };
@@ -149,15 +149,15 @@ function perform(request: LockRequest, initiator: Initiator, address: TargetAddr
     case 'testAndReplace':
       return initiator.testAndReplace(address, request.old, request.next, { ...options, to: request.to });
     case 'force':
-      // Sent once: a repetition after a lost answer could hit the lock that someone else has taken meanwhile. The next round looks again.
+      // Sent once: a repetition after a lost answer could hit a lock that another host has taken meanwhile. The next round queries again.
       return initiator.force(address, request.next, { ...options, to: request.to, attempts: 1, timeoutMs: FORCE_TIMEOUT_MS });
   }
 }
 
 /**
  * Takes the lock of a disk for a node.
- * @param since of `lockTime()`, new for each call
- * @param options `timeoutMs` limits each exchange, not the whole
+ * @param since from `lockTime()`, a new one for each call
+ * @param options `timeoutMs` limits each exchange, not the whole call
  */
 export function acquire(
   initiator: Initiator,
@@ -169,7 +169,7 @@ export function acquire(
   return run(acquireSteps(owner, since), initiator, address, options);
 }
 
-/** Gives the lock of a disk back; nothing happens to another's. */
+/** Releases the lock of a disk. A lock of another owner stays. */
 export function release(
   initiator: Initiator,
   address: TargetAddress,
@@ -179,7 +179,7 @@ export function release(
   return run(releaseSteps(owner), initiator, address, options);
 }
 
-/** The time with microseconds, so that no two locks of a process are alike. */
+/** The time with microseconds, so that no two locks of a process are equal. */
 export function lockTime(): string {
   const micros = Math.floor((performance.timeOrigin + performance.now()) * 1000);
   return `${new Date(Math.floor(micros / 1000)).toISOString().slice(0, -1)}${String(micros % 1000).padStart(3, '0')}Z`;

@@ -1,6 +1,6 @@
 import { MAX_CONFIG_STRING } from '../wire/config.ts';
 
-/** Whose lock it is. Two locks with the same owner are the same lock, whenever they were taken. */
+/** The owner of a lock. Two locks with the same owner are the same lock, whenever they were taken. */
 export interface LockOwner {
   /** Name of the Kubernetes node. */
   readonly node: string;
@@ -27,7 +27,7 @@ export function formatLock({ node, nodeUID, volumeUID, since }: LockText): Uint8
   return bytes;
 }
 
-/** Undefined when the bytes are not exactly what {@link formatLock} writes: then someone else's string is there. */
+/** Undefined when the bytes are not exactly what {@link formatLock} writes: then the config string is not a lock of this project. */
 export function parseLock(bytes: Uint8Array): LockText | undefined {
   if (bytes.length > MAX_CONFIG_STRING) return undefined;
   let text: string;
@@ -44,7 +44,7 @@ export function sameOwner(a: LockOwner | undefined, b: LockOwner): boolean {
   return a?.node === b.node && a.nodeUID === b.nodeUID && a.volumeUID === b.volumeUID;
 }
 
-/** A config string for people: printable ASCII as it is, everything else as `\xNN`. */
+/** A config string for people: printable ASCII unchanged, every other byte as `\xNN`. */
 export function escapeString(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) =>
     byte >= 0x20 && byte < 0x7f && byte !== 0x5c ? String.fromCharCode(byte) : `\\x${byte.toString(16).padStart(2, '0')}`,

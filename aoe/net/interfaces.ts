@@ -4,7 +4,7 @@ import { join } from 'node:path';
 const ARPHRD_ETHER = '1';
 const IFF_UP = 0x1;
 
-/** A network interface, as sysfs tells. */
+/** A network interface, as sysfs describes it. */
 export interface NetworkInterface {
   readonly name: string;
   /** Lower-case colon notation. */
@@ -14,8 +14,8 @@ export interface NetworkInterface {
   /** Administratively up, with or without a carrier. */
   readonly up: boolean;
   /**
-   * A wired Ethernet port: neither wireless nor made by software (bridge, veth, bond, VLAN, tap), nor a port of such an
-   * interface, which takes its frames away (`rx_handler`, net/core/dev.c).
+   * A wired Ethernet port: not wireless, not made by software (bridge, veth, bond, VLAN, tap), and not a port of such an
+   * interface, because that interface receives its frames (`rx_handler`, net/core/dev.c).
    */
   readonly physical: boolean;
 }
@@ -30,13 +30,13 @@ export async function listInterfaces(sysfs = '/sys'): Promise<NetworkInterface[]
 /** Interfaces for AoE. */
 export interface SelectedInterfaces {
   readonly found: readonly NetworkInterface[];
-  /** Names that were asked for, and are no Ethernet interface here. */
+  /** Requested names that are not Ethernet interfaces of this node. */
   readonly missing: readonly string[];
 }
 
 /**
- * The interfaces that AoE shall use: with `auto` each physical one that is up, else those named in the comma-separated
- * list, whatever kind they are.
+ * The interfaces that AoE uses. With `auto`: each physical interface that is up. Otherwise: those in the comma-separated list,
+ * of any kind.
  */
 export async function selectInterfaces(wanted: string, sysfs = '/sys'): Promise<SelectedInterfaces> {
   const all = await listInterfaces(sysfs);
@@ -66,11 +66,11 @@ async function readInterface(directory: string, name: string): Promise<NetworkIn
       mac: mac.toLowerCase(),
       mtu: Number(mtu),
       up: (Number(flags) & IFF_UP) !== 0,
-      // A port of hardware, paravirtual ports included, has a device; what software makes (bridge, veth, bond, VLAN) has none.
+      // A hardware port, paravirtual ports included, has a device. An interface made by software (bridge, veth, bond, VLAN) has none.
       physical: (await exists('device')) && !/^DEVTYPE=/m.test(uevent) && !(await anyOf('wireless', 'phy80211', 'master')),
     };
   } catch {
-    // It went away while being read, or is no interface (bonding_masters).
+    // The interface went away while it was read, or the entry is not an interface (bonding_masters).
     return undefined;
   }
 }

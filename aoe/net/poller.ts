@@ -4,12 +4,12 @@ import { eventfd, lastError, poll } from './libc.ts';
 const POLLIN = 1;
 const POLLFD_LENGTH = 8;
 const EFD_NONBLOCK_CLOEXEC = 0o2004000;
-/** No event is waited for longer than this; only a safety net, since adding and removing wake the wait. */
+/** Longest wait for an event, in milliseconds. Only a safety net, since adding and removing descriptors end the wait. */
 const LIMIT_MS = 5_000;
 
 /**
- * Waits for any number of descriptors on one thread of Node's pool, and on none when there is nothing to wait for. A
- * blocking read for each socket would use up the pool's four threads, and stop all other file I/O of the program.
+ * Waits for any number of descriptors on one thread of Node's pool, and on none when there is no descriptor. A blocking read for
+ * each socket would use up the pool's four threads and stop all other file I/O of the program.
  */
 export class Poller {
   readonly #handlers = new Map<number, () => void>();
@@ -48,7 +48,7 @@ export class Poller {
         for (const [index, fd] of fds.entries()) {
           if (table.readInt16LE(index * POLLFD_LENGTH + 6) === 0) continue;
           if (fd === this.#wake) readSync(fd, new BigUint64Array(1));
-          // A descriptor that was removed, and perhaps reused, meanwhile has no handler, or one that finds nothing to read.
+          // A descriptor that was removed meanwhile, and perhaps reused, has no handler, or a handler that finds nothing to read.
           else this.#handlers.get(fd)?.();
         }
       }

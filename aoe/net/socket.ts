@@ -21,8 +21,8 @@ const MAX_FRAME = 65_536;
 export const USERLAND_TAG = 0x8000_0000;
 
 /**
- * Classic BPF: AoE, response flag set, userland tag. The last keeps the kernel driver's own traffic, which may be gigabits
- * of it, out of the program.
+ * Classic BPF: AoE, response flag set, userland tag. The last condition keeps the kernel driver's own traffic, up to gigabits per second,
+ * out of the program.
  */
 const FILTER: readonly (readonly [code: number, jumpTrue: number, jumpFalse: number, value: number])[] = [
   [0x28, 0, 0, 12], // load the half-word at 12: EtherType
@@ -31,11 +31,11 @@ const FILTER: readonly (readonly [code: number, jumpTrue: number, jumpFalse: num
   [0x45, 0, 3, Flag.Response], // any bit set, or drop
   [0x30, 0, 0, 20], // load the byte at 20: highest byte of the tag
   [0x45, 0, 1, USERLAND_TAG >>> 24],
-  [0x06, 0, 0, MAX_FRAME], // take it whole
+  [0x06, 0, 0, MAX_FRAME], // accept the whole frame
   [0x06, 0, 0, 0], // drop
 ];
 
-/** The same for everybody's answers. */
+/** The same, for answers with any tag. */
 const EVERYTHING: typeof FILTER = [
   [0x28, 0, 0, 12],
   [0x15, 0, 3, ETHERTYPE],
@@ -56,13 +56,13 @@ export class SocketError extends Error {
   }
 }
 
-/** What the initiator needs of an interface: real ones are {@link RawSocket}s, tests give it a simulated network. */
+/** What the initiator needs from an interface. Real ones are {@link RawSocket}s; tests pass a simulated network. */
 export interface FrameSocket {
   readonly interfaceName: string;
   readonly mac: string;
-  /** Sends a frame, or loses it, as networks do. */
+  /** Sends a frame. It may be lost, as on any network. */
   send(frame: Uint8Array): void;
-  /** Sets who gets the frames that arrive. */
+  /** Sets the function that receives each frame. */
   onFrame(handler: (frame: Uint8Array) => void): void;
   close(): void;
 }
@@ -70,8 +70,8 @@ export interface FrameSocket {
 const poller = new Poller();
 
 /**
- * An AF_PACKET socket on one interface that hears answers to AoE requests of programs. Open it for an exchange and close
- * it after.
+ * An AF_PACKET socket on one interface that receives the answers to AoE requests of programs. Open it for an exchange, and close it
+ * afterwards.
  * @example
  * using socket = RawSocket.open('eth0');
  * socket.onFrame((frame) => console.log(frame.length));
@@ -91,7 +91,7 @@ export class RawSocket implements FrameSocket {
   }
 
   /**
-   * With `everything`, answers with any tag and to any host arrive, as a test that plays several hosts needs them.
+   * With `everything`, answers with any tag and to any host arrive. A test that simulates several hosts needs them.
    * @throws SocketError when the interface does not exist or the right to open raw sockets is missing
    */
   static open(interfaceName: string, { everything = false }: { everything?: boolean } = {}): RawSocket {
@@ -132,7 +132,7 @@ export class RawSocket implements FrameSocket {
     return new RawSocket(interfaceName, mac, fd);
   }
 
-  /** A frame that the interface does not take now (full queue, link down) is lost, as on the wire. */
+  /** A frame that the interface does not accept now (full queue, link down) is lost, as on the wire. */
   send(frame: Uint8Array): void {
     if (this.#fd < 0 || send(this.#fd, frame, frame.length, MSG_DONTWAIT) >= 0) return;
     const code = lastError();

@@ -21,7 +21,7 @@ export interface ConfigArgument {
   /** Frames the target can queue. */
   readonly bufferCount: number;
   readonly firmware: number;
-  /** Most sectors a frame may carry, as far as the target is concerned. */
+  /** Most sectors that the target accepts in a frame. */
   readonly sectors: number;
   readonly version: number;
   readonly command: number;
@@ -62,7 +62,7 @@ export function emitConfig(argument: ConfigArgument): Uint8Array {
   return bytes;
 }
 
-/** A request, as an initiator sends it: counts are the target's to fill in. */
+/** A request, as an initiator sends it. The counts are 0: only the target fills them in. */
 export function configRequest(command: number, string: Uint8Array = new Uint8Array(), rest: Uint8Array = new Uint8Array()): ConfigArgument {
   return { bufferCount: 0, firmware: 0, sectors: 0, version: 1, command, string, rest };
 }

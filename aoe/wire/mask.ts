@@ -15,8 +15,8 @@ export interface Directive {
 }
 
 /**
- * Argument of command 2, "MAC mask list" (AoEr11, section 3.3). A target with a non-empty list drops every command of
- * others without an answer.
+ * Argument of command 2, "MAC mask list" (AoEr11, section 3.3). A target with a non-empty list drops every
+ * command of hosts that are not on the list, without an answer.
  *
  * ```text
  * 0 reserved   1 MCmd   2 MError   3 count   4 directives: { reserved, DCmd, MAC } of 8 bytes each

@@ -7,8 +7,8 @@ const MAC_LENGTH = 6;
 export const ReserveCommand = { Read: 0, Set: 1, Force: 2 } as const;
 
 /**
- * Argument of command 3, "reserve/release" (AoEr11, section 3.4). A non-empty list keeps others from reading and
- * writing; every answer carries the list.
+ * Argument of command 3, "reserve/release" (AoEr11, section 3.4). While the list is not empty, only hosts on
+ * it may read and write. Every answer carries the list.
  *
  * ```text
  * 0 RCmd   1 count   2 MAC addresses of 6 bytes each

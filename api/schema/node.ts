@@ -7,14 +7,14 @@ export const AoENodeSpec = z.object({
 export type AoENodeSpec = z.infer<typeof AoENodeSpec>;
 
 export const AoENodeStatus = z.object({
-  segment: z.string().optional().describe('L2 segment of the AoE interfaces: the Node label aoe.dev/segment, or default.'),
+  segment: z.string().optional().describe('L2 segment of the AoE interfaces: the Node label aoe.dev/segment, or "default".'),
   interfaces: z
     .array(
       z.object({
         name: z.string(),
         mac: z.string(),
         mtu: z.number().int(),
-        local: z.boolean().optional().describe('The initiator end of the local veth pair: reaches targets on this node itself.'),
+        local: z.boolean().optional().describe('The initiator end of the local veth pair, which reaches only the target of this node.'),
       }),
     )
     .optional()
@@ -25,7 +25,7 @@ export const AoENodeStatus = z.object({
     .string()
     .optional()
     .meta({ format: 'date-time' })
-    .describe('When the agent of this storage node last said that it is alive: about once a minute.'),
+    .describe('When the agent of this storage node last reported that it is alive. It reports about once a minute.'),
   conditions: Conditions.optional(),
 });
 export type AoENodeStatus = z.infer<typeof AoENodeStatus>;

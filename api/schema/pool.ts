@@ -5,7 +5,7 @@ import { Quantity } from './quantity.ts';
 export const Backend = z.enum(['lvm', 'lvm-thin', 'file']);
 export type Backend = z.infer<typeof Backend>;
 
-/** A name that LVM takes (lvm(8), VALID NAMES), and never takes for an option. */
+/** A name that LVM accepts (lvm(8), VALID NAMES) and cannot mistake for an option. */
 const LvmName = z
   .string()
   .min(1)
@@ -22,7 +22,7 @@ export const AoEPoolSpec = z
     nodeSelector: z
       .record(z.string(), z.string())
       .optional()
-      .describe('Labels of the nodes that hold the pool; all storage nodes when absent.'),
+      .describe('Labels of the nodes that have the pool. Absent: all storage nodes.'),
   })
   .meta({
     'x-kubernetes-validations': [
@@ -39,7 +39,7 @@ export const AoEPoolSpec = z
         message: 'thinPool goes with backend lvm-thin, and is required there',
       },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
-      // The agents would look for the volumes in the new place, and not find them.
+      // The agents would look in the new place and not find the existing volumes.
       ...['volumeGroup', 'thinPool', 'directory'].map((field) => ({
         rule: `has(self.${field}) == has(oldSelf.${field}) && (!has(self.${field}) || self.${field} == oldSelf.${field})`,
         message: `${field} cannot be changed: the volumes are there`,
@@ -48,16 +48,16 @@ export const AoEPoolSpec = z
   });
 export type AoEPoolSpec = z.infer<typeof AoEPoolSpec>;
 
-/** A pool on one node, as that node's agent measured it. Sizes exclude what other software keeps there. */
+/** A pool on one node, as that node's agent measured it. Sizes exclude data of other software. */
 export const PoolNode = z.object({
   name: z.string(),
   ready: z.boolean(),
   message: z.string().optional().describe('Why the pool cannot be used on this node, and what to do.'),
-  size: Quantity.optional().describe('What our volumes may take in all: free space and our volumes.'),
+  size: Quantity.optional().describe('Space for volumes in all: free space and existing volumes.'),
   free: Quantity.optional(),
-  granularity: Quantity.optional().describe('Volumes are rounded up to a multiple of this.'),
-  orphaned: Quantity.optional().describe('Taken by volumes of ours that no AoEVolume names.'),
-  orphans: z.array(z.string()).optional().describe('Their names in the backend. Never removed unasked.'),
+  granularity: Quantity.optional().describe('Capacities are rounded up to a multiple of this.'),
+  orphaned: Quantity.optional().describe('Bytes taken by orphans: backing volumes without an AoEVolume.'),
+  orphans: z.array(z.string()).optional().describe('Names of the orphans in the backend. They are never removed automatically.'),
   volumes: z.number().int().optional(),
   dataPercent: z.string().optional(),
   metadataPercent: z.string().optional(),
@@ -68,7 +68,7 @@ export const AoEPoolStatus = z.object({
   conditions: Conditions.optional(),
   readyNodes: z.number().int().optional().describe('Number of nodes on which the pool can be used.'),
   size: Quantity.optional().describe('Sum over those nodes.'),
-  free: Quantity.optional().describe('Sum over those nodes; a volume is on one node, so this is not the largest that fits.'),
+  free: Quantity.optional().describe('Sum over those nodes. A volume is on one node, so the largest possible volume is smaller.'),
   nodes: z
     .array(PoolNode)
     .optional()

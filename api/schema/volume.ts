@@ -7,13 +7,13 @@ import { QUANTITY_RULE, Quantity } from './quantity.ts';
 const nodeNames = z.array(z.string().min(1).max(253)).max(64).meta({ 'x-kubernetes-list-type': 'set' });
 const macs = z.array(Mac).meta({ 'x-kubernetes-list-type': 'set' });
 const MAX_MACS = 64;
-/** Of all nodes that may be let in at once, every interface. */
+/** All interfaces of all nodes that may be admitted at once. */
 const MAX_MACS_IN_FORCE = 1024;
 const immutable = { rule: 'self == oldSelf', message: 'cannot be changed once set' };
 
 export const Access = z.enum(ACCESS);
 
-/** Who may talk to a volume's target now: the target answers nobody else's reads and writes. */
+/** Hosts that may use a volume. The target refuses reads and writes of all others. */
 export const Initiators = z.object({
   nodes: nodeNames.optional().describe('Names of cluster nodes. Set by the CSI controller when a volume is attached.'),
   macs: macs.max(MAX_MACS).optional().describe('MAC addresses of hosts outside the cluster.'),
@@ -23,7 +23,7 @@ export type Initiators = z.infer<typeof Initiators>;
 export const AoEVolumeSpec = z
   .object({
     capacity: Quantity.optional()
-      .describe('Size, such as 10Gi. Rounded up to what the backend can make.')
+      .describe('Size, such as 10Gi. Rounded up to the granularity of the backend.')
       .meta({
         'x-kubernetes-validations': [QUANTITY_RULE, immutable],
       }),
@@ -35,16 +35,16 @@ export const AoEVolumeSpec = z
       .array(z.string().min(1).max(63))
       .max(64)
       .optional()
-      .describe('L2 segments on which the volume may be placed; all when absent.')
+      .describe('L2 segments on which the volume may be placed. Absent: all.')
       .meta({ 'x-kubernetes-list-type': 'set' }),
     nodeName: z
       .string()
       .min(1)
       .max(253)
       .optional()
-      .describe('Storage node that holds the data. Chosen by the operator when absent, then fixed.'),
-    address: Address.optional().describe('AoE address. Chosen by the operator when absent, then fixed.'),
-    initiators: Initiators.default({}).describe('Who may talk to the target now.'),
+      .describe('Storage node that holds the data. The operator chooses it when it is absent. It cannot be changed afterwards.'),
+    address: Address.optional().describe('AoE address. The operator chooses it when it is absent. It cannot be changed afterwards.'),
+    initiators: Initiators.default({}).describe('Hosts that may use the volume now.'),
     external: z
       .object({
         shelf: Address.shape.shelf,
@@ -54,11 +54,13 @@ export const AoEVolumeSpec = z
           .min(1)
           .max(20)
           .optional()
-          .describe('Serial number the disk must report. Recorded from the first attachment when absent.'),
+          .describe(
+            'Serial number that the disk must report. When absent, the serial number of the first attachment is recorded in the status.',
+          ),
       })
       .optional()
-      .describe('A target that someone else serves (vblade, an EtherDrive): never created, never deleted.'),
-    deletionPolicy: z.enum(['Delete', 'Retain']).default('Delete').describe('What becomes of the data when the AoEVolume is deleted.'),
+      .describe('A target outside this project, such as vblade or an EtherDrive. Its disk is never created and never deleted.'),
+    deletionPolicy: z.enum(['Delete', 'Retain']).default('Delete').describe('What happens to the data when the AoEVolume is deleted.'),
   })
   .meta({
     'x-kubernetes-validations': [
@@ -97,13 +99,16 @@ export type AoEVolumeSpec = z.infer<typeof AoEVolumeSpec>;
 export const VolumePhase = z.enum(['Pending', 'Ready', 'Failed', 'Deleting']);
 export type VolumePhase = z.infer<typeof VolumePhase>;
 
-/** Who has the lock, as the target's config string says. */
+/** The holder of the lock, from the target's config string. */
 export const Holder = z.object({
-  name: z.string().optional().describe('For people: the node, or the start of a string that is not ours, in quotes.'),
-  node: z.string().optional().describe('Node that holds the lock; absent when the string is not one of ours.'),
+  name: z
+    .string()
+    .optional()
+    .describe('For people: the node, or in quotes the start of a config string that is not a lock of this project.'),
+  node: z.string().optional().describe('Node that has the lock. Absent when the config string is not a lock of this project.'),
   nodeUID: z.string().optional(),
   since: z.string().optional(),
-  raw: z.string().describe('The config string as stored, non-printing bytes escaped.'),
+  raw: z.string().describe('The config string as stored, with non-printing bytes escaped.'),
 });
 export type Holder = z.infer<typeof Holder>;
 
@@ -111,16 +116,16 @@ export const AoEVolumeStatus = z.object({
   observedGeneration: z.number().int().optional(),
   phase: VolumePhase.optional(),
   conditions: Conditions.optional(),
-  address: z.string().optional().describe('The address in use, as the Linux driver spells it: e7.3.'),
-  capacity: Quantity.optional().describe('Size of the disk as its target reports it.'),
-  serial: z.string().optional().describe('IDENTIFY serial number: compared before every mount.'),
+  address: z.string().optional().describe('The address in use, as the Linux driver writes it: e7.3.'),
+  capacity: Quantity.optional().describe('Size of the disk, as its target reports it.'),
+  serial: z.string().optional().describe('IDENTIFY serial number. It is compared before every mount.'),
   paths: z
     .array(
       z.object({
         interface: z.string(),
         mac: z.string(),
         mtu: z.number().int(),
-        local: z.boolean().optional().describe('Reaches pods on the storage node itself only.'),
+        local: z.boolean().optional().describe('Whether the interface is the local link, which reaches only pods on the storage node.'),
       }),
     )
     .optional()
@@ -128,12 +133,12 @@ export const AoEVolumeStatus = z.object({
     .describe('Interfaces of the storage node on which the target answers.'),
   initiators: z
     .object({
-      observedGeneration: z.number().int().describe('metadata.generation whose spec.initiators are in force.'),
+      observedGeneration: z.number().int().describe('metadata.generation of the spec.initiators that are admitted.'),
       nodes: nodeNames.optional(),
-      macs: macs.max(MAX_MACS_IN_FORCE).optional().describe('Every MAC address that is served now, those of the nodes included.'),
+      macs: macs.max(MAX_MACS_IN_FORCE).optional().describe('Every MAC address that the target admits now, including those of the nodes.'),
     })
     .optional()
-    .describe('What the target confirms to have in force.'),
+    .describe('Hosts that the target confirms to admit.'),
   holder: Holder.optional(),
   filesystem: z
     .object({
@@ -141,6 +146,6 @@ export const AoEVolumeStatus = z.object({
       state: z.enum(['Formatting', 'Formatted']),
     })
     .optional()
-    .describe('What the node plugin put on the disk; kept so that a disk is formatted once in its life.'),
+    .describe('Filesystem that the node plugin created on the disk. It is recorded so that a disk is formatted only once.'),
 });
 export type AoEVolumeStatus = z.infer<typeof AoEVolumeStatus>;

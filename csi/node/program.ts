@@ -23,13 +23,13 @@ export interface NodeOptions {
 
 const RETRY_MS = 1_000;
 
-/** The Node object of this node, asked for until the API server answers. */
+/** The Node of this node. It is read again and again until the API server answers and has it. */
 async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSignal): Promise<KubeObject> {
   for (;;) {
     try {
       const node = await kube.get<KubeObject>(NODES, name, { signal });
       if (node) return node;
-      log.warn({ node: name }, 'there is no such Node yet');
+      log.warn({ node: name }, 'this Node does not exist yet');
     } catch (error) {
       if (signal.aborted) throw error;
       log.warn({ node: name, error }, 'cannot read the Node');
@@ -42,7 +42,7 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
   const { kube, nodeName, socket, kubeletPath, interfaces, http, version, log } = options;
   let ready = false;
-  const health = serveHealth(http, { registered: () => (ready ? undefined : 'waits for the Node object') }, signal, log);
+  const health = serveHealth(http, { registered: () => (ready ? undefined : 'waiting for the Node object') }, signal, log);
   const { metadata } = await ownNode(kube, nodeName, log, signal);
   const segment = metadata.labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
   const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, log });

@@ -10,7 +10,6 @@ pub mod privileges;
 pub mod rpc;
 pub mod serve;
 pub mod store;
-pub mod trace;
 pub mod wake;
 pub mod wire;
 pub mod worker;

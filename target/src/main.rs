@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use aoe_target::cli::{self, Arguments, Parsed};
+use aoe_target::cli::{self, Arguments, Parsed, pcap};
 use aoe_target::serve::{Options, Server};
 use aoe_target::store::{Loaded, Saved, Store};
 use aoe_target::wake::Waker;
-use aoe_target::{log, privileges, rpc, trace};
+use aoe_target::{log, privileges, rpc};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 static WAKER: OnceLock<Arc<Waker>> = OnceLock::new();
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     let arguments = match cli::parse(std::env::args().skip(1)) {
         Ok(Parsed::Run(arguments)) => arguments,
         Ok(Parsed::Trace(arguments)) => {
-            return match trace::run(arguments) {
+            return match pcap::run(arguments) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(problem) => {
                     eprintln!("aoe-target: {problem}");

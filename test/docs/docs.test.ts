@@ -3,7 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { AoEPoolSpec } from '../../api/schema/pool.ts';
 import { AoEVolumeSpec } from '../../api/schema/volume.ts';
-import { PAGES, ROOT } from './pages.ts';
+import { PAGES, ROOT, textOf } from './pages.ts';
 
 /** The part of a link behind "#" that a heading gets on the usual forges. */
 function anchors(page: string): Set<string> {
@@ -65,7 +65,10 @@ describe('what the programs say is explained', () => {
   it('each metric', () => {
     const prefixed = [...CODE.matchAll(/[`'](aoe_[a-z_]+?)(?:\$\{name\})?[`']/g)].map(([, name = '']) => name);
     const pools = [...CODE.matchAll(/each\('([a-z_]+)', '/g)].map(([, name = '']) => `aoe_agent_pool_${name}`);
-    const metrics = [...prefixed.filter((name) => !name.endsWith('_') && name !== 'aoe_iflist'), ...pools];
+    const runtime = [...textOf('run/controller-metrics.ts').matchAll(/'((?:controller_runtime|workqueue)_[a-z_]+)'/g)].map(
+      ([, name = '']) => name,
+    );
+    const metrics = [...runtime, ...prefixed.filter((name) => !name.endsWith('_') && name !== 'aoe_iflist'), ...pools];
     expect(metrics.length, 'metrics are not found in the sources any more').toBeGreaterThan(5);
     expect(metrics.filter((name) => !ALL_PAGES.includes(`\`${name}\``))).toStrictEqual([]);
   });

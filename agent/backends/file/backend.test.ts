@@ -42,10 +42,10 @@ test('a file is made sparse, found again, and removed', async () => {
   expect(blocks * 512).toBeLessThan(MiB);
   expect(mode & 0o777).toBe(0o600);
   expect(await open(directory).open('u-1')).toStrictEqual(made);
-  expect(await open(directory).list(signal)).toStrictEqual([made]);
+  expect((await open(directory).measure(signal)).volumes).toStrictEqual([made]);
   await open(directory).remove('u-1');
   await open(directory).remove('u-1');
-  expect(await open(directory).list(signal)).toStrictEqual([]);
+  expect((await open(directory).measure(signal)).volumes).toStrictEqual([]);
 });
 
 test('a crash at any step of making, and of removing, is mended by doing it again', async () => {
@@ -57,16 +57,16 @@ test('a crash at any step of making, and of removing, is mended by doing it agai
         const { fs, steps } = crashing(at, when);
         const backend = open(directory, { fs });
         await (work === 'create' ? backend.create(request) : backend[work]('u-1')).catch(() => {});
-        for (const { bytes } of await open(directory).list(signal)) expect(bytes).toBe(4 * MiB);
+        for (const { bytes } of (await open(directory).measure(signal)).volumes) expect(bytes).toBe(4 * MiB);
         if (work === 'create') {
           await open(directory).create(request);
-          expect(await open(directory).list(signal)).toHaveLength(1);
+          expect((await open(directory).measure(signal)).volumes).toHaveLength(1);
           await writeFile(join(directory, 'u-1.img'), 'data', { flag: 'r+' });
           await open(directory).create(request);
           expect((await stat(join(directory, 'u-1.img'))).blocks, 'data stays').toBeGreaterThan(0);
         } else {
           await open(directory)[work]('u-1');
-          expect(await open(directory).list(signal)).toStrictEqual([]);
+          expect((await open(directory).measure(signal)).volumes).toStrictEqual([]);
         }
         expect(await readdir(directory)).not.toContain('u-1.img.new');
         if (steps() < at) break;
@@ -143,4 +143,12 @@ test('a size beyond the file system is refused', async () => {
 test('a UID cannot lead out of the directory', async () => {
   const directory = await folder();
   await expect(open(directory).create({ ...request, uid: '../x' })).rejects.toThrow(RangeError);
+});
+
+test('the file of a snapshot is no volume', async () => {
+  const directory = await folder();
+  const backend = open(directory);
+  const made = await backend.create(request);
+  await writeFile(join(directory, 'snap-u-9.img'), 'data');
+  expect((await backend.measure(signal)).volumes).toStrictEqual([made]);
 });

@@ -1,16 +1,16 @@
 import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
 
-/** The file operations of the file backend, each one a step after which a crash may come. */
+/** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
   stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
   statfs(path: string): Promise<{ bavail: number; bsize: number }>;
   read(path: string): Promise<string>;
-  /** Writes a small file whole, to stable storage. */
+  /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;
-  /** Makes a directory and those above it; one that exists is success. */
+  /** Makes a directory and its parents; it is no error when they exist. */
   mkdir(path: string): Promise<void>;
-  /** Makes a new file of this size, all hole, on stable storage. */
+  /** Makes a new sparse file of this size, on stable storage. */
   createSparse(path: string, bytes: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
@@ -31,7 +31,7 @@ export const nodeFileSystem: FileSystem = {
   read: (path) => readFile(path, 'utf8'),
   write: (path, text) => writeFile(path, text, { flush: true }),
   mkdir: async (path) => {
-    // Not `recursive`: Node 24 never comes back from that below /proc, where a missing parent cannot be made.
+    // Not `recursive`: with it, Node 24 never returns below /proc, where a missing parent cannot be made.
     const parents = path.split('/').filter(Boolean);
     for (let depth = 1; depth <= parents.length; depth++) {
       try {

@@ -1,11 +1,11 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { SelectedInterfaces } from '../../../aoe/mod.ts';
 import { GROUP, VERSION } from '../../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES } from '../../../api/resources.ts';
-import { isConflict, type Kube, type Log, messageOf, setCondition } from '../../../kube/mod.ts';
-import { loop } from '../../../run/loop.ts';
+import { type Kube, KubeError, type Log, messageOf, setCondition } from '../../../kube/mod.ts';
 import type { Driver } from '../contracts.ts';
-import { MANAGER } from './volumes.ts';
+import { FIELD_MANAGER } from './volume-client.ts';
 
 /** Interfaces come and go without an event that Node.js can hear: they are looked at this often. */
 const LOOK_MS = 30_000;
@@ -16,7 +16,7 @@ export interface NodeObjectOptions {
   readonly nodeName: string;
   readonly segment: string;
   readonly kube: Kube;
-  readonly driver: Driver;
+  readonly driver: Pick<Driver, 'prepare'>;
   /** Interfaces of this node for AoE, the local veth pair not among them: that entry is the agent's. */
   readonly interfaces: () => Promise<SelectedInterfaces>;
   /** All names for the kernel driver, the local one among them. */
@@ -29,19 +29,23 @@ export interface NodeObjectOptions {
 /** Keeps this node's entries of its AoENode true: segment, interfaces, condition InitiatorReady. Makes the AoENode when there is none. */
 export async function keepNodeObject(options: NodeObjectOptions, signal: AbortSignal): Promise<void> {
   let written = '';
-  const pass = async (stop: AbortSignal): Promise<void> => {
-    const limit = AbortSignal.any([stop, AbortSignal.timeout(CALL_MS)]);
-    const { status, fingerprint } = await observe(options, limit);
-    const present = await options.kube.get<AoENode>(AOE_NODES, options.nodeName, { signal: limit });
-    if (present && fingerprint === written && matches(present, fingerprint)) return;
-    await write(options, present, status, limit);
-    written = fingerprint;
-  };
-  const failed = (error: unknown): number => {
-    options.log.warn({ node: options.nodeName, error: messageOf(error) }, 'AoENode not updated');
-    return RETRY_MS;
-  };
-  await loop(pass, { everyMs: options.lookMs ?? LOOK_MS, signal, failed });
+  while (!signal.aborted) {
+    let pause = options.lookMs ?? LOOK_MS;
+    try {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(CALL_MS)]);
+      const { status, fingerprint } = await observe(options, limit);
+      const present = await options.kube.get<AoENode>(AOE_NODES, options.nodeName, { signal: limit });
+      if (!present || fingerprint !== written || !matches(present, fingerprint)) {
+        await write(options, present, status, limit);
+        written = fingerprint;
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      options.log.warn({ node: options.nodeName, error: messageOf(error) }, 'AoENode not updated');
+      pause = RETRY_MS;
+    }
+    await delay(pause, undefined, { signal }).catch(() => {});
+  }
 }
 
 interface Observed {
@@ -99,10 +103,10 @@ async function write(
   const base = { apiVersion: `${GROUP}/${VERSION}`, kind: AOE_NODES.kind, metadata: { name: nodeName } };
   if (!present) {
     try {
-      await kube.create<AoENode>(AOE_NODES, { ...base, spec: { maintenance: false } }, { fieldManager: MANAGER, signal });
+      await kube.create<AoENode>(AOE_NODES, { ...base, spec: { maintenance: false } }, { fieldManager: FIELD_MANAGER, signal });
     } catch (error) {
       // The agent of this node makes it, too.
-      if (!isConflict(error)) throw error;
+      if (!(error instanceof KubeError && error.code === 409)) throw error;
     }
   }
   const own = present?.status?.conditions?.filter((each) => each.type === NodeCondition.InitiatorReady);
@@ -110,7 +114,7 @@ async function write(
   await kube.apply(
     AOE_NODES,
     { ...base, status: { segment, interfaces, conditions: [condition] } },
-    { fieldManager: MANAGER, force: true, subresource: 'status', signal },
+    { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal },
   );
   log.info({ node: nodeName, segment, interfaces: interfaces.map((each) => each.name), ready: ready.reason }, 'AoENode updated');
 }

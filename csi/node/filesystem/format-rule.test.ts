@@ -1,5 +1,4 @@
 import { type DiskFacts, mountOrFormat } from './format-rule.ts';
-import { parseBlkid } from './tools.ts';
 
 const facts: DiskFacts = {
   name: 'volume v',
@@ -42,10 +41,3 @@ for (const [name, change, outcome] of TABLE) {
     else expect(mountOrFormat({ ...facts, ...change })).toBe(outcome);
   });
 }
-
-test('parseBlkid() reads a file system, a partition table, and nothing', () => {
-  expect(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n')).toStrictEqual({ kind: 'found', type: 'ext4' });
-  expect(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n')).toStrictEqual({ kind: 'found', type: 'a gpt partition table' });
-  expect(parseBlkid('')).toStrictEqual({ kind: 'nothing' });
-  expect(parseBlkid('DEVNAME=/dev/x\nSOMETHING=1\n').kind).toBe('ambivalent');
-});

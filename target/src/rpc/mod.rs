@@ -1,7 +1,7 @@
 //! The gRPC service on a unix socket: turns calls into commands for the serving thread.
 
 mod stats;
-pub mod trace;
+pub mod trace_stream;
 
 use std::fs;
 use std::io;
@@ -20,11 +20,10 @@ use crate::definition::{Access, Address, Definition};
 use crate::proto::target_server::{Target, TargetServer};
 use crate::proto::watch_response::Event as Told;
 use crate::proto::{self, VolumeState};
-use crate::serve::change::{Change, Reply};
-use crate::serve::{Command, Event, WATCH_QUEUE};
+use crate::serve::{Change, Command, Event, Reply, WATCH_QUEUE};
 use crate::wake::Waker;
 use crate::wire::config::MAX_STRING;
-use trace::TraceStream;
+use trace_stream::TraceStream;
 
 pub struct Service {
     commands: mpsc::Sender<Command>,
@@ -193,7 +192,7 @@ impl Target for Service {
 
     async fn trace(&self, request: Request<proto::TraceRequest>) -> Result<Response<TraceStream>, Status> {
         let request = request.into_inner();
-        let (trace, stream) = trace::open(&request)?;
+        let (trace, stream) = trace_stream::open(&request)?;
         let uid = Some(request.uid).filter(|uid| !uid.is_empty());
         self.ask(|reply| Command::Trace { uid, trace: Box::new(trace), reply }).await?;
         Ok(Response::new(stream))

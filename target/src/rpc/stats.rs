@@ -2,7 +2,7 @@ use crate::disk::engine::Kind;
 use crate::net::port::Counts;
 use crate::proto;
 use crate::serve::Counted;
-use crate::serve::stats::{Initiator, RefusedFrames, Requests, VolumeStats, bounds};
+use crate::serve::observe::stats::{Initiator, RefusedFrames, Requests, VolumeStats, bounds};
 
 /// What was counted, as it is told.
 pub fn response(counted: Counted) -> proto::GetStatsResponse {

@@ -6,11 +6,11 @@ use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 use tonic::Status as RpcStatus;
 
-use super::Server;
-use super::change::{Change, Drain, Reply, Step};
-use super::stats::{RefusedFrames, VolumeStats};
-use super::trace::Trace;
+use super::observe::stats::{RefusedFrames, VolumeStats};
+use super::observe::trace::Trace;
+use super::server::Server;
 use super::volume::Status;
+use super::volume::change::{Change, Drain, Reply, Step};
 use crate::definition::Definition;
 use crate::log;
 use crate::net::port::Counts;
@@ -254,7 +254,7 @@ fn no_such_volume(uid: &str, change: Change) {
 mod tests {
     use super::*;
     use crate::definition::Access;
-    use crate::serve::tests::{saved, server};
+    use crate::serve::server::tests::{saved, server};
     use tokio::sync::oneshot;
 
     #[test]

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use aoe_target::definition::{Access, Address, Definition};
 use aoe_target::net::sectors_for;
-use aoe_target::serve::change::{Change, Reply};
-use aoe_target::serve::{Command, Options, Server};
+use aoe_target::serve::{Change, Command, Options, Reply, Server};
 use aoe_target::wake::Waker;
 use aoe_target::wire::Mac;
 use tokio::sync::oneshot;

@@ -1,0 +1,4 @@
+//! What can be seen from outside.
+
+pub mod stats;
+pub mod trace;
