@@ -9,10 +9,13 @@ test('a node that is not Ready says since when, and why', () => {
     [{ metadata: { name: 'a' } }, undefined],
     [node({ type: 'DiskPressure', status: 'True' }), undefined],
     [node({ type: 'Ready', status: 'True' }), undefined],
-    [node({ type: 'Ready', status: 'False', reason: 'KubeletNotReady' }), 'node a is not Ready since an unknown time (KubeletNotReady)'],
+    [
+      node({ type: 'Ready', status: 'False', reason: 'KubeletNotReady' }),
+      'node a has not been Ready since an unknown time (KubeletNotReady)',
+    ],
     [
       node({ type: 'Ready', status: 'Unknown', lastTransitionTime: '2026-01-01T00:00:00Z' }),
-      'node a is not Ready since 2026-01-01T00:00:00Z (its kubelet is silent)',
+      'node a has not been Ready since 2026-01-01T00:00:00Z (its kubelet is silent)',
     ],
   ];
   for (const [given, expected] of table) expect(notReady(given)).toBe(expected);

@@ -14,5 +14,5 @@ export function notReady(node: KubeNode | undefined): string | undefined {
   const ready = node?.status?.conditions?.find(({ type }) => type === 'Ready');
   if (!node || !ready || ready.status === 'True') return undefined;
   const why = ready.status === 'Unknown' ? 'its kubelet is silent' : (ready.reason ?? 'its kubelet gives no reason');
-  return `node ${node.metadata.name} is not Ready since ${ready.lastTransitionTime ?? 'an unknown time'} (${why})`;
+  return `node ${node.metadata.name} has not been Ready since ${ready.lastTransitionTime ?? 'an unknown time'} (${why})`;
 }

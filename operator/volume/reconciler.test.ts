@@ -207,11 +207,11 @@ describe('VolumeReconciler', () => {
     expect(it.condition('first', 'Placed')?.status).toBe('True');
     expect(it.condition('first', 'Ready')?.status).toBe('Unknown');
     expect(it.condition('first', 'Ready')?.message ?? '').toMatch(
-      /^node a is not Ready since 2026-01-01T00:00:00Z \(its kubelet is silent\)/,
+      /^node a has not been Ready since 2026-01-01T00:00:00Z \(its kubelet is silent\)/,
     );
     expect(it.events()).toStrictEqual(['Placed', 'StorageNodeNotReady']);
     await it.reconcile('second');
-    expect(it.condition('second', 'Placed')?.message ?? '').toMatch(/node a is not Ready/);
+    expect(it.condition('second', 'Placed')?.message ?? '').toMatch(/node a has not been Ready/);
   });
 
   it('calls neither of two external disks with one serial number the other', async () => {

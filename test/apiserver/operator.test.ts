@@ -134,7 +134,7 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
       'address-taken': [
         { ...other, address: taken?.spec.address },
         'AddressTaken',
-        new RegExp(`the one of AoEVolume ${taken?.metadata.name}`),
+        new RegExp(`AoEVolume ${taken?.metadata.name} has address`),
       ],
       'out-of-range': [
         { ...other, address: { shelf: 9, slot: 1 } },
