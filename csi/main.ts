@@ -7,25 +7,17 @@ import { runNode } from './node/program.ts';
 import { version } from './version.ts';
 
 const FLAGS = {
-  endpoint: { type: 'string', default: 'unix:///csi/csi.sock', help: 'CSI socket' },
-  'kubelet-path': { type: 'string', default: '/var/lib/kubelet', help: "the kubelet's directory (node)" },
-  interfaces: { type: 'string', default: 'auto', help: 'AoE interfaces, separated by commas; auto: every physical one that is up (node)' },
+  endpoint: { default: 'unix:///csi/csi.sock', help: 'CSI socket' },
+  'kubelet-path': { default: '/var/lib/kubelet', help: "the kubelet's directory (node)" },
+  interfaces: { default: 'auto', help: 'AoE interfaces, separated by commas; auto: every physical one that is up (node)' },
   'module-parameters': {
-    type: 'string',
     default: '',
     help: "parameters of the kernel's aoe module to set, NAME=VALUE separated by commas: aoe_deadsecs, aoe_maxout (node)",
-    check: (text: string) => {
-      try {
-        parseModuleParameters(text);
-        return undefined;
-      } catch (error) {
-        return error instanceof Error ? error.message : String(error);
-      }
-    },
+    parse: parseModuleParameters,
   },
-  node: { type: 'string', default: '', help: 'name of this node; NODE_NAME when empty (node)' },
-  kubeconfig: { type: 'string', default: '', help: 'kubeconfig file; the service account when empty' },
-  http: { type: 'string', default: ':9809', help: 'address of health and metrics, HOST:PORT' },
+  node: { default: '', help: 'name of this node; NODE_NAME when empty (node)' },
+  kubeconfig: { default: '', help: 'kubeconfig file; the service account when empty' },
+  http: { default: ':9809', help: 'address of health and metrics, HOST:PORT' },
 } as const satisfies Flags;
 
 await main('aoe-csi', FLAGS, async ({ config, words, env, log, signal }) => {
@@ -37,6 +29,14 @@ await main('aoe-csi', FLAGS, async ({ config, words, env, log, signal }) => {
   if (role === 'controller') return runController(common, signal);
   const nodeName = config.node || env.nodeName;
   if (!nodeName) throw new Error('the name of this node is not known: set NODE_NAME or --node');
-  const moduleParameters = parseModuleParameters(config['module-parameters']);
-  return runNode({ ...common, nodeName, kubeletPath: config['kubelet-path'], interfaces: config.interfaces, moduleParameters }, signal);
+  return runNode(
+    {
+      ...common,
+      nodeName,
+      kubeletPath: config['kubelet-path'],
+      interfaces: config.interfaces,
+      moduleParameters: config['module-parameters'],
+    },
+    signal,
+  );
 });
