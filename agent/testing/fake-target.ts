@@ -10,10 +10,12 @@ import {
   type TargetVolumeState,
 } from '../target/api.ts';
 
-/** A target process without I/O: keeps volumes and strings through restarts, as the real one does on its disk. */
+/** A target process without I/O. It keeps volumes and config strings when it is stopped and started, as the real one does on its disk. */
 export class FakeTarget implements TargetApi {
   readonly volumes = new Map<string, TargetVolumeState>();
   readonly calls: string[] = [];
+  /** Sizes of disks in bytes, by path, as they are when a volume is exported; 0 for others. */
+  readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
   features = ['writes_need_lock'];
@@ -65,7 +67,7 @@ export class FakeTarget implements TargetApi {
       }
     }
     const configString = this.volumes.get(volume.uid)?.configString ?? new Uint8Array();
-    return this.#keep({ volume, bytes: 0, configString, error: '' });
+    return this.#keep({ volume, bytes: this.sizes.get(volume.path) ?? 0, configString, error: '' });
   }
 
   async unexport(uid: string): Promise<void> {
