@@ -1,4 +1,8 @@
+import type { AoEVolume } from '../../api/volume.ts';
+import type { TargetVolumeState } from '../target/api.ts';
+import { FakeTarget } from '../testing/fake-target.ts';
 import { harness, MAC, UID } from '../testing/volume-harness.ts';
+import { type AccessPlan, enforceAccess, isCurrent } from './enforce.ts';
 
 test('initiators are admitted, and reported with the generation that named them', async () => {
   const it = await harness();
@@ -108,4 +112,68 @@ test('a target that does not know writes that need the lock is not called again 
   const before = it.target.calls.length;
   await it.reconcile();
   expect(it.target.calls.slice(before)).toStrictEqual([]);
+});
+
+const { signal } = new AbortController();
+const STALE = { node: 'worker', nodeUID: 'n', volumeUID: UID, since: '2026-01-01T00:00:00Z' };
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+/** A target that serves the volume, with what it and the events were called for. */
+function served(configString: string, macs: string[] = [MAC.worker]) {
+  const target = new FakeTarget();
+  const calls: string[] = [];
+  const lockEvents = { fenced: () => void calls.push('Fenced'), cleared: () => void calls.push('LockCleared') };
+  const volume = { uid: UID, shelf: 7, slot: 3, path: '/dev/x', serial: 's', readOnly: false, macs, writesNeedLock: true };
+  target.volumes.set(UID, { volume, bytes: 0, configString: bytes(configString), error: '' });
+  const state = target.volumes.get(UID) as TargetVolumeState;
+  return { target, calls, state, context: { target, lockEvents } };
+}
+const of = (initiators: object): AoEVolume => ({ metadata: { name: 'v1', uid: UID }, spec: { initiators } }) as never;
+
+test('access goes before the lock, and each is reported', async () => {
+  const { target, calls, state, context } = served('stale');
+  const plan = {
+    access: { macs: [], writesNeedLock: true },
+    cutOff: [MAC.worker],
+    staleLock: { lock: STALE, configString: bytes('stale') },
+  };
+  const result = await enforceAccess(context as never, of({}), plan, state, signal);
+  expect(target.calls).toStrictEqual(['setAccess', 'replaceConfigString']);
+  expect(calls).toStrictEqual(['Fenced', 'LockCleared']);
+  expect([result.lockCleared, result.state.configString.length]).toStrictEqual([true, 0]);
+});
+
+test('a lock that changed hands after the plan was made is not cleared', async () => {
+  const { target, calls, state, context } = served('the lock of the next holder');
+  const plan = {
+    access: { macs: [MAC.other], writesNeedLock: true },
+    cutOff: [MAC.worker],
+    staleLock: { lock: STALE, configString: bytes('stale') },
+  };
+  const result = await enforceAccess(context as never, of({}), plan, state, signal);
+  expect(result.lockCleared).toBe(false);
+  expect(target.configString(UID)).toBe('the lock of the next holder');
+  expect(calls).toStrictEqual(['Fenced']);
+});
+
+test('access that is as it should be costs no call, in whatever case the target writes the MACs', async () => {
+  const { target, state, context } = served('', [MAC.worker.toUpperCase()]);
+  const plan = { access: { macs: [MAC.worker], writesNeedLock: true }, cutOff: [], staleLock: undefined };
+  await enforceAccess(context as never, of({}), plan, state, signal);
+  expect(target.calls).toStrictEqual([]);
+});
+
+test('the API server is asked only before somebody is cut off or a lock is cleared, and its answer decides', async () => {
+  const access = { macs: [], writesNeedLock: true };
+  const current = (plan: Partial<AccessPlan>, now: AoEVolume | undefined) =>
+    isCurrent(of({ nodes: ['worker'] }), { access, cutOff: [], staleLock: undefined, ...plan }, async () => now, signal);
+  const cut = { cutOff: [MAC.worker] };
+  const lock = { staleLock: { lock: STALE, configString: bytes('stale') } };
+  expect(await current({}, undefined)).toBe(true);
+  for (const plan of [cut, lock]) {
+    expect(await current(plan, of({ nodes: ['worker'] }))).toBe(true);
+    expect(await current(plan, of({ nodes: ['other'] }))).toBe(false);
+    expect(await current(plan, of({ nodes: ['worker'], macs: [MAC.other] }))).toBe(false);
+    expect(await current(plan, undefined)).toBe(false);
+  }
 });
