@@ -27,7 +27,7 @@ export class FakeTarget implements TargetApi {
   /** Ends every watch, and refuses calls until `start`. */
   stop(): void {
     this.up = false;
-    for (const tell of this.#watchers) tell(undefined);
+    for (const push of this.#watchers) push(undefined);
   }
 
   start(): void {
@@ -72,7 +72,7 @@ export class FakeTarget implements TargetApi {
 
   async unexport(uid: string): Promise<void> {
     this.#enter('unexport');
-    if (this.volumes.delete(uid)) this.#tell({ type: 'removed', uid });
+    if (this.volumes.delete(uid)) this.#emit({ type: 'removed', uid });
   }
 
   async setAccess(uid: string, { macs, writesNeedLock }: TargetAccess): Promise<TargetVolumeState> {
@@ -98,12 +98,12 @@ export class FakeTarget implements TargetApi {
     const queue: (TargetEvent | undefined)[] = [...this.volumes.values()].map((state) => ({ type: 'changed', state }));
     queue.push({ type: 'synced' });
     let wake = (): void => {};
-    const tell = (event: TargetEvent | undefined): void => {
+    const push = (event: TargetEvent | undefined): void => {
       queue.push(event);
       wake();
     };
-    this.#watchers.add(tell);
-    signal.addEventListener('abort', () => tell(undefined), { once: true });
+    this.#watchers.add(push);
+    signal.addEventListener('abort', () => push(undefined), { once: true });
     try {
       for (;;) {
         while (queue.length === 0) await new Promise<void>((resolve) => (wake = resolve));
@@ -112,7 +112,7 @@ export class FakeTarget implements TargetApi {
         yield event;
       }
     } finally {
-      this.#watchers.delete(tell);
+      this.#watchers.delete(push);
     }
   }
 
@@ -132,11 +132,11 @@ export class FakeTarget implements TargetApi {
 
   #keep(state: TargetVolumeState): TargetVolumeState {
     this.volumes.set(state.volume.uid, state);
-    this.#tell({ type: 'changed', state });
+    this.#emit({ type: 'changed', state });
     return state;
   }
 
-  #tell(event: TargetEvent): void {
-    for (const tell of this.#watchers) tell(event);
+  #emit(event: TargetEvent): void {
+    for (const push of this.#watchers) push(event);
   }
 }
