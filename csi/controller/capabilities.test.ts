@@ -47,7 +47,7 @@ describe('capabilities of a volume', () => {
     expect(mismatch('Exclusive', block(Mode.MULTI_NODE_MULTI_WRITER)) ?? '').toMatch(/written by many nodes/);
     expect(mismatch('Exclusive', mount(Mode.MULTI_NODE_READER_ONLY)) ?? '').toMatch(/on many nodes/);
     expect(mismatch('ReadOnlyMany', mount(Mode.MULTI_NODE_READER_ONLY))).toBeUndefined();
-    expect(mismatch('ReadOnlyMany', mount(Mode.SINGLE_NODE_WRITER)) ?? '').toMatch(/written by nobody/);
+    expect(mismatch('ReadOnlyMany', mount(Mode.SINGLE_NODE_WRITER)) ?? '').toMatch(/nobody can write/);
     expect(mismatch('Shared', block(Mode.SINGLE_NODE_WRITER))).toBeUndefined();
     expect(mismatch('Shared', mount(Mode.SINGLE_NODE_WRITER)) ?? '').toMatch(/block device/);
   });

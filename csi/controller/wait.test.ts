@@ -54,7 +54,7 @@ describe('waitFor', () => {
     const deps = fakeDeps(volume('1', { phase: 'Pending', conditions: [...refused] }));
     await expect(waitFor(deps, volume('1'), ready, call())).rejects.toMatchObject({
       code: Code.DEADLINE_EXCEEDED,
-      message: 'AoEVolume v still waits for its export: the disk is broken',
+      message: 'AoEVolume v is still waiting for its export: the disk is broken',
     });
   });
 });

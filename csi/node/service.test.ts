@@ -57,16 +57,19 @@ test('an aborted call is DEADLINE_EXCEEDED, not a stack trace', async () => {
   await expect(call).rejects.toSatisfy(fails(Code.DEADLINE_EXCEEDED, /NodeStageVolume on node worker-1: too late/));
 });
 
-test('after the Node was made anew, what was staged before keeps its lock, and gives it back', async () => {
+test('after the Node was deleted and created again, a staged volume keeps its lock, and releases it', async () => {
   const it = setUp();
   await it.stage();
-  const anew = nodeService({ ...it.node.deps, nodeUID: 'another' }, { segment: 'rack-1' });
+  const restarted = nodeService({ ...it.node.deps, nodeUID: 'another' }, { segment: 'rack-1' });
   it.node.mounter.calls.length = 0;
   const { stagingTargetPath, targetPath, publishContext } = it;
-  await anew.nodePublishVolume({ volumeId: 'v1', publishContext, stagingTargetPath, targetPath, volumeCapability: mountOf() }, context);
+  await restarted.nodePublishVolume(
+    { volumeId: 'v1', publishContext, stagingTargetPath, targetPath, volumeCapability: mountOf() },
+    context,
+  );
   expect(it.node.mounter.calls).toStrictEqual([`mount bind ${stagingTargetPath} ${targetPath}`]);
   expect(it.node.target.holder?.nodeUID).toBe('uid-of-worker-1');
-  await anew.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
-  await anew.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath }, context);
+  await restarted.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
+  await restarted.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath }, context);
   expect(it.node.target.holder).toBeUndefined();
 });

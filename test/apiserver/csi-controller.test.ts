@@ -252,7 +252,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     const waits = refuses(
       first,
       Code.DEADLINE_EXCEEDED,
-      /still waits for node worker-1 to be let in by agent and target on storage-1: exported/,
+      /still waiting for agent and target on storage-1 to admit node worker-1: exported/,
     );
     while (!(await live('pvc-5'))?.spec.initiators.nodes) await new Promise((resolve) => setTimeout(resolve, 20));
     await refuses(unpublish('pvc-5', 'worker-1'), Code.ABORTED, /ControllerPublishVolume is still under way/);
@@ -265,7 +265,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
 
   it('says what a new volume waits for, keeps it, and finds it again', async () => {
     agent.down.add('storage-1');
-    await refuses(create('pvc-6', {}, 2_000), Code.DEADLINE_EXCEEDED, /still waits for its export: waiting for the agent on storage-1/);
+    await refuses(create('pvc-6', {}, 2_000), Code.DEADLINE_EXCEEDED, /still waiting for its export: waiting for the agent on storage-1/);
     expect(await live('pvc-6')).toBeTruthy();
     await agent.up('storage-1');
     await create('pvc-6');

@@ -201,7 +201,7 @@ describe('takeover', () => {
     await cluster.reboot(OLD);
     await cluster.poll(async () => ((await nodeReady().catch(() => '')) === 'True' ? true : undefined), {
       timeoutMs: 120_000,
-      what: `${OLD} to register anew`,
+      what: `${OLD} to register again`,
       intervalMs: 500,
     });
     await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoenode', OLD, '--ignore-not-found'])) !== '' ? true : undefined), {

@@ -162,7 +162,7 @@ test('raw block: no format, no mount at the staging path; unpublish removes the 
   expect(existsSync(stagingTargetPath)).toBe(false);
 });
 
-test('a mount that the kernel made read-only after errors is mounted anew', async () => {
+test('a mount that the kernel made read-only after errors is mounted again', async () => {
   const { node, stage, stagingTargetPath } = setUp();
   await stage();
   node.mounter.mounts = node.mounter.mounts.map((each) => ({ ...each, superOptions: ['ro'] }));
@@ -223,7 +223,7 @@ test('a disk that the kernel had before, and that a program has open, is not tak
 test('a stage that was killed at any line after the lock was taken does not take down what runs', async () => {
   const it = setUp();
   await it.stage();
-  // The lock is taken anew, and then nothing is written down any more.
+  // The lock is taken again. After that nothing is recorded.
   const put = it.node.deps.staged.put.bind(it.node.deps.staged);
   let puts = 0;
   it.node.deps.staged.put = async (...args) => {

@@ -37,7 +37,7 @@ async function run(kube: FakeKube, looks: number, { found = [eth0], missing = []
     before();
     if (--left < 0) stop.abort();
   };
-  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, lookMs: 1 };
+  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, checkMs: 1 };
   const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
   await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames }, stop.signal);
 }

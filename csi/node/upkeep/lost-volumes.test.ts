@@ -66,10 +66,10 @@ test('mounts and disk of a volume that the node lost go at the second look, the 
 });
 
 for (const [what, spec, status] of [
-  ['is let in', { nodes: ['worker-1'] }, undefined],
-  ['is still in force', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
-  ['is let in by its MAC', { macs: [MAC] }, undefined],
-  ['is still in force by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
+  ['is in spec.initiators.nodes', { nodes: ['worker-1'] }, undefined],
+  ['is still admitted', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
+  ['is in spec.initiators.macs', { macs: [MAC] }, undefined],
+  ['is still admitted by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
 ] as const) {
   test(`nothing is touched while the node ${what}`, async () => {
     const it = await staged();
@@ -89,7 +89,7 @@ test('nothing is touched while the API server cannot say', async () => {
   await it.untouched();
 });
 
-test('one who comes back between two looks keeps its volume', async () => {
+test('a node that is admitted again between two checks keeps its volume', async () => {
   const it = await staged();
   await it.check(1);
   it.volume.spec.initiators = { nodes: ['worker-1'] };
@@ -105,7 +105,7 @@ test("the kubelet's own operation goes first", async () => {
   await it.untouched();
 });
 
-test('a volume that was deleted, or made anew under its name, is cleaned up without an event', async () => {
+test('a volume that was deleted, or created again under its name, is cleaned up without an event', async () => {
   for (const uid of [undefined, 'another']) {
     const it = await staged();
     if (uid) it.volume.metadata.uid = uid;
@@ -160,7 +160,7 @@ test('the lock on an external target is given back, if it still is ours', async 
   expect(it.node.wire.calls).toStrictEqual(['release']);
 });
 
-test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it anew', async () => {
+test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it again', async () => {
   const it = await staged();
   it.volume.spec.initiators = { nodes: ['worker-2'] };
   await it.check();
@@ -174,7 +174,7 @@ test('a pod that comes to the node again after that has its volume, although the
   };
   const targetPath = join(it.node.directory, 'pods/p2/mount');
   const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
-  // An attachment of before is worth nothing.
+  // A stale attachment gives no right to the volume.
   await expect(
     service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }, context),
   ).rejects.toThrow();

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { isResourceName, resourceName } from './volumes.ts';
+import { isResourceName, resourceName } from './resource-name.ts';
 
 describe('resourceName', () => {
   it('keeps a name that a resource can have', () => {
