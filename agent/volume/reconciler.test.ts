@@ -117,7 +117,7 @@ test('a volume with a lock is in use, also when nobody is admitted', async () =>
 test('what is written about a volume does not reach its namesake', async () => {
   const it = await harness();
   const old = it.volume();
-  const put = it.kube.objects.get('AoEVolume/v1');
+  const put = it.kube.volume();
   it.kube.put({ ...put, kind: 'AoEVolume', metadata: { ...put?.metadata, name: 'v1', uid: 'another' } } as never);
   await it.reconcile(it.make({ get: () => old, list: () => [old] }));
   expect(it.volume().status).toBeUndefined();
@@ -188,13 +188,13 @@ test('a new volume whose data takes long to make holds no worker, is exported wh
   await it.tick();
   expect(it.world.dataSettled).toStrictEqual(['v1']);
   await it.reconcile(volumes);
-  expect(it.kube.objects.has('AoEVolume/v1')).toBe(false);
+  expect(it.kube.volume()).toBeUndefined();
   expect(it.backend.volumes.size).toBe(0);
 });
 
 test('nothing is made of a volume whose place the operator refuses', async () => {
   const it = await harness();
-  const present = it.kube.objects.get('AoEVolume/v1');
+  const present = it.kube.volume();
   const refused = {
     type: 'Placed',
     status: 'False',

@@ -22,7 +22,7 @@ test('a deleted volume goes from the segment, then from the pool, then from the 
   await it.reconcile();
   expect(it.target.volumes.size).toBe(0);
   expect(it.backend.volumes.size).toBe(0);
-  expect(it.kube.objects.has('AoEVolume/v1')).toBe(false);
+  expect(it.kube.volume()).toBeUndefined();
 });
 
 test('a deleted volume in use stays, and says who uses it', async () => {
@@ -36,7 +36,7 @@ test('a deleted volume in use stays, and says who uses it', async () => {
   expect(it.condition('Exported')?.message ?? '').toMatch(/deletion waits: attached to worker/);
   it.spec({ initiators: {} });
   await it.reconcile();
-  expect(it.kube.objects.has('AoEVolume/v1')).toBe(false);
+  expect(it.kube.volume()).toBeUndefined();
   expect(it.backend.volumes.size).toBe(0);
 });
 
@@ -47,7 +47,7 @@ test('a deleted volume with policy Retain keeps its data', async () => {
   it.remove();
   await it.reconcile();
   expect([...it.backend.retained]).toStrictEqual([UID]);
-  expect(it.kube.objects.has('AoEVolume/v1')).toBe(false);
+  expect(it.kube.volume()).toBeUndefined();
 });
 
 test('a deletion goes by the policy that the API server has, not by an old view', async () => {
@@ -78,7 +78,7 @@ test('a deleted volume that was never made does not wait for a pool that is miss
   await never.reconcile();
   never.remove();
   await never.reconcile();
-  expect(never.kube.objects.has('AoEVolume/v1')).toBe(false);
+  expect(never.kube.volume()).toBeUndefined();
   const made = await harness();
   await made.reconcile();
   made.backend.failure = missing;
@@ -94,5 +94,5 @@ test('a failure of unexport is tried again until it works', async () => {
   it.target.failing.set('unexport', new TargetError('unavailable', 'gone'));
   await it.reconcile();
   await it.reconcile();
-  expect(it.kube.objects.has('AoEVolume/v1')).toBe(false);
+  expect(it.kube.volume()).toBeUndefined();
 });
