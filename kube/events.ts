@@ -151,7 +151,7 @@ export class EventRecorder {
     try {
       await this.#kube.patch(EVENTS, known.name, { series }, { namespace: known.namespace, timeoutMs: CALL_MS });
     } catch (error) {
-      // It ran out at the server: the next one starts anew.
+      // The API server has deleted it after its time: the next repetition is a new event.
       if (isNotFound(error)) this.#known.delete(key);
       else throw error;
     }

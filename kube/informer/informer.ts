@@ -118,16 +118,16 @@ export class Informer<T extends KubeObject> implements Store<T> {
   }
 
   /**
-   * Lists anew, whatever the watch says: it may be silent because its connection is dead. Fulfilled when all that was there at
-   * the time of the call is known; for an informer that runs.
+   * Lists again, since the watch may be silent because its connection is dead. Resolves when the store has every change that was made
+   * before the call. Only for an informer that runs.
    * @throws the signal's reason
    */
   async refresh(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.#fresh ??= Promise.withResolvers<void>();
     const { promise } = this.#fresh;
-    // A list under way may have been begun before: it is dropped, too.
-    this.#round.abort(new Error('listed anew'));
+    // A list under way may have been started before the call: it is dropped, too.
+    this.#round.abort(new Error('listed again'));
     const stopped = Promise.withResolvers<never>();
     const onAbort = (): void => stopped.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });

@@ -142,7 +142,7 @@ export class LeaseElector {
     }
   }
 
-  /** Rejects after the time whatever the call does: a leader must know in time that it leads no more. */
+  /** Rejects after the time, whatever the call does: a leader must know in time that it is no longer the leader. */
   async #within<R>(ms: number, signal: AbortSignal, call: (signal: AbortSignal) => Promise<R>): Promise<R> {
     const done = new AbortController();
     const onAbort = (): void => done.abort(signal.reason);

@@ -274,7 +274,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     );
   });
 
-  test('64 nodes of 16 interfaces each can be in force at once', async () => {
+  test('64 nodes of 16 interfaces each can be admitted at once', async () => {
     const { metadata } = await create(AOE_VOLUMES, { ...VOLUME, access: 'Shared' });
     const hex = (byte: number) => byte.toString(16).padStart(2, '0');
     const macs = Array.from({ length: 64 * 16 }, (_, index) => `02:00:00:00:${hex(index >> 8)}:${hex(index & 255)}`);
@@ -362,6 +362,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
 
   test('kubectl explains every field of a spec', async () => {
     const text = await kubectl('explain', 'aoevolume.spec');
-    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What becomes of the data']) expect(text, word).toContain(word);
+    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What happens to the data']) expect(text, word).toContain(word);
   });
 });

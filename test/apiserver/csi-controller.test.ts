@@ -93,11 +93,19 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
 
   it('refuses a repeat that asks for something else', async () => {
     await create('pvc-2');
-    await refuses(create('pvc-2', { capacityRange: range(2 * GIB) }), Code.ALREADY_EXISTS, /exists with capacity 1Gi, but at least 2Gi is requested/);
+    await refuses(
+      create('pvc-2', { capacityRange: range(2 * GIB) }),
+      Code.ALREADY_EXISTS,
+      /exists with capacity 1Gi, but at least 2Gi is requested/,
+    );
     await refuses(create('pvc-2', { parameters: { pool: 'blue' } }), Code.ALREADY_EXISTS, /exists with pool default/);
     await refuses(create('pvc-2', { volumeCapabilities: [block(Mode.MULTI_NODE_MULTI_WRITER)] }), Code.ALREADY_EXISTS, /access Exclusive/);
     const elsewhere = { requisite: [{ segments: { [SEGMENT]: 'blue' } }] };
-    await refuses(create('pvc-2', { accessibilityRequirements: elsewhere }), Code.ALREADY_EXISTS, /exists with segment default, and blue/);
+    await refuses(
+      create('pvc-2', { accessibilityRequirements: elsewhere }),
+      Code.ALREADY_EXISTS,
+      /exists with segment default, but blue is requested/,
+    );
     await remove('pvc-2');
   });
 
@@ -110,7 +118,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     ['neither block nor mount', { volumeCapabilities: [{ accessMode: { mode: 1 } }] }, Code.INVALID_ARGUMENT, /block or mount/],
     ['an unknown access mode', { volumeCapabilities: [mount(Mode.UNKNOWN)] }, Code.INVALID_ARGUMENT, /not supported/],
     ['an unknown parameter', { parameters: { poool: 'x' } }, Code.INVALID_ARGUMENT, /poool is not known: use pool/],
-    ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /there is no AoEPool fast: there are blue, default/],
+    ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /AoEPool fast does not exist: there are blue, default/],
     ['a source', { volumeContentSource: { snapshot: { snapshotId: 's' } } }, Code.INVALID_ARGUMENT, /snapshot or another volume/],
     ['a negative size', { capacityRange: range(-1) }, Code.INVALID_ARGUMENT, /cannot be negative/],
     ['a minimum over the maximum', { capacityRange: range(2 * GIB, GIB) }, Code.OUT_OF_RANGE, /at least 2147483648 and at most/],
@@ -119,7 +127,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
       'more than the pool has',
       { capacityRange: range(101 * GIB) },
       Code.RESOURCE_EXHAUSTED,
-      /101Gi do not fit into pool default: free are 100Gi on storage-1/,
+      /no node of pool default has 101Gi free: 100Gi on storage-1/,
     ],
     [
       'a segment without storage',
@@ -333,7 +341,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     const started = performance.now();
     await Promise.all(names.map((name) => create(name, {}, 60_000)));
     console.log(`100 × CreateVolume at once: ${Math.round(performance.now() - started)} ms`);
-    await refuses(create('burst-100'), Code.RESOURCE_EXHAUSTED, /free are 0 on storage-1/);
+    await refuses(create('burst-100'), Code.RESOURCE_EXHAUSTED, /free: 0 on storage-1/);
     const removing = performance.now();
     await Promise.all(names.map((name) => remove(name, 60_000)));
     console.log(`100 × DeleteVolume at once: ${Math.round(performance.now() - removing)} ms`);

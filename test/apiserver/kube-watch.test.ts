@@ -143,7 +143,7 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
     await assertSame(world.informer);
   });
 
-  it('learns of what was deleted and made anew when the API server does not remember (410)', async () => {
+  it('learns of objects that were deleted and created again when the API server has forgotten the changes (410)', async () => {
     await using world = await watching(IMPATIENT);
     const first = await make('reborn');
     await make('forgotten');

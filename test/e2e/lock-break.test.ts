@@ -77,14 +77,14 @@ describe('breaking a lock by hand', () => {
     const free = async () =>
       (await get()).spec.initiators.nodes === undefined && (await get()).status.holder === undefined ? true : undefined;
     await cluster.poll(free, { timeoutMs: 60_000, what: 'the volume to be detached' });
-    // A host outside, let in by its MAC, as the Mac driver or a person with aoecfg would.
+    // A host outside the cluster, admitted by its MAC address, sets the string as the Mac driver or a person with aoecfg does.
     const mac = (await runInNetns('cat', ['/sys/class/net/storage/address'])).trim();
     const letIn = (macs: string[]) =>
       cluster.kubectl(['patch', 'aoev', volume, '--type=merge', '-p', JSON.stringify({ spec: { initiators: { macs } } })]);
     await letIn([mac]);
     await cluster.poll(async () => (JSON.stringify((await get()).status.initiators.macs) === JSON.stringify([mac]) ? true : undefined), {
       timeoutMs: 15_000,
-      what: `${mac} to be in force`,
+      what: `${mac} to be admitted`,
     });
     const [shelf, slot] = (await get()).status.address.slice(1).split('.');
     await runInNetns('aoecfg', ['-c', 'set', '-s', 'net.corvus.apple me', shelf, slot, 'storage'], { timeoutMs: 10_000 });

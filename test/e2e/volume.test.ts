@@ -56,7 +56,7 @@ describe('an AoEVolume without a claim', () => {
     await cluster.kubectl(['patch', 'aoev', 'e2e-by-hand', '--type=merge', '-p', '{"spec":{"initiators":{"macs":null}}}']);
     await cluster.poll(
       async () => ((await cluster.getJson('aoev', 'e2e-by-hand')).status.initiators.macs ?? []).length === 0 || undefined,
-      { timeoutMs: 10_000, what: 'no initiator in force' },
+      { timeoutMs: 10_000, what: 'no initiator to be admitted' },
     );
     await worker.exec(
       `if timeout 20 dd if=${device} of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then echo "a fenced host could read" >&2; exit 1; fi`,

@@ -193,7 +193,7 @@ if (values.create) {
     await backend.remove('u-boot', signal);
   });
 
-  test('a volume that somebody removed is missed, and not made anew by open', async () => {
+  test('a volume that was removed by hand is missing, and open does not create it again', async () => {
     const backend = thick();
     await createEmpty(backend, { uid: 'u-lost', name: 'pvc-lost', bytes: 8 * MiB }, signal);
     await lvm('lvremove', 'aoetest/aoe-u-lost');

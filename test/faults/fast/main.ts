@@ -78,7 +78,7 @@ async function canFail(lab: Lab, world: World): Promise<void> {
   const rules = new Set(check(world.answered(), world.disk()).map(({ rule }) => rule));
   if (!rules.has('twice')) throw new Error(`two hosts wrote, and the rules found only: ${[...rules].join(', ') || 'nothing'}`);
   if (lab.rights.violations.length === 0) throw new Error('two hosts wrote, and nothing was seen on the cable');
-  console.log(`everybody let in: found ${[...rules].join(', ')}; ${lab.rights.violations[0]}`);
+  console.log(`every host admitted: found ${[...rules].join(', ')}; ${lab.rights.violations[0]}`);
 }
 
 async function main(): Promise<number> {

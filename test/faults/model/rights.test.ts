@@ -3,7 +3,7 @@ import { Rights } from './rights.ts';
 const [A, B] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b'];
 
 describe('Rights', () => {
-  it('accepts writes of whoever may be in force, while the volume changes hands', () => {
+  it('accepts writes of every host that may be admitted, while the volume moves', () => {
     const rights = new Rights();
     rights.only(A);
     rights.begin(B);
@@ -15,7 +15,7 @@ describe('Rights', () => {
     expect(rights.violations).toStrictEqual([]);
   });
 
-  it('finds a write that arrived after its host was shut out', () => {
+  it('finds a write that arrived after its host was cut off', () => {
     const rights = new Rights();
     rights.only(A);
     rights.only(B);
