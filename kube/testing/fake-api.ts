@@ -54,9 +54,10 @@ export class FakeApi {
   /** Creates an object, or replaces it whatever its version. One without a UID gets one. */
   put<T extends KubeObject & { kind: string }>(object: T): T {
     const key = keyOf(object, object.metadata.name);
-    const generation = (object.metadata.generation ?? 0) + 1;
-    this.#managers.delete(key);
-    return this.#store(key, { ...object, metadata: { uid: `uid-${object.metadata.name}`, ...object.metadata, generation } }) as T;
+    const metadata = { uid: `uid-${object.metadata.name}`, ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 };
+    // What a manager applied stays its own while the object is the same one.
+    if (this.#objects.get(key)?.metadata.uid !== metadata.uid) this.#managers.delete(key);
+    return this.#store(key, { ...object, metadata }) as T;
   }
 
   remove(type: Kind, name: string): void {
