@@ -5,7 +5,7 @@ test('a UID can be part of a name, and leads nowhere else', () => {
   for (const uid of ['', '-x', '../x', 'a/b', 'a..b', 'x'.repeat(64), 'a b']) expect(() => checkUid(uid)).toThrow(RangeError);
 });
 
-test('a snapshot is told from a volume by its name, and no volume can have such a name', () => {
+test('a snapshot is recognized by its name, and no volume can have such a name', () => {
   expect([kindOf('11111111-2222'), kindOf('snap-11111111-2222')]).toStrictEqual(['volume', 'snapshot']);
   expect(() => checkUid('snap-11111111-2222')).toThrow(RangeError);
 });

@@ -44,7 +44,7 @@ test('a volume whose AoEVolume the API server has stays, whatever the watch show
   expect(served).toStrictEqual(['u-1']);
 });
 
-test('a suspect whose AoEVolume turns up is no suspect any more', async () => {
+test('a volume is no longer a suspect once its AoEVolume turns up', async () => {
   const { it, served, watched, lists } = world({ served: ['u-1'] });
   await it.check(signal);
   watched.push('u-1');

@@ -50,7 +50,7 @@ test('a deleted volume with policy Retain keeps its data', async () => {
   expect(it.kube.volume()).toBeUndefined();
 });
 
-test('a deletion goes by the policy that the API server has, not by an old view', async () => {
+test('a deletion follows the policy that the API server has, not an old view of it', async () => {
   const it = await harness();
   await it.reconcile();
   it.remove();
