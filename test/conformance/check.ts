@@ -1,4 +1,4 @@
-import type { Bench } from './bench.ts';
+import type { Bench } from './session.ts';
 
 /** One thing that a target must do. */
 export interface Check {

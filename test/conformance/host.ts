@@ -4,8 +4,8 @@ import { Command, emitFrame, type Header, MIN_FRAME } from '../../aoe/wire/heade
 import { type Directive, emitMask, MaskCommand } from '../../aoe/wire/mask.ts';
 import { emitReserve } from '../../aoe/wire/reserve.ts';
 import type { Answer } from './answer.ts';
-import type { Bench } from './bench.ts';
 import { Deviation } from './check.ts';
+import type { Bench } from './session.ts';
 
 /** What of a frame is other than usual. */
 export interface Unusual extends Partial<Header> {

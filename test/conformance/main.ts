@@ -6,9 +6,9 @@
 import { execFile } from 'node:child_process';
 import { parseArgs, promisify } from 'node:util';
 import { selectInterfaces } from '../../aoe/mod.ts';
-import { Bench } from './bench.ts';
 import { groupsFor } from './groups.ts';
 import { type Result, run } from './run.ts';
+import { Bench } from './session.ts';
 
 const call = promisify(execFile);
 const { values } = parseArgs({

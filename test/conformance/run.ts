@@ -1,6 +1,6 @@
 import { Answer } from './answer.ts';
-import type { Bench } from './bench.ts';
 import { type Check, Deviation, type Group } from './check.ts';
+import type { Bench } from './session.ts';
 
 export type Outcome = 'pass' | 'deviates' | 'not tried';
 

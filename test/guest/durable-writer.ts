@@ -2,7 +2,7 @@
 // durable-writer.ts NAME SEED BATCHES. Prints the batches as JSON: [sector, length, byte] of each write, in order.
 import { execFileSync } from 'node:child_process';
 import { AtaCommand } from '../../aoe/wire/ata.ts';
-import { Bench } from '../conformance/bench.ts';
+import { Bench } from '../conformance/session.ts';
 import { random } from '../faults/model/random.ts';
 
 const [name = '', seed, batches] = process.argv.slice(2);

@@ -1,8 +1,8 @@
 import { AtaCommand } from '../../../aoe/wire/ata.ts';
 import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
 import { BROADCAST_MAC, Command } from '../../../aoe/wire/header.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group } from '../check.ts';
+import type { Bench } from '../session.ts';
 
 const QUERY = emitConfig(configRequest(ConfigCommand.Read));
 const ANY_SHELF = 0xffff;

@@ -1,8 +1,8 @@
 import { BROADCAST_MAC, Command, Flag, MIN_FRAME } from '../../../aoe/wire/header.ts';
 import type { Answer } from '../answer.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
 import { NotTried } from '../run.ts';
+import type { Bench } from '../session.ts';
 
 /** What the target sends unasked when it starts. */
 async function announced(bench: Bench): Promise<Answer> {

@@ -1,9 +1,9 @@
 import { AtaCommand } from '../../../aoe/wire/ata.ts';
 import { Command, ErrorCode, MIN_FRAME } from '../../../aoe/wire/header.ts';
 import type { Answer } from '../answer.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';
+import type { Bench } from '../session.ts';
 
 /** A read that must not succeed: refused in either way, or not answered at all. */
 async function refusedRead({ a, bench, lba = 0, count }: { a: Bench['a']; bench: Bench; lba?: number; count: number }): Promise<void> {

@@ -4,8 +4,8 @@ import { Command, ErrorCode, Flag, MIN_FRAME } from '../../../aoe/wire/header.ts
 import { MaskCommand } from '../../../aoe/wire/mask.ts';
 import { ReserveCommand } from '../../../aoe/wire/reserve.ts';
 import type { Answer } from '../answer.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
+import type { Bench } from '../session.ts';
 
 const QUERY = emitConfig(configRequest(ConfigCommand.Read));
 

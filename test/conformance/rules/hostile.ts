@@ -1,9 +1,9 @@
 import { AtaCommand } from '../../../aoe/wire/ata.ts';
 import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
 import { Command, emitFrame } from '../../../aoe/wire/header.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
 import { pattern } from '../pattern.ts';
+import type { Bench } from '../session.ts';
 
 const HEADER = 24;
 const QUERY = emitConfig(configRequest(ConfigCommand.Read));

@@ -1,6 +1,6 @@
 import { viewOf } from '../../../aoe/wire/header.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
+import type { Bench } from '../session.ts';
 
 const MAX_28 = 0x0fff_ffff;
 

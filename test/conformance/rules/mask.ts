@@ -3,9 +3,9 @@ import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/conf
 import { Command, ErrorCode } from '../../../aoe/wire/header.ts';
 import { DirectiveCommand, MaskCommand, MaskError } from '../../../aoe/wire/mask.ts';
 import { emitReserve, ReserveCommand } from '../../../aoe/wire/reserve.ts';
-import type { Bench } from '../bench.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 import type { Host } from '../host.ts';
+import type { Bench } from '../session.ts';
 
 const { None, Add, Delete } = DirectiveCommand;
 const rule = (name: string, run: Check['run'], source = 'AoEr11 3.3'): Check => check(name, source, run);

@@ -1,6 +1,6 @@
 import type { FastDisturbance } from '../model/fast-faults.ts';
 import { CLEAR, WEATHER } from '../model/weather.ts';
-import type { Lab } from './lab.ts';
+import type { Lab } from './process-lab.ts';
 
 /** Makes something go wrong. @returns what ends it, to be called once */
 export async function disturb(lab: Lab, what: FastDisturbance): Promise<() => void | Promise<void>> {

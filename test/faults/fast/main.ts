@@ -6,9 +6,9 @@ import { ROOT } from '../../testbed/paths.ts';
 import { FAST_FAULTS } from '../model/fast-faults.ts';
 import { check } from '../model/history.ts';
 import { describeStep, NODES, plan } from '../model/plan.ts';
-import { Lab } from './lab.ts';
+import { World } from './contest.ts';
 import { playStep } from './play.ts';
-import { World } from './world.ts';
+import { Lab } from './process-lab.ts';
 
 const { SEED = '1', STEPS = '200', ONLY, CAN_FAIL } = process.env;
 const FIRST = 'worker-1';

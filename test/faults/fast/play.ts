@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { FastDisturbance } from '../model/fast-faults.ts';
 import type { Step, Transition } from '../model/plan.ts';
+import type { World } from './contest.ts';
 import { disturb } from './disturb.ts';
-import type { Lab } from './lab.ts';
-import type { World } from './world.ts';
+import type { Lab } from './process-lab.ts';
 
 /** Plays one step. It ends with nothing wrong any more, the holder's writes going on, and nobody else's answered. */
 export async function playStep(lab: Lab, world: World, { disturbance, transition }: Step<FastDisturbance>): Promise<void> {

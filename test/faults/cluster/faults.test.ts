@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { Cluster } from '../testbed/cluster.ts';
-import { ROOT } from '../testbed/paths.ts';
-import { CLUSTER_FAULTS, type Disturbance } from './model/cluster-faults.ts';
-import { check, type Disk } from './model/history.ts';
-import { describeStep, plan } from './model/plan.ts';
+import { Cluster } from '../../testbed/cluster.ts';
+import { ROOT } from '../../testbed/paths.ts';
+import { CLUSTER_FAULTS, type Disturbance } from '../model/cluster-faults.ts';
+import { check, type Disk } from '../model/history.ts';
+import { describeStep, plan } from '../model/plan.ts';
+import { World } from './contest.ts';
 import { play } from './play.ts';
-import { World } from './world.ts';
 
 const SEED = Number(process.env.SEED ?? 33716);
 const STEPS = Number(process.env.STEPS ?? 8);

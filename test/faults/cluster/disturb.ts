@@ -1,8 +1,8 @@
-import type { Cluster } from '../testbed/cluster.ts';
-import { NAMESPACE } from '../testbed/install.ts';
-import { pidOf } from '../testbed/processes.ts';
-import type { Disturbance } from './model/cluster-faults.ts';
-import { NODES, STORAGE } from './model/plan.ts';
+import type { Cluster } from '../../testbed/cluster.ts';
+import { NAMESPACE } from '../../testbed/install.ts';
+import { pidOf } from '../../testbed/process/processes.ts';
+import type { Disturbance } from '../model/cluster-faults.ts';
+import { NODES, STORAGE } from '../model/plan.ts';
 
 /** For tc-netem(8), on what a node sends. */
 const NETEM = {

@@ -10,7 +10,7 @@ import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, NODES as MACHINES } fro
 import type { AoEVolume } from '../../../api/volume.ts';
 import { type Kube, type KubeObject, setCondition } from '../../../kube/mod.ts';
 import { volume } from '../../apiserver/world.ts';
-import { poll } from '../../testbed/shell.ts';
+import { poll } from '../../testbed/process/shell.ts';
 import { NODES, type NodeName, STORAGE } from '../model/plan.ts';
 import { random } from '../model/random.ts';
 import { Rights } from '../model/rights.ts';

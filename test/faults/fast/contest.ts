@@ -9,7 +9,7 @@ import type { Answered, Disk } from '../model/history.ts';
 import { NODES, type NodeName } from '../model/plan.ts';
 import { emitRecord, epochOf, RECORD } from '../model/record.ts';
 import type { FakeHost } from './fake-host.ts';
-import type { Lab } from './lab.ts';
+import type { Lab } from './process-lab.ts';
 import { Writer } from './writer.ts';
 
 /** Until a call of the attacher or the node plugin has succeeded, whatever is going wrong meanwhile. */

@@ -1,8 +1,8 @@
-import type { Cluster } from '../testbed/cluster.ts';
+import type { Cluster } from '../../testbed/cluster.ts';
+import type { Disturbance } from '../model/cluster-faults.ts';
+import { describeStep, type Step, type Transition } from '../model/plan.ts';
+import type { World } from './contest.ts';
 import { disturb } from './disturb.ts';
-import type { Disturbance } from './model/cluster-faults.ts';
-import { describeStep, type Step, type Transition } from './model/plan.ts';
-import type { World } from './world.ts';
 
 /** Plays the steps of a plan, one after the other. Each ends with nothing wrong any more and the holder's writes going on. */
 export async function play(

@@ -1,14 +1,14 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { aoeVolume, claim, pod, staticVolume } from '../e2e/manifests.ts';
-import { Namespace } from '../e2e/namespace.ts';
-import { type Cluster, OUT_OF_SERVICE } from '../testbed/cluster.ts';
-import { NAMESPACE } from '../testbed/install.ts';
-import { ROOT, RUN } from '../testbed/paths.ts';
-import { run, sh } from '../testbed/shell.ts';
+import { aoeVolume, claim, pod, staticVolume } from '../../e2e/manifests.ts';
+import { Namespace } from '../../e2e/namespace.ts';
+import { type Cluster, OUT_OF_SERVICE } from '../../testbed/cluster.ts';
+import { NAMESPACE } from '../../testbed/install.ts';
+import { ROOT, RUN } from '../../testbed/paths.ts';
+import { run, sh } from '../../testbed/process/shell.ts';
+import type { Answered, Disk } from '../model/history.ts';
+import { NODES, type NodeName, STORAGE } from '../model/plan.ts';
 import { PROGRAMS } from './disturb.ts';
-import type { Answered, Disk } from './model/history.ts';
-import { NODES, type NodeName, STORAGE } from './model/plan.ts';
 
 const SIZE = '1Gi';
 /** Until a pod runs, whatever is going wrong meanwhile. */
