@@ -21,7 +21,7 @@ export const PROGRAMS = {
 } as const;
 
 /** Makes something go wrong. @returns what ends it, to be called once */
-export async function disturb(cluster: Cluster, what: Disturbance): Promise<() => Promise<void>> {
+export async function disturbCluster(cluster: Cluster, what: Disturbance): Promise<() => Promise<void>> {
   switch (what.kind) {
     case 'kill': {
       const nodes = what.part === 'agent' || what.part === 'target' ? [STORAGE] : NODES;
