@@ -1,10 +1,9 @@
 import fc from 'fast-check';
 import { available, footprint, isPlaced, poolTotals } from './capacity.ts';
 import type { AoEPool, PoolNode } from './pool.ts';
-import { formatQuantity } from './quantity.ts';
+import { formatQuantity, MiB } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
 
-const MIB = 2 ** 20;
 const pool: AoEPool = {
   apiVersion: 'aoe.dev/v1alpha1',
   kind: 'AoEPool',
@@ -27,11 +26,11 @@ function volume(spec: Partial<AoEVolumeSpec> = {}, finalizers = [VOLUME_FINALIZE
 }
 
 test('footprint() rounds up to what the backend can make', () => {
-  expect(footprint('1', node())).toBe(4 * MIB);
-  expect(footprint('4Mi', node())).toBe(4 * MIB);
-  expect(footprint('5Mi', node())).toBe(8 * MIB);
-  expect(footprint('5Mi', node({ granularity: undefined }))).toBe(5 * MIB);
-  expect(footprint('5Mi', node({ granularity: '0' }))).toBe(5 * MIB);
+  expect(footprint('1', node())).toBe(4 * MiB);
+  expect(footprint('4Mi', node())).toBe(4 * MiB);
+  expect(footprint('5Mi', node())).toBe(8 * MiB);
+  expect(footprint('5Mi', node({ granularity: undefined }))).toBe(5 * MiB);
+  expect(footprint('5Mi', node({ granularity: '0' }))).toBe(5 * MiB);
 });
 
 test('a volume is placed when node and address were granted, not when they are a wish', () => {
@@ -42,8 +41,8 @@ test('a volume is placed when node and address were granted, not when they are a
 });
 
 test('available() is the size less what is promised there', () => {
-  expect(available(pool, node(), [])).toBe(1024 * MIB);
-  expect(available(pool, node(), [volume(), volume({ capacity: '1' })])).toBe((1024 - 100 - 4) * MIB);
+  expect(available(pool, node(), [])).toBe(1024 * MiB);
+  expect(available(pool, node(), [volume(), volume({ capacity: '1' })])).toBe((1024 - 100 - 4) * MiB);
 });
 
 test('available() does not count volumes of other pools, of other nodes, without a place, or served by somebody else', () => {
@@ -54,11 +53,11 @@ test('available() does not count volumes of other pools, of other nodes, without
     volume({}, []),
     { ...volume(), spec: { ...external, pool: undefined } },
   ];
-  expect(available(pool, node(), others)).toBe(1024 * MIB);
+  expect(available(pool, node(), others)).toBe(1024 * MiB);
 });
 
 test('available() is less by what orphans take', () => {
-  expect(available(pool, node({ orphaned: '24Mi' }), [])).toBe(1000 * MIB);
+  expect(available(pool, node({ orphaned: '24Mi' }), [])).toBe(1000 * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {
@@ -68,7 +67,7 @@ test('available() is 0 on a node where the pool is not ready, was not measured, 
 });
 
 test('volumes placed one after the other where they fit never overshoot the pool', () => {
-  const capacities = fc.array(fc.integer({ min: 1, max: 300 * MIB }), { maxLength: 40 });
+  const capacities = fc.array(fc.integer({ min: 1, max: 300 * MiB }), { maxLength: 40 });
   const grain = fc.constantFrom('1', '4Ki', '4Mi', '128Mi');
   fc.assert(
     fc.property(capacities, grain, (wishes, granularity) => {
@@ -81,8 +80,8 @@ test('volumes placed one after the other where they fit never overshoot the pool
         placed.push(volume({ capacity }));
         taken += footprint(capacity, place);
       }
-      expect(taken).toBeLessThanOrEqual(1024 * MIB);
-      expect(available(pool, place, placed)).toBe(1024 * MIB - taken);
+      expect(taken).toBeLessThanOrEqual(1024 * MiB);
+      expect(available(pool, place, placed)).toBe(1024 * MiB - taken);
     }),
   );
 });

@@ -6,12 +6,12 @@ import { runNode } from './node/program.ts';
 import { version } from './version.ts';
 
 const FLAGS = {
-  endpoint: { type: 'string', default: 'unix:///csi/csi.sock', help: 'CSI socket' },
-  'kubelet-path': { type: 'string', default: '/var/lib/kubelet', help: "the kubelet's directory (node)" },
-  interfaces: { type: 'string', default: 'auto', help: 'AoE interfaces, separated by commas; auto: every physical one that is up (node)' },
-  node: { type: 'string', default: '', help: 'name of this node; NODE_NAME when empty (node)' },
-  kubeconfig: { type: 'string', default: '', help: 'kubeconfig file; the service account when empty' },
-  http: { type: 'string', default: ':9809', help: 'address of health and metrics, HOST:PORT' },
+  endpoint: { default: 'unix:///csi/csi.sock', help: 'CSI socket' },
+  'kubelet-path': { default: '/var/lib/kubelet', help: "the kubelet's directory (node)" },
+  interfaces: { default: 'auto', help: 'AoE interfaces, separated by commas; auto: every physical one that is up (node)' },
+  node: { default: '', help: 'name of this node; NODE_NAME when empty (node)' },
+  kubeconfig: { default: '', help: 'kubeconfig file; the service account when empty' },
+  http: { default: ':9809', help: 'address of health and metrics, HOST:PORT' },
 } as const satisfies Flags;
 
 await main('aoe-csi', FLAGS, async ({ config, words, env, log, signal }) => {

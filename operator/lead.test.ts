@@ -1,7 +1,7 @@
 import { lead } from './lead.ts';
 
 describe('lead', () => {
-  it('reads everything anew before any controller works', async () => {
+  it('lists everything again before any controller works', async () => {
     const done: string[] = [];
     const lists = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const informers = lists.map(({ promise }) => ({ refresh: () => promise }));

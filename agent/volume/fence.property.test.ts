@@ -178,7 +178,7 @@ class World {
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 });
 
-test('one host at a time is in force, however late the agent learns of it and whatever happens meanwhile', async () => {
+test('one host at a time is admitted, however late the agent learns of it and whatever happens meanwhile', async () => {
   const told = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(seeds, async (seed) => {

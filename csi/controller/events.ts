@@ -1,15 +1,10 @@
+import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { NODES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { KubeObject } from '../../kube/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 
 const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
-
-interface Node extends KubeObject {
-  spec?: { taints?: { key: string; value?: string }[] };
-  status?: { conditions?: { type: string; status: string; lastTransitionTime?: string }[] };
-}
 
 /** Emits an event when a node was refused for a reason that only a person or the present user can end. */
 export function emitRefused({ events }: Deps, volume: AoEVolume, node: string, error: unknown): void {
@@ -24,16 +19,14 @@ export function emitRefused({ events }: Deps, volume: AoEVolume, node: string, e
 export async function emitDetached(deps: Deps, volume: AoEVolume, node: string, { signal }: Call): Promise<void> {
   const holder = volume.status?.holder;
   if (!holder?.node || (node !== '' && holder.node !== node) || !(volume.spec.initiators.nodes ?? []).includes(holder.node)) return;
-  const why = await deps.kube.get<Node>(NODES, holder.node, { signal }).then(stateOf, () => 'the state of the node is unknown');
+  const why = await deps.kube.get<KubeNode>(NODES, holder.node, { signal }).then(stateOf, () => 'the state of the node is unknown');
   const message = `detached from node ${holder.node}, which has the lock since ${holder.since} and has not unmounted the volume: ${why}`;
   deps.events.event(volume, 'Warning', 'DetachedInUse', message);
 }
 
-function stateOf(node: Node | undefined): string {
+function stateOf(node: KubeNode | undefined): string {
   if (!node) return 'the Node does not exist any more';
   const taint = node.spec?.taints?.find(({ key }) => key === OUT_OF_SERVICE);
   if (taint) return `the node is out of service (taint ${taint.key}${taint.value ? `=${taint.value}` : ''})`;
-  const ready = node.status?.conditions?.find(({ type }) => type === 'Ready');
-  if (ready && ready.status !== 'True') return `the node has not been Ready since ${ready.lastTransitionTime ?? 'an unknown time'}`;
-  return 'the node is Ready; its VolumeAttachment was deleted by force';
+  return notReady(node) ?? 'the node is Ready; its VolumeAttachment was deleted by force';
 }

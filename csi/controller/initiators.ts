@@ -1,15 +1,11 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import { isConflict, isNotFound } from '../../kube/mod.ts';
+import { isConflict, retryOnConflict } from '../../kube/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
 import { conditionOf } from './describe.ts';
 import { findVolume } from './find-volume.ts';
 import { waitFor } from './wait.ts';
-
-/** How often a change is tried on a newer version: others write the object, too. */
-const TRIES = 8;
 
 /**
  * Writes the nodes that `decide` gives into the volume's spec. When the volume has changed since it was read, it decides again.
@@ -23,26 +19,22 @@ export async function changeInitiators(
 ): Promise<AoEVolume> {
   const { signal } = call;
   const { name } = first.metadata;
-  let volume = first;
-  for (let tries = 1; ; tries++) {
+  const write = async (volume: AoEVolume): Promise<AoEVolume> => {
     const before = volume.spec.initiators.nodes ?? [];
     const nodes = decide(volume);
     if (nodes.length === before.length && nodes.every((node, i) => node === before[i])) return volume;
-    const patch = {
-      metadata: { resourceVersion: volume.metadata.resourceVersion },
-      spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } },
-    };
-    try {
-      return await deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
-    } catch (error) {
-      if (isNotFound(error)) throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
-      if (!isConflict(error)) throw error;
-      if (tries === TRIES)
-        throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others at each of ${TRIES} attempts: try again`);
-    }
-    await delay(tries * 10, undefined, { signal });
-    volume = await findVolume(deps, name, call);
+    const { resourceVersion } = volume.metadata;
+    const patch = { metadata: { resourceVersion }, spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } } };
+    return deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
+  };
+  try {
+    const written = await retryOnConflict(first, { write, read: () => findVolume(deps, name, call), signal });
+    if (written) return written;
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others at each attempt to write it: try again`);
   }
+  throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
 }
 
 /** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */

@@ -126,7 +126,7 @@ test('a leader that somebody has taken the lease from stops at its next renewal'
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
+  await api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
   await clock.pass(2_100);
   expect(a.leading).toBe(false);
   expect(String(a.error)).toMatch(/went to thief/);
@@ -136,7 +136,7 @@ test('a change of the lease by others that leaves us the holder is no loss', asy
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
+  await api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
   await clock.pass(30_000);
   expect(a.leading).toBe(true);
 });

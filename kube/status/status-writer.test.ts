@@ -26,7 +26,8 @@ async function apply(object: Widget, part: Partial<StatusPart>, changes: (Widget
       writes.push(applied);
       if (changes.length > 0) live = changes.shift();
       if (!live) throw new KubeError(404, 'NotFound', 'gone');
-      if (applied.metadata.resourceVersion !== live.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
+      const { resourceVersion = live.metadata.resourceVersion } = applied.metadata;
+      if (resourceVersion !== live.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
       return { ...live, status: { ...live.status, ...applied.status } };
     },
     get: async () => live,
@@ -67,6 +68,11 @@ test('of a list that several managers write, only the own entries are compared',
   const part = { fields: { nodes: [{ name: 'a' }] } };
   expect((await apply(object, { ...part, present: { nodes: [{ name: 'a' }] } })).writes).toHaveLength(0);
   expect((await apply(object, { ...part, present: { nodes: [] } })).writes).toHaveLength(1);
+});
+
+test('a part for any version is written without one', async () => {
+  const { writes } = await apply(widget(), { fields: { phase: 'Ready' }, anyVersion: true });
+  expect(writes[0]?.metadata).toStrictEqual({ name: 'w' });
 });
 
 test('an object that others change is written to again; a new one of the same name is not', async () => {

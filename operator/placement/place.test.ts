@@ -1,11 +1,10 @@
 import fc from 'fast-check';
-import { parseQuantity } from '../../api/quantity.ts';
+import { MiB, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { AddressRange, addressKey } from './address-range.ts';
 import { type Cluster, place } from './place.ts';
 
 const RANGE = new AddressRange('1');
-const MIB = 1024 * 1024;
 
 function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
   return {
@@ -107,19 +106,19 @@ describe('place', () => {
       name: 'refuses an address that an older volume waits for',
       wants: { address: { shelf: 1, slot: 1 } },
       among: cluster({ a: {} }, [wish('a-first', { pool: 'later', address: { shelf: 1, slot: 1 } })]),
-      gets: /^AddressTaken: .* a-first/,
+      gets: /^AddressTaken: AoEVolume a-first has address e1.1/,
     },
     {
       name: 'says what is free',
       wants: { capacity: '11Gi' },
       among: cluster({ a: { size: '4Gi' }, b: {} }),
-      gets: /^PoolFull: 11Gi do not fit .* 4Gi on a, 10Gi on b/,
+      gets: /^PoolFull: no node of pool default has 11Gi free: 4Gi on a, 10Gi on b/,
     },
     {
       name: 'names the pools there are',
       wants: { pool: 'fast' },
       among: cluster({ a: {} }),
-      gets: /^NoSuchPool: there is no AoEPool fast: there are default/,
+      gets: /^NoSuchPool: AoEPool fast does not exist: there are default/,
     },
     { name: 'says why no node will do', among: cluster({ a: { maintenance: true } }), gets: /^NoEligibleNode: .*a is in maintenance/ },
     {
@@ -131,7 +130,7 @@ describe('place', () => {
       name: 'refuses an address of another volume',
       wants: { address: { shelf: 1, slot: 1 } },
       among: cluster({ a: {} }, [volume('x', { nodeName: 'a', address: { shelf: 1, slot: 1 } })]),
-      gets: /^AddressTaken: .* x/,
+      gets: /^AddressTaken: AoEVolume x has address e1.1/,
     },
     {
       name: 'refuses the address of an external target',
@@ -158,7 +157,7 @@ describe('place', () => {
     const requests = fc.array(fc.record({ mib: fc.integer({ min: 1, max: 4096 }), remove: fc.boolean() }), { maxLength: 300 });
     fc.assert(
       fc.property(requests, fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 1, max: 20_000 }), (list, a, b) => {
-        const sizes: Record<string, number> = { a: a * MIB, b: b * MIB };
+        const sizes: Record<string, number> = { a: a * MiB, b: b * MiB };
         let volumes: AoEVolume[] = [];
         let previous: { shelf: number; slot: number } | undefined;
         list.forEach(({ mib, remove }, index) => {

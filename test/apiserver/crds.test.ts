@@ -362,6 +362,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
 
   test('kubectl explains every field of a spec', async () => {
     const text = await kubectl('explain', 'aoevolume.spec');
-    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What becomes of the data']) expect(text, word).toContain(word);
+    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What happens to the data']) expect(text, word).toContain(word);
   });
 });

@@ -111,7 +111,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     ['neither block nor mount', { volumeCapabilities: [{ accessMode: { mode: 1 } }] }, Code.INVALID_ARGUMENT, /block or mount/],
     ['an unknown access mode', { volumeCapabilities: [mount(Mode.UNKNOWN)] }, Code.INVALID_ARGUMENT, /not supported/],
     ['an unknown parameter', { parameters: { poool: 'x' } }, Code.INVALID_ARGUMENT, /poool is not known: there are pool/],
-    ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /there is no AoEPool fast: there are blue, default/],
+    ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /AoEPool fast does not exist: there are blue, default/],
     ['a source', { volumeContentSource: { snapshot: { snapshotId: 's' } } }, Code.INVALID_ARGUMENT, /snapshot or another volume/],
     ['a negative size', { capacityRange: range(-1) }, Code.INVALID_ARGUMENT, /cannot be negative/],
     ['a minimum over the maximum', { capacityRange: range(2 * GIB, GIB) }, Code.OUT_OF_RANGE, /at least 2147483648 and at most/],
@@ -120,7 +120,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
       'more than the pool has',
       { capacityRange: range(101 * GIB) },
       Code.RESOURCE_EXHAUSTED,
-      /101Gi do not fit into pool default: free are 100Gi on storage-1/,
+      /no node of pool default has 101Gi free: 100Gi on storage-1/,
     ],
     [
       'a segment without storage',
@@ -334,7 +334,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     const started = performance.now();
     await Promise.all(names.map((name) => create(name, {}, 60_000)));
     console.log(`100 × CreateVolume at once: ${Math.round(performance.now() - started)} ms`);
-    await refuses(create('burst-100'), Code.RESOURCE_EXHAUSTED, /free are 0 on storage-1/);
+    await refuses(create('burst-100'), Code.RESOURCE_EXHAUSTED, /free: 0 on storage-1/);
     const removing = performance.now();
     await Promise.all(names.map((name) => remove(name, 60_000)));
     console.log(`100 × DeleteVolume at once: ${Math.round(performance.now() - removing)} ms`);

@@ -84,7 +84,7 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
     expect(new Set(placed.map(({ now }) => now.spec.address && formatAddress(now.spec.address))).size).toBe(65);
     for (const { placed: refused, now } of outcomes.filter((each) => each.placed.status !== 'True')) {
       expect(refused.reason).toBe('PoolFull');
-      expect(refused.message).toMatch(/^1Gi do not fit into pool default: free are 0 on storage-1, 0 on storage-2$/);
+      expect(refused.message).toMatch(/^no node of pool default has 1Gi free: 0 on storage-1, 0 on storage-2$/);
       expect(now.metadata.finalizers).toBeUndefined();
       expect(now.spec.nodeName).toBeUndefined();
     }
@@ -130,14 +130,18 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
     const other = { pool: 'other' };
     const taken = volumes.list().find(({ spec }) => spec.address);
     const cases = {
-      'no-pool': [{ pool: 'fast' }, 'NoSuchPool', /^there is no AoEPool fast: there are default, other$/],
-      'too-big': [{ ...other, capacity: '101Gi' }, 'PoolFull', /^101Gi do not fit into pool other: free are 100Gi on storage-2$/],
+      'no-pool': [{ pool: 'fast' }, 'NoSuchPool', /^AoEPool fast does not exist: there are default, other$/],
+      'too-big': [{ ...other, capacity: '101Gi' }, 'PoolFull', /^no node of pool other has 101Gi free: 100Gi on storage-2$/],
       'address-taken': [
         { ...other, address: taken?.spec.address },
         'AddressTaken',
-        new RegExp(`the one of AoEVolume ${taken?.metadata.name}`),
+        new RegExp(`AoEVolume ${taken?.metadata.name} has address`),
       ],
-      'out-of-range': [{ ...other, address: { shelf: 9, slot: 1 } }, 'AddressOutOfRange', /address e9\.1 is not in the range .*1-2/],
+      'out-of-range': [
+        { ...other, address: { shelf: 9, slot: 1 } },
+        'AddressOutOfRange',
+        /address e9\.1 is outside of this cluster's range, shelves 1-2/,
+      ],
       'no-such-node': [{ ...other, nodeName: 'storage-9' }, 'NoEligibleNode', /node storage-9 does not have the pool/],
       'other-segment': [{ ...other, segments: ['blue'] }, 'NoEligibleNode', /storage-2 is on segment default/],
     } as const;

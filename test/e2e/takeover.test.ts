@@ -196,7 +196,7 @@ describe('takeover', () => {
     // Kubernetes may attach it there once more, as long as it has not collected the pod: then it is detached after that.
     await cluster.poll(free, { timeoutMs: 150_000, what: `${volume} to be free`, explain: () => story(volume) });
     const told = await story(volume);
-    expect(told).toMatch(new RegExp(`InitiatorGone: node ${OLD} does not exist any more|DetachedInUse: detached from node ${OLD}`));
+    expect(told).toMatch(new RegExp(`InitiatorGone: node ${OLD} no longer exists|DetachedInUse: detached from node ${OLD}`));
     expect(told).toMatch(new RegExp(`Fenced: node ${OLD}`));
     await cluster.reboot(OLD);
     await cluster.poll(async () => ((await nodeReady().catch(() => '')) === 'True' ? true : undefined), {

@@ -61,7 +61,8 @@ export class FakeCluster {
           };
     return {
       kube: {
-        get: async ({ kind }: { kind: string }, name: string) => (kind === 'Node' ? this.kubeNode : name === 'v' ? this.volume : undefined),
+        get: async ({ kind }: { kind: string }, name: string) =>
+          kind === 'Node' ? this.kubeNode && { metadata: { name }, ...this.kubeNode } : name === 'v' ? this.volume : undefined,
         patch: this.#patch,
       },
       events: { event: (_object: unknown, _type: string, reason: string, message: string) => this.events.push(`${reason}: ${message}`) },

@@ -1,4 +1,4 @@
-// The lab of processes, for one run that run.ts starts. In the environment: SEED, STEPS, ONLY for one kind of disturbance, DEBUG
+// The lab of processes, for one run that run-lab.ts starts. In the environment: SEED, STEPS, ONLY for one kind of disturbance, DEBUG
 // to be told of each step, CAN_FAIL for the test of the test after the steps. Exit code 0: everything was right.
 import { join } from 'node:path';
 import { aoe, RpcClient } from '../../../rpc/mod.ts';

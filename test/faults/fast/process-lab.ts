@@ -34,7 +34,7 @@ const READY_MS = 30_000;
 
 /**
  * The lab of processes: all our programs are real, and so are API server and etcd. The hosts are fakes in this process, and
- * so is the switch between them and the target. It must run in network and process namespaces of its own: see run.ts.
+ * so is the switch between them and the target. It must run in network and process namespaces of its own: see run-lab.ts.
  */
 export class ProcessLab implements AsyncDisposable {
   readonly parts: Parts;

@@ -9,9 +9,9 @@ import { DRIVER, PLUGIN_DIRECTORY } from './driver.ts';
 import { controller, identity, node, registration } from './services.ts';
 
 const FLAGS = {
-  endpoint: { type: 'string', default: 'unix:///csi/csi.sock', help: 'CSI socket' },
-  'kubelet-path': { type: 'string', default: '/var/lib/kubelet', help: "the kubelet's directory (node)" },
-  http: { type: 'string', default: ':9909', help: 'address of health, HOST:PORT' },
+  endpoint: { default: 'unix:///csi/csi.sock', help: 'CSI socket' },
+  'kubelet-path': { default: '/var/lib/kubelet', help: "the kubelet's directory (node)" },
+  http: { default: ':9909', help: 'address of health, HOST:PORT' },
 } as const satisfies Flags;
 
 await main('nothing', FLAGS, async ({ config, words: [role], env, log, signal }) => {
