@@ -10,7 +10,7 @@ const volume = (spec: object, status: object = {}): AoEVolume =>
   ({ metadata: { name: 'v' }, spec: { access: 'Exclusive', ...spec }, status }) as never;
 const [A, B, C] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b', '02:00:00:00:00:0c'];
 
-/** What an agent on node s decides that has just been started; the status says what the target has in force. */
+/** The decision of an agent on node s that has just started. The status has the hosts that the target admits. */
 function decide(of: AoEVolume, nodes: AoENode[], memory = new MacMemory(), namedMacs = new Set<string>()) {
   memory.note(nodes);
   for (const mac of of.spec.initiators?.macs ?? []) namedMacs.add(mac);
@@ -56,7 +56,7 @@ test('a node whose status is empty keeps what it has, and gives nothing to the n
   const status = { initiators: { observedGeneration: 1, nodes: ['a'], macs: [A] } };
   expect(decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a')]).macs).toStrictEqual([A]);
   expect(decide(volume({ initiators: { nodes: ['b'] } }, status), [node('a'), node('b')]).macs).toStrictEqual([]);
-  // Its address is another node's now: that is not let in on its account.
+  // Another node has the address now, so it is not admitted for this one.
   expect(decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a'), node('b', A)]).macs).toStrictEqual([]);
 });
 
