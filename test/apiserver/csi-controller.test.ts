@@ -5,9 +5,10 @@ import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube } from '../../kube/mod.ts';
 import { Code, csi, fromInt64, int64, RpcClient } from '../../rpc/mod.ts';
+import { FakeAgent, GRAIN } from './fake-agent.ts';
+import { announceNode, makePool, reportPool, volume } from './objects.ts';
 import { Program } from './programs.ts';
 import { ApiServer, freePorts, unavailable } from './server.ts';
-import { announceNode, FakeAgent, GRAIN, makePool, reportPool, volume } from './world.ts';
 
 const { v1 } = csi;
 const { Mode } = v1.VolumeCapability.AccessMode;

@@ -7,8 +7,8 @@ import { pipeline } from 'node:stream/promises';
 import { Guest } from '../testbed/guest.ts';
 import { makeNetwork, removeNetwork } from '../testbed/network.ts';
 import { RUN, SHM } from '../testbed/paths.ts';
-import { isAlive, killRecorded, startInNetns } from '../testbed/processes.ts';
-import { poll, shInNetns } from '../testbed/shell.ts';
+import { isAlive, killRecorded, startInNetns } from '../testbed/process/processes.ts';
+import { poll, shInNetns } from '../testbed/process/shell.ts';
 
 // The one above must come first, and nothing of the test bed before it: else a cluster would be taken for ours, and removed.
 if (!RUN.endsWith(`-driver-${process.pid}`)) throw new Error(`${RUN} is not this lab's: import lab.ts before the test bed`);

@@ -1,9 +1,9 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cached } from './cache.ts';
+import { cached } from '../cache.ts';
+import { KIT, keyOf, ROOT } from '../paths.ts';
+import { sh } from '../process/shell.ts';
 import { type Layer, packLayer, readLayer, writeImage } from './oci.ts';
-import { KIT, keyOf, ROOT } from './paths.ts';
-import { sh } from './shell.ts';
 
 /** The names that the chart and the tests' pods use. */
 export const OUR_IMAGE = 'docker.io/library/aoe-csi:testbed';
@@ -70,7 +70,7 @@ export interface StableImages {
 export async function stableImages(): Promise<StableImages> {
   const base = await baseLayer();
   const sidecar = (name: string) => (root: string) => cpSync(join(KIT, name), join(root, name));
-  const sources = ['pause.c', 'images.ts', 'oci.ts', 'kit'].map((name) => join(import.meta.dirname, name));
+  const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit'].map((name) => join(import.meta.dirname, name));
   const folder = await cached('images', keyOf(sources, base.digest), async (made) => {
     const digests = [
       await smallImage(

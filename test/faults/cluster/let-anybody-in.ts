@@ -1,6 +1,6 @@
 // Tells a target process, past its agent, that every host may read and write a volume: let-anybody-in.ts SOCKET UID
 // With it the enforcement is off, as a test of the tests needs it. The agent would put it back at once: it must be stopped.
-import { aoe, RpcClient } from '../../rpc/mod.ts';
+import { aoe, RpcClient } from '../../../rpc/mod.ts';
 
 const { target } = aoe;
 const [socket = '', uid = ''] = process.argv.slice(2);

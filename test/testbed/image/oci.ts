@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream, mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
-import { sh } from './shell.ts';
+import { sh } from '../process/shell.ts';
 
 /** A layer on disk: an uncompressed tar. */
 export interface Layer {

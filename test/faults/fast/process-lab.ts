@@ -9,8 +9,8 @@ import { NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, NODES as MACHINES } from '../../../api/resources.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { type Kube, type KubeObject, setCondition } from '../../../kube/mod.ts';
-import { volume } from '../../apiserver/world.ts';
-import { poll } from '../../testbed/shell.ts';
+import { volume } from '../../apiserver/objects.ts';
+import { poll } from '../../testbed/process/shell.ts';
 import { NODES, type NodeName, STORAGE } from '../model/plan.ts';
 import { random } from '../model/random.ts';
 import { Rights } from '../model/rights.ts';
@@ -34,9 +34,9 @@ const READY_MS = 30_000;
 
 /**
  * The lab of processes: all our programs are real, and so are API server and etcd. The hosts are fakes in this process, and
- * so is the switch between them and the target. It must run in network and process namespaces of its own: see run.ts.
+ * so is the switch between them and the target. It must run in network and process namespaces of its own: see run-lab.ts.
  */
-export class Lab implements AsyncDisposable {
+export class ProcessLab implements AsyncDisposable {
   readonly parts: Parts;
   readonly kube: Kube;
   readonly rights = new Rights();
@@ -52,13 +52,13 @@ export class Lab implements AsyncDisposable {
   }
 
   /** @param seed decides what the weather does to which frame */
-  static async start(seed: number): Promise<Lab> {
+  static async start(seed: number): Promise<ProcessLab> {
     const directory = join(tmpdir(), 'lab');
     mkdirSync(directory);
     ip('link', 'set', 'lo', 'up');
     ip('link', 'add', TARGET, 'address', TARGET_MAC, 'mtu', `${MTU}`, 'type', 'veth', 'peer', 'name', SEGMENT, 'mtu', `${MTU}`);
     for (const name of [TARGET, SEGMENT]) ip('link', 'set', name, 'up');
-    const lab = new Lab(await Parts.start(directory), join(directory, 'pool'));
+    const lab = new ProcessLab(await Parts.start(directory), join(directory, 'pool'));
     try {
       await lab.parts.startPrograms();
       lab.#makeHosts(seed);

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { WireLab } from '../wire/netns.ts';
+import { WireLab } from '../wire/wire-lab.ts';
 import type { Result } from './run.ts';
 import { SHELF, SLOT, type StartTarget } from './targets.ts';
 

@@ -1,15 +1,16 @@
-import { closeSync, mkdirSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { acquire, type ConfigReply, escapeString, type IdentifyReply, lockTime, parseLock, release } from '../../../aoe/mod.ts';
 import { AOE_NODES, AOE_VOLUMES, NODES as MACHINES } from '../../../api/resources.ts';
 import { isNotFound } from '../../../kube/mod.ts';
 import { csi, RpcClient, RpcError } from '../../../rpc/mod.ts';
+import { Contest } from '../model/contest.ts';
 import type { Answered, Disk } from '../model/history.ts';
 import { NODES, type NodeName } from '../model/plan.ts';
 import { emitRecord, epochOf, RECORD } from '../model/record.ts';
 import type { FakeHost } from './fake-host.ts';
-import type { Lab } from './lab.ts';
+import type { ProcessLab } from './process-lab.ts';
 import { Writer } from './writer.ts';
 
 /** Until a call of the attacher or the node plugin has succeeded, whatever is going wrong meanwhile. */
@@ -26,27 +27,14 @@ const { v1 } = csi;
 const volumeCapability = { block: {}, accessMode: { mode: v1.VolumeCapability.AccessMode.Mode.SINGLE_NODE_WRITER } };
 
 /** One Exclusive volume, and on each host that gets it a writer. Plays the attacher, the kubelet, and the node plugin's lock. */
-export class World {
-  readonly #lab: Lab;
+export class LabContest extends Contest<Writer> {
+  readonly #lab: ProcessLab;
   readonly #controller: RpcClient<csi.v1.Controller>;
-  /** All writers, the last is the holder's. The others do not know that they lost, unless they were told to end. */
-  readonly #writers: Writer[] = [];
 
-  constructor(lab: Lab) {
+  constructor(lab: ProcessLab) {
+    super();
     this.#lab = lab;
     this.#controller = new RpcClient(v1.Controller, v1, lab.parts.csiSocket);
-  }
-
-  get holder(): Writer {
-    const holder = this.#writers.at(-1);
-    if (!holder) throw new Error('nobody has had the volume yet');
-    return holder;
-  }
-
-  writer(epoch: number): Writer {
-    const writer = this.#writers[epoch - 1];
-    if (!writer) throw new Error(`there is no epoch ${epoch}`);
-    return writer;
   }
 
   /** Gives the volume to a node as soon as nothing keeps it from it, and begins an epoch there. */
@@ -61,7 +49,7 @@ export class World {
     this.#strike(node);
     const mac = await this.#stage(host);
     const { address, bytes } = this.#lab.volume;
-    this.#writers.push(new Writer(host, this.#writers.length + 1, { address, mac }, bytes));
+    this.writers.push(new Writer(host, this.writers.length + 1, { address, mac }, bytes));
     await this.holder.progress();
   }
 
@@ -81,9 +69,9 @@ export class World {
 
   /** The controller has just said that nobody else can write: all others try at once, where the next record belongs. */
   #strike(holder: NodeName): void {
-    const position = (this.#writers.at(-1)?.answered.at(-1) ?? -1) + 1;
+    const position = (this.writers.at(-1)?.answered.at(-1) ?? -1) + 1;
     for (const name of NODES) {
-      const old = this.#writers.findLast((writer) => writer.node === name);
+      const old = this.writers.findLast((writer) => writer.node === name);
       if (name === holder || !old) continue;
       this.#lab.host(name).strike(old.disk, (position * RECORD) / 512, emitRecord(old.epoch, position));
     }
@@ -156,7 +144,7 @@ export class World {
   }
 
   endWriters(node: NodeName): void {
-    for (const writer of this.#writers) if (writer.node === node && !writer.isEnded) writer.end();
+    for (const writer of this.writers) if (writer.node === node && !writer.isEnded) writer.end();
   }
 
   #ids(nodeId: NodeName): { volumeId: string; nodeId: string } {
@@ -180,7 +168,7 @@ export class World {
 
   /** All that was answered. */
   answered(): Answered[] {
-    return this.#writers.flatMap((writer) => writer.notes());
+    return this.writers.flatMap((writer) => writer.notes());
   }
 
   /** What is on the disk, past the target. */
@@ -200,10 +188,7 @@ export class World {
 
   /** Keeps what a person needs to see what happened. */
   async keep(folder: string, disk: Disk, steps: readonly string[]): Promise<void> {
-    mkdirSync(folder, { recursive: true });
-    for (const writer of this.#writers) writeFileSync(join(folder, `epoch-${writer.epoch}-${writer.node}`), writer.answered.join('\n'));
-    writeFileSync(join(folder, 'steps'), steps.join('\n'));
-    writeFileSync(join(folder, 'disk'), disk.join('\n'));
+    this.keepNotes(folder, disk, steps, (writer) => writer.answered);
     writeFileSync(join(folder, 'rights'), this.#lab.rights.violations.join('\n'));
     for (const part of Object.values(this.#lab.parts.programs)) writeFileSync(join(folder, `${part.name}.log`), part.tail(2_000_000));
     const volume = await this.#lab.kube.get(AOE_VOLUMES, this.#lab.volume.name, { timeoutMs: CALL_MS }).catch(String);

@@ -1,7 +1,7 @@
 import { type StdioOptions, spawn } from 'node:child_process';
 import { appendFileSync, existsSync, openSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NETNS, RUN } from './paths.ts';
+import { NETNS, RUN } from '../paths.ts';
 import { poll } from './shell.ts';
 
 const LEDGER = join(RUN, 'pids');

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 // Where the ledger is follows from the environment, when the module is loaded.
 const cache = mkdtempSync(join(tmpdir(), 'aoe-csi-processes-'));
 process.env.AOE_CSI_CACHE = cache;
-const { RUN } = await import('./paths.ts');
+const { RUN } = await import('../paths.ts');
 const { isAlive, killRecorded, record } = await import('./processes.ts');
 
 describe('killRecorded()', () => {

@@ -1,8 +1,8 @@
-import type { Cluster } from '../testbed/cluster.ts';
-import { NAMESPACE } from '../testbed/install.ts';
-import { pidOf } from '../testbed/processes.ts';
-import type { Disturbance } from './model/cluster-faults.ts';
-import { NODES, STORAGE } from './model/plan.ts';
+import type { Cluster } from '../../testbed/cluster.ts';
+import { NAMESPACE } from '../../testbed/install.ts';
+import { pidOf } from '../../testbed/process/processes.ts';
+import type { Disturbance } from '../model/cluster-faults.ts';
+import { NODES, STORAGE } from '../model/plan.ts';
 
 /** For tc-netem(8), on what a node sends. */
 const NETEM = {
@@ -21,7 +21,7 @@ export const PROGRAMS = {
 } as const;
 
 /** Makes something go wrong. @returns what ends it, to be called once */
-export async function disturb(cluster: Cluster, what: Disturbance): Promise<() => Promise<void>> {
+export async function disturbCluster(cluster: Cluster, what: Disturbance): Promise<() => Promise<void>> {
   switch (what.kind) {
     case 'kill': {
       const nodes = what.part === 'agent' || what.part === 'target' ? [STORAGE] : NODES;

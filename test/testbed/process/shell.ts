@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process';
-import { NETNS } from './paths.ts';
+import { NETNS } from '../paths.ts';
 
 const MAX_OUTPUT = 64 << 20;
 

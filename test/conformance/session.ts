@@ -16,7 +16,7 @@ const GRACE_MS = 25;
 const ANY_SHELF = 0xffff;
 const ANY_SLOT = 0xff;
 
-export interface BenchOptions {
+export interface SessionOptions {
   readonly interfaceName: string;
   readonly mtu: number;
   readonly address: TargetAddress;
@@ -25,7 +25,7 @@ export interface BenchOptions {
 }
 
 /** A target at one end of a cable, hosts A, B and C at the other. */
-export class Bench {
+export class Session {
   readonly address: TargetAddress;
   readonly mtu: number;
   readonly a: Host;
@@ -47,7 +47,7 @@ export class Bench {
   readonly #kept = new Map<number, Uint8Array>();
   #tag = 0;
 
-  private constructor(socket: RawSocket, { address, mtu, restart }: BenchOptions) {
+  private constructor(socket: RawSocket, { address, mtu, restart }: SessionOptions) {
     this.#socket = socket;
     this.address = address;
     this.mtu = mtu;
@@ -58,13 +58,13 @@ export class Bench {
   }
 
   /** Finds the target. @throws Error when it does not answer within `limitMs` */
-  static async open(options: BenchOptions, limitMs = 10_000): Promise<Bench> {
-    const bench = new Bench(RawSocket.open(options.interfaceName, { everything: true }), options);
+  static async open(options: SessionOptions, limitMs = 10_000): Promise<Session> {
+    const session = new Session(RawSocket.open(options.interfaceName, { everything: true }), options);
     try {
-      await bench.meet(limitMs);
-      return bench;
+      await session.meet(limitMs);
+      return session;
     } catch (error) {
-      bench.close();
+      session.close();
       throw error;
     }
   }

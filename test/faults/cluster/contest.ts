@@ -1,14 +1,15 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { aoeVolume, claim, pod, staticVolume } from '../e2e/manifests.ts';
-import { Namespace } from '../e2e/namespace.ts';
-import { type Cluster, OUT_OF_SERVICE } from '../testbed/cluster.ts';
-import { NAMESPACE } from '../testbed/install.ts';
-import { ROOT, RUN } from '../testbed/paths.ts';
-import { run, sh } from '../testbed/shell.ts';
+import { aoeVolume, claim, pod, staticVolume } from '../../e2e/manifests.ts';
+import { Namespace } from '../../e2e/namespace.ts';
+import { type Cluster, OUT_OF_SERVICE } from '../../testbed/cluster.ts';
+import { NAMESPACE } from '../../testbed/install.ts';
+import { ROOT, RUN } from '../../testbed/paths.ts';
+import { run, sh } from '../../testbed/process/shell.ts';
+import { Contest, type EpochWriter } from '../model/contest.ts';
+import type { Answered, Disk } from '../model/history.ts';
+import { NODES, type NodeName, STORAGE } from '../model/plan.ts';
 import { PROGRAMS } from './disturb.ts';
-import type { Answered, Disk } from './model/history.ts';
-import { NODES, type NodeName, STORAGE } from './model/plan.ts';
 
 const SIZE = '1Gi';
 /** Until a pod runs, whatever is going wrong meanwhile. */
@@ -18,47 +19,38 @@ const PROGRESS_MS = 120_000;
 /** Until a host that lost the volume is told so by an error. */
 const REFUSED_MS = 60_000;
 
-interface Writer {
-  epoch: number;
-  node: NodeName;
+interface Writer extends EpochWriter {
   pod: string;
 }
 
 /** One Exclusive volume on storage-1, and on each node that gets it a program that writes to it until it is killed. */
-export class World {
+export class ClusterContest extends Contest<Writer> {
   readonly #cluster: Cluster;
   readonly #namespace: Namespace;
   readonly #program: string;
   #device = '';
-  /** All writers, the last is the holder's. The others do not know that they lost, unless they were told to end. */
-  readonly #writers: Writer[] = [];
 
   private constructor(cluster: Cluster, namespace: Namespace) {
+    super();
     this.#cluster = cluster;
     this.#namespace = namespace;
     this.#program = join(RUN, 'fault-writer');
   }
 
-  static async create(cluster: Cluster): Promise<World> {
-    const world = new World(cluster, await Namespace.create(cluster, 'faults'));
-    sh(`gcc -O2 -Wall -Werror -o '${world.#program}' '${join(import.meta.dirname, 'writer.c')}'`);
+  static async create(cluster: Cluster): Promise<ClusterContest> {
+    const contest = new ClusterContest(cluster, await Namespace.create(cluster, 'faults'));
+    sh(`gcc -O2 -Wall -Werror -o '${contest.#program}' '${join(import.meta.dirname, 'writer.c')}'`);
     for (const node of NODES) await run('find', [cluster.guest(node).directory, '-name', 'fault-*', '-delete']);
-    await world.#moveController();
+    await contest.#moveController();
     await cluster.apply([
       aoeVolume('faults', { capacity: SIZE, pool: 'thin', nodeName: STORAGE }),
       staticVolume('faults', { volume: 'faults', size: SIZE, volumeMode: 'Block' }),
     ]);
     await cluster.kubectl(['wait', 'aoev', 'faults', '--for=condition=Ready', '--timeout=60s']);
     const options = { storageClass: '', volumeName: 'faults', size: SIZE, volumeMode: 'Block' } as const;
-    await world.#namespace.apply([claim('faults', options)]);
-    world.#device = `/dev/etherd/${(await cluster.getJson('aoev', 'faults')).status.address}`;
-    return world;
-  }
-
-  get holder(): Writer {
-    const holder = this.#writers.at(-1);
-    if (!holder) throw new Error('nobody has had the volume yet');
-    return holder;
+    await contest.#namespace.apply([claim('faults', options)]);
+    contest.#device = `/dev/etherd/${(await cluster.getJson('aoev', 'faults')).status.address}`;
+    return contest;
   }
 
   /** The controller to the node that is never given up: its own move is not what is tested. */
@@ -81,12 +73,12 @@ export class World {
   async take(node: NodeName): Promise<void> {
     // What ran there in an earlier epoch is over: the node has the volume by right now.
     await this.endWriters(node);
-    const writer: Writer = { epoch: this.#writers.length + 1, node, pod: `epoch-${this.#writers.length + 1}` };
+    const writer: Writer = { epoch: this.writers.length + 1, node, pod: `epoch-${this.writers.length + 1}` };
     await this.#persist(() =>
       this.#namespace.apply([pod(writer.pod, { claim: 'faults', node, block: true, script: 'touch /tmp/ready; sleep 86400' })]),
     );
     await this.#persist(() => this.#namespace.kubectl('wait', 'pod', writer.pod, '--for=condition=Ready', '--timeout=60s'));
-    this.#writers.push(writer);
+    this.writers.push(writer);
     const { epoch } = writer;
     await this.#cluster
       .guest(node)
@@ -159,7 +151,7 @@ export class World {
 
   /** Waits until a writer that lost the volume is refused. */
   async refused(epoch: number): Promise<void> {
-    const writer = this.#writers[epoch - 1] as Writer;
+    const writer = this.writer(epoch);
     await this.#cluster.poll(async () => this.#notes(writer).find((line) => line.startsWith('E')), {
       timeoutMs: REFUSED_MS,
       what: `the writer of epoch ${epoch} on ${writer.node}, which lost the volume, to get an error`,
@@ -186,13 +178,13 @@ export class World {
    * the right, with its answer lost, and is nobody else's place then.
    */
   async writesAgain(epoch: number): Promise<void> {
-    const writer = this.#writers[epoch - 1] as Writer;
+    const writer = this.writer(epoch);
     const again = async () => /E.*A.*A.*A/s.test(this.#notes(writer).join('\n')) || undefined;
     await this.#cluster.poll(again, { timeoutMs: REFUSED_MS, what: `the writer of epoch ${epoch} to write again` });
   }
 
   async endWriters(node: NodeName): Promise<void> {
-    const pids = this.#writers.filter((writer) => writer.node === node).map(({ epoch }) => `/host/fault-pid-${epoch}`);
+    const pids = this.writers.filter((writer) => writer.node === node).map(({ epoch }) => `/host/fault-pid-${epoch}`);
     if (pids.length === 0) return;
     // By name, too: after a reboot a pid may be anybody's.
     await this.#cluster
@@ -212,7 +204,7 @@ export class World {
 
   /** All that was answered. */
   answered(): Answered[] {
-    return this.#writers.flatMap((writer) =>
+    return this.writers.flatMap((writer) =>
       this.#notes(writer)
         .filter((line) => line.startsWith('A'))
         .map((line) => ({ epoch: writer.epoch, position: Number(line.split(' ')[1]) })),
@@ -234,15 +226,12 @@ export class World {
 
   /** Keeps what a person needs to see what happened. */
   keep(folder: string, disk: Disk, steps: readonly string[]): void {
-    mkdirSync(folder, { recursive: true });
-    for (const writer of this.#writers) writeFileSync(join(folder, `epoch-${writer.epoch}-${writer.node}`), this.#notes(writer).join('\n'));
-    writeFileSync(join(folder, 'steps'), steps.join('\n'));
-    writeFileSync(join(folder, 'disk'), disk.join('\n'));
+    this.keepNotes(folder, disk, steps, (writer) => this.#notes(writer));
   }
 
   async delete(): Promise<void> {
     await this.#cluster.restore();
-    for (const node of new Set(this.#writers.map((writer) => writer.node))) await this.endWriters(node).catch(() => {});
+    for (const node of new Set(this.writers.map((writer) => writer.node))) await this.endWriters(node).catch(() => {});
     await this.#namespace.delete();
     await this.#cluster.kubectl(['delete', 'pv', 'faults', '--ignore-not-found', '--timeout=60s']);
     await this.#cluster.kubectl(['delete', 'aoev', 'faults', '--ignore-not-found', '--timeout=60s']);

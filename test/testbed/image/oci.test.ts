@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sh } from '../process/shell.ts';
 import { packLayer, writeImage } from './oci.ts';
-import { sh } from './shell.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'aoe-csi-oci-'));
 afterAll(() => rmSync(folder, { recursive: true }));
