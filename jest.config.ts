@@ -48,6 +48,6 @@ export default {
     project('guest', ['test/guest/**/*.test.ts'], { serial, testTimeout: 5 * MINUTE }),
     project('e2e', ['test/e2e/**/*.test.ts'], { serial, testTimeout: 15 * MINUTE }),
     // A history of faults in the cluster, of SEED and STEPS in the environment.
-    project('faults', ['test/faults/*.test.ts'], { serial, testTimeout: 10 * MINUTE }),
+    project('faults', ['test/faults/cluster/*.test.ts'], { serial, testTimeout: 10 * MINUTE }),
   ],
 } satisfies Config;

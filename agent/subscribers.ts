@@ -1,4 +1,4 @@
-/** Those who want to be called for each event. */
+/** The listeners of a kind of event. */
 export class Subscribers<E> {
   readonly #listeners = new Set<(event: E) => void>();
 

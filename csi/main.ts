@@ -25,10 +25,10 @@ await main('aoe-csi', FLAGS, async ({ config, words, env, log, signal }) => {
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi' });
   const common = { kube, socket, http: config.http, version, log };
   const [role, ...rest] = words;
-  if (rest.length > 0 || (role !== 'controller' && role !== 'node')) throw new Error('say what to run: csi controller, or csi node');
+  if (rest.length > 0 || (role !== 'controller' && role !== 'node')) throw new Error('usage: csi controller | csi node');
   if (role === 'controller') return runController(common, signal);
   const nodeName = config.node || env.nodeName;
-  if (!nodeName) throw new Error('the name of this node is not known: set NODE_NAME or --node');
+  if (!nodeName) throw new Error('the name of this node is missing: set NODE_NAME or --node');
   return runNode(
     {
       ...common,

@@ -110,7 +110,7 @@ test('an event that cannot be written is logged, and told again when it happens 
   expect(kube.written.map(({ how }) => how)).toStrictEqual(['create']);
 });
 
-test('a series whose event has run out at the server begins anew', async () => {
+test('a series whose event the server has removed begins again', async () => {
   const { kube, events } = recorder();
   events.event(object, 'Normal', 'A', 'a');
   await events.flush();

@@ -45,7 +45,7 @@ test('a program that has not got everything it needs is healthy, but not ready, 
   expect(await served.get('/healthz')).toStrictEqual({ status: 200, text: 'ok\n', type: 'text/plain' });
   expect(await served.get('/readyz')).toStrictEqual({
     status: 503,
-    text: 'synced: not yet\ntarget: the target does not answer\n',
+    text: 'synced: not ready yet\ntarget: the target does not answer\n',
     type: 'text/plain',
   });
   synced.resolve();
@@ -66,7 +66,7 @@ test('a program becomes ready when all its checks pass', async () => {
 test('a check that fails for ever is logged', async () => {
   const served = await serve({ synced: Promise.reject(new Error('no')) });
   expect((await served.get('/readyz')).status).toBe(503);
-  expect(served.lines.find(({ check }) => check === 'synced')?.msg).toBe('will not become ready');
+  expect(served.lines.find(({ check }) => check === 'synced')?.msg).toBe('a part of the program will not become ready');
   await served.stop();
 });
 
@@ -96,7 +96,11 @@ test('metrics are served in the text format of Prometheus', async () => {
 
 test('another path is answered with the paths that there are', async () => {
   const served = await serve({});
-  expect(await served.get('/')).toStrictEqual({ status: 404, text: 'there are /healthz, /readyz and /metrics\n', type: 'text/plain' });
+  expect(await served.get('/')).toStrictEqual({
+    status: 404,
+    text: 'not found: the paths are /healthz, /readyz and /metrics\n',
+    type: 'text/plain',
+  });
   await served.stop();
 });
 

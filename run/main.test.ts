@@ -90,7 +90,7 @@ describe('main()', () => {
   test('ends with 1 when the program does not end in time after a signal', async () => {
     const { code, lines } = await run(['--how=ignore'], { kill: 'SIGTERM' });
     expect(code).toBe(1);
-    expect(lines.at(-1)?.msg).toBe('did not end in time');
+    expect(lines.at(-1)?.msg).toBe('the program did not end in time');
     expect(lines.at(-1)?.limitMs).toBe(500);
   });
 

@@ -49,14 +49,14 @@ export async function main<F extends Flags>(
     log.info({ signal }, 'ending');
     stop.abort(new Error(`${name} is ending`));
     setTimeout(() => {
-      log.error({ limitMs: graceMs }, 'did not end in time');
+      log.error({ limitMs: graceMs }, 'the program did not end in time');
       process.exit(1);
     }, graceMs).unref();
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
   const fail = (error: unknown) => {
-    log.fatal({ error }, 'failed');
+    log.fatal({ error }, 'the program failed');
     process.exit(1);
   };
   process.on('unhandledRejection', fail);
@@ -65,7 +65,7 @@ export async function main<F extends Flags>(
     await program({ config: parsed.config, words: parsed.words, env: environment(), log, signal: stop.signal });
   } catch (error) {
     if (!stop.signal.aborted) return fail(error);
-    if (error !== stop.signal.reason) log.warn({ error }, 'failed while ending');
+    if (error !== stop.signal.reason) log.warn({ error }, 'the program failed while it ended');
   }
   process.exit(0);
 }

@@ -10,7 +10,7 @@ const volume = (spec: object, status: object = {}): AoEVolume =>
   ({ metadata: { name: 'v' }, spec: { access: 'Exclusive', ...spec }, status }) as never;
 const [A, B, C] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b', '02:00:00:00:00:0c'];
 
-/** What an agent on node s decides that has just been started; the status says what the target has in force. */
+/** The decision of an agent on node s that has just started. The status has the hosts that the target admits. */
 function decide(of: AoEVolume, nodes: AoENode[], memory = new MacMemory(), namedMacs = new Set<string>()) {
   memory.note(nodes);
   for (const mac of of.spec.initiators?.macs ?? []) namedMacs.add(mac);
@@ -26,11 +26,11 @@ function agent() {
   return { clock, admitted, decide: (of: AoEVolume, nodes: AoENode[]) => decide(of, nodes, memory, namedMacs).macs };
 }
 
-test('nobody is let in when nobody is asked for', () => {
+test('no host is admitted when the spec names none', () => {
   expect(decide(volume({}), [node('a', A)])).toStrictEqual({ macs: [], nodes: [], problems: [] });
 });
 
-test('every interface of a node is let in', () => {
+test('every interface of a node is admitted', () => {
   expect(decide(volume({ initiators: { nodes: ['a'] } }), [node('a', B, A)]).macs).toStrictEqual([A, B]);
 });
 
@@ -56,7 +56,7 @@ test('a node whose status is empty keeps what it has, and gives nothing to the n
   const status = { initiators: { observedGeneration: 1, nodes: ['a'], macs: [A] } };
   expect(decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a')]).macs).toStrictEqual([A]);
   expect(decide(volume({ initiators: { nodes: ['b'] } }, status), [node('a'), node('b')]).macs).toStrictEqual([]);
-  // Its address is another node's now: that is not let in on its account.
+  // Another node has the address now, so it is not admitted for this one.
   expect(decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a'), node('b', A)]).macs).toStrictEqual([]);
 });
 
@@ -64,7 +64,7 @@ test('a MAC that two nodes claim is named with both', () => {
   expect([...contestedMacs([node('a', A), node('b', A, B), node('c', C, C)])]).toStrictEqual([[A, ['a', 'b']]]);
 });
 
-test("the local link of this node is let in for its own volumes, whatever its AoENode says, and another's never", () => {
+test("the local link of this node is admitted for its own volumes, whatever its AoENode says, and another's never", () => {
   const self = volume({ initiators: { nodes: ['s'] } });
   expect(decide(self, [node('s', A)]).macs).toStrictEqual([A, localMac('s')].sort());
   expect(decide(self, [])).toStrictEqual({ macs: [localMac('s')], nodes: ['s'], problems: [] });
@@ -73,7 +73,7 @@ test("the local link of this node is let in for its own volumes, whatever its Ao
   expect(decide(self, [node('x', localMac('s'))]).problems.join()).toMatch(/s and x both claim it/);
 });
 
-test('one of two interfaces that a node names no more is let in for a while yet, and then not', () => {
+test('an interface that a node no longer names stays admitted for a while, and then not', () => {
   const it = agent();
   const wanted = volume({ initiators: { nodes: ['a'] } }, it.admitted(['a'], [A, B]));
   expect(it.decide(wanted, [node('a', A, B)])).toStrictEqual([A, B]);
@@ -85,7 +85,7 @@ test('one of two interfaces that a node names no more is let in for a while yet,
   expect(it.decide(wanted, [node('a', A)])).toStrictEqual([A]);
 });
 
-test('an interface that is back is held anew when it goes again', () => {
+test('an interface that came back is held again when it goes again', () => {
   const it = agent();
   const wanted = volume({ initiators: { nodes: ['a'] } }, it.admitted(['a'], [A, B]));
   for (const step of [node('a', A, B), node('a', A), node('a', A, B)]) it.decide(wanted, [step]);
@@ -93,7 +93,7 @@ test('an interface that is back is held anew when it goes again', () => {
   expect(it.decide(wanted, [node('a', A)])).toStrictEqual([A, B]);
 });
 
-test('an address that left its node is not held once the node is out, or somebody else names it, or it never was in force', () => {
+test('an address that left its node is not held once the node is removed, another node names it, or when it was never admitted', () => {
   const it = agent();
   const status = it.admitted(['a'], [A, B]);
   it.decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a', A, B, C)]);
@@ -103,7 +103,7 @@ test('an address that left its node is not held once the node is out, or somebod
   expect(it.decide(volume({ initiators: { nodes: ['a'] } }, status), [node('a', A)])).toStrictEqual([A]);
 });
 
-test('a machine made anew under the name of another inherits nothing', () => {
+test('a new machine under the name of another inherits nothing', () => {
   const it = agent();
   const wanted = volume({ initiators: { nodes: ['a'] } }, it.admitted(['a'], [A]));
   const made = (uid: string, mac: string): AoENode => ({ ...node('a', mac), metadata: { name: 'a', uid } });

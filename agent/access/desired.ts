@@ -7,7 +7,7 @@ import { HOLD_MS, type MacMemory } from './mac-memory.ts';
 export interface DesiredAccess {
   /** Every MAC address to admit, sorted. */
   macs: string[];
-  /** The nodes of spec.initiators whose addresses are known. */
+  /** The nodes of spec.initiators that are admitted: at least one address of each is known. */
   nodes: string[];
   /** Why initiators that the spec names are not admitted, for people; empty when all are. */
   problems: string[];
@@ -99,7 +99,7 @@ export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], cont
 }
 
 /**
- * MAC addresses that the target admits and whose owner this program does not know: their AoENode dropped them before the agent
+ * MAC addresses that the target admits, of an owner that this program does not know: their AoENode dropped them before the agent
  * started. None when a node that the spec no longer names could own them: such a node is always cut off.
  */
 function unexplained(volume: AoEVolume, claims: Claims, { self, memory, namedMacs, admitted }: AccessContext): string[] {

@@ -14,8 +14,8 @@ interface Owned {
 const interfacesChanged = fieldChanged<AoENode>(({ status }) => status?.interfaces);
 
 /**
- * Remembers which node had which MAC address, for the life of this program. So an address that its AoENode no longer names can be
- * told from one that no node ever named. Times are in milliseconds.
+ * Remembers which node had which MAC address, for the life of this program. So an address that its AoENode no longer names is not
+ * taken for one that no node ever named. Times are in milliseconds.
  */
 export class MacMemory {
   readonly #owned = new Map<string, Owned>();
@@ -27,7 +27,8 @@ export class MacMemory {
 
   /**
    * Notes what the AoENodes name, now and at each change. The informer calls its listeners before anything else can run, so a
-   * reconcile that sees a change always finds it noted here: else an address that just left would belong to nobody.
+   * reconcile that sees a change always finds it noted here. Otherwise it would take an address that a node has just dropped for
+   * an unknown one.
    */
   follow(nodes: Pick<Informer<AoENode>, 'list' | 'subscribe'>): this {
     nodes.subscribe((change) => {

@@ -44,11 +44,11 @@ test('silence is nobody, within a fifth of a second, and the sockets are closed'
   expect(open.size).toBe(0);
 });
 
-test('our own target on another interface is not a stranger', async () => {
+test('our own target on another interface is not another target', async () => {
   expect(await segment([OWN]).ask({ shelf: 1, slot: 1 }, signal)).toBeUndefined();
 });
 
-test('a stranger is named with the interface that heard him', async () => {
+test('another target is named with the interface that received its answer', async () => {
   const found = await segment([OWN, '02:00:00:00:00:66']).ask({ shelf: 1, slot: 1 }, signal);
   expect(found).toStrictEqual({ mac: '02:00:00:00:00:66', interface: 'eth1' });
 });

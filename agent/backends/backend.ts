@@ -82,7 +82,7 @@ export interface Backend {
   growth?: Growth;
 }
 
-/** Of a backend whose volumes can grow. */
+/** A capability: volumes can be made larger. */
 export interface Growth {
   /**
    * Makes a volume at least this large, without touching its data; the new part reads as zeros. One that is large enough stays as it is.

@@ -13,7 +13,7 @@ async function locked(it: Harness, node: string): Promise<void> {
   it.kube.events.length = 0;
 }
 
-test('breaking the lock of a node shuts it out first, then clears the lock, and is told of', async () => {
+test('breaking the lock of a node cuts it off first, then clears the lock, and is reported', async () => {
   const it = await harness();
   await locked(it, 'worker');
   const before = it.target.calls.length;
@@ -53,7 +53,7 @@ test('nothing is broken where there is no lock', async () => {
   expect(it.kube.events[0]?.message ?? '').toMatch(/the lock is free/);
 });
 
-test("a stranger's string is cleared when it is given as a whole, and hosts that stay are named", async () => {
+test('a config string of another program is cleared when the annotation has all of it, and hosts that stay are named', async () => {
   const it = await harness();
   it.spec({ initiators: { macs: ['02:00:00:00:77:77'] } });
   await it.reconcile();

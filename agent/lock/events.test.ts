@@ -12,7 +12,7 @@ async function locked(it: Harness, node: string): Promise<void> {
   await it.reconcile();
 }
 
-test('a lock that is taken and given back is told of, once each', async () => {
+test('a lock that is taken and given back is reported, once each', async () => {
   const it = await harness();
   await locked(it, 'worker');
   await it.reconcile();
@@ -26,7 +26,7 @@ test('a lock that is taken and given back is told of, once each', async () => {
   expect(it.condition('Locked')?.reason).toBe('Free');
 });
 
-test('a takeover is told from the fence to the next lock: first the access goes, then the lock', async () => {
+test('a takeover is reported from the fence to the next lock: first the access goes, then the lock', async () => {
   const it = await harness();
   await locked(it, 'worker');
   expect(it.volume().status?.holder?.name).toBe('worker');
@@ -45,7 +45,7 @@ test('a takeover is told from the fence to the next lock: first the access goes,
   );
 });
 
-test('a lock that changes hands between two looks is told with both holders', async () => {
+test('a lock that changes hands between two reconciles is reported with both holders', async () => {
   const it = await harness();
   it.spec({ access: 'Shared', initiators: { nodes: ['worker', 'other'] } });
   await it.reconcile();

@@ -102,8 +102,14 @@ export class NodeNetwork {
     this.#chosen = chooseInterfaces(selection, this.#present, this.#chosen);
     const key = this.#chosen.join(',');
     if (!target.connected || key === this.#sent) return;
-    await target.setInterfaces([...this.#chosen], signal);
+    // Before the call: a connection that is made meanwhile is a new one, which was not given them.
     this.#sent = key;
+    try {
+      await target.setInterfaces([...this.#chosen], signal);
+    } catch (error) {
+      this.#sent = '';
+      throw error;
+    }
     log.info({ interfaces: this.#chosen }, 'serving on interfaces');
   }
 }

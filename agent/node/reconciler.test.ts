@@ -31,12 +31,12 @@ test('the local link alone does not make a storage node ready', async () => {
   expect((await conditionOf([on('aoe-target')])).reason).toBe('False NoInterface');
 });
 
-test('one of two interfaces is enough, and the other is told of', async () => {
+test('one of two interfaces is enough, and the other is reported', async () => {
   const { reason, message } = await conditionOf([on('eth1'), on('eth2', 'the interface is down'), on('aoe-target')]);
   expect([reason, message]).toStrictEqual(['True InterfaceMissing', 'serving on eth1; not on eth2 (the interface is down)']);
 });
 
-test('a target that does not answer, or cannot be reached by pods beside it, is told of', async () => {
+test('a target that does not answer, or that pods on its node cannot reach, is reported', async () => {
   expect((await conditionOf([], { connected: false })).reason).toBe('False NotAnswering');
   expect((await conditionOf([on('eth1')], { local: { problem: 'no veth' } })).reason).toBe('False NoLocalLink');
 });

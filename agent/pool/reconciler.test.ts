@@ -49,7 +49,7 @@ test('an orphan is counted after a second look, by its name in the backend, and 
   expect(it.backend.volumes.has('u-1')).toBe(true);
 });
 
-test('a pool that selects this node no more loses its entry', async () => {
+test('a pool that no longer selects this node loses its entry', async () => {
   const it = harness();
   await it.reconcile();
   it.kube.put({ kind: 'Node', metadata: { name: 'storage', labels: {} } });

@@ -16,8 +16,8 @@ export interface OrphanedExportsOptions {
 }
 
 /**
- * Takes exported volumes off the segment whose AoEVolume is gone: somebody removed its finalizer, or it was deleted while this node
- * was down. A volume must be found twice, and the API server itself must know no AoEVolume with its UID. The data stays.
+ * Takes an exported volume off the segment when its AoEVolume is gone: a user removed the finalizer, or deleted it while this node
+ * was down. The volume must be found twice, and the API server itself must have no AoEVolume with its UID. The data stays.
  */
 export class OrphanedExports {
   readonly #options: OrphanedExportsOptions;

@@ -83,7 +83,7 @@ export async function harness() {
   const signal = new AbortController().signal;
   const volume = (): AoEVolume => kube.store<AoEVolume>('AoEVolume').get('v1') as AoEVolume;
   const spec = (change: Spec): void => {
-    const present = kube.objects.get('AoEVolume/v1');
+    const present = kube.volume();
     const base = {
       capacity: '10Mi',
       pool: 'default',
@@ -109,7 +109,7 @@ export async function harness() {
     reconcile: async (volumes = make()) => volumes.reconcile('v1', signal),
     condition: (type: string) => volume().status?.conditions?.find((each) => each.type === type),
     remove: () => {
-      const present = kube.objects.get('AoEVolume/v1');
+      const present = kube.volume();
       if (present) kube.put({ ...present, metadata: { ...present.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } } as never);
     },
     lock: (by: string, volumeUID = UID) =>
@@ -120,7 +120,7 @@ export async function harness() {
     /** Fulfilled when the agent has heard what the target did last. */
     tick: () => new Promise((resolve) => setImmediate(resolve)),
     annotate: (annotations: Record<string, string>) => {
-      const present = kube.objects.get('AoEVolume/v1');
+      const present = kube.volume();
       if (present) kube.put({ ...present, metadata: { ...present.metadata, annotations } } as never);
     },
   };

@@ -122,7 +122,7 @@ class World {
     this.#waiting = { kind: present ? 'unpublish' : 'publish', host: present ?? host, generation };
   }
 
-  /** A host does what it likes; the target takes a config string only from those in force. */
+  /** A host does what it likes; the target accepts a config string only from admitted hosts. */
   #host(): void {
     const host = this.#pick();
     const state = this.#it.target.volumes.get(UID);
@@ -138,10 +138,10 @@ class World {
 
   check(): void {
     const macs = this.#it.target.volumes.get(UID)?.volume.macs ?? [];
-    expect(macs.length, `two hosts in force: ${macs.join(', ')}`).toBeLessThanOrEqual(1);
+    expect(macs.length, `two hosts are admitted: ${macs.join(', ')}`).toBeLessThanOrEqual(1);
     const { published } = this;
     if (!published) return;
-    expect(macs, 'a host that was published is in force, alone, until it is unpublished').toStrictEqual([HOSTS[published]]);
+    expect(macs, 'a host that was published is the only one admitted until it is unpublished').toStrictEqual([HOSTS[published]]);
   }
 
   async step(): Promise<void> {
@@ -171,14 +171,14 @@ class World {
     expect(status?.initiators?.nodes ?? []).toStrictEqual(host ? [host] : []);
     expect(status?.initiators?.observedGeneration).toBe(metadata.generation);
     const holder = parseLock(this.#it.target.volumes.get(UID)?.configString ?? new Uint8Array())?.node;
-    expect(holder === undefined || holder === host, `the lock of ${holder} is left, and ${host ?? 'nobody'} is let in`).toBe(true);
+    expect(holder === undefined || holder === host, `the lock of ${holder} is left, and ${host ?? 'no host'} is admitted`).toBe(true);
     expect(status?.holder?.node).toBe(holder);
   }
 }
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 });
 
-test('one host at a time is in force, however late the agent learns of it and whatever happens meanwhile', async () => {
+test('one host at a time is admitted, however late the agent learns of it and whatever happens meanwhile', async () => {
   const told = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(seeds, async (seed) => {
@@ -202,5 +202,5 @@ test('the schedules find an agent that cuts off by an old view', async () => {
     }),
     { numRuns: 500, endOnFailure: true },
   );
-  expect(String((await search).errorInstance)).toMatch(/a host that was published is in force/);
+  expect(String((await search).errorInstance)).toMatch(/a host that was published is the only one admitted/);
 });

@@ -3,7 +3,7 @@ export type JobOutcome<R> = { result: R } | { error: unknown };
 interface Run<R> {
   outcome: JobOutcome<R> | undefined;
   done: Promise<void>;
-  /** Called at the end, when nobody waits for it any more. */
+  /** Called at the end, when no caller waits for it. */
   ended: (() => void) | undefined;
 }
 

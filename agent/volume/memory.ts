@@ -24,12 +24,12 @@ export class VolumeMemory {
     this.data = new Job({ signal, limitMs: DATA_LIMIT_MS });
   }
 
-  /** Whether the target may be told now to open a volume again. */
+  /** Whether the target may be asked now to open the disk again. */
   get isReopenDue(): boolean {
     return performance.now() - this.#reopenedAt >= REOPEN_EVERY_MS;
   }
 
-  /** The target was told to open the volume. */
+  /** The target was asked to open the disk again. */
   reopened(): void {
     this.#reopenedAt = performance.now();
   }
@@ -62,13 +62,13 @@ export class VolumeMemories {
     this.#memories.delete(uid);
   }
 
-  /** Forgets the volumes of this name, which is gone or another volume's now, but for those whose data is being worked on. */
+  /** Forgets all volumes of this name but the one that has it now. A volume stays while its data is being opened or made. */
   forgetName(name: string, { except }: { except?: string | undefined } = {}): void {
     for (const [uid, memory] of this.#memories)
       if (memory.name === name && uid !== except && !memory.data.isBusy) this.#memories.delete(uid);
   }
 
-  /** Fulfilled when no data is worked on. */
+  /** Fulfilled when no data is being opened or made. */
   async idle(): Promise<void> {
     await Promise.all([...this.#memories.values()].map(({ data }) => data.idle()));
   }

@@ -12,7 +12,7 @@ import type { VolumeMemory } from './memory.ts';
 /** What a probe of the volume's address found, or why the address could not be probed. */
 export type ProbeResult = { stranger: Stranger | undefined } | { error: string };
 
-/** All that a plan is made from, beside the AoEVolume itself. */
+/** Everything that a plan depends on, beside the AoEVolume itself. */
 export interface Observed {
   /** Whether the data was ever made: then it is looked for, and never made again. */
   provisioned: boolean;
@@ -28,7 +28,7 @@ export interface Observed {
   exported: TargetVolumeState | undefined;
   /** Whether the target knows writes that need the lock. */
   knowsWritesNeedLock: boolean;
-  /** Whether the target may be told now to open the disk again. */
+  /** Whether the target may be asked now to open the disk again. */
   isReopenDue: boolean;
   access: DesiredAccess;
   /** The interfaces on which the target answers. */
@@ -40,7 +40,7 @@ export function wasProvisioned({ status }: AoEVolume): boolean {
   return status?.capacity !== undefined;
 }
 
-/** UIDs of the volumes in a pool whose data was made. */
+/** UIDs of those volumes in a pool that have data. */
 export function provisionedUids(volumes: readonly AoEVolume[], pool: string): string[] {
   return volumes.filter((volume) => volume.spec.pool === pool && wasProvisioned(volume)).map(({ metadata }) => metadata.uid ?? '');
 }
@@ -61,7 +61,7 @@ export function observe(
   { data, probe }: Pick<Observed, 'data' | 'probe'>,
 ): Observed {
   const exported = target.state(volume.metadata.uid ?? '');
-  // A target that lost the volume admits nobody; the status still has what it admitted before.
+  // A target that lost the volume admits no initiator; the status still has those that it admitted before.
   const admitted = sortedMacs(exported?.volume.macs ?? volume.status?.initiators?.macs ?? []);
   return {
     provisioned: wasProvisioned(volume),

@@ -11,7 +11,7 @@ const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
 const AT_ONCE_MS = 1;
 
-/** What must be known before a plan can be made. */
+/** What to find out before a plan is made. */
 export interface Preparation {
   /** `open`: the data was made before. `create`: it may be made. */
   data: 'none' | 'open' | 'create';
@@ -20,7 +20,7 @@ export interface Preparation {
 }
 
 /**
- * What to find out about a volume first.
+ * What to find out about a volume before its plan is made.
  * @param isProbeDue whether the address of an exported volume is to be probed again
  */
 export function planPreparation(
@@ -101,7 +101,7 @@ export function hasStranger({ probe }: Pick<Observed, 'probe'>): boolean {
   return probe !== undefined && 'stranger' in probe && probe.stranger !== undefined;
 }
 
-/** A volume whose address the operator gave to another one: a copied spec. Nothing is made of it until it has a place. */
+/** Whether the operator says that the address is another volume's: the spec was copied. Nothing is made until that is settled. */
 function isPlaceRefused(volume: AoEVolume, { provisioned, exported }: Pick<Observed, 'provisioned' | 'exported'>): boolean {
   const placed = placedCondition(volume);
   return placed?.status === 'False' && placed.reason === 'AddressTaken' && !exported && !provisioned;
@@ -145,7 +145,7 @@ function planExport(volume: AoEVolume, { exported, data, isReopenDue }: Observed
   return (exported.error || hasGrown) && isReopenDue ? wanted : undefined;
 }
 
-/** Whether a volume is exported as wanted, apart from its size, and from who is admitted, which has a call of its own. */
+/** Whether a volume is exported as wanted. Its size and the admitted initiators are compared elsewhere. */
 function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolean {
   return (
     volume.shelf === wanted.shelf &&

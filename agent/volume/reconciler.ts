@@ -22,8 +22,8 @@ import { type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf } from './status.ts';
 
 /**
- * How long a reconcile waits for the backend. For an exported volume not long, so that changes of who is admitted never wait for
- * a pool that is stuck; for a new one longer, because there is nothing else to do for it, but not so long that it blocks a worker.
+ * How long a reconcile waits for the backend, in milliseconds. Exported volumes: 100, so that access changes never wait for a stuck
+ * pool. New volumes: 1000, so that they do not hold a worker.
  */
 const DATA_PATIENCE_MS = { exported: 100, other: 1_000 } as const;
 
@@ -81,7 +81,7 @@ export class VolumeReconciler {
     this.#subscribers.add(listener);
   }
 
-  /** Fulfilled when no data is worked on. */
+  /** Fulfilled when no data is being opened or made. */
   idle(): Promise<void> {
     return this.#memories.idle();
   }
@@ -98,7 +98,7 @@ export class VolumeReconciler {
     const backend = pool && this.#options.backendOf(pool);
 
     const { error: dataError, ...prepared } = await this.#prepare(volume, memory, backend, signal);
-    const seen = observe({ ...this.#options }, volume, memory, prepared);
+    const seen = observe(this.#options, volume, memory, prepared);
     const plan = planVolume(volume, seen);
     let outcome: Outcome = {};
     let failure = dataError;
@@ -173,7 +173,7 @@ export class VolumeReconciler {
     const { conditions, fields } = statusOf(volume, seen, plan, outcome);
     for (const { type, reason, message } of newProblems(volume, conditions)) {
       log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume has a problem');
-      // A new volume whose data could not be made yet says so in its condition, and need not do so twice.
+      // Data that could not be made yet is in the condition alone, which is tried again; lost data gets an Event, too.
       if (type !== VolumeCondition.Provisioned || seen.provisioned) events.event(volume, 'Warning', reason, message);
     }
     const cleared = broken || outcome.lockCleared === true;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import fc from 'fast-check';
 import { emitAta, identifyRequest, parseAta } from './ata.ts';
 import { configRequest, emitConfig, parseConfig, replacementOf, testAndReplaceRequest } from './config.ts';
-import { emitFrame, padFrame, parseFrame, parseMac } from './header.ts';
+import { describeError, ErrorCode, emitFrame, padFrame, parseFrame, parseMac } from './header.ts';
 import { emitIdentity, parseIdentity } from './identify.ts';
 import { emitMask, parseMask } from './mask.ts';
 import { emitReserve, parseReserve } from './reserve.ts';
@@ -124,4 +124,9 @@ test('whatever parses emits to the same bytes, and garbage is refused without an
     }),
     { numRuns: 2000 },
   );
+});
+
+test('an error code has its name where the specification gives one', () => {
+  expect(describeError(ErrorCode.BadArgument)).toBe('AoE error 2 (BadArgument)');
+  expect(describeError(99)).toBe('AoE error 99');
 });

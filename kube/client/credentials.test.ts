@@ -51,7 +51,7 @@ test('a kubeconfig without a cluster is refused with words that help', () => {
   try {
     const path = join(directory, 'config');
     writeFileSync(path, '{}');
-    expect(() => Credentials.fromKubeconfig(path)).toThrow(/no cluster to talk to.*KUBECONFIG/);
+    expect(() => Credentials.fromKubeconfig(path)).toThrow(/no API server is configured.*KUBECONFIG/);
   } finally {
     rmSync(directory, { recursive: true });
   }

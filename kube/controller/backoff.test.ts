@@ -1,6 +1,6 @@
 import { Backoff } from './backoff.ts';
 
-test('pauses double up to the longest, and begin anew after a reset', () => {
+test('pauses double up to the longest, and start from the shortest after a reset', () => {
   const backoff = new Backoff(100, 1000, () => 0.5);
   expect([1, 2, 3, 4, 5, 6].map(() => backoff.next())).toStrictEqual([100, 200, 400, 800, 1000, 1000]);
   backoff.reset();

@@ -40,7 +40,7 @@ test('closing lets all who wait go, and nothing comes out any more', async () =>
   expect(await Promise.all([...waiting, queue.take()])).toStrictEqual([undefined, undefined, undefined]);
 });
 
-test('pauses double from 5 ms to 30 s for each key, and start anew after forget', () => {
+test('pauses double from 5 ms to 30 s for each key, and start from the shortest after forget', () => {
   jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
   const queue = new WorkQueue();
   const pauses = Array.from({ length: 15 }, () => queue.addRateLimited('a'));

@@ -360,7 +360,7 @@ test('run ends at once when told to, in the middle of a watch or of a list', asy
   await listing[Symbol.asyncDispose]();
 }, 5_000);
 
-test('a silent watch does not keep what is new from one who lists anew, nor does a list that was begun before', async () => {
+test('neither a silent watch nor an earlier list hides new objects from a caller of refresh', async () => {
   await using world = await World.start({
     lists: [listed(5, object('a', 3)), () => {}, listed(9, object('a', 3), object('b', 8))],
     watches: [silence, silence],
@@ -378,7 +378,7 @@ test('a silent watch does not keep what is new from one who lists anew, nor does
   expect(world.watches[1]?.query.get('resourceVersion')).toBe('9');
 }, 10_000);
 
-test('listing anew ends with the signal', async () => {
+test('a refresh ends with the signal', async () => {
   await using world = await World.start({ lists: [listed(5), () => {}] });
   await world.untilWatches(1);
   const stop = new AbortController();

@@ -129,7 +129,7 @@ test('a leader that somebody has taken the lease from stops at its next renewal'
   await api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
   await clock.pass(2_100);
   expect(a.leading).toBe(false);
-  expect(String(a.error)).toMatch(/went to thief/);
+  expect(String(a.error)).toMatch(/was taken by thief/);
 });
 
 test('a change of the lease by others that leaves us the holder is no loss', async () => {

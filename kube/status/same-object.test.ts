@@ -37,7 +37,7 @@ test('a change by somebody else does not stand in the way', async () => {
   expect(it.writes).toStrictEqual(['5', '6', '7']);
 });
 
-test('a namesake made anew gets nothing', async () => {
+test('an object created again under the same name gets nothing', async () => {
   const it = server(object('a', '5'), [() => object('b', '9')]);
   expect(await writeToSame(object('a', '5'), it)).toBeUndefined();
   expect(it.writes).toStrictEqual(['5']);

@@ -6,7 +6,7 @@ import { writeToSame } from './same-object.ts';
 
 /** The part of a status that one field manager owns, as it is to be. */
 export interface StatusPart<T extends KubeObject = KubeObject> {
-  /** Name of the field manager. Fields that it wrote earlier and that are not named here any more are removed. */
+  /** Name of the field manager. Fields that it wrote earlier and that are no longer named here are removed. */
   manager: string;
   /** Its conditions. Transition times come from those that the object has. */
   conditions?: readonly NextCondition[] | undefined;
@@ -19,7 +19,7 @@ export interface StatusPart<T extends KubeObject = KubeObject> {
   present?: Readonly<Record<string, unknown>> | undefined;
   /**
    * Writes whatever version the object has, without retries. Only for objects that many write to at once, and whose status is about
-   * something that has the same name (an AoENode, an AoEPool): a new object of that name gets the same status.
+   * a thing of the same name, such as a node or a pool: a new object of that name would get the same status.
    */
   anyVersion?: boolean | undefined;
   /** Whether the status is still to be written after somebody else has changed the object; always, when absent. */
@@ -29,8 +29,8 @@ export interface StatusPart<T extends KubeObject = KubeObject> {
 
 /**
  * Writes this manager's part of an object's status, unless the object has it already. The write goes to exactly this object:
- * it is based on metadata.resourceVersion, and repeated on a newer version while metadata.uid stays the same. Nobody else needs to
- * compare: give the whole part at each reconcile.
+ * it is based on metadata.resourceVersion, and repeated on a newer version while metadata.uid stays the same. Callers do not compare:
+ * they give the whole part at each reconcile.
  *
  * @example
  * const conditions = [{ type: 'Ready', status: 'True', reason: 'Exported', message: 'exported by node a' } as const];

@@ -3,7 +3,7 @@ import type { Applied, CallOptions } from '../client/kube.ts';
 import type { KubeObject, ResourceType } from '../client/types.ts';
 import type { Store } from '../informer/store.ts';
 
-/** What a call through a link meets. */
+/** What happens to calls through a link. */
 export type Weather = 'fine' | 'refused' | 'silent' | 'answer lost';
 type Verb = 'get' | 'list' | 'create' | 'patch' | 'apply' | 'delete';
 type Kind = Pick<ResourceType, 'kind'>;
@@ -51,12 +51,13 @@ export class FakeApi {
     this.#failures.push({ verb, failure: { error, hasEffect } });
   }
 
-  /** Creates an object, or replaces it as somebody would who does not look at versions. A UID is made up where there is none. */
+  /** Creates an object, or replaces it whatever its version. One without a UID gets one. */
   put<T extends KubeObject & { kind: string }>(object: T): T {
     const key = keyOf(object, object.metadata.name);
-    const generation = (object.metadata.generation ?? 0) + 1;
-    this.#managers.delete(key);
-    return this.#store(key, { ...object, metadata: { uid: `uid-${object.metadata.name}`, ...object.metadata, generation } }) as T;
+    const metadata = { uid: `uid-${object.metadata.name}`, ...object.metadata, generation: (object.metadata.generation ?? 0) + 1 };
+    // What a manager applied stays its own while the object is the same one.
+    if (this.#objects.get(key)?.metadata.uid !== metadata.uid) this.#managers.delete(key);
+    return this.#store(key, { ...object, metadata }) as T;
   }
 
   remove(type: Kind, name: string): void {
@@ -77,7 +78,7 @@ export class FakeApi {
     return { get: (name) => this.read<T>({ kind }, name), list: () => this.all<T>(kind) };
   }
 
-  /** Objects of one kind, as an informer has them that sees changes only when the test says so. */
+  /** Objects of one kind, as an informer has them whose watch shows changes only when the test says so. */
   lateStore<T extends KubeObject>(kind: string): Store<T> & { catchUp(): void } {
     let seen: T[] = [];
     return {
@@ -115,7 +116,7 @@ export class FakeApi {
       const { metadata, status, ...rest } = patch as Partial<Body>;
       const present = this.#current(key, metadata, { isStatus: subresource === 'status' });
       if (subresource === 'status') {
-        // The managers' parts are in it; from now on it is nobody's in particular.
+        // It has the parts of all managers; from now on no manager owns any of them.
         this.#managers.delete(key);
         return this.#store(key, { ...present, status: merge(present.status, status) as Record<string, unknown> }) as unknown as T;
       }
@@ -170,7 +171,7 @@ export class FakeApi {
     return result;
   }
 
-  /** The object, if the preconditions of a write hold. As at the API server, the uid is none when the status is written. */
+  /** The object, if the preconditions of a write hold. As in the API server, the UID is not compared when the status is written. */
   #current(key: string, { resourceVersion, uid }: Partial<KubeObject['metadata']> = {}, { isStatus }: { isStatus: boolean }): Body {
     const present = this.#objects.get(key);
     if (!present) throw new KubeError(404, 'NotFound', `there is no ${key}`);

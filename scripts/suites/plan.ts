@@ -1,7 +1,7 @@
 // What is tested, and in which order.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { runLab } from '../../test/faults/fast/run.ts';
+import { runLab } from '../../test/faults/fast/run-lab.ts';
 import { cargoTests, commands, jestTests, ROOT, type RunContext, type Suite } from './suite.ts';
 import { ONE_FAILED, ONE_PASSED, type Tally } from './tally.ts';
 

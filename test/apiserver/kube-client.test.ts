@@ -4,8 +4,8 @@ import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import { EVENTS, LEASES } from '../../kube/client/types.ts';
 import { EventRecorder, isConflict, Kube, KubeError, type KubeObject, LeaseElector, LeaseLostError } from '../../kube/mod.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { volume } from './objects.ts';
 import { ApiServer, unavailable } from './server.ts';
-import { volume } from './world.ts';
 
 interface Event extends KubeObject {
   regarding: { kind: string; name: string; uid: string };

@@ -4,8 +4,8 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { Backoff } from '../../kube/controller/backoff.ts';
 import { Informer, type InformerOptions, Kube } from '../../kube/mod.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { volume } from './objects.ts';
 import { ApiServer, unavailable } from './server.ts';
-import { volume } from './world.ts';
 
 const LIMIT = { timeoutMs: 30_000 };
 /** In life pauses between attempts grow to 10 s. */

@@ -3,9 +3,10 @@ import type { AoEPool } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube, type KubeObject } from '../../kube/mod.ts';
+import { FakeAgent } from './fake-agent.ts';
+import { announceNode, makePool, reportPool, volume } from './objects.ts';
 import { Program } from './programs.ts';
 import { ApiServer, freePorts, unavailable } from './server.ts';
-import { announceNode, FakeAgent, makePool, reportPool, volume } from './world.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 const LIMIT = { timeoutMs: 20_000 };

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { runInLab } from './in-lab.ts';
+import { runInLab } from './run-in-lab.ts';
 import { OURS, ours, type StartTarget, startOurs } from './targets.ts';
 
 const skip =

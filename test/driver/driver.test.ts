@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { DEVICE, DriverLab, TARGET } from './lab.ts';
+import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
 
 const MIB = 1 << 20;
 const skip =

@@ -1,5 +1,5 @@
 import { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/shell.ts';
+import { runInNetns } from '../testbed/process/shell.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 

@@ -77,7 +77,7 @@ describe('the test bed', () => {
     expect(await guest.exec('vgs --noheadings -o vg_uuid vg0; sync')).toBe(uuid);
     await run('again', 'storage-2', 'true');
     await succeeded('again');
-    // Who comes next wants our programs on that node, too.
+    // The next test needs our programs on that node, too.
     await cluster.kubectl(['-n', NAMESPACE, 'wait', 'pod', '--all', '--for=condition=Ready', '--timeout=120s'], { timeoutMs: 130_000 });
   }, 240_000);
 });

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { OURS, SHELF, SLOT, startOurs } from '../conformance/targets.ts';
-import { WireLab } from './netns.ts';
+import { WireLab } from './wire-lab.ts';
 
 const skip = process.getuid?.() !== 0 || !existsSync(OURS) ? 'needs root and a built aoe-target' : false;
 const ADDRESS = [String(SHELF), String(SLOT), 'host0'];

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { WireLab } from './netns.ts';
+import { WireLab } from './wire-lab.ts';
 
 const TARGET = join(import.meta.dirname, '../../dist/cargo/release/aoe-target');
 const skip = process.getuid?.() === 0 ? false : 'needs root, for network namespaces';

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { OURS, SHELF, SLOT } from '../conformance/targets.ts';
-import { WireLab } from './netns.ts';
+import { WireLab } from './wire-lab.ts';
 
 const IPXE = '/boot/ipxe.lkrn';
 const QEMU = '/usr/bin/qemu-system-x86_64';

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { load } from '../bench/initiator.ts';
 import { disks, LOAD_PROGRAM, ours, TARGET_PROGRAM, vblade } from '../bench/targets.ts';
-import { WireLab } from './netns.ts';
+import { WireLab } from './wire-lab.ts';
 
 const SPAN = 2048;
 const root = process.getuid?.() === 0;

@@ -48,7 +48,7 @@ test('a file is made sparse, found again, and removed', async () => {
   expect((await open(directory).measure(signal)).volumes).toStrictEqual([]);
 });
 
-test('a crash at any step of making, and of removing, is mended by doing it again', async () => {
+test('after a crash at any step of creating or removing, repeating it completes it', async () => {
   for (const work of ['create', 'remove', 'retain'] as const) {
     for (const when of ['before', 'after'] as const) {
       for (let at = 1; ; at++) {

@@ -190,7 +190,7 @@ export abstract class LvmBase implements Backend {
           cause: error,
         });
       }
-      // The answer of a command that succeeded may be lost. A volume that somebody else made under our name lacks our tags: it is not taken.
+      // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
       await this.report(signal);
       if (!this.#known?.has(request.uid)) throw failed(`creating logical volume ${this.#name(request.uid)}`, error);
     }

@@ -29,7 +29,7 @@ for (const [when, command] of [
   ['before', 'untag'],
   ['after', 'untag'],
 ] as const) {
-  test(`a crash ${when} ${command} is mended by the next process`, async () => {
+  test(`a crash ${when} ${command} is repaired by the next process`, async () => {
     const fake = new FakeLvm();
     fake.crash = { when, command };
     await expect(createEmpty(linearBackend(fake), request, signal))

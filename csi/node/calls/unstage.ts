@@ -1,3 +1,4 @@
+import { describeError } from '../../../aoe/mod.ts';
 import { formatAddress, parseAddress } from '../../../api/address.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
@@ -63,7 +64,7 @@ async function unlock(deps: Deps, volumeId: string, staged: StagedVolume, signal
     if (staged.external) await forgetHolder(deps, volumeId, signal);
     return;
   }
-  const reason = result.outcome === 'refused' ? `refuses with AoE error ${result.error}` : 'does not answer';
+  const reason = result.outcome === 'refused' ? `refuses with ${describeError(result.error)}` : 'does not answer';
   if (staged.external) {
     // Nobody else clears a lock on an external target: the kubelet must call again.
     throw new RpcError(

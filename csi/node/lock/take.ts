@@ -1,3 +1,4 @@
+import { describeError } from '../../../aoe/mod.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { StageJob } from '../calls/stage-job.ts';
@@ -26,7 +27,7 @@ export async function takeLock({ wire, volumes }: Deps, { name, volume, context,
       throw new RpcError(Code.FAILED_PRECONDITION, `${name} is in use: the lock is held by ${holder}`);
     }
     case 'refused':
-      throw new RpcError(Code.FAILED_PRECONDITION, `${name}: the target refuses the lock with AoE error ${result.error}`);
+      throw new RpcError(Code.FAILED_PRECONDITION, `${name}: the target refuses the lock with ${describeError(result.error)}`);
     case 'unanswered':
       throw new RpcError(
         Code.UNAVAILABLE,

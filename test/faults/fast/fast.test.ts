@@ -1,5 +1,5 @@
 import { unavailable } from '../../apiserver/server.ts';
-import { runLab } from './run.ts';
+import { runLab } from './run-lab.ts';
 
 const SEED = process.env.SEED ?? '1';
 const STEPS = process.env.STEPS ?? '100';
