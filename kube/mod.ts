@@ -13,3 +13,4 @@ export { type NextCondition, setCondition } from './status/conditions.ts';
 export { type Attempts, retryOnConflict } from './status/retry-on-conflict.ts';
 export { writeToSame } from './status/same-object.ts';
 export { applyStatus, type StatusPart } from './status/status-writer.ts';
+export { WriteDelay } from './status/write-delay.ts';

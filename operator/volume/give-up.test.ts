@@ -23,6 +23,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
     agents: { silence: () => undefined },
     events: api,
     range: new AddressRange('1'),
+    statusDelayMs: 0,
     log: createLog('test', 'silent'),
   });
   const annotations = annotation === undefined ? {} : { [GIVE_UP]: annotation };
