@@ -46,6 +46,12 @@ const FLAGS = {
   http: { default: ':9808', help: 'address of health and metrics, HOST:PORT' },
 } as const;
 
+/**
+ * Twice client-go's defaults. On a slow node that is busy this program may get no CPU for ten seconds; with the defaults it then lost
+ * the Lease and ended, and its start took longer than that. The price: after a crash of its node another replica waits for 30 s.
+ */
+const LEASE = { leaseDurationMs: 30_000, renewDeadlineMs: 20_000, retryPeriodMs: 4_000 };
+
 /** How many volumes are reconciled at once: each waits for the API server most of the time. */
 const VOLUMES_AT_ONCE = 8;
 
@@ -88,7 +94,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   countVolumes(volumes);
 
   const identity = config.identity || env.podName || `operator-${process.pid}`;
-  const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity });
+  const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity, ...LEASE });
   const synced = Promise.all(informers.map((informer) => informer.synced));
   await Promise.all([
     serveHealth(config.http, { synced }, signal, log),
