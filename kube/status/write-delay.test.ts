@@ -1,6 +1,6 @@
 import { WriteDelay } from './write-delay.ts';
 
-test('changes gather from the first one on, and the next ones are counted anew', () => {
+test('changes gather from the first one on, and later ones are counted by themselves', () => {
   let now = 1_000;
   const delay = new WriteDelay(250, () => now);
   expect(delay.left('a')).toBe(250);
