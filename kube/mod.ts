@@ -5,6 +5,7 @@ export { Controller, type ControllerOptions, keysOf, type Result, type WatchOpti
 export type { ControllerMetrics, ReconcileResult } from './controller/metrics.ts';
 export { fieldChanged, generationChanged, labelsChanged, type Predicate } from './controller/predicates.ts';
 export { EventRecorder } from './events.ts';
+export { Index } from './informer/index.ts';
 export { type Change, Informer, type InformerOptions, keyOf } from './informer/informer.ts';
 export { OwnWrites } from './informer/own-writes.ts';
 export type { Store } from './informer/store.ts';

@@ -4,7 +4,7 @@ import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { type Change, Controller, EventRecorder, Informer, Kube, LeaseElector } from '../kube/mod.ts';
+import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
@@ -15,6 +15,7 @@ import { AgentLiveness, isMoreThanHeartbeat } from './node/agent-liveness.ts';
 import { removeGoneNodes } from './node/gone.ts';
 import { reconcileOwner } from './node/owner.ts';
 import { AddressRange } from './placement/address-range.ts';
+import { claimsOf } from './placement/claims.ts';
 import { reconcilePool } from './pool/reconciler.ts';
 import {
   allPools,
@@ -72,7 +73,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   };
 
   const parts = { ...stores, kube, agents, events, log };
-  const reconciler = new VolumeReconciler({ ...parts, range: config.shelves });
+  const reconciler = new VolumeReconciler({ ...parts, byClaim: new Index(volumes, claimsOf), range: config.shelves });
   const shared = { log, metrics: controllerMetrics() };
   const controllers = [
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })

@@ -17,6 +17,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
   const reconciler = new VolumeReconciler({
     kube: api,
     volumes: api.store<AoEVolume>('AoEVolume'),
+    byClaim: { get: () => [] },
     pools: nothing,
     nodes: nothing as { get(): AoENode | undefined; list(): AoENode[] },
     kubeNodes: nothing as { get(): KubeNode | undefined },

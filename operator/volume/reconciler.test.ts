@@ -9,6 +9,7 @@ import { KubeError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { createLog } from '../../run/log.ts';
 import { AddressRange } from '../placement/address-range.ts';
+import { claimsOf } from '../placement/claims.ts';
 import { VolumeReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
@@ -42,9 +43,18 @@ function cluster({ statusDelayMs = 0 } = {}) {
   api.put(node);
   api.put(pool);
   const volumes = api.lateStore<AoEVolume>('AoEVolume');
+  const lists = { count: 0 };
+  const claims = new Map<string, string[]>();
+  const catchUp = (): void => {
+    volumes.catchUp();
+    claims.clear();
+    for (const each of volumes.list())
+      for (const claim of claimsOf(each)) claims.set(claim, [...(claims.get(claim) ?? []), each.metadata.name]);
+  };
   const reconciler = new VolumeReconciler({
     kube: api,
-    volumes,
+    volumes: { get: volumes.get, list: () => (lists.count++, volumes.list()) },
+    byClaim: { get: (claim) => claims.get(claim) ?? [] },
     pools: api.store('AoEPool'),
     nodes: api.store('AoENode'),
     kubeNodes: api.store<KubeNode>('Node'),
@@ -59,10 +69,12 @@ function cluster({ statusDelayMs = 0 } = {}) {
     api,
     live,
     /** The watch shows all that has happened. */
-    catchUp: () => volumes.catchUp(),
+    catchUp,
+    /** How often all volumes were read. */
+    lists,
     add: (...added: AoEVolume[]) => {
       for (const each of added) api.put(each);
-      volumes.catchUp();
+      catchUp();
     },
     reconcile: (name: string) => reconciler.reconcile(name, signal),
     condition: (name: string, type: string) => live(name)?.status?.conditions?.find((each) => each.type === type),
@@ -88,6 +100,16 @@ describe('VolumeReconciler', () => {
     expect(it.events()).toStrictEqual(['Placed']);
     expect(it.condition('first', 'Placed')?.status).toBe('True');
     expect([it.api.patches, it.api.written.length]).toStrictEqual([1, 1]);
+  });
+
+  it('reads all volumes to place one, and not when one changes that has its place', async () => {
+    const it = cluster();
+    it.add(volume('first'));
+    await it.reconcile('first');
+    it.catchUp();
+    it.lists.count = 0;
+    for (let pass = 0; pass < 3; pass++) await it.reconcile('first');
+    expect(it.lists.count).toBe(0);
   });
 
   it('keeps the place reserved when the answer to its patch was lost', async () => {

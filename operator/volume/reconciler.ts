@@ -21,7 +21,7 @@ import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { AgentLiveness } from '../node/agent-liveness.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
-import { conflictingClaim } from '../placement/claims.ts';
+import { claimsOf, conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { giveUp } from './give-up.ts';
@@ -32,6 +32,8 @@ import { canWait, type Findings, statusOf } from './status.ts';
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
   readonly volumes: Store<AoEVolume>;
+  /** Names of volumes by {@link claimsOf}. */
+  readonly byClaim: { get(claim: string): string[] };
   readonly pools: Pick<Store<AoEPool>, 'list'>;
   readonly nodes: Store<AoENode>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
@@ -96,8 +98,11 @@ export class VolumeReconciler {
   /** The volume as it is placed now, or why it is not. */
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
+    if (isPlaced(volume) || volume.spec.external) {
+      const rivals = claimsOf(volume).flatMap((claim) => this.#options.byClaim.get(claim));
+      return { volume, refused: conflictingClaim(volume, this.#volumes.reservedOf(rivals)) };
+    }
     const volumes = this.#volumes.reserved();
-    if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, volumes) };
     const { pools, nodes, kubeNodes, agents, range } = this.#options;
     const cluster = {
       pools: pools.list(),
