@@ -16,7 +16,9 @@ function indexed(...present: Thing[]) {
     reads++;
     return object.colors;
   });
-  const change = (type: 'applied' | 'deleted', object: Thing) => listeners.forEach((listener) => void listener({ type, object }));
+  const change = (type: 'applied' | 'deleted', object: Thing): void => {
+    for (const listener of listeners) listener({ type, object });
+  };
   return { index, change, reads: () => reads };
 }
 

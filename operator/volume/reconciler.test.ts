@@ -53,7 +53,13 @@ function cluster({ statusDelayMs = 0 } = {}) {
   };
   const reconciler = new VolumeReconciler({
     kube: api,
-    volumes: { get: volumes.get, list: () => (lists.count++, volumes.list()) },
+    volumes: {
+      get: (name) => volumes.get(name),
+      list: () => {
+        lists.count++;
+        return volumes.list();
+      },
+    },
     byClaim: { get: (claim) => claims.get(claim) ?? [] },
     pools: api.store('AoEPool'),
     nodes: api.store('AoENode'),
