@@ -10,7 +10,10 @@ function indexed(...present: Thing[]) {
   let reads = 0;
   const informer = {
     list: () => present,
-    subscribe: (listener: (change: Change<Thing>) => void) => (listeners.push(listener), () => true),
+    subscribe: (listener: (change: Change<Thing>) => void) => {
+      listeners.push(listener);
+      return () => true;
+    },
   };
   const index = new Index(informer, (object) => {
     reads++;
