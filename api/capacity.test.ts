@@ -56,8 +56,9 @@ test('available() does not count volumes of other pools, of other nodes, without
   expect(available(pool, node(), others)).toBe(1024 * MiB);
 });
 
-test('available() is less by what orphans take', () => {
+test('available() is less by what orphans and displaced backing volumes take', () => {
   expect(available(pool, node({ orphaned: '24Mi' }), [])).toBe(1000 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [])).toBe(900 * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {

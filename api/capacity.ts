@@ -17,12 +17,13 @@ export function isPlaced({ metadata, spec }: AoEVolume): boolean {
 }
 
 /**
- * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans, minus every AoEVolume placed there, whether
- * its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. 0 when the pool is not ready there.
+ * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
+ * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. 0 when the
+ * pool is not ready there.
  */
 export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>): number {
   if (!node.ready) return 0;
-  let bytes = parseQuantity(node.size ?? '0') - parseQuantity(node.orphaned ?? '0');
+  let bytes = parseQuantity(node.size ?? '0') - parseQuantity(node.orphaned ?? '0') - parseQuantity(node.displacedBytes ?? '0');
   for (const volume of volumes) {
     const { pool: name, nodeName, capacity } = volume.spec;
     if (name === pool.metadata.name && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);

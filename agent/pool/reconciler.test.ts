@@ -1,5 +1,7 @@
 import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { KubeError } from '../../kube/mod.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { Orphans } from './orphans.ts';
@@ -18,7 +20,15 @@ function harness() {
     kube,
     pools: kube.store('AoEPool'),
     self: kube.store('Node'),
-    volumes: kube.store('AoEVolume'),
+    // As the agent's informer: the AoEVolumes of this node alone.
+    volumes: {
+      get: (name) => kube.store<AoEVolume>('AoEVolume').get(name),
+      list: () =>
+        kube
+          .store<AoEVolume>('AoEVolume')
+          .list()
+          .filter(({ spec }) => spec.nodeName === 'storage'),
+    },
     backendOf: () => backend,
     orphans: new Orphans(() => world.now),
     metrics: { note: () => {} },
@@ -55,4 +65,44 @@ test('a pool that no longer selects this node loses its entry', async () => {
   it.kube.put({ kind: 'Node', metadata: { name: 'storage', labels: {} } });
   await it.reconcile();
   expect(it.entry()).toBeUndefined();
+});
+
+test('data of an AoEVolume that is placed on another node is no orphan: it is reported apart', async () => {
+  const it = harness();
+  it.kube.put({ kind: 'AoEVolume', metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { nodeName: 'old', pool: 'fast' } } as never);
+  await it.backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 1 << 20 });
+  await it.backend.create({ uid: 'u-2', name: 'pvc-2', bytes: 2 << 20 });
+  await it.reconcile();
+  it.world.now = 10_000;
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+  expect(it.entry()).toMatchObject({
+    orphans: ['fake/u-2 (was pvc-2)'],
+    orphaned: '2Mi',
+    displaced: ['fake/u-1 belongs to AoEVolume pvc-1, which is placed on node old'],
+    displacedBytes: '1Mi',
+  });
+});
+
+test('while the API server does not list the AoEVolumes nothing is newly called an orphan, and what was found stays', async () => {
+  const it = harness();
+  await it.backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 1 << 20 });
+  await it.reconcile();
+  it.world.now = 10_000;
+  const unavailable = new KubeError(503, 'Unavailable', 'no API server');
+  it.kube.failNext('list', unavailable);
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 10_000 });
+  expect(it.entry()).toStrictEqual({ name: 'storage', ready: true, size: '100Mi', free: '99Mi', granularity: '1Mi', volumes: 1 });
+  await it.reconcile();
+  expect(it.entry()?.orphaned).toBe('1Mi');
+  it.kube.failNext('list', unavailable);
+  await it.reconcile();
+  expect(it.entry()?.orphaned).toBe('1Mi');
+});
+
+test('the API server is asked for owners only when there are candidates', async () => {
+  const it = harness();
+  it.kube.failNext('list', new Error('not to be asked'));
+  await it.reconcile();
+  expect(it.entry()?.ready).toBe(true);
+  await expect(it.kube.list({ kind: 'AoEVolume' })).rejects.toThrow('not to be asked');
 });

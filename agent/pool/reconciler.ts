@@ -2,19 +2,20 @@ import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity } from '../../api/quantity.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { applyStatus, type Kube, type KubeObject, type Result, type Store } from '../../kube/mod.ts';
+import { applyStatus, type Kube, type KubeObject, messageOf, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import type { Backend, Measurement } from '../backends/backend.ts';
+import type { Backend, BackingVolume, Measurement } from '../backends/backend.ts';
 import { nodeFieldManager } from '../field-manager.ts';
 import type { PoolMetrics } from './metrics.ts';
 import { CONFIRM_AFTER_MS, type Orphans } from './orphans.ts';
+import { findOwners, type Unowned } from './owners.ts';
 
 const MEASURE_EVERY_MS = 60_000;
 
 export interface PoolReconcilerOptions {
   /** Name of this node. */
   node: string;
-  kube: Pick<Kube, 'apply' | 'get'>;
+  kube: Pick<Kube, 'apply' | 'get' | 'listMetadata'>;
   pools: Store<AoEPool>;
   /** The Node object of this node alone. */
   self: Store<KubeObject>;
@@ -39,10 +40,10 @@ export class PoolReconciler {
     const { node, kube, pools, self, metrics, log } = this.#options;
     const pool = pools.get(name);
     const isHere = pool !== undefined && !pool.metadata.deletionTimestamp && selects(pool, self.get(node));
-    const measured = isHere ? await this.#measure(pool, signal) : undefined;
+    const before = pool?.status?.nodes?.find((entry) => entry.name === node);
+    const measured = isHere ? await this.#measure(pool, before, signal) : undefined;
     metrics.note(name, measured?.entry);
     if (!pool || pool.metadata.deletionTimestamp) return undefined;
-    const before = pool.status?.nodes?.find((entry) => entry.name === node);
     const entry = measured?.entry;
     if (entry?.ready === false && before?.ready !== false)
       log.warn({ pool: name, detail: entry.message }, 'pool is not ready on this node');
@@ -52,15 +53,24 @@ export class PoolReconciler {
       present: { nodes: before && [before] },
       signal,
     });
-    return measured && { requeueAfterMs: measured.hasSuspects ? CONFIRM_AFTER_MS : MEASURE_EVERY_MS };
+    return measured && { requeueAfterMs: measured.isUnsettled ? CONFIRM_AFTER_MS : MEASURE_EVERY_MS };
   }
 
-  async #measure(pool: AoEPool, signal: AbortSignal): Promise<{ entry: PoolNode; hasSuspects: boolean }> {
-    const { node, volumes, backendOf, orphans: detector } = this.#options;
+  /** `isUnsettled`: there are backing volumes of which it is not known yet whether they are orphans. */
+  async #measure(pool: AoEPool, before: PoolNode | undefined, signal: AbortSignal): Promise<{ entry: PoolNode; isUnsettled: boolean }> {
+    const { node, kube, volumes, backendOf, orphans: detector, log } = this.#options;
     const measurement = await backendOf(pool).measure(signal);
     const known = new Set(volumes.list().map(({ metadata }) => metadata.uid ?? ''));
     const { orphans, hasSuspects } = detector.check(pool.metadata.name, measurement.volumes, (uid) => known.has(uid));
-    return { entry: entryOf(node, measurement, orphans), hasSuspects };
+    const entry = entryOf(node, measurement);
+    try {
+      return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects };
+    } catch (error) {
+      signal.throwIfAborted();
+      log.warn({ pool: pool.metadata.name, detail: messageOf(error) }, 'the API server does not say which backing volumes are orphans');
+      // The space that orphans take must not be promised to new volumes: what was found before stays.
+      return { entry: { ...entry, ...unownedBefore(before) }, isUnsettled: true };
+    }
   }
 }
 
@@ -70,7 +80,38 @@ export function selects({ spec }: AoEPool, node: KubeObject | undefined): boolea
   return Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => node.metadata.labels?.[key] === value);
 }
 
-function entryOf(name: string, measurement: Measurement, orphans: Measurement['volumes']): PoolNode {
+/** The part of an entry about backing volumes that no AoEVolume of this node names. */
+type UnownedPart = Pick<PoolNode, 'orphans' | 'orphaned' | 'displaced' | 'displacedBytes'>;
+
+function unownedOf({ orphans, displaced }: Unowned): UnownedPart {
+  const size = (volumes: readonly BackingVolume[]) => formatQuantity(volumes.reduce((sum, { bytes }) => sum + bytes, 0));
+  const part: UnownedPart = {};
+  if (orphans.length > 0) {
+    part.orphaned = size(orphans);
+    part.orphans = orphans.map((orphan) => (orphan.volume ? `${orphan.name} (was ${orphan.volume})` : orphan.name)).sort();
+  }
+  if (displaced.length > 0) {
+    part.displacedBytes = size(displaced.map(({ backing }) => backing));
+    part.displaced = displaced
+      .map(({ backing, owner: { metadata, spec } }) => {
+        const place = spec.nodeName === undefined ? 'is not placed' : `is placed on node ${spec.nodeName}`;
+        return `${backing.name} belongs to AoEVolume ${metadata.name}, which ${place}`;
+      })
+      .sort();
+  }
+  return part;
+}
+
+function unownedBefore(before: PoolNode | undefined): UnownedPart {
+  const part: UnownedPart = {};
+  if (before?.orphaned !== undefined) part.orphaned = before.orphaned;
+  if (before?.orphans) part.orphans = before.orphans;
+  if (before?.displacedBytes !== undefined) part.displacedBytes = before.displacedBytes;
+  if (before?.displaced) part.displaced = before.displaced;
+  return part;
+}
+
+function entryOf(name: string, measurement: Measurement): PoolNode {
   const { ready, message, size, free, granularity, dataPercent, metadataPercent, volumes } = measurement;
   const entry: PoolNode = { name, ready };
   if (message !== undefined) entry.message = message;
@@ -79,10 +120,6 @@ function entryOf(name: string, measurement: Measurement, orphans: Measurement['v
     entry.free = formatQuantity(free);
     entry.granularity = formatQuantity(granularity);
     entry.volumes = volumes.length;
-  }
-  if (orphans.length > 0) {
-    entry.orphaned = formatQuantity(orphans.reduce((sum, { bytes }) => sum + bytes, 0));
-    entry.orphans = orphans.map((orphan) => (orphan.volume ? `${orphan.name} (was ${orphan.volume})` : orphan.name)).sort();
   }
   if (dataPercent !== undefined) entry.dataPercent = dataPercent;
   if (metadataPercent !== undefined) entry.metadataPercent = metadataPercent;

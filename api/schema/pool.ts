@@ -58,6 +58,11 @@ export const PoolNode = z.object({
   granularity: Quantity.optional().describe('Capacities are rounded up to a multiple of this.'),
   orphaned: Quantity.optional().describe('Bytes taken by orphans: backing volumes without an AoEVolume.'),
   orphans: z.array(z.string()).optional().describe('Names of the orphans in the backend. They are never removed automatically.'),
+  displacedBytes: Quantity.optional().describe('Bytes taken by the displaced backing volumes.'),
+  displaced: z
+    .array(z.string())
+    .optional()
+    .describe('Backing volumes whose AoEVolume is placed on another node, for example because disks were moved. They are not orphans.'),
   volumes: z.number().int().optional(),
   dataPercent: z.string().optional(),
   metadataPercent: z.string().optional(),

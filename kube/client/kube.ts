@@ -9,6 +9,8 @@ const REQUEST_MS = 30_000;
 const WATCH_START_MS = 10_000;
 /** Objects per page of a list, as in client-go. */
 const PAGE = 500;
+/** A list of metadata alone (https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches). */
+const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 
 export interface CallOptions {
   namespace?: string | undefined;
@@ -72,10 +74,24 @@ export class Kube {
 
   /** All objects, read in pages. A list that expires between two pages is started again. */
   async list<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Promise<{ items: T[]; resourceVersion: string }> {
+    return this.#listAll(type, options, undefined);
+  }
+
+  /** The metadata of all objects: a small part of what a list of the whole objects costs. */
+  async listMetadata(type: ResourceType, options: ListOptions = {}): Promise<KubeObject[]> {
+    const { items } = await this.#listAll(type, options, METADATA_LIST);
+    return items.map((item) => ({ ...item, apiVersion: apiVersionOf(type), kind: type.kind }));
+  }
+
+  async #listAll<T extends KubeObject>(
+    type: ResourceType,
+    options: ListOptions,
+    accept: string | undefined,
+  ): Promise<{ items: T[]; resourceVersion: string }> {
     for (let attempt = 1; ; attempt++) {
       try {
         // The last attempt reads everything at once: only a list in pages can expire.
-        return await this.#listOnce<T>(type, options, attempt < 3 ? PAGE : undefined);
+        return await this.#listOnce<T>(type, options, { limit: attempt < 3 ? PAGE : undefined, accept });
       } catch (error) {
         if (!(error instanceof KubeError) || error.code !== 410 || attempt === 3) throw error;
       }
@@ -85,14 +101,14 @@ export class Kube {
   async #listOnce<T extends KubeObject>(
     type: ResourceType,
     { namespace, fieldSelector, labelSelector, ...limits }: ListOptions,
-    limit: number | undefined,
+    { limit, accept }: { limit: number | undefined; accept: string | undefined },
   ): Promise<{ items: T[]; resourceVersion: string }> {
     const items: T[] = [];
     const path = pathOf(type, { namespace });
     const apiVersion = apiVersionOf(type);
     for (let next: string | undefined; ; ) {
       const query = { fieldSelector, labelSelector, limit, continue: next };
-      const page = (await this.#call(limits, { method: 'GET', path, query })) as ListPage<T>;
+      const page = (await this.#call(limits, { method: 'GET', path, query, accept })) as ListPage<T>;
       // The server leaves the type out of the items of a list of built-in resources.
       for (const item of page.items ?? []) items.push(lean<T>({ apiVersion, kind: type.kind, ...item }));
       next = page.metadata.continue || undefined;

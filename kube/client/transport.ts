@@ -13,6 +13,8 @@ export interface Request {
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
   contentType?: string;
+  /** Media type of the answer. Default application/json. */
+  accept?: string | undefined;
   /** Limit for the whole request, including the pauses that the server asks for, in milliseconds. */
   timeoutMs: number;
   /** Uses a connection apart from those of other requests, so that it does not wait for them. */
@@ -90,7 +92,7 @@ export class Transport {
         headers: {
           ...headers,
           'User-Agent': this.#userAgent,
-          Accept: 'application/json',
+          Accept: request.accept ?? 'application/json',
           ...(body === undefined
             ? {}
             : { 'Content-Type': request.contentType ?? 'application/json', 'Content-Length': Buffer.byteLength(body) }),

@@ -96,6 +96,9 @@ export class FakeApi {
   readonly list = async <T extends KubeObject>({ kind }: Kind): Promise<{ items: T[]; resourceVersion: string }> =>
     this.#call('list', () => ({ items: this.all<T>(kind), resourceVersion: String(this.#version) }));
 
+  readonly listMetadata = async ({ kind }: Kind): Promise<KubeObject[]> =>
+    this.#call('list', () => this.all(kind).map(({ metadata }) => ({ kind, metadata })));
+
   readonly create = async <T extends KubeObject>(type: Kind, object: T): Promise<T> =>
     this.#call('create', () => {
       const key = keyOf(type, object.metadata.name);

@@ -115,6 +115,14 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
     });
   });
 
+  it('lists metadata alone', async () => {
+    const { metadata } = await kube.create(AOE_VOLUMES, volume('meta'));
+    const listed = (await kube.listMetadata(AOE_VOLUMES)).find((each) => each.metadata.name === 'meta');
+    expect(listed).toMatchObject({ kind: 'AoEVolume', metadata: { uid: metadata.uid } });
+    expect(listed).not.toHaveProperty('spec');
+    expect(listed?.metadata).not.toHaveProperty('managedFields');
+  });
+
   describe('events', () => {
     it('are seen with their object; a repetition is counted, not written again', async () => {
       const object = await kube.create(AOE_VOLUMES, volume('eventful'));
