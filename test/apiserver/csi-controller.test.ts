@@ -94,11 +94,19 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
 
   it('refuses a repeat that asks for something else', async () => {
     await create('pvc-2');
-    await refuses(create('pvc-2', { capacityRange: range(2 * GIB) }), Code.ALREADY_EXISTS, /exists with capacity 1Gi, and at least 2Gi/);
+    await refuses(
+      create('pvc-2', { capacityRange: range(2 * GIB) }),
+      Code.ALREADY_EXISTS,
+      /exists with capacity 1Gi, but at least 2Gi is requested/,
+    );
     await refuses(create('pvc-2', { parameters: { pool: 'blue' } }), Code.ALREADY_EXISTS, /exists with pool default/);
     await refuses(create('pvc-2', { volumeCapabilities: [block(Mode.MULTI_NODE_MULTI_WRITER)] }), Code.ALREADY_EXISTS, /access Exclusive/);
     const elsewhere = { requisite: [{ segments: { [SEGMENT]: 'blue' } }] };
-    await refuses(create('pvc-2', { accessibilityRequirements: elsewhere }), Code.ALREADY_EXISTS, /exists with segment default, and blue/);
+    await refuses(
+      create('pvc-2', { accessibilityRequirements: elsewhere }),
+      Code.ALREADY_EXISTS,
+      /exists with segment default, but blue is requested/,
+    );
     await remove('pvc-2');
   });
 
@@ -110,7 +118,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     ['another filesystem', { volumeCapabilities: [mount(Mode.SINGLE_NODE_WRITER, 'btrfs')] }, Code.INVALID_ARGUMENT, /use ext4 or xfs/],
     ['neither block nor mount', { volumeCapabilities: [{ accessMode: { mode: 1 } }] }, Code.INVALID_ARGUMENT, /block or mount/],
     ['an unknown access mode', { volumeCapabilities: [mount(Mode.UNKNOWN)] }, Code.INVALID_ARGUMENT, /not supported/],
-    ['an unknown parameter', { parameters: { poool: 'x' } }, Code.INVALID_ARGUMENT, /poool is not known: there are pool/],
+    ['an unknown parameter', { parameters: { poool: 'x' } }, Code.INVALID_ARGUMENT, /poool is not known: use pool/],
     ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /AoEPool fast does not exist: there are blue, default/],
     ['a source', { volumeContentSource: { snapshot: { snapshotId: 's' } } }, Code.INVALID_ARGUMENT, /snapshot or another volume/],
     ['a negative size', { capacityRange: range(-1) }, Code.INVALID_ARGUMENT, /cannot be negative/],
