@@ -1,5 +1,3 @@
-import { stat } from 'node:fs/promises';
-import { isDeepStrictEqual } from 'node:util';
 import { RawSocket } from '../aoe/mod.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
@@ -11,34 +9,30 @@ import { controllerMetrics } from '../run/controller-metrics.ts';
 import type { Exec } from '../run/exec.ts';
 import type { Logger } from '../run/log.ts';
 import { MacMemory } from './access/mac-memory.ts';
-import { Segment } from './address/probe.ts';
-import { AddressWatch } from './address/schedule.ts';
-import { Lvm } from './backends/lvm/cli.ts';
-import { lvmConfig, udevReachable } from './backends/lvm/config.ts';
-import { limited, wiper } from './backends/lvm/wipe.ts';
-import { Backends } from './backends/registry.ts';
+import { AddressProbe } from './address/probe.ts';
+import { BackendRegistry } from './backends/registry.ts';
 import type { InterfaceSelection } from './node/interfaces.ts';
-import { Serving } from './node/network.ts';
-import { NodeStatus } from './node/status.ts';
-import { PoolMetrics, registerTargetMetrics } from './pool/metrics.ts';
+import { NodeNetwork } from './node/network.ts';
+import { NodeReconciler } from './node/reconciler.ts';
+import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
-import { Pools } from './pool/reconciler.ts';
+import { PoolReconciler } from './pool/reconciler.ts';
 import type { TargetApi } from './target/api.ts';
-import { TargetLink } from './target/connection.ts';
+import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
-import { Strays } from './target/strays.ts';
-import { wasProvisioned } from './volume/data.ts';
-import { Volumes } from './volume/reconciler.ts';
+import { OrphanedExports } from './target/orphaned-exports.ts';
+import { afterLinkChange, afterTargetChange, afterVolumeEvent, type Request, watches } from './triggers.ts';
+import { provisionedUids } from './volume/observe.ts';
+import { VolumeReconciler } from './volume/reconciler.ts';
 
-/** A burst of changes in a pool is measured once, this long after its first. */
-const MEASURE_AFTER_MS = 1000;
 const VOLUMES_AT_ONCE = 16;
-const WIPES_AT_ONCE = 4;
 
 export interface AgentOptions {
   /** Name of this node. */
   node: string;
   selection: InterfaceSelection;
+  /** Directories of the node where disks for file pools are mounted. */
+  mountPoints: readonly string[];
   kube: Kube;
   targetApi: TargetApi;
   run: Exec;
@@ -47,153 +41,80 @@ export interface AgentOptions {
   log: Logger;
 }
 
-/** The whole agent, until the signal aborts: informers, controllers, and the link to the target process. */
-export async function runAgent({ node, selection, kube, targetApi, run, ready, log }: AgentOptions, signal: AbortSignal): Promise<void> {
+/** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
+export async function runAgent(
+  { node, selection, mountPoints, kube, targetApi, run, ready, log }: AgentOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}` });
+  const informers = [volumes, pools, nodes, self];
 
-  const target = new TargetLink(targetApi, log);
-  const metrics = new PoolMetrics();
-  metrics.register();
-  registerTargetMetrics(target);
-  new TargetMetrics({ api: targetApi, volumes, nodes }, signal).register();
-  const serving = new Serving({ node, selection, target, run, log, changed: () => nodeController.enqueue(node) });
-  const segment = new Segment({
-    interfaces: () => serving.segment(),
-    ownMacs: () => serving.ownMacs(),
+  const target = new TargetConnection(targetApi, log);
+  const network = new NodeNetwork({ node, selection, target, run, log });
+  const probe = new AddressProbe({
+    interfaces: () => network.segment(),
+    ownMacs: () => network.ownMacs(),
     open: (name) => RawSocket.open(name),
     log,
   });
-  const backends = new Backends({
-    lvm: new Lvm(run, lvmConfig({ udev: udevReachable() })),
-    wipe: limited(wiper(run), WIPES_AT_ONCE),
-    hasDevice,
-    expected: (pool) =>
-      volumes.list().flatMap((volume) => (volume.spec.pool === pool && wasProvisioned(volume) ? [volume.metadata.uid ?? ''] : [])),
-  });
-
-  const timers = new Map<string, NodeJS.Timeout>();
-  const poolChanged = (pool: string): void => {
-    if (timers.has(pool)) return;
-    const measure = (): void => {
-      timers.delete(pool);
-      poolController.enqueue(pool);
-    };
-    timers.set(pool, setTimeout(measure, MEASURE_AFTER_MS));
-  };
-
+  const backends = BackendRegistry.ofNode(run, { expected: (pool) => provisionedUids(volumes.list(), pool), mountPoints });
   const backendOf = (pool: AoEPool) => backends.of(pool);
+  const macs = new MacMemory().follow(nodes);
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-agent`, node });
-  const volumeWork = new Volumes({
-    node,
-    kube,
-    volumes,
-    pools,
-    nodes,
-    backendOf,
-    poolChanged,
-    target,
-    ask: segment.ask,
-    addressWatch: new AddressWatch(),
-    memory: new MacMemory(),
-    lookAgain: (name) => volumeController.enqueue(name),
-    signal,
-    events,
-    log,
-  });
-  const poolWork = new Pools({
-    node,
-    kube,
-    pools,
-    self,
-    volumes,
-    backendOf,
-    orphans: new Orphans(),
-    measured: (pool, entry) => metrics.note(pool, entry),
-    log,
-  });
-  const nodeWork = new NodeStatus({ node, kube, nodes, target, link: () => serving.link });
+  const poolMetrics = new PoolMetrics();
+  poolMetrics.register();
+  new TargetMetrics({ api: targetApi, connection: target, volumes, nodes }, signal).register();
 
-  const controllers = { log, metrics: controllerMetrics() };
-  const volumeController: Controller = new Controller({
-    ...controllers,
-    name: 'volumes',
-    reconcile: (key, stop) => volumeWork.reconcile(key, stop),
-    concurrency: VOLUMES_AT_ONCE,
-  })
-    .watch(volumes, { keys: ({ object }) => [object.metadata.name] })
-    .needs(pools)
-    .needs(nodes);
-  const poolController: Controller = new Controller({
-    ...controllers,
-    name: 'pools',
-    reconcile: (key, stop) => poolWork.reconcile(key, stop),
-  })
-    .needs(pools)
-    .needs(volumes)
-    .needs(self);
-  const nodeController: Controller = new Controller({
-    ...controllers,
-    name: 'node',
-    reconcile: (key, stop) => nodeWork.reconcile(key, stop),
-  }).watch(nodes, {
-    keys: ({ object }) => [object.metadata.name],
-  });
+  const stores = { volumes, pools, nodes };
+  const volumeWork = new VolumeReconciler({ node, kube, ...stores, macs, backendOf, target, probe: probe.ask, signal, events, log });
+  const poolWork = new PoolReconciler({ node, kube, pools, self, volumes, backendOf, orphans: new Orphans(), metrics: poolMetrics, log });
+  const nodeWork = new NodeReconciler({ node, kube, nodes, target, network });
+  const orphanedExports = new OrphanedExports({ kube, volumes, target, log });
 
-  // Every agent writes to every pool's status, and to its node's: only what matters here leads to work.
-  pools.subscribe(({ type, object: { metadata }, previous }) => {
-    if (type === 'applied' && previous?.metadata.generation === metadata.generation) return;
-    poolController.enqueue(metadata.name);
-    for (const name of named(volumes, ({ spec }) => spec.pool === metadata.name)) volumeController.enqueue(name);
-  });
-  nodes.subscribe(({ type, object: { metadata, status }, previous }) => {
-    if (type === 'applied' && previous && isDeepStrictEqual(previous.status?.interfaces, status?.interfaces)) return;
-    for (const name of named(volumes, ({ spec }) => (spec.initiators?.nodes?.length ?? 0) > 0)) volumeController.enqueue(name);
-    log.debug({ node: metadata.name }, 'interfaces of a node changed');
-  });
-  self.subscribe(({ object, previous }) => {
-    if (previous && isDeepStrictEqual(previous.metadata.labels, object.metadata.labels)) return;
-    for (const { metadata } of pools.list()) poolController.enqueue(metadata.name);
-  });
-  target.subscribe((change) => {
-    nodeController.enqueue(node);
-    if (change.type === 'volume')
-      for (const name of named(volumes, ({ metadata }) => metadata.uid === change.uid)) volumeController.enqueue(name);
-    else for (const name of named(volumes, () => true)) volumeController.enqueue(name);
-  });
+  const shared = { log, metrics: controllerMetrics() };
+  const context = { node, volumes, pools };
+  const controllers = {
+    volumes: new Controller({
+      ...shared,
+      name: 'volumes',
+      reconcile: (key, stop) => volumeWork.reconcile(key, stop),
+      concurrency: VOLUMES_AT_ONCE,
+    })
+      .watch(volumes, watches.volumes)
+      .watch(pools, watches.volumesOfPool(context))
+      .watch(nodes, watches.volumesWithNodes(context)),
+    pools: new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => poolWork.reconcile(key, stop) })
+      .watch(pools, watches.pools)
+      .watch(self, watches.poolsOfNode(context))
+      .needs(volumes),
+    node: new Controller({ ...shared, name: 'node', reconcile: (key, stop) => nodeWork.reconcile(key, stop) }).watch(
+      nodes,
+      watches.node(context),
+    ),
+  };
+  const enqueue = (requests: Request[]): void => {
+    for (const { controller, key, afterMs } of requests) controllers[controller].enqueue(key, afterMs);
+  };
+  target.subscribe((change) => enqueue(afterTargetChange(change, context)));
+  volumeWork.subscribe((event) => enqueue(afterVolumeEvent(event)));
+  network.subscribe(() => enqueue(afterLinkChange(context)));
 
-  // The local link and the interfaces first: they need neither API server nor target.
-  await serving.look(signal).catch((error: unknown) => log.warn({ error }, 'interfaces could not be set'));
-  nodeController.enqueue(node);
-  const strays = new Strays({ kube, volumes, target, log });
+  // The local link and the interfaces come first: they need neither the API server nor the target.
+  await network.check(signal).catch((error: unknown) => log.warn({ error }, 'interfaces could not be set'));
+  controllers.node.enqueue(node);
   try {
     await Promise.all([
-      ...[volumes, pools, nodes, self].map((informer) => informer.run(signal)),
-      ...[volumeController, poolController, nodeController].map((controller) => controller.run(signal)),
+      ...informers.map((informer) => informer.run(signal)),
+      ...Object.values(controllers).map((controller) => controller.run(signal)),
       target.run(signal),
-      serving.run(signal),
-      volumes.synced.then(() => strays.run(signal)),
-      Promise.all([volumes, pools, nodes, self].map(({ synced }) => synced)).then(ready),
+      network.run(signal),
+      volumes.synced.then(() => orphanedExports.run(signal)),
+      Promise.all(informers.map(({ synced }) => synced)).then(ready),
     ]);
   } finally {
-    for (const timer of timers.values()) clearTimeout(timer);
     await volumeWork.idle();
-  }
-}
-
-function named(volumes: Informer<AoEVolume>, concerned: (volume: AoEVolume) => boolean): string[] {
-  return volumes
-    .list()
-    .filter(concerned)
-    .map(({ metadata }) => metadata.name);
-}
-
-async function hasDevice(path: string): Promise<boolean> {
-  try {
-    return (await stat(path)).isBlockDevice();
-  } catch {
-    return false;
   }
 }

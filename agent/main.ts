@@ -1,4 +1,4 @@
-import { Kube, messageOf } from '../kube/mod.ts';
+import { Kube } from '../kube/mod.ts';
 import type { Flags } from '../run/config.ts';
 import { exec } from '../run/exec.ts';
 import { serveHealth } from '../run/health.ts';
@@ -8,23 +8,20 @@ import { parseSelection } from './node/interfaces.ts';
 import { GrpcTarget } from './target/grpc.ts';
 
 const flags = {
-  node: { type: 'string', default: '', help: 'name of this Kubernetes node; NODE_NAME when empty' },
-  'target-socket': { type: 'string', default: '/run/aoe-csi/target.sock', help: 'unix socket of the target process' },
+  node: { default: '', help: 'name of this Kubernetes node; NODE_NAME when empty' },
+  'target-socket': { default: '/run/aoe-csi/target.sock', help: 'unix socket of the target process' },
   interfaces: {
-    type: 'string',
     default: 'auto',
     help: 'interfaces to serve volumes on, separated by commas; auto: every physical Ethernet interface that is up',
-    check: (text: string) => {
-      try {
-        parseSelection(text);
-        return undefined;
-      } catch (error) {
-        return messageOf(error);
-      }
-    },
+    parse: parseSelection,
   },
-  kubeconfig: { type: 'string', default: '', help: "kubeconfig file; the pod's service account when empty" },
-  http: { type: 'string', default: ':9811', help: 'address of /healthz, /readyz and /metrics' },
+  'mount-points': {
+    default: '',
+    help: 'directories where disks are mounted, separated by commas: where none is, no new file pool is made in it',
+    parse: (text: string) => text.split(',').filter((path) => path !== ''),
+  },
+  kubeconfig: { default: '', help: "kubeconfig file; the pod's service account when empty" },
+  http: { default: ':9811', help: 'address of /healthz, /readyz and /metrics' },
 } as const satisfies Flags;
 
 await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
@@ -36,7 +33,10 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   try {
     await Promise.all([
       serveHealth(config.http, { 'API server': ready.promise }, signal, log),
-      runAgent({ node, selection: parseSelection(config.interfaces), kube, targetApi, run: exec, ready: ready.resolve, log }, signal),
+      runAgent(
+        { node, selection: config.interfaces, mountPoints: config['mount-points'], kube, targetApi, run: exec, ready: ready.resolve, log },
+        signal,
+      ),
     ]);
   } finally {
     targetApi.close();

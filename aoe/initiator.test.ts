@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { Initiator } from './initiator.ts';
 import { acquire, lockTime, release } from './lock/lock.ts';
@@ -47,18 +45,15 @@ class FakeSocket implements FrameSocket {
 test('query() returns every target that answers, once each, in the order of their MACs', async () => {
   const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:22'), new ModelTarget('02:00:00:00:00:11'));
   const replies = await new Initiator([socket]).query(address, { settleMs: 5 });
-  assert.deepEqual(
-    replies.map((each) => each.mac),
-    ['02:00:00:00:00:11', '02:00:00:00:00:22'],
-  );
+  expect(replies.map((each) => each.mac)).toStrictEqual(['02:00:00:00:00:11', '02:00:00:00:00:22']);
 });
 
 test('query() returns an empty list when nobody answers in time', async () => {
   const socket = new FakeSocket();
-  assert.deepEqual(await new Initiator([socket]).query(address, { timeoutMs: 60, retransmitMs: 10 }), []);
-  assert.ok(socket.tags.length >= 3);
-  assert.equal(new Set(socket.tags).size, socket.tags.length);
-  for (const tag of socket.tags) assert.equal(tag >>> 31, 1);
+  expect(await new Initiator([socket]).query(address, { timeoutMs: 60, retransmitMs: 10 })).toStrictEqual([]);
+  expect(socket.tags.length).toBeGreaterThanOrEqual(3);
+  expect(new Set(socket.tags).size).toBe(socket.tags.length);
+  for (const tag of socket.tags) expect(tag >>> 31).toBe(1);
 });
 
 test('a lost answer to set-if-empty is not a conflict', async () => {
@@ -66,21 +61,21 @@ test('a lost answer to set-if-empty is not a conflict', async () => {
   const socket = new FakeSocket(target);
   socket.lose = (direction, count) => direction === 'reply' && count === 1;
   const result = await acquire(new Initiator([socket]), address, owner, lockTime(), { settleMs: 1, retransmitMs: 5 });
-  assert.equal(result.outcome, 'held');
-  assert.equal((await release(new Initiator([socket]), address, owner, { settleMs: 1 })).outcome, 'released');
-  assert.equal(target.string.length, 0);
+  expect(result.outcome).toBe('held');
+  expect((await release(new Initiator([socket]), address, owner, { settleMs: 1 })).outcome).toBe('released');
+  expect(target.string.length).toBe(0);
 });
 
 test('a target that falls silent after the query leaves the lock uncertain', async () => {
   const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:11'));
   socket.lose = (direction, count) => direction === 'request' && count > 0;
   const result = await acquire(new Initiator([socket]), address, owner, lockTime(), { settleMs: 1, retransmitMs: 5, timeoutMs: 30 });
-  assert.equal(result.outcome, 'unanswered');
+  expect(result.outcome).toBe('unanswered');
 });
 
 test('an aborted exchange ends at once with the reason', async () => {
   const controller = new AbortController();
   const waiting = new Initiator([new FakeSocket()]).query(address, { signal: controller.signal });
   controller.abort(new Error('stop'));
-  await assert.rejects(waiting, /stop/);
+  await expect(waiting).rejects.toThrow(/stop/);
 });

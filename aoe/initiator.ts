@@ -120,7 +120,7 @@ export class Initiator {
 
   async #exchange<R extends Path>(
     address: TargetAddress,
-    command: number,
+    command: Command,
     argument: Uint8Array,
     { timeoutMs = 2000, settleMs = 30, retransmitMs = 50, attempts = Number.POSITIVE_INFINITY, to, signal }: ExchangeOptions,
     read: (path: Path, header: Header, argument: Uint8Array) => R | undefined,

@@ -26,6 +26,7 @@ export {
 export {
   BROADCAST_MAC,
   Command,
+  describeError,
   ErrorCode,
   ETHERTYPE,
   emitFrame,

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatAddress, MAX_SHELF, MAX_SLOT, parseAddress, REFUSED_SHELF, sameAddress } from './address.ts';
 import { Address } from './schema/address.ts';
@@ -10,9 +8,9 @@ const addresses = fc.record({
 });
 
 test('formatAddress() spells an address as the Linux driver names the device', () => {
-  assert.equal(formatAddress({ shelf: 7, slot: 3 }), 'e7.3');
-  assert.equal(formatAddress({ shelf: 0, slot: 0 }), 'e0.0');
-  assert.equal(formatAddress({ shelf: MAX_SHELF, slot: MAX_SLOT }), 'e65534.254');
+  expect(formatAddress({ shelf: 7, slot: 3 })).toBe('e7.3');
+  expect(formatAddress({ shelf: 0, slot: 0 })).toBe('e0.0');
+  expect(formatAddress({ shelf: MAX_SHELF, slot: MAX_SLOT })).toBe('e65534.254');
 });
 
 for (const text of [
@@ -34,10 +32,12 @@ for (const text of [
   'e1.999',
 ]) {
   test(`parseAddress() refuses ${JSON.stringify(text)}, and says what to write`, () => {
-    assert.throws(() => parseAddress(text), {
-      name: 'RangeError',
-      message: `"${text}" is not an AoE address: write eSHELF.SLOT, such as e7.3`,
-    });
+    expect(() => parseAddress(text)).toThrow(
+      expect.objectContaining({
+        name: 'RangeError',
+        message: `"${text}" is not an AoE address: write eSHELF.SLOT, such as e7.3`,
+      }),
+    );
   });
 }
 
@@ -50,13 +50,13 @@ test('two addresses have the same spelling only when they are the same', () => {
 });
 
 test('no address is the same as none', () => {
-  assert.equal(sameAddress(undefined, undefined), false);
-  assert.equal(sameAddress({ shelf: 1, slot: 1 }, undefined), false);
+  expect(sameAddress(undefined, undefined)).toBe(false);
+  expect(sameAddress({ shelf: 1, slot: 1 }, undefined)).toBe(false);
 });
 
 test('every address that parses is one that the type accepts', () => {
   fc.assert(fc.property(addresses, (address) => Address.safeParse(parseAddress(formatAddress(address))).success));
   for (const wrong of [{ shelf: -1, slot: 0 }, { shelf: 65535, slot: 0 }, { shelf: 1, slot: 255 }, { shelf: 1.5, slot: 0 }, { shelf: 1 }]) {
-    assert.equal(Address.safeParse(wrong).success, false, JSON.stringify(wrong));
+    expect(Address.safeParse(wrong).success, JSON.stringify(wrong)).toBe(false);
   }
 });

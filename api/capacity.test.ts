@@ -1,12 +1,9 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { available, footprint, isPlaced, poolTotals } from './capacity.ts';
 import type { AoEPool, PoolNode } from './pool.ts';
-import { formatQuantity } from './quantity.ts';
+import { formatQuantity, MiB } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
 
-const MIB = 2 ** 20;
 const pool: AoEPool = {
   apiVersion: 'aoe.dev/v1alpha1',
   kind: 'AoEPool',
@@ -29,23 +26,23 @@ function volume(spec: Partial<AoEVolumeSpec> = {}, finalizers = [VOLUME_FINALIZE
 }
 
 test('footprint() rounds up to what the backend can make', () => {
-  assert.equal(footprint('1', node()), 4 * MIB);
-  assert.equal(footprint('4Mi', node()), 4 * MIB);
-  assert.equal(footprint('5Mi', node()), 8 * MIB);
-  assert.equal(footprint('5Mi', node({ granularity: undefined })), 5 * MIB);
-  assert.equal(footprint('5Mi', node({ granularity: '0' })), 5 * MIB);
+  expect(footprint('1', node())).toBe(4 * MiB);
+  expect(footprint('4Mi', node())).toBe(4 * MiB);
+  expect(footprint('5Mi', node())).toBe(8 * MiB);
+  expect(footprint('5Mi', node({ granularity: undefined }))).toBe(5 * MiB);
+  expect(footprint('5Mi', node({ granularity: '0' }))).toBe(5 * MiB);
 });
 
 test('a volume is placed when node and address were granted, not when they are a wish', () => {
-  assert.equal(isPlaced(volume()), true);
-  assert.equal(isPlaced(volume({}, [])), false);
-  assert.equal(isPlaced(volume({ nodeName: undefined })), false);
-  assert.equal(isPlaced(volume({ address: undefined })), false);
+  expect(isPlaced(volume())).toBe(true);
+  expect(isPlaced(volume({}, []))).toBe(false);
+  expect(isPlaced(volume({ nodeName: undefined }))).toBe(false);
+  expect(isPlaced(volume({ address: undefined }))).toBe(false);
 });
 
 test('available() is the size less what is promised there', () => {
-  assert.equal(available(pool, node(), []), 1024 * MIB);
-  assert.equal(available(pool, node(), [volume(), volume({ capacity: '1' })]), (1024 - 100 - 4) * MIB);
+  expect(available(pool, node(), [])).toBe(1024 * MiB);
+  expect(available(pool, node(), [volume(), volume({ capacity: '1' })])).toBe((1024 - 100 - 4) * MiB);
 });
 
 test('available() does not count volumes of other pools, of other nodes, without a place, or served by somebody else', () => {
@@ -56,21 +53,21 @@ test('available() does not count volumes of other pools, of other nodes, without
     volume({}, []),
     { ...volume(), spec: { ...external, pool: undefined } },
   ];
-  assert.equal(available(pool, node(), others), 1024 * MIB);
+  expect(available(pool, node(), others)).toBe(1024 * MiB);
 });
 
 test('available() is less by what orphans take', () => {
-  assert.equal(available(pool, node({ orphaned: '24Mi' }), []), 1000 * MIB);
+  expect(available(pool, node({ orphaned: '24Mi' }), [])).toBe(1000 * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {
-  assert.equal(available(pool, node({ ready: false }), []), 0);
-  assert.equal(available(pool, node({ size: undefined }), []), 0);
-  assert.equal(available(pool, node(), [volume({ capacity: '2Gi' })]), 0);
+  expect(available(pool, node({ ready: false }), [])).toBe(0);
+  expect(available(pool, node({ size: undefined }), [])).toBe(0);
+  expect(available(pool, node(), [volume({ capacity: '2Gi' })])).toBe(0);
 });
 
 test('volumes placed one after the other where they fit never overshoot the pool', () => {
-  const capacities = fc.array(fc.integer({ min: 1, max: 300 * MIB }), { maxLength: 40 });
+  const capacities = fc.array(fc.integer({ min: 1, max: 300 * MiB }), { maxLength: 40 });
   const grain = fc.constantFrom('1', '4Ki', '4Mi', '128Mi');
   fc.assert(
     fc.property(capacities, grain, (wishes, granularity) => {
@@ -83,15 +80,15 @@ test('volumes placed one after the other where they fit never overshoot the pool
         placed.push(volume({ capacity }));
         taken += footprint(capacity, place);
       }
-      assert.ok(taken <= 1024 * MIB);
-      assert.equal(available(pool, place, placed), 1024 * MIB - taken);
+      expect(taken).toBeLessThanOrEqual(1024 * MiB);
+      expect(available(pool, place, placed)).toBe(1024 * MiB - taken);
     }),
   );
 });
 
 test('poolTotals() sums the nodes on which the pool is ready', () => {
   const nodes = [node({ free: '512Mi' }), node({ name: 'm', free: '256Mi' }), node({ name: 'broken', ready: false, free: '1Ti' })];
-  assert.deepEqual(poolTotals(nodes), { readyNodes: 2, size: '2Gi', free: '768Mi' });
-  assert.deepEqual(poolTotals([]), { readyNodes: 0, size: '0', free: '0' });
-  assert.deepEqual(poolTotals([node({ size: undefined })]), { readyNodes: 1, size: '0', free: '0' });
+  expect(poolTotals(nodes)).toStrictEqual({ readyNodes: 2, size: '2Gi', free: '768Mi' });
+  expect(poolTotals([])).toStrictEqual({ readyNodes: 0, size: '0', free: '0' });
+  expect(poolTotals([node({ size: undefined })])).toStrictEqual({ readyNodes: 1, size: '0', free: '0' });
 });

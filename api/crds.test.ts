@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { customResourceDefinitions } from './crds.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from './resources.ts';
 
@@ -35,37 +33,31 @@ const schemas = definitions.flatMap(({ spec: { names, versions } }) =>
 
 test('there is a definition of each resource type, named by it', () => {
   const names = [AOE_VOLUMES, AOE_POOLS, AOE_NODES].map(({ plural }) => `${plural}.aoe.dev`);
-  assert.deepEqual(
-    definitions.map(({ metadata }) => metadata.name),
-    names,
-  );
+  expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual(names);
 });
 
 test('they are cluster-scoped, have a status of their own, and stay when the chart goes', () => {
   for (const { metadata, spec } of definitions) {
-    assert.equal(spec.scope, 'Cluster');
-    assert.deepEqual(spec.versions[0]?.subresources, { status: {} });
-    assert.equal(metadata.annotations['helm.sh/resource-policy'], 'keep');
+    expect(spec.scope).toBe('Cluster');
+    expect(spec.versions[0]?.subresources).toStrictEqual({ status: {} });
+    expect(metadata.annotations['helm.sh/resource-policy']).toBe('keep');
   }
 });
 
 test('every schema has a type, and no object with fields has free ones, too', () => {
   for (const [path, schema] of schemas) {
-    assert.ok(schema.type, path);
-    if (schema.properties) assert.equal(schema.additionalProperties, undefined, path);
+    expect(schema.type, path).toBeTruthy();
+    if (schema.properties) expect(schema.additionalProperties, path).toBeUndefined();
   }
 });
 
 test('lists of objects in a status say how writers share them', () => {
   for (const [path, schema] of schemas) {
-    if (path.includes('.status.') && schema.items?.type === 'object') assert.ok(schema['x-kubernetes-list-type'], path);
+    if (path.includes('.status.') && schema.items?.type === 'object') expect(schema['x-kubernetes-list-type'], path).toBeTruthy();
   }
 });
 
 test('every field of a spec is explained', () => {
   const lone = schemas.filter(([path, schema]) => /\.spec\.[^.]+$/.test(path) && !path.endsWith('[]') && !schema.description);
-  assert.deepEqual(
-    lone.map(([path]) => path),
-    [],
-  );
+  expect(lone.map(([path]) => path)).toStrictEqual([]);
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 
@@ -21,7 +19,7 @@ const good: [string, number][] = [
 ];
 for (const [text, bytes] of good) {
   test(`parseQuantity() reads ${text} as ${bytes} bytes`, () => {
-    assert.equal(parseQuantity(text), bytes);
+    expect(parseQuantity(text)).toBe(bytes);
   });
 }
 
@@ -47,13 +45,20 @@ for (const text of [
   'NaN',
 ]) {
   test(`parseQuantity() refuses ${JSON.stringify(text)}, and says what to write`, () => {
-    assert.throws(() => parseQuantity(text), { name: 'RangeError', message: /is not a size: write a number with an optional suffix/ });
+    expect(() => parseQuantity(text)).toThrow(
+      expect.objectContaining({
+        name: 'RangeError',
+        message: expect.stringMatching(/is not a size: write a number with an optional suffix/),
+      }),
+    );
   });
 }
 
 for (const text of ['8Pi', '1E', '1Ei', '9007199254740992', '9007199254740991.1', '9'.repeat(32)]) {
   test(`parseQuantity() refuses ${text}, which is too large to be exact`, () => {
-    assert.throws(() => parseQuantity(text), { name: 'RangeError', message: /8Pi or more/ });
+    expect(() => parseQuantity(text)).toThrow(
+      expect.objectContaining({ name: 'RangeError', message: expect.stringMatching(/8Pi or more/) }),
+    );
   });
 }
 
@@ -70,7 +75,7 @@ const written: [number, string][] = [
 ];
 for (const [bytes, text] of written) {
   test(`formatQuantity() writes ${bytes} bytes as ${text}`, () => {
-    assert.equal(formatQuantity(bytes), text);
+    expect(formatQuantity(bytes)).toBe(text);
   });
 }
 
@@ -101,9 +106,10 @@ test('parseQuantity() gives a whole number from 0 to 2^53 - 1, or a RangeError, 
     fc.property(text, (quantity) => {
       try {
         const bytes = parseQuantity(quantity);
-        assert.ok(Number.isSafeInteger(bytes) && bytes >= 0);
+        expect(Number.isSafeInteger(bytes)).toBe(true);
+        expect(bytes).toBeGreaterThanOrEqual(0);
       } catch (error) {
-        assert.ok(error instanceof RangeError);
+        expect(error).toBeInstanceOf(RangeError);
       }
     }),
   );

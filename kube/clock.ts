@@ -1,10 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Time, so that tests can have their own. */
+/** The time, which tests replace by their own. */
 export interface Clock {
-  /** Monotonic, milliseconds. */
+  /** Monotonic time in milliseconds. */
   now(): number;
-  /** For people and other machines. */
+  /** The time of day. */
   date(): Date;
   /** Fulfilled after the time; rejected with the signal's reason. */
   sleep(ms: number, signal: AbortSignal): Promise<void>;

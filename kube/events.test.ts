@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { KubeError } from './client/error.ts';
 import type { KubeObject } from './client/types.ts';
 import { EventRecorder } from './events.ts';
@@ -43,28 +41,25 @@ test('an event names its object, its writer, and what happened', async () => {
   events.event(object, 'Warning', 'AddressConflict', 'somebody answers');
   await events.flush();
   const [{ body, name, namespace }] = kube.written as [Written];
-  assert.match(name, /^v\.[0-9a-f]{16}$/);
+  expect(name).toMatch(/^v\.[0-9a-f]{16}$/);
   // Objects without a namespace have their events in "default".
-  assert.equal(namespace, 'default');
-  assert.deepEqual(
-    { ...body, metadata: undefined, eventTime: undefined },
-    {
-      metadata: undefined,
-      eventTime: undefined,
-      reportingController: 'example.com/agent',
-      reportingInstance: 'agent-n1',
-      action: 'AddressConflict',
-      reason: 'AddressConflict',
-      note: 'somebody answers',
-      type: 'Warning',
-      regarding: { apiVersion: 'example.com/v1', kind: 'Widget', name: 'v', namespace: undefined, uid: 'u', resourceVersion: '7' },
-    },
-  );
-  assert.match(String(body.eventTime), /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
+  expect(namespace).toBe('default');
+  expect({ ...body, metadata: undefined, eventTime: undefined }).toStrictEqual({
+    metadata: undefined,
+    eventTime: undefined,
+    reportingController: 'example.com/agent',
+    reportingInstance: 'agent-n1',
+    action: 'AddressConflict',
+    reason: 'AddressConflict',
+    note: 'somebody answers',
+    type: 'Warning',
+    regarding: { apiVersion: 'example.com/v1', kind: 'Widget', name: 'v', namespace: undefined, uid: 'u', resourceVersion: '7' },
+  });
+  expect(String(body.eventTime)).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$/);
 });
 
-test('a repetition makes a series, written at once and then once a minute', async (t) => {
-  t.mock.timers.enable({ apis: ['Date'] });
+test('a repetition makes a series, written at once and then once a minute', async () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'setInterval', 'setTimeout'] });
   const { kube, events } = recorder();
   const say = async (times: number) => {
     for (let i = 0; i < times; i++) events.event(object, 'Warning', 'Broken', 'again');
@@ -73,15 +68,12 @@ test('a repetition makes a series, written at once and then once a minute', asyn
   await say(1);
   await say(1);
   await say(20);
-  assert.deepEqual(
-    kube.written.map(({ how }) => how),
-    ['create', 'patch'],
-  );
-  t.mock.timers.tick(61_000);
+  expect(kube.written.map(({ how }) => how)).toStrictEqual(['create', 'patch']);
+  jest.advanceTimersByTime(61_000);
   await say(1);
-  assert.equal(kube.written.length, 3);
-  assert.deepEqual((kube.written[2]?.body.series as { count: number } | undefined)?.count, 23);
-  assert.equal(kube.written[2]?.name, kube.written[0]?.name);
+  expect(kube.written).toHaveLength(3);
+  expect((kube.written[2]?.body.series as { count: number } | undefined)?.count).toBe(23);
+  expect(kube.written[2]?.name).toBe(kube.written[0]?.name);
 });
 
 test('what differs in reason, words, type or object is another event', async () => {
@@ -92,7 +84,7 @@ test('what differs in reason, words, type or object is another event', async () 
   events.event(object, 'Normal', 'A', 'a');
   events.event({ ...object, metadata: { name: 'v', uid: 'other' } }, 'Warning', 'A', 'a');
   await events.flush();
-  assert.equal(kube.written.filter(({ how }) => how === 'create').length, 5);
+  expect(kube.written.filter(({ how }) => how === 'create')).toHaveLength(5);
 });
 
 test('long words are cut at the limit of the API server, in bytes, between characters', async () => {
@@ -100,8 +92,10 @@ test('long words are cut at the limit of the API server, in bytes, between chara
   events.event(object, 'Normal', 'Long', 'ä€😀'.repeat(500));
   await events.flush();
   const note = String(kube.written[0]?.body.note);
-  assert.ok(Buffer.byteLength(note) <= 1024 && Buffer.byteLength(note) > 1010);
-  assert.ok(note.endsWith('…') && !note.includes('\uFFFD'));
+  expect(Buffer.byteLength(note)).toBeLessThanOrEqual(1024);
+  expect(Buffer.byteLength(note)).toBeGreaterThan(1010);
+  expect(note.endsWith('…')).toBe(true);
+  expect(note).not.toContain('\uFFFD');
 });
 
 test('an event that cannot be written is logged, and told again when it happens again', async () => {
@@ -109,17 +103,14 @@ test('an event that cannot be written is logged, and told again when it happens 
   kube.fail = new KubeError(503, 'Unreachable', 'away');
   events.event(object, 'Normal', 'A', 'a');
   await events.flush();
-  assert.deepEqual(lines, ['event not written']);
+  expect(lines).toStrictEqual(['event not written']);
   kube.fail = undefined;
   events.event(object, 'Normal', 'A', 'a');
   await events.flush();
-  assert.deepEqual(
-    kube.written.map(({ how }) => how),
-    ['create'],
-  );
+  expect(kube.written.map(({ how }) => how)).toStrictEqual(['create']);
 });
 
-test('a series whose event has run out at the server begins anew', async () => {
+test('a series whose event the server has removed begins again', async () => {
   const { kube, events } = recorder();
   events.event(object, 'Normal', 'A', 'a');
   await events.flush();
@@ -129,15 +120,13 @@ test('a series whose event has run out at the server begins anew', async () => {
   kube.fail = undefined;
   events.event(object, 'Normal', 'A', 'a');
   await events.flush();
-  assert.deepEqual(
-    kube.written.map(({ how }) => how),
-    ['create', 'create'],
-  );
+  expect(kube.written.map(({ how }) => how)).toStrictEqual(['create', 'create']);
 });
 
 test('a flood is bounded, and never throws', async () => {
   const { kube, events } = recorder();
   for (let i = 0; i < 5_000; i++) events.event(object, 'Normal', 'A', `flood ${i}`);
   await events.flush();
-  assert.ok(kube.written.length >= 200 && kube.written.length < 1_000);
+  expect(kube.written.length).toBeGreaterThanOrEqual(200);
+  expect(kube.written.length).toBeLessThan(1_000);
 });

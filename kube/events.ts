@@ -5,13 +5,13 @@ import { EVENTS, type KubeObject, type Log, SILENT } from './client/types.ts';
 import { microTime } from './leader/lease.ts';
 
 const CALL_MS = 10_000;
-/** Different events remembered, to count repetitions. */
+/** Different events that are remembered, to count repetitions. */
 const MAX_KNOWN = 1000;
-/** Events that wait to be written; the rest is dropped. */
+/** Events that may wait to be written; further ones are dropped. */
 const MAX_WAITING = 200;
-/** A repetition is written at once the first time, then this seldom. */
+/** The first repetition of an event is written at once, further ones at this interval, in milliseconds. */
 const SERIES_MS = 60_000;
-/** An event not repeated for this long is a new one when it comes again. */
+/** An event that was not repeated for this long counts as a new one, in milliseconds. */
 const FORGET_MS = 600_000;
 /** Limits of the API server's validation, in bytes. */
 const MAX_NOTE = 1024;
@@ -34,7 +34,7 @@ export interface EventRecorderOptions {
   log?: Log | undefined;
 }
 
-/** Writes events (events.k8s.io/v1) that `kubectl describe` shows. Equal ones become a series. Never throws: events are a courtesy. */
+/** Writes events (events.k8s.io/v1) that `kubectl describe` shows. Equal events become a series. It never throws: nothing depends on an event. */
 export class EventRecorder {
   readonly #kube: Pick<Kube, 'create' | 'patch'>;
   readonly #controller: string;
@@ -79,13 +79,13 @@ export class EventRecorder {
     this.#enqueue(() => this.#create(key, entry, object, { type, reason, note }));
   }
 
-  /** Fulfilled when all events so far have been written or given up. */
+  /** Resolves when all events so far are written, or have failed. */
   async flush(): Promise<void> {
     await this.#tail;
   }
 
   #remember(key: string, entry: Known): void {
-    // A Map keeps the order of insertion: the first is the one not heard of for longest.
+    // A Map keeps the order of insertion: the first entry is the oldest.
     this.#known.delete(key);
     this.#known.set(key, entry);
     const [oldest] = this.#known.keys();
@@ -151,18 +151,18 @@ export class EventRecorder {
     try {
       await this.#kube.patch(EVENTS, known.name, { series }, { namespace: known.namespace, timeoutMs: CALL_MS });
     } catch (error) {
-      // It ran out at the server: the next one starts anew.
+      // The API server has deleted it after its time: the next repetition is a new event.
       if (isNotFound(error)) this.#known.delete(key);
       else throw error;
     }
   }
 }
 
-/** As much of the text as an event may have. */
+/** The text, cut to the length that an event may have. */
 function cut(text: string): string {
   const bytes = Buffer.from(text);
   if (bytes.length <= MAX_NOTE) return text;
-  // A character that was cut through is left out.
+  // A character of which only a part is left is removed.
   return `${bytes
     .subarray(0, MAX_NOTE - 6)
     .toString('utf8')

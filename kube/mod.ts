@@ -10,5 +10,6 @@ export { OwnWrites } from './informer/own-writes.ts';
 export type { Store } from './informer/store.ts';
 export { LeaseElector, type LeaseElectorOptions } from './leader/lease-elector.ts';
 export { type NextCondition, setCondition } from './status/conditions.ts';
+export { type Attempts, retryOnConflict } from './status/retry-on-conflict.ts';
 export { writeToSame } from './status/same-object.ts';
 export { applyStatus, type StatusPart } from './status/status-writer.ts';

@@ -1,9 +1,7 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { lead } from './lead.ts';
 
 describe('lead', () => {
-  it('reads everything anew before any controller works', async () => {
+  it('lists everything again before any controller works', async () => {
     const done: string[] = [];
     const lists = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     const informers = lists.map(({ promise }) => ({ refresh: () => promise }));
@@ -11,9 +9,9 @@ describe('lead', () => {
     const leading = lead({ informers, controllers }, new AbortController().signal);
     lists[0]?.resolve();
     await new Promise(setImmediate);
-    assert.deepEqual(done, []);
+    expect(done).toStrictEqual([]);
     lists[1]?.resolve();
     await leading;
-    assert.deepEqual(done, ['a', 'b']);
+    expect(done).toStrictEqual(['a', 'b']);
   });
 });

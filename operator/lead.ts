@@ -6,8 +6,8 @@ interface Parts {
 }
 
 /**
- * Works as the leader until the signal aborts. First everything is read anew: the watch of one that stood by may have been
- * silent for a while, and what its predecessor gave away meanwhile must not be given twice.
+ * Works as the leader until the signal is aborted. First everything is listed again: while this replica stood by, its watches may
+ * have been silent, and what the previous leader gave away meanwhile must not be given twice.
  */
 export async function lead({ informers, controllers }: Parts, signal: AbortSignal): Promise<void> {
   await Promise.all(informers.map((informer) => informer.refresh(signal)));

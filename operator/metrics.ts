@@ -1,10 +1,10 @@
 import { parseQuantity } from '../api/quantity.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import type { Informer } from '../kube/mod.ts';
+import type { Store } from '../kube/mod.ts';
 import { gauge } from '../run/metrics.ts';
 
-/** Counts volumes by phase and what they reserve by pool, each time the metrics are read. */
-export function countVolumes(volumes: Pick<Informer<AoEVolume>, 'list'>): void {
+/** Registers gauges of volumes by phase, and of what they reserve by pool and node: once in a process. */
+export function countVolumes(volumes: Pick<Store<AoEVolume>, 'list'>): void {
   gauge('aoe_csi_volumes', 'AoEVolumes by phase and, where not ready, reason.', ['phase', 'reason'], (set) => {
     const counts = new Map<string, { phase: string; reason: string; count: number }>();
     for (const { status } of volumes.list()) {

@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, describe, it } from 'node:test';
 import { aoe, Code, csi, fromInt64, type Handlers, int64, RpcClient, RpcError, RpcServer } from './mod.ts';
 
 const log = { debug() {}, info() {}, error() {} };
@@ -29,14 +27,14 @@ describe('gRPC over a unix socket', () => {
       }),
   };
 
-  before(async () => {
+  beforeAll(async () => {
     writeFileSync(socket, 'left by a crash');
     server = new RpcServer({ socket, log });
     server.add(v1.Identity, v1, handlers);
     await server.start();
     identity = new RpcClient(v1.Identity, v1, socket);
   });
-  after(async () => {
+  afterAll(async () => {
     identity.close();
     await server.stop();
     rmSync(directory, { recursive: true });
@@ -44,16 +42,16 @@ describe('gRPC over a unix socket', () => {
 
   it('answers, although a stale file stood where the socket goes', async () => {
     const info = await identity.call('getPluginInfo', {});
-    assert.equal(info.name, 'test');
+    expect(info.name).toBe('test');
   });
 
   it('carries an error with its code and message', async () => {
-    await assert.rejects(identity.call('getPluginCapabilities', {}), { code: Code.FAILED_PRECONDITION, message: 'not yet' });
+    await expect(identity.call('getPluginCapabilities', {})).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION, message: 'not yet' });
   });
 
   it('ends a call at its limit and tells the handler', async () => {
-    await assert.rejects(identity.call('probe', {}, { timeoutMs: 50 }), { code: Code.DEADLINE_EXCEEDED });
-    assert.ok((await aborted.promise) instanceof Error);
+    await expect(identity.call('probe', {}, { timeoutMs: 50 })).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    expect(await aborted.promise).toBeInstanceOf(Error);
   });
 
   it('tells the handler when the caller gives up', async () => {
@@ -71,7 +69,8 @@ describe('gRPC over a unix socket', () => {
     await client.call('getPluginInfo', {}, { timeoutMs: 5_000 });
     client.close();
     await limit.stop();
-    assert.ok(seen[0] !== undefined && seen[0] > 4_000 && seen[0] <= 5_000, String(seen[0]));
+    expect(seen[0] !== undefined && seen[0] > 4_000, String(seen[0])).toBe(true);
+    expect(seen[0], String(seen[0])).toBeLessThanOrEqual(5_000);
   });
 
   it('answers INTERNAL for an error that is not meant for the caller, whatever its code is, and logs it without secrets', async () => {
@@ -87,24 +86,24 @@ describe('gRPC over a unix socket', () => {
     });
     await broken.start();
     const client = new RpcClient(v1.Identity, v1, join(directory, 'broken.sock'));
-    await assert.rejects(client.call('getPluginInfo', {}), { code: Code.INTERNAL, message: 'the object was changed' });
-    await assert.rejects(client.call('getPluginCapabilities', {}), { code: Code.INTERNAL, message: 'a bug' });
+    await expect(client.call('getPluginInfo', {})).rejects.toMatchObject({ code: Code.INTERNAL, message: 'the object was changed' });
+    await expect(client.call('getPluginCapabilities', {})).rejects.toMatchObject({ code: Code.INTERNAL, message: 'a bug' });
     client.close();
     await broken.stop();
-    assert.equal(logged.length, 2);
-    assert.ok(logged.every((keys) => 'stack' in keys && 'path' in keys && !('request' in keys)));
+    expect(logged).toHaveLength(2);
+    expect(logged.every((keys) => 'stack' in keys && 'path' in keys && !('request' in keys))).toBe(true);
   });
 
   it('carries 64-bit numbers exactly', () => {
     const bytes = v1.Volume.encode({ volumeId: 'v', capacityBytes: int64(2 ** 53 - 1) }).finish();
-    assert.equal(fromInt64(v1.Volume.decode(bytes).capacityBytes), 2 ** 53 - 1);
-    assert.equal(fromInt64(v1.CapacityRange.decode(v1.CapacityRange.encode({}).finish()).limitBytes), 0);
-    assert.throws(() => int64(2 ** 53), RangeError);
+    expect(fromInt64(v1.Volume.decode(bytes).capacityBytes)).toBe(2 ** 53 - 1);
+    expect(fromInt64(v1.CapacityRange.decode(v1.CapacityRange.encode({}).finish()).limitBytes)).toBe(0);
+    expect(() => int64(2 ** 53)).toThrow(RangeError);
   });
 
   it('fails at once when nobody serves the socket', async () => {
     const nobody = new RpcClient(v1.Identity, v1, join(directory, 'nobody.sock'));
-    await assert.rejects(nobody.call('getPluginInfo', {}), { code: Code.UNAVAILABLE });
+    await expect(nobody.call('getPluginInfo', {})).rejects.toMatchObject({ code: Code.UNAVAILABLE });
     nobody.close();
   });
 
@@ -134,7 +133,7 @@ describe('gRPC over a unix socket', () => {
       seen.push(message.event);
       if (message.synced) stop.abort();
     }
-    assert.deepEqual(seen, ['removed', 'synced']);
+    expect(seen).toStrictEqual(['removed', 'synced']);
     client.close();
     await streaming.stop();
   });

@@ -1,27 +1,28 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
-import { helpText, parseFlags, UsageError } from './config.ts';
+import { helpText, oneOf, parseFlags, seconds, UsageError } from './config.ts';
 
-const port = (value: string) => (/^:[0-9]+$/.test(value) ? undefined : `"${value}" is not a port`);
+const port = (text: string): number => {
+  if (!/^:[0-9]+$/.test(text)) throw new RangeError(`"${text}" is not a port`);
+  return Number(text.slice(1));
+};
 const FLAGS = {
-  http: { type: 'string', default: ':9808', help: 'address', check: port },
-  'kubelet-path': { type: 'string', default: '', help: 'directory' },
+  http: { default: ':9808', help: 'address', parse: port },
+  'kubelet-path': { default: '', help: 'directory' },
 } as const;
 
-const read: [string, string[], { http: string; 'kubelet-path': string }, string[]][] = [
-  ['nothing: the defaults', [], { http: ':9808', 'kubelet-path': '' }, []],
-  ['a flag with =', ['--http=:1'], { http: ':1', 'kubelet-path': '' }, []],
-  ['a flag with a space', ['--http', ':1'], { http: ':1', 'kubelet-path': '' }, []],
-  ['an empty value', ['--kubelet-path='], { http: ':9808', 'kubelet-path': '' }, []],
-  ['a value with =', ['--kubelet-path=a=b'], { http: ':9808', 'kubelet-path': 'a=b' }, []],
-  ['a value that looks like a flag, after =', ['--kubelet-path=--x'], { http: ':9808', 'kubelet-path': '--x' }, []],
-  ['words between flags', ['controller', '--http=:1', 'more'], { http: ':1', 'kubelet-path': '' }, ['controller', 'more']],
-  ['words after --', ['--', '--http=:1'], { http: ':9808', 'kubelet-path': '' }, ['--http=:1']],
+const read: [string, string[], { http: number; 'kubelet-path': string }, string[]][] = [
+  ['nothing: the defaults', [], { http: 9808, 'kubelet-path': '' }, []],
+  ['a flag with =', ['--http=:1'], { http: 1, 'kubelet-path': '' }, []],
+  ['a flag with a space', ['--http', ':1'], { http: 1, 'kubelet-path': '' }, []],
+  ['an empty value', ['--kubelet-path='], { http: 9808, 'kubelet-path': '' }, []],
+  ['a value with =', ['--kubelet-path=a=b'], { http: 9808, 'kubelet-path': 'a=b' }, []],
+  ['a value that looks like a flag, after =', ['--kubelet-path=--x'], { http: 9808, 'kubelet-path': '--x' }, []],
+  ['words between flags', ['controller', '--http=:1', 'more'], { http: 1, 'kubelet-path': '' }, ['controller', 'more']],
+  ['words after --', ['--', '--http=:1'], { http: 9808, 'kubelet-path': '' }, ['--http=:1']],
 ];
 for (const [what, args, config, words] of read) {
   test(`parseFlags() reads ${what}`, () => {
-    assert.deepEqual({ ...parseFlags(FLAGS, args) }, { config, words });
+    expect({ ...parseFlags(FLAGS, args) }).toStrictEqual({ config, words });
   });
 }
 
@@ -38,9 +39,8 @@ const wrong: [string, string[], RegExp][] = [
 ];
 for (const [what, args, message] of wrong) {
   test(`parseFlags() refuses ${what}`, () => {
-    assert.throws(
-      () => parseFlags(FLAGS, args),
-      (error: unknown) => error instanceof UsageError && message.test(error.message),
+    expect(() => parseFlags(FLAGS, args)).toThrow(
+      expect.toSatisfy((error: unknown) => error instanceof UsageError && message.test(error.message)),
     );
   });
 }
@@ -51,14 +51,26 @@ test('parseFlags() gives a configuration or a UsageError, whatever the command l
     fc.property(fc.array(arg, { maxLength: 5 }), (args) => {
       try {
         const { config } = parseFlags(FLAGS, args);
-        assert.deepEqual(Object.keys(config), ['http', 'kubelet-path']);
+        expect(Object.keys(config)).toStrictEqual(['http', 'kubelet-path']);
       } catch (error) {
-        assert.ok(error instanceof UsageError, String(error));
+        expect(error, String(error)).toBeInstanceOf(UsageError);
       }
     }),
   );
 });
 
 test('helpText() lists each flag with its default', () => {
-  assert.equal(helpText('program', FLAGS), 'program\n\n  --http=:9808\n      address\n  --kubelet-path=…\n      directory\n');
+  expect(helpText('program', FLAGS)).toBe('program\n\n  --http=:9808\n      address\n  --kubelet-path=…\n      directory\n');
+});
+
+test('seconds() gives milliseconds, and refuses what is no time', () => {
+  expect(seconds('300')).toBe(300_000);
+  expect(seconds('0.5')).toBe(500);
+  for (const wrong of ['', ' ', '0', '-1', 'x', '1s', 'Infinity'])
+    expect(() => seconds(wrong), wrong).toThrow(expect.objectContaining({ name: 'RangeError' }));
+});
+
+test('oneOf() takes its words and no other', () => {
+  expect(oneOf(['a', 'b'])('b')).toBe('b');
+  expect(() => oneOf(['a', 'b'])('c')).toThrow(expect.objectContaining({ message: '"c" is not one of a, b' }));
 });

@@ -2,18 +2,23 @@ import { parseArgs } from 'node:util';
 
 /** A flag of a program: `--name=value`. */
 export interface Flag {
-  readonly type: 'string';
   readonly default: string;
   /** One line for --help. */
   readonly help: string;
-  /** Refuses a wrong value: gives what is wrong with it. */
-  readonly check?: (value: string) => string | undefined;
+  /**
+   * Makes the value that the program gets. Default: the text itself.
+   * @throws Error that says what is wrong with the text
+   */
+  readonly parse?: (text: string) => unknown;
 }
 
 export type Flags = Readonly<Record<string, Flag>>;
-export type Config<F extends Flags> = { readonly [K in keyof F]: string };
+/** The values of flags. */
+export type Config<F extends Flags> = {
+  readonly [K in keyof F]: F[K] extends { readonly parse: (text: string) => infer V } ? V : string;
+};
 
-/** What a pod is told of itself by its environment. */
+/** What a pod learns about itself from its environment. */
 export interface Environment {
   readonly nodeName: string | undefined;
   readonly podName: string | undefined;
@@ -26,9 +31,9 @@ export class UsageError extends Error {
 }
 
 /**
- * Reads flags from a command line. Words that are no flags, such as `controller`, are left to the program.
+ * Reads flags from a command line. Other words, such as `controller`, are returned as they are.
  * @throws UsageError
- * @example parseFlags({ http: { type: 'string', default: ':9808', help: 'address' } }, ['--http=:1']).config.http === ':1'
+ * @example parseFlags({ silence: { default: '300', help: 'seconds', parse: seconds } }, ['--silence=5']).config.silence === 5000
  */
 export function parseFlags<F extends Flags>(flags: F, args: readonly string[]): { config: Config<F>; words: string[] } {
   const problems: string[] = [];
@@ -47,15 +52,35 @@ export function parseFlags<F extends Flags>(flags: F, args: readonly string[]): 
     else if (given.has(name)) problems.push(`${rawName} is given twice`);
     else given.set(name, value);
   }
-  const config: Record<string, string> = {};
-  for (const [name, flag] of Object.entries(flags)) {
-    const value = given.get(name) ?? flag.default;
-    config[name] = value;
-    const wrong = flag.check?.(value);
-    if (wrong) problems.push(`--${name}: ${wrong}`);
+  const config: Record<string, unknown> = {};
+  for (const [name, { parse = String, default: absent }] of Object.entries(flags)) {
+    try {
+      config[name] = parse(given.get(name) ?? absent);
+    } catch (error) {
+      problems.push(`--${name}: ${(error as Error).message}`);
+    }
   }
   if (problems.length > 0) throw new UsageError(`${problems.join('; ')} (--help lists the flags)`);
   return { config: config as Config<F>, words };
+}
+
+/**
+ * For `parse` of a flag: a number of seconds, such as `300` or `0.5`, as milliseconds.
+ * @throws RangeError
+ */
+export function seconds(text: string): number {
+  const value = text.trim() === '' ? Number.NaN : Number(text);
+  if (!(value > 0) || !Number.isFinite(value)) throw new RangeError(`"${text}" is not a number of seconds above 0`);
+  return value * 1000;
+}
+
+/** For `parse` of a flag: one of these words. */
+export function oneOf<W extends string>(words: readonly W[]): (text: string) => W {
+  return (text) => {
+    const word = words.find((each) => each === text);
+    if (word === undefined) throw new RangeError(`"${text}" is not one of ${words.join(', ')}`);
+    return word;
+  };
 }
 
 export function helpText(program: string, flags: Flags): string {
@@ -68,13 +93,13 @@ export function commandLine(): string[] {
   return process.argv.slice(2);
 }
 
-/** What the chart puts into the environment: NODE_NAME, POD_NAME, POD_NAMESPACE. An empty one counts as absent. */
+/** NODE_NAME, POD_NAME and POD_NAMESPACE, which the chart sets. An empty one counts as absent. */
 export function environment(): Environment {
   const { NODE_NAME, POD_NAME, POD_NAMESPACE } = process.env;
   return { nodeName: NODE_NAME || undefined, podName: POD_NAME || undefined, podNamespace: POD_NAMESPACE || undefined };
 }
 
-/** The environment for programs that we start: as ours, but what they print is in no human's language but English. */
+/** The environment for programs that we start: as ours, but their messages are in English. */
 export function toolEnvironment(): NodeJS.ProcessEnv {
   return { ...process.env, LC_ALL: 'C' };
 }

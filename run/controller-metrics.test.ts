@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { controllerMetrics } from './controller-metrics.ts';
 import { metricsText } from './metrics.ts';
 
@@ -22,5 +20,5 @@ test('what controllers do is counted under the names of controller-runtime', asy
     'workqueue_retries_total{name="volumes"} 1',
     'workqueue_queue_duration_seconds_count{name="volumes"} 1',
   ])
-    assert.ok(text.split('\n').includes(line), line);
+    expect(text.split('\n'), line).toContain(line);
 });

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ExecError, exec } from './exec.ts';
 
@@ -24,61 +23,61 @@ async function failure(attempt: Promise<unknown>): Promise<ExecError> {
   return error;
 }
 
-describe('exec()', { timeout: 60_000 }, () => {
+describe('exec()', () => {
   test('gives what a program prints', async () => {
-    assert.deepEqual(await sh('echo out; echo err >&2'), { stdout: 'out\n', stderr: 'err\n' });
+    expect(await sh('echo out; echo err >&2')).toStrictEqual({ stdout: 'out\n', stderr: 'err\n' });
   });
 
   test('gives a program its input', async () => {
-    assert.equal((await exec('cat', [], { ...LIMIT, input: 'täglich\n' })).stdout, 'täglich\n');
+    expect((await exec('cat', [], { ...LIMIT, input: 'täglich\n' })).stdout).toBe('täglich\n');
   });
 
   test('does not mind a program that does not read its input', async () => {
-    assert.equal((await exec('true', [], { ...LIMIT, input: 'x'.repeat(1 << 20) })).stdout, '');
+    expect((await exec('true', [], { ...LIMIT, input: 'x'.repeat(1 << 20) })).stdout).toBe('');
   });
 
   test('passes arguments as they are: there is no shell', async () => {
     const args = ['%s\n', '$HOME; `id` && "quoted" \\ *', ''];
-    assert.equal((await exec('printf', args, LIMIT)).stdout, '$HOME; `id` && "quoted" \\ *\n\n');
+    expect((await exec('printf', args, LIMIT)).stdout).toBe('$HOME; `id` && "quoted" \\ *\n\n');
   });
 
   test('gives output of many megabytes', async () => {
     const { stdout } = await sh('head -c 5000000 /dev/zero | tr "\\0" x');
-    assert.equal(stdout.length, 5_000_000);
+    expect(stdout).toHaveLength(5_000_000);
   });
 
   test('asks programs to speak English', async () => {
-    assert.equal((await sh('printf %s "$LC_ALL"')).stdout, 'C');
+    expect((await sh('printf %s "$LC_ALL"')).stdout).toBe('C');
   });
 
   test('fails with exit status and message of a program that fails', async () => {
     const error = await failure(sh('echo partly; echo no such volume group >&2; exit 5'));
-    assert.equal(error.code, 5);
-    assert.equal(error.stdout, 'partly\n');
-    assert.equal(error.stderr, 'no such volume group\n');
-    assert.match(error.message, /^sh -c .*: exit status 5: no such volume group$/);
+    expect(error.code).toBe(5);
+    expect(error.stdout).toBe('partly\n');
+    expect(error.stderr).toBe('no such volume group\n');
+    expect(error.message).toMatch(/^sh -c .*: exit status 5: no such volume group$/);
   });
 
   test('names the signal that killed a program', async () => {
     const error = await failure(sh('kill -TERM $$'));
-    assert.equal(error.code, undefined);
-    assert.match(error.message, /was killed by SIGTERM$/);
+    expect(error.code).toBeUndefined();
+    expect(error.message).toMatch(/was killed by SIGTERM$/);
   });
 
   test('says so when there is no such program', async () => {
     const error = await failure(exec('/no/such/program', ['a'], LIMIT));
-    assert.equal(error.code, undefined);
-    assert.match(error.message, /^\/no\/such\/program a: could not be started \(.*ENOENT\)$/);
+    expect(error.code).toBeUndefined();
+    expect(error.message).toMatch(/^\/no\/such\/program a: could not be started \(.*ENOENT\)$/);
   });
 
   test('kills at its limit all that the program has started', async () => {
     const started = performance.now();
     const error = await failure(sh('sleep 30 & echo $!; wait', { timeoutMs: 300 }));
-    assert.ok(performance.now() - started < 5_000);
-    assert.match(error.message, /took longer than 0\.3 s and was killed/);
+    expect(performance.now() - started).toBeLessThan(5_000);
+    expect(error.message).toMatch(/took longer than 0\.3 s and was killed/);
     const pid = Number(error.stdout);
     for (const limit = Date.now() + 5_000; isAlive(pid) && Date.now() < limit; ) await delay(10);
-    assert.equal(isAlive(pid), false);
+    expect(isAlive(pid)).toBe(false);
   });
 
   test('ends with the reason of its signal, and kills the program', async () => {
@@ -86,16 +85,16 @@ describe('exec()', { timeout: 60_000 }, () => {
     const reason = new Error('told to end');
     const attempt = sh('sleep 30', { ...LIMIT, signal: stop.signal });
     stop.abort(reason);
-    await assert.rejects(attempt, reason);
-    await assert.rejects(sh('true', { ...LIMIT, signal: stop.signal }), reason);
+    await expect(attempt).rejects.toBe(reason);
+    await expect(sh('true', { ...LIMIT, signal: stop.signal })).rejects.toBe(reason);
   });
 
   test('does not wait for a program left behind that holds the output open, nor kills it', async () => {
     const started = performance.now();
     const { stdout } = await sh('sleep 20 & echo $!');
-    assert.ok(performance.now() - started < 5_000);
+    expect(performance.now() - started).toBeLessThan(5_000);
     const pid = Number(stdout);
-    assert.equal(isAlive(pid), true);
+    expect(isAlive(pid)).toBe(true);
     process.kill(pid, 'SIGKILL');
   });
 });

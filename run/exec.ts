@@ -44,8 +44,8 @@ const MAX_OUTPUT = 16 << 20;
 const LINGER_MS = 500;
 
 /**
- * Runs a program, without a shell, and gives its output. Ends at its limit even when the program cannot be killed, as one that
- * waits for a dead disk.
+ * Runs a program without a shell, and returns its output. Ends at its limit even when the program cannot be killed, as one that waits
+ * for a dead disk.
  * @throws ExecError
  */
 export function exec(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
@@ -53,7 +53,7 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
   const command = [program, ...args].join(' ');
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
-    // A process group of its own, so that all it starts can be killed with it.
+    // In a process group of its own, so that everything it starts can be killed with it.
     const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: toolEnvironment() });
     const output = { stdout: '', stderr: '' };
     child.on('error', (error) =>

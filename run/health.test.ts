@@ -1,6 +1,4 @@
-import assert from 'node:assert/strict';
 import { type AddressInfo, createServer } from 'node:net';
-import { test } from 'node:test';
 import { type Checks, serveHealth } from './health.ts';
 import { createLog, type Logger } from './log.ts';
 import { counter, gauge, histogram } from './metrics.ts';
@@ -36,7 +34,7 @@ async function serve(checks: Checks): Promise<Served> {
     async stop() {
       stop.abort();
       await done;
-      await assert.rejects(fetch(`http://127.0.0.1:${port}/healthz`));
+      await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow();
     },
   };
 }
@@ -44,31 +42,31 @@ async function serve(checks: Checks): Promise<Served> {
 test('a program that has not got everything it needs is healthy, but not ready, and says what is missing', async () => {
   const synced = Promise.withResolvers<void>();
   const served = await serve({ synced: synced.promise, target: () => 'the target does not answer', lease: () => undefined });
-  assert.deepEqual(await served.get('/healthz'), { status: 200, text: 'ok\n', type: 'text/plain' });
-  assert.deepEqual(await served.get('/readyz'), {
+  expect(await served.get('/healthz')).toStrictEqual({ status: 200, text: 'ok\n', type: 'text/plain' });
+  expect(await served.get('/readyz')).toStrictEqual({
     status: 503,
-    text: 'synced: not yet\ntarget: the target does not answer\n',
+    text: 'synced: not ready yet\ntarget: the target does not answer\n',
     type: 'text/plain',
   });
   synced.resolve();
   await synced.promise;
-  assert.equal((await served.get('/readyz')).text, 'target: the target does not answer\n');
+  expect((await served.get('/readyz')).text).toBe('target: the target does not answer\n');
   await served.stop();
 });
 
 test('a program becomes ready when all its checks pass', async () => {
   const synced = Promise.withResolvers<void>();
   const served = await serve({ synced: synced.promise });
-  assert.equal((await served.get('/readyz?verbose')).status, 503);
+  expect((await served.get('/readyz?verbose')).status).toBe(503);
   synced.resolve();
-  assert.equal((await served.get('/readyz?verbose')).status, 200);
+  expect((await served.get('/readyz?verbose')).status).toBe(200);
   await served.stop();
 });
 
 test('a check that fails for ever is logged', async () => {
   const served = await serve({ synced: Promise.reject(new Error('no')) });
-  assert.equal((await served.get('/readyz')).status, 503);
-  assert.equal(served.lines.find(({ check }) => check === 'synced')?.msg, 'will not become ready');
+  expect((await served.get('/readyz')).status).toBe(503);
+  expect(served.lines.find(({ check }) => check === 'synced')?.msg).toBe('a part of the program will not become ready');
   await served.stop();
 });
 
@@ -81,24 +79,28 @@ test('metrics are served in the text format of Prometheus', async () => {
   histogram('test_seconds', 'Time.').observe(0.2);
   const served = await serve({});
   const { text, type, status } = await served.get('/metrics');
-  assert.equal(status, 200);
-  assert.match(String(type), /^text\/plain; version=0\.0\.4/);
+  expect(status).toBe(200);
+  expect(String(type)).toMatch(/^text\/plain; version=0\.0\.4/);
   for (const line of [
     'test_volumes{phase="Ready"} 2',
     'test_calls_total{method="a"} 3',
     'test_seconds_bucket{le="0.3"} 1',
     'test_seconds_count 1',
   ])
-    assert.ok(text.includes(`${line}\n`), line);
-  assert.match(text, /^process_resident_memory_bytes [0-9]+$/m);
+    expect(text, line).toContain(`${line}\n`);
+  expect(text).toMatch(/^process_resident_memory_bytes [0-9]+$/m);
   volumes.clear();
-  assert.doesNotMatch((await served.get('/metrics')).text, /^test_volumes\{/m);
+  expect((await served.get('/metrics')).text).not.toMatch(/^test_volumes\{/m);
   await served.stop();
 });
 
 test('another path is answered with the paths that there are', async () => {
   const served = await serve({});
-  assert.deepEqual(await served.get('/'), { status: 404, text: 'there are /healthz, /readyz and /metrics\n', type: 'text/plain' });
+  expect(await served.get('/')).toStrictEqual({
+    status: 404,
+    text: 'not found: the paths are /healthz, /readyz and /metrics\n',
+    type: 'text/plain',
+  });
   await served.stop();
 });
 
@@ -108,9 +110,9 @@ test('an address that cannot be used is an error that names it', async () => {
   const address = `127.0.0.1:${(taken.address() as AddressInfo).port}`;
   const { signal } = new AbortController();
   const log = keptLog(() => {});
-  await assert.rejects(serveHealth(address, {}, signal, log), new RegExp(`cannot serve health on ${address}: .*EADDRINUSE`));
+  await expect(serveHealth(address, {}, signal, log)).rejects.toThrow(new RegExp(`cannot serve health on ${address}: .*EADDRINUSE`));
   for (const wrong of ['9808', ':port', ':70000', '']) {
-    await assert.rejects(serveHealth(wrong, {}, signal, log), /is not an address to serve health on: write HOST:PORT or :PORT/);
+    await expect(serveHealth(wrong, {}, signal, log)).rejects.toThrow(/is not an address to serve health on: write HOST:PORT or :PORT/);
   }
   taken.close();
 });

@@ -2,23 +2,25 @@ import { createServer } from 'node:http';
 import type { Logger } from './log.ts';
 import { metricsContentType, metricsText } from './metrics.ts';
 
-/** Each promise resolves when that part of the program is ready. A function says, each time it is asked, what is wrong; nothing when all is well. */
+/** Checks by name: a promise that resolves when that part of the program is ready, or a function that returns what is wrong now, if anything. */
 export type Checks = Readonly<Record<string, Promise<unknown> | (() => string | undefined)>>;
 
 /** Serves /healthz (the process answers), /readyz (all checks pass) and /metrics on `address`, [HOST]:PORT, until the signal is aborted. */
 export async function serveHealth(address: string, checks: Checks, signal: AbortSignal, log: Logger): Promise<void> {
   const waiting = new Set<string>();
-  const questions: [string, () => string | undefined][] = [];
+  const polled: [string, () => string | undefined][] = [];
   for (const [name, check] of Object.entries(checks)) {
-    if (typeof check === 'function') questions.push([name, check]);
+    if (typeof check === 'function') polled.push([name, check]);
     else {
       waiting.add(name);
-      check.then(() => waiting.delete(name)).catch((error: unknown) => log.error({ check: name, error }, 'will not become ready'));
+      check
+        .then(() => waiting.delete(name))
+        .catch((error: unknown) => log.error({ check: name, error }, 'a part of the program will not become ready'));
     }
   }
   const problems = () => [
-    ...[...waiting].map((name) => `${name}: not yet`),
-    ...questions.flatMap(([name, ask]) => {
+    ...[...waiting].map((name) => `${name}: not ready yet`),
+    ...polled.flatMap(([name, ask]) => {
       const problem = ask();
       return problem === undefined ? [] : [`${name}: ${problem}`];
     }),
@@ -35,7 +37,7 @@ export async function serveHealth(address: string, checks: Checks, signal: Abort
         (text) => answer(200, text, metricsContentType),
         (error: unknown) => answer(500, `${error instanceof Error ? error.message : String(error)}\n`),
       );
-    } else answer(404, 'there are /healthz, /readyz and /metrics\n');
+    } else answer(404, 'not found: the paths are /healthz, /readyz and /metrics\n');
   });
   const [host, port] = splitAddress(address);
   await new Promise<void>((resolve, reject) => {

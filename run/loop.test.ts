@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { loop } from './loop.ts';
 
 const never = (): void => assert.fail('no pass fails');
@@ -16,7 +15,7 @@ test('it goes on after a pass that failed, and ends at the signal', async () => 
     },
     { everyMs: 1, signal: stop.signal, failed: (error) => void failures.push((error as Error).message) },
   );
-  assert.deepEqual(failures, ['pass 1', 'pass 2'], 'a failure while ending is none');
+  expect(failures, 'a failure while ending is none').toStrictEqual(['pass 1', 'pass 2']);
 });
 
 test('a pass gives its own pause, and so does a failure', async () => {
@@ -32,7 +31,7 @@ test('a pass gives its own pause, and so does a failure', async () => {
     },
     { everyMs: 60_000, signal: stop.signal, failed: () => 1 },
   );
-  assert.equal(passes, 3);
+  expect(passes).toBe(3);
 });
 
 test('an abort ends the pause', async () => {

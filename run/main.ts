@@ -1,9 +1,9 @@
-import { type Config, commandLine, type Environment, environment, type Flags, helpText, parseFlags, UsageError } from './config.ts';
+import { type Config, commandLine, type Environment, environment, type Flags, helpText, oneOf, parseFlags, UsageError } from './config.ts';
 import { createLog, LEVELS, type Logger } from './log.ts';
 
 export interface Program<F extends Flags> {
   readonly config: Config<F>;
-  /** What stood on the command line beside the flags, such as `controller`. */
+  /** Words of the command line that are no flags, such as `controller`. */
   readonly words: readonly string[];
   readonly env: Environment;
   readonly log: Logger;
@@ -11,19 +11,18 @@ export interface Program<F extends Flags> {
   readonly signal: AbortSignal;
 }
 
-/** How long a program may take to end: less than the 30 s after which Kubernetes kills it. */
+/** How long a program may take to end, in milliseconds: less than the 30 s after which Kubernetes kills it. */
 const GRACE_MS = 10_000;
 
 const COMMON = {
   'log-level': {
-    type: 'string',
     default: 'info',
     help: `how much is logged: ${LEVELS.join(', ')}`,
-    check: (value: string) => ((LEVELS as readonly string[]).includes(value) ? undefined : `"${value}" is not one of ${LEVELS.join(', ')}`),
+    parse: oneOf(LEVELS),
   },
 } as const satisfies Flags;
 
-/** Runs a program until it returns, fails, or is told to end; then the process ends: 0, 1, or 2 for a wrong command line. */
+/** Runs a program until it returns, fails, or gets SIGTERM or SIGINT. Then the process exits: with 0, with 1, or with 2 for a wrong command line. */
 export async function main<F extends Flags>(
   name: string,
   flags: F,
@@ -44,20 +43,20 @@ export async function main<F extends Flags>(
     process.stderr.write(`${name}: ${error.message}\n`);
     process.exit(2);
   }
-  const log = createLog(name, parsed.config['log-level']);
+  const log = createLog(name, String(parsed.config['log-level']));
   const stop = new AbortController();
   const end = (signal: string) => {
     log.info({ signal }, 'ending');
-    stop.abort(new Error(`${name} was told to end`));
+    stop.abort(new Error(`${name} is ending`));
     setTimeout(() => {
-      log.error({ limitMs: graceMs }, 'did not end in time');
+      log.error({ limitMs: graceMs }, 'the program did not end in time');
       process.exit(1);
     }, graceMs).unref();
   };
   process.once('SIGTERM', end);
   process.once('SIGINT', end);
   const fail = (error: unknown) => {
-    log.fatal({ error }, 'failed');
+    log.fatal({ error }, 'the program failed');
     process.exit(1);
   };
   process.on('unhandledRejection', fail);
@@ -66,7 +65,7 @@ export async function main<F extends Flags>(
     await program({ config: parsed.config, words: parsed.words, env: environment(), log, signal: stop.signal });
   } catch (error) {
     if (!stop.signal.aborted) return fail(error);
-    if (error !== stop.signal.reason) log.warn({ error }, 'failed while ending');
+    if (error !== stop.signal.reason) log.warn({ error }, 'the program failed while it ended');
   }
   process.exit(0);
 }

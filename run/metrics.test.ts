@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { foreignCounter, foreignHistogram, gauge, metricsText } from './metrics.ts';
 
 async function lines(name: string): Promise<string[]> {
@@ -12,23 +10,23 @@ test('counters and histograms that somebody else counts are asked for at each re
     await Promise.resolve();
     if (count < 2) set({ who: 'a' }, 5 + count++);
   });
-  assert.deepEqual(await lines('test_foreign_total'), ['test_foreign_total{who="a"} 5']);
-  assert.deepEqual(await lines('test_foreign_total'), ['test_foreign_total{who="a"} 6']);
-  assert.deepEqual(await lines('test_foreign_total'), [], 'what is not told any more is gone');
+  expect(await lines('test_foreign_total')).toStrictEqual(['test_foreign_total{who="a"} 5']);
+  expect(await lines('test_foreign_total')).toStrictEqual(['test_foreign_total{who="a"} 6']);
+  expect(await lines('test_foreign_total'), 'what is not told any more is gone').toStrictEqual([]);
 });
 
 test('buckets are cumulated, as Prometheus wants them', async () => {
   foreignHistogram<'who'>('test_foreign_seconds', 'Help.', (set) => {
     set({ who: 'a' }, { bounds: [0.000004, 0.5], counts: [1, 2, 4], sum: 9.5 });
   });
-  assert.deepEqual(await lines('test_foreign_seconds'), [
+  expect(await lines('test_foreign_seconds')).toStrictEqual([
     'test_foreign_seconds_bucket{who="a",le="0.000004"} 1',
     'test_foreign_seconds_bucket{who="a",le="0.5"} 3',
     'test_foreign_seconds_bucket{who="a",le="+Inf"} 7',
     'test_foreign_seconds_sum{who="a"} 9.5',
     'test_foreign_seconds_count{who="a"} 7',
   ]);
-  assert.deepEqual(await lines('# TYPE test_foreign_seconds'), ['# TYPE test_foreign_seconds histogram']);
+  expect(await lines('# TYPE test_foreign_seconds')).toStrictEqual(['# TYPE test_foreign_seconds histogram']);
 });
 
 test('a gauge may take its time', async () => {
@@ -36,5 +34,5 @@ test('a gauge may take its time', async () => {
     await Promise.resolve();
     set({}, 3);
   });
-  assert.deepEqual(await lines('test_slow_gauge'), ['test_slow_gauge 3']);
+  expect(await lines('test_slow_gauge')).toStrictEqual(['test_slow_gauge 3']);
 });

@@ -1,6 +1,6 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, type Metric, register } from 'prom-client';
 
-// The delay of the event loop is measured with a timer: at the default of 10 ms it would wake an idle program 100 times a second.
+// The delay of the event loop is measured with a timer. With the default of 10 ms it would wake an idle program 100 times a second.
 collectDefaultMetrics({ eventLoopMonitoringPrecision: 200 });
 
 /** All metrics of the process, in Prometheus' text format. */
@@ -10,10 +10,10 @@ export function metricsText(): Promise<string> {
 
 export const metricsContentType = register.contentType;
 
-/** Works out a value per set of labels. It must not throw: no metric could be read then. */
+/** Gives a value for each set of labels. It must not throw: then no metric could be read. */
 export type Collect<L extends string, V = number> = (set: (labels: Record<L, string>, value: V) => void) => void | Promise<void>;
 
-/** A gauge that is worked out whenever the metrics are read. */
+/** A gauge whose values are computed each time the metrics are read. */
 export function gauge<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
   new Gauge({
     name,
@@ -26,7 +26,7 @@ export function gauge<L extends string>(name: string, help: string, labelNames: 
   });
 }
 
-/** A counter that somebody else counts: asked for whenever the metrics are read. */
+/** A counter that another process counts: its values are fetched each time the metrics are read. */
 export function foreignCounter<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
   new Counter({
     name,
@@ -39,19 +39,19 @@ export function foreignCounter<L extends string>(name: string, help: string, lab
   });
 }
 
-/** A histogram of seconds, as counted. */
+/** The state of a histogram of seconds. */
 export interface Counted {
   /** Upper bounds of all buckets but the last, ascending. */
   bounds: readonly number[];
-  /** Of each bucket alone; one more than bounds. */
+  /** Observations in each bucket alone, not cumulative; one more than bounds. */
   counts: readonly number[];
-  /** Of all that was observed. */
+  /** Sum of all observed values. */
   sum: number;
 }
 
-/** A histogram that somebody else counts: asked for whenever the metrics are read. */
+/** A histogram that another process counts: its state is fetched each time the metrics are read. */
 export function foreignHistogram<L extends string>(name: string, help: string, collect: Collect<L, Counted>): void {
-  // prom-client's Histogram can only observe, one by one.
+  // prom-client's Histogram can only observe single values.
   const metric = {
     name,
     help,

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { Semaphore } from './semaphore.ts';
 
 const soon = () => AbortSignal.timeout(20);
@@ -17,20 +15,20 @@ test('no more tasks run at a time than there are places, in the order of the cal
     }),
   );
   await new Promise(setImmediate);
-  assert.deepEqual(begun, [0, 1]);
+  expect(begun).toStrictEqual([0, 1]);
   ends[1]?.resolve(1);
   await new Promise(setImmediate);
-  assert.deepEqual(begun, [0, 1, 2]);
+  expect(begun).toStrictEqual([0, 1, 2]);
   for (const [index, { resolve }] of ends.entries()) resolve(index);
-  assert.deepEqual(await Promise.all(all), [0, 1, 2, 3]);
+  expect(await Promise.all(all)).toStrictEqual([0, 1, 2, 3]);
 });
 
 test('a task that fails makes room for the next', async () => {
   const mutex = new Semaphore(1);
   const failing = mutex.run(() => Promise.reject(new Error('EIO')));
   const next = mutex.run(async () => 'next');
-  await assert.rejects(failing, /EIO/);
-  assert.equal(await next, 'next');
+  await expect(failing).rejects.toThrow(/EIO/);
+  expect(await next).toBe('next');
 });
 
 test('run() ends the wait for a place at an abort, but never a task', async () => {
@@ -40,30 +38,24 @@ test('run() ends the wait for a place at an abort, but never a task', async () =
   const first = mutex.run(() => promise, stop.signal);
   const second = mutex.run(async () => 'never', stop.signal);
   stop.abort(new Error('stopped'));
-  await assert.rejects(second, /stopped/);
-  await assert.rejects(mutex.run(never, stop.signal), /stopped/);
+  await expect(second).rejects.toThrow(/stopped/);
+  await expect(mutex.run(never, stop.signal)).rejects.toThrow(/stopped/);
   const third = mutex.run(async () => 'third');
   resolve('first');
-  assert.deepEqual(await Promise.all([first, third]), ['first', 'third']);
+  expect(await Promise.all([first, third])).toStrictEqual(['first', 'third']);
 });
 
 test('runOrAbandon() leaves a task that hangs, which keeps its place', async () => {
   const mutex = new Semaphore(1);
-  await assert.rejects(mutex.runOrAbandon(never, soon()), { name: 'TimeoutError' });
-  await assert.rejects(
-    mutex.runOrAbandon(async () => 'never', soon()),
-    { name: 'TimeoutError' },
-  );
+  await expect(mutex.runOrAbandon(never, soon())).rejects.toMatchObject({ name: 'TimeoutError' });
+  await expect(mutex.runOrAbandon(async () => 'never', soon())).rejects.toMatchObject({ name: 'TimeoutError' });
 });
 
 test('runOrAbandon() gives the place of an abandoned task to the next when it ends', async () => {
   const mutex = new Semaphore(1);
   const { promise, resolve } = Promise.withResolvers<void>();
-  await assert.rejects(
-    mutex.runOrAbandon(() => promise, soon()),
-    { name: 'TimeoutError' },
-  );
+  await expect(mutex.runOrAbandon(() => promise, soon())).rejects.toMatchObject({ name: 'TimeoutError' });
   const next = mutex.runOrAbandon(async () => 'next', late());
   resolve();
-  assert.equal(await next, 'next');
+  expect(await next).toBe('next');
 });

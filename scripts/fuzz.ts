@@ -70,7 +70,7 @@ async function fuzz(entry: Entry, seconds: number): Promise<boolean> {
   );
   if (code === 0 || interrupted.signal.aborted) return true;
   console.log(output.slice(output.search(/panicked at|ERROR: libFuzzer/)).slice(0, 2000));
-  console.log(`${entry} FAILED. Mend it, and add the input to target/tests/fuzz/main.rs as a test with a name.`);
+  console.log(`${entry} FAILED. Fix it, and add the input to target/tests/fuzz/main.rs as a named test.`);
   return false;
 }
 

@@ -1,6 +1,4 @@
-import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { build } from 'esbuild';
 import { leanClient } from './lean-client.ts';
 
@@ -25,15 +23,14 @@ for (const program of ['operator', 'agent', 'csi']) {
   test(`${program} has only the code in it that it runs: no HTTP client, no generated API, no schemas`, async () => {
     const { metafile } = await bundle(`import '../${program}/main.ts';`);
     const inputs = Object.keys(metafile.inputs);
-    assert.ok(inputs.some((path) => path.endsWith('@kubernetes/client-node/dist/config.js')));
-    assert.deepEqual(
+    expect(inputs.some((path) => path.endsWith('@kubernetes/client-node/dist/config.js'))).toBe(true);
+    expect(
       inputs.filter((path) => /node_modules\/(undici|zod)\/|client-node\/dist\/gen\/(apis|models)\/|api\/schema\//.test(path)),
-      [],
-    );
+    ).toStrictEqual([]);
   });
 }
 
 test('a program that wants more of the Kubernetes client is not built', async () => {
   const attempt = bundle("import { CoreV1Api } from '@kubernetes/client-node'; console.log(CoreV1Api);");
-  await assert.rejects(attempt, /No matching export .* for import "CoreV1Api"/);
+  await expect(attempt).rejects.toThrow(/No matching export .* for import "CoreV1Api"/);
 });

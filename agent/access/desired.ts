@@ -3,19 +3,19 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { HOLD_MS, type MacMemory } from './mac-memory.ts';
 
-/** Who shall be let in, worked out from a volume's spec and what is known of the nodes. */
+/** The initiators that the target is to admit, worked out from a volume's spec and from what is known of the nodes. */
 export interface DesiredAccess {
-  /** Every MAC address to let in, sorted. */
+  /** Every MAC address to admit, sorted. */
   macs: string[];
-  /** Nodes of spec.initiators whose addresses are known. */
+  /** The nodes of spec.initiators that are admitted: at least one address of each is known. */
   nodes: string[];
-  /** What keeps somebody out whom the spec lets in, for people; empty when nothing does. */
+  /** Why initiators that the spec names are not admitted, for people; empty when all are. */
   problems: string[];
-  /** The spec lets in more than it may: then nothing changes, and nobody is added. */
+  /** The spec names more initiators than the volume's access allows: nothing changes, and nobody is added. */
   refused?: string;
 }
 
-/** Who claims each MAC address. */
+/** The AoENodes that claim each MAC address. */
 type Claims = Map<string, Set<string>>;
 
 function claimedMacs(nodes: Iterable<AoENode>): Claims {
@@ -29,27 +29,29 @@ function claimedMacs(nodes: Iterable<AoENode>): Claims {
   return claims;
 }
 
-/** MAC addresses that more than one AoENode claims, with the claimants. */
+/** MAC addresses that more than one AoENode claims, with the names of these nodes. */
 export function contestedMacs(nodes: Iterable<AoENode>): Map<string, string[]> {
   return new Map([...claimedMacs(nodes)].filter(([, names]) => names.size > 1).map(([mac, names]) => [mac, [...names].sort()]));
 }
 
 /** What is known beside the spec. */
 export interface AccessContext {
-  /** Name of this node: only its own local link reaches this target. */
+  /** Name of this node: its local link, and no other node's, reaches this target. */
   self: string;
-  /** Has taken in the nodes already. */
+  /** Has noted these nodes. */
   memory: MacMemory;
-  /** MAC addresses that the target lets in now, in lower case. */
-  inForce: readonly string[];
+  /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
+  namedMacs: ReadonlySet<string>;
+  /** MAC addresses that the target admits now, in lower case. */
+  admitted: readonly string[];
 }
 
 /**
- * Works out who is let in. A disk in use is not cut off by a status that says too little for a moment: a wanted node keeps
- * addresses in force that its AoENode names no more, for a while, or for as long as it names none at all.
+ * Works out which initiators the target is to admit. A disk in use is not cut off because an AoENode says too little for a moment:
+ * a wanted node keeps admitted addresses that its AoENode no longer names, for HOLD_MS, or while it names none at all.
  */
 export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], context: AccessContext): DesiredAccess {
-  const { self, memory, inForce } = context;
+  const { self, memory, admitted: present } = context;
   const { access, initiators } = volume.spec;
   const wanted = { nodes: [...(initiators?.nodes ?? [])].sort(), macs: initiators?.macs ?? [] };
   if (access === 'Exclusive' && (wanted.nodes.length > 1 || (wanted.nodes.length > 0 && wanted.macs.length > 0))) {
@@ -65,11 +67,11 @@ export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], cont
   const macs = new Set<string>();
   const resolved: string[] = [];
   const problems: string[] = [];
-  /** @param owner the node on whose account it is let in */
-  const admit = (mac: string, whose: string, owner?: string): boolean => {
+  /** @param source what names the address, for people @param owner the node that it is admitted for */
+  const admit = (mac: string, source: string, owner?: string): boolean => {
     const claimants = new Set([...(claims.get(mac) ?? []), ...(owner === undefined ? [] : [owner])]);
     if (claimants.size > 1)
-      problems.push(`MAC ${mac} (${whose}) is not let in: AoENodes ${[...claimants].sort().join(' and ')} both claim it`);
+      problems.push(`MAC ${mac} (${source}) is not admitted: AoENodes ${[...claimants].sort().join(' and ')} both claim it`);
     else macs.add(mac);
     return claimants.size <= 1;
   };
@@ -77,38 +79,38 @@ export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], cont
   for (const name of wanted.nodes) {
     const named = nodes.find((node) => node.metadata.name === name)?.status?.interfaces ?? [];
     const reaching = new Set(named.filter(({ local }) => !local).map(({ mac }) => mac.toLowerCase()));
-    // Its address is the node's for ever, and the status that names it may be late.
+    // The address of the local link never changes, and the AoENode that names it may be late.
     const own = name === self ? [localMac(self)] : [];
     const admitted = [...reaching, ...own].filter((mac) => admit(mac, `node ${name}`, name));
     const kept = new Set(memory.left(name, { all: reaching.size === 0 }));
     if (reaching.size === 0 && !memory.knows(name) && before.includes(name))
       for (const mac of unexplained(volume, claims, context)) kept.add(mac);
-    const held = inForce.filter((mac) => kept.has(mac) && !macs.has(mac));
+    const held = present.filter((mac) => kept.has(mac) && !macs.has(mac));
     for (const mac of held) macs.add(mac);
     if (admitted.length > 0 || held.length > 0) resolved.push(name);
-    if (reaching.size === 0 && held.length > 0) problems.push(`AoENode ${name} names no interface any more: the addresses in force stay`);
+    if (reaching.size === 0 && held.length > 0)
+      problems.push(`AoENode ${name} no longer names an interface: its admitted addresses stay admitted`);
     else if (held.length > 0)
-      problems.push(`AoENode ${name} names ${held.join(', ')} no more: let in for another ${HOLD_MS / 60_000} minutes at most`);
+      problems.push(`AoENode ${name} no longer names ${held.join(', ')}: admitted for another ${HOLD_MS / 60_000} minutes at most`);
     else if (reaching.size === 0 && admitted.length === 0)
-      problems.push(`node ${name} is not let in: its AoENode names no interface; is the node plugin running there?`);
+      problems.push(`node ${name} is not admitted: its AoENode names no interface; is the node plugin running there?`);
   }
   return { macs: [...macs].sort(), nodes: resolved, problems };
 }
 
 /**
- * Addresses in force of which this program has never known whose they are: it was started when their AoENode named them no
- * more. None when they may be those of a node that is let in no more, which is cut off whatever comes of it.
+ * MAC addresses that the target admits, of an owner that this program does not know: their AoENode dropped them before the agent
+ * started. None when a node that the spec no longer names could own them: such a node is always cut off.
  */
-function unexplained(volume: AoEVolume, claims: Claims, { self, memory, inForce }: AccessContext): string[] {
-  const { metadata, spec, status } = volume;
-  const out = (status?.initiators?.nodes ?? []).filter((name) => !spec.initiators?.nodes?.includes(name));
-  if (!out.every((name) => memory.knows(name))) return [];
-  const isKnown = (mac: string): boolean =>
-    claims.has(mac) || mac === localMac(self) || memory.isOwned(mac) || memory.isSpelled(metadata.uid ?? '', mac);
-  return inForce.filter((mac) => !isKnown(mac));
+function unexplained(volume: AoEVolume, claims: Claims, { self, memory, namedMacs, admitted }: AccessContext): string[] {
+  const { spec, status } = volume;
+  const removed = (status?.initiators?.nodes ?? []).filter((name) => !spec.initiators?.nodes?.includes(name));
+  if (!removed.every((name) => memory.knows(name))) return [];
+  const isKnown = (mac: string): boolean => claims.has(mac) || mac === localMac(self) || memory.isOwned(mac) || namedMacs.has(mac);
+  return admitted.filter((mac) => !isKnown(mac));
 }
 
-function refusal(why: string): DesiredAccess {
-  const refused = `an Exclusive volume is for one host at a time, and ${why}: what was in force stays in force`;
+function refusal(reason: string): DesiredAccess {
+  const refused = `an Exclusive volume is for one host at a time, and ${reason}: the admitted initiators stay as they are`;
   return { macs: [], nodes: [], problems: [], refused };
 }

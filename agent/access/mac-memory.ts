@@ -1,55 +1,59 @@
 import type { AoENode } from '../../api/node.ts';
+import { fieldChanged, type Informer } from '../../kube/mod.ts';
 
-/** How long an address that left its AoENode stays let in, in milliseconds: its host may still send from it. */
+/** How long an address that its AoENode no longer names stays admitted, in milliseconds: the host may still send from it. */
 export const HOLD_MS = 5 * 60_000;
 
 interface Owned {
-  /** Of the AoENode: a machine made anew under an old name inherits nothing. */
+  /** metadata.uid of the AoENode: a new machine under an old name inherits nothing. */
   uid: string | undefined;
-  /** The time at which each was found to be named no more; undefined while it is. */
+  /** By MAC address, when the AoENode was first seen without it; undefined while it names it. */
   leftAt: Map<string, number | undefined>;
 }
 
+const interfacesChanged = fieldChanged<AoENode>(({ status }) => status?.interfaces);
+
 /**
- * Remembers which MAC addresses were whose, for the life of this program: what an AoENode names no more can still be told from
- * what nobody ever named, or a person did in spec.initiators.macs. Times are in milliseconds.
+ * Remembers which node had which MAC address, for the life of this program. So an address that its AoENode no longer names is not
+ * taken for one that no node ever named. Times are in milliseconds.
  */
 export class MacMemory {
-  /** By node, each MAC that its AoENode named. */
   readonly #owned = new Map<string, Owned>();
-  /** By volume's UID, what its spec.initiators.macs named. */
-  readonly #spelled = new Map<string, Set<string>>();
   readonly #now: () => number;
 
   constructor({ now = () => performance.now() }: { now?: () => number } = {}) {
     this.#now = now;
   }
 
-  /** Takes in what the AoENodes say now. */
-  noteNodes(nodes: readonly AoENode[]): void {
+  /**
+   * Notes what the AoENodes name, now and at each change. The informer calls its listeners before anything else can run, so a
+   * reconcile that sees a change always finds it noted here. Otherwise it would take an address that a node has just dropped for
+   * an unknown one.
+   */
+  follow(nodes: Pick<Informer<AoENode>, 'list' | 'subscribe'>): this {
+    nodes.subscribe((change) => {
+      if (interfacesChanged(change)) this.note(nodes.list());
+    });
+    this.note(nodes.list());
+    return this;
+  }
+
+  /** Notes what all AoENodes name now. */
+  note(nodes: readonly AoENode[]): void {
+    for (const owned of this.#owned.values()) for (const mac of this.#expired(owned)) owned.leftAt.delete(mac);
     const named = new Map(nodes.map((node) => [node.metadata.name, macsOf(node)]));
     const all = new Set(nodes.flatMap(({ status }) => (status?.interfaces ?? []).map(({ mac }) => mac.toLowerCase())));
-    for (const { metadata } of nodes) this.#take(metadata, named.get(metadata.name) ?? new Set());
-    for (const [name, { leftAt }] of this.#owned) {
+    for (const { metadata } of nodes) this.#noteNode(metadata, named.get(metadata.name) ?? new Set());
+    for (const [name, owned] of this.#owned) {
       const macs = named.get(name) ?? new Set();
-      for (const [mac, at] of leftAt) {
+      for (const [mac, at] of owned.leftAt) {
         if (macs.has(mac)) continue;
-        // Another node's now: never again let in on the account of this one.
-        if (all.has(mac)) leftAt.delete(mac);
-        else if (at === undefined) leftAt.set(mac, this.#now());
-        else if (macs.size > 0 && this.#isOver(at)) leftAt.delete(mac);
+        // Another node has it now: it is never again admitted on behalf of this one.
+        if (all.has(mac)) owned.leftAt.delete(mac);
+        else if (at === undefined) owned.leftAt.set(mac, this.#now());
       }
+      for (const mac of this.#expired(owned)) owned.leftAt.delete(mac);
     }
-  }
-
-  /** Takes in what a volume's spec.initiators.macs names now. */
-  noteSpec(uid: string, macs: readonly string[]): void {
-    const spelled = this.#spelled.get(uid) ?? new Set();
-    for (const mac of macs) this.#spelled.set(uid, spelled.add(mac.toLowerCase()));
-  }
-
-  forget(uid: string): void {
-    this.#spelled.delete(uid);
   }
 
   /** Whether the node has named any address since this program began. */
@@ -57,23 +61,21 @@ export class MacMemory {
     return this.#owned.has(node);
   }
 
-  /** Whether it is known whose an address is. */
+  /** Whether a node is known to have, or to have had, the address. */
   isOwned(mac: string): boolean {
-    return [...this.#owned.values()].some(({ leftAt }) => leftAt.has(mac));
+    return [...this.#owned.values()].some((owned) => owned.leftAt.has(mac) && !this.#expired(owned).includes(mac));
   }
 
-  /** Whether a person let the address in by the volume's spec, now or before. */
-  isSpelled(uid: string, mac: string): boolean {
-    return this.#spelled.get(uid)?.has(mac) ?? false;
-  }
-
-  /** Addresses that the node names no more and that nobody else does: all of a node that names none, else those of the last while. */
+  /**
+   * MAC addresses that the node no longer names and that no other node names: all of them, as for a node that names none any
+   * more, or those that it dropped within HOLD_MS.
+   */
   left(node: string, { all }: { all: boolean }): string[] {
     const owned = [...(this.#owned.get(node)?.leftAt ?? [])];
     return owned.flatMap(([mac, at]) => (at !== undefined && (all || !this.#isOver(at)) ? [mac] : []));
   }
 
-  #take({ name, uid }: AoENode['metadata'], macs: ReadonlySet<string>): void {
+  #noteNode({ name, uid }: AoENode['metadata'], macs: ReadonlySet<string>): void {
     let owned = this.#owned.get(name);
     if (owned?.uid !== uid) {
       this.#owned.delete(name);
@@ -85,12 +87,19 @@ export class MacMemory {
     this.#owned.set(name, owned);
   }
 
+  /** Addresses that left their node HOLD_MS ago. A node that names no address at all keeps them: it may only have restarted. */
+  #expired({ leftAt }: Owned): string[] {
+    const entries = [...leftAt];
+    if (!entries.some(([, at]) => at === undefined)) return [];
+    return entries.flatMap(([mac, at]) => (at !== undefined && this.#isOver(at) ? [mac] : []));
+  }
+
   #isOver(at: number): boolean {
     return this.#now() - at >= HOLD_MS;
   }
 }
 
-/** The addresses under which a node reaches targets elsewhere. */
+/** The addresses from which a node reaches targets on other nodes. */
 function macsOf({ status }: AoENode): Set<string> {
   return new Set((status?.interfaces ?? []).filter(({ local }) => !local).map(({ mac }) => mac.toLowerCase()));
 }

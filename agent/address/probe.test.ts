@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { pino } from 'pino';
 import { emitConfig, emitFrame, Flag, type FrameSocket, parseConfig, parseFrame } from '../../aoe/mod.ts';
-import { Segment } from './probe.ts';
+import { AddressProbe } from './probe.ts';
 
 const OWN = '02:00:00:00:00:01';
 const log = pino({ level: 'silent' });
@@ -34,27 +32,27 @@ function wire(macs: string[], open: Set<string>): (name: string) => FrameSocket 
 }
 
 const segment = (macs: string[], { names = ['eth1'], open = new Set<string>() } = {}) =>
-  new Segment({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open), log });
+  new AddressProbe({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open), log });
 
 test('silence is nobody, within a fifth of a second, and the sockets are closed', async () => {
   const open = new Set<string>();
   const started = performance.now();
   const asked = segment([], { open });
   const answers = await Promise.all([asked.ask({ shelf: 1, slot: 1 }, signal), asked.ask({ shelf: 1, slot: 2 }, signal)]);
-  assert.deepEqual(answers, [undefined, undefined]);
-  assert.ok(performance.now() - started < 400);
-  assert.equal(open.size, 0);
+  expect(answers).toStrictEqual([undefined, undefined]);
+  expect(performance.now() - started).toBeLessThan(400);
+  expect(open.size).toBe(0);
 });
 
-test('our own target on another interface is not a stranger', async () => {
-  assert.equal(await segment([OWN]).ask({ shelf: 1, slot: 1 }, signal), undefined);
+test('our own target on another interface is not another target', async () => {
+  expect(await segment([OWN]).ask({ shelf: 1, slot: 1 }, signal)).toBeUndefined();
 });
 
-test('a stranger is named with the interface that heard him', async () => {
+test('another target is named with the interface that received its answer', async () => {
   const found = await segment([OWN, '02:00:00:00:00:66']).ask({ shelf: 1, slot: 1 }, signal);
-  assert.deepEqual(found, { mac: '02:00:00:00:00:66', interface: 'eth1' });
+  expect(found).toStrictEqual({ mac: '02:00:00:00:00:66', interface: 'eth1' });
 });
 
 test('without an interface to ask on, silence proves nothing', async () => {
-  await assert.rejects(segment([], { names: [] }).ask({ shelf: 1, slot: 1 }, signal), /is one of --interfaces up/);
+  await expect(segment([], { names: [] }).ask({ shelf: 1, slot: 1 }, signal)).rejects.toThrow(/is one of --interfaces up/);
 });

@@ -1,42 +1,42 @@
 import { type FrameSocket, Initiator, type TargetAddress } from '../../aoe/mod.ts';
 import type { Logger } from '../../run/log.ts';
 
-/** Four questions within this time: a target answers in well under a millisecond, unless its host is busy, and a lost frame is no answer. */
+/** Four queries within this time: a target answers in well under a millisecond unless its host is busy, and any frame may be lost. */
 const PROBE = { timeoutMs: 300, retransmitMs: 75, settleMs: 20, attempts: 4 } as const;
 
-/** Somebody else who serves an address. */
+/** Another target that answers at an address of ours. */
 export interface Stranger {
   mac: string;
-  /** Our interface that heard it. */
+  /** Our interface that received its answer. */
   interface: string;
 }
 
-/** Asks the segment whether somebody serves an address. */
-export type AskSegment = (address: TargetAddress, signal: AbortSignal) => Promise<Stranger | undefined>;
+/** Finds another target that answers at the address; undefined when there is none. */
+export type ProbeAddress = (address: TargetAddress, signal: AbortSignal) => Promise<Stranger | undefined>;
 
-export interface SegmentOptions {
-  /** Interfaces to ask on: those that volumes are served on and that are up. */
+export interface AddressProbeOptions {
+  /** The interfaces to probe on: those that volumes are served on and that are up. */
   interfaces: () => readonly string[];
-  /** Our own target's addresses: its answers on another interface of the same segment are not somebody else's. */
+  /** MAC addresses of our own target: it also answers on other interfaces of the same segment. */
   ownMacs: () => ReadonlySet<string>;
   open: (interfaceName: string) => FrameSocket;
   log: Logger;
 }
 
-/** Questions asked at the same time share their sockets; the last one closes them. */
-export class Segment {
-  readonly #options: SegmentOptions;
+/** Probes addresses on the segment. Probes at the same time share their sockets, and the last one closes them. */
+export class AddressProbe {
+  readonly #options: AddressProbeOptions;
   #shared: { initiator: Initiator; sockets: FrameSocket[]; users: number } | undefined;
 
-  constructor(options: SegmentOptions) {
+  constructor(options: AddressProbeOptions) {
     this.#options = options;
   }
 
   /**
-   * Who else answers at the address; undefined when nobody does.
-   * @throws Error when no interface can be asked: silence would then mean nothing
+   * Probes an address.
+   * @throws Error when no interface can be used: silence would then mean nothing
    */
-  readonly ask: AskSegment = async (address, signal) => {
+  readonly ask: ProbeAddress = async (address, signal) => {
     const shared = this.#shared ?? this.#open();
     this.#shared = shared;
     shared.users++;
@@ -60,10 +60,10 @@ export class Segment {
       try {
         sockets.push(this.#options.open(name));
       } catch (error) {
-        this.#options.log.warn({ interface: name, error }, 'interface cannot be asked for addresses in use');
+        this.#options.log.warn({ interface: name, error }, 'addresses cannot be probed on this interface');
       }
     }
-    if (sockets.length === 0) throw new Error('no interface to ask whether the address is in use: is one of --interfaces up?');
+    if (sockets.length === 0) throw new Error('the address could not be probed on any interface: is one of --interfaces up?');
     return { initiator: new Initiator(sockets), sockets, users: 0 };
   }
 }

@@ -1,60 +1,61 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { AddressWatch } from './schedule.ts';
+import { AddressSchedule } from './schedule.ts';
 
-function watch(random = () => 0.5) {
+function schedule(random = () => 0.5) {
   const clock = { now: 1000 };
-  const it = new AddressWatch({ now: () => clock.now, random });
+  const it = new AddressSchedule({ now: () => clock.now, random });
   const wait = (): number => {
-    const ms = it.waitMs('a');
+    const ms = it.waitMs;
     clock.now += ms;
-    assert.ok(it.isDue('a'));
+    expect(it.isDue).toBe(true);
     return ms;
   };
   return { it, clock, wait };
 }
 
-test('after an export the address is asked for soon, then each minute', () => {
-  const { it, wait } = watch();
+test('after an export the address is probed soon, then each minute', () => {
+  const { it, wait } = schedule();
   const waits: number[] = [];
   for (let i = 0; i < 5; i++) {
-    it.note('a', false);
+    it.probed({ conflict: false });
     waits.push(wait());
   }
-  assert.deepEqual(waits, [1000, 5000, 60_000, 60_000, 60_000]);
+  expect(waits).toStrictEqual([1000, 5000, 60_000, 60_000, 60_000]);
 });
 
-test('a volume that was served before is asked for within seconds', () => {
-  const { it, clock } = watch();
-  assert.equal(it.isDue('a'), false);
-  clock.now += 1000;
-  assert.equal(it.isDue('a'), true);
+test('the address of a volume that was exported before the agent began is probed within seconds', () => {
+  const { it, clock, wait } = schedule();
+  expect(it.isDue).toBe(false);
+  it.begin();
+  expect(it.isDue).toBe(false);
+  clock.now += 500;
+  it.begin();
+  clock.now += 500;
+  expect(it.isDue).toBe(true);
+  it.probed({ conflict: false });
+  expect(wait()).toBe(5000);
 });
 
-test('a conflict is looked at each half minute', () => {
-  const { it, wait } = watch();
-  it.note('a', false);
+test('asking whether a probe is due schedules nothing', () => {
+  const { it, clock } = schedule();
+  expect(it.isDue).toBe(false);
+  clock.now += 100_000;
+  expect(it.isDue).toBe(false);
+  expect(it.waitMs).toBe(1);
+});
+
+test('while another target answers, the address is probed each half minute', () => {
+  const { it, wait } = schedule();
+  it.probed({ conflict: false });
   wait();
-  it.note('a', true);
-  assert.equal(wait(), 30_000);
+  it.probed({ conflict: true });
+  expect(wait()).toBe(30_000);
 });
 
-test('no two volumes ask in step', () => {
+test('no two volumes probe in step', () => {
   const spread = [0, 0.999].map((random) => {
-    const { it } = watch(() => random);
-    it.note('a', true);
-    return it.waitMs('a');
+    const { it } = schedule(() => random);
+    it.probed({ conflict: true });
+    return it.waitMs;
   });
-  assert.deepEqual(spread, [22_500, 37_485]);
-});
-
-test('a volume that is forgotten starts anew', () => {
-  const { it, wait } = watch();
-  for (let i = 0; i < 3; i++) {
-    it.note('a', false);
-    wait();
-  }
-  it.forget('a');
-  it.note('a', false);
-  assert.equal(it.waitMs('a'), 1000);
+  expect(spread).toStrictEqual([22_500, 37_485]);
 });

@@ -1,56 +1,54 @@
-/** Times after the first export at which a volume's address is asked for again: a stranger that answers late is found soon. */
+/** Waits after the first export of a volume, until its address is probed again: another target that answers late is found soon. */
 const EARLY_MS = [1_000, 5_000] as const;
-/** From then on, about each minute: the time between two discoveries of the Linux driver (drivers/block/aoe/aoemain.c). */
+/** From then on: the time between two discoveries of the Linux driver (drivers/block/aoe/aoemain.c). */
 const EVERY_MS = 60_000;
-/** While somebody else answers. */
+/** While another target answers. */
 const CONFLICT_EVERY_MS = 30_000;
-/** All intervals differ by up to this share, so that neither volumes nor storage nodes ask in step. */
+/** All waits differ by up to this share of them, so that neither volumes nor storage nodes probe in step. */
 const JITTER = 0.25;
 
-interface Asked {
-  /** How often since the export, or since this program saw the volume served. */
-  times: number;
-  conflict: boolean;
-  nextAt: number;
+export interface AddressScheduleOptions {
+  /** Milliseconds of a clock that does not jump. */
+  now?: (() => number) | undefined;
+  /** From 0 to 1. */
+  random?: (() => number) | undefined;
 }
 
-/** When the address of each served volume is to be asked for again, by the volume's UID. Times are in milliseconds. */
-export class AddressWatch {
-  readonly #asked = new Map<string, Asked>();
+/** When the address of one exported volume is to be probed again. */
+export class AddressSchedule {
   readonly #now: () => number;
   readonly #random: () => number;
+  #probes = 0;
+  #nextAt: number | undefined;
 
-  constructor({ now = () => performance.now(), random = Math.random }: { now?: () => number; random?: () => number } = {}) {
+  constructor({ now = () => performance.now(), random = Math.random }: AddressScheduleOptions = {}) {
     this.#now = now;
     this.#random = random;
   }
 
-  /** Whether a served volume's address is to be asked for now. One that is new here was served before this program began. */
-  isDue(uid: string): boolean {
-    const asked = this.#asked.get(uid) ?? this.#schedule(uid, { times: 0, conflict: false });
-    return asked.nextAt <= this.#now();
+  /** The volume was exported before this program began. Does nothing once the address was probed or this was called. */
+  begin(): void {
+    if (this.#nextAt === undefined) this.#schedule(false);
   }
 
-  /** The segment was asked. */
-  note(uid: string, conflict: boolean): void {
-    const times = this.#asked.get(uid)?.times ?? -1;
-    this.#schedule(uid, { times: times + 1, conflict });
+  /** The address was probed. */
+  probed({ conflict }: { conflict: boolean }): void {
+    this.#schedule(conflict);
   }
 
-  /** How long until the next question: at least 1 ms. */
-  waitMs(uid: string): number {
-    return Math.max(1, Math.ceil((this.#asked.get(uid)?.nextAt ?? this.#now()) - this.#now()));
+  /** Whether an exported volume's address is to be probed now. */
+  get isDue(): boolean {
+    return this.#nextAt !== undefined && this.#nextAt <= this.#now();
   }
 
-  forget(uid: string): void {
-    this.#asked.delete(uid);
+  /** Milliseconds until the next probe: at least 1. */
+  get waitMs(): number {
+    return Math.max(1, Math.ceil((this.#nextAt ?? this.#now()) - this.#now()));
   }
 
-  #schedule(uid: string, { times, conflict }: Pick<Asked, 'times' | 'conflict'>): Asked {
-    const interval = conflict ? CONFLICT_EVERY_MS : (EARLY_MS[times] ?? EVERY_MS);
-    const nextAt = this.#now() + interval * (1 + JITTER * (2 * this.#random() - 1));
-    const asked = { times, conflict, nextAt };
-    this.#asked.set(uid, asked);
-    return asked;
+  #schedule(conflict: boolean): void {
+    const interval = conflict ? CONFLICT_EVERY_MS : (EARLY_MS[this.#probes] ?? EVERY_MS);
+    this.#probes++;
+    this.#nextAt = this.#now() + interval * (1 + JITTER * (2 * this.#random() - 1));
   }
 }

@@ -1,71 +1,100 @@
-/** A backing volume that carries our mark, as it lies in the backend. */
+/**
+ * How clean a new volume is. `zeroed`: every block reads as zeros. `discarded`: the device was told to discard every block, and
+ * most of them then read as zeros. `ends`: only the first and the last MiB are zeros, where file systems, partition tables, RAID
+ * and LVM keep their labels; the blocks between them may still hold another volume's old data.
+ */
+export type Cleanness = 'zeroed' | 'discarded' | 'ends';
+
+/** The backing volume of an AoEVolume, as the backend has it. */
 export interface BackingVolume {
-  /** metadata.uid of the AoEVolume it was made for. */
+  /** metadata.uid of the AoEVolume that it was made for. */
   uid: string;
-  /** Name of that AoEVolume, when the backend keeps it. */
+  /** Name of that AoEVolume, where the backend keeps it. */
   volume?: string | undefined;
-  /** What an administrator would look for: `vg0/aoe-…` or a file's path. */
+  /** What an administrator would look for: `vg0/aoe-…`, or the path of a file. */
   name: string;
   bytes: number;
+  /** It may still hold another volume's old data: `wipe` it before it is exported. */
+  unwiped?: true;
+  /** How far it was wiped, where that is known and some of it may still hold old data. */
+  cleanness?: Exclude<Cleanness, 'zeroed'>;
 }
 
-/** What a pool can do on this node. Sizes in bytes. */
+/** State of a pool on this node. Sizes are in bytes. */
 export interface Measurement {
   ready: boolean;
-  /** Why it is not ready, or what to watch, and what to do. */
+  /** Why the pool is not ready, or what to watch, and what to do. */
   message?: string | undefined;
-  /** What our volumes may take in all. Never promises more than there is: thin and sparse volumes count whole. */
+  /** What the volumes may take in all. It is never more than there is: thin and sparse volumes count with their full size. */
   size: number;
-  /** What of `size` is not promised to a volume that exists. */
+  /** The part of `size` that is not promised to an existing volume. */
   free: number;
   /** Volumes are rounded up to a multiple of this. */
   granularity: number;
   dataPercent?: string | undefined;
   metadataPercent?: string | undefined;
-  /** Every volume of this pool that is ours. */
+  /** Every backing volume of an AoEVolume in this pool. What carries our mark and is of another {@link Kind} is not among them. */
   volumes: BackingVolume[];
 }
 
 export interface CreateRequest {
   uid: string;
-  /** Name of the AoEVolume: kept beside the data, for people. */
+  /** Name of the AoEVolume: kept beside the data, for administrators. */
   name: string;
   bytes: number;
 }
 
 /**
- * Where backing volumes live. A volume is named by its AoEVolume's UID, looked for before it is made, and found again
+ * Where backing volumes are kept. A volume is named by its AoEVolume's UID, looked for before it is made, and found again
  * after a crash at any point. Calls for different volumes may overlap; calls for one volume must not.
+ *
+ * What only some backends can do is an optional member with an interface of its own, such as `growth`: callers write
+ * `backend.growth?.`, and no backend has a method that only refuses. Snapshots (kind `snapshot`) are to become such a member, too.
  */
 export interface Backend {
-  /** Every volume of this pool that is ours, read anew. */
-  list(signal: AbortSignal): Promise<BackingVolume[]>;
-  /** Size and state, read anew. A missing volume group or directory is a measurement that is not ready, not an error. */
+  /** Reads size and state. A missing volume group or directory is a measurement that is not ready, not an error. */
   measure(signal: AbortSignal): Promise<Measurement>;
   /**
-   * Makes a volume that was served before ready to be served again: activates what is inactive. Its data is never touched.
+   * Makes a volume that was exported before ready to be exported again: activates it when it is inactive. Its data is not touched.
    * @returns undefined when there is no such volume: it is never made here
    * @throws BackendError
    */
   open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined>;
   /**
-   * Makes the volume when there is none, and finishes what a crash left half made. It holds nothing of another volume when this returns, as far
-   * as the backend says it can promise that.
+   * Makes the volume when there is none, and finishes what a crash left half made. It does not wipe: see `unwiped` of the result,
+   * and createEmpty.
    * @throws BackendError
    */
   create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume>;
-  /** Removes a volume and its data. Nothing to remove is success. */
+  /**
+   * Wipes a volume that is `unwiped`, and marks it as wiped. A volume without that mark is left alone, whatever it holds. Absent
+   * where new volumes read as zeros.
+   * @throws BackendError
+   */
+  wipe?(uid: string, signal: AbortSignal): Promise<BackingVolume>;
+  /** Removes a volume and its data. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
-  /** Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign. */
+  /** Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. */
   retain(uid: string, signal: AbortSignal): Promise<void>;
   /** What the target opens. */
   path(uid: string): string;
+  /** Absent where volumes cannot grow. */
+  growth?: Growth;
+}
+
+/** A capability: volumes can be made larger. */
+export interface Growth {
+  /**
+   * Makes a volume at least this large, without touching its data; the new part reads as zeros. One that is large enough stays as it is.
+   * @throws BackendError
+   */
+  grow(uid: string, bytes: number, signal: AbortSignal): Promise<BackingVolume>;
 }
 
 /** Reasons, as conditions carry them. */
 export type BackendReason = 'PoolMissing' | 'PoolNotReady' | 'PoolFull' | 'BackingBusy' | 'BackendFailed';
 
-/** A backend could not do it. The message names the pool's place and says what to do. */
+/** A backend could not do what it was asked for. The message names the place of the pool and says what to do. */
 export class BackendError extends Error {
   readonly reason: BackendReason;
 
@@ -76,14 +105,23 @@ export class BackendError extends Error {
   }
 }
 
+/** What a thing in a backend that carries our mark is for. A `volume` is an AoEVolume's; only of these there can be orphans. */
+export type Kind = 'volume' | 'snapshot';
+
+/** The kind of a thing, by what follows our prefix in its name: a volume's UID, or `snap-` and a snapshot's UID. */
+export function kindOf(id: string): Kind {
+  return id.startsWith('snap-') ? 'snapshot' : 'volume';
+}
+
 const UID = /^[a-zA-Z0-9][a-zA-Z0-9._-]{0,62}$/;
 
 /**
- * Checks that a UID can be part of a file's or logical volume's name.
+ * Checks that a UID can be part of the name of a volume's file or logical volume.
  * @throws RangeError
  */
 export function checkUid(uid: string): string {
-  if (!UID.test(uid) || uid.includes('..')) throw new RangeError(`"${uid}" is not a UID that a backing volume can be named by`);
+  if (!UID.test(uid) || uid.includes('..') || kindOf(uid) !== 'volume')
+    throw new RangeError(`"${uid}" is not a UID that a backing volume can be named by`);
   return uid;
 }
 

@@ -1,29 +1,43 @@
+import { stat } from 'node:fs/promises';
 import type { AoEPool } from '../../api/pool.ts';
+import type { Exec } from '../../run/exec.ts';
 import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
 import type { HasDevice } from './lvm/base.ts';
-import type { Lvm } from './lvm/cli.ts';
-import { LvmBackend } from './lvm/linear.ts';
+import { LvmCli } from './lvm/cli.ts';
+import { lvmConfig, udevReachable } from './lvm/config.ts';
+import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import type { Wipe } from './lvm/wipe.ts';
+import { limited, type Wipe, wiper } from './lvm/wipe.ts';
 
-export interface BackendsOptions {
-  lvm: Lvm;
+const WIPES_AT_ONCE = 4;
+
+export interface BackendRegistryOptions {
+  lvm: LvmCli;
   wipe: Wipe;
   hasDevice: HasDevice;
-  /** UIDs of the volumes that were made in this pool on this node before; false or none when there are none. */
-  expected: (pool: string) => readonly string[] | false;
+  /** UIDs of the volumes whose data was made in this pool on this node. */
+  expected: (pool: string) => readonly string[];
+  /** Directories of the node where disks for file pools are mounted. */
+  mountPoints?: readonly string[];
 }
 
-/** One backend per pool, for as long as its settings stay. */
-export class Backends {
-  readonly #options: BackendsOptions;
+/** One backend per pool, replaced when the settings of the pool change. */
+export class BackendRegistry {
+  readonly #options: BackendRegistryOptions;
   readonly #open = new Map<string, { key: string; backend: Backend }>();
 
-  constructor(options: BackendsOptions) {
+  constructor(options: BackendRegistryOptions) {
     this.#options = options;
   }
 
+  /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
+  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints'>): BackendRegistry {
+    const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
+    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, ...options });
+  }
+
+  /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
     const { backend: kind, volumeGroup, thinPool, directory } = pool.spec;
@@ -36,15 +50,23 @@ export class Backends {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected } = this.#options;
+    const { lvm, wipe, hasDevice, expected, mountPoints = [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmBackend({ lvm, pool, group, hasDevice, wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool) || [] });
+        return new FileBackend({ pool, directory, expected: () => expected(pool), mountPoints });
     }
+  }
+}
+
+async function hasDevice(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isBlockDevice();
+  } catch {
+    return false;
   }
 }

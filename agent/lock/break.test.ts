@@ -1,110 +1,105 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { BREAK_LOCK } from '../../api/volume.ts';
-import { bench, UID } from '../testing/volume-bench.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
-const annotation = (it: Bench) => it.volume().metadata.annotations?.[BREAK_LOCK];
+type Harness = Awaited<ReturnType<typeof harness>>;
+const annotation = (it: Harness) => it.volume().metadata.annotations?.[BREAK_LOCK];
 
-async function locked(it: Bench, node: string): Promise<void> {
+async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
-  await it.told();
+  await it.tick();
   await it.reconcile();
   it.kube.events.length = 0;
 }
 
-test('breaking the lock of a node shuts it out first, then clears the lock, and is told of', async (t) => {
-  const it = await bench(t);
+test('breaking the lock of a node cuts it off first, then clears the lock, and is reported', async () => {
+  const it = await harness();
   await locked(it, 'worker');
   const before = it.target.calls.length;
   it.annotate({ [BREAK_LOCK]: 'worker', other: 'stays' });
   await it.reconcile();
-  assert.deepEqual(it.volume().spec.initiators.nodes, undefined);
-  assert.deepEqual(it.target.volumes.get(UID)?.volume.macs, []);
-  assert.deepEqual(it.target.calls.slice(before), ['setAccess', 'replaceConfigString']);
-  assert.equal(it.target.configString(UID), '');
-  assert.deepEqual(it.volume().metadata.annotations, { other: 'stays' });
-  assert.deepEqual(
-    it.kube.events.map(({ reason }) => reason),
-    ['LockBroken', 'Fenced', 'LockCleared'],
-  );
+  expect(it.volume().spec.initiators.nodes).toBeUndefined();
+  expect(it.target.volumes.get(UID)?.volume.macs).toStrictEqual([]);
+  expect(it.target.calls.slice(before)).toStrictEqual(['setAccess', 'replaceConfigString']);
+  expect(it.target.configString(UID)).toBe('');
+  expect(it.volume().metadata.annotations).toStrictEqual({ other: 'stays' });
+  expect(it.kube.events.map(({ reason }) => reason)).toStrictEqual(['LockBroken', 'Fenced', 'LockCleared']);
 });
 
-test('a holder that is not the one named keeps lock and access', async (t) => {
-  const it = await bench(t);
+test('a holder that is not the one named keeps lock and access', async () => {
+  const it = await harness();
   await locked(it, 'worker');
   for (const named of ['other', 'work', '', 'worker ']) {
     it.annotate({ [BREAK_LOCK]: named });
     await it.reconcile();
-    assert.equal(annotation(it), undefined);
-    assert.deepEqual(it.volume().spec.initiators.nodes, ['worker']);
-    assert.match(it.target.configString(UID), /node=worker/);
+    expect(annotation(it)).toBeUndefined();
+    expect(it.volume().spec.initiators.nodes).toStrictEqual(['worker']);
+    expect(it.target.configString(UID)).toMatch(/node=worker/);
   }
-  assert.deepEqual([...new Set(it.kube.events.map(({ reason }) => reason))], ['LockNotBroken']);
-  assert.match(it.kube.events[0]?.message ?? '', /held by node worker since .*, not held by "other"/);
+  expect([...new Set(it.kube.events.map(({ reason }) => reason))]).toStrictEqual(['LockNotBroken']);
+  expect(it.kube.events[0]?.message ?? '').toMatch(/held by node worker since .*, not held by "other"/);
 });
 
-test('nothing is broken where there is no lock', async (t) => {
-  const it = await bench(t);
+test('nothing is broken where there is no lock', async () => {
+  const it = await harness();
   it.spec({ initiators: { nodes: ['worker'] } });
   it.annotate({ [BREAK_LOCK]: 'worker' });
   await it.reconcile();
   // The first pass exports it; only then is its string known.
   await it.reconcile();
-  assert.equal(annotation(it), undefined);
-  assert.deepEqual(it.volume().spec.initiators.nodes, ['worker']);
-  assert.match(it.kube.events[0]?.message ?? '', /the lock is free/);
+  expect(annotation(it)).toBeUndefined();
+  expect(it.volume().spec.initiators.nodes).toStrictEqual(['worker']);
+  expect(it.kube.events[0]?.message ?? '').toMatch(/the lock is free/);
 });
 
-test("a stranger's string is cleared when it is given as a whole, and hosts that stay are named", async (t) => {
-  const it = await bench(t);
+test('a config string of another program is cleared when the annotation has all of it, and hosts that stay are named', async () => {
+  const it = await harness();
   it.spec({ initiators: { macs: ['02:00:00:00:77:77'] } });
   await it.reconcile();
   it.target.setConfigString(UID, 'net.corvus.apple \u0001');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   const raw = it.volume().status?.holder?.raw ?? '';
   it.annotate({ [BREAK_LOCK]: raw.slice(0, -1) });
   await it.reconcile();
-  assert.notEqual(it.target.configString(UID), '');
+  expect(it.target.configString(UID)).not.toBe('');
   it.annotate({ [BREAK_LOCK]: raw });
   await it.reconcile();
-  assert.equal(it.target.configString(UID), '');
-  assert.equal(annotation(it), undefined);
+  expect(it.target.configString(UID)).toBe('');
+  expect(annotation(it)).toBeUndefined();
   const last = it.kube.events.at(-1);
-  assert.equal(last?.reason, 'LockBroken');
-  assert.match(last?.message ?? '', /02:00:00:00:77:77 may still use the volume/);
+  expect(last?.reason).toBe('LockBroken');
+  expect(last?.message ?? '').toMatch(/02:00:00:00:77:77 may still use the volume/);
 });
 
-test('a volume that waits for its deletion is freed by breaking the lock', async (t) => {
-  const it = await bench(t);
+test('a volume that waits for its deletion is freed by breaking the lock', async () => {
+  const it = await harness();
   await it.reconcile();
   it.target.setConfigString(UID, 'somebody');
-  await it.told();
+  await it.tick();
   it.remove();
   await it.reconcile();
-  assert.equal(it.backend.volumes.size, 1);
+  expect(it.backend.volumes.size).toBe(1);
   it.annotate({ [BREAK_LOCK]: 'somebody' });
   await it.reconcile();
-  assert.equal(it.backend.volumes.size, 0);
+  expect(it.backend.volumes.size).toBe(0);
 });
 
-test('the annotation waits while the target is away, and is compared with what is there then', async (t) => {
-  const it = await bench(t);
+test('the annotation waits while the target is away, and is compared with what is there then', async () => {
+  const it = await harness();
   await locked(it, 'worker');
   it.target.stop();
   await it.connected(false);
   it.annotate({ [BREAK_LOCK]: 'worker' });
   await it.reconcile();
-  assert.equal(annotation(it), 'worker');
+  expect(annotation(it)).toBe('worker');
   it.target.start();
   await it.connected(true);
   it.lock('other');
-  await it.told();
+  await it.tick();
   await it.reconcile();
-  assert.equal(annotation(it), undefined);
-  assert.deepEqual(it.volume().spec.initiators.nodes, ['worker']);
-  assert.ok(it.kube.events.some(({ reason }) => reason === 'LockNotBroken'));
+  expect(annotation(it)).toBeUndefined();
+  expect(it.volume().spec.initiators.nodes).toStrictEqual(['worker']);
+  expect(it.kube.events.some(({ reason }) => reason === 'LockNotBroken')).toBe(true);
 });

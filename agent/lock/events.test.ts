@@ -1,64 +1,64 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { bench, UID } from '../testing/volume-bench.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
-const reasons = ({ kube }: Bench) => kube.events.map(({ reason }) => reason);
+type Harness = Awaited<ReturnType<typeof harness>>;
+const reasons = ({ kube }: Harness) => kube.events.map(({ reason }) => reason);
 
 /** Lets a node in, and has it take the lock. */
-async function locked(it: Bench, node: string): Promise<void> {
+async function locked(it: Harness, node: string): Promise<void> {
   it.spec({ initiators: { nodes: [node] } });
   await it.reconcile();
   it.lock(node);
-  await it.told();
+  await it.tick();
   await it.reconcile();
 }
 
-test('a lock that is taken and given back is told of, once each', async (t) => {
-  const it = await bench(t);
+test('a lock that is taken and given back is reported, once each', async () => {
+  const it = await harness();
   await locked(it, 'worker');
   await it.reconcile();
-  assert.equal(it.condition('Locked')?.message, 'held by node worker since 2026-01-01T00:00:00Z');
+  expect(it.condition('Locked')?.message).toBe('held by node worker since 2026-01-01T00:00:00Z');
   it.target.setConfigString(UID, '');
-  await it.told();
+  await it.tick();
   await it.reconcile();
   await it.reconcile();
-  assert.deepEqual(reasons(it), ['LockTaken', 'LockReleased']);
-  assert.match(it.kube.events[1]?.message ?? '', /node worker since 2026-01-01/);
-  assert.equal(it.condition('Locked')?.reason, 'Free');
+  expect(reasons(it)).toStrictEqual(['LockTaken', 'LockReleased']);
+  expect(it.kube.events[1]?.message ?? '').toMatch(/node worker since 2026-01-01/);
+  expect(it.condition('Locked')?.reason).toBe('Free');
 });
 
-test('a takeover is told from the fence to the next lock: first the access goes, then the lock', async (t) => {
-  const it = await bench(t);
+test('a takeover is reported from the fence to the next lock: first the access goes, then the lock', async () => {
+  const it = await harness();
   await locked(it, 'worker');
-  assert.equal(it.volume().status?.holder?.name, 'worker');
+  expect(it.volume().status?.holder?.name).toBe('worker');
   it.spec({ initiators: { nodes: ['other'] } });
   await it.reconcile();
-  assert.equal(it.target.configString(UID), '');
-  assert.equal(it.volume().status?.holder, undefined);
+  expect(it.target.configString(UID)).toBe('');
+  expect(it.volume().status?.holder).toBeUndefined();
   const order = it.target.calls.filter((call) => call === 'setAccess' || call === 'replaceConfigString');
-  assert.deepEqual(order.slice(-2), ['setAccess', 'replaceConfigString']);
+  expect(order.slice(-2)).toStrictEqual(['setAccess', 'replaceConfigString']);
   it.lock('other');
-  await it.told();
+  await it.tick();
   await it.reconcile();
-  assert.deepEqual(reasons(it), ['LockTaken', 'Fenced', 'LockCleared', 'LockTaken']);
-  assert.match(it.kube.events[1]?.message ?? '', /node worker, which has the lock since 2026-01-01.*spec\.initiators names other now/);
+  expect(reasons(it)).toStrictEqual(['LockTaken', 'Fenced', 'LockCleared', 'LockTaken']);
+  expect(it.kube.events[1]?.message ?? '').toMatch(
+    /node worker, which has held the lock since 2026-01-01.*spec\.initiators names other now/,
+  );
 });
 
-test('a lock that changes hands between two looks is told with both holders', async (t) => {
-  const it = await bench(t);
+test('a lock that changes hands between two reconciles is reported with both holders', async () => {
+  const it = await harness();
   it.spec({ access: 'Shared', initiators: { nodes: ['worker', 'other'] } });
   await it.reconcile();
   for (const node of ['worker', 'other']) {
     it.lock(node);
-    await it.told();
+    await it.tick();
     await it.reconcile();
   }
-  assert.match(it.kube.events[1]?.message ?? '', /held by node other since .* before, by node worker/);
+  expect(it.kube.events[1]?.message ?? '').toMatch(/held by node other since .* before that, by node worker/);
 });
 
-test('what is said of the lock depends on the access', async (t) => {
-  const it = await bench(t);
+test('what is said of the lock depends on the access', async () => {
+  const it = await harness();
   for (const [access, reason] of [
     ['Shared', 'Shared'],
     ['ReadOnlyMany', 'ReadOnly'],
@@ -66,7 +66,7 @@ test('what is said of the lock depends on the access', async (t) => {
   ] as const) {
     it.spec({ access });
     await it.reconcile();
-    assert.equal(it.condition('Locked')?.reason, reason);
+    expect(it.condition('Locked')?.reason).toBe(reason);
   }
 });
 
@@ -75,25 +75,25 @@ for (const [what, bytes] of [
   ['as long as can be', 'x'.repeat(1024)],
   ['of the Mac driver', 'net.corvus.apple 00:11:22:33:44:55'],
 ] as const) {
-  test(`a string that is ${what} is respected, named and shown in the column`, async (t) => {
-    const it = await bench(t);
+  test(`a string that is ${what} is respected, named and shown in the column`, async () => {
+    const it = await harness();
     await it.reconcile();
     it.target.setConfigString(UID, bytes);
-    await it.told();
+    await it.tick();
     await it.reconcile();
-    assert.equal(it.target.configString(UID), bytes);
-    assert.equal(it.condition('Locked')?.reason, 'NotOurs');
-    assert.match(it.volume().status?.holder?.name ?? '', /^".{20,34}"$/);
-    assert.deepEqual(reasons(it), ['LockTaken']);
+    expect(it.target.configString(UID)).toBe(bytes);
+    expect(it.condition('Locked')?.reason).toBe('NotOurs');
+    expect(it.volume().status?.holder?.name ?? '').toMatch(/^".{20,34}"$/);
+    expect(reasons(it)).toStrictEqual(['LockTaken']);
   });
 }
 
-test('a lock of ours for another volume stays, and says so', async (t) => {
-  const it = await bench(t);
+test('a lock of ours for another volume stays, and says so', async () => {
+  const it = await harness();
   await it.reconcile();
   it.lock('worker', 'another-volume');
-  await it.told();
+  await it.tick();
   await it.reconcile();
-  assert.equal(it.condition('Locked')?.reason, 'OtherVolume');
-  assert.match(it.target.configString(UID), /volume=another-volume/);
+  expect(it.condition('Locked')?.reason).toBe('OtherVolume');
+  expect(it.target.configString(UID)).toMatch(/volume=another-volume/);
 });

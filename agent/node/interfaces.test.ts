@@ -1,8 +1,4 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
-import { localMac } from '../../api/local-link.ts';
 import { chooseInterfaces, parseSelection } from './interfaces.ts';
-import { ensureLocalLink } from './local-link.ts';
 
 const present = (name: string, physical: boolean, up = true) => ({ name, physical, up, mac: '02:00:00:00:00:01', mtu: 1500 });
 
@@ -14,30 +10,14 @@ test('auto takes physical interfaces that are up, and the local link last', () =
     present('br0', false),
     present('aoe-target', false),
   ];
-  assert.deepEqual(chooseInterfaces('auto', all, []), ['eth0', 'eth1', 'aoe-target']);
+  expect(chooseInterfaces('auto', all, [])).toStrictEqual(['eth0', 'eth1', 'aoe-target']);
 });
 
 test('an interface that was chosen stays while it exists', () => {
-  assert.deepEqual(chooseInterfaces('auto', [present('eth0', true, false)], ['eth0', 'eth1']), ['eth0', 'aoe-target']);
+  expect(chooseInterfaces('auto', [present('eth0', true, false)], ['eth0', 'eth1'])).toStrictEqual(['eth0', 'aoe-target']);
 });
 
 test('named interfaces are taken as they are', () => {
-  assert.deepEqual(chooseInterfaces(parseSelection('eth9, eth1,eth9'), [], []), ['eth1', 'eth9', 'aoe-target']);
-  assert.throws(() => parseSelection('eth0,,eth1'), RangeError);
-});
-
-test("the local link's MAC is unicast, locally administered, and the node's own", () => {
-  assert.match(localMac('storage-1'), /^02(:[0-9a-f]{2}){5}$/);
-  assert.equal(localMac('storage-1'), localMac('storage-1'));
-  assert.notEqual(localMac('storage-1'), localMac('storage-2'));
-});
-
-test('a foreign interface of our name is left alone', async () => {
-  const calls: string[][] = [];
-  const run = async (_command: string, args: readonly string[]) => {
-    calls.push([...args]);
-    return { stdout: JSON.stringify([{ ifname: 'aoe-local', linkinfo: { info_kind: 'bridge' } }]), stderr: '' };
-  };
-  await assert.rejects(ensureLocalLink('n', run, new AbortController().signal), /not a veth/);
-  assert.equal(calls.length, 1);
+  expect(chooseInterfaces(parseSelection('eth9, eth1,eth9'), [], [])).toStrictEqual(['eth1', 'eth9', 'aoe-target']);
+  expect(() => parseSelection('eth0,,eth1')).toThrow(RangeError);
 });

@@ -1,7 +1,7 @@
 import type { NetworkInterface } from '../../aoe/mod.ts';
 import { TARGET_END } from '../../api/local-link.ts';
 
-/** `--interfaces`: every physical interface that is up, or these. */
+/** Flag `--interfaces`: every physical interface that is up, or those named. */
 export type InterfaceSelection = 'auto' | readonly string[];
 
 /**
@@ -17,8 +17,8 @@ export function parseSelection(text: string): InterfaceSelection {
 }
 
 /**
- * The interfaces to serve on, the target's end of the local link last. Under `auto`, one that was chosen stays chosen while
- * it exists: a link that goes down and up again is the target's to ride out.
+ * The interfaces to serve on, the target's end of the local link last. Under `auto`, a chosen interface stays chosen while it
+ * exists: the target itself copes with a link that goes down and up again.
  */
 export function chooseInterfaces(
   selection: InterfaceSelection,

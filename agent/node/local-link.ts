@@ -20,7 +20,7 @@ interface IpLink {
 }
 
 /**
- * Makes the veth pair, or mends what is not as it should be; does nothing when all is.
+ * Makes the veth pair of this node, or corrects its settings; changes nothing when all is as it should be.
  * @throws Error when a network interface that is not a veth has one of the names, or ip(8) fails
  */
 export async function ensureLocalLink(node: string, run: Exec, signal: AbortSignal): Promise<LocalLink> {
@@ -32,34 +32,36 @@ export async function ensureLocalLink(node: string, run: Exec, signal: AbortSign
       throw new Error(`ip ${args.join(' ')}: ${stderrOf(error).trim() || String(error)}`, { cause: error });
     }
   };
-  const look = async (): Promise<Map<string, IpLink>> => {
+  const listLinks = async (): Promise<Map<string, IpLink>> => {
     const links = JSON.parse(await ip('-details', '-json', 'link', 'show')) as IpLink[];
     return new Map(links.map((link) => [link.ifname, link]));
   };
 
-  let links = await look();
+  let links = await listLinks();
   for (const name of [TARGET_END, INITIATOR_END]) {
     const kind = links.get(name)?.linkinfo?.info_kind;
     if (links.has(name) && kind !== 'veth') {
-      throw new Error(`network interface ${name} exists and is not a veth: rename it, this node's local AoE link needs the name`);
+      throw new Error(
+        `network interface ${name} exists and is not a veth: rename it, because the local AoE link of this node needs the name`,
+      );
     }
   }
-  // The ends come and go together; a single one belongs to a pair whose other end was renamed or moved.
+  // The two ends exist together. A single one belongs to a pair whose other end was renamed or moved to another namespace.
   if (links.has(TARGET_END) !== links.has(INITIATOR_END)) {
     await ip('link', 'delete', links.has(TARGET_END) ? TARGET_END : INITIATOR_END);
-    links = await look();
+    links = await listLinks();
   }
   if (!links.has(TARGET_END)) {
     const peer = ['peer', 'name', INITIATOR_END, 'address', mac, 'mtu', String(MTU)];
     await ip('link', 'add', 'name', TARGET_END, 'mtu', String(MTU), 'type', 'veth', ...peer);
-    links = await look();
+    links = await listLinks();
   }
   for (const name of [TARGET_END, INITIATOR_END]) {
     const link = links.get(name);
     const wanted: string[] = [];
     if (name === INITIATOR_END && link?.address !== mac) wanted.push('address', mac);
     if (link?.mtu !== MTU) wanted.push('mtu', String(MTU));
-    // Keeps the pair quiet: no IPv6 neighbour discovery on it. Before it is up, and not at all on a kernel without IPv6.
+    // No IPv6 neighbour discovery on the pair. This must be set before it is up, and a kernel without IPv6 does not have it.
     const quiet = link?.inet6_addr_gen_mode === undefined || link.inet6_addr_gen_mode === 'none';
     if (!quiet) await ip('link', 'set', 'dev', name, 'addrgenmode', 'none').catch(() => {});
     if (!link?.flags?.includes('UP')) wanted.push('up');

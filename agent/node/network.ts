@@ -4,69 +4,76 @@ import { TARGET_END } from '../../api/local-link.ts';
 import { messageOf } from '../../kube/mod.ts';
 import type { Exec } from '../../run/exec.ts';
 import type { Logger } from '../../run/log.ts';
-import type { TargetLink } from '../target/connection.ts';
+import { Subscribers } from '../subscribers.ts';
+import type { TargetConnection } from '../target/connection.ts';
 import { chooseInterfaces, type InterfaceSelection } from './interfaces.ts';
 import { ensureLocalLink, type LocalLink } from './local-link.ts';
 
-const LOOK_EVERY_MS = 10_000;
+const CHECK_EVERY_MS = 10_000;
 
-export interface ServingOptions {
+export interface NodeNetworkOptions {
   /** Name of this node. */
   node: string;
   selection: InterfaceSelection;
-  target: TargetLink;
+  target: Pick<TargetConnection, 'connected' | 'interfaces' | 'setInterfaces' | 'subscribe'>;
   run: Exec;
-  /** Told when the local link is there, or is not any more. */
-  changed: () => void;
   log: Logger;
   list?: () => Promise<readonly NetworkInterface[]>;
 }
 
-/** Keeps the local link in place, and the target on the interfaces that it shall serve. */
-export class Serving {
-  readonly #options: ServingOptions;
+/** Keeps the local link in place, and the target on the chosen interfaces. */
+export class NodeNetwork {
+  readonly #options: NodeNetworkOptions;
+  readonly #subscribers = new Subscribers<void>();
   #link: LocalLink | { problem: string } = { problem: 'it is not made yet' };
   #chosen: readonly string[] = [];
   #present: readonly NetworkInterface[] = [];
-  /** What the target was last told, in this connection. */
-  #told = '';
+  /** The interfaces that the target was last given in this connection, as a key to compare; empty when it was given none. */
+  #sent = '';
   #wake = (): void => {};
 
-  constructor(options: ServingOptions) {
+  constructor(options: NodeNetworkOptions) {
     this.#options = options;
   }
 
+  /** Calls the listener when the local link was made, changed or lost. */
+  subscribe(listener: () => void): void {
+    this.#subscribers.add(listener);
+  }
+
+  /** The local link, or why there is none. */
   get link(): LocalLink | { problem: string } {
     return this.#link;
   }
 
-  /** Interfaces of the segment to ask on: those that are served on and up. The local link has no strangers on it. */
+  /** The interfaces to probe addresses on: those that are served on and up. No other target can be on the local link. */
   segment(): string[] {
     const up = new Set(this.#present.filter((each) => each.up).map(({ name }) => name));
     return this.#chosen.filter((name) => name !== TARGET_END && up.has(name));
   }
 
-  /** MAC addresses under which the target itself answers. */
+  /** MAC addresses from which our own target answers. */
   ownMacs(): ReadonlySet<string> {
     const macs = this.#present.filter(({ name }) => this.#chosen.includes(name)).map(({ mac }) => mac);
     return new Set([...macs, ...this.#options.target.interfaces().map(({ mac }) => mac)]);
   }
 
+  /** Checks again and again, at once when the target's connection or interfaces change, until the signal aborts. */
   async run(signal: AbortSignal): Promise<void> {
     const { target, log } = this.#options;
     const unsubscribe = target.subscribe(({ type }) => {
-      if (type === 'connection') this.#told = '';
+      if (type === 'connection') this.#sent = '';
       if (type !== 'volume') this.#wake();
     });
     try {
       while (!signal.aborted) {
         const woken = new Promise<void>((resolve) => (this.#wake = resolve));
-        await this.look(signal).catch((error: unknown) => {
+        await this.check(signal).catch((error: unknown) => {
           if (!signal.aborted) log.warn({ error }, 'interfaces could not be set');
         });
         const rest = new AbortController();
         const either = AbortSignal.any([signal, rest.signal]);
-        await Promise.race([woken, delay(LOOK_EVERY_MS, undefined, { signal: either }).catch(() => {})]);
+        await Promise.race([woken, delay(CHECK_EVERY_MS, undefined, { signal: either }).catch(() => {})]);
         rest.abort();
       }
     } finally {
@@ -74,9 +81,12 @@ export class Serving {
     }
   }
 
-  /** Looks once, and tells the target when something is to change. */
-  async look(signal: AbortSignal): Promise<void> {
-    const { node, selection, target, run, changed, log, list = listInterfaces } = this.#options;
+  /**
+   * Checks once, and gives the target its interfaces when they have changed.
+   * @throws TargetError
+   */
+  async check(signal: AbortSignal): Promise<void> {
+    const { node, selection, target, run, log, list = listInterfaces } = this.#options;
     const before = JSON.stringify(this.#link);
     try {
       this.#link = await ensureLocalLink(node, run, signal);
@@ -86,14 +96,20 @@ export class Serving {
     }
     if (JSON.stringify(this.#link) !== before) {
       if ('problem' in this.#link) log.warn(this.#link, 'no local link');
-      changed();
+      this.#subscribers.emit();
     }
     this.#present = await list();
     this.#chosen = chooseInterfaces(selection, this.#present, this.#chosen);
     const key = this.#chosen.join(',');
-    if (!target.connected || key === this.#told) return;
-    await target.setInterfaces([...this.#chosen], signal);
-    this.#told = key;
+    if (!target.connected || key === this.#sent) return;
+    // Before the call: a connection that is made meanwhile is a new one, which was not given them.
+    this.#sent = key;
+    try {
+      await target.setInterfaces([...this.#chosen], signal);
+    } catch (error) {
+      this.#sent = '';
+      throw error;
+    }
     log.info({ interfaces: this.#chosen }, 'serving on interfaces');
   }
 }

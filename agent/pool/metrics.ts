@@ -1,15 +1,14 @@
 import type { PoolNode } from '../../api/pool.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { gauge } from '../../run/metrics.ts';
-import type { TargetLink } from '../target/connection.ts';
 
 const LABEL = ['pool'] as const;
 
-/** The pools of this node as they were last measured, for metrics. */
+/** The last measurement of each pool on this node, for metrics. */
 export class PoolMetrics {
   readonly #entries = new Map<string, PoolNode>();
 
-  /** Notes a measurement; undefined when the pool is not, or no more, on this node. */
+  /** Notes a measurement; undefined when the pool is not on this node. */
   note(pool: string, entry: PoolNode | undefined): void {
     if (entry) this.#entries.set(pool, entry);
     else this.#entries.delete(pool);
@@ -22,11 +21,11 @@ export class PoolMetrics {
         for (const [pool, entry] of this.#entries) set({ pool }, value(entry));
       });
     each('ready', '1 when the pool can be used on this node.', ({ ready }) => (ready ? 1 : 0));
-    each('size_bytes', 'What the volumes of the pool may take in all.', ({ size }) => parseQuantity(size ?? '0'));
-    each('free_bytes', 'What of the pool is not promised to a volume.', ({ free }) => parseQuantity(free ?? '0'));
+    each('size_bytes', 'Bytes that the volumes of the pool may take in all.', ({ size }) => parseQuantity(size ?? '0'));
+    each('free_bytes', 'Bytes of the pool that are not promised to a volume.', ({ free }) => parseQuantity(free ?? '0'));
     each('volumes', 'Backing volumes in the pool.', ({ volumes }) => volumes ?? 0);
-    each('orphans', 'Backing volumes that no AoEVolume names.', ({ orphans }) => orphans?.length ?? 0);
-    each('orphaned_bytes', 'What backing volumes take that no AoEVolume names.', ({ orphaned }) => parseQuantity(orphaned ?? '0'));
+    each('orphans', 'Backing volumes without an AoEVolume.', ({ orphans }) => orphans?.length ?? 0);
+    each('orphaned_bytes', 'Bytes that backing volumes without an AoEVolume take.', ({ orphaned }) => parseQuantity(orphaned ?? '0'));
     gauge('aoe_agent_thin_pool_used_ratio', 'Share of a thin pool that is in use.', ['pool', 'part'], (set) => {
       for (const [pool, { dataPercent, metadataPercent }] of this.#entries) {
         if (dataPercent) set({ pool, part: 'data' }, Number(dataPercent) / 100);
@@ -34,12 +33,4 @@ export class PoolMetrics {
       }
     });
   }
-}
-
-/** Registers the gauges of the target process: once in a process. */
-export function registerTargetMetrics(target: TargetLink): void {
-  gauge('aoe_agent_target_connected', '1 when the target process answers.', [], (set) => set({}, target.connected ? 1 : 0));
-  gauge('aoe_agent_exported_volumes', 'Volumes that the target serves.', [], (set) => {
-    if (target.connected) set({}, target.states().length);
-  });
 }

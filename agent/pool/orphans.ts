@@ -1,10 +1,11 @@
 import type { BackingVolume } from '../backends/backend.ts';
 
-/** How long a volume must have had no AoEVolume before it is called an orphan: a deletion under way takes less. */
-export const SECOND_LOOK_MS = 10_000;
+/** How long a backing volume must have been without an AoEVolume to count as an orphan: a deletion under way takes less time. */
+export const CONFIRM_AFTER_MS = 10_000;
 
-/** Finds backing volumes that no AoEVolume names, at the second look, so that none in the making or going is called one. */
+/** Finds backing volumes that no AoEVolume names. Each is a suspect first, so that none that is being made or removed is reported. */
 export class Orphans {
+  /** When each suspect was first seen, by pool and UID. */
   readonly #since = new Map<string, number>();
   readonly #now: () => number;
 
@@ -13,21 +14,21 @@ export class Orphans {
   }
 
   /**
-   * @param present our volumes in one pool, as just read
-   * @param known whether there is an AoEVolume with this UID on this node; ask only once all are known
-   * @returns those without one for long enough, and whether there are others to be looked at again
+   * @param present the backing volumes of AoEVolumes in one pool, as just measured
+   * @param known whether an AoEVolume with this UID exists on this node; ask only once all of them are known
+   * @returns the orphans, and whether there are suspects to check again after CONFIRM_AFTER_MS
    */
-  look(pool: string, present: readonly BackingVolume[], known: (uid: string) => boolean): { orphans: BackingVolume[]; again: boolean } {
+  check(
+    pool: string,
+    present: readonly BackingVolume[],
+    known: (uid: string) => boolean,
+  ): { orphans: BackingVolume[]; hasSuspects: boolean } {
     const now = this.#now();
     const suspects = present.filter(({ uid }) => !known(uid));
     const keys = new Set(suspects.map(({ uid }) => `${pool} ${uid}`));
     for (const key of this.#since.keys()) if (key.startsWith(`${pool} `) && !keys.has(key)) this.#since.delete(key);
-    const orphans = suspects.filter(({ uid }) => {
-      const key = `${pool} ${uid}`;
-      const since = this.#since.get(key) ?? now;
-      this.#since.set(key, since);
-      return now - since >= SECOND_LOOK_MS;
-    });
-    return { orphans, again: orphans.length < suspects.length };
+    for (const key of keys) if (!this.#since.has(key)) this.#since.set(key, now);
+    const orphans = suspects.filter(({ uid }) => now - (this.#since.get(`${pool} ${uid}`) ?? now) >= CONFIRM_AFTER_MS);
+    return { orphans, hasSuspects: orphans.length < suspects.length };
   }
 }

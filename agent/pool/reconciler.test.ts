@@ -1,21 +1,19 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { Orphans } from './orphans.ts';
-import { Pools } from './reconciler.ts';
+import { PoolReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 
-function bench() {
+function harness() {
   const kube = new FakeKube();
   const backend = new FakeBackend();
   const world = { now: 0 };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec: { backend: 'file', nodeSelector: { disk: 'ssd' } } } as never);
   kube.put({ kind: 'Node', metadata: { name: 'storage', labels: { disk: 'ssd' } } });
-  const pools = new Pools({
+  const pools = new PoolReconciler({
     node: 'storage',
     kube,
     pools: kube.store('AoEPool'),
@@ -23,7 +21,7 @@ function bench() {
     volumes: kube.store('AoEVolume'),
     backendOf: () => backend,
     orphans: new Orphans(() => world.now),
-    measured: () => {},
+    metrics: { note: () => {} },
     log: pino({ level: 'silent' }),
   });
   const entry = () => kube.store<AoEPool>('AoEPool').get('fast')?.status?.nodes?.[0];
@@ -31,30 +29,30 @@ function bench() {
 }
 
 test('a pool on this node is measured, and written only when it changed', async () => {
-  const it = bench();
-  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 60_000 });
-  assert.deepEqual(it.entry(), { name: 'storage', ready: true, size: '100Mi', free: '100Mi', granularity: '1Mi', volumes: 0 });
+  const it = harness();
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+  expect(it.entry()).toStrictEqual({ name: 'storage', ready: true, size: '100Mi', free: '100Mi', granularity: '1Mi', volumes: 0 });
   await it.reconcile();
-  assert.equal(it.kube.written.length, 1);
-  assert.equal(it.kube.written[0]?.manager, 'aoe-csi-agent-storage');
+  expect(it.kube.written).toHaveLength(1);
+  expect(it.kube.written[0]?.manager).toBe('aoe-csi-agent-storage');
 });
 
 test('an orphan is counted after a second look, by its name in the backend, and left alone', async () => {
-  const it = bench();
+  const it = harness();
   await it.backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 1 << 20 });
-  assert.deepEqual(await it.reconcile(), { requeueAfterMs: 10_000 });
-  assert.equal(it.entry()?.orphans, undefined);
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 10_000 });
+  expect(it.entry()?.orphans).toBeUndefined();
   it.world.now = 10_000;
   await it.reconcile();
-  assert.deepEqual(it.entry()?.orphans, ['fake/u-1 (was pvc-1)']);
-  assert.equal(it.entry()?.orphaned, '1Mi');
-  assert.ok(it.backend.volumes.has('u-1'));
+  expect(it.entry()?.orphans).toStrictEqual(['fake/u-1 (was pvc-1)']);
+  expect(it.entry()?.orphaned).toBe('1Mi');
+  expect(it.backend.volumes.has('u-1')).toBe(true);
 });
 
-test('a pool that selects this node no more loses its entry', async () => {
-  const it = bench();
+test('a pool that no longer selects this node loses its entry', async () => {
+  const it = harness();
   await it.reconcile();
   it.kube.put({ kind: 'Node', metadata: { name: 'storage', labels: {} } });
   await it.reconcile();
-  assert.equal(it.entry(), undefined);
+  expect(it.entry()).toBeUndefined();
 });

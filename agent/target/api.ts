@@ -1,4 +1,4 @@
-/** What the agent needs of the target process: rpc/proto/target.proto with plain numbers and no absent parts. */
+/** An interface of the target process. Types here are those of rpc/proto/target.proto, with plain numbers and no absent parts. */
 export interface TargetInterface {
   name: string;
   /** Empty while the interface is missing. */
@@ -8,10 +8,10 @@ export interface TargetInterface {
   error: string;
 }
 
-/** Who may read and write. */
+/** The initiators that may read and write. */
 export interface TargetAccess {
   macs: string[];
-  /** Writes only while the config string is set; a target without the feature of that name does not know it. */
+  /** The target takes writes only while the config string is set. Ignored by a target without the feature `writes_need_lock`. */
   writesNeedLock: boolean;
 }
 
@@ -28,7 +28,7 @@ export interface TargetVolumeState {
   volume: TargetVolume;
   bytes: number;
   configString: Uint8Array;
-  /** Why it is not served now; empty when it is. */
+  /** Why the volume is not served now; empty when it is. */
   error: string;
 }
 
@@ -41,7 +41,7 @@ export type TargetEvent =
 export interface TargetInfo {
   version: string;
   interfaces: TargetInterface[];
-  /** What it has beyond the first version. */
+  /** What it can do beyond its first version. */
   features: string[];
 }
 
@@ -50,19 +50,19 @@ export interface TargetRequests {
   /** Answered with an error because the disk failed. */
   errors: number;
   bytes: number;
-  /** How long they took, all together. */
+  /** Sum of the times that they took. */
   seconds: number;
-  /** How many took how long: per bucket of `TargetStats.latencyBounds`, and those that took longer. */
+  /** Number of requests in each bucket of `TargetStats.latencyBounds`, and last those that took longer than all of them. */
   latency: number[];
 }
 
 export type RequestKind = 'read' | 'write' | 'flush';
 
 export interface TargetInitiatorStats {
-  /** Empty: all those together that are too many to tell apart. */
+  /** Empty for all initiators beyond those that the target counts one by one. */
   mac: string;
   requests: Partial<Record<RequestKind, TargetRequests>>;
-  /** Requests that came again while the same one was under way. */
+  /** Requests that were repeated while the same one was under way. */
   repeats: number;
   /** Requests left unanswered because too many were under way. */
   dropped: number;
@@ -84,21 +84,21 @@ export interface TargetInterfaceStats {
   sent: number;
   /** By the kernel: the receive ring was full. */
   ringDropped: number;
-  /** They came, but could not be kept. */
+  /** Received, but lost for want of memory. */
   receiveLost: number;
   /** The kernel refused to send them. */
   sendFailed: number;
-  /** Answers for which there was no room, or no interface. */
+  /** Answers dropped because there was no room for them, or no interface. */
   answersDropped: number;
 }
 
-/** What was counted since the target began, for a volume since it was exported. */
+/** Counters since the target process began; those of a volume since it was exported. */
 export interface TargetStats {
   /** Seconds, ascending. */
   latencyBounds: number[];
   volumes: TargetVolumeStats[];
   interfaces: TargetInterfaceStats[];
-  /** Frames that are of no volume. */
+  /** Refused frames of no volume. */
   refused: RefusedFrames;
 }
 
@@ -110,7 +110,7 @@ export interface TargetApi {
   unexport(uid: string, signal: AbortSignal): Promise<void>;
   setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState>;
   replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState>;
-  /** Answers in a short time or not at all: within that of a scrape. */
+  /** Has a short limit, within that of a scrape. */
   getStats(signal: AbortSignal): Promise<TargetStats>;
   /** Every volume, `synced`, then changes, until the signal aborts or the target goes away (then it throws). */
   watch(signal: AbortSignal): AsyncIterable<TargetEvent>;

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
+import { Subscribers } from '../subscribers.ts';
 import {
   type TargetAccess,
   type TargetApi,
@@ -14,19 +15,19 @@ import {
 const MIN_BACKOFF_MS = 50;
 const MAX_BACKOFF_MS = 2000;
 
-/** What changed: one volume, the interfaces, or everything, after a connection was made or lost. */
+/** What changed: one volume, the interfaces, or everything, after the connection was made or lost. */
 export type TargetChange = { type: 'volume'; uid: string } | { type: 'interfaces' } | { type: 'connection' };
 
 /**
- * The agent's side of the target process: knows what it serves, and comes back when it restarts. While it is away nothing
- * is known of it, and calls reject at once.
+ * The connection to the target process: knows what the target serves, and connects again after it restarted. While it is away
+ * nothing is known of it, and calls reject at once.
  */
-export class TargetLink {
+export class TargetConnection {
   readonly #api: TargetApi;
   readonly #log: Logger;
   readonly #volumes = new Map<string, TargetVolumeState>();
   readonly #interfaces = new Map<string, TargetInterface>();
-  readonly #listeners = new Set<(change: TargetChange) => void>();
+  readonly #subscribers = new Subscribers<TargetChange>();
   #features: readonly string[] = [];
   #connected = false;
   #problem = 'it has not been reached yet';
@@ -41,12 +42,12 @@ export class TargetLink {
     return this.#connected;
   }
 
-  /** Why it is not connected, for people. */
+  /** Why there is no connection, for people. */
   get problem(): string {
     return this.#problem;
   }
 
-  /** Whether the target that is connected can do this. */
+  /** Whether the connected target has this feature. */
   supports(feature: string): boolean {
     return this.#features.includes(feature);
   }
@@ -63,10 +64,9 @@ export class TargetLink {
     return [...this.#interfaces.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
   }
 
-  /** The listener runs at once on each change; it must not throw. */
+  /** Calls the listener at once on each change; it must not throw. */
   subscribe(listener: (change: TargetChange) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
+    return this.#subscribers.add(listener);
   }
 
   /** Watches the target until the signal aborts. */
@@ -88,7 +88,7 @@ export class TargetLink {
     this.#lost('the agent is stopping');
   }
 
-  /** Serves a volume, or changes how it is served. */
+  /** Serves a volume, or changes how it is served. @throws TargetError, as all calls here */
   async export(volume: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
     return this.#keep(await this.#call(() => this.#api.export(volume, signal)));
   }
@@ -96,7 +96,7 @@ export class TargetLink {
   async unexport(uid: string, signal: AbortSignal): Promise<void> {
     await this.#call(() => this.#api.unexport(uid, signal));
     this.#volumes.delete(uid);
-    this.#tell({ type: 'volume', uid });
+    this.#emit({ type: 'volume', uid });
   }
 
   async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
@@ -111,22 +111,22 @@ export class TargetLink {
     const interfaces = await this.#call(() => this.#api.setInterfaces(names, signal));
     this.#interfaces.clear();
     for (const entry of interfaces) this.#interfaces.set(entry.name, entry);
-    this.#tell({ type: 'interfaces' });
+    this.#emit({ type: 'interfaces' });
   }
 
   async *#watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
-    // Everything is told again on a new watch: what is not told is gone.
-    const told = new Set<string>();
+    // A new watch reports every volume: one that it does not report is gone.
+    const reported = new Set<string>();
     let synced = false;
     const { interfaces, features } = await this.#api.getInfo(signal);
     this.#features = features;
     this.#interfaces.clear();
     for (const entry of interfaces) this.#interfaces.set(entry.name, entry);
     for await (const event of this.#api.watch(signal)) {
-      if (event.type === 'changed' && !synced) told.add(event.state.volume.uid);
+      if (event.type === 'changed' && !synced) reported.add(event.state.volume.uid);
       if (event.type === 'synced') {
         synced = true;
-        for (const uid of this.#volumes.keys()) if (!told.has(uid)) this.#volumes.delete(uid);
+        for (const uid of this.#volumes.keys()) if (!reported.has(uid)) this.#volumes.delete(uid);
       }
       yield event;
     }
@@ -139,24 +139,24 @@ export class TargetLink {
         return;
       case 'removed':
         this.#volumes.delete(event.uid);
-        this.#tell({ type: 'volume', uid: event.uid });
+        this.#emit({ type: 'volume', uid: event.uid });
         return;
       case 'interface':
         this.#interfaces.set(event.interface.name, event.interface);
-        this.#tell({ type: 'interfaces' });
+        this.#emit({ type: 'interfaces' });
         return;
       case 'synced':
         this.#connected = true;
         this.#problem = '';
         this.#log.info({ volumes: this.#volumes.size }, 'target connected');
-        this.#tell({ type: 'connection' });
+        this.#emit({ type: 'connection' });
         return;
     }
   }
 
   #keep(state: TargetVolumeState): TargetVolumeState {
     this.#volumes.set(state.volume.uid, state);
-    this.#tell({ type: 'volume', uid: state.volume.uid });
+    this.#emit({ type: 'volume', uid: state.volume.uid });
     return state;
   }
 
@@ -171,11 +171,11 @@ export class TargetLink {
     this.#volumes.clear();
     if (was || this.#problem !== problem) this.#log.warn({ problem }, 'target not connected');
     this.#problem = problem;
-    if (was) this.#tell({ type: 'connection' });
+    if (was) this.#emit({ type: 'connection' });
   }
 
-  #tell(change: TargetChange): void {
+  #emit(change: TargetChange): void {
     if (!this.#connected && change.type === 'volume') return;
-    for (const listener of this.#listeners) listener(change);
+    this.#subscribers.emit(change);
   }
 }

@@ -1,87 +1,18 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
-import { pino } from 'pino';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { targetServer } from '../testing/target-server.ts';
-import { TargetError } from './api.ts';
-import { type TargetChange, TargetLink } from './connection.ts';
 import { GrpcTarget } from './grpc.ts';
 
-const log = pino({ level: 'silent' });
-const volume = {
-  uid: 'u-1',
-  shelf: 7,
-  slot: 3,
-  path: '/dev/x',
-  serial: 'ABC',
-  readOnly: true,
-  macs: ['02:00:00:00:00:09'],
-  writesNeedLock: true,
-};
-const nobody = { macs: [], writesNeedLock: false };
-
-test('the link finds a target over its socket, loses it, and finds it again with all that changed', async (t) => {
-  const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
-  const socket = join(directory, 'target.sock');
-  const fake = new FakeTarget();
-  const api = new GrpcTarget(socket);
-  const link = new TargetLink(api, log);
-  const changes: TargetChange[] = [];
-  link.subscribe((change) => changes.push(change));
-  const stop = new AbortController();
-  const { signal } = stop;
-  const running = link.run(signal);
-  const until = async (want: () => boolean): Promise<void> => {
-    for (let tries = 0; !want() && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
-    assert.ok(want());
-  };
-  t.after(async () => {
-    stop.abort();
-    await running;
-    api.close();
-    rmSync(directory, { recursive: true });
-  });
-
-  await assert.rejects(link.export(volume, signal), { reason: 'unavailable' });
-  let server = targetServer(fake, socket);
-  await server.start();
-  await until(() => link.connected);
-
-  const state = await link.export(volume, signal);
-  assert.deepEqual(state.volume, volume);
-  assert.deepEqual(link.state('u-1'), { ...state, bytes: 0 });
-  fake.setConfigString('u-1', 'held');
-  await until(() => link.state('u-1')?.configString.length === 4);
-  fake.failing.set('setAccess', new TargetError('conflict', 'no'));
-  await assert.rejects(link.setAccess('u-1', nobody, signal), { name: 'TargetError', reason: 'conflict', message: 'no' });
-  await assert.rejects(link.setAccess('u-2', nobody, signal), { reason: 'not-found' });
-
-  fake.stop();
-  await server.stop();
-  await until(() => !link.connected);
-  assert.equal(link.state('u-1'), undefined);
-  fake.volumes.clear();
-  fake.start();
-  server = targetServer(fake, socket);
-  await server.start();
-  t.after(() => server.stop());
-  await until(() => link.connected);
-  assert.deepEqual(link.states(), []);
-  assert.equal(changes.filter(({ type }) => type === 'connection').length, 3);
-  fake.stop();
-});
-
-test('what the target counts comes over the socket as plain numbers, or a TargetError in time', async (t) => {
+test('what the target counts comes over the socket as plain numbers, or a TargetError in time', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
   const socket = join(directory, 'target.sock');
   const fake = new FakeTarget();
   const api = new GrpcTarget(socket);
   const server = targetServer(fake, socket);
   const { signal } = new AbortController();
-  t.after(async () => {
+  onTestFinished(async () => {
     api.close();
     rmSync(directory, { recursive: true });
   });
@@ -96,12 +27,12 @@ test('what the target counts comes over the socket as plain numbers, or a Target
     interfaces: [{ name: 'eth1', received: 1, sent: 2, ringDropped: 3, receiveLost: 4, sendFailed: 5, answersDropped: 6 }],
     refused: { malformed: 9 },
   };
-  assert.deepEqual(await api.getStats(signal), fake.stats);
+  expect(await api.getStats(signal)).toStrictEqual(fake.stats);
 
   const hung = Promise.withResolvers<never>();
   fake.getStats = () => hung.promise;
-  await assert.rejects(api.getStats(signal), { name: 'TargetError', reason: 'unavailable' });
+  await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
   hung.reject(new Error('too late'));
   await server.stop();
-  await assert.rejects(api.getStats(signal), { name: 'TargetError', reason: 'unavailable' });
+  await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
 });

@@ -17,9 +17,9 @@ import {
 
 const { target } = aoe;
 const SECTOR = 512;
-/** Withdrawing access waits for I/O under way, which waits for the disk: longer than any other call. */
+/** Longer than other calls: cutting off an initiator waits for its I/O under way, and that waits for the disk. */
 const ACCESS_LIMIT_MS = 60_000;
-/** Prometheus waits 10 s for all metrics by default. */
+/** Less than the 10 s that Prometheus by default waits for all metrics. */
 const STATS_LIMIT_MS = 3000;
 
 const REASONS = new Map<Code, TargetReason>([
@@ -45,35 +45,35 @@ export class GrpcTarget implements TargetApi {
   }
 
   async getInfo(signal: AbortSignal): Promise<TargetInfo> {
-    const { version, interfaces, features } = await this.#told(this.#client.call('getInfo', {}, { signal }));
+    const { version, interfaces, features } = await this.#mapErrors(this.#client.call('getInfo', {}, { signal }));
     return { version: version ?? '', interfaces: (interfaces ?? []).map(interfaceOf), features: features ?? [] };
   }
 
   async setInterfaces(names: string[], signal: AbortSignal): Promise<TargetInterface[]> {
-    const { interfaces } = await this.#told(this.#client.call('setInterfaces', { names }, { signal }));
+    const { interfaces } = await this.#mapErrors(this.#client.call('setInterfaces', { names }, { signal }));
     return (interfaces ?? []).map(interfaceOf);
   }
 
   async export({ macs, writesNeedLock, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
     const request = { volume: { ...volume, access: { macs, writesNeedLock } } };
-    return stateOf((await this.#told(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+    return stateOf((await this.#mapErrors(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
   async unexport(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#told(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
+    await this.#mapErrors(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
   }
 
   async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
     const request = { uid, access };
-    return stateOf((await this.#told(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+    return stateOf((await this.#mapErrors(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
-    return stateOf((await this.#told(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
+    return stateOf((await this.#mapErrors(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
   }
 
   async getStats(signal: AbortSignal): Promise<TargetStats> {
-    const { latencyBoundsUs, volumes, interfaces, refused } = await this.#told(
+    const { latencyBoundsUs, volumes, interfaces, refused } = await this.#mapErrors(
       this.#client.call('getStats', {}, { signal, timeoutMs: STATS_LIMIT_MS }),
     );
     return {
@@ -113,7 +113,7 @@ export class GrpcTarget implements TargetApi {
     this.#client.close();
   }
 
-  async #told<R>(call: Promise<R>): Promise<R> {
+  async #mapErrors<R>(call: Promise<R>): Promise<R> {
     try {
       return await call;
     } catch (error) {
@@ -123,7 +123,7 @@ export class GrpcTarget implements TargetApi {
 
   #error(error: unknown): unknown {
     if (!(error instanceof RpcError)) return error;
-    const message = error.code === Code.UNAVAILABLE ? `nobody answers on ${this.#socket}` : error.message;
+    const message = error.code === Code.UNAVAILABLE ? `no process answers on ${this.#socket}` : error.message;
     return new TargetError(REASONS.get(error.code) ?? 'failed', message, { cause: error });
   }
 }
@@ -156,7 +156,7 @@ function refusedOf(refused: aoe.target.v1.RefusedFrames.$Properties[] | null | u
 
 function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
   const { volume, sectors, configString, error } = state ?? {};
-  if (!volume?.uid) throw new TargetError('failed', 'the target answered without the volume: agent and target are not of the same version');
+  if (!volume?.uid) throw new TargetError('failed', 'the target answered without the volume: agent and target have different versions');
   return {
     volume: {
       uid: volume.uid,

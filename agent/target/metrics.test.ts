@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { metricsText } from '../../run/metrics.ts';
@@ -39,12 +37,13 @@ test('what the target counts is shown with the names that people know', async ()
   target.stats = STATS;
   const volumes = { list: () => [{ metadata: { name: 'pvc-1', uid: 'u-1' } } as AoEVolume] };
   const nodes = { list: () => [node('worker-1', '02:00:00:00:00:01'), node('worker-2')] };
-  new TargetMetrics({ api: target, volumes, nodes }, AbortSignal.timeout(10_000)).register();
+  const connection = { connected: true, states: () => [] };
+  new TargetMetrics({ api: target, connection, volumes, nodes }, AbortSignal.timeout(10_000)).register();
   const read = async (): Promise<string[]> => (await metricsText()).split('\n').filter((line) => line.startsWith('aoe_target_'));
 
   const who = 'volume="pvc-1",initiator="02:00:00:00:00:01",initiator_node="worker-1"';
   const other = 'volume="pvc-1",initiator="other",initiator_node=""';
-  assert.deepEqual(await read(), [
+  expect(await read()).toStrictEqual([
     'aoe_target_up 1',
     `aoe_target_request_duration_seconds_bucket{${who},kind="write",le="0.000004"} 1`,
     `aoe_target_request_duration_seconds_bucket{${who},kind="write",le="0.000008"} 1`,
@@ -67,15 +66,15 @@ test('what the target counts is shown with the names that people know', async ()
     'aoe_target_lost_frames_total{interface="eth1",where="send"} 2',
     'aoe_target_lost_frames_total{interface="eth1",where="answer"} 0',
   ]);
-  assert.equal(target.calls.length, 1, 'one question for a whole scrape');
+  expect(target.calls, 'one question for a whole scrape').toHaveLength(1);
 
   nodes.list = () => [node('worker-1', '02:00:00:00:00:01'), node('worker-2', '02:00:00:00:00:01')];
-  assert.ok(
+  expect(
     (await read()).some((line) => line.includes('initiator="02:00:00:00:00:01",initiator_node=""')),
     'two nodes claim it',
-  );
+  ).toBe(true);
   target.stop();
-  assert.deepEqual(await read(), ['aoe_target_up 0']);
+  expect(await read()).toStrictEqual(['aoe_target_up 0']);
   target.start();
-  assert.equal((await read()).length, 21);
+  expect(await read()).toHaveLength(21);
 });

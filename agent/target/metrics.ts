@@ -4,9 +4,11 @@ import type { Store } from '../../kube/mod.ts';
 import { foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
 import { contestedMacs } from '../access/desired.ts';
 import type { RequestKind, TargetApi, TargetInitiatorStats, TargetInterfaceStats, TargetStats } from './api.ts';
+import type { TargetConnection } from './connection.ts';
 
 export interface TargetMetricsOptions {
   api: Pick<TargetApi, 'getStats'>;
+  connection: Pick<TargetConnection, 'connected' | 'states'>;
   volumes: Pick<Store<AoEVolume>, 'list'>;
   nodes: Pick<Store<AoENode>, 'list'>;
 }
@@ -22,11 +24,11 @@ const LOST = {
 
 type Labels = Record<(typeof INITIATOR)[number], string>;
 
-/** What the target process counts, with names in the place of UIDs, for metrics. */
+/** Metrics of the target process: its counters, with names in place of UIDs, and the state of its connection. */
 export class TargetMetrics {
   readonly #options: TargetMetricsOptions;
   readonly #signal: AbortSignal;
-  #asking: Promise<TargetStats | undefined> | undefined;
+  #request: Promise<TargetStats | undefined> | undefined;
 
   constructor(options: TargetMetricsOptions, signal: AbortSignal) {
     this.#options = options;
@@ -35,7 +37,12 @@ export class TargetMetrics {
 
   /** Registers the metrics: once in a process. */
   register(): void {
-    gauge('aoe_target_up', '1 when the target process told its counters.', [], async (set) => set({}, (await this.#stats()) ? 1 : 0));
+    const { connection } = this.#options;
+    gauge('aoe_agent_target_connected', '1 when the target process answers.', [], (set) => set({}, connection.connected ? 1 : 0));
+    gauge('aoe_agent_exported_volumes', 'Volumes that the target serves.', [], (set) => {
+      if (connection.connected) set({}, connection.states().length);
+    });
+    gauge('aoe_target_up', '1 when the target process reported its counters.', [], async (set) => set({}, (await this.#stats()) ? 1 : 0));
     const help = 'Time from taking a request off the wire to queueing its answer, by kind: read, write, flush.';
     foreignHistogram<(typeof REQUEST)[number]>('aoe_target_request_duration_seconds', help, async (set) => {
       const stats = await this.#stats();
@@ -46,14 +53,19 @@ export class TargetMetrics {
     });
     this.#perKind('bytes_total', 'Bytes read and written.', 'bytes');
     this.#perKind('request_errors_total', 'Requests answered with an error because the disk failed.', 'errors');
-    this.#perInitiator('repeated_requests_total', 'Reads and writes that came again while the same one was under way.', 'repeats');
+    this.#perInitiator('repeated_requests_total', 'Reads and writes that were repeated while the same one was under way.', 'repeats');
     this.#perInitiator('dropped_requests_total', 'Requests left unanswered because too many were under way.', 'dropped');
-    this.#counter('refused_frames_total', 'Frames not served, by reason; without volume: of none.', ['volume', 'reason'], (stats, set) => {
-      const names = this.#volumeNames();
-      for (const [reason, frames] of Object.entries(stats.refused)) set({ volume: '', reason }, frames);
-      for (const { uid, refused } of stats.volumes)
-        for (const [reason, frames] of Object.entries(refused)) set({ volume: names.get(uid) ?? uid, reason }, frames);
-    });
+    this.#counter(
+      'refused_frames_total',
+      'Frames not served, by reason; volume is empty for frames of no volume.',
+      ['volume', 'reason'],
+      (stats, set) => {
+        const names = this.#volumeNames();
+        for (const [reason, frames] of Object.entries(stats.refused)) set({ volume: '', reason }, frames);
+        for (const { uid, refused } of stats.volumes)
+          for (const [reason, frames] of Object.entries(refused)) set({ volume: names.get(uid) ?? uid, reason }, frames);
+      },
+    );
     this.#counter('received_frames_total', 'AoE requests received.', ['interface'], ({ interfaces }, set) => {
       for (const { name, received } of interfaces) set({ interface: name }, received);
     });
@@ -114,15 +126,15 @@ export class TargetMetrics {
     return new Map(owned.filter(([mac]) => !contested.has(mac)));
   }
 
-  /** One question for all metrics of a scrape; undefined when the target does not answer, which its link says in the log. */
+  /** One request for all metrics of a scrape; undefined when the target does not answer, which its connection logs. */
   #stats(): Promise<TargetStats | undefined> {
-    this.#asking ??= this.#options.api
+    this.#request ??= this.#options.api
       .getStats(this.#signal)
       .catch(() => undefined)
       .finally(() => {
-        this.#asking = undefined;
+        this.#request = undefined;
       });
-    return this.#asking;
+    return this.#request;
   }
 }
 

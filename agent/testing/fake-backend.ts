@@ -1,4 +1,4 @@
-import type { Backend, BackingVolume, CreateRequest, Measurement } from '../backends/backend.ts';
+import type { Backend, BackingVolume, CreateRequest, Growth, Measurement } from '../backends/backend.ts';
 
 /** A pool in memory. */
 export class FakeBackend implements Backend {
@@ -7,20 +7,19 @@ export class FakeBackend implements Backend {
   readonly calls: string[] = [];
   /** Thrown by the next calls, until it is taken away. */
   failure: Error | undefined;
-  /** What making and finding data wait for. */
+  /** Making and finding data wait for this. */
   gate: Promise<void> | undefined;
+  /** New volumes must be wiped. */
+  unwiped = false;
   size = 100 << 20;
+  growth?: Growth;
 
   path(uid: string): string {
     return `/dev/fake/${uid}`;
   }
 
-  async list(): Promise<BackingVolume[]> {
-    return [...this.volumes.values()];
-  }
-
   async measure(): Promise<Measurement> {
-    const volumes = await this.list();
+    const volumes = [...this.volumes.values()];
     const free = this.size - volumes.reduce((sum, { bytes }) => sum + bytes, 0);
     return { ready: true, size: this.size, free, granularity: 1 << 20, volumes };
   }
@@ -34,9 +33,29 @@ export class FakeBackend implements Backend {
   async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
     this.#enter('create');
     await this.gate;
-    const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes };
+    const unwiped = this.unwiped ? { unwiped: true as const } : {};
+    const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes, ...unwiped };
     this.volumes.set(uid, volume);
     return volume;
+  }
+
+  async wipe(uid: string): Promise<BackingVolume> {
+    this.#enter('wipe');
+    const { unwiped: _, ...volume } = this.volumes.get(uid) as BackingVolume;
+    this.volumes.set(uid, volume);
+    return volume;
+  }
+
+  /** From now on volumes can grow. */
+  allowGrowth(): void {
+    this.growth = {
+      grow: async (uid, bytes) => {
+        this.#enter('grow');
+        const volume = { ...(this.volumes.get(uid) as BackingVolume), bytes };
+        this.volumes.set(uid, volume);
+        return volume;
+      },
+    };
   }
 
   async remove(uid: string): Promise<void> {

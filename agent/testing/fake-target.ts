@@ -10,10 +10,12 @@ import {
   type TargetVolumeState,
 } from '../target/api.ts';
 
-/** A target process without I/O: keeps volumes and strings through restarts, as the real one does on its disk. */
+/** A target process without I/O. It keeps volumes and config strings when it is stopped and started, as the real one does on its disk. */
 export class FakeTarget implements TargetApi {
   readonly volumes = new Map<string, TargetVolumeState>();
   readonly calls: string[] = [];
+  /** Sizes of disks in bytes, by path, as they are when a volume is exported; 0 for others. */
+  readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
   features = ['writes_need_lock'];
@@ -25,7 +27,7 @@ export class FakeTarget implements TargetApi {
   /** Ends every watch, and refuses calls until `start`. */
   stop(): void {
     this.up = false;
-    for (const tell of this.#watchers) tell(undefined);
+    for (const push of this.#watchers) push(undefined);
   }
 
   start(): void {
@@ -65,12 +67,12 @@ export class FakeTarget implements TargetApi {
       }
     }
     const configString = this.volumes.get(volume.uid)?.configString ?? new Uint8Array();
-    return this.#keep({ volume, bytes: 0, configString, error: '' });
+    return this.#keep({ volume, bytes: this.sizes.get(volume.path) ?? 0, configString, error: '' });
   }
 
   async unexport(uid: string): Promise<void> {
     this.#enter('unexport');
-    if (this.volumes.delete(uid)) this.#tell({ type: 'removed', uid });
+    if (this.volumes.delete(uid)) this.#emit({ type: 'removed', uid });
   }
 
   async setAccess(uid: string, { macs, writesNeedLock }: TargetAccess): Promise<TargetVolumeState> {
@@ -96,12 +98,12 @@ export class FakeTarget implements TargetApi {
     const queue: (TargetEvent | undefined)[] = [...this.volumes.values()].map((state) => ({ type: 'changed', state }));
     queue.push({ type: 'synced' });
     let wake = (): void => {};
-    const tell = (event: TargetEvent | undefined): void => {
+    const push = (event: TargetEvent | undefined): void => {
       queue.push(event);
       wake();
     };
-    this.#watchers.add(tell);
-    signal.addEventListener('abort', () => tell(undefined), { once: true });
+    this.#watchers.add(push);
+    signal.addEventListener('abort', () => push(undefined), { once: true });
     try {
       for (;;) {
         while (queue.length === 0) await new Promise<void>((resolve) => (wake = resolve));
@@ -110,7 +112,7 @@ export class FakeTarget implements TargetApi {
         yield event;
       }
     } finally {
-      this.#watchers.delete(tell);
+      this.#watchers.delete(push);
     }
   }
 
@@ -130,11 +132,11 @@ export class FakeTarget implements TargetApi {
 
   #keep(state: TargetVolumeState): TargetVolumeState {
     this.volumes.set(state.volume.uid, state);
-    this.#tell({ type: 'changed', state });
+    this.#emit({ type: 'changed', state });
     return state;
   }
 
-  #tell(event: TargetEvent): void {
-    for (const tell of this.#watchers) tell(event);
+  #emit(event: TargetEvent): void {
+    for (const push of this.#watchers) push(event);
   }
 }

@@ -1,72 +1,74 @@
-import type { Condition } from '../../api/meta.ts';
-import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import { type Backend, BackendError } from '../backends/backend.ts';
-import type { VolumeStatus } from './status.ts';
+import { parseQuantity } from '../../api/quantity.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { type Backend, BackendError, type Cleanness } from '../backends/backend.ts';
+import { createEmpty } from '../backends/create-empty.ts';
 
-/** Try again after this long when nothing tells us that the cause is gone. */
-const RETRY_MS = 15_000;
+/** What came of opening, or making, the data of a volume. */
+export type DataResult =
+  | AvailableData
+  | { kind: 'no-pool' }
+  /** It was there once, and is gone. */
+  | { kind: 'lost'; path: string }
+  /** It has become smaller than it was. Sizes are in bytes. */
+  | { kind: 'shrunk'; name: string; bytes: number; expected: number }
+  | { kind: 'failed'; error: BackendError };
 
-/** Condition Provisioned, as it is to be. */
-type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
-
-export interface Provisioned {
-  verdict: Verdict;
+export interface AvailableData {
+  kind: 'available';
+  /** What the target opens. */
   path: string;
-  /** Size of the data. */
+  /** What an administrator would look for. */
+  name: string;
   bytes: number;
-  /** Whether the data was made just now, so that the pool is to be measured. */
+  /** It may have been made by this call, so the pool has less room than before. */
   made: boolean;
-}
-
-/** What stands in the way, and when to look again. */
-export interface NotProvisioned {
-  verdict: Verdict;
-  retryMs: number;
-}
-
-/** Whether the volume's data was ever there. From then on it is looked for, and never made. */
-export function wasProvisioned({ status }: AoEVolume): boolean {
-  return status?.capacity !== undefined;
+  /** How far the disk was wiped, where it may still hold old data. */
+  cleanness?: Cleanness;
+  /** Why the data is smaller than spec.capacity, which has grown. */
+  growthProblem?: string;
 }
 
 /**
- * Sees to it that the volume's data is there. Errors of the backend are in what it returns.
- * @param served whether the target knows the volume: then it was made, whatever the status says
+ * Opens the data of a volume, or makes it. Errors of the backend are part of the result.
+ * @param mode `open`: the data was made before, so it is looked for, and never made again
  */
-export async function provision(
+export async function ensureData(
   volume: AoEVolume,
   backend: Backend | undefined,
-  { served }: { served: boolean },
+  mode: 'open' | 'create',
   signal: AbortSignal,
-): Promise<Provisioned | NotProvisioned> {
-  const { uid = '', name } = volume.metadata;
-  const not = (reason: string, message: string): NotProvisioned => ({ verdict: { status: 'False', reason, message }, retryMs: RETRY_MS });
-  if (!backend) return not('NoSuchPool', `AoEPool ${volume.spec.pool} does not exist: create it`);
-  const before = served || wasProvisioned(volume);
-  const bytes = parseQuantity(volume.spec.capacity ?? '0');
+): Promise<DataResult> {
+  if (!backend) return { kind: 'no-pool' };
+  const { metadata, spec, status } = volume;
+  const { uid = '', name } = metadata;
+  const bytes = parseQuantity(spec.capacity ?? '0');
   try {
-    const backing = before ? await backend.open(uid, signal) : await backend.create({ uid, name, bytes }, signal);
-    if (!backing) {
-      return not(
-        'BackingLost',
-        `${backend.path(uid)} is gone, and with it the data: bring it back under that name, or delete the AoEVolume`,
-      );
-    }
+    let backing = mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal);
+    if (!backing) return { kind: 'lost', path: backend.path(uid) };
+    const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');
+    if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
+    let growthProblem: string | undefined;
     if (backing.bytes < bytes) {
-      return not('BackingTooSmall', `${backing.name} has ${backing.bytes} bytes instead of ${bytes}: it was shrunk, and is not served`);
+      // The volume stays in use at the size that it has, whatever becomes of its growth.
+      try {
+        if (backend.growth) backing = await backend.growth.grow(uid, bytes, signal);
+        else growthProblem = `pool ${spec.pool} cannot make volumes larger`;
+      } catch (error) {
+        if (!(error instanceof BackendError)) throw error;
+        growthProblem = error.message;
+      }
     }
-    const verdict = { status: 'True', reason: 'Provisioned', message: `the data is in ${backing.name}` } as const;
-    return { verdict, path: backend.path(uid), bytes: backing.bytes, made: !before };
+    return {
+      kind: 'available',
+      path: backend.path(uid),
+      name: backing.name,
+      bytes: backing.bytes,
+      made: mode === 'create',
+      ...(backing.cleanness ? { cleanness: backing.cleanness } : {}),
+      ...(growthProblem === undefined ? {} : { growthProblem }),
+    };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
-    return not(error.reason, error.message);
+    return { kind: 'failed', error };
   }
-}
-
-/** Notes in the status what came of it. */
-export function noteProvisioned(data: Provisioned | NotProvisioned, status: VolumeStatus): void {
-  const { verdict } = data;
-  status.condition(VolumeCondition.Provisioned, verdict.status, verdict.reason, verdict.message);
-  if ('bytes' in data) status.now.capacity = formatQuantity(data.bytes);
 }

@@ -1,15 +1,13 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { parseLock } from '../../aoe/mod.ts';
 import { random } from '../../aoe/testing/random.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import type { TargetVolumeState } from '../target/api.ts';
-import { bench, MAC, UID } from '../testing/volume-bench.ts';
-import type { Volumes } from './reconciler.ts';
+import { harness, MAC, UID } from '../testing/volume-harness.ts';
+import type { VolumeReconciler } from './reconciler.ts';
 
-type Bench = Awaited<ReturnType<typeof bench>>;
+type Harness = Awaited<ReturnType<typeof harness>>;
 const HOSTS = { worker: MAC.worker, other: MAC.other } as const;
 type Host = keyof typeof HOSTS;
 
@@ -42,18 +40,18 @@ class LateStore implements Store<AoEVolume> {
 
 /** Controller, agent, target and two hosts that know nothing of each other, one step at a time in an order drawn from a seed. */
 class World {
-  readonly #it: Bench;
+  readonly #it: Harness;
   readonly #random: () => number;
   readonly #history: AoEVolume[] = [];
   #store: LateStore;
-  #agent: Volumes;
+  #agent: VolumeReconciler;
   /** Whom ControllerPublish has been answered for, and since then not ControllerUnpublish. */
   published: Host | undefined;
   #waiting: { kind: 'publish' | 'unpublish'; host: Host; generation: number } | undefined;
   #quiet = false;
 
   /** @param gullible the agent asks its watch, and not the API server, before it cuts somebody off */
-  constructor(it: Bench, seed: number, { gullible = false } = {}) {
+  constructor(it: Harness, seed: number, { gullible = false } = {}) {
     this.#it = it;
     this.#random = random(seed);
     this.#note();
@@ -124,7 +122,7 @@ class World {
     this.#waiting = { kind: present ? 'unpublish' : 'publish', host: present ?? host, generation };
   }
 
-  /** A host does what it likes; the target takes a config string only from those in force. */
+  /** A host does what it likes; the target accepts a config string only from admitted hosts. */
   #host(): void {
     const host = this.#pick();
     const state = this.#it.target.volumes.get(UID);
@@ -140,10 +138,10 @@ class World {
 
   check(): void {
     const macs = this.#it.target.volumes.get(UID)?.volume.macs ?? [];
-    assert.ok(macs.length <= 1, `two hosts in force: ${macs.join(', ')}`);
+    expect(macs.length, `two hosts are admitted: ${macs.join(', ')}`).toBeLessThanOrEqual(1);
     const { published } = this;
     if (!published) return;
-    assert.deepEqual(macs, [HOSTS[published]], 'a host that was published is in force, alone, until it is unpublished');
+    expect(macs, 'a host that was published is the only one admitted until it is unpublished').toStrictEqual([HOSTS[published]]);
   }
 
   async step(): Promise<void> {
@@ -154,7 +152,7 @@ class World {
       this.#agent = this.#it.make(this.#store);
     }
     // A conflict of writes is tried again, as the work queue does.
-    await this.#it.reconcile(this.#agent).catch((error: unknown) => assert.match(String(error), /Conflict|modified|changed/));
+    await this.#it.reconcile(this.#agent).catch((error: unknown) => expect(String(error)).toMatch(/Conflict|modified|changed/));
     this.check();
   }
 
@@ -164,27 +162,27 @@ class World {
     for (let i = 0; i < 6; i++) {
       this.#note();
       this.#store.catchUp();
-      await this.#it.told();
+      await this.#it.tick();
       await this.#it.reconcile(this.#agent);
     }
     const { spec, status, metadata } = this.#live;
     const [host] = (spec.initiators.nodes ?? []) as Host[];
-    assert.deepEqual(this.#it.target.volumes.get(UID)?.volume.macs, host ? [HOSTS[host]] : []);
-    assert.deepEqual(status?.initiators?.nodes ?? [], host ? [host] : []);
-    assert.equal(status?.initiators?.observedGeneration, metadata.generation);
+    expect(this.#it.target.volumes.get(UID)?.volume.macs).toStrictEqual(host ? [HOSTS[host]] : []);
+    expect(status?.initiators?.nodes ?? []).toStrictEqual(host ? [host] : []);
+    expect(status?.initiators?.observedGeneration).toBe(metadata.generation);
     const holder = parseLock(this.#it.target.volumes.get(UID)?.configString ?? new Uint8Array())?.node;
-    assert.ok(holder === undefined || holder === host, `the lock of ${holder} is left, and ${host ?? 'nobody'} is let in`);
-    assert.equal(status?.holder?.node, holder);
+    expect(holder === undefined || holder === host, `the lock of ${holder} is left, and ${host ?? 'no host'} is admitted`).toBe(true);
+    expect(status?.holder?.node).toBe(holder);
   }
 }
 
 const seeds = fc.integer({ min: 0, max: 2 ** 31 });
 
-test('one host at a time is in force, however late the agent learns of it and whatever happens meanwhile', async (t) => {
+test('one host at a time is admitted, however late the agent learns of it and whatever happens meanwhile', async () => {
   const told = new Map<string, number>();
   await fc.assert(
     fc.asyncProperty(seeds, async (seed) => {
-      const it = await bench(t);
+      const it = await harness();
       const world = new World(it, seed);
       for (let i = 0; i < 40; i++) await world.step();
       await world.settle();
@@ -193,16 +191,16 @@ test('one host at a time is in force, however late the agent learns of it and wh
     { numRuns: 100 },
   );
   for (const reason of ['Fenced', 'LockCleared', 'LockTaken', 'LockReleased'])
-    assert.ok((told.get(reason) ?? 0) > 50, `schedules must have each of it in them: ${JSON.stringify([...told])}`);
+    expect(told.get(reason) ?? 0, `schedules must have each of it in them: ${JSON.stringify([...told])}`).toBeGreaterThan(50);
 });
 
-test('the schedules find an agent that cuts off by an old view', async (t) => {
+test('the schedules find an agent that cuts off by an old view', async () => {
   const search = fc.check(
     fc.asyncProperty(seeds, async (seed) => {
-      const world = new World(await bench(t), seed, { gullible: true });
+      const world = new World(await harness(), seed, { gullible: true });
       for (let i = 0; i < 40; i++) await world.step();
     }),
     { numRuns: 500, endOnFailure: true },
   );
-  assert.match(String((await search).errorInstance), /a host that was published is in force/);
+  expect(String((await search).errorInstance)).toMatch(/a host that was published is the only one admitted/);
 });

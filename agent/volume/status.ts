@@ -1,87 +1,65 @@
-import { isDeepStrictEqual } from 'node:util';
-import type { Condition } from '../../api/meta.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
-import type { AoEVolume, AoEVolumeStatus } from '../../api/volume.ts';
-import { VolumeCondition } from '../../api/volume.ts';
-import { type Kube, setCondition, writeToSame } from '../../kube/mod.ts';
+import { formatQuantity } from '../../api/quantity.ts';
+import { type AoEVolume, type AoEVolumeStatus, VolumeCondition } from '../../api/volume.ts';
+import type { NextCondition } from '../../kube/mod.ts';
+import { readHolder } from '../lock/holder.ts';
+import { conditionOf, conditionsOf } from './conditions.ts';
+import { type Observed, sortedMacs } from './observe.ts';
+import type { Outcome } from './outcome.ts';
+import type { Plan } from './plan.ts';
 
-export const FIELD_MANAGER = 'aoe-csi-agent';
-
-/** Conditions that this program writes; all others are somebody else's. */
-const OURS: readonly string[] = [
-  VolumeCondition.Provisioned,
-  VolumeCondition.Exported,
+/** The conditions that the agent writes; all others are written by other programs. */
+const CONDITIONS = [
   VolumeCondition.AddressConflict,
   VolumeCondition.EnforcedByTarget,
+  VolumeCondition.Exported,
   VolumeCondition.Locked,
-];
+  VolumeCondition.Provisioned,
+] as const;
 
-type Status = Pick<AoEVolumeStatus, 'capacity' | 'serial' | 'paths' | 'initiators' | 'holder'> & { conditions: Condition[] };
-
-/** The agent's part of a volume's status: starts as it was last written, is changed, and is written when it differs. */
-export class VolumeStatus {
-  readonly #volume: AoEVolume;
-  readonly #before: Status;
-  readonly now: Status;
-
-  constructor(volume: AoEVolume) {
-    this.#volume = volume;
-    this.#before = ourPart(volume);
-    this.now = structuredClone(this.#before);
-  }
-
-  condition(type: string, status: Condition['status'], reason: string, message: string): void {
-    const { generation } = this.#volume.metadata;
-    const next = setCondition(this.now.conditions, {
-      type,
-      status,
-      reason,
-      message,
-      ...(generation === undefined ? {} : { observedGeneration: generation }),
-    });
-    this.now.conditions = [...this.now.conditions.filter((condition) => condition.type !== type), next].sort((a, b) =>
-      a.type < b.type ? -1 : 1,
-    );
-  }
-
-  get(type: string): Condition | undefined {
-    return this.now.conditions.find((condition) => condition.type === type);
-  }
-
-  /**
-   * Writes what changed.
-   * @returns the volume as the API server has it now; undefined when it is gone
-   */
-  async write(kube: Pick<Kube, 'apply' | 'get'>, signal: AbortSignal): Promise<AoEVolume | undefined> {
-    if (isDeepStrictEqual(this.now, this.#before)) return this.#volume;
-    const { name } = this.#volume.metadata;
-    return writeToSame(this.#volume, {
-      write: async (resourceVersion) => {
-        const metadata = { name, ...(resourceVersion ? { resourceVersion } : {}) };
-        const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata, status: this.now };
-        const options = { fieldManager: FIELD_MANAGER, force: true, subresource: 'status', signal } as const;
-        return (await kube.apply(AOE_VOLUMES, object, options)) as unknown as AoEVolume;
-      },
-      read: () => kube.get<AoEVolume>(AOE_VOLUMES, name, { signal }),
-      signal,
-    });
-  }
+/** The agent's part of an AoEVolume's status. A field that is undefined is to be absent. */
+export interface VolumeStatus {
+  conditions: NextCondition[];
+  fields: { [Field in 'capacity' | 'serial' | 'paths' | 'initiators' | 'holder']: AoEVolumeStatus[Field] | undefined };
 }
 
-function ourPart({ status }: AoEVolume): Status {
-  const { capacity, serial, paths, initiators, holder } = status ?? {};
-  const part: Status = {
-    conditions: (status?.conditions ?? []).filter(({ type }) => OURS.includes(type)).sort((a, b) => (a.type < b.type ? -1 : 1)),
-  };
-  if (capacity !== undefined) part.capacity = capacity;
-  if (serial !== undefined) part.serial = serial;
-  if (paths !== undefined) part.paths = paths;
-  if (initiators !== undefined) part.initiators = initiators;
-  if (holder !== undefined) part.holder = holder;
-  return structuredClone(part);
+/** The agent's part of the status after a reconcile. What the reconcile found nothing out about stays as it was written before. */
+export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
+  const { capacity, serial, paths, initiators, holder } = volume.status ?? {};
+  const fields: VolumeStatus['fields'] = { capacity, serial, paths, initiators, holder };
+  if (seen.data?.kind === 'available') fields.capacity = formatQuantity(seen.data.bytes);
+  if (plan.action === 'serve') fields.paths = seen.paths;
+  else if ((plan.action === 'wait' || plan.action === 'withdraw') && !outcome.error && isOff(plan)) fields.paths = undefined;
+  const { confirmed, holderSeen } = outcome;
+  if (confirmed) {
+    fields.serial = confirmed.volume.serial;
+    if (!seen.access.refused) {
+      const observedGeneration = volume.metadata.generation ?? 0;
+      fields.initiators = { observedGeneration, nodes: seen.access.nodes, macs: sortedMacs(confirmed.volume.macs) };
+    }
+  }
+  if (holderSeen) fields.holder = readHolder(holderSeen.configString);
+  else if (outcome.removal) fields.holder = undefined;
+
+  const { generation: observedGeneration } = volume.metadata;
+  const next = conditionsOf(volume, seen, plan, outcome);
+  const conditions = CONDITIONS.flatMap((type): NextCondition[] => {
+    const verdict = next.get(type);
+    const before = conditionOf(volume, type);
+    return verdict ? [{ type, ...verdict, observedGeneration }] : before ? [before] : [];
+  });
+  return { conditions, fields };
 }
 
-/** The disk's IDENTIFY serial: the first 20 hexadecimal digits of the volume's UID. */
-export function serialOf(uid: string): string {
-  return uid.replaceAll('-', '').slice(0, 20).toUpperCase();
+/** Whether the volume is known to be off the segment. */
+function isOff({ obstacle }: Extract<Plan, { action: 'wait' | 'withdraw' }>): boolean {
+  return obstacle.because !== 'target-away' && obstacle.because !== 'place-refused';
+}
+
+/** Conditions that have got worse, and of which people should hear by an Event: the data is gone, or another target answers. */
+export function newProblems(volume: AoEVolume, conditions: readonly NextCondition[]): NextCondition[] {
+  return conditions.filter(({ type, status, reason }) => {
+    const bad = type === VolumeCondition.Provisioned ? 'False' : type === VolumeCondition.AddressConflict ? 'True' : undefined;
+    const before = volume.status?.conditions?.find((each) => each.type === type);
+    return status === bad && !(before?.status === bad && before.reason === reason);
+  });
 }

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import type { ConfigReply } from '../initiator.ts';
 import { ModelTarget } from '../testing/model-target.ts';
@@ -66,9 +64,11 @@ class Simulation {
       if (!host.steps) this.#begin(host);
       else this.#act(host);
       const holders = this.hosts.filter((each) => each.holds);
-      assert.ok(holders.length <= 1, `two holders: ${holders.map((each) => each.owner.node).join(', ')}`);
-      for (const holder of holders) {
-        for (const target of this.targets) assert.equal(parseLock(target.string)?.node, holder.owner.node, escapeString(target.string));
+      // Checked so often that expect() would take most of the time.
+      if (holders.length > 1) throw new Error(`two holders: ${holders.map((each) => each.owner.node).join(', ')}`);
+      for (const { owner } of holders) {
+        for (const { string } of this.targets)
+          if (parseLock(string)?.node !== owner.node) throw new Error(`${owner.node} holds the lock, a target has ${escapeString(string)}`);
       }
     }
   }
@@ -164,7 +164,8 @@ test('no two hosts hold a lock at once, whatever the network loses, repeats and 
     }),
     { numRuns: 1000 },
   );
-  assert.ok(held > 1000 && refused > 1000, `schedules must reach both outcomes: ${held} held, ${refused} refused`);
+  expect(held, `schedules must reach both outcomes: ${held} held, ${refused} refused`).toBeGreaterThan(1000);
+  expect(refused, `schedules must reach both outcomes: ${held} held, ${refused} refused`).toBeGreaterThan(1000);
 });
 
 test('no two hosts hold a lock at once on several targets behind one address, when each is heard', () => {
@@ -192,7 +193,7 @@ test('lost and repeated frames never turn into a conflict for the only host', ()
     fc.property(seeds, (seed) => {
       const simulation = new Simulation(seed, { loss: 0.4, duplication: 0.3, delay: true }, 1, [new ModelTarget('02:00:00:00:00:01')]);
       simulation.run(300);
-      for (const outcome of simulation.hosts[0]?.outcomes ?? []) assert.doesNotMatch(outcome, /foreign|refused/);
+      for (const outcome of simulation.hosts[0]?.outcomes ?? []) expect(outcome).not.toMatch(/foreign|refused/);
     }),
     { numRuns: 300 },
   );
@@ -203,8 +204,8 @@ test('a simulation without the comparison of the returned string would find the 
   const target = new ModelTarget('02:00:00:00:00:01');
   const next = formatLock({ ...owner('n0'), since: '2026-01-01T00:00:00Z' });
   const request: LockRequest = { kind: 'setIfEmpty', to: { interfaceName: 'i', mac: target.mac }, next };
-  assert.equal(target.change(request), 0);
-  assert.equal(target.change(request), 4);
+  expect(target.change(request)).toBe(0);
+  expect(target.change(request)).toBe(4);
 });
 
 /** Runs steps against one target with no network between. */
@@ -223,32 +224,32 @@ test('a string that is not ours is respected and shown escaped', () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   target.string = Buffer.from('net.corvus.apple S\xff\n', 'latin1');
   const result = direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
-  assert.deepEqual(result, { outcome: 'foreign', holder: { lock: undefined, raw: 'net.corvus.apple S\\xff\\x0a' } });
-  assert.deepEqual(direct(releaseSteps(owner('n0')), target), { outcome: 'released' });
-  assert.equal(escapeString(target.string), 'net.corvus.apple S\\xff\\x0a');
+  expect(result).toStrictEqual({ outcome: 'foreign', holder: { lock: undefined, raw: 'net.corvus.apple S\\xff\\x0a' } });
+  expect(direct(releaseSteps(owner('n0')), target)).toStrictEqual({ outcome: 'released' });
+  expect(escapeString(target.string)).toBe('net.corvus.apple S\\xff\\x0a');
 });
 
 test("another node's lock is named with its time", () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
   const result = direct(acquireSteps(owner('n1'), '2026-01-02T00:00:00Z'), target);
-  assert.equal(result.outcome === 'foreign' && result.holder.lock?.node, 'n0');
-  assert.equal(result.outcome === 'foreign' && result.holder.lock?.since, '2026-01-01T00:00:00Z');
+  expect(result.outcome === 'foreign' && result.holder.lock?.node).toBe('n0');
+  expect(result.outcome === 'foreign' && result.holder.lock?.since).toBe('2026-01-01T00:00:00Z');
 });
 
 test('the same node takes its own lock again, with a new time', () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
-  assert.equal(direct(acquireSteps(owner('n0'), '2026-01-02T00:00:00Z'), target).outcome, 'held');
-  assert.equal(parseLock(target.string)?.since, '2026-01-02T00:00:00Z');
-  assert.equal(direct(releaseSteps(owner('n0')), target).outcome, 'released');
-  assert.equal(target.string.length, 0);
+  expect(direct(acquireSteps(owner('n0'), '2026-01-02T00:00:00Z'), target).outcome).toBe('held');
+  expect(parseLock(target.string)?.since).toBe('2026-01-02T00:00:00Z');
+  expect(direct(releaseSteps(owner('n0')), target).outcome).toBe('released');
+  expect(target.string.length).toBe(0);
 });
 
 test('a re-created node with the same name does not own the old lock', () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
-  assert.equal(direct(acquireSteps({ ...owner('n0'), nodeUID: 'new' }, '2026-01-02T00:00:00Z'), target).outcome, 'foreign');
+  expect(direct(acquireSteps({ ...owner('n0'), nodeUID: 'new' }, '2026-01-02T00:00:00Z'), target).outcome).toBe('foreign');
 });
 
 test('formatLock() and parseLock() are inverse, and parseLock() takes nothing else', () => {
@@ -261,7 +262,7 @@ test('formatLock() and parseLock() are inverse, and parseLock() takes nothing el
       fc.date({ noInvalidDate: true, min: new Date(0), max: new Date('9999-12-31') }),
       (node, nodeUID, volumeUID, date) => {
         const lock = { node, nodeUID, volumeUID, since: date.toISOString() };
-        assert.deepEqual(parseLock(formatLock(lock)), lock);
+        expect(parseLock(formatLock(lock))).toStrictEqual(lock);
       },
     ),
   );
@@ -273,8 +274,8 @@ test('formatLock() and parseLock() are inverse, and parseLock() takes nothing el
     Buffer.concat([good, Buffer.from([0xff])]),
     Buffer.concat([good, good]),
   ]) {
-    assert.equal(parseLock(bad), undefined);
+    expect(parseLock(bad)).toBeUndefined();
   }
-  assert.throws(() => formatLock({ ...owner('n n'), since: '2026-01-01T00:00:00Z' }), RangeError);
-  assert.throws(() => formatLock({ ...owner('n'.repeat(1024)), since: '2026-01-01T00:00:00Z' }), RangeError);
+  expect(() => formatLock({ ...owner('n n'), since: '2026-01-01T00:00:00Z' })).toThrow(RangeError);
+  expect(() => formatLock({ ...owner('n'.repeat(1024)), since: '2026-01-01T00:00:00Z' })).toThrow(RangeError);
 });

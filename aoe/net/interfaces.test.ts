@@ -1,12 +1,10 @@
-import assert from 'node:assert/strict';
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, test } from 'node:test';
 import { listInterfaces, selectInterfaces } from './interfaces.ts';
 
 const sysfs = mkdtempSync(join(tmpdir(), 'aoe-sysfs-'));
-after(() => rmSync(sysfs, { recursive: true }));
+afterAll(() => rmSync(sysfs, { recursive: true }));
 
 function add(name: string, { type = '1', flags = '0x1003', uevent = '', device = true, wireless = false, master = false } = {}): void {
   const path = join(sysfs, 'class/net', name);
@@ -29,11 +27,8 @@ writeFileSync(join(sysfs, 'class/net/bonding_masters'), '\n');
 
 test('listInterfaces() lists everything with Ethernet framing', async () => {
   const all = await listInterfaces(sysfs);
-  assert.deepEqual(
-    all.map((each) => each.name),
-    ['br0', 'eth0', 'eth1', 'eth2', 'vec0', 'veth1', 'wlan0'],
-  );
-  assert.deepEqual(all[1], { name: 'eth0', mac: '02:00:00:00:00:aa', mtu: 9000, up: true, physical: true });
+  expect(all.map((each) => each.name)).toStrictEqual(['br0', 'eth0', 'eth1', 'eth2', 'vec0', 'veth1', 'wlan0']);
+  expect(all[1]).toStrictEqual({ name: 'eth0', mac: '02:00:00:00:00:aa', mtu: 9000, up: true, physical: true });
 });
 
 async function select(wanted: string): Promise<[string[], readonly string[]]> {
@@ -42,10 +37,10 @@ async function select(wanted: string): Promise<[string[], readonly string[]]> {
 }
 
 test('"auto" means wired hardware that is up, and no port of a bridge or bond', async () => {
-  assert.deepEqual(await select('auto'), [['eth0', 'vec0'], []]);
+  expect(await select('auto')).toStrictEqual([['eth0', 'vec0'], []]);
 });
 
 test('a list is taken as it is, and names that are not there are told', async () => {
-  assert.deepEqual(await select('br0, eth1'), [['br0', 'eth1'], []]);
-  assert.deepEqual(await select('eth7,eth2,lo'), [['eth2'], ['eth7', 'lo']]);
+  expect(await select('br0, eth1')).toStrictEqual([['br0', 'eth1'], []]);
+  expect(await select('eth7,eth2,lo')).toStrictEqual([['eth2'], ['eth7', 'lo']]);
 });

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { emitAta, identifyRequest, parseAta } from './ata.ts';
 import { configRequest, emitConfig, parseConfig, replacementOf, testAndReplaceRequest } from './config.ts';
-import { emitFrame, padFrame, parseFrame, parseMac } from './header.ts';
+import { describeError, ErrorCode, emitFrame, padFrame, parseFrame, parseMac } from './header.ts';
 import { emitIdentity, parseIdentity } from './identify.ts';
 import { emitMask, parseMask } from './mask.ts';
 import { emitReserve, parseReserve } from './reserve.ts';
@@ -34,8 +33,8 @@ for (const [name, bytes, found] of FRAMES) {
   test(`parseFrame() reads ${name}, emitFrame() gives the same bytes`, () => {
     const frame = parseFrame(hex(bytes));
     assert.ok(frame);
-    assert.deepEqual({ ...frame.header, ...found }, frame.header);
-    assert.equal(text(emitFrame(frame)), text(hex(bytes)));
+    expect({ ...frame.header, ...found }).toStrictEqual(frame.header);
+    expect(text(emitFrame(frame))).toBe(text(hex(bytes)));
   });
 }
 
@@ -45,22 +44,22 @@ const GARBAGE: [name: string, bytes: string][] = [
   ['a frame cut in the tag', 'ffffffffffff 020000000001 88a2 10 00 0007 03 01 800000'],
   ['another EtherType', 'ffffffffffff 020000000001 0800 10 00 0007 03 01 80000001'],
 ];
-for (const [name, bytes] of GARBAGE) test(`parseFrame() refuses ${name}`, () => assert.equal(parseFrame(hex(bytes)), undefined));
+for (const [name, bytes] of GARBAGE) test(`parseFrame() refuses ${name}`, () => expect(parseFrame(hex(bytes))).toBeUndefined());
 
 test('parseConfig() refuses a length beyond the frame and beyond 1024', () => {
-  assert.equal(parseConfig(hex('0000 0000 00 10 0004 616263')), undefined);
-  assert.equal(parseConfig(Buffer.concat([hex('0000 0000 00 10 0401'), Buffer.alloc(1025)])), undefined);
-  assert.throws(() => emitConfig(configRequest(3, new Uint8Array(1025))), RangeError);
+  expect(parseConfig(hex('0000 0000 00 10 0004 616263'))).toBeUndefined();
+  expect(parseConfig(Buffer.concat([hex('0000 0000 00 10 0401'), Buffer.alloc(1025)]))).toBeUndefined();
+  expect(() => emitConfig(configRequest(3, new Uint8Array(1025)))).toThrow(RangeError);
 });
 
 test('parseMask() and parseReserve() refuse a count beyond the frame', () => {
-  assert.equal(parseMask(hex('00 01 00 02 00 01 020000000001')), undefined);
-  assert.equal(parseReserve(hex('01 02 020000000001')), undefined);
+  expect(parseMask(hex('00 01 00 02 00 01 020000000001'))).toBeUndefined();
+  expect(parseReserve(hex('01 02 020000000001'))).toBeUndefined();
 });
 
 test('parseMask() reads directives', () => {
   const mask = parseMask(hex('00 01 00 02 00 01 020000000001 00 02 020000000002'));
-  assert.deepEqual(mask?.directives, [
+  expect(mask?.directives).toStrictEqual([
     { reserved: 0, command: 1, mac: '02:00:00:00:00:01' },
     { reserved: 0, command: 2, mac: '02:00:00:00:00:02' },
   ]);
@@ -68,37 +67,37 @@ test('parseMask() reads directives', () => {
 
 test('a 48-bit LBA keeps its byte order', () => {
   const ata = parseAta(hex('41 00 01 34 010203040506 0000'));
-  assert.equal(ata?.lba, 0x060504030201);
-  assert.equal(text(emitAta(identifyRequest())), '000001ec000000a000000000');
+  expect(ata?.lba).toBe(0x060504030201);
+  expect(text(emitAta(identifyRequest()))).toBe('000001ec000000a000000000');
 });
 
 test('testAndReplaceRequest() carries both strings', () => {
   const request = testAndReplaceRequest(Buffer.from('old'), Buffer.from('newer'));
   const parsed = parseConfig(emitConfig(request));
   assert.ok(parsed);
-  assert.equal(Buffer.from(parsed.string).toString(), 'old');
-  assert.equal(Buffer.from(replacementOf(parsed) ?? []).toString(), 'newer');
-  assert.equal(replacementOf({ ...parsed, rest: hex('0005 6162') }), undefined);
+  expect(Buffer.from(parsed.string).toString()).toBe('old');
+  expect(Buffer.from(replacementOf(parsed) ?? []).toString()).toBe('newer');
+  expect(replacementOf({ ...parsed, rest: hex('0005 6162') })).toBeUndefined();
 });
 
 test('IDENTIFY strings are byte-swapped on the wire and natural from the Linux driver', () => {
   const identity = { serial: '0123456789ABCDEF0123', firmware: '1.0', model: 'aoe-csi', sectors: 2 ** 33 };
   const wire = emitIdentity(identity);
-  assert.equal(Buffer.from(wire.subarray(20, 24)).toString(), '1032');
-  assert.deepEqual(parseIdentity(wire), identity);
+  expect(Buffer.from(wire.subarray(20, 24)).toString()).toBe('1032');
+  expect(parseIdentity(wire)).toStrictEqual(identity);
   const natural = wire.slice();
   for (let at = 20; at < 94; at += 2) natural.set([wire[at + 1] ?? 0, wire[at] ?? 0], at);
-  assert.equal(parseIdentity(natural, 'natural')?.serial, identity.serial);
-  assert.equal(parseIdentity(wire.subarray(0, 511)), undefined);
+  expect(parseIdentity(natural, 'natural')?.serial).toBe(identity.serial);
+  expect(parseIdentity(wire.subarray(0, 511))).toBeUndefined();
 });
 
 test('padFrame() pads to 60 bytes and no further', () => {
-  assert.equal(padFrame(new Uint8Array(24)).length, 60);
-  assert.equal(padFrame(new Uint8Array(61)).length, 61);
+  expect(padFrame(new Uint8Array(24)).length).toBe(60);
+  expect(padFrame(new Uint8Array(61)).length).toBe(61);
 });
 
 test('parseMac() refuses what is not a MAC address', () => {
-  for (const bad of ['', '02:00:00:00:00', '02:00:00:00:00:0g', '020000000001']) assert.throws(() => parseMac(bad), RangeError);
+  for (const bad of ['', '02:00:00:00:00', '02:00:00:00:00:0g', '020000000001']) expect(() => parseMac(bad)).toThrow(RangeError);
 });
 
 test('whatever parses emits to the same bytes, and garbage is refused without an exception', () => {
@@ -107,7 +106,7 @@ test('whatever parses emits to the same bytes, and garbage is refused without an
     fc.property(bytes, fc.boolean(), (input, aoe) => {
       if (aoe && input.length > 13) input.set([0x88, 0xa2], 12);
       const same = (output: Uint8Array | undefined): void => {
-        if (output) assert.equal(text(output), text(input));
+        if (output) expect(text(output)).toBe(text(input));
       };
       const frame = parseFrame(input);
       same(frame && emitFrame(frame));
@@ -125,4 +124,9 @@ test('whatever parses emits to the same bytes, and garbage is refused without an
     }),
     { numRuns: 2000 },
   );
+});
+
+test('an error code has its name where the specification gives one', () => {
+  expect(describeError(ErrorCode.BadArgument)).toBe('AoE error 2 (BadArgument)');
+  expect(describeError(99)).toBe('AoE error 99');
 });

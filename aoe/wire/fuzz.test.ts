@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import { hostileFrame } from '../../test/conformance/frames.ts';
 import { Initiator } from '../initiator.ts';
@@ -16,14 +14,14 @@ const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex');
 /** Parses an argument in every way; what parses must emit to the same bytes. */
 function throughAll(bytes: Uint8Array): void {
   const same = (emitted: Uint8Array | undefined): void => {
-    if (emitted) assert.equal(text(emitted), text(bytes));
+    if (emitted) expect(text(emitted)).toBe(text(bytes));
   };
   const [ata, config, mask, reserve] = [parseAta(bytes), parseConfig(bytes), parseMask(bytes), parseReserve(bytes)];
   same(ata && emitAta(ata));
   same(config && emitConfig(config));
   same(mask && emitMask(mask));
   same(reserve && emitReserve(reserve));
-  if (config) assert.ok((replacementOf(config)?.length ?? 0) <= MAX_CONFIG_STRING);
+  if (config) expect(replacementOf(config)?.length ?? 0).toBeLessThanOrEqual(MAX_CONFIG_STRING);
   parseIdentity(bytes);
 }
 
@@ -51,7 +49,7 @@ describe('off a hostile wire', () => {
       fc.property(hostileFrame, (bytes) => {
         const frame = parseFrame(bytes);
         if (!frame) return;
-        assert.equal(text(emitFrame(frame)), text(bytes));
+        expect(text(emitFrame(frame))).toBe(text(bytes));
         throughAll(frame.argument);
       }),
       { numRuns: 5000 },
@@ -62,10 +60,10 @@ describe('off a hostile wire', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 1100 }), fc.nat(0xffff), (bytes, length) => {
         const config = Uint8Array.of(0, 0, 0, 0, 0, 0x13, length >> 8, length & 0xff, ...bytes);
-        assert.equal(parseConfig(config)?.string.length, length <= bytes.length && length <= MAX_CONFIG_STRING ? length : undefined);
+        expect(parseConfig(config)?.string.length).toBe(length <= bytes.length && length <= MAX_CONFIG_STRING ? length : undefined);
         const count = length & 0xff;
-        assert.equal(parseMask(Uint8Array.of(0, 1, 0, count, ...bytes))?.directives.length, count * 8 <= bytes.length ? count : undefined);
-        assert.equal(parseReserve(Uint8Array.of(1, count, ...bytes))?.macs.length, count * 6 <= bytes.length ? count : undefined);
+        expect(parseMask(Uint8Array.of(0, 1, 0, count, ...bytes))?.directives.length).toBe(count * 8 <= bytes.length ? count : undefined);
+        expect(parseReserve(Uint8Array.of(1, count, ...bytes))?.macs.length).toBe(count * 6 <= bytes.length ? count : undefined);
       }),
     );
   });
@@ -81,8 +79,8 @@ describe('off a hostile wire', () => {
           hear(frame);
         }
         for (const { shelf, slot, string } of await replies) {
-          assert.deepEqual([shelf, slot], [7, 3]);
-          assert.ok(string.length <= MAX_CONFIG_STRING);
+          expect([shelf, slot]).toStrictEqual([7, 3]);
+          expect(string.length).toBeLessThanOrEqual(MAX_CONFIG_STRING);
         }
       }),
       { numRuns: 300 },
@@ -99,10 +97,10 @@ describe('off a hostile wire', () => {
       return replies;
     };
     const changed = (at: number, to: number) => (answer: Uint8Array) => answer.with(at, to);
-    assert.equal((await ask((answer) => answer)).length, 1);
+    expect(await ask((answer) => answer)).toHaveLength(1);
     const wrong = [changed(14, 0x10), changed(13, 0xa3), changed(17, 8), changed(18, 4), changed(19, 0), changed(20, 0)];
-    for (const maim of wrong) assert.deepEqual(await ask(maim), []);
-    for (let length = 0; length < 32; length++) assert.deepEqual(await ask((answer) => answer.subarray(0, length)), []);
+    for (const maim of wrong) expect(await ask(maim)).toStrictEqual([]);
+    for (let length = 0; length < 32; length++) expect(await ask((answer) => answer.subarray(0, length))).toStrictEqual([]);
   });
 });
 
@@ -112,9 +110,9 @@ describe('what the codec is told to emit', () => {
       fc.property(fc.nat(3000), fc.nat(3000), (one, two) => {
         const fits = one <= MAX_CONFIG_STRING && two <= MAX_CONFIG_STRING;
         const emit = (): Uint8Array => emitConfig(testAndReplaceRequest(new Uint8Array(one), new Uint8Array(two)));
-        if (fits) assert.equal(emit().length, 8 + one + 2 + two);
-        else assert.throws(emit, RangeError);
-        if (one > MAX_CONFIG_STRING) assert.throws(() => emitConfig(configRequest(3, new Uint8Array(one))), RangeError);
+        if (fits) expect(emit().length).toBe(8 + one + 2 + two);
+        else expect(emit).toThrow(RangeError);
+        if (one > MAX_CONFIG_STRING) expect(() => emitConfig(configRequest(3, new Uint8Array(one)))).toThrow(RangeError);
       }),
     );
   });
@@ -122,12 +120,12 @@ describe('what the codec is told to emit', () => {
   test('lists of more than 255 addresses and addresses that are none are refused with a RangeError', () => {
     const macs = Array.from({ length: 256 }, () => '02:00:5e:00:53:0a');
     const rest = new Uint8Array();
-    assert.throws(() => emitReserve({ command: 1, macs, rest }), RangeError);
+    expect(() => emitReserve({ command: 1, macs, rest })).toThrow(RangeError);
     const directives = macs.map((mac) => ({ reserved: 0, command: 1, mac }));
-    assert.throws(() => emitMask({ reserved: 0, command: 1, error: 0, directives, rest }), RangeError);
+    expect(() => emitMask({ reserved: 0, command: 1, error: 0, directives, rest })).toThrow(RangeError);
     fc.assert(
       fc.property(fc.string({ maxLength: 20 }), (mac) => {
-        if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(mac)) assert.throws(() => emitReserve({ command: 1, macs: [mac], rest }), RangeError);
+        if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(mac)) expect(() => emitReserve({ command: 1, macs: [mac], rest })).toThrow(RangeError);
       }),
     );
   });

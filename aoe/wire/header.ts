@@ -11,6 +11,7 @@ export const Flag = { Response: 0x08, Error: 0x04 } as const;
 
 /** Commands (AoEr11, section 2.7); 0xF0 and above belong to vendors. */
 export const Command = { Ata: 0, Config: 1, Mask: 2, Reserve: 3 } as const;
+export type Command = (typeof Command)[keyof typeof Command];
 
 /** Values of the error field of a response with {@link Flag.Error} (AoEr11, section 2.4). */
 export const ErrorCode = {
@@ -21,6 +22,10 @@ export const ErrorCode = {
   UnsupportedVersion: 5,
   TargetReserved: 6,
 } as const;
+export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
+
+/** Any other byte: a frame from the wire may have values that the specification does not define. */
+type OtherByte = number & {};
 
 /**
  * Ethernet and AoE header (AoEr11, section 2). All integers are big-endian.
@@ -39,10 +44,11 @@ export interface Header {
   readonly version: number;
   /** The low nibble as sent: see {@link Flag}. */
   readonly flags: number;
-  readonly error: number;
+  /** 0 when there is no error. */
+  readonly error: 0 | ErrorCode | OtherByte;
   readonly shelf: number;
   readonly slot: number;
-  readonly command: number;
+  readonly command: Command | OtherByte;
   readonly tag: number;
 }
 
@@ -50,6 +56,15 @@ export interface Header {
 export interface Frame {
   readonly header: Header;
   readonly argument: Uint8Array;
+}
+
+/**
+ * An error code for people, as in "the target refuses it with …".
+ * @example describeError(ErrorCode.BadArgument) === 'AoE error 2 (BadArgument)'
+ */
+export function describeError(code: number): string {
+  const [name] = Object.entries(ErrorCode).find(([, value]) => value === code) ?? [];
+  return `AoE error ${code}${name ? ` (${name})` : ''}`;
 }
 
 export function viewOf(bytes: Uint8Array): DataView {

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { decode } from '../../test/conformance/decode.ts';
 
 /** Frames with their meaning; the Rust codec is tested with the same (target/tests/codec). */
@@ -13,7 +11,7 @@ for (const { name, frame, decoded } of VECTORS) {
   test(`the codec reads as it should: ${name}`, () => {
     const bytes = Buffer.from(frame.replaceAll(' ', ''), 'hex');
     const found = decode(bytes);
-    assert.deepEqual(found && { header: found.header, argument: found.argument }, decoded);
-    if (found) assert.ok(bytes.toString('hex').startsWith(found.emitted), 'what is emitted is what was read');
+    expect(found && { header: found.header, argument: found.argument }).toStrictEqual(decoded);
+    if (found) expect(bytes.toString('hex').startsWith(found.emitted), 'what is emitted is what was read').toBe(true);
   });
 }

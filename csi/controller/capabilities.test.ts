@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { csi } from '../../rpc/mod.ts';
 import { accessFor, checkCapabilities, mismatch, unsupported } from './capabilities.ts';
 
@@ -12,16 +10,16 @@ describe('capabilities of a volume', () => {
   it('are an Exclusive volume for one node, with ext4, xfs or none', () => {
     for (const mode of SINGLE) {
       for (const capability of [block(mode), mount(mode), mount(mode, 'ext4'), mount(mode, 'xfs')]) {
-        assert.equal(unsupported(capability), undefined);
-        assert.equal(accessFor(checkCapabilities([capability])), 'Exclusive');
-        assert.equal(mismatch('Exclusive', capability), undefined);
+        expect(unsupported(capability)).toBeUndefined();
+        expect(accessFor(checkCapabilities([capability]))).toBe('Exclusive');
+        expect(mismatch('Exclusive', capability)).toBeUndefined();
       }
     }
   });
 
-  it('are a Shared volume for block devices on many nodes, also when one node is asked for besides', () => {
-    assert.equal(accessFor([block(Mode.MULTI_NODE_MULTI_WRITER)]), 'Shared');
-    assert.equal(accessFor([block(Mode.SINGLE_NODE_WRITER), block(Mode.MULTI_NODE_MULTI_WRITER)]), 'Shared');
+  it('are a Shared volume for block devices on many nodes, also when one node is requested as well', () => {
+    expect(accessFor([block(Mode.MULTI_NODE_MULTI_WRITER)])).toBe('Shared');
+    expect(accessFor([block(Mode.SINGLE_NODE_WRITER), block(Mode.MULTI_NODE_MULTI_WRITER)])).toBe('Shared');
   });
 
   const refused: [string, csi.v1.IVolumeCapability[], RegExp][] = [
@@ -39,16 +37,18 @@ describe('capabilities of a volume', () => {
   ];
   for (const [what, capabilities, message] of refused) {
     it(`are refused: ${what}`, () => {
-      assert.throws(() => accessFor(checkCapabilities(capabilities)), { code: 3, message });
+      expect(() => accessFor(checkCapabilities(capabilities))).toThrow(
+        expect.objectContaining({ code: 3, message: expect.stringMatching(message) }),
+      );
     });
   }
 
   it('fit an existing volume, or not', () => {
-    assert.match(mismatch('Exclusive', block(Mode.MULTI_NODE_MULTI_WRITER)) ?? '', /written by many nodes/);
-    assert.match(mismatch('Exclusive', mount(Mode.MULTI_NODE_READER_ONLY)) ?? '', /on many nodes/);
-    assert.equal(mismatch('ReadOnlyMany', mount(Mode.MULTI_NODE_READER_ONLY)), undefined);
-    assert.match(mismatch('ReadOnlyMany', mount(Mode.SINGLE_NODE_WRITER)) ?? '', /written by nobody/);
-    assert.equal(mismatch('Shared', block(Mode.SINGLE_NODE_WRITER)), undefined);
-    assert.match(mismatch('Shared', mount(Mode.SINGLE_NODE_WRITER)) ?? '', /block device/);
+    expect(mismatch('Exclusive', block(Mode.MULTI_NODE_MULTI_WRITER)) ?? '').toMatch(/written by many nodes/);
+    expect(mismatch('Exclusive', mount(Mode.MULTI_NODE_READER_ONLY)) ?? '').toMatch(/on many nodes/);
+    expect(mismatch('ReadOnlyMany', mount(Mode.MULTI_NODE_READER_ONLY))).toBeUndefined();
+    expect(mismatch('ReadOnlyMany', mount(Mode.SINGLE_NODE_WRITER)) ?? '').toMatch(/nobody can write/);
+    expect(mismatch('Shared', block(Mode.SINGLE_NODE_WRITER))).toBeUndefined();
+    expect(mismatch('Shared', mount(Mode.SINGLE_NODE_WRITER)) ?? '').toMatch(/block device/);
   });
 });

@@ -1,11 +1,11 @@
 import type { Access } from '../../api/volume.ts';
 import { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
+import { FILESYSTEM_TYPES } from '../filesystem-types.ts';
 
 type Capability = csi.v1.IVolumeCapability;
 
 const { Mode } = csi.v1.VolumeCapability.AccessMode;
-const FILESYSTEMS = ['ext4', 'xfs'];
 const SINGLE_NODE: readonly number[] = [
   Mode.SINGLE_NODE_WRITER,
   Mode.SINGLE_NODE_READER_ONLY,
@@ -13,12 +13,12 @@ const SINGLE_NODE: readonly number[] = [
   Mode.SINGLE_NODE_MULTI_WRITER,
 ];
 
-/** Why a capability cannot be had of any volume of ours; undefined when it can. */
+/** Why no volume of this driver can have a capability; undefined when a volume can. */
 export function unsupported(capability: Capability): string | undefined {
   const mode = capability.accessMode?.mode ?? Mode.UNKNOWN;
   if (!capability.block && !capability.mount) return 'a capability must say block or mount';
   const fsType = capability.mount?.fsType;
-  if (fsType && !FILESYSTEMS.includes(fsType)) return `filesystem ${fsType} is not supported: use ${FILESYSTEMS.join(' or ')}`;
+  if (fsType && !FILESYSTEM_TYPES.includes(fsType)) return `filesystem ${fsType} is not supported: use ${FILESYSTEM_TYPES.join(' or ')}`;
   if (capability.mount?.volumeMountGroup) return 'volume_mount_group is not supported: use fsGroup';
   if (SINGLE_NODE.includes(mode) || mode === Mode.MULTI_NODE_READER_ONLY) return undefined;
   if (mode === Mode.MULTI_NODE_MULTI_WRITER) {
@@ -39,8 +39,8 @@ export function checkCapabilities(capabilities: readonly Capability[] | null | u
 }
 
 /**
- * The access that a new volume needs so that all capabilities can be had of it.
- * @throws RpcError INVALID_ARGUMENT when they contradict one another, or ask for a new volume that nobody can fill
+ * The access that a new volume needs to have all the capabilities.
+ * @throws RpcError INVALID_ARGUMENT when they contradict one another, or request a new volume that nobody can write
  */
 export function accessFor(capabilities: readonly Capability[]): Access {
   const modes = new Set(capabilities.map(({ accessMode }) => accessMode?.mode));
@@ -57,7 +57,7 @@ export function accessFor(capabilities: readonly Capability[]): Access {
   return access;
 }
 
-/** Why a volume of this access cannot give a capability; undefined when it can. */
+/** Why a volume with this access cannot have a capability; undefined when it can. */
 export function mismatch(access: Access, capability: Capability): string | undefined {
   const problem = unsupported(capability);
   if (problem) return problem;
@@ -65,7 +65,7 @@ export function mismatch(access: Access, capability: Capability): string | undef
   if (mode === Mode.MULTI_NODE_READER_ONLY && access === 'Exclusive') return 'an Exclusive volume cannot be used on many nodes';
   if (mode === Mode.MULTI_NODE_MULTI_WRITER && access !== 'Shared') return `a volume with access ${access} cannot be written by many nodes`;
   if (access === 'ReadOnlyMany' && mode !== Mode.MULTI_NODE_READER_ONLY && mode !== Mode.SINGLE_NODE_READER_ONLY)
-    return 'a ReadOnlyMany volume can be written by nobody: use access mode ReadOnlyMany';
+    return 'nobody can write to a ReadOnlyMany volume: use access mode ReadOnlyMany';
   if (access === 'Shared' && capability.mount)
     return 'a Shared volume is a block device: a filesystem of one host would be destroyed by another';
   return undefined;

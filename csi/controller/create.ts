@@ -7,12 +7,14 @@ import { type csi, int64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import { required } from '../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
+import { conditionOf } from './describe.ts';
 import { CREATED_BY, type Wanted, wantedOf } from './request.ts';
-import { chooseSize } from './size.ts';
-import { capacityOf, resourceName, segmentOfNode, topologyOf } from './volumes.ts';
+import { resourceName } from './resource-name.ts';
+import { capacityOf, chooseSize } from './size.ts';
+import { segmentOfNode, topologyOf } from './topology.ts';
 import { waitFor } from './wait.ts';
 
-/** What the operator says of the placing when waiting may be long, and the gRPC code for it. */
+/** Reasons of the operator's condition Placed that may last, and the gRPC code for each. */
 const REFUSALS: Readonly<Record<string, Code>> = {
   PoolFull: Code.RESOURCE_EXHAUSTED,
   NoEligibleNode: Code.RESOURCE_EXHAUSTED,
@@ -21,29 +23,29 @@ const REFUSALS: Readonly<Record<string, Code>> = {
 };
 
 /**
- * Makes an AoEVolume and waits until it is exported. Repeated, it finds what it made.
+ * CreateVolume: creates an AoEVolume and waits until it is exported. When it is repeated, it finds the AoEVolume again.
  *
- * While an AoEVolume of ours exists, it fails with codes only that make the caller come back (ABORTED, DEADLINE_EXCEEDED,
- * UNAVAILABLE): after any other the caller forgets the volume, and nobody would ever delete it.
+ * Once the AoEVolume exists, it fails only with codes after which the caller tries again (ABORTED, DEADLINE_EXCEEDED, UNAVAILABLE). After
+ * any other code the caller forgets the volume, and nobody would ever delete it.
  */
 export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequest, call: Call): Promise<{ volume: csi.v1.IVolume }> {
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
   const bytes = chooseSize(wanted.bounds, deps.pools.get(wanted.pool));
   return deps.busy.run(name, 'CreateVolume', async () => {
-    const volume = await findOrMake(deps, name, wanted, bytes, call);
+    const volume = await findOrCreate(deps, name, wanted, bytes, call);
     const ready = await waitFor(deps, volume, { what: 'its export', until: readyOrRefused }, call);
-    if (ready instanceof RpcError) throw await takeBack(deps, volume, ready, call);
+    if (ready instanceof RpcError) throw await deleteUnusable(deps, volume, ready, call);
     const capacity = capacityOf(ready);
     if (wanted.bounds.most > 0 && capacity > wanted.bounds.most) {
       const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
-      throw await takeBack(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
+      throw await deleteUnusable(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
     }
     return { volume: { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) } };
   });
 }
 
-async function findOrMake(deps: Deps, name: string, wanted: Wanted, bytes: number, { signal }: Call): Promise<AoEVolume> {
+async function findOrCreate(deps: Deps, name: string, wanted: Wanted, bytes: number, { signal }: Call): Promise<AoEVolume> {
   const { pool, access, segments, annotations } = wanted;
   const spec: AoEVolume['spec'] = {
     capacity: formatQuantity(bytes),
@@ -61,20 +63,20 @@ async function findOrMake(deps: Deps, name: string, wanted: Wanted, bytes: numbe
     if (!isConflict(error)) throw error;
   }
   const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
-  if (!volume) throw new RpcError(Code.ABORTED, `AoEVolume ${name} went away while it was looked at: try again`);
+  if (!volume) throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted while it was read: try again`);
   checkSame(deps, volume, wanted);
   return volume;
 }
 
-/** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is asked for */
+/** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is requested */
 function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments }: Wanted): void {
   const { metadata, spec } = volume;
   const differs = (what: string, has: string | undefined, asked: string): never => {
-    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, and ${asked} is asked for`);
+    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, but ${asked} is requested`);
   };
   if (metadata.deletionTimestamp)
     throw new RpcError(Code.ABORTED, `AoEVolume ${metadata.name} is being deleted: try again when it is gone`);
-  if (spec.external) differs('a target that someone else serves', '', 'a new volume');
+  if (spec.external) differs('an external target', '', 'a new volume');
   if (spec.pool !== pool) differs('pool', spec.pool, pool);
   if (spec.access !== access) differs('access', spec.access, access);
   const has = capacityOf(volume);
@@ -86,22 +88,21 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segmen
     differs('segment', may.join(', ') || 'any', segments.join(', '));
 }
 
-/** The volume when it is exported, the refusal when it finds no place, undefined while neither is known. */
+/** The volume when it is exported, an error when it cannot be placed, undefined while neither is known. */
 function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
-  const condition = (type: string) => volume.status?.conditions?.find((each) => each.type === type);
   // Conditions alone could be those of a namesake that was deleted a moment ago.
-  if (condition(VolumeCondition.Ready)?.status === 'True' && isPlaced(volume)) return volume;
-  const provisioned = condition(VolumeCondition.Provisioned);
-  // The place was chosen by an old measurement, and cannot be changed: another volume may find a better one.
+  if (conditionOf(volume, VolumeCondition.Ready)?.status === 'True' && isPlaced(volume)) return volume;
+  const provisioned = conditionOf(volume, VolumeCondition.Provisioned);
+  // The operator chose the place by an old measurement of the pool, and cannot change it. A new volume may find a better one.
   if (provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && volume.status?.capacity === undefined)
     return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name}: ${provisioned.message}`);
-  const placed = condition(VolumeCondition.Placed);
+  const placed = conditionOf(volume, VolumeCondition.Placed);
   const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;
   return placed && code !== undefined ? new RpcError(code, `AoEVolume ${volume.metadata.name}: ${placed.message}`) : undefined;
 }
 
-/** Deletes a volume that cannot be what was asked for, and gives the error to fail with. One that a person made stays. */
-async function takeBack(deps: Deps, { metadata }: AoEVolume, error: RpcError, { signal }: Call): Promise<RpcError> {
+/** Deletes a volume that cannot be what was requested, and returns the error. A volume that a person created stays. */
+async function deleteUnusable(deps: Deps, { metadata }: AoEVolume, error: RpcError, { signal }: Call): Promise<RpcError> {
   const { name, uid, annotations } = metadata;
   if (annotations?.[CREATED_BY] === 'csi') await deps.kube.delete(AOE_VOLUMES, name, { ...(uid ? { uid } : {}), signal });
   return error;

@@ -5,7 +5,7 @@ import type { EventRecorder, Informer, Kube, Log } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
 
-/** What the controller's calls work with. */
+/** What the controller's calls share. */
 export interface Deps {
   readonly kube: Pick<Kube, 'get' | 'create' | 'patch' | 'delete'>;
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
@@ -16,7 +16,8 @@ export interface Deps {
   readonly log: Pick<Log, 'warn'>;
 }
 
-/** One call: `deadline` is when the caller gives up, as Date.now() counts. */
+/** A call: `deadline` is when the caller gives up, in milliseconds as Date.now() counts them. */
 export type Call = CallContext;
 
+/** Field manager of what the controller writes. */
 export const FIELD_MANAGER = 'aoe-csi-controller';

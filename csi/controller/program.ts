@@ -41,7 +41,7 @@ export async function runController({ kube, socket, http, version, log }: Contro
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
   server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, events, busy: new BusyVolumes(), log }));
   const serving = (async () => {
-    // Not before the stores are filled: a list that is not there yet would be answered as empty.
+    // Not before the stores are filled: ListVolumes would answer that there are no volumes.
     await Promise.race([synced, ...watching]);
     await server.run(signal);
   })();

@@ -1,11 +1,14 @@
 import { messageOf } from '../../kube/mod.ts';
 import { csi, type Handlers } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
+import { getCapacity } from './capacity.ts';
 import { createVolume } from './create.ts';
 import { deleteVolume } from './delete.ts';
 import type { Call, Deps } from './deps.ts';
-import { publishVolume, unpublishVolume } from './publish.ts';
-import { getCapacity, getVolume, listVolumes, validateCapabilities } from './read.ts';
+import { getVolume, listVolumes } from './list.ts';
+import { publishVolume } from './publish.ts';
+import { unpublishVolume } from './unpublish.ts';
+import { validateCapabilities } from './validate.ts';
 
 const { Type } = csi.v1.ControllerServiceCapability.RPC;
 
@@ -29,13 +32,13 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
       } catch (error) {
         if (error instanceof RpcError) throw error;
         if (context.signal.aborted)
-          throw new RpcError(Code.DEADLINE_EXCEEDED, `${name}: the caller did not wait any longer`, { cause: error });
-        // The API server away, or an error of ours: to be tried again in both cases, and nothing to be forgotten.
+          throw new RpcError(Code.DEADLINE_EXCEEDED, `${name}: the caller cancelled the call, or its deadline passed`, { cause: error });
+        // The API server does not answer, or this program has a fault. After UNAVAILABLE the caller tries again, and forgets nothing.
         deps.log.warn({ call: name, error }, 'call failed');
         throw new RpcError(Code.UNAVAILABLE, `${name}: ${messageOf(error)}`, { cause: error });
       }
     };
-  const absent = (what: string) => async (): Promise<never> => {
+  const unsupportedCall = (what: string) => async (): Promise<never> => {
     throw new RpcError(Code.UNIMPLEMENTED, `${what} is not supported yet`);
   };
   return {
@@ -48,11 +51,11 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     getCapacity: call('GetCapacity', getCapacity),
     controllerGetVolume: call('ControllerGetVolume', getVolume),
     controllerGetCapabilities: async () => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) }),
-    createSnapshot: absent('CreateSnapshot'),
-    deleteSnapshot: absent('DeleteSnapshot'),
-    listSnapshots: absent('ListSnapshots'),
-    getSnapshot: absent('GetSnapshot'),
-    controllerExpandVolume: absent('ControllerExpandVolume'),
-    controllerModifyVolume: absent('ControllerModifyVolume'),
+    createSnapshot: unsupportedCall('CreateSnapshot'),
+    deleteSnapshot: unsupportedCall('DeleteSnapshot'),
+    listSnapshots: unsupportedCall('ListSnapshots'),
+    getSnapshot: unsupportedCall('GetSnapshot'),
+    controllerExpandVolume: unsupportedCall('ControllerExpandVolume'),
+    controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
   };
 }

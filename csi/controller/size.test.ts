@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { AoEPool } from '../../api/pool.ts';
 import { API_VERSION } from '../../api/resources.ts';
@@ -20,34 +18,38 @@ function pool(...grains: string[]): AoEPool {
 }
 
 describe('size of a volume', () => {
-  it('is 1 GiB when nothing is asked for', () => {
-    assert.equal(chooseSize(boundsOf(undefined), pool('4Mi')), GIB);
-    assert.equal(chooseSize(boundsOf({}), undefined), GIB);
+  it('is 1 GiB when no size is requested', () => {
+    expect(chooseSize(boundsOf(undefined), pool('4Mi'))).toBe(GIB);
+    expect(chooseSize(boundsOf({}), undefined)).toBe(GIB);
   });
 
-  it('is what is asked for, to the byte: the backend rounds', () =>
-    assert.equal(chooseSize({ least: GIB + 1, most: 0 }, pool('4Mi')), GIB + 1));
+  it('is the requested size, to the byte: the backend rounds', () =>
+    expect(chooseSize({ least: GIB + 1, most: 0 }, pool('4Mi'))).toBe(GIB + 1));
 
   it('keeps within a limit when it is free', () => {
-    assert.equal(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi')), 8 * MIB);
-    assert.equal(chooseSize({ least: 0, most: 5 * GIB }, pool('4Mi')), GIB);
+    expect(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi'))).toBe(8 * MIB);
+    expect(chooseSize({ least: 0, most: 5 * GIB }, pool('4Mi'))).toBe(GIB);
   });
 
-  it('is refused when no multiple of the grain of any node is within the bounds', () => {
-    assert.throws(() => chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi')), { code: 11, message: /multiples of 4Mi/ });
-    assert.throws(() => chooseSize({ least: 0, most: MIB }, pool('4Mi')), { code: 11 });
-    assert.equal(chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi', '1Mi')), GIB + 1);
+  it('is refused when no multiple of the granularity of any node is within the bounds', () => {
+    expect(() => chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi'))).toThrow(
+      expect.objectContaining({ code: 11, message: expect.stringMatching(/multiples of 4Mi/) }),
+    );
+    expect(() => chooseSize({ least: 0, most: MIB }, pool('4Mi'))).toThrow(expect.objectContaining({ code: 11 }));
+    expect(chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi', '1Mi'))).toBe(GIB + 1);
   });
 
   it('knows bounds that make no sense', () => {
     const long = (value: number) => ({ toNumber: () => value }) as never;
-    assert.throws(() => boundsOf({ requiredBytes: long(-1) }), { code: 3 });
-    assert.throws(() => boundsOf({ limitBytes: long(-1) }), { code: 3 });
-    assert.throws(() => boundsOf({ requiredBytes: long(2), limitBytes: long(1) }), { code: 11 });
-    assert.throws(() => boundsOf({ requiredBytes: long(2 ** 60) }), { code: 11, message: /8 PiB/ });
+    expect(() => boundsOf({ requiredBytes: long(-1) })).toThrow(expect.objectContaining({ code: 3 }));
+    expect(() => boundsOf({ limitBytes: long(-1) })).toThrow(expect.objectContaining({ code: 3 }));
+    expect(() => boundsOf({ requiredBytes: long(2), limitBytes: long(1) })).toThrow(expect.objectContaining({ code: 11 }));
+    expect(() => boundsOf({ requiredBytes: long(2 ** 60) })).toThrow(
+      expect.objectContaining({ code: 11, message: expect.stringMatching(/8 PiB/) }),
+    );
   });
 
-  it('made by the smallest grain is within the bounds, whatever they are', () => {
+  it('rounded up to the finest granularity is within the bounds, whatever they are', () => {
     const sizes = fc.integer({ min: 0, max: 2 ** 40 });
     fc.assert(
       fc.property(sizes, sizes, fc.constantFrom('1', '512', '1Mi', '4Mi'), (a, b, grain) => {
@@ -56,9 +58,11 @@ describe('size of a volume', () => {
           const bytes = chooseSize(bounds, pool(grain));
           const unit = { '1': 1, '512': 512, '1Mi': MIB, '4Mi': 4 * MIB }[grain];
           const made = Math.ceil(bytes / unit) * unit;
-          assert.ok(bytes > 0 && made >= bounds.least && (bounds.most === 0 || made <= bounds.most));
+          expect(bytes).toBeGreaterThan(0);
+          expect(made).toBeGreaterThanOrEqual(bounds.least);
+          expect(bounds.most === 0 || made <= bounds.most).toBe(true);
         } catch (error) {
-          assert.ok(error instanceof RpcError);
+          expect(error).toBeInstanceOf(RpcError);
         }
       }),
     );

@@ -1,18 +1,22 @@
 import type { AoEPool } from '../../api/pool.ts';
-import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
+import { formatQuantity, MiB, parseQuantity } from '../../api/quantity.ts';
+import type { AoEVolume } from '../../api/volume.ts';
 import { type csi, fromInt64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 
-/** Size of a volume when the request leaves it to us, in bytes. */
+/** Size of a volume when the request names none, in bytes. */
 const DEFAULT_BYTES = 1024 ** 3;
 
-/** What a request allows, in bytes; 0: no bound. */
+/** The smallest volume that mkfs formats, in bytes (xfsprogs, mkfs/xfs_mkfs.c, validate_supported). */
+const MINIMUM_BYTES: Readonly<Record<string, number>> = { xfs: 300 * MiB };
+
+/** The sizes that a request allows, in bytes; 0 is no bound. */
 export interface Bounds {
   readonly least: number;
   readonly most: number;
 }
 
-/** @throws RpcError INVALID_ARGUMENT for negative bounds, OUT_OF_RANGE for those that no volume can meet */
+/** The bounds of a request. @throws RpcError INVALID_ARGUMENT when they are negative, OUT_OF_RANGE when no volume can meet them */
 export function boundsOf(range: csi.v1.ICapacityRange | null | undefined): Bounds {
   const least = fromInt64(range?.requiredBytes);
   const most = fromInt64(range?.limitBytes);
@@ -23,13 +27,13 @@ export function boundsOf(range: csi.v1.ICapacityRange | null | undefined): Bound
 }
 
 /**
- * The size to ask for, in bytes. Backends round sizes up; the outcome must keep within the bounds on one node at least.
+ * The size to request, in bytes. Backends round sizes up; on at least one node the result must be within the bounds.
  * @throws RpcError OUT_OF_RANGE
  */
 export function chooseSize({ least, most }: Bounds, pool: AoEPool | undefined): number {
   if (most === 0) return least || DEFAULT_BYTES;
-  const grain = Math.min(...(pool?.status?.nodes ?? []).map(({ granularity = '1' }) => Math.max(1, parseQuantity(granularity))));
-  const unit = Number.isFinite(grain) ? grain : 1;
+  const finest = Math.min(...(pool?.status?.nodes ?? []).map(({ granularity = '1' }) => Math.max(1, parseQuantity(granularity))));
+  const unit = Number.isFinite(finest) ? finest : 1;
   const bytes = least || Math.min(DEFAULT_BYTES, Math.floor(most / unit) * unit);
   const made = Math.ceil(bytes / unit) * unit;
   if (bytes > 0 && made <= most) return bytes;
@@ -37,4 +41,21 @@ export function chooseSize({ least, most }: Bounds, pool: AoEPool | undefined): 
     Code.OUT_OF_RANGE,
     `volumes of pool ${pool?.metadata.name} are multiples of ${formatQuantity(unit)}: none is between ${least} and ${most} bytes`,
   );
+}
+
+/** Size of a volume in bytes: as its target reports it, else as it was requested. */
+export function capacityOf({ spec, status }: AoEVolume): number {
+  return parseQuantity(status?.capacity ?? spec.capacity ?? '0');
+}
+
+/**
+ * Refuses a size that mkfs cannot format: the claim would be bound, and each attempt to mount it would fail.
+ * @throws RpcError OUT_OF_RANGE
+ */
+export function checkFilesystemFits({ least, most }: Bounds, filesystems: readonly string[]): void {
+  for (const type of filesystems) {
+    const minimum = MINIMUM_BYTES[type] ?? 0;
+    if ([least, most].some((bound) => bound > 0 && bound < minimum))
+      throw new RpcError(Code.OUT_OF_RANGE, `a volume with ${type} needs at least ${formatQuantity(minimum)}`);
+  }
 }

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { API_VERSION } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeStatus } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
@@ -37,23 +35,26 @@ const refused = [{ type: 'Ready', status: 'False', reason: 'X', message: 'the di
 describe('waitFor', () => {
   it('gives the state that was waited for, although the watch did not know the volume at first', async () => {
     const deps = fakeDeps(undefined, volume('other', { phase: 'Ready' }), volume('1'), volume('1', { phase: 'Ready' }));
-    assert.equal((await waitFor(deps, volume('1'), ready, call())).metadata.uid, '1');
+    expect((await waitFor(deps, volume('1'), ready, call())).metadata.uid).toBe('1');
   });
 
   it('ends when the volume is deleted meanwhile', async () => {
-    await assert.rejects(waitFor(fakeDeps(volume('1'), undefined), volume('1'), ready, call()), { code: Code.ABORTED });
+    await expect(waitFor(fakeDeps(volume('1'), undefined), volume('1'), ready, call())).rejects.toMatchObject({ code: Code.ABORTED });
   });
 
   it('does not wait to the end for a volume in trouble', async () => {
     const deps = fakeDeps(volume('1', { phase: 'Failed', conditions: [...refused] }));
-    await assert.rejects(waitFor(deps, volume('1'), ready, call()), { code: Code.UNAVAILABLE, message: /its export: the disk is broken/ });
+    await expect(waitFor(deps, volume('1'), ready, call())).rejects.toMatchObject({
+      code: Code.UNAVAILABLE,
+      message: expect.stringMatching(/its export: the disk is broken/),
+    });
   });
 
   it('says what it waited for, and what is known', async () => {
     const deps = fakeDeps(volume('1', { phase: 'Pending', conditions: [...refused] }));
-    await assert.rejects(waitFor(deps, volume('1'), ready, call()), {
+    await expect(waitFor(deps, volume('1'), ready, call())).rejects.toMatchObject({
       code: Code.DEADLINE_EXCEEDED,
-      message: 'AoEVolume v still waits for its export: the disk is broken',
+      message: 'AoEVolume v is still waiting for its export: the disk is broken',
     });
   });
 });

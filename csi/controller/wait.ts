@@ -2,14 +2,14 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
-import { readiness } from './volumes.ts';
+import { describeReadiness } from './describe.ts';
 
-/** Limit of a wait when the caller names none: the sidecars give up after 60 s. */
+/** Limit of a wait when the caller names none. The sidecars give up after 60 s. */
 const LONGEST_MS = 50_000;
-/** We answer this long before the caller gives up: our message says more than its own. */
+/** The call answers this long before the caller gives up: its message says more than the caller's own. */
 const AHEAD_MS = 500;
-/** A volume that is in trouble for so long is reported at once, and not when the time is over. */
-const PATIENCE_MS = 5_000;
+/** A volume that has failed is reported after this time already, and not at the deadline. */
+const FAILED_MS = 5_000;
 
 /** How long a call may still wait, in milliseconds. */
 export function timeLeft({ deadline }: Call): number {
@@ -17,23 +17,23 @@ export function timeLeft({ deadline }: Call): number {
 }
 
 export interface Wait<R> {
-  /** What is waited for, as in "waits for …". */
+  /** What is waited for, as in "is still waiting for its export". */
   readonly what: string;
-  /** Asked with each state of exactly this volume; undefined: wait on. */
+  /** Called with each state of exactly this volume; undefined means to wait on. */
   readonly until: (volume: AoEVolume) => R | undefined;
 }
 
 /**
- * Waits for a volume to come into a state, on the watch.
- * @throws RpcError DEADLINE_EXCEEDED, UNAVAILABLE when the volume is in trouble, ABORTED when it was deleted; each of them tells a
- * caller that the volume may exist
+ * Waits, on the watch, until a volume is in a state.
+ * @throws RpcError DEADLINE_EXCEEDED; UNAVAILABLE when the volume has failed; ABORTED when it was deleted. For a caller, each of these
+ * codes means that the volume may exist
  */
 export async function waitFor<R>(deps: Deps, volume: AoEVolume, { what, until }: Wait<R>, call: Call): Promise<R> {
   const { name, uid } = volume.metadata;
   let last: AoEVolume | undefined;
   const decide = (now: AoEVolume | undefined): R | undefined => {
     if (now?.metadata.uid !== uid) {
-      // Not seen yet: the watch is a little late. Seen before: it is gone.
+      // If the watch has not shown the volume yet, it is a little late. If it has, the volume is gone.
       if (last) throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted while the call waited for ${what}`);
       return undefined;
     }
@@ -41,14 +41,15 @@ export async function waitFor<R>(deps: Deps, volume: AoEVolume, { what, until }:
     return now && until(now);
   };
   const left = timeLeft(call);
-  const patience = Math.min(PATIENCE_MS, left);
-  for (const timeoutMs of [patience, left - patience]) {
+  const first = Math.min(FAILED_MS, left);
+  for (const timeoutMs of [first, left - first]) {
     try {
       return await deps.volumes.waitFor(name, decide, { signal: call.signal, timeoutMs });
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error;
     }
-    if (last?.status?.phase === 'Failed') throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name}, waits for ${what}: ${readiness(last)}`);
+    if (last?.status?.phase === 'Failed')
+      throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name} is waiting for ${what}: ${describeReadiness(last)}`);
   }
-  throw new RpcError(Code.DEADLINE_EXCEEDED, `AoEVolume ${name} still waits for ${what}: ${readiness(last ?? volume)}`);
+  throw new RpcError(Code.DEADLINE_EXCEEDED, `AoEVolume ${name} is still waiting for ${what}: ${describeReadiness(last ?? volume)}`);
 }

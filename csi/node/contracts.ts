@@ -1,36 +1,53 @@
 import type { AcquireResult, ConfigReply, IdentifyReply, LockOwner, ReleaseResult, TargetAddress } from '../../aoe/mod.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 
-// What the node service needs of the world, as small interfaces: the kernel, the wire, the mount table, the API server.
+// What the node service needs from outside: the kernel, the wire, the mount table, the API server. Tests replace these interfaces.
 
-/** A disk of the kernel's aoe driver. */
+/** A block device, such as a disk of the kernel's aoe driver. */
 export interface Disk {
   /** Such as `/dev/etherd/e7.3`. */
   readonly path: string;
-  /** `major:minor`, as mountinfo writes it. */
+  /** `major:minor` in decimal, as mountinfo writes it. */
   readonly device: string;
   readonly bytes: number;
 }
 
-/** The kernel's aoe driver. Addresses are spelled as it does: `e7.3`. */
+/**
+ * State of a disk in the aoe driver (drivers/block/aoe/aoeblk.c, aoedisk_show_state). `down`: the target has not answered for
+ * `aoe_deadsecs`. `closewait`: down, and somebody still has it open.
+ */
+export type DiskState = 'up' | 'down' | 'closewait' | 'absent';
+
+/** The kernel's aoe driver. Addresses are written as the driver writes them: `e7.3`. */
 export interface Driver {
-  /** Loads the module and tells it which interfaces to use. */
+  /** Loads the module and sets the interfaces that it uses. */
   prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void>;
-  /** Asks the segment for the disk and waits until it is up, with `bytes` of size when given. Undefined when it does not come in time. */
+  /**
+   * Starts a discovery and waits until the disk is up and, when `bytes` is given, has that size.
+   * @returns undefined when that does not happen within `timeoutMs`
+   */
   attach(address: string, options: { timeoutMs: number; bytes?: number | undefined; signal: AbortSignal }): Promise<Disk | undefined>;
   /** The serial number that the kernel has read from the disk. */
   serial(address: string, signal: AbortSignal): Promise<string>;
-  /** The driver's word for the disk's state, such as `up`; undefined when there is no such disk. */
-  state(address: string): Promise<string | undefined>;
+  state(address: string): Promise<DiskState>;
   disk(address: string): Promise<Disk | undefined>;
-  /** True while a mount, in whatever namespace, or another exclusive user has the disk. */
-  busy(address: string, signal: AbortSignal): Promise<boolean>;
-  /** Removes exactly this disk from the kernel. */
+  /** Whether an exclusive user has the disk: a mount in any namespace, swap, device-mapper. Programs that have it merely open do not count. */
+  isClaimed(address: string, signal: AbortSignal): Promise<boolean>;
+  /** Device numbers, as in {@link Disk.device}, of the disk, its partitions, and all that is stacked on them, such as dm-crypt or md. */
+  stack(address: string): Promise<string[]>;
+  /** Who has the disk open, one phrase each, such as `process 77 (qemu)` or `/dev/loop0`. */
+  openers(address: string, signal: AbortSignal): Promise<string[]>;
+  /**
+   * Removes exactly this disk from the kernel. While somebody has it open the kernel frees memory that is still in use
+   * (drivers/block/aoe/aoedev.c, flush()): call it through LocalDisk.remove() only.
+   */
   flush(address: string, signal: AbortSignal): Promise<void>;
 }
 
 /** A line of /proc/self/mountinfo. */
 export interface MountPoint {
+  /** Number of the mount, as in /proc/PID/fdinfo. */
+  readonly id: string;
   readonly device: string;
   /** Path within the file system that is mounted: `/` unless it is a bind mount of a part. */
   readonly root: string;
@@ -44,46 +61,55 @@ export interface MountPoint {
 export interface Mounter {
   list(): Promise<MountPoint[]>;
   mount(source: string, target: string, options: { type?: string; options: readonly string[]; signal: AbortSignal }): Promise<void>;
-  /** @throws RpcError when it stays mounted; "busy" is not success */
+  /** @throws RpcError INTERNAL when it stays mounted, for example because it is busy */
   unmount(target: string, options: { lazy?: boolean; signal: AbortSignal }): Promise<void>;
 }
 
-/** What lies at the start of a disk. */
+/** What was found at the start of a disk. */
 export type Content =
   | { readonly kind: 'nothing' }
   | { readonly kind: 'found'; readonly type: string }
-  /** Several signatures, or something that blkid cannot make sense of. */
+  /** Several signatures, or something that blkid cannot interpret. */
   | { readonly kind: 'ambivalent'; readonly detail: string };
+
+/** What a file system holds: sizes in bytes, and numbers of inodes. */
+export interface FilesystemUsage {
+  readonly bytes: { readonly total: number; readonly used: number; readonly available: number };
+  readonly inodes: { readonly total: number; readonly used: number; readonly available: number };
+}
 
 export interface Filesystems {
   probe(path: string, signal: AbortSignal): Promise<Content>;
   /** True when the first and the last MiB hold only zeros. */
-  blank(disk: Disk, signal: AbortSignal): Promise<boolean>;
+  isBlank(disk: Disk, signal: AbortSignal): Promise<boolean>;
   format(path: string, type: string, signal: AbortSignal): Promise<void>;
-  /** Repairs what can be repaired safely, before a mount that may write. */
+  /** Repairs what can be repaired safely. Call it before a mount that may write. */
   check(path: string, type: string, signal: AbortSignal): Promise<void>;
+  /** Usage of the file system that is mounted at a path. */
+  usage(path: string, signal: AbortSignal): Promise<FilesystemUsage>;
 }
 
-/** The targets, as seen on the wire through all AoE interfaces. */
+/** The targets, as they answer on the AoE interfaces. */
 export interface Wire {
   survey(address: TargetAddress, signal: AbortSignal): Promise<{ configs: ConfigReply[]; identities: IdentifyReply[] }>;
-  /** The config string of each target that answers; none when nobody does in time. */
-  strings(address: TargetAddress, signal: AbortSignal): Promise<ConfigReply[]>;
+  /** The config string of each target that answers; empty when none does in time. */
+  configs(address: TargetAddress, signal: AbortSignal): Promise<ConfigReply[]>;
   acquire(address: TargetAddress, owner: LockOwner, since: string, signal: AbortSignal): Promise<AcquireResult>;
   release(address: TargetAddress, owner: LockOwner, signal: AbortSignal): Promise<ReleaseResult>;
 }
 
-/** The AoEVolume resources, as far as the node service reads and writes them. */
-export interface Volumes {
+/** The AoEVolumes at the API server, as far as the node service reads and writes them. */
+export interface VolumeClient {
   get(name: string, signal: AbortSignal): Promise<AoEVolume | undefined>;
   /**
-   * Sets fields of the status; `null` removes one. Fails when the volume is another by now, or is not as it must `still` be: that is
-   * asked when others have written to it since it was read.
+   * Sets fields of the status; `null` removes one.
+   * @param isStillValid asked when others have written to the volume since it was read; false makes the write fail
+   * @throws RpcError ABORTED when the volume was deleted, or replaced by another of the same name, or is not valid any more
    */
   record(
     volume: AoEVolume,
     status: { filesystem?: NonNullable<AoEVolume['status']>['filesystem']; serial?: string; holder?: object | null },
     signal: AbortSignal,
-    still?: (now: AoEVolume) => boolean,
+    isStillValid?: (now: AoEVolume) => boolean,
   ): Promise<void>;
 }

@@ -1,23 +1,26 @@
 import type { Log } from '../../kube/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
-import type { Driver, Filesystems, Mounter, Volumes, Wire } from './contracts.ts';
+import type { Driver, Filesystems, Mounter, VolumeClient, Wire } from './contracts.ts';
+import type { LocalDisk } from './disk/local-disk.ts';
 import type { StagedVolumes } from './record/staged-volumes.ts';
-import type { DepartedDisks } from './upkeep/departed-disks.ts';
+import type { RemovedDisks } from './upkeep/removed-disks.ts';
 
-/** What the operations of the node service share. */
+/** What the calls of the node service share. */
 export interface Deps {
   readonly nodeName: string;
-  /** metadata.uid of the Node: a node that was made anew under the same name does not own the old one's locks. */
+  /** metadata.uid of the Node: a Node that was deleted and created again under the same name does not own the locks of the old one. */
   readonly nodeUID: string;
-  readonly driver: Driver;
+  readonly driver: Pick<Driver, 'prepare' | 'disk' | 'state'>;
+  /** The disk at an address, such as `e7.3`, whether it exists or not. */
+  readonly localDisk: (address: string) => LocalDisk;
   readonly filesystems: Filesystems;
   readonly mounter: Mounter;
   readonly wire: Wire;
-  readonly volumes: Volumes;
+  readonly volumes: VolumeClient;
   readonly staged: StagedVolumes;
-  readonly departed: Pick<DepartedDisks, 'add'>;
+  readonly removedDisks: Pick<RemovedDisks, 'add'>;
   readonly busy: BusyVolumes;
-  /** Names of the AoE interfaces at this moment. */
+  /** Names of the AoE interfaces that are up at this moment. */
   readonly interfaces: () => Promise<readonly string[]>;
   readonly log: Log;
 }

@@ -3,25 +3,22 @@ import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
 import { INITIATOR_END } from '../../api/local-link.ts';
 import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
 import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
-import type { csi, Handlers, pluginregistration } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
-import { Semaphore } from '../../run/semaphore.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
 import { registrationService } from './calls/registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
-import { KubeVolumes } from './cluster/volumes.ts';
-import type { Driver } from './contracts.ts';
+import { KubeVolumeClient } from './cluster/volume-client.ts';
+import type { Deps } from './deps.ts';
 import { KernelDriver } from './disk/kernel-driver.ts';
-import { SystemMounter } from './disk/mounts.ts';
-import { SystemFilesystems } from './filesystem/tools.ts';
+import { LocalDisk } from './disk/local-disk.ts';
+import type { ModuleParameters } from './disk/module-parameters.ts';
+import { SystemMounter } from './disk/system-mounter.ts';
+import { SystemFilesystems } from './filesystem/system-filesystems.ts';
 import { SocketWire } from './lock/wire.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
-import { DepartedDisks } from './upkeep/departed-disks.ts';
-import { StaleSweep } from './upkeep/lost-volumes.ts';
-
-/** Half of Node's thread pool: file operations on disks may hang there. */
-const DISK_THREADS = 2;
+import { LostVolumes } from './upkeep/lost-volumes.ts';
+import { RemovedDisks } from './upkeep/removed-disks.ts';
 
 export interface NodePluginOptions {
   readonly nodeName: string;
@@ -34,68 +31,56 @@ export interface NodePluginOptions {
   readonly interfaces: string;
   /** The kubelet's directory, such as /var/lib/kubelet. */
   readonly kubeletPath: string;
+  /** Parameters of the kernel's aoe module to set; none when absent. */
+  readonly moduleParameters?: ModuleParameters;
   readonly log: Log;
-  /** The kernel's driver when absent. */
-  readonly driver?: Driver;
 }
 
-/** Answers hold 64-bit fields as plain numbers: protobufjs writes them, though its types ask for Long. */
-type AnyAnswer<H> = { [K in keyof H]: H[K] extends (...args: infer Args) => Promise<unknown> ? (...args: Args) => Promise<object> : never };
-
 /**
- * The node plugin: handlers for the CSI Node service and for the kubelet's Registration service, and a task that keeps
- * the AoENode up to date.
+ * The node plugin: handlers for the CSI Node service and for the kubelet's Registration service, and the tasks that keep the AoENode up
+ * to date and clean up lost volumes.
  */
-export function createNodePlugin({
-  nodeName,
-  nodeUID,
-  segment,
-  kube,
-  interfaces,
-  kubeletPath,
-  log,
-  driver: givenDriver,
-}: NodePluginOptions) {
-  const diskThreads = new Semaphore(DISK_THREADS);
-  const driver = givenDriver ?? new KernelDriver(exec, diskThreads);
+export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces, kubeletPath, moduleParameters, log }: NodePluginOptions) {
+  const driver = new KernelDriver(exec, undefined, moduleParameters);
+  const mounter = new SystemMounter(exec);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
-  const own = async () => {
+  const staged = new StagedVolumes(join(directory, 'volumes'));
+  const localDisk = (address: string) => new LocalDisk({ driver, mounter, log }, address);
+  const ownInterfaces = async () => {
     const { found, missing } = await selectInterfaces(interfaces);
     return { found: found.filter((each) => each.name !== INITIATOR_END), missing };
   };
-  const names = async () => {
+  const interfaceNames = async () => {
     const local = (await listInterfaces()).filter((each) => each.name === INITIATOR_END && each.up);
-    return [...(await own()).found, ...local].map((each) => each.name);
+    return [...(await ownInterfaces()).found, ...local].map((each) => each.name);
   };
-  const staged = new StagedVolumes(join(directory, 'volumes'));
-  const deps = {
+  const deps: Deps = {
     nodeName,
     nodeUID,
     driver,
-    filesystems: new SystemFilesystems(exec, diskThreads),
-    mounter: new SystemMounter(exec),
-    wire: new SocketWire(names),
-    volumes: new KubeVolumes(kube),
+    localDisk,
+    filesystems: new SystemFilesystems(exec),
+    mounter,
+    wire: new SocketWire(interfaceNames),
+    volumes: new KubeVolumeClient(kube),
     staged,
-    departed: new DepartedDisks({ driver, staged, log }),
+    removedDisks: new RemovedDisks({ localDisk, staged, log }),
     busy: new BusyVolumes(),
-    interfaces: names,
+    interfaces: interfaceNames,
     log,
   };
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-node`, node: nodeName });
-  const sweep = new StaleSweep(deps, {
+  const lostVolumes = new LostVolumes(deps, {
     macs: async () => (await listInterfaces()).map(({ mac }) => mac),
-    tell: (volume, message) => events.event(volume, 'Warning', 'StaleMountRemoved', message),
+    emit: (volume, reason, message) => events.event(volume, 'Warning', reason, message),
   });
   return {
-    node: nodeService(deps, { segment, diskThreads }) satisfies AnyAnswer<Handlers<csi.v1.Node>> as unknown as Handlers<csi.v1.Node>,
-    registration: registrationService(join(directory, 'csi.sock'), log) satisfies Handlers<pluginregistration.Registration>,
+    node: nodeService(deps, { segment }),
+    registration: registrationService(join(directory, 'csi.sock'), log),
     /** Runs until the signal is aborted. */
     run: async (signal: AbortSignal): Promise<void> => {
-      const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: own, interfaceNames: names, log }, signal);
-      await Promise.all([nodeObject, sweep.run(signal)]);
+      const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log }, signal);
+      await Promise.all([nodeObject, lostVolumes.run(signal)]);
     },
   };
 }
-
-export { type NodeService, nodeService } from './service.ts';

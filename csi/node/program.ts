@@ -7,6 +7,7 @@ import { csi, pluginregistration, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
 import { identityService } from '../identity.ts';
+import type { ModuleParameters } from './disk/module-parameters.ts';
 import { createNodePlugin } from './plugin.ts';
 
 export interface NodeOptions {
@@ -16,6 +17,7 @@ export interface NodeOptions {
   readonly socket: string;
   readonly kubeletPath: string;
   readonly interfaces: string;
+  readonly moduleParameters: ModuleParameters;
   readonly http: string;
   readonly version: string;
   readonly log: Logger;
@@ -23,13 +25,13 @@ export interface NodeOptions {
 
 const RETRY_MS = 1_000;
 
-/** The Node object of this node, asked for until the API server answers. */
+/** The Node of this node. It is read again and again until the API server answers and has it. */
 async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSignal): Promise<KubeObject> {
   for (;;) {
     try {
       const node = await kube.get<KubeObject>(NODES, name, { signal });
       if (node) return node;
-      log.warn({ node: name }, 'there is no such Node yet');
+      log.warn({ node: name }, 'this Node does not exist yet');
     } catch (error) {
       if (signal.aborted) throw error;
       log.warn({ node: name, error }, 'cannot read the Node');
@@ -40,12 +42,12 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
 
 /** Serves Identity, Node and the kubelet's Registration, and keeps the AoENode, until the signal is aborted. */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
-  const { kube, nodeName, socket, kubeletPath, interfaces, http, version, log } = options;
+  const { kube, nodeName, socket, kubeletPath, interfaces, moduleParameters, http, version, log } = options;
   let ready = false;
-  const health = serveHealth(http, { registered: () => (ready ? undefined : 'waits for the Node object') }, signal, log);
+  const health = serveHealth(http, { registered: () => (ready ? undefined : 'waiting for the Node object') }, signal, log);
   const { metadata } = await ownNode(kube, nodeName, log, signal);
   const segment = metadata.labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
-  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, log });
+  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, moduleParameters, log });
   const services = new RpcServer({ socket, log });
   services.add(
     csi.v1.Identity,

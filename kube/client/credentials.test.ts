@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { FakeServer, json } from '../testing/fake-server.ts';
 import { WIDGETS } from '../testing/types.ts';
 import { Credentials } from './credentials.ts';
@@ -26,8 +24,8 @@ async function headerWith(user: object, files: Record<string, string> = {}): Pro
     const kube = Kube.fromCluster(path, { userAgent: 'test/1' });
     await kube.get(WIDGETS, 'a');
     kube.close();
-    assert.equal(server.calls[0]?.path, '/prefix/apis/example.com/v1/widgets/a');
-    assert.equal(server.calls[0]?.headers['user-agent'], 'test/1');
+    expect(server.calls[0]?.path).toBe('/prefix/apis/example.com/v1/widgets/a');
+    expect(server.calls[0]?.headers['user-agent']).toBe('test/1');
     return server.calls[0]?.headers.authorization;
   } finally {
     rmSync(directory, { recursive: true });
@@ -35,16 +33,15 @@ async function headerWith(user: object, files: Record<string, string> = {}): Pro
 }
 
 test('a token of a kubeconfig is sent', async () => {
-  assert.equal(await headerWith({ token: 'secret' }), 'Bearer secret');
+  expect(await headerWith({ token: 'secret' })).toBe('Bearer secret');
 });
 
 test('user and password are sent', async () => {
-  assert.equal(await headerWith({ username: 'u', password: 'p' }), `Basic ${Buffer.from('u:p').toString('base64')}`);
+  expect(await headerWith({ username: 'u', password: 'p' })).toBe(`Basic ${Buffer.from('u:p').toString('base64')}`);
 });
 
 test('a token from a file is sent, as a service account has it', async () => {
-  assert.equal(
-    await headerWith({ 'auth-provider': { name: 'tokenFile', config: { tokenFile: 'DIRECTORY/token' } } }, { token: 'rotates' }),
+  expect(await headerWith({ 'auth-provider': { name: 'tokenFile', config: { tokenFile: 'DIRECTORY/token' } } }, { token: 'rotates' })).toBe(
     'Bearer rotates',
   );
 });
@@ -54,7 +51,7 @@ test('a kubeconfig without a cluster is refused with words that help', () => {
   try {
     const path = join(directory, 'config');
     writeFileSync(path, '{}');
-    assert.throws(() => Credentials.fromKubeconfig(path), /no cluster to talk to.*KUBECONFIG/);
+    expect(() => Credentials.fromKubeconfig(path)).toThrow(/no API server is configured.*KUBECONFIG/);
   } finally {
     rmSync(directory, { recursive: true });
   }

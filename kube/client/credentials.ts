@@ -4,13 +4,13 @@ import { Agent as HttpsAgent, type RequestOptions } from 'node:https';
 import { KubeConfig } from '@kubernetes/client-node';
 
 const TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
-const NO_CLUSTER = 'no cluster to talk to: run in a pod with a service account, set KUBECONFIG, or give a kubeconfig';
-/** Below the API server's own 90 s, so that it is we who close idle connections. */
+const NO_CLUSTER = 'no API server is configured: run in a pod with a service account, set KUBECONFIG, or give --kubeconfig';
+/** Idle connections are closed after this, in milliseconds: before the API server does so, after 90 s. */
 const IDLE_MS = 60_000;
-/** More requests than this at once wait for a connection. */
+/** Connections at a time; further requests wait for one. */
 const MAX_SOCKETS = 24;
 
-/** How one request reaches the API server, and as whom. */
+/** What one request needs to reach the API server, and to authenticate. */
 export interface Access {
   agent: HttpAgent | HttpsAgent;
   headers: Record<string, string>;
@@ -43,14 +43,14 @@ export class Credentials {
     this.server = new URL(cluster.server);
   }
 
-  /** The pod's service account, else what KUBECONFIG or ~/.kube/config say. */
+  /** The pod's service account; without one, the file that KUBECONFIG names, or ~/.kube/config. */
   static fromCluster(): Credentials {
     const config = new KubeConfig();
     if (existsSync(TOKEN)) config.loadFromCluster();
-    // Without its environment variables a service account does not know where the API server is.
+    // A service account has the API server's address from environment variables, which may be missing.
     const server = config.getCurrentContext() === undefined ? undefined : config.getCurrentCluster()?.server;
     if (!server || server.includes('//undefined')) config.loadFromDefault();
-    // What the library falls back to when it has found nothing.
+    // The library's default when it finds no configuration.
     if (config.getCurrentCluster()?.server === 'http://localhost:8080') throw new Error(NO_CLUSTER);
     return new Credentials(config);
   }
@@ -68,7 +68,7 @@ export class Credentials {
     return new Credentials(config);
   }
 
-  /** @param apart for what must not wait behind other requests: a watch, which keeps its connection, or a lease */
+  /** @param apart uses connections apart from those of other requests: for a watch, which keeps its connection, and for leases */
   async access(apart: boolean): Promise<Access> {
     const options: RequestOptions = {};
     await this.#config.applyToHTTPSOptions(options);
@@ -79,7 +79,7 @@ export class Credentials {
     return { agent: apart ? others : requests, headers };
   }
 
-  /** Closes idle connections: one that got no answer makes the others suspect. */
+  /** Closes idle connections: when a request on one got no answer, the others may be dead, too. */
   dropIdle(): void {
     for (const sockets of Object.values(this.#agents?.requests.freeSockets ?? {})) for (const socket of sockets ?? []) socket.destroy();
   }
@@ -93,7 +93,7 @@ export class Credentials {
   #agentsFor({ ca, cert, key, pfx, passphrase, rejectUnauthorized, servername }: RequestOptions) {
     const material: Material = { ca, cert, key, pfx, passphrase, rejectUnauthorized, servername };
     if (this.#agents && same(material, this.#material)) return this.#agents;
-    // New certificates: requests under way keep the old connections, which close when idle.
+    // The certificates are new. Requests under way keep the old connections, which close when they are idle.
     const old = this.#agents;
     const defined = Object.fromEntries(Object.entries(material).filter(([, value]) => value !== undefined && value !== null));
     const Agent = this.server.protocol === 'http:' ? HttpAgent : HttpsAgent;

@@ -1,8 +1,8 @@
-/** The API server refused or failed a request, or could not be asked. */
+/** The API server refused a request, failed to process it, or could not be reached. */
 export class KubeError extends Error {
   /**
-   * HTTP status. A server that cannot be reached counts as 503, one that does not answer in time as 504: as with those,
-   * a write may or may not have happened.
+   * HTTP status. A server that cannot be reached counts as 503, and one that does not answer in time as 504: as with those codes of
+   * the server, a write may have happened or not.
    */
   readonly code: number;
   /** `Status.reason`, such as `Conflict` or `NotFound`; `Unreachable` and `NoAnswer` are ours. */

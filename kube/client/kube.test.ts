@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { type Call, FakeServer, type Handler, json, refuse } from '../testing/fake-server.ts';
 import { WIDGETS } from '../testing/types.ts';
 import { KubeError } from './error.ts';
@@ -26,25 +25,25 @@ async function serve(handler: Handler) {
 
 test('get gives the object without managedFields, and undefined when there is none', async () => {
   await using world = await serve((call) => (call.path.endsWith('/a') ? json(call, object('a')) : refuse(call, 404, 'NotFound')));
-  assert.deepEqual(await world.kube.get(WIDGETS, 'a'), { metadata: { name: 'a', uid: 'uid-a', resourceVersion: '1' } });
-  assert.equal(await world.kube.get(WIDGETS, 'b'), undefined);
-  assert.equal(world.server.calls[0]?.path, `${VOLUMES}/a`);
+  expect(await world.kube.get(WIDGETS, 'a')).toStrictEqual({ metadata: { name: 'a', uid: 'uid-a', resourceVersion: '1' } });
+  expect(await world.kube.get(WIDGETS, 'b')).toBeUndefined();
+  expect(world.server.calls[0]?.path).toBe(`${VOLUMES}/a`);
 });
 
 test('an error of the API server has its code, its reason and its words', async () => {
   await using world = await serve((call) => refuse(call, 409, 'Conflict'));
-  await assert.rejects(world.kube.patch(WIDGETS, 'a', {}), (error) => {
+  await expect(world.kube.patch(WIDGETS, 'a', {})).rejects.toSatisfy((error) => {
     assert.ok(error instanceof KubeError);
-    assert.equal(error.code, 409);
-    assert.equal(error.reason, 'Conflict');
-    assert.equal(error.message, `PATCH ${VOLUMES}/a: because of Conflict (409 Conflict)`);
+    expect(error.code).toBe(409);
+    expect(error.reason).toBe('Conflict');
+    expect(error.message).toBe(`PATCH ${VOLUMES}/a: because of Conflict (409 Conflict)`);
     return true;
   });
 });
 
 test('an error page that is not of the API server is quoted', async () => {
   await using world = await serve(({ response }) => void response.writeHead(502).end('<h1>Bad gateway</h1>'));
-  await assert.rejects(world.kube.get(WIDGETS, 'a'), /Bad gateway.*\(502\)/);
+  await expect(world.kube.get(WIDGETS, 'a')).rejects.toThrow(/Bad gateway.*\(502\)/);
 });
 
 test('a list is read in pages of 500', async () => {
@@ -54,18 +53,15 @@ test('a list is read in pages of 500', async () => {
     json(call, { metadata: { resourceVersion: '9', continue: next }, items: [object(token ?? 'zero')] });
   });
   const { items, resourceVersion } = await world.kube.list(WIDGETS, { fieldSelector: 'spec.nodeName=n1' });
-  assert.deepEqual(
-    items.map(({ kind, metadata }) => [kind, metadata.name]),
-    [
-      ['Widget', 'zero'],
-      ['Widget', 'one'],
-      ['Widget', 'two'],
-    ],
-  );
-  assert.equal(resourceVersion, '9');
+  expect(items.map(({ kind, metadata }) => [kind, metadata.name])).toStrictEqual([
+    ['Widget', 'zero'],
+    ['Widget', 'one'],
+    ['Widget', 'two'],
+  ]);
+  expect(resourceVersion).toBe('9');
   for (const { query } of world.server.calls) {
-    assert.equal(query.get('limit'), '500');
-    assert.equal(query.get('fieldSelector'), 'spec.nodeName=n1');
+    expect(query.get('limit')).toBe('500');
+    expect(query.get('fieldSelector')).toBe('spec.nodeName=n1');
   }
 });
 
@@ -79,10 +75,7 @@ test('a list that expires between pages is begun again, at last without pages', 
     });
   });
   const { items } = await world.kube.list(WIDGETS);
-  assert.deepEqual(
-    items.map(({ metadata }) => metadata.name),
-    ['a', 'b'],
-  );
+  expect(items.map(({ metadata }) => metadata.name)).toStrictEqual(['a', 'b']);
 });
 
 test('apply, patch, create and delete are spelled as the API server expects', async () => {
@@ -93,19 +86,19 @@ test('apply, patch, create and delete are spelled as the API server expects', as
   await kube.create(LEASES, { metadata: { name: 'l', namespace: 'ns' } }, { fieldManager: 'm' });
   await kube.delete(WIDGETS, 'a', { uid: 'u' });
   const [apply, patch, create, remove] = server.calls;
-  assert.equal(`${apply?.path}?${apply?.query.toString()}`, `${VOLUMES}/a/status?fieldManager=m&force=true`);
-  assert.equal(apply?.headers['content-type'], 'application/apply-patch+yaml');
-  assert.deepEqual(apply?.body, { apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'a' }, status: {} });
-  assert.equal(patch?.path, '/apis/coordination.k8s.io/v1/namespaces/ns/leases/l');
-  assert.equal(patch?.headers['content-type'], 'application/merge-patch+json');
-  assert.equal(`${create?.method} ${create?.path}`, 'POST /apis/coordination.k8s.io/v1/namespaces/ns/leases');
-  assert.deepEqual(remove?.body, { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: 'u' } });
+  expect(`${apply?.path}?${apply?.query.toString()}`).toBe(`${VOLUMES}/a/status?fieldManager=m&force=true`);
+  expect(apply?.headers['content-type']).toBe('application/apply-patch+yaml');
+  expect(apply?.body).toStrictEqual({ apiVersion: 'example.com/v1', kind: 'Widget', metadata: { name: 'a' }, status: {} });
+  expect(patch?.path).toBe('/apis/coordination.k8s.io/v1/namespaces/ns/leases/l');
+  expect(patch?.headers['content-type']).toBe('application/merge-patch+json');
+  expect(`${create?.method} ${create?.path}`).toBe('POST /apis/coordination.k8s.io/v1/namespaces/ns/leases');
+  expect(remove?.body).toStrictEqual({ apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid: 'u' } });
 });
 
 test('deleting what is gone is success, what is another is not', async () => {
   await using world = await serve((call) => (call.path.endsWith('/gone') ? refuse(call, 404, 'NotFound') : refuse(call, 409, 'Conflict')));
   await world.kube.delete(WIDGETS, 'gone');
-  await assert.rejects(world.kube.delete(WIDGETS, 'other', { uid: 'u' }), { code: 409 });
+  await expect(world.kube.delete(WIDGETS, 'other', { uid: 'u' })).rejects.toMatchObject({ code: 409 });
 });
 
 test('connections are kept between requests', async () => {
@@ -115,17 +108,21 @@ test('connections are kept between requests', async () => {
     json(call, object('a'));
   });
   for (let i = 0; i < 5; i++) await world.kube.get(WIDGETS, 'a');
-  assert.equal(sockets.size, 1);
+  expect(sockets.size).toBe(1);
 });
 
 test('a server that does not answer within the limit is a KubeError 504, and its connections are not used again', async () => {
   await using world = await serve(() => {});
-  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 30 }), { code: 504, reason: 'NoAnswer', message: /within 0.03 s/ });
+  await expect(world.kube.get(WIDGETS, 'a', { timeoutMs: 30 })).rejects.toMatchObject({
+    code: 504,
+    reason: 'NoAnswer',
+    message: expect.stringMatching(/within 0.03 s/),
+  });
 });
 
 test('the limit holds for an answer that begins and does not end', async () => {
   await using world = await serve(({ response }) => void response.writeHead(200).write('{"metadata":'));
-  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 30 }), { code: 504 });
+  await expect(world.kube.get(WIDGETS, 'a', { timeoutMs: 30 })).rejects.toMatchObject({ code: 504 });
 });
 
 test('an answer that breaks off, and a server that is not there, are KubeError 503', async () => {
@@ -133,14 +130,18 @@ test('an answer that breaks off, and a server that is not there, are KubeError 5
     response.writeHead(200, { 'content-length': '1000' }).write('{');
     setImmediate(() => socket.destroy());
   });
-  await assert.rejects(world.kube.get(WIDGETS, 'a'), { code: 503, reason: 'Unreachable' });
+  await expect(world.kube.get(WIDGETS, 'a')).rejects.toMatchObject({ code: 503, reason: 'Unreachable' });
   await world[Symbol.asyncDispose]();
-  await assert.rejects(world.kube.get(WIDGETS, 'a'), { code: 503, reason: 'Unreachable', message: /ECONNREFUSED/ });
+  await expect(world.kube.get(WIDGETS, 'a')).rejects.toMatchObject({
+    code: 503,
+    reason: 'Unreachable',
+    message: expect.stringMatching(/ECONNREFUSED/),
+  });
 });
 
 test('an answer that is not JSON is a KubeError', async () => {
   await using world = await serve(({ response }) => void response.end('hello'));
-  await assert.rejects(world.kube.get(WIDGETS, 'a'), { code: 502, reason: 'NotJSON' });
+  await expect(world.kube.get(WIDGETS, 'a')).rejects.toMatchObject({ code: 502, reason: 'NotJSON' });
 });
 
 test('aborting ends a request at once, with the reason of the signal', async () => {
@@ -148,8 +149,8 @@ test('aborting ends a request at once, with the reason of the signal', async () 
   const stop = new AbortController();
   const reason = new Error('told to stop');
   setTimeout(() => stop.abort(reason), 10);
-  await assert.rejects(world.kube.get(WIDGETS, 'a', { signal: stop.signal }), reason);
-  await assert.rejects(world.kube.get(WIDGETS, 'a', { signal: stop.signal }), reason);
+  await expect(world.kube.get(WIDGETS, 'a', { signal: stop.signal })).rejects.toBe(reason);
+  await expect(world.kube.get(WIDGETS, 'a', { signal: stop.signal })).rejects.toBe(reason);
 });
 
 /** Serves one request well on each connection, and closes it when a second arrives there. */
@@ -164,13 +165,13 @@ function closingKeptConnections(): Handler {
 
 test('a kept connection that the server has closed costs nothing but a second attempt', async () => {
   await using world = await serve(closingKeptConnections());
-  for (let i = 0; i < 4; i++) assert.ok(await world.kube.get(WIDGETS, 'a'));
+  for (let i = 0; i < 4; i++) expect(await world.kube.get(WIDGETS, 'a')).toBeTruthy();
 });
 
 test('a create is not repeated when its connection breaks: it may have happened', async () => {
   await using world = await serve(closingKeptConnections());
   await world.kube.get(WIDGETS, 'a');
-  await assert.rejects(world.kube.create(WIDGETS, object('b')), { code: 503 });
+  await expect(world.kube.create(WIDGETS, object('b'))).rejects.toMatchObject({ code: 503 });
 });
 
 test('an overloaded server is asked again when it says so', async () => {
@@ -178,21 +179,21 @@ test('an overloaded server is asked again when it says so', async () => {
   await using world = await serve((call) =>
     ++calls < 3 ? refuse(call, 429, 'TooManyRequests', { 'retry-after': '0' }) : json(call, object('a')),
   );
-  assert.ok(await world.kube.get(WIDGETS, 'a'));
-  assert.equal(calls, 3);
+  expect(await world.kube.get(WIDGETS, 'a')).toBeTruthy();
+  expect(calls).toBe(3);
 });
 
 test('a server that asks for more patience than the limit allows is an error', async () => {
   await using world = await serve((call) => refuse(call, 429, 'TooManyRequests', { 'retry-after': '5' }));
-  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 1000 }), { code: 429 });
+  await expect(world.kube.get(WIDGETS, 'a', { timeoutMs: 1000 })).rejects.toMatchObject({ code: 429 });
 });
 
 test('an urgent call does not wait for a connection behind calls that hang', async () => {
   await using world = await serve((call) => (call.path.endsWith('/slow') ? undefined : json(call, object('a'))));
   const stop = new AbortController();
   const slow = Promise.allSettled(Array.from({ length: 60 }, () => world.kube.get(WIDGETS, 'slow', { signal: stop.signal })));
-  await assert.rejects(world.kube.get(WIDGETS, 'a', { timeoutMs: 100 }), { code: 504 });
-  assert.ok(await world.kube.get(WIDGETS, 'a', { timeoutMs: 1_000, urgent: true }));
+  await expect(world.kube.get(WIDGETS, 'a', { timeoutMs: 100 })).rejects.toMatchObject({ code: 504 });
+  expect(await world.kube.get(WIDGETS, 'a', { timeoutMs: 1_000, urgent: true })).toBeTruthy();
   stop.abort(new Error('over'));
   await slow;
 });

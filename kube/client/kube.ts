@@ -5,9 +5,9 @@ import { apiVersionOf, type KubeObject, type Log, pathOf, type ResourceType, SIL
 import { readWatch, type WatchEvent } from './watch-stream.ts';
 
 const REQUEST_MS = 30_000;
-/** Until a watch begins to answer: trying again is better than waiting long. */
+/** Limit until a watch begins to answer, in milliseconds: a second attempt is better than a long wait. */
 const WATCH_START_MS = 10_000;
-/** Objects per page of a list: as client-go does. */
+/** Objects per page of a list, as in client-go. */
 const PAGE = 500;
 
 export interface CallOptions {
@@ -15,7 +15,7 @@ export interface CallOptions {
   signal?: AbortSignal | undefined;
   /** Limit for the call in milliseconds. Default 30000 (per page of a list). */
   timeoutMs?: number | undefined;
-  /** Does not wait for a connection behind other calls: for leases. */
+  /** Uses a connection apart from those of other calls, so that it does not wait for them: for leases. */
   urgent?: boolean | undefined;
 }
 export interface ListOptions extends CallOptions {
@@ -24,9 +24,9 @@ export interface ListOptions extends CallOptions {
 }
 export interface WatchOptions extends ListOptions {
   resourceVersion: string;
-  /** The server ends the watch after so many seconds. */
+  /** The server ends the watch after this time. */
   timeoutSeconds: number;
-  /** The connection is taken for dead when nothing, not even a bookmark, came for so long; milliseconds. */
+  /** The connection counts as dead after this time without data, bookmarks included, in milliseconds. */
   silenceMs: number;
 }
 export interface KubeOptions {
@@ -35,10 +35,10 @@ export interface KubeOptions {
   userAgent?: string | undefined;
 }
 
-/** The Kubernetes API. All calls reject with KubeError, or with the signal's reason. `managedFields` are left out everywhere. */
+/** The Kubernetes API. All calls reject with KubeError, or with the signal's reason. Objects come without `managedFields`. */
 export class Kube {
   readonly #transport: Transport;
-  /** For what is built on this client and has no log of its own. */
+  /** For objects that are made of this client and get no log of their own. */
   readonly log: Log;
 
   constructor(credentials: Credentials, { log = SILENT, userAgent = 'kubernetes-client' }: KubeOptions = {}) {
@@ -46,7 +46,7 @@ export class Kube {
     this.log = log;
   }
 
-  /** The pod's service account, else KUBECONFIG or ~/.kube/config; a path names a kubeconfig that is used instead. */
+  /** Uses this kubeconfig; without one the pod's service account; without that KUBECONFIG or ~/.kube/config. */
   static fromCluster(kubeconfig?: string, options?: KubeOptions): Kube {
     return kubeconfig ? Kube.fromKubeconfig(kubeconfig, options) : new Kube(Credentials.fromCluster(), options);
   }
@@ -60,7 +60,7 @@ export class Kube {
     return new Kube(Credentials.fromUrl(server), options);
   }
 
-  /** undefined when there is none. */
+  /** Undefined when the object does not exist. */
   async get<T extends KubeObject>(type: ResourceType, name: string, { namespace, ...limits }: CallOptions = {}): Promise<T | undefined> {
     try {
       return lean<T>(await this.#call(limits, { method: 'GET', path: pathOf(type, { namespace, name }) }));
@@ -70,11 +70,11 @@ export class Kube {
     }
   }
 
-  /** All objects, read in pages; a list that expires between two pages is begun again. */
+  /** All objects, read in pages. A list that expires between two pages is started again. */
   async list<T extends KubeObject>(type: ResourceType, options: ListOptions = {}): Promise<{ items: T[]; resourceVersion: string }> {
     for (let attempt = 1; ; attempt++) {
       try {
-        // The last attempt asks for everything at once: only pages can expire.
+        // The last attempt reads everything at once: only a list in pages can expire.
         return await this.#listOnce<T>(type, options, attempt < 3 ? PAGE : undefined);
       } catch (error) {
         if (!(error instanceof KubeError) || error.code !== 410 || attempt === 3) throw error;
@@ -93,20 +93,20 @@ export class Kube {
     for (let next: string | undefined; ; ) {
       const query = { fieldSelector, labelSelector, limit, continue: next };
       const page = (await this.#call(limits, { method: 'GET', path, query })) as ListPage<T>;
-      // Items of a list carry no type of their own for built-in resources.
+      // The server leaves the type out of the items of a list of built-in resources.
       for (const item of page.items ?? []) items.push(lean<T>({ apiVersion, kind: type.kind, ...item }));
       next = page.metadata.continue || undefined;
       if (next === undefined) return { items, resourceVersion: page.metadata.resourceVersion };
     }
   }
 
-  /** Changes since a resource version, until the server or a limit ends it. Ends without error when the connection is merely over. */
+  /** Changes since a resource version, until the server or a limit ends the watch, which is no error. */
   async *watch<T extends KubeObject>(type: ResourceType, options: WatchOptions): AsyncGenerator<WatchEvent<T>, void, undefined> {
     const { namespace, fieldSelector, labelSelector, resourceVersion, timeoutSeconds, silenceMs, signal } = options;
     const query = { watch: true, allowWatchBookmarks: true, resourceVersion, timeoutSeconds, fieldSelector, labelSelector };
     const timeoutMs = Math.min(WATCH_START_MS, silenceMs);
     const response = await this.#transport.stream({ method: 'GET', path: pathOf(type, { namespace }), query, timeoutMs, signal });
-    // Some grace: the server ends it, with a last bookmark, when all is well.
+    // Longer than the server's own limit: a server that works ends the watch itself, with a last bookmark.
     const limitMs = (timeoutSeconds + 15) * 1000;
     for await (const event of readWatch<T>(response, { silenceMs, limitMs, signal })) {
       if (event.type !== 'ERROR') lean(event.object);
@@ -133,7 +133,7 @@ export class Kube {
 
   /**
    * Server-side apply: creates the object when there is none (not with a subresource: 404). With `metadata.resourceVersion` in
-   * it, it fails with 409 when the object has changed since; the uid protects nothing when the status is written.
+   * it, it fails with 409 when the object has changed since. `metadata.uid` is not compared when the status is written.
    */
   async apply<T extends KubeObject>(
     type: ResourceType,
@@ -160,7 +160,7 @@ export class Kube {
     return lean<T>(await this.#call(limits, { method: 'PATCH', path, query: { fieldManager }, body: mergePatch, contentType }));
   }
 
-  /** Deletes the object, or begins to when it has finalizers. One that is gone is no error; another uid is (409). */
+  /** Deletes the object, or marks it for deletion when it has finalizers. An object that is gone is no error; another UID is (409). */
   async delete(type: ResourceType, name: string, options: CallOptions & { uid?: string | undefined } = {}): Promise<void> {
     const { namespace, uid, ...limits } = options;
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...(uid === undefined ? {} : { preconditions: { uid } }) };
@@ -175,13 +175,13 @@ export class Kube {
     return this.#transport.request({ ...request, timeoutMs, urgent, signal });
   }
 
-  /** Closes its connections; requests under way fail. */
+  /** Closes all connections; requests under way fail. */
   close(): void {
     this.#transport.close();
   }
 }
 
-/** An object with some of its fields: those that the field manager is to own. */
+/** The fields of an object that the field manager is to own. */
 export interface Applied {
   apiVersion?: string;
   kind?: string;
@@ -209,7 +209,7 @@ function typed(type: ResourceType, object: object): object {
   return { apiVersion: apiVersionOf(type), kind: type.kind, ...object };
 }
 
-/** Without managedFields, which are most of an object's size and of use to nobody here. */
+/** Removes managedFields: they are most of an object's size, and not used here. */
 function lean<T extends KubeObject>(object: unknown): T {
   const metadata = (object as { metadata?: { managedFields?: unknown } }).metadata;
   if (metadata) delete metadata.managedFields;

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Credentials } from './credentials.ts';
 import { KubeError, messageOf } from './error.ts';
 
-/** Longest pause that a server's Retry-After is believed. */
+/** Longest pause for a Retry-After header, in milliseconds. */
 const MAX_PAUSE_MS = 10_000;
 
 export interface Request {
@@ -13,14 +13,14 @@ export interface Request {
   query?: Record<string, string | number | boolean | undefined>;
   body?: unknown;
   contentType?: string;
-  /** Limit for the whole of it, pauses that the server asks for included, in milliseconds. */
+  /** Limit for the whole request, including the pauses that the server asks for, in milliseconds. */
   timeoutMs: number;
-  /** Does not wait for a connection behind other requests. */
+  /** Uses a connection apart from those of other requests, so that it does not wait for them. */
   urgent?: boolean | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** HTTP to the API server: JSON in and out, each exchange with a limit. */
+/** HTTP to the API server: JSON in both directions, and a time limit for each request. */
 export class Transport {
   readonly #credentials: Credentials;
   readonly #userAgent: string;
@@ -42,14 +42,14 @@ export class Transport {
       const status = response.statusCode ?? 0;
       if (status >= 200 && status < 300) return parse(text, request);
       const pauseMs = pauseOf(response);
-      // The server asks us to come again: it has not processed the request.
+      // The server asks to repeat the request later: it has not processed it.
       if (pauseMs === undefined || performance.now() + pauseMs >= end) throw errorOf(status, text, request);
       await delay(pauseMs, undefined, request.signal ? { signal: request.signal } : {}).catch(() => request.signal?.throwIfAborted());
     }
   }
 
   /**
-   * Starts a watch; the limit is for its beginning only.
+   * Starts a watch. The time limit is for its start only.
    * @returns the answer's body, which the caller reads or destroys
    */
   async stream(request: Request): Promise<IncomingMessage> {
@@ -68,7 +68,7 @@ export class Transport {
     try {
       return await this.#once(request, end, stream);
     } catch (error) {
-      // A connection that was open may have been closed by the server just now. Only a create is not safe to repeat.
+      // The server may have closed an idle connection at this moment. All requests but a create can be repeated.
       if (!(error instanceof StaleConnection) || request.method === 'POST') throw error instanceof StaleConnection ? error.cause : error;
       this.#credentials.dropIdle();
     }
@@ -98,7 +98,7 @@ export class Transport {
       });
       const guard = this.#guard(request, end, (reason) => {
         outgoing.destroy();
-        // Said here: a request that still waits for a connection tells of its end only when it gets one.
+        // Rejected here: a request that still waits for a connection reports its end only when it gets one.
         reject(reason);
       });
       outgoing.once('response', (response) => {
@@ -134,7 +134,7 @@ export class Transport {
     });
   }
 
-  /** Stops an exchange when its limit passes or its signal is aborted. */
+  /** Stops a request when its limit passes or its signal is aborted. */
   #guard({ signal, ...request }: Request, end: number, cancel: (reason: unknown) => void) {
     const state: { reason?: unknown; release: () => void } = { release };
     const stop = (reason: unknown): void => {
@@ -202,7 +202,7 @@ function errorOf(status: number, text: string, request: Request): KubeError {
       message = parsed.message ?? message;
     }
   } catch {
-    // A proxy's page, not a Status: its text is the message.
+    // Not a Status, but perhaps the page of a proxy: its text is the message.
   }
   return new KubeError(status, reason, `${describe(request)}: ${message || 'no message'} (${status}${reason ? ` ${reason}` : ''})`, {
     details,
@@ -212,6 +212,6 @@ function errorOf(status: number, text: string, request: Request): KubeError {
 function pauseOf({ statusCode = 0, headers }: IncomingMessage): number | undefined {
   const seconds = Number(headers['retry-after'] ?? Number.NaN);
   if ((statusCode !== 429 && statusCode < 500) || !Number.isFinite(seconds)) return undefined;
-  // Spread out, so that all who were turned away do not return at the same moment.
+  // At random, so that the clients which were refused do not all come back at the same moment.
   return Math.min(MAX_PAUSE_MS, Math.max(0.1, seconds) * 1000 * (1 + Math.random() * 0.25));
 }

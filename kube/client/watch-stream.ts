@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { KubeError } from './error.ts';
 import type { KubeObject } from './types.ts';
 
-/** `Status` of a watch that the server ends with an error. */
+/** The `Status` with which the server ends a watch after an error. */
 export interface WatchStatus {
   code?: number;
   reason?: string;
@@ -16,16 +16,16 @@ export type WatchEvent<T> =
   | { type: 'ERROR'; object: WatchStatus };
 
 export interface WatchLimits {
-  /** Longest time without a byte, milliseconds. */
+  /** Longest time without data, in milliseconds. */
   silenceMs: number;
-  /** Longest time in all, milliseconds. */
+  /** Longest time of the whole watch, in milliseconds. */
   limitMs: number;
   signal?: AbortSignal | undefined;
 }
 
 /**
- * The events of a watch, a line of JSON each. Passing a limit ends it like the server's own end: what was read so far
- * counts, and an unfinished line does not.
+ * The events of a watch, each a line of JSON. A limit ends the watch as the server does: an unfinished line is dropped, and it is no
+ * error.
  * @throws KubeError when the connection breaks or a line is not JSON; the signal's reason
  */
 export async function* readWatch<T>(

@@ -1,4 +1,4 @@
-/** Growing pauses between attempts: doubled each time, spread by up to a quarter so that clients do not move in step. */
+/** Pauses between attempts: doubled each time, and varied by an eighth in both directions so that clients do not act in step. */
 export class Backoff {
   readonly #firstMs: number;
   readonly #maxMs: number;

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KubeError } from '../client/error.ts';
 import type { KubeObject } from '../client/types.ts';
@@ -53,11 +51,11 @@ test('begins when its informers are synced, with every object they know', async 
   const run = controller.run(stop.signal);
   source.tell({ type: 'applied', object: named('early') });
   await delay(5);
-  assert.deepEqual(seen, []);
+  expect(seen).toStrictEqual([]);
   source.objects = [named('early'), named('known')];
   source.sync.resolve();
   await run;
-  assert.deepEqual(seen, ['early', 'known']);
+  expect(seen).toStrictEqual(['early', 'known']);
 });
 
 test('both the old and the new object are mapped to keys', async () => {
@@ -77,7 +75,7 @@ test('both the old and the new object are mapped to keys', async () => {
     .run(stop.signal);
   source.tell({ type: 'applied', object: named('a', { pool: 'new' }), previous: named('a', { pool: 'old' }) });
   await run;
-  assert.deepEqual(seen.sort(), ['new', 'old']);
+  expect(seen.sort()).toStrictEqual(['new', 'old']);
 });
 
 test('a key is never worked on twice at once, and different keys are, up to the limit', async () => {
@@ -91,7 +89,7 @@ test('a key is never worked on twice at once, and different keys are, up to the 
     concurrency: 3,
     reconcile: async (key) => {
       active.set(key, (active.get(key) ?? 0) + 1);
-      assert.equal(active.get(key), 1);
+      expect(active.get(key)).toBe(1);
       most = Math.max(
         most,
         [...active.values()].reduce((sum, each) => sum + each, 0),
@@ -104,7 +102,7 @@ test('a key is never worked on twice at once, and different keys are, up to the 
   });
   for (const key of ['a', 'b', 'c', 'd', 'e']) controller.enqueue(key);
   await controller.run(stop.signal);
-  assert.equal(most, 3);
+  expect(most).toBe(3);
 });
 
 test('a failure is tried again after a pause and counted; a conflict is not worth a warning', async () => {
@@ -143,15 +141,12 @@ test('a failure is tried again after a pause and counted; a conflict is not wort
   });
   controller.enqueue('a');
   await controller.run(stop.signal);
-  assert.deepEqual(results, ['error', 'error', 'requeue_after', 'success']);
-  assert.deepEqual(counts, { added: 4, retried: 2, taken: 4, concurrency: 2 });
-  assert.deepEqual(
-    log.lines.filter(({ message }) => message === 'reconcile failed').map(({ level, keys }) => [level, keys.retryMs]),
-    [
-      ['warn', 5],
-      ['debug', 10],
-    ],
-  );
+  expect(results).toStrictEqual(['error', 'error', 'requeue_after', 'success']);
+  expect(counts).toStrictEqual({ added: 4, retried: 2, taken: 4, concurrency: 2 });
+  expect(log.lines.filter(({ message }) => message === 'reconcile failed').map(({ level, keys }) => [level, keys.retryMs])).toStrictEqual([
+    ['warn', 5],
+    ['debug', 10],
+  ]);
 });
 
 test('a change that `when` refuses leads to nothing, whether it is seen or was there before', async () => {
@@ -174,7 +169,7 @@ test('a change that `when` refuses leads to nothing, whether it is seen or was t
   await delay(5);
   source.tell({ type: 'applied', object: named('last') });
   await run;
-  assert.deepEqual(seen, ['wanted', 'last']);
+  expect(seen).toStrictEqual(['wanted', 'last']);
 });
 
 test('a call that hangs is ended at its limit', async () => {
@@ -192,7 +187,7 @@ test('a call that hangs is ended at its limit', async () => {
   });
   controller.enqueue('a');
   await controller.run(stop.signal);
-  assert.equal(calls, 2);
+  expect(calls).toBe(2);
 });
 
 test('run ends after the calls under way have, and before its informers are synced, too', async () => {
@@ -209,7 +204,7 @@ test('run ends after the calls under way have, and before its informers are sync
   });
   controller.enqueue('a');
   await controller.run(stop.signal);
-  assert.ok(ended);
+  expect(ended).toBe(true);
 
   const early = new AbortController();
   const waiting = new Controller({ name: 'test', log: new FakeLog(), reconcile: async () => {} })

@@ -71,8 +71,9 @@ export class Controller {
     return this;
   }
 
-  enqueue(key: string): void {
-    this.#queue.add(key);
+  /** Reconciles a key, at once or after a pause in milliseconds; of several pauses for it the one that ends first counts. */
+  enqueue(key: string, afterMs = 0): void {
+    this.#queue.addAfter(key, afterMs);
   }
 
   /** Works until the signal is aborted and the calls under way have ended. Begins when all its informers are synced. */

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { KubeObject } from '../client/types.ts';
 import type { Change } from '../informer/informer.ts';
 import { fieldChanged, generationChanged, labelsChanged, type Predicate } from './predicates.ts';
@@ -15,17 +13,17 @@ const predicates: [string, Predicate<KubeObject>][] = [
 ];
 for (const [name, accepts] of predicates) {
   test(`${name} accepts new and deleted objects`, () => {
-    assert.equal(accepts({ type: 'applied', object: object(1) }), true);
-    assert.equal(accepts({ type: 'deleted', object: object(1), previous: object(1) }), true);
+    expect(accepts({ type: 'applied', object: object(1) })).toBe(true);
+    expect(accepts({ type: 'deleted', object: object(1), previous: object(1) })).toBe(true);
   });
   test(`${name} refuses a change of something else`, () => {
     const now = { ...object(1), status: { nodes: 3 } };
-    assert.equal(accepts(change(object(1), now)), false);
+    expect(accepts(change(object(1), now))).toBe(false);
   });
 }
 
 test('each predicate accepts a change of its own part', () => {
-  assert.equal(generationChanged(change(object(1), object(2))), true);
-  assert.equal(labelsChanged(change(object(1), object(1, { disk: 'ssd' }))), true);
-  assert.equal(annotated(change(object(1), { metadata: { name: 'a', annotations: { x: 'y' } } })), true);
+  expect(generationChanged(change(object(1), object(2)))).toBe(true);
+  expect(labelsChanged(change(object(1), object(1, { disk: 'ssd' })))).toBe(true);
+  expect(annotated(change(object(1), { metadata: { name: 'a', annotations: { x: 'y' } } }))).toBe(true);
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { WorkQueue } from './queue.ts';
@@ -9,10 +7,10 @@ test('a key that was added twice comes out once', async () => {
   queue.add('a');
   queue.add('b');
   queue.add('a');
-  assert.equal(queue.length, 2);
-  assert.equal(await queue.take(), 'a');
-  assert.equal(await queue.take(), 'b');
-  assert.equal(queue.length, 0);
+  expect(queue.length).toBe(2);
+  expect(await queue.take()).toBe('a');
+  expect(await queue.take()).toBe('b');
+  expect(queue.length).toBe(0);
 });
 
 test('a key added while it is worked on comes again, after done and not before', async () => {
@@ -26,12 +24,12 @@ test('a key added while it is worked on comes again, after done and not before',
     next = key;
   });
   await turn();
-  assert.equal(next, undefined);
+  expect(next).toBeUndefined();
   queue.done('a');
   await taken;
-  assert.equal(next, 'a');
+  expect(next).toBe('a');
   queue.done('a');
-  assert.equal(queue.length, 0);
+  expect(queue.length).toBe(0);
 });
 
 test('closing lets all who wait go, and nothing comes out any more', async () => {
@@ -39,38 +37,38 @@ test('closing lets all who wait go, and nothing comes out any more', async () =>
   const waiting = [queue.take(), queue.take()];
   queue.close();
   queue.add('a');
-  assert.deepEqual(await Promise.all([...waiting, queue.take()]), [undefined, undefined, undefined]);
+  expect(await Promise.all([...waiting, queue.take()])).toStrictEqual([undefined, undefined, undefined]);
 });
 
-test('pauses double from 5 ms to 30 s for each key, and start anew after forget', (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+test('pauses double from 5 ms to 30 s for each key, and start from the shortest after forget', () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
   const queue = new WorkQueue();
   const pauses = Array.from({ length: 15 }, () => queue.addRateLimited('a'));
-  assert.deepEqual(pauses.slice(0, 5), [5, 10, 20, 40, 80]);
-  assert.equal(pauses[14], 30_000);
-  assert.equal(queue.addRateLimited('b'), 5);
+  expect(pauses.slice(0, 5)).toStrictEqual([5, 10, 20, 40, 80]);
+  expect(pauses[14]).toBe(30_000);
+  expect(queue.addRateLimited('b')).toBe(5);
   queue.forget('a');
-  assert.equal(queue.addRateLimited('a'), 5);
+  expect(queue.addRateLimited('a')).toBe(5);
   queue.close();
 });
 
-test('of several delays the earliest counts', (t) => {
-  t.mock.timers.enable({ apis: ['setTimeout'] });
+test('of several delays the earliest counts', () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
   const queue = new WorkQueue();
   queue.addAfter('a', 1000);
   queue.addAfter('a', 5000);
   queue.addAfter('a', 100);
-  t.mock.timers.tick(100);
-  assert.equal(queue.length, 1);
-  t.mock.timers.tick(10_000);
-  assert.equal(queue.length, 1);
+  jest.advanceTimersByTime(100);
+  expect(queue.length).toBe(1);
+  jest.advanceTimersByTime(10_000);
+  expect(queue.length).toBe(1);
   queue.close();
 });
 
 test('a delay of nothing adds at once', () => {
   const queue = new WorkQueue();
   queue.addAfter('a', 0);
-  assert.equal(queue.length, 1);
+  expect(queue.length).toBe(1);
 });
 
 // A model: what is dirty, what is worked on. Whatever happens in whatever order, no key is out twice and none is lost.
@@ -85,8 +83,8 @@ test('no key is ever out twice, and none is lost', async () => {
       const received = (key: string | undefined): void => {
         if (key === undefined) return;
         hungry--;
-        assert.ok(!out.has(key), `${key} is out twice`);
-        assert.ok(dirty.delete(key), `${key} was not asked for`);
+        expect(out.has(key), `${key} is out twice`).toBe(false);
+        expect(dirty.delete(key), `${key} was not asked for`).toBe(true);
         out.add(key);
       };
       for (const { what, key } of steps) {
@@ -99,8 +97,8 @@ test('no key is ever out twice, and none is lost', async () => {
         } else if (out.delete(key)) queue.done(key);
         await turn();
         const ready = [...dirty].filter((each) => !out.has(each));
-        assert.ok(hungry === 0 || ready.length === 0, `${ready.join()} wait although somebody is free`);
-        assert.equal(queue.length, ready.length);
+        expect(hungry === 0 || ready.length === 0, `${ready.join()} wait although somebody is free`).toBe(true);
+        expect(queue.length).toBe(ready.length);
       }
       queue.close();
     }),

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setImmediate as turn } from 'node:timers/promises';
 import fc from 'fast-check';
 import { Kube } from '../client/kube.ts';
@@ -17,7 +15,7 @@ const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ what: fc.constantFrom('forget', 'bookmark', 'end', 'break', 'wait'), name: fc.constant('') }) },
 );
 
-test('whatever happens to objects and connections, store and listeners end up with what the server has', { timeout: 60_000 }, async () => {
+test('whatever happens to objects and connections, store and listeners end up with what the server has', async () => {
   await using server = await FakeServer.start(() => {});
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
@@ -51,13 +49,13 @@ test('whatever happens to objects and connections, store and listeners end up wi
       const wanted = collection.contents;
       const last = wanted.find((each) => each.startsWith('last'));
       await informer.waitFor('last', (now) => now !== undefined && spell(now) === last, { timeoutMs: 5_000 });
-      assert.deepEqual(informer.list().map(spell).sort(), wanted);
-      assert.deepEqual([...told.values()].sort(), wanted);
+      expect(informer.list().map(spell).sort()).toStrictEqual(wanted);
+      expect([...told.values()].sort()).toStrictEqual(wanted);
       stop.abort();
       await run;
       kube.close();
-      assert.deepEqual(failures, []);
+      expect(failures).toStrictEqual([]);
     }),
     { numRuns: 150 },
   );
-});
+}, 60_000);

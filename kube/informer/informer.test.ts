@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { TimeoutError } from '../client/error.ts';
 import { Kube } from '../client/kube.ts';
@@ -65,7 +63,7 @@ class World implements AsyncDisposable {
   async untilChanges(count: number): Promise<void> {
     const end = performance.now() + 3_000;
     while (this.changes.length < count && performance.now() < end) await delay(2);
-    assert.equal(this.changes.length, count, this.changes.join());
+    expect(this.changes, this.changes.join()).toHaveLength(count);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -85,7 +83,7 @@ const listed =
   (call: Call): void =>
     json(call, { metadata: { resourceVersion: String(resourceVersion) }, items });
 
-test('what is listed and what is then watched is in the store and told', { timeout: 10_000 }, async () => {
+test('what is listed and what is then watched is in the store and told', async () => {
   await using world = await World.start({
     lists: [listed(5, object('a', 3))],
     watches: [
@@ -97,18 +95,16 @@ test('what is listed and what is then watched is in the store and told', { timeo
     ],
   });
   await world.untilChanges(4);
-  assert.deepEqual(world.changes, ['applied a uid-a 3', 'applied b uid-b 6', 'applied a uid-a 7 was 3', 'deleted b uid-b 8 was 6']);
-  assert.deepEqual(
-    world.informer.list().map(({ metadata }) => metadata.name),
-    ['a'],
-  );
+  expect(world.changes).toStrictEqual(['applied a uid-a 3', 'applied b uid-b 6', 'applied a uid-a 7 was 3', 'deleted b uid-b 8 was 6']);
+  expect(world.informer.list().map(({ metadata }) => metadata.name)).toStrictEqual(['a']);
   const query = world.watches[0]?.query;
-  assert.equal(query?.get('resourceVersion'), '5');
-  assert.equal(query?.get('allowWatchBookmarks'), 'true');
-  assert.ok(Number(query?.get('timeoutSeconds')) >= 261 && Number(query?.get('timeoutSeconds')) <= 319);
-});
+  expect(query?.get('resourceVersion')).toBe('5');
+  expect(query?.get('allowWatchBookmarks')).toBe('true');
+  expect(Number(query?.get('timeoutSeconds'))).toBeGreaterThanOrEqual(261);
+  expect(Number(query?.get('timeoutSeconds'))).toBeLessThanOrEqual(319);
+}, 10_000);
 
-test('a watch that ends is resumed from the last version, that of a bookmark too', { timeout: 10_000 }, async () => {
+test('a watch that ends is resumed from the last version, that of a bookmark too', async () => {
   await using world = await World.start({
     lists: [listed(5)],
     watches: [
@@ -123,14 +119,11 @@ test('a watch that ends is resumed from the last version, that of a bookmark too
     ],
   });
   await world.untilWatches(3);
-  assert.deepEqual(
-    world.watches.map(({ query }) => query.get('resourceVersion')),
-    ['5', '6', '40'],
-  );
-  assert.equal(world.lists.length, 1);
-});
+  expect(world.watches.map(({ query }) => query.get('resourceVersion'))).toStrictEqual(['5', '6', '40']);
+  expect(world.lists).toHaveLength(1);
+}, 10_000);
 
-test('errors, refusals and broken connections are survived, and nothing is listed again', { timeout: 10_000 }, async () => {
+test('errors, refusals and broken connections are survived, and nothing is listed again', async () => {
   await using world = await World.start({
     lists: [(call) => refuse(call, 500, 'InternalError'), (call) => void call.socket.destroy(), listed(5)],
     watches: [
@@ -155,13 +148,10 @@ test('errors, refusals and broken connections are survived, and nothing is liste
     ],
   });
   await world.untilChanges(2);
-  assert.deepEqual(world.changes, ['applied a uid-a 6', 'applied b uid-b 7']);
-  assert.equal(world.lists.length, 3);
-  assert.deepEqual(
-    world.watches.map(({ query }) => query.get('resourceVersion')),
-    ['5', '5', '5', '5', '6', '6', '6'],
-  );
-});
+  expect(world.changes).toStrictEqual(['applied a uid-a 6', 'applied b uid-b 7']);
+  expect(world.lists).toHaveLength(3);
+  expect(world.watches.map(({ query }) => query.get('resourceVersion'))).toStrictEqual(['5', '5', '5', '5', '6', '6', '6']);
+}, 10_000);
 
 for (const [how, expire] of [
   [
@@ -170,7 +160,7 @@ for (const [how, expire] of [
   ],
   ['as its answer', (call: Call) => refuse(call, 410, 'Expired')],
 ] as const) {
-  test(`when the server has forgotten the version (410 ${how}), the new list tells all that was missed`, { timeout: 10_000 }, async () => {
+  test(`when the server has forgotten the version (410 ${how}), the new list tells all that was missed`, async () => {
     await using world = await World.start({
       lists: [
         listed(5, object('gone', 1), object('same', 2), object('changed', 3), object('reborn', 4)),
@@ -179,20 +169,20 @@ for (const [how, expire] of [
       watches: [expire],
     });
     await world.untilChanges(9);
-    assert.deepEqual(world.changes.slice(4).sort(), [
+    expect(world.changes.slice(4).sort()).toStrictEqual([
       'applied changed uid-changed 11 was 3',
       'applied new uid-new 13',
       'applied reborn uid-other 12',
       'deleted gone uid-gone 1 was 1',
       'deleted reborn uid-reborn 4 was 4',
     ]);
-    assert.ok(world.changes.indexOf('deleted reborn uid-reborn 4 was 4') < world.changes.indexOf('applied reborn uid-other 12'));
+    expect(world.changes.indexOf('deleted reborn uid-reborn 4 was 4')).toBeLessThan(world.changes.indexOf('applied reborn uid-other 12'));
     await world.untilWatches(2);
-    assert.equal(world.watches[1]?.query.get('resourceVersion'), '20');
-  });
+    expect(world.watches[1]?.query.get('resourceVersion')).toBe('20');
+  }, 10_000);
 }
 
-test('the store is never empty or half filled while it is listed again', { timeout: 10_000 }, async () => {
+test('the store is never empty or half filled while it is listed again', async () => {
   const all = Array.from({ length: 20 }, (_, i) => object(`v${i}`, i + 1));
   await using world = await World.start({
     lists: [listed(50, ...all), listed(60, ...all.map(({ metadata }) => object(metadata.name, 55)))],
@@ -202,13 +192,13 @@ test('the store is never empty or half filled while it is listed again', { timeo
   await world.informer.synced;
   world.informer.subscribe(() => {
     sizes.add(world.informer.list().length);
-    assert.ok(world.informer.list().every(({ metadata }) => metadata.resourceVersion === '55'));
+    expect(world.informer.list().every(({ metadata }) => metadata.resourceVersion === '55')).toBe(true);
   });
   await world.untilChanges(40);
-  assert.deepEqual([...sizes], [20]);
-});
+  expect([...sizes]).toStrictEqual([20]);
+}, 10_000);
 
-test('a watch from the future, after the server was restored, leads to a new list', { timeout: 10_000 }, async () => {
+test('a watch from the future, after the server was restored, leads to a new list', async () => {
   await using world = await World.start({
     lists: [listed(500, object('a', 400)), listed(7)],
     watches: [
@@ -227,19 +217,19 @@ test('a watch from the future, after the server was restored, leads to a new lis
     ],
   });
   await world.untilChanges(2);
-  assert.equal(world.changes[1], 'deleted a uid-a 400 was 400');
-});
+  expect(world.changes[1]).toBe('deleted a uid-a 400 was 400');
+}, 10_000);
 
-test('a delete and a new object of that name that come as one change are told as both', { timeout: 10_000 }, async () => {
+test('a delete and a new object of that name that come as one change are told as both', async () => {
   await using world = await World.start({
     lists: [listed(5, object('a', 3))],
     watches: [(call) => line(call, 'MODIFIED', object('a', 9, 'uid-other'))],
   });
   await world.untilChanges(3);
-  assert.deepEqual(world.changes.slice(1), ['deleted a uid-a 3 was 3', 'applied a uid-other 9']);
-});
+  expect(world.changes.slice(1)).toStrictEqual(['deleted a uid-a 3 was 3', 'applied a uid-other 9']);
+}, 10_000);
 
-test('a silent connection is given up and the watch resumed; bookmarks keep one alive', { timeout: 10_000 }, async () => {
+test('a silent connection is given up and the watch resumed; bookmarks keep one alive', async () => {
   await using world = await World.start({
     lists: [listed(5)],
     silenceMs: 400,
@@ -254,19 +244,19 @@ test('a silent connection is given up and the watch resumed; bookmarks keep one 
     ],
   });
   await world.untilChanges(1);
-  assert.equal(world.watches.length, 2);
-});
+  expect(world.watches).toHaveLength(2);
+}, 10_000);
 
-test('a server that accepts the watch and never answers is given up, too', { timeout: 10_000 }, async () => {
+test('a server that accepts the watch and never answers is given up, too', async () => {
   await using world = await World.start({
     lists: [listed(5)],
     silenceMs: 50,
     watches: [() => {}, (call) => line(call, 'ADDED', object('a', 6))],
   });
   await world.untilChanges(1);
-});
+}, 10_000);
 
-test('events that arrive in pieces, and many in one, are all told', { timeout: 10_000 }, async () => {
+test('events that arrive in pieces, and many in one, are all told', async () => {
   const many = Array.from({ length: 300 }, (_, i) => `${JSON.stringify({ type: 'ADDED', object: object(`ä${i}`, 10 + i) })}\n`).join('');
   await using world = await World.start({
     lists: [listed(5)],
@@ -283,10 +273,10 @@ test('events that arrive in pieces, and many in one, are all told', { timeout: 1
     ],
   });
   await world.untilChanges(300);
-  assert.equal(world.changes.at(-1), 'applied ä299 uid-ä299 309');
-});
+  expect(world.changes.at(-1)).toBe('applied ä299 uid-ä299 309');
+}, 10_000);
 
-test('a listener that throws harms neither the others nor the watch', { timeout: 10_000 }, async () => {
+test('a listener that throws harms neither the others nor the watch', async () => {
   await using world = await World.start({
     lists: [listed(5)],
     watches: [
@@ -302,10 +292,10 @@ test('a listener that throws harms neither the others nor the watch', { timeout:
     throw new Error('broken');
   });
   await world.untilChanges(2);
-  assert.equal(calls, 2);
-});
+  expect(calls).toBe(2);
+}, 10_000);
 
-test('waitFor answers at once, on a change, and on a deletion', { timeout: 10_000 }, async () => {
+test('waitFor answers at once, on a change, and on a deletion', async () => {
   await using world = await World.start({
     lists: [listed(5, object('a', 3))],
     watches: [
@@ -317,32 +307,29 @@ test('waitFor answers at once, on a change, and on a deletion', { timeout: 10_00
   });
   const { informer } = world;
   const version = (wanted: string) => (now: KubeObject | undefined) => now?.metadata.resourceVersion === wanted && now.metadata.uid;
-  assert.equal(await informer.waitFor('a', version('3'), { timeoutMs: 1000 }), 'uid-a');
-  assert.equal(await informer.waitFor('a', version('6'), { timeoutMs: 1000 }), 'uid-a');
-  assert.equal(await informer.waitFor('a', (now) => now === undefined, { timeoutMs: 1000 }), true);
-});
+  expect(await informer.waitFor('a', version('3'), { timeoutMs: 1000 })).toBe('uid-a');
+  expect(await informer.waitFor('a', version('6'), { timeoutMs: 1000 })).toBe('uid-a');
+  expect(await informer.waitFor('a', (now) => now === undefined, { timeoutMs: 1000 })).toBe(true);
+}, 10_000);
 
-test('waitFor for something that never comes is a TimeoutError that names it; errors and aborts come through', {
-  timeout: 10_000,
-}, async () => {
+test('waitFor for something that never comes is a TimeoutError that names it; errors and aborts come through', async () => {
   await using world = await World.start({ lists: [listed(5)] });
   const { informer } = world;
   await informer.synced;
-  await assert.rejects(
-    informer.waitFor('a', (now) => now, { timeoutMs: 20 }),
+  await expect(informer.waitFor('a', (now) => now, { timeoutMs: 20 })).rejects.toSatisfy(
     (error) => error instanceof TimeoutError && /Widget a: .*0.02 s/.test(error.message),
   );
   const broken = (): never => {
     throw new Error('broken');
   };
-  await assert.rejects(informer.waitFor('a', broken, { timeoutMs: 20 }), /broken/);
+  await expect(informer.waitFor('a', broken, { timeoutMs: 20 })).rejects.toThrow(/broken/);
   const stop = new AbortController();
   const waiting = informer.waitFor('a', (now) => now, { timeoutMs: 5_000, signal: stop.signal });
   stop.abort(new Error('told to stop'));
-  await assert.rejects(waiting, /told to stop/);
-});
+  await expect(waiting).rejects.toThrow(/told to stop/);
+}, 10_000);
 
-test('waitFor does not take an empty store for an answer before the first list', { timeout: 10_000 }, async () => {
+test('waitFor does not take an empty store for an answer before the first list', async () => {
   let answer: (() => void) | undefined;
   await using world = await World.start({
     lists: [
@@ -357,25 +344,23 @@ test('waitFor does not take an empty store for an answer before the first list',
     .then(() => {
       gone = true;
     });
-  const refused = assert.rejects(waiting, TimeoutError);
+  const refused = expect(waiting).rejects.toThrow(TimeoutError);
   while (!answer) await delay(1);
   answer();
   await refused;
-  assert.ok(!gone);
-});
+  expect(gone).toBe(false);
+}, 10_000);
 
-test('run ends at once when told to, in the middle of a watch or of a list', { timeout: 5_000 }, async () => {
+test('run ends at once when told to, in the middle of a watch or of a list', async () => {
   const watching = await World.start({ lists: [listed(5)] });
   await watching.untilWatches(1);
   await watching[Symbol.asyncDispose]();
   const listing = await World.start({ lists: [() => {}] });
   while (listing.lists.length === 0) await delay(1);
   await listing[Symbol.asyncDispose]();
-});
+}, 5_000);
 
-test('a silent watch does not keep what is new from one who lists anew, nor does a list that was begun before', {
-  timeout: 10_000,
-}, async () => {
+test('neither a silent watch nor an earlier list hides new objects from a caller of refresh', async () => {
   await using world = await World.start({
     lists: [listed(5, object('a', 3)), () => {}, listed(9, object('a', 3), object('b', 8))],
     watches: [silence, silence],
@@ -384,20 +369,20 @@ test('a silent watch does not keep what is new from one who lists anew, nor does
   const signal = new AbortController().signal;
   const first = world.informer.refresh(signal);
   for (let tries = 0; world.lists.length < 2 && tries < 3_000; tries++) await delay(1);
-  assert.equal(world.informer.get('b'), undefined);
+  expect(world.informer.get('b')).toBeUndefined();
   await Promise.all([first, world.informer.refresh(signal)]);
-  assert.equal(world.informer.get('b')?.metadata.resourceVersion, '8');
-  assert.deepEqual(world.changes, ['applied a uid-a 3', 'applied b uid-b 8']);
+  expect(world.informer.get('b')?.metadata.resourceVersion).toBe('8');
+  expect(world.changes).toStrictEqual(['applied a uid-a 3', 'applied b uid-b 8']);
   // And then it goes on as before.
   await world.untilWatches(2);
-  assert.equal(world.watches[1]?.query.get('resourceVersion'), '9');
-});
+  expect(world.watches[1]?.query.get('resourceVersion')).toBe('9');
+}, 10_000);
 
-test('listing anew ends with the signal', { timeout: 5_000 }, async () => {
+test('a refresh ends with the signal', async () => {
   await using world = await World.start({ lists: [listed(5), () => {}] });
   await world.untilWatches(1);
   const stop = new AbortController();
   const waiting = world.informer.refresh(stop.signal);
   stop.abort(new Error('told to stop'));
-  await assert.rejects(waiting, /told to stop/);
-});
+  await expect(waiting).rejects.toThrow(/told to stop/);
+}, 5_000);

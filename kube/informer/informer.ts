@@ -5,11 +5,14 @@ import type { Backoff } from '../controller/backoff.ts';
 import type { Store } from './store.ts';
 import { watchForever } from './watcher.ts';
 
-/** The server ends a watch after this time, spread so that not all come back at once. */
+/** The server ends a watch after this time, varied so that not all watches are started again at once. */
 const WATCH_SECONDS = 290;
-/** The API server sends a bookmark about each 60 s. */
+/** The API server sends a bookmark about every 60 s. */
 const SILENCE_MS = 90_000;
-/** Limits for a page of a list: a server that has just started may never answer the first one, and a busy one needs its time. */
+/**
+ * Limits for a page of a list, in milliseconds, used in turn: an API server that has just started may never answer the first request,
+ * and a busy one needs long.
+ */
 const LIST_MS = 8_000;
 const LONG_LIST_MS = 30_000;
 
@@ -27,15 +30,15 @@ export interface InformerOptions {
   labelSelector?: string | undefined;
   namespace?: string | undefined;
   log?: Log | undefined;
-  /** Longest time without a word of the server before the connection is taken for dead, in milliseconds. Default 90000. */
+  /** The connection counts as dead after this time without data, in milliseconds. Default 90000. */
   silenceMs?: number | undefined;
   /** Pauses after failures. */
   backoff?: Backoff | undefined;
 }
 
 /**
- * A local copy of a collection, kept up to date by list and watch. Objects of a namespaced type
- * are named `namespace/name`. They are shared: change a copy, never what `get` returns.
+ * A local copy of a collection, kept up to date by list and watch. Objects of a namespaced type are named `namespace/name`. They are
+ * shared: change a copy, never what `get` returns.
  */
 export class Informer<T extends KubeObject> implements Store<T> {
   readonly #kube: Pick<Kube, 'list' | 'watch'>;
@@ -45,7 +48,7 @@ export class Informer<T extends KubeObject> implements Store<T> {
   readonly #listeners = new Set<(change: Change<T>) => void>();
   readonly #waiters = new Map<string, Set<() => void>>();
   readonly #sync = Promise.withResolvers<void>();
-  /** Aborted to begin again with a list. */
+  /** Aborted to list again. */
   #round = new AbortController();
   /** Resolved by the first list that was started after refresh() was called. */
   #fresh: PromiseWithResolvers<void> | undefined;
@@ -64,7 +67,7 @@ export class Informer<T extends KubeObject> implements Store<T> {
     return this.#type.plural;
   }
 
-  /** Fulfilled when the first list is here; pending for ever when run() ends before. */
+  /** Resolves when the first list has come; never, when run() ends before. */
   get synced(): Promise<void> {
     return this.#sync.promise;
   }
@@ -77,9 +80,9 @@ export class Informer<T extends KubeObject> implements Store<T> {
     return [...this.#objects.values()];
   }
 
-  /** Called for each change from now on; a listener that throws is logged and harms nobody else. */
+  /** Calls the listener for each change from now on. One that throws is logged; the other listeners are called all the same. */
   subscribe(listener: (change: Change<T>) => void): () => void {
-    // Its own function, so that one listener can subscribe twice.
+    // A function of its own, so that one listener can subscribe twice.
     const entry = (change: Change<T>): void => listener(change);
     this.#listeners.add(entry);
     return () => this.#listeners.delete(entry);
@@ -90,13 +93,13 @@ export class Informer<T extends KubeObject> implements Store<T> {
     const { fieldSelector, labelSelector, namespace, silenceMs = SILENCE_MS, backoff } = this.#options;
     const selection = { fieldSelector, labelSelector, namespace };
     const [kube, type] = [this.#kube, this.#type];
-    let patience = false;
+    let isLong = false;
     const source = {
       list: async (stop: AbortSignal) => {
         try {
-          return await kube.list<T>(type, { ...selection, signal: stop, timeoutMs: patience ? LONG_LIST_MS : LIST_MS });
+          return await kube.list<T>(type, { ...selection, signal: stop, timeoutMs: isLong ? LONG_LIST_MS : LIST_MS });
         } catch (error) {
-          patience = error instanceof KubeError && error.reason === 'NoAnswer' && !patience;
+          isLong = error instanceof KubeError && error.reason === 'NoAnswer' && !isLong;
           throw error;
         }
       },
@@ -118,16 +121,16 @@ export class Informer<T extends KubeObject> implements Store<T> {
   }
 
   /**
-   * Lists anew, whatever the watch says: it may be silent because its connection is dead. Fulfilled when all that was there at
-   * the time of the call is known; for an informer that runs.
+   * Lists again, since the watch may be silent because its connection is dead. Resolves when the store has every change that was made
+   * before the call. Only for an informer that runs.
    * @throws the signal's reason
    */
   async refresh(signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     this.#fresh ??= Promise.withResolvers<void>();
     const { promise } = this.#fresh;
-    // A list under way may have been begun before: it is dropped, too.
-    this.#round.abort(new Error('listed anew'));
+    // A list under way may have been started before the call: it is dropped, too.
+    this.#round.abort(new Error('listed again'));
     const stopped = Promise.withResolvers<never>();
     const onAbort = (): void => stopped.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
@@ -139,8 +142,8 @@ export class Informer<T extends KubeObject> implements Store<T> {
   }
 
   /**
-   * Waits until the predicate returns something, and returns that. It is asked now and after each change of the object;
-   * `undefined` means that there is none. Begins when the informer is synced.
+   * Waits until the predicate returns something other than undefined or false, and returns that. The predicate is called now, or when
+   * the informer is synced, and after each change of the object. It gets undefined when the object does not exist.
    * @throws TimeoutError after `timeoutMs`; the signal's reason; whatever the predicate throws
    */
   waitFor<R>(
@@ -170,7 +173,7 @@ export class Informer<T extends KubeObject> implements Store<T> {
       const timer = setTimeout(() => {
         const detail = this.#isSynced ? '' : ` (${this.what} have not been listed yet: is the API server reachable?)`;
         settle(() =>
-          reject(new TimeoutError(`${this.#type.kind} ${name}: what was awaited did not come within ${timeoutMs / 1000} s${detail}`)),
+          reject(new TimeoutError(`${this.#type.kind} ${name}: what was awaited did not happen within ${timeoutMs / 1000} s${detail}`)),
         );
       }, timeoutMs);
       if (signal?.aborted) return onAbort();
@@ -180,25 +183,26 @@ export class Informer<T extends KubeObject> implements Store<T> {
     });
   }
 
-  /** The new store is complete before anybody hears of a change in it. */
+  /** The new store is complete before listeners are called for its changes. */
   #replace(items: T[]): void {
     const before = this.#objects;
     this.#objects = new Map(items.map((item) => [keyOf(item), item]));
     const first = !this.#isSynced;
     this.#isSynced = true;
     for (const [key, previous] of before) {
-      if (this.#objects.get(key)?.metadata.uid !== previous.metadata.uid) this.#tell(key, { type: 'deleted', object: previous, previous });
+      if (this.#objects.get(key)?.metadata.uid !== previous.metadata.uid)
+        this.#notify(key, { type: 'deleted', object: previous, previous });
     }
     for (const [key, object] of this.#objects) {
       const previous = before.get(key);
-      if (!previous || previous.metadata.uid !== object.metadata.uid) this.#tell(key, { type: 'applied', object });
+      if (!previous || previous.metadata.uid !== object.metadata.uid) this.#notify(key, { type: 'applied', object });
       else if (previous.metadata.resourceVersion !== object.metadata.resourceVersion)
-        this.#tell(key, { type: 'applied', object, previous });
+        this.#notify(key, { type: 'applied', object, previous });
     }
     this.#fresh?.resolve();
     this.#fresh = undefined;
     if (!first) return;
-    // Those who wait for an object that is not there hear nothing otherwise.
+    // No change would call those that wait for an object which does not exist.
     for (const key of [...this.#waiters.keys()]) this.#wake(key);
     this.#sync.resolve();
   }
@@ -208,11 +212,11 @@ export class Informer<T extends KubeObject> implements Store<T> {
     const previous = this.#objects.get(key);
     if (previous && previous.metadata.uid !== object.metadata.uid) {
       this.#objects.delete(key);
-      this.#tell(key, { type: 'deleted', object: previous, previous });
+      this.#notify(key, { type: 'deleted', object: previous, previous });
     }
     this.#objects.set(key, object);
     const same = previous && previous.metadata.uid === object.metadata.uid;
-    this.#tell(key, same ? { type: 'applied', object, previous } : { type: 'applied', object });
+    this.#notify(key, same ? { type: 'applied', object, previous } : { type: 'applied', object });
   }
 
   #deleted(object: T): void {
@@ -220,15 +224,15 @@ export class Informer<T extends KubeObject> implements Store<T> {
     const previous = this.#objects.get(key);
     if (!previous) return;
     this.#objects.delete(key);
-    this.#tell(key, { type: 'deleted', object, previous });
+    this.#notify(key, { type: 'deleted', object, previous });
   }
 
-  #tell(key: string, change: Change<T>): void {
+  #notify(key: string, change: Change<T>): void {
     for (const listener of [...this.#listeners]) {
       try {
         listener(change);
       } catch (error) {
-        this.#log.error({ what: this.what, key, error: messageOf(error) }, 'a listener of the watch failed');
+        this.#log.error({ what: this.what, key, error: messageOf(error) }, 'a listener of an informer failed');
       }
     }
     this.#wake(key);

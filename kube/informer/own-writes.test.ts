@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { KubeObject } from '../client/types.ts';
 import { OwnWrites } from './own-writes.ts';
 
@@ -18,36 +16,36 @@ function overlay(stored: Labelled) {
 test('a confirmed write is seen until the store is as new', () => {
   const { store, writes, labels } = overlay(object('9', 'old'));
   writes.confirm(object('10', 'ours'));
-  assert.deepEqual(labels(), ['ours', 'ours', 'ours']);
+  expect(labels()).toStrictEqual(['ours', 'ours', 'ours']);
   store.object = object('10', 'stored');
-  assert.deepEqual(labels(), ['stored', 'stored', 'stored']);
+  expect(labels()).toStrictEqual(['stored', 'stored', 'stored']);
   store.object = object('9', 'old again');
-  assert.equal(writes.get('a')?.label, 'old again', 'it is forgotten for good');
+  expect(writes.get('a')?.label, 'it is forgotten for good').toBe('old again');
 });
 
 test('a write under way is reserved only, until the store is newer than what it is based on', () => {
   const { store, writes, labels } = overlay(object('9', 'old'));
   writes.reserve(object('9', 'ours'));
-  assert.deepEqual(labels(), ['old', 'old', 'ours']);
+  expect(labels()).toStrictEqual(['old', 'old', 'ours']);
   store.object = object('10', 'stored');
-  assert.deepEqual(labels(), ['stored', 'stored', 'stored']);
+  expect(labels()).toStrictEqual(['stored', 'stored', 'stored']);
 });
 
 test('a write that was refused is reserved no longer', () => {
   const { writes, labels } = overlay(object('9', 'old'));
   writes.reserve(object('9', 'ours'));
   writes.drop('a');
-  assert.deepEqual(labels(), ['old', 'old', 'old']);
+  expect(labels()).toStrictEqual(['old', 'old', 'old']);
 });
 
 test('a new object of the same name gets nothing, and one that is gone does not come back', () => {
   const { store, writes, labels } = overlay(object('9', 'old'));
   writes.confirm(object('20', 'ours'));
   store.object = object('11', 'another', 'u2');
-  assert.deepEqual(labels(), ['another', 'another', 'another']);
+  expect(labels()).toStrictEqual(['another', 'another', 'another']);
   writes.confirm(object('20', 'ours', 'u2'));
   store.object = undefined;
-  assert.deepEqual(labels(), [undefined]);
+  expect(labels()).toStrictEqual([undefined]);
   store.object = object('12', 'third', 'u2');
-  assert.equal(writes.get('a')?.label, 'third');
+  expect(writes.get('a')?.label).toBe('third');
 });

@@ -4,15 +4,15 @@ import type { KubeObject, Log } from '../client/types.ts';
 import type { WatchEvent, WatchStatus } from '../client/watch-stream.ts';
 import { Backoff } from '../controller/backoff.ts';
 
-/** A collection at the API server. */
+/** A collection of the API server. */
 export interface WatchSource<T> {
   list(signal: AbortSignal): Promise<{ items: T[]; resourceVersion: string }>;
   watch(resourceVersion: string, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;
 }
 
-/** What is kept of it. Its methods do not throw. */
+/** Gets the state of a collection, and its changes. Its methods do not throw. */
 export interface WatchSink<T> {
-  /** The whole collection, as of now. */
+  /** The whole collection, as it is now. */
   replace(items: T[]): void;
   applied(object: T): void;
   deleted(object: T): void;
@@ -24,20 +24,20 @@ export interface WatcherOptions {
   what: string;
   /** Pauses after failures. */
   backoff?: Backoff;
-  /** A watch that lived this long was a good one, in milliseconds. */
+  /** A watch that lasted this long counts as successful, in milliseconds. */
   goodMs?: number;
 }
 
-/** A list whose version expires sooner than this is not followed by another at once, in milliseconds. */
+/** When the version of a list expires sooner than this, there is a pause before the next list; in milliseconds. */
 const EXPIRED_MS = 1_000;
 
-/** Lists again: the resource version is of no use any more. */
+/** The resource version has expired: list again. */
 class Expired extends Error {}
 
 /**
- * Keeps a sink equal to a collection until the signal is aborted. Two states: listing, then watching from the list's
- * resource version. A watch that ends or breaks is resumed from the last version seen; one that the server cannot resume
- * (410, or a version from the future after a restore) leads back to listing.
+ * Keeps a sink equal to a collection until the signal is aborted. There are two states: listing, then watching from the list's resource
+ * version. A watch that ends or breaks is resumed from the last version seen. When the server cannot resume it (410, or a version from
+ * the future after a restore), the collection is listed again.
  */
 export async function watchForever<T extends KubeObject>(
   source: WatchSource<T>,
@@ -73,21 +73,21 @@ export async function watchForever<T extends KubeObject>(
       failure = error instanceof KubeError && error.code === 410 ? new Expired(error.message) : error;
       if (mustList(failure)) version = undefined;
     }
-    // Events before an expiry prove nothing: they would come again with every list.
+    // Events before an expiry do not count as success: they come again with every list.
     const good = (heard && !(failure instanceof Expired)) || performance.now() - started >= goodMs;
     if (good) {
       backoff.reset();
       failures = 0;
     }
     if (failure === undefined && good) continue;
-    // An expired version is no failure: list at once, unless the last list was only just made.
+    // An expired version is not a failure: list at once, unless the last list is very recent.
     if (failure instanceof Expired && performance.now() - listedAt > EXPIRED_MS) {
       backoff.reset();
       continue;
     }
     const pauseMs = backoff.next();
     if (failure !== undefined && !(failure instanceof Expired)) {
-      // An outage is one thing: its first failure is told, and then every tenth.
+      // Of an outage the first failure is logged, and then every tenth.
       const level = failures++ % 10 === 0 ? 'warn' : 'debug';
       const message = version === undefined ? 'list failed' : 'watch interrupted';
       log[level]({ what, failures, error: messageOf(failure), retryMs: Math.round(pauseMs) }, message);
@@ -96,17 +96,17 @@ export async function watchForever<T extends KubeObject>(
   }
 }
 
-function errorOf({ code = 500, reason = '', message = 'it ended with an error', details }: WatchStatus): Error {
+function errorOf({ code = 500, reason = '', message = 'ended with an error', details }: WatchStatus): Error {
   if (code === 410 || isFromFuture(details)) return new Expired(message);
   return new KubeError(code, reason, `watch: ${message}`);
 }
 
-/** The server is younger than our version: it was restored from a backup. */
+/** The server's version is older than ours: it was restored from a backup. */
 function isFromFuture(details: WatchStatus['details']): boolean {
   return details?.causes?.some(({ reason }) => reason === 'ResourceVersionTooLarge') ?? false;
 }
 
-/** Whether a watch cannot be resumed. A client error would only come again; listing shows whether it is permanent. */
+/** Whether a watch cannot be resumed. A client error (4xx) would come again; a list shows whether it is permanent. */
 function mustList(error: unknown): boolean {
   if (error instanceof Expired) return true;
   if (!(error instanceof KubeError)) return false;

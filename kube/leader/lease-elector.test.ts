@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import fc from 'fast-check';
 import { LeaseLostError } from '../client/error.ts';
 import { LEASES } from '../client/types.ts';
@@ -63,16 +61,16 @@ test('the first candidate leads, and renews its lease with one request each time
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  assert.ok(a.leading);
+  expect(a.leading).toBe(true);
   const first = leaseOf(api);
-  assert.equal(first?.spec?.holderIdentity, 'a');
-  assert.equal(first?.spec?.leaseDurationSeconds, 15);
-  assert.equal(first?.spec?.leaseTransitions, 0);
+  expect(first?.spec?.holderIdentity).toBe('a');
+  expect(first?.spec?.leaseDurationSeconds).toBe(15);
+  expect(first?.spec?.leaseTransitions).toBe(0);
   const calls = a.link.calls;
   await clock.pass(20_000);
-  assert.equal(a.link.calls - calls, 10);
-  assert.equal(leaseOf(api)?.spec?.acquireTime, first?.spec?.acquireTime);
-  assert.ok(a.leading);
+  expect(a.link.calls - calls).toBe(10);
+  expect(leaseOf(api)?.spec?.acquireTime).toBe(first?.spec?.acquireTime);
+  expect(a.leading).toBe(true);
 });
 
 test('another candidate waits while the lease is renewed, whatever its own clock says', async () => {
@@ -81,8 +79,8 @@ test('another candidate waits while the lease is renewed, whatever its own clock
   await clock.pass(100);
   const b = candidate('b', { offset: 1e12 });
   await clock.pass(600_000);
-  assert.ok(a.leading);
-  assert.ok(!b.leading);
+  expect(a.leading).toBe(true);
+  expect(b.leading).toBe(false);
 });
 
 test('when the leader dies, another leads once the lease has run out since it last saw a change', async () => {
@@ -93,10 +91,10 @@ test('when the leader dies, another leads once the lease has run out since it la
   await clock.pass(10_000);
   a.link.weather = 'refused';
   await clock.pass(12_000);
-  assert.ok(!b.leading);
+  expect(b.leading).toBe(false);
   await clock.pass(8_000);
-  assert.ok(b.leading);
-  assert.equal(leaseOf(api)?.spec?.leaseTransitions, 1);
+  expect(b.leading).toBe(true);
+  expect(leaseOf(api)?.spec?.leaseTransitions).toBe(1);
 });
 
 for (const weather of ['refused', 'silent', 'answer lost'] satisfies Weather[]) {
@@ -106,10 +104,10 @@ for (const weather of ['refused', 'silent', 'answer lost'] satisfies Weather[]) 
     await clock.pass(100);
     a.link.weather = weather;
     await clock.pass(9_000);
-    assert.ok(a.leading);
+    expect(a.leading).toBe(true);
     await clock.pass(3_000);
-    assert.ok(!a.leading);
-    assert.ok(a.error instanceof LeaseLostError, String(a.error));
+    expect(a.leading).toBe(false);
+    expect(a.error, String(a.error)).toBeInstanceOf(LeaseLostError);
   });
 }
 
@@ -121,26 +119,26 @@ test('one connection that hangs does not cost the lead', async () => {
   await clock.pass(6_000);
   a.link.weather = 'fine';
   await clock.pass(60_000);
-  assert.ok(a.leading);
+  expect(a.leading).toBe(true);
 });
 
 test('a leader that somebody has taken the lease from stops at its next renewal', async () => {
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
+  await api.patch(LEASES, 'lease', { spec: { holderIdentity: 'thief', leaseDurationSeconds: 15, renewTime: 'x' } } as object);
   await clock.pass(2_100);
-  assert.ok(!a.leading);
-  assert.match(String(a.error), /went to thief/);
+  expect(a.leading).toBe(false);
+  expect(String(a.error)).toMatch(/was taken by thief/);
 });
 
 test('a change of the lease by others that leaves us the holder is no loss', async () => {
   const { api, clock, candidate } = world();
   const a = candidate('a');
   await clock.pass(100);
-  api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
+  await api.patch(LEASES, 'lease', { metadata: { name: 'lease', labels: { touched: 'yes' } } });
   await clock.pass(30_000);
-  assert.ok(a.leading);
+  expect(a.leading).toBe(true);
 });
 
 test('a leader that is told to stop keeps the lease until its work has ended, then gives it away at once', async () => {
@@ -152,21 +150,21 @@ test('a leader that is told to stop keeps the lease until its work has ended, th
   await clock.pass(100);
   a.stop.abort();
   await clock.pass(30_000);
-  assert.ok(!a.ended);
-  assert.equal(leaseOf(api)?.spec?.holderIdentity, 'a');
+  expect(a.ended).toBe(false);
+  expect(leaseOf(api)?.spec?.holderIdentity).toBe('a');
   work.resolve();
   await clock.pass(2_500);
-  assert.ok(a.ended);
-  assert.equal(a.error, undefined);
-  assert.ok(b.leading);
+  expect(a.ended).toBe(true);
+  expect(a.error).toBeUndefined();
+  expect(b.leading).toBe(true);
 });
 
 test('an error of the work gives the lease away and is passed on', async () => {
   const { api, clock, candidate } = world();
   const a = candidate('a', { lead: () => Promise.reject(new Error('broken')) });
   await clock.pass(100);
-  assert.match(String(a.error), /broken/);
-  assert.ok(!leaseOf(api)?.spec?.holderIdentity);
+  expect(String(a.error)).toMatch(/broken/);
+  expect(leaseOf(api)?.spec?.holderIdentity).toBeFalsy();
 });
 
 test('a candidate that is told to stop before it leads ends, and takes nothing', async () => {
@@ -177,18 +175,18 @@ test('a candidate that is told to stop before it leads ends, and takes nothing',
   await clock.pass(5_000);
   b.stop.abort();
   await clock.pass(0);
-  assert.ok(b.ended);
-  assert.equal(leaseOf(api)?.spec?.holderIdentity, 'a');
+  expect(b.ended).toBe(true);
+  expect(leaseOf(api)?.spec?.holderIdentity).toBe('a');
 });
 
 test('durations that do not leave a leader the time to stop are refused', () => {
   const link = new FakeApi().link();
   const make = (options: Partial<LeaseElectorOptions>) => () =>
     new LeaseElector(link, { namespace: 'n', name: 'l', identity: 'a', ...options });
-  assert.throws(make({ leaseDurationMs: 10_000 }), /more than renewDeadlineMs/);
-  assert.throws(make({ renewDeadlineMs: 2_400 }), /retryPeriodMs/);
-  assert.throws(make({ leaseDurationMs: 15_500 }), /whole seconds/);
-  assert.throws(make({ identity: '' }), /identity/);
+  expect(make({ leaseDurationMs: 10_000 })).toThrow(/more than renewDeadlineMs/);
+  expect(make({ renewDeadlineMs: 2_400 })).toThrow(/retryPeriodMs/);
+  expect(make({ leaseDurationMs: 15_500 })).toThrow(/whole seconds/);
+  expect(make({ identity: '' })).toThrow(/identity/);
 });
 
 test('never do two lead at once, whatever becomes of the links, as long as clocks run within 10 % of each other', async () => {
@@ -205,7 +203,7 @@ test('never do two lead at once, whatever becomes of the links, as long as clock
         if (stop === 0) chosen?.stop.abort();
         for (let left = ms; left > 0; left -= 500) {
           await clock.pass(Math.min(500, left));
-          assert.ok(candidates.filter(({ leading }) => leading).length <= 1, 'two lead');
+          expect(candidates.filter(({ leading }) => leading).length, 'two lead').toBeLessThanOrEqual(1);
         }
       }
       for (const each of candidates) each.stop.abort();

@@ -4,17 +4,17 @@ import { LEASES, type Log, SILENT } from '../client/types.ts';
 import { CLOCK, type Clock } from '../clock.ts';
 import { isHeld, type Lease, type Limits, microTime, type Observed, sameClaim, writeClaim } from './lease.ts';
 
-/** Candidates spread their attempts by up to this share. */
+/** Each pause between attempts is longer by a random factor of up to this, so that candidates do not act in step. */
 const JITTER = 1.2;
 
 export interface LeaseElectorOptions {
   namespace: string;
   name: string;
-  /** Unlike that of any other candidate, also of an earlier life of this one: a pod's name, not a node's. */
+  /** Different from that of every other candidate, also of an earlier process of this one: a pod's name, not a node's. */
   identity: string;
-  /** Others take over when the leader has not renewed for so long. Whole seconds. */
+  /** Another candidate takes over when the leader has not renewed for this long. Whole seconds. */
   leaseDurationMs?: number | undefined;
-  /** The leader gives up when it could not renew for so long. */
+  /** The leader gives up when it could not renew for this long. */
   renewDeadlineMs?: number | undefined;
   retryPeriodMs?: number | undefined;
   log?: Log | undefined;
@@ -22,7 +22,7 @@ export interface LeaseElectorOptions {
   random?: (() => number) | undefined;
 }
 
-/** Leader election with a Lease, by the rules of client-go's leaderelection. */
+/** Leader election with a Lease, by the rules of client-go's leaderelection. Times are in milliseconds. */
 export class LeaseElector {
   readonly #kube: Pick<Kube, 'get' | 'create' | 'patch'>;
   readonly #name: { namespace: string; name: string };
@@ -54,9 +54,9 @@ export class LeaseElector {
   }
 
   /**
-   * Waits for the lease, then calls `lead` and renews the lease until that ends; then gives the lease away. When the
-   * signal is aborted, the signal of `lead` is, too, and the lease is kept until `lead` has ended.
-   * @throws LeaseLostError at once when the lease is lost (the signal of `lead` is aborted before): end the program
+   * Waits for the lease, then calls `lead`, and renews the lease until `lead` has ended; then releases it. When the signal is aborted,
+   * so is the signal of `lead`, and the lease is kept until `lead` has ended.
+   * @throws LeaseLostError at once when the lease is lost, after the signal of `lead` was aborted: end the program
    */
   async run(signal: AbortSignal, lead: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const acquiredAt = await this.#acquire(signal);
@@ -90,19 +90,19 @@ export class LeaseElector {
     await this.#release(renewing, lost);
   }
 
-  /** @returns when the request that won it was sent, by our clock; undefined when stopped before */
+  /** @returns the time of our clock at which the request that won the lease was sent; undefined when stopped before */
   async #acquire(signal: AbortSignal): Promise<number | undefined> {
-    let told: string | undefined;
+    let logged: string | undefined;
     while (!signal.aborted) {
       const started = this.#clock.now();
       try {
         if (await this.#try(this.#deadlineMs, signal)) return started;
         const holder = this.#observed?.lease.spec?.holderIdentity ?? '';
-        if (holder !== told) this.#log.info({ lease: this.#name.name, holder }, 'somebody else leads');
-        told = holder;
+        if (holder !== logged) this.#log.info({ lease: this.#name.name, holder }, 'another candidate is the leader');
+        logged = holder;
       } catch (error) {
         if (signal.aborted) break;
-        this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease cannot be acquired');
+        this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease not acquired');
       }
       const pause = this.#retryMs * (1 + this.#random() * (JITTER - 1));
       await this.#clock.sleep(pause, signal).catch(() => {});
@@ -110,7 +110,7 @@ export class LeaseElector {
     return undefined;
   }
 
-  /** Fulfilled when the signal is aborted; rejected when the lease is lost. */
+  /** Resolves when the signal is aborted; rejects when the lease is lost. */
   async #renew(acquiredAt: number, signal: AbortSignal): Promise<void> {
     let renewedAt = acquiredAt;
     let last: unknown;
@@ -124,9 +124,9 @@ export class LeaseElector {
       const leftMs = renewedAt + this.#deadlineMs - started;
       if (leftMs <= 0) throw new LeaseLostError(this.#lost(last));
       try {
-        // A hung connection may take half the time at most: a second attempt, on another one, can still save the lease.
+        // A connection that hangs may take half of the time at most: a second attempt, on another one, can still save the lease.
         const limitMs = Math.min(leftMs, this.#deadlineMs / 2);
-        // The request's own limit is a little shorter: when it passes, idle connections are dropped, too.
+        // The limit of the request itself is a little shorter: when it passes, idle connections are closed, too.
         if (await this.#within(limitMs, signal, (limit) => this.#try(limitMs * 0.95, limit))) {
           renewedAt = started;
           continue;
@@ -138,11 +138,11 @@ export class LeaseElector {
         continue;
       }
       const holder = this.#observed?.lease.spec?.holderIdentity;
-      if (holder && holder !== this.#identity) throw new LeaseLostError(`lease ${this.#name.name} went to ${holder}`);
+      if (holder && holder !== this.#identity) throw new LeaseLostError(`lease ${this.#name.name} was taken by ${holder}`);
     }
   }
 
-  /** Rejects after the time whatever the call does: a leader must know in time that it leads no more. */
+  /** Rejects after the time, whatever the call does: a leader must know in time that it is no longer the leader. */
   async #within<R>(ms: number, signal: AbortSignal, call: (signal: AbortSignal) => Promise<R>): Promise<R> {
     const done = new AbortController();
     const onAbort = (): void => done.abort(signal.reason);
@@ -163,11 +163,11 @@ export class LeaseElector {
     }
   }
 
-  /** One attempt to have the lease: true when it is ours now. */
+  /** One attempt to acquire or renew the lease: true when it is ours now. */
   async #try(timeoutMs: number, signal: AbortSignal): Promise<boolean> {
     const { namespace, name } = this.#name;
     const limits = { signal, timeoutMs, urgent: true };
-    // A leader knows what it wrote: renewing takes one request.
+    // A leader knows what it wrote last, so renewing takes one request.
     const mine = this.#observed?.lease;
     if (mine?.spec?.holderIdentity === this.#identity && (await this.#claim(mine, limits))) return true;
     const lease = await this.#kube.get<Lease>(LEASES, name, { namespace, ...limits });
@@ -205,7 +205,7 @@ export class LeaseElector {
     else this.#observed = { lease, at: this.#clock.now() };
   }
 
-  /** Lets the next candidate in without waiting, once nothing of ours leads or renews any more. */
+  /** Frees the lease for the next candidate, once nothing of this process leads or renews any longer. */
   async #release(renewing: AbortController, lost: Promise<void>): Promise<void> {
     renewing.abort(new Error('over'));
     await lost.catch(() => {});
@@ -215,9 +215,9 @@ export class LeaseElector {
     const spec = { holderIdentity: null, leaseDurationSeconds: 1, renewTime: now, acquireTime: now };
     try {
       await writeClaim(this.#kube, this.#name, lease, spec, { timeoutMs: this.#retryMs, urgent: true });
-      this.#log.info({ lease: this.#name.name, identity: this.#identity }, 'gave the lead away');
+      this.#log.info({ lease: this.#name.name, identity: this.#identity }, 'lease released');
     } catch (error) {
-      this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease not released: others wait until it runs out');
+      this.#log.warn({ lease: this.#name.name, error: messageOf(error) }, 'lease not released: other candidates wait until it expires');
     }
     this.#observed = undefined;
   }

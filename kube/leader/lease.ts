@@ -23,22 +23,22 @@ export interface LeaseName {
 /** A Lease as this process last saw it. */
 export interface Observed {
   lease: Lease;
-  /** When its content last changed, by our own clock: other machines' clocks are not trusted. */
+  /** When its content last changed, by the clock of this machine: those of others may be wrong. */
   at: number;
 }
 
-/** Whether two reads show the same claim: nobody renewed or took it in between. */
+/** Whether two reads show the same claim: nobody renewed or took the lease in between. */
 export function sameClaim(a: Lease, b: Lease): boolean {
   return a.metadata.uid === b.metadata.uid && JSON.stringify(a.spec ?? {}) === JSON.stringify(b.spec ?? {});
 }
 
-/** Whether somebody has it at this time of our clock. */
+/** Whether a candidate holds the lease at this time of our clock. */
 export function isHeld({ lease: { spec }, at }: Observed, now: number): boolean {
   return Boolean(spec?.holderIdentity) && at + (spec?.leaseDurationSeconds ?? 0) * 1000 > now;
 }
 
 /**
- * Writes our claim over the Lease that was seen, and only over that.
+ * Writes our claim over exactly the Lease that was seen.
  * @returns undefined when somebody else wrote first
  */
 export async function writeClaim(

@@ -3,7 +3,7 @@ import type { Condition } from '../client/types.ts';
 export type NextCondition = Omit<Condition, 'lastTransitionTime' | 'observedGeneration'> & { observedGeneration?: number | undefined };
 
 /**
- * The condition to write: it keeps its time of transition while its status stays what it is among `conditions`.
+ * The condition to write. It keeps its transition time while its status is the one that it has in `conditions`.
  * Times are in whole seconds, as Kubernetes stores them.
  */
 export function setCondition(conditions: readonly Condition[] | undefined, next: NextCondition): Condition {

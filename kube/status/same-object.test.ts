@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { KubeError } from '../client/error.ts';
 import type { KubeObject } from '../client/types.ts';
 import { writeToSame } from './same-object.ts';
@@ -29,30 +27,29 @@ function server(first: KubeObject, changes: ((now: KubeObject) => KubeObject | u
 
 test('the version that was read goes into the write', async () => {
   const it = server(object('a', '5'), []);
-  assert.equal((await writeToSame(object('a', '5'), it))?.metadata.uid, 'a');
-  assert.deepEqual(it.writes, ['5']);
+  expect((await writeToSame(object('a', '5'), it))?.metadata.uid).toBe('a');
+  expect(it.writes).toStrictEqual(['5']);
 });
 
 test('a change by somebody else does not stand in the way', async () => {
   const it = server(object('a', '5'), [() => object('a', '6'), () => object('a', '7')]);
-  assert.equal((await writeToSame(object('a', '5'), it))?.metadata.resourceVersion, '7');
-  assert.deepEqual(it.writes, ['5', '6', '7']);
+  expect((await writeToSame(object('a', '5'), it))?.metadata.resourceVersion).toBe('7');
+  expect(it.writes).toStrictEqual(['5', '6', '7']);
 });
 
-test('a namesake made anew gets nothing', async () => {
+test('an object created again under the same name gets nothing', async () => {
   const it = server(object('a', '5'), [() => object('b', '9')]);
-  assert.equal(await writeToSame(object('a', '5'), it), undefined);
-  assert.deepEqual(it.writes, ['5']);
+  expect(await writeToSame(object('a', '5'), it)).toBeUndefined();
+  expect(it.writes).toStrictEqual(['5']);
 });
 
 test('an object that is gone is no error', async () => {
-  assert.equal(await writeToSame(object('a', '5'), server(object('a', '5'), [() => undefined])), undefined);
+  expect(await writeToSame(object('a', '5'), server(object('a', '5'), [() => undefined]))).toBeUndefined();
 });
 
 test('it ends when others change the object for ever', async () => {
   const changes = Array.from({ length: 20 }, (_, i) => () => object('a', String(6 + i)));
-  await assert.rejects(
-    writeToSame(object('a', '5'), server(object('a', '5'), changes)),
+  await expect(writeToSame(object('a', '5'), server(object('a', '5'), changes))).rejects.toSatisfy(
     (error) => error instanceof KubeError && error.code === 409,
   );
 });

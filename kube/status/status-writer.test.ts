@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { KubeError } from '../client/error.ts';
 import type { Applied } from '../client/kube.ts';
 import type { Condition, KubeObject } from '../client/types.ts';
@@ -28,7 +26,8 @@ async function apply(object: Widget, part: Partial<StatusPart>, changes: (Widget
       writes.push(applied);
       if (changes.length > 0) live = changes.shift();
       if (!live) throw new KubeError(404, 'NotFound', 'gone');
-      if (applied.metadata.resourceVersion !== live.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
+      const { resourceVersion = live.metadata.resourceVersion } = applied.metadata;
+      if (resourceVersion !== live.metadata.resourceVersion) throw new KubeError(409, 'Conflict', 'changed');
       return { ...live, status: { ...live.status, ...applied.status } };
     },
     get: async () => live,
@@ -41,16 +40,16 @@ test('a part that differs is written as a whole, on the version that it was deci
   const object = widget({ phase: 'Pending', size: '1Gi', conditions: [ready] });
   const { writes, result } = await apply(object, { fields: { phase: 'Ready', size: '1Gi' }, conditions: [readyNow] });
   const status = { phase: 'Ready', size: '1Gi', conditions: [ready] };
-  assert.deepEqual(writes, [{ metadata: { name: 'w', resourceVersion: '5' }, status }]);
-  assert.equal(result?.status?.phase, 'Ready');
+  expect(writes).toStrictEqual([{ metadata: { name: 'w', resourceVersion: '5' }, status }]);
+  expect(result?.status?.phase).toBe('Ready');
 });
 
 test('a part that the object has already is not written; what others own is not looked at', async () => {
   const others = { ...ready, type: 'Placed' };
   const object = widget({ phase: 'Ready', size: '1Gi', conditions: [others, ready] });
   const { writes, result } = await apply(object, { fields: { phase: 'Ready' }, conditions: [readyNow] });
-  assert.deepEqual(writes, []);
-  assert.equal(result, object);
+  expect(writes).toStrictEqual([]);
+  expect(result).toBe(object);
 });
 
 test('each difference alone leads to a write', async () => {
@@ -61,27 +60,29 @@ test('each difference alone leads to a write', async () => {
     { conditions: [{ ...readyNow, observedGeneration: 3 }] },
     { conditions: [{ ...readyNow, type: 'Placed' }] },
   ])
-    assert.equal((await apply(object, part)).writes.length, 1, JSON.stringify(part));
+    expect((await apply(object, part)).writes, JSON.stringify(part)).toHaveLength(1);
 });
 
 test('of a list that several managers write, only the own entries are compared', async () => {
   const object = widget({ nodes: [{ name: 'a' }, { name: 'b' }] });
   const part = { fields: { nodes: [{ name: 'a' }] } };
-  assert.equal((await apply(object, { ...part, present: { nodes: [{ name: 'a' }] } })).writes.length, 0);
-  assert.equal((await apply(object, { ...part, present: { nodes: [] } })).writes.length, 1);
+  expect((await apply(object, { ...part, present: { nodes: [{ name: 'a' }] } })).writes).toHaveLength(0);
+  expect((await apply(object, { ...part, present: { nodes: [] } })).writes).toHaveLength(1);
+});
+
+test('a part for any version is written without one', async () => {
+  const { writes } = await apply(widget(), { fields: { phase: 'Ready' }, anyVersion: true });
+  expect(writes[0]?.metadata).toStrictEqual({ name: 'w' });
 });
 
 test('an object that others change is written to again; a new one of the same name is not', async () => {
   const fields = { phase: 'Ready' };
   const changed: Widget = { metadata: { name: 'w', uid: 'u', resourceVersion: '6' } };
   const again = await apply(widget(), { fields }, [changed]);
-  assert.deepEqual(
-    again.writes.map(({ metadata }) => metadata.resourceVersion),
-    ['5', '6'],
-  );
+  expect(again.writes.map(({ metadata }) => metadata.resourceVersion)).toStrictEqual(['5', '6']);
   const namesake: Widget = { metadata: { name: 'w', uid: 'another', resourceVersion: '6' } };
   const other = await apply(widget(), { fields }, [namesake]);
-  assert.deepEqual([other.writes.length, other.result], [1, undefined]);
-  assert.equal((await apply(widget(), { fields }, [undefined])).result, undefined);
-  assert.equal((await apply(widget(), { fields, still: () => false }, [changed])).result, undefined);
+  expect([other.writes.length, other.result]).toStrictEqual([1, undefined]);
+  expect((await apply(widget(), { fields }, [undefined])).result).toBeUndefined();
+  expect((await apply(widget(), { fields, still: () => false }, [changed])).result).toBeUndefined();
 });

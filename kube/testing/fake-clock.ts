@@ -33,7 +33,7 @@ export class FakeClock {
     return this.#now;
   }
 
-  /** Lets time pass, waking sleepers in their order, each with time to act before the next. */
+  /** Lets time pass. Sleepers wake in order, and each can act before the next one wakes. */
   async pass(ms: number): Promise<void> {
     const end = this.#now + ms;
     await settle();
@@ -49,7 +49,7 @@ export class FakeClock {
   }
 }
 
-/** Until all that can go on without time has gone on. */
+/** Waits until everything that does not wait for time has run. */
 async function settle(): Promise<void> {
   for (let i = 0; i < 6; i++) await turn();
 }

@@ -12,7 +12,7 @@ export class FakeCollection {
   readonly #objects = new Map<string, KubeObject>();
   readonly #history: Event[] = [];
   readonly #watches = new Set<Call>();
-  /** What happened at or before this version is forgotten. */
+  /** Changes up to this version are forgotten. */
   #forgotten = 0;
   #version = 0;
   #uids = 0;
@@ -35,7 +35,7 @@ export class FakeCollection {
     this.#happen({ version: this.#version, type: 'DELETED', object });
   }
 
-  /** Loses its memory: older versions can be neither watched nor paged on. */
+  /** Forgets all changes: older versions can be neither watched nor continued in pages. */
   forget(): void {
     this.#forgotten = this.#version;
     this.#history.length = 0;
@@ -45,7 +45,7 @@ export class FakeCollection {
     for (const call of this.#watches) line(call, 'BOOKMARK', { metadata: { resourceVersion: String(this.#version) } });
   }
 
-  /** Ends all watches, well or by breaking the connection. */
+  /** Ends all watches: as a server does, or by breaking the connections. */
   end(how: 'well' | 'broken'): void {
     for (const call of this.#watches) {
       if (how === 'well') call.response.end();
@@ -65,7 +65,7 @@ export class FakeCollection {
 
   #list(call: Call): void {
     const [version = this.#version, start = 0] = call.query.get('continue')?.split(',').map(Number) ?? [];
-    // Pages are of one moment: here only as long as nothing has changed since.
+    // All pages show one version: this fake has them only while nothing has changed since.
     if (version < this.#forgotten || version !== this.#version) {
       refuse(call, 410, 'Expired');
       return;

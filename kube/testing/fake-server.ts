@@ -14,7 +14,7 @@ export interface Call {
 
 export type Handler = (call: Call) => void | Promise<void>;
 
-/** An HTTP server on the loopback interface that answers as the test says, well or badly. */
+/** An HTTP server on the loopback interface that answers as the test says. */
 export class FakeServer implements AsyncDisposable {
   readonly #server: Server;
   readonly calls: Call[] = [];
@@ -74,13 +74,13 @@ export function refuse(call: Call, code: number, reason: string, headers: Record
   json(call, { kind: 'Status', apiVersion: 'v1', status: 'Failure', code, reason, message: `because of ${reason}` }, code, headers);
 }
 
-/** Writes a line of a watch, beginning it when need be. */
+/** Writes a line of a watch, and starts the watch if it is the first line. */
 export function line({ response }: Call, type: string, object: unknown): void {
   if (!response.headersSent) response.writeHead(200, { 'content-type': 'application/json' });
   response.write(`${JSON.stringify({ type, object })}\n`);
 }
 
-/** Begins a watch without a word. */
+/** Starts a watch without any event. */
 export function silence({ response }: Call): void {
   response.writeHead(200, { 'content-type': 'application/json' });
   response.flushHeaders();

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 
-/** A wire to a server on the loopback interface that can be cut, held silent, or taken away. */
+/** A TCP proxy on the loopback interface whose connections can be broken, silenced, or refused. */
 export class TcpProxy implements AsyncDisposable {
   readonly #server: Server;
   readonly #target: number;
@@ -38,7 +38,7 @@ export class TcpProxy implements AsyncDisposable {
     return typeof address === 'object' && address ? address.port : 0;
   }
 
-  /** Breaks all connections; new ones are fine. */
+  /** Breaks all connections. New ones work. */
   cut(): void {
     for (const [near, far] of this.#pairs) {
       near.resetAndDestroy();
@@ -46,18 +46,18 @@ export class TcpProxy implements AsyncDisposable {
     }
   }
 
-  /** Nothing passes any more on the connections there are, and none of them ends. New ones are fine. */
+  /** Existing connections pass nothing from now on, and none of them ends. New ones work. */
   freeze(): void {
     for (const pair of this.#pairs) for (const socket of pair) socket.unpipe().pause();
   }
 
-  /** Nothing passes on any connection, old or new. */
+  /** No connection, old or new, passes anything. */
   set silent(silent: boolean) {
     this.#silent = silent;
     if (silent) this.freeze();
   }
 
-  /** All connections are broken, new ones at once. */
+  /** Breaks all connections, and new ones at once. */
   set refusing(refusing: boolean) {
     this.#refusing = refusing;
     if (refusing) this.cut();

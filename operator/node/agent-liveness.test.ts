@@ -1,53 +1,68 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
-import { AgentWatch } from './agent-liveness.ts';
+import { AgentLiveness, isMoreThanHeartbeat } from './agent-liveness.ts';
 
 const MINUTE_MS = 60_000;
 const node = (resourceVersion: string, status: AoENode['status']): AoENode =>
   ({ metadata: { name: 'a', resourceVersion }, spec: { maintenance: false }, status }) as AoENode;
 
-/** A watch, and the clock that it goes by. */
-function watch() {
+/** The clock, and what goes by it. */
+function clocked() {
   const world = { now: 0 };
-  return { world, agents: new AgentWatch({ now: () => world.now }) };
+  return { world, agents: new AgentLiveness({ now: () => world.now }) };
 }
 
-describe('AgentWatch', () => {
-  it('calls an agent silent five minutes after its last sign of life, whatever the clock of its node says', () => {
-    const { world, agents } = watch();
+describe('AgentLiveness', () => {
+  it('calls an agent silent five minutes after its last report, whatever the clock of its node says', () => {
+    const { world, agents } = clocked();
     const old = node('1', { agentSeen: '1970-01-01T00:00:00Z' });
-    assert.equal(agents.silent(old), undefined);
+    agents.heard(old);
+    expect(agents.silence(old)).toBeUndefined();
     world.now = 5 * MINUTE_MS - 1;
-    assert.equal(agents.silent(old), undefined);
+    expect(agents.silence(old)).toBeUndefined();
     world.now++;
-    assert.match(agents.silent(old) ?? '', /^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
-    assert.equal(agents.silent(node('2', { agentSeen: '1970-01-01T00:00:01Z' })), undefined);
+    for (let asked = 0; asked < 2; asked++)
+      expect(agents.silence(old) ?? '').toMatch(/^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
+    const now = node('2', { agentSeen: '1970-01-01T00:00:01Z' });
+    agents.heard(now);
+    expect(agents.silence(now)).toBeUndefined();
   });
 
-  it('says nothing of an agent that does not tell', () => {
-    const { world, agents } = watch();
-    for (const each of [node('1', {}), undefined]) {
-      agents.silent(each);
-      world.now += 10 * MINUTE_MS;
-      assert.equal(agents.silent(each), undefined);
-    }
+  it('says nothing of an agent that does not report, or is not known', () => {
+    const { world, agents } = clocked();
+    const mute = node('1', {});
+    agents.heard(mute);
+    world.now = 10 * MINUTE_MS;
+    expect(agents.silence(mute)).toBeUndefined();
+    expect(agents.silence(node('1', { agentSeen: '2026-01-01T00:00:00Z' }))).toBeUndefined();
   });
 
-  it('tells a sign of life from news', () => {
-    const { agents } = watch();
-    const before = node('1', { agentSeen: '2026-01-01T11:58:00Z', targets: 3 });
-    assert.equal(agents.isHeartbeat(before, undefined), false);
-    assert.equal(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:59:00Z' }), before), true);
-    assert.equal(agents.isHeartbeat(node('2', { targets: 4, agentSeen: '2026-01-01T12:00:00Z' }), before), false);
-    assert.equal(agents.isHeartbeat(node('2', { targets: 3, agentSeen: '2026-01-01T11:58:00Z' }), before), false);
-  });
-
-  it('takes the first one after a silence for news', () => {
-    const { world, agents } = watch();
-    const before = node('1', { agentSeen: '2026-01-01T11:58:00Z' });
-    agents.hear(before);
+  it('a report after a silence ends it; the next one does not', () => {
+    const { world, agents } = clocked();
+    const report = (seconds: number): void => agents.heard(node('1', { agentSeen: `2026-01-01T00:00:0${seconds}Z` }));
+    report(1);
+    expect(agents.endedSilence('a')).toBe(false);
     world.now = 5 * MINUTE_MS;
-    assert.equal(agents.isHeartbeat(node('2', { agentSeen: '2026-01-01T12:03:00Z' }), before), false);
+    report(2);
+    expect(agents.endedSilence('a')).toBe(true);
+    report(2);
+    expect(agents.endedSilence('a'), 'the same report says nothing new').toBe(true);
+    report(3);
+    expect(agents.endedSilence('a')).toBe(false);
+    agents.forget('a');
+    expect(agents.endedSilence('a')).toBe(false);
+  });
+});
+
+describe('isMoreThanHeartbeat', () => {
+  it('tells a report that the agent is alive from a change', () => {
+    const previous = node('1', { agentSeen: '2026-01-01T11:58:00Z', targets: 3 });
+    const table: [AoENode['status'], boolean][] = [
+      [{ targets: 3, agentSeen: '2026-01-01T11:59:00Z' }, false],
+      [{ targets: 4, agentSeen: '2026-01-01T12:00:00Z' }, true],
+      [{ targets: 4, agentSeen: '2026-01-01T11:58:00Z' }, true],
+    ];
+    for (const [status, expected] of table)
+      expect(isMoreThanHeartbeat({ type: 'applied', object: node('2', status), previous })).toBe(expected);
+    expect(isMoreThanHeartbeat({ type: 'applied', object: previous })).toBe(true);
   });
 });

@@ -1,15 +1,15 @@
-import { isDeepStrictEqual } from 'node:util';
 import type { AoENode } from '../../api/node.ts';
+import { fieldChanged } from '../../kube/mod.ts';
 
-/** An agent says about once a minute that it is alive. */
+/** An agent reports about once a minute that it is alive; after this it counts as silent. */
 const LIMIT_MS = 5 * 60_000;
 
-/** When agents were heard of, by our own clock: those of the nodes may be wrong. Times are in milliseconds. */
-export class AgentWatch {
-  /** By node: the last sign of life, and when it was first seen here. */
-  readonly #heard = new Map<string, { sign: string; at: number }>();
+/** When agents reported last, by this program's clock, since those of the nodes may be wrong. Times are in milliseconds. */
+export class AgentLiveness {
+  /** By node: the last sign of life (status.agentSeen), when it came, and whether the agent had been silent until then. */
+  readonly #signs = new Map<string, { sign: string; at: number; endedSilence: boolean }>();
   readonly #now: () => number;
-  /** After this an agent is silent. */
+  /** An agent that has not reported for this long is silent. */
   readonly limitMs: number;
 
   constructor({ limitMs = LIMIT_MS, now = () => performance.now() }: { limitMs?: number; now?: () => number } = {}) {
@@ -17,36 +17,31 @@ export class AgentWatch {
     this.#now = now;
   }
 
-  /** Takes in what a node says now. @returns whether its agent had been silent until now */
-  hear({ metadata: { name }, status }: AoENode): boolean {
+  /** Notes what a node reports now: to be called at each change of an AoENode, before anything is asked about it. */
+  heard({ metadata: { name }, status }: AoENode): void {
     const sign = status?.agentSeen;
-    const before = this.#heard.get(name);
-    if (sign === undefined || before?.sign === sign) return false;
-    this.#heard.set(name, { sign, at: this.#now() });
-    return before !== undefined && this.#isOver(before.at);
+    const before = this.#signs.get(name);
+    if (sign === undefined || before?.sign === sign) return;
+    this.#signs.set(name, { sign, at: this.#now(), endedSilence: before !== undefined && this.#isOver(before.at) });
   }
 
   forget(node: string): void {
-    this.#heard.delete(node);
+    this.#signs.delete(node);
   }
 
   /**
-   * Why nobody looks after a storage node, for people; undefined when its agent was heard of lately, or is of a version that does
-   * not say.
+   * Why a storage node cannot be relied on, for people: its agent is silent. Undefined when the agent reported lately, or is of a
+   * version that does not report.
    */
-  silent(node: AoENode | undefined): string | undefined {
-    if (!node?.status?.agentSeen) return undefined;
-    this.hear(node);
-    const { name } = node.metadata;
-    if (!this.#isOver(this.#heard.get(name)?.at ?? this.#now())) return undefined;
-    return `the agent on ${name} is silent since ${node.status.agentSeen}: is its pod running there, and the node labelled aoe.dev/storage=true?`;
+  silence({ metadata: { name }, status }: AoENode): string | undefined {
+    const last = this.#signs.get(name);
+    if (!status?.agentSeen || !last || !this.#isOver(last.at)) return undefined;
+    return `the agent on ${name} is silent since ${status.agentSeen}: is its pod running there, and does the node have the label aoe.dev/storage=true?`;
   }
 
-  /** Whether a node has changed only in that its agent, which was not silent, said again that it is alive: that is no news. */
-  isHeartbeat(node: AoENode, previous: AoENode | undefined): boolean {
-    const wasSilent = this.hear(node);
-    if (!previous || wasSilent || node.status?.agentSeen === previous.status?.agentSeen) return false;
-    return isDeepStrictEqual(rest(node), rest(previous));
+  /** Whether the agent's last report ended a silence. */
+  endedSilence(node: string): boolean {
+    return this.#signs.get(node)?.endedSilence ?? false;
   }
 
   #isOver(since: number): boolean {
@@ -54,7 +49,9 @@ export class AgentWatch {
   }
 }
 
-/** All of a node that is news. */
-function rest(node: AoENode): object {
-  return { ...node, metadata: { ...node.metadata, resourceVersion: undefined }, status: { ...node.status, agentSeen: undefined } };
-}
+/** Whether a change of an AoENode is more than a report that its agent is still alive. */
+export const isMoreThanHeartbeat = fieldChanged((node: AoENode) => ({
+  ...node,
+  metadata: { ...node.metadata, resourceVersion: undefined },
+  status: { ...node.status, agentSeen: undefined },
+}));

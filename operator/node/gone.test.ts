@@ -1,131 +1,96 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
+import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeSpec, AoEVolumeStatus } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
+import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { createLog } from '../../run/log.ts';
-import { GoneNodes } from './gone.ts';
-import { reconcileOwner } from './owner.ts';
+import { removeGoneNodes } from './gone.ts';
 
 const signal = new AbortController().signal;
+const log = createLog('test', 'silent');
 
-/** An API server with one volume, and names of the Nodes, AoENodes and attachments that it has. */
-class FakeCluster {
-  volume: AoEVolume;
-  /** What the watches know; the API server may know more. */
-  readonly seen = { machines: new Set<string>(), nodes: new Set<string>() };
-  readonly live = { machines: new Set<string>(), nodes: new Set<string>() };
-  attached: { attacher: string; nodeName: string }[] = [];
-  conflict = false;
-  readonly events: string[] = [];
-
-  constructor(
-    nodes: string[],
-    spec: Partial<AoEVolumeSpec> = {},
-    status: AoEVolumeStatus = { initiators: { observedGeneration: 1, nodes } },
-  ) {
-    const metadata = { name: 'v', uid: 'u', resourceVersion: '1' };
-    this.volume = { metadata, spec: { access: 'Exclusive', initiators: { nodes }, ...spec }, status } as AoEVolume;
-  }
-
-  reconcile() {
-    const has = (names: Set<string>) => ({ get: (name: string) => (names.has(name) ? ({ metadata: { name } } as never) : undefined) });
-    const kube = {
-      get: async ({ kind }: { kind: string }, name: string) => has(kind === 'Node' ? this.live.machines : this.live.nodes).get(name),
-      list: async () => ({ items: this.attached.map((spec) => ({ spec })) }),
-      patch: async (_type: object, _name: string, patch: { spec: { initiators: { nodes: string[] | null } } }) => {
-        if (this.conflict) throw new KubeError(409, 'Conflict', 'changed');
-        this.volume = { ...this.volume, spec: { ...this.volume.spec, initiators: { nodes: patch.spec.initiators.nodes ?? [] } } };
-        return this.volume;
-      },
-    };
-    return new GoneNodes({
-      kube: kube as never,
-      volumes: { get: () => this.volume },
-      nodes: has(this.seen.nodes),
-      machines: has(this.seen.machines),
-      events: { event: (_object, _type, reason, message) => this.events.push(`${reason}: ${message}`) },
-      log: createLog('test', 'error'),
-    }).reconcile('v', signal);
-  }
-
-  get nodes(): string[] | undefined {
-    return this.volume.spec.initiators.nodes;
-  }
+/** A volume of these nodes, and watches that see changes only when told to. */
+function cluster(
+  nodes: string[],
+  spec: Partial<AoEVolumeSpec> = {},
+  status: AoEVolumeStatus = { initiators: { observedGeneration: 1, nodes } },
+) {
+  const api = new FakeApi();
+  const stores = {
+    volumes: api.store<AoEVolume>('AoEVolume'),
+    nodes: api.lateStore<never>('AoENode'),
+    kubeNodes: api.lateStore<never>('Node'),
+  };
+  api.put({
+    kind: 'AoEVolume',
+    metadata: { name: 'v' },
+    spec: { access: 'Exclusive', initiators: { nodes }, ...spec },
+    status,
+  } as AoEVolume);
+  return {
+    api,
+    add: (kind: 'Node' | 'AoENode', { seen }: { seen: boolean }) => {
+      api.put({ kind, metadata: { name: 'a' } });
+      if (seen) for (const store of [stores.nodes, stores.kubeNodes]) store.catchUp();
+    },
+    attach: (attacher: string, nodeName: string) => {
+      api.put({ kind: 'VolumeAttachment', metadata: { name: `${attacher}-${nodeName}` }, spec: { attacher, nodeName } } as never);
+    },
+    reconcile: () => removeGoneNodes({ ...stores, kube: api, events: api, log }, 'v', signal),
+    nodes: () => api.read<AoEVolume>(AOE_VOLUMES, 'v')?.spec.initiators.nodes,
+  };
 }
 
-describe('GoneNodes', () => {
-  it('takes out a node that was in force and does not exist any more, and leaves the others', async () => {
-    const cluster = new FakeCluster(['gone', 'there'], { access: 'Shared' });
-    cluster.seen.nodes.add('there');
-    assert.equal(await cluster.reconcile(), undefined);
-    assert.deepEqual(cluster.nodes, ['there']);
-    assert.match(cluster.events.join(), /^InitiatorGone: node gone does not exist any more/);
-    assert.equal(await cluster.reconcile(), undefined);
-    assert.equal(cluster.events.length, 1);
+describe('removeGoneNodes', () => {
+  it('removes a node that was admitted and no longer exists, and leaves the others', async () => {
+    const it = cluster(['gone', 'a'], { access: 'Shared' });
+    it.add('AoENode', { seen: true });
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.nodes()).toStrictEqual(['a']);
+    expect(it.api.events[0]?.reason).toBe('InitiatorGone');
+    expect(it.api.events[0]?.message ?? '').toMatch(/^node gone no longer exists/);
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.api.events).toHaveLength(1);
   });
 
-  it('leaves a node alone of which there is a Node or an AoENode, also where the watch does not know it yet', async () => {
-    for (const store of ['machines', 'nodes'] as const) {
-      for (const known of ['seen', 'live'] as const) {
-        const cluster = new FakeCluster(['a']);
-        cluster[known][store].add('a');
-        await cluster.reconcile();
-        assert.deepEqual(cluster.nodes, ['a']);
+  it('leaves a node alone of which there is a Node or an AoENode, also where the watch has not shown it yet', async () => {
+    for (const kind of ['Node', 'AoENode'] as const) {
+      for (const seen of [true, false]) {
+        const it = cluster(['a']);
+        it.add(kind, { seen });
+        await it.reconcile();
+        expect(it.nodes()).toStrictEqual(['a']);
       }
     }
   });
 
-  it('leaves a name alone that never was in force: a person may have misspelt it', async () => {
-    const cluster = new FakeCluster(['wroker'], {}, {});
-    assert.equal(await cluster.reconcile(), undefined);
-    assert.deepEqual(cluster.nodes, ['wroker']);
+  it('leaves a name alone that never was admitted: a person may have misspelt it', async () => {
+    const it = cluster(['wroker'], {}, {});
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.nodes()).toStrictEqual(['wroker']);
   });
 
-  it('waits for Kubernetes, which detaches by itself, and does not mind the attachments of others', async () => {
-    const cluster = new FakeCluster(['gone']);
-    cluster.attached = [{ attacher: 'aoe.dev', nodeName: 'gone' }];
-    assert.deepEqual(await cluster.reconcile(), { requeueAfterMs: 15_000 });
-    assert.deepEqual(cluster.nodes, ['gone']);
-    cluster.attached = [
-      { attacher: 'other.dev', nodeName: 'gone' },
-      { attacher: 'aoe.dev', nodeName: 'there' },
-    ];
-    await cluster.reconcile();
-    assert.deepEqual(cluster.nodes, []);
+  it('waits for Kubernetes, which detaches by itself; attachments of others do not count', async () => {
+    const it = cluster(['gone']);
+    it.attach('other.dev', 'gone');
+    it.attach('aoe.dev', 'there');
+    it.attach('aoe.dev', 'gone');
+    expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+    expect(it.nodes()).toStrictEqual(['gone']);
+    it.api.remove({ kind: 'VolumeAttachment' }, 'aoe.dev-gone');
+    await it.reconcile();
+    expect(it.nodes()).toBeUndefined();
   });
 
-  it('looks again when the volume was changed at the same moment', async () => {
-    const cluster = new FakeCluster(['gone']);
-    cluster.conflict = true;
-    assert.deepEqual(await cluster.reconcile(), { requeueAfterMs: 1000 });
-    assert.deepEqual(cluster.events, []);
+  it('tries again when the volume was changed at the same moment', async () => {
+    const it = cluster(['gone']);
+    it.api.failNext('patch', new KubeError(409, 'Conflict', 'changed'));
+    expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 1000 });
+    expect(it.api.events).toStrictEqual([]);
   });
 
   it('goes by the spec alone for external targets', async () => {
-    const cluster = new FakeCluster(['gone'], { external: { shelf: 1, slot: 1 } }, {});
-    await cluster.reconcile();
-    assert.deepEqual(cluster.nodes, []);
-  });
-});
-
-describe('reconcileOwner', () => {
-  const owner = { apiVersion: 'v1', kind: 'Node', name: 'a', uid: 'machine-1' };
-  const run = async (owners: object[] | undefined, uid: string | undefined) => {
-    const patches: object[] = [];
-    const kube = { patch: async (_type: object, _name: string, patch: object) => patches.push(patch) };
-    const nodes = { get: () => ({ metadata: { name: 'a', uid: 'n', ownerReferences: owners } }) };
-    const machines = { get: () => (uid ? { metadata: { name: 'a', uid } } : undefined) };
-    await reconcileOwner({ kube, nodes, machines } as never, 'a', signal);
-    return patches;
-  };
-
-  it('makes the Node the owner, also a Node made anew, and writes it once', async () => {
-    assert.deepEqual(await run(undefined, 'machine-1'), [{ metadata: { uid: 'n', ownerReferences: [owner] } }]);
-    assert.deepEqual(await run([owner], 'machine-2'), [{ metadata: { uid: 'n', ownerReferences: [{ ...owner, uid: 'machine-2' }] } }]);
-    assert.deepEqual(await run([owner], 'machine-1'), []);
-  });
-
-  it('leaves an AoENode alone that has no Node', async () => {
-    assert.deepEqual(await run(undefined, undefined), []);
+    const it = cluster(['gone'], { external: { shelf: 1, slot: 1 } }, {});
+    await it.reconcile();
+    expect(it.nodes()).toBeUndefined();
   });
 });

@@ -1,13 +1,10 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import fc from 'fast-check';
-import { parseQuantity } from '../../api/quantity.ts';
+import { MiB, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { AddressRange, addressKey } from './address-range.ts';
 import { type Cluster, place } from './place.ts';
 
 const RANGE = new AddressRange('1');
-const MIB = 1024 * 1024;
 
 function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
   return {
@@ -109,19 +106,19 @@ describe('place', () => {
       name: 'refuses an address that an older volume waits for',
       wants: { address: { shelf: 1, slot: 1 } },
       among: cluster({ a: {} }, [wish('a-first', { pool: 'later', address: { shelf: 1, slot: 1 } })]),
-      gets: /^AddressTaken: .* a-first/,
+      gets: /^AddressTaken: AoEVolume a-first has address e1.1/,
     },
     {
       name: 'says what is free',
       wants: { capacity: '11Gi' },
       among: cluster({ a: { size: '4Gi' }, b: {} }),
-      gets: /^PoolFull: 11Gi do not fit .* 4Gi on a, 10Gi on b/,
+      gets: /^PoolFull: no node of pool default has 11Gi free: 4Gi on a, 10Gi on b/,
     },
     {
       name: 'names the pools there are',
       wants: { pool: 'fast' },
       among: cluster({ a: {} }),
-      gets: /^NoSuchPool: there is no AoEPool fast: there are default/,
+      gets: /^NoSuchPool: AoEPool fast does not exist: there are default/,
     },
     { name: 'says why no node will do', among: cluster({ a: { maintenance: true } }), gets: /^NoEligibleNode: .*a is in maintenance/ },
     {
@@ -133,7 +130,7 @@ describe('place', () => {
       name: 'refuses an address of another volume',
       wants: { address: { shelf: 1, slot: 1 } },
       among: cluster({ a: {} }, [volume('x', { nodeName: 'a', address: { shelf: 1, slot: 1 } })]),
-      gets: /^AddressTaken: .* x/,
+      gets: /^AddressTaken: AoEVolume x has address e1.1/,
     },
     {
       name: 'refuses the address of an external target',
@@ -151,8 +148,8 @@ describe('place', () => {
   for (const { name, wants, among, gets } of cases) {
     it(name, () => {
       const decision = place(volume('new', wants), among, RANGE, undefined);
-      if (typeof gets === 'string') assert.equal('nodeName' in decision && decision.nodeName, gets);
-      else assert.match('refused' in decision ? `${decision.refused}: ${decision.message}` : JSON.stringify(decision), gets);
+      if (typeof gets === 'string') expect('nodeName' in decision && decision.nodeName).toBe(gets);
+      else expect('refused' in decision ? `${decision.refused}: ${decision.message}` : JSON.stringify(decision)).toMatch(gets);
     });
   }
 
@@ -160,7 +157,7 @@ describe('place', () => {
     const requests = fc.array(fc.record({ mib: fc.integer({ min: 1, max: 4096 }), remove: fc.boolean() }), { maxLength: 300 });
     fc.assert(
       fc.property(requests, fc.integer({ min: 1, max: 20_000 }), fc.integer({ min: 1, max: 20_000 }), (list, a, b) => {
-        const sizes: Record<string, number> = { a: a * MIB, b: b * MIB };
+        const sizes: Record<string, number> = { a: a * MiB, b: b * MiB };
         let volumes: AoEVolume[] = [];
         let previous: { shelf: number; slot: number } | undefined;
         list.forEach(({ mib, remove }, index) => {
@@ -172,13 +169,13 @@ describe('place', () => {
           volumes = [...volumes, volume(next.metadata.name, { ...next.spec, ...decision })];
         });
         const addresses = volumes.map(({ spec }) => (spec.address ? addressKey(spec.address) : ''));
-        assert.equal(new Set(addresses).size, volumes.length);
+        expect(new Set(addresses).size).toBe(volumes.length);
         for (const node of ['a', 'b']) {
           const sum = volumes.reduce(
             (bytes, { spec }) => (spec.nodeName === node ? bytes + parseQuantity(spec.capacity ?? '0') : bytes),
             0,
           );
-          assert.ok(sum <= (sizes[node] ?? 0), `${sum} bytes on ${node}`);
+          expect(sum, `${sum} bytes on ${node}`).toBeLessThanOrEqual(sizes[node] ?? 0);
         }
       }),
       { numRuns: 50 },

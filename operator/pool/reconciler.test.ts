@@ -1,64 +1,49 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, AoEPoolStatus, PoolNode } from '../../api/pool.ts';
-import { API_VERSION } from '../../api/resources.ts';
+import { AOE_POOLS } from '../../api/resources.ts';
 import { KubeError } from '../../kube/mod.ts';
+import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { reconcilePool } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 
-function world(status: AoEPoolStatus, present: string[], error?: Error) {
-  const pool: AoEPool = {
-    apiVersion: API_VERSION,
-    kind: 'AoEPool',
-    metadata: { name: 'p', resourceVersion: '7' },
-    spec: { backend: 'file', directory: '/d' },
-    status,
+/** A pool with this status; each of the nodes in `present` has an AoENode. */
+function world(status: AoEPoolStatus, present: string[], silence: (node: AoENode) => string | undefined = () => undefined) {
+  const api = new FakeApi();
+  api.put({ kind: 'AoEPool', metadata: { name: 'p' }, spec: { backend: 'file', directory: '/d' }, status } as AoEPool);
+  for (const name of present) api.put({ kind: 'AoENode', metadata: { name } });
+  const stores = { pools: api.store<AoEPool>('AoEPool'), nodes: api.store<AoENode>('AoENode') };
+  return {
+    api,
+    reconcile: () => reconcilePool({ ...stores, kube: api, agents: { silence, limitMs: 300_000 } }, 'p', signal),
+    status: () => api.read<AoEPool>(AOE_POOLS, 'p')?.status ?? {},
   };
-  const written: unknown[] = [];
-  const write = async (object: unknown): Promise<never> => {
-    if (error) throw error;
-    written.push((object as AoEPool).status);
-    return object as never;
-  };
-  const options = {
-    kube: {
-      patch: (_type: unknown, _name: string, patch: object) => write(patch),
-      apply: (_type: unknown, object: unknown) => write(object),
-    },
-    pools: { get: () => pool },
-    agents: { silent: (): string | undefined => undefined, limitMs: 300_000 },
-    nodes: { get: (name: string) => (present.includes(name) ? ({ metadata: { name } } as AoENode) : undefined) },
-  };
-  return { written, options, reconcile: () => reconcilePool(options, 'p', signal) };
 }
 
 const a = { name: 'a', ready: true, size: '4Gi', free: '1Gi' };
 const b = { name: 'b', ready: false, size: '4Gi', free: '4Gi', message: 'no volume group vg0' };
 
-/** What is written of a pool with these entries, each of a node that is there. */
+/** The status of a pool with these entries, each of a node that is there. */
 async function summaryOf(nodes: PoolNode[]): Promise<AoEPoolStatus> {
-  const { written, reconcile } = world(
+  const { status, reconcile } = world(
     { nodes },
     nodes.map(({ name }) => name),
   );
   await reconcile();
-  return written.at(-1) as AoEPoolStatus;
+  return status();
 }
 
 describe('reconcilePool', () => {
-  it('takes out the entry of a node that is gone, and sums up the rest', async () => {
-    const { written, reconcile } = world({ nodes: [a, b] }, ['a']);
+  it('removes the entry of a node that is gone, and sums up the rest', async () => {
+    const { status, reconcile } = world({ nodes: [a, b] }, ['a']);
     await reconcile();
-    assert.deepEqual(written[0], { nodes: [a] });
-    const { readyNodes, size, free } = written[1] as AoEPoolStatus;
-    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
+    const { nodes, readyNodes, size, free } = status();
+    expect([nodes, readyNodes, size, free]).toStrictEqual([[a], 1, '4Gi', '1Gi']);
   });
 
-  it('counts nodes only on which the pool can be used', async () => {
+  it('counts only nodes on which the pool can be used', async () => {
     const { readyNodes, size, free } = await summaryOf([a, b]);
-    assert.deepEqual([readyNodes, size, free], [1, '4Gi', '1Gi']);
+    expect([readyNodes, size, free]).toStrictEqual([1, '4Gi', '1Gi']);
   });
 
   it('says whether the pool can be used, and what is wrong where', async () => {
@@ -72,33 +57,34 @@ describe('reconcilePool', () => {
     ];
     for (const [nodes, verdict, message] of table) {
       const [condition] = (await summaryOf(nodes)).conditions ?? [];
-      assert.equal(`${condition?.status} ${condition?.reason}`, verdict);
-      assert.match(condition?.message ?? '', message);
+      expect(`${condition?.status} ${condition?.reason}`).toBe(verdict);
+      expect(condition?.message ?? '').toMatch(message);
     }
   });
 
-  it('counts a node for nothing whose agent is silent', async () => {
-    const { written, options } = world({ nodes: [a] }, ['a']);
-    const requeue = { requeueAfterMs: 60_000 };
-    assert.deepEqual(await reconcilePool(options, 'p', signal), requeue);
-    assert.deepEqual(
-      await reconcilePool({ ...options, agents: { silent: () => 'silent since then', limitMs: 300_000 } }, 'p', signal),
-      requeue,
-    );
-    const [before, after] = written as AoEPoolStatus[];
-    assert.deepEqual([before?.readyNodes, after?.readyNodes, after?.free], [1, 0, '0']);
-    assert.equal(after?.conditions?.[0]?.message, 'a: silent since then');
+  it('does not count a node whose agent is silent', async () => {
+    const silent: { reason?: string } = {};
+    const { status, reconcile } = world({ nodes: [a] }, ['a'], () => silent.reason);
+    expect(await reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+    expect(status().readyNodes).toBe(1);
+    silent.reason = 'silent since then';
+    await reconcile();
+    expect([status().readyNodes, status().free, status().conditions?.[0]?.message]).toStrictEqual([0, '0', 'a: silent since then']);
   });
 
-  it('writes nothing when all is said', async () => {
-    const said = await summaryOf([a]);
-    const { written, reconcile } = world({ ...said, nodes: [a] }, ['a']);
+  it('writes nothing when nothing has changed', async () => {
+    const { api, reconcile } = world({ nodes: [a] }, ['a']);
     await reconcile();
-    assert.deepEqual(written, []);
+    await reconcile();
+    expect(api.written).toHaveLength(1);
   });
 
   it('leaves it to the watch when the pool was changed meanwhile', async () => {
-    await world({ nodes: [a, b] }, ['a'], new KubeError(409, 'Conflict', 'changed')).reconcile();
-    await assert.rejects(world({ nodes: [a, b] }, ['a'], new KubeError(500, '', 'broken')).reconcile());
+    const it = world({ nodes: [a, b] }, ['a']);
+    it.api.failNext('patch', new KubeError(409, 'Conflict', 'changed'));
+    await it.reconcile();
+    expect(it.status().nodes).toStrictEqual([a, b]);
+    it.api.failNext('patch', new KubeError(500, '', 'broken'));
+    await expect(it.reconcile()).rejects.toThrow();
   });
 });

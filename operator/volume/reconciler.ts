@@ -1,36 +1,41 @@
 import { type Address, formatAddress } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
+import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import { type EventRecorder, type Informer, isConflict, isNotFound, type Kube, KubeError, OwnWrites } from '../../kube/mod.ts';
+import { applyStatus, type EventRecorder, isConflict, type Kube, KubeError, OwnWrites, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import type { AgentWatch } from '../node/agent-liveness.ts';
-import { type Machine, notReady } from '../node/kube-node.ts';
+import { FIELD_MANAGER } from '../field-manager.ts';
+import type { AgentLiveness } from '../node/agent-liveness.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
-import { addressOwner, type Cluster, place, type Refused, serialOwner } from '../placement/place.ts';
+import { conflictingClaim } from '../placement/claims.ts';
+import { place } from '../placement/place.ts';
+import type { Placed, Refused } from '../placement/placement.ts';
+import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
-import { FIELD_MANAGER, statusToApply } from './status.ts';
+import { type Findings, statusOf } from './status.ts';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
-  readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list'>;
-  readonly pools: Pick<Informer<AoEPool>, 'list'>;
-  readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
-  readonly machines: Pick<Informer<Machine>, 'get'>;
-  readonly agents?: Pick<AgentWatch, 'silent'>;
+  readonly volumes: Store<AoEVolume>;
+  readonly pools: Pick<Store<AoEPool>, 'list'>;
+  readonly nodes: Store<AoENode>;
+  readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
+  readonly agents: Pick<AgentLiveness, 'silence'>;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly range: AddressRange;
   readonly log: Logger;
 }
 
+/** Limit for asking the API server what became of a write, in milliseconds. */
 const LEARN_MS = 5_000;
 
-/** Gives each AoEVolume its node and address, once, and keeps its phase and conditions true. */
-export class Volumes {
+/** Gives each AoEVolume its node and address, once, and keeps the operator's part of its status. */
+export class VolumeReconciler {
   readonly #options: Options;
-  /** The volumes, with what this operator has placed and the watch has not shown yet: so nothing is given twice. */
+  /** The volumes, with what this operator has placed and the watch has not shown yet: so no room or address is given twice. */
   readonly #volumes: OwnWrites<AoEVolume>;
   #lastAddress: Address | undefined;
 
@@ -39,102 +44,59 @@ export class Volumes {
     this.#volumes = new OwnWrites(options.volumes);
   }
 
-  /** One pass over one volume. Safe to run again at any time; different volumes may run at once. */
+  /** Reconciles one volume. Safe to repeat at any time; different volumes may be reconciled at once. */
   async reconcile(name: string, signal: AbortSignal): Promise<void> {
-    const volume = this.#volumes.get(name);
-    if (!volume) return;
-    await refuseBreak(this.#options, volume, signal);
-    const { volume: current, refused } = await this.#placed(volume, signal);
-    const status = statusToApply(current, refused);
-    if (!status) return;
-    try {
-      await this.#options.kube.apply(AOE_VOLUMES, status as never, {
-        fieldManager: FIELD_MANAGER,
-        force: true,
-        subresource: 'status',
-        signal,
-      });
-    } catch (error) {
-      // Gone, or made anew under the same name: the watch will tell.
-      if (!isNotFound(error) && !isConflict(error)) throw error;
-    }
-    this.#tell(volume, refused);
+    const { kube } = this.#options;
+    const found = this.#volumes.get(name);
+    if (!found) return;
+    await refuseBreak(this.#options, found, signal);
+    const { volume, refused } = await this.#ensurePlaced(found, signal);
+    const obstacle = refused || volume.metadata.deletionTimestamp ? undefined : obstacleOf(volume, this.#options);
+    const written = await applyStatus(kube, AOE_VOLUMES, volume, {
+      manager: FIELD_MANAGER,
+      ...statusOf(volume, { refused, obstacle }),
+      // A patch whose answer was lost may have placed it: the watch will show it.
+      still: (now) => isPlaced(now) === isPlaced(volume),
+      signal,
+    });
+    if (!written) return;
+    this.#volumes.confirm(written);
+    this.#report(found, { refused, obstacle });
   }
 
-  /** Names of volumes that wait for a place: they are looked at again when something about pools, nodes or volumes changes. */
-  waiting(): string[] {
-    return this.#options.volumes
-      .list()
-      .filter((volume) => !volume.metadata.deletionTimestamp && isWaiting(volume))
-      .map(({ metadata }) => metadata.name);
-  }
-
-  #cluster(): Cluster {
-    return {
-      pools: this.#options.pools.list(),
-      nodes: this.#options.nodes.list(),
-      volumes: this.#volumes.reserved(),
-      notReady: (node) => notReady(this.#options.machines.get(node)),
-      silent: (node) => this.#options.agents?.silent(node),
-    };
-  }
-
-  async #placed(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused }> {
+  /** The volume as it is placed now, or why it is not. */
+  async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
-    if (isPlaced(volume)) {
-      const taken = this.#taken(volume);
-      if (taken) return { volume, refused: taken };
-      const { nodeName = '' } = volume.spec;
-      if (this.#options.nodes.get(nodeName)) {
-        const trouble = notReady(this.#options.machines.get(nodeName));
-        if (!trouble) return { volume };
-        const message = `${trouble}: I/O may wait until it is back, and nothing changes hands meanwhile`;
-        return { volume, refused: { refused: 'StorageNodeNotReady', message } };
-      }
-      return {
-        volume,
-        refused: { refused: 'StorageNodeGone', message: `node ${nodeName}, which holds the data, has no AoENode: bring it back` },
-      };
-    }
-    const cluster = this.#cluster();
-    if (volume.spec.external) {
-      const taken = this.#taken(volume);
-      if (taken) return { volume, refused: taken };
-      const twin = serialOwner(volume, cluster.volumes);
-      if (!twin) return { volume };
-      const message = `AoEVolume ${twin.metadata.name} has the same serial number: disks that cannot be told apart are not attached, correct spec.external`;
-      return { volume, refused: { refused: 'SerialTaken', message } };
-    }
-    const decision = place(volume, cluster, this.#options.range, this.#lastAddress ?? newestAddress(cluster.volumes));
-    if ('refused' in decision) return { volume, refused: decision };
-    return this.#write(volume, decision.nodeName, decision.address, signal);
+    const volumes = this.#volumes.reserved();
+    if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, volumes) };
+    const { pools, nodes, kubeNodes, agents, range } = this.#options;
+    const cluster = {
+      pools: pools.list(),
+      nodes: nodes.list(),
+      volumes,
+      notReady: (node: string) => notReady(kubeNodes.get(node)),
+      silent: (node: AoENode) => agents.silence(node),
+    };
+    const placement = place(volume, cluster, range, this.#lastAddress ?? newestAddress(volumes));
+    if ('refused' in placement) return { volume, refused: placement };
+    return { volume: await this.#write(volume, placement, signal) };
   }
 
-  /** Whether another volume has the address: also one that looks placed may have brought that along, copied from another. */
-  #taken(volume: AoEVolume): Refused | undefined {
-    const owner = addressOwner(volume, this.#volumes.reserved());
-    return owner && { refused: 'AddressTaken', message: `AoEVolume ${owner.metadata.name} has that address` };
-  }
-
-  /** Reserves the place before the API server knows of it, and takes that back when it refuses. */
-  async #write(volume: AoEVolume, nodeName: string, address: Address, signal: AbortSignal): Promise<{ volume: AoEVolume }> {
+  /** Reserves the place before the API server has it, and gives it back when the API server refuses. */
+  async #write(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {
+    const { kube, log, events } = this.#options;
     const { name, resourceVersion, finalizers = [] } = volume.metadata;
     const spec = { nodeName, address };
-    // With the version that was decided on, so that nobody's change meanwhile is overwritten.
+    // With the version that the place was chosen for, so that no change by others is overwritten.
     const metadata = { ...(resourceVersion ? { resourceVersion } : {}), finalizers: [...new Set([...finalizers, VOLUME_FINALIZER])] };
     this.#volumes.reserve({ ...volume, metadata: { ...volume.metadata, ...metadata }, spec: { ...volume.spec, ...spec } });
     if (!volume.spec.address) this.#lastAddress = address;
     try {
-      const placed = await this.#options.kube.patch<AoEVolume>(
-        AOE_VOLUMES,
-        name,
-        { metadata, spec },
-        { fieldManager: FIELD_MANAGER, signal },
-      );
+      const placed = await kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata, spec }, { fieldManager: FIELD_MANAGER, signal });
       this.#volumes.confirm(placed);
-      this.#options.log.info({ volume: name, node: nodeName, address }, 'volume placed');
-      this.#options.events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at ${formatAddress(address)}`);
-      return { volume: placed };
+      log.info({ volume: name, node: nodeName, address }, 'volume placed');
+      events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at ${formatAddress(address)}`);
+      return placed;
     } catch (error) {
       await this.#learn(volume, error);
       throw error;
@@ -142,43 +104,38 @@ export class Volumes {
   }
 
   /**
-   * After a write that failed: a refusal settles it. But a connection that broke, or a conflict with a write of ours that did
-   * get through, may leave the volume placed: then the place stays reserved until it is known.
+   * After a write that failed. A refusal settles it. But after a broken connection, or a conflict with a write of ours that did
+   * arrive, the volume may be placed: its place stays reserved until that is known.
    */
   async #learn({ metadata: { name, uid } }: AoEVolume, error: unknown): Promise<void> {
     if (error instanceof KubeError && error.code < 500 && !isConflict(error)) return this.#volumes.drop(name);
     try {
       const live = await this.#options.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: AbortSignal.timeout(LEARN_MS) });
       if (live && live.metadata.uid === uid && isPlaced(live)) this.#volumes.confirm(live);
-      // After a conflict nothing of ours is under way any more; a request that got lost may still arrive.
+      // After a conflict no write of ours is under way any longer; a request whose answer was lost may still arrive.
       else if (isConflict(error) || !live) this.#volumes.drop(name);
     } catch {
       // Still not known: the next attempt follows soon.
     }
   }
 
-  #tell(volume: AoEVolume, refused: Refused | undefined): void {
+  /** Reports a problem by log and Event when it is a new one. */
+  #report(volume: AoEVolume, { refused, obstacle }: Findings): void {
+    const reason = refused?.refused ?? obstacle?.obstacle;
+    const message = refused?.message ?? obstacle?.message ?? '';
     const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
-    if (!refused || before?.reason === refused.refused) return;
-    this.#options.log.warn({ volume: volume.metadata.name, reason: refused.refused, detail: refused.message }, 'volume not placed');
-    this.#options.events.event(volume, 'Warning', refused.refused, refused.message);
+    if (!reason || before?.reason === reason) return;
+    const what = refused ? 'volume not placed' : 'storage node of volume not available';
+    this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, what);
+    this.#options.events.event(volume, 'Warning', reason, message);
   }
 }
 
-/** Not placed yet, or refused the place that it came with. */
-function isWaiting(volume: AoEVolume): boolean {
-  if (!volume.spec.external && !isPlaced(volume)) return true;
-  return volume.status?.conditions?.some(({ type, status }) => type === VolumeCondition.Placed && status === 'False') ?? false;
-}
-
-/** The address of the volume that was made last: where giving addresses goes on after a restart. */
+/** The address of the volume that was created last: after a restart, new addresses follow it. */
 function newestAddress(volumes: readonly AoEVolume[]): Address | undefined {
+  const age = ({ metadata, spec }: AoEVolume): string =>
+    `${metadata.creationTimestamp ?? ''} ${String(spec.address?.shelf).padStart(5)}.${String(spec.address?.slot).padStart(3)}`;
   let newest: AoEVolume | undefined;
-  for (const volume of volumes) {
-    if (!volume.spec.address) continue;
-    const age = (each: AoEVolume) =>
-      `${each.metadata.creationTimestamp ?? ''} ${String(each.spec.address?.shelf).padStart(5)}.${String(each.spec.address?.slot).padStart(3)}`;
-    if (!newest || age(volume) > age(newest)) newest = volume;
-  }
-  return newest ? addressOf(newest.spec) : undefined;
+  for (const volume of volumes) if (volume.spec.address && (!newest || age(volume) > age(newest))) newest = volume;
+  return newest && addressOf(newest.spec);
 }

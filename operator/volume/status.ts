@@ -1,31 +1,29 @@
-import { isDeepStrictEqual } from 'node:util';
 import { formatAddress } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
 import type { Condition } from '../../api/meta.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
-import { type AoEVolume, VolumeCondition, type VolumePhase } from '../../api/volume.ts';
-import { setCondition } from '../../kube/mod.ts';
+import { type AoEVolume, type AoEVolumeStatus, VolumeCondition, type VolumePhase } from '../../api/volume.ts';
+import type { StatusPart } from '../../kube/mod.ts';
 import { addressOf } from '../placement/address-range.ts';
-import type { Refused } from '../placement/place.ts';
+import type { Refused } from '../placement/placement.ts';
+import type { Obstacle } from './obstacle.ts';
 
-export const FIELD_MANAGER = 'aoe-csi-operator';
+type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
-interface Verdict {
-  status: Condition['status'];
-  reason: string;
-  message: string;
+/** What the operator has found out about a volume. */
+export interface Findings {
+  /** Why it is not placed, or cannot have its place. */
+  readonly refused?: Refused | undefined;
+  /** Why it cannot be served, although it is placed. */
+  readonly obstacle?: Obstacle | undefined;
 }
 
-/** What keeps a volume that is placed from being served. */
-const AFTER_PLACING = new Set<Refused['refused']>(['StorageNodeGone', 'StorageNodeNotReady']);
-
-/** What is said of the placing: done, or why not. */
+/** Condition Placed. */
 function placed(volume: AoEVolume, refused: Refused | undefined): Verdict {
-  if (refused && !AFTER_PLACING.has(refused.refused)) return { status: 'False', reason: refused.refused, message: refused.message };
+  if (refused) return { status: 'False', reason: refused.refused, message: refused.message };
   if (!volume.spec.external && !isPlaced(volume)) return { status: 'False', reason: 'NotPlaced', message: 'deleted before it was placed' };
   const address = addressOf(volume.spec);
   const at = address ? formatAddress(address) : 'no address';
-  if (volume.spec.external) return { status: 'True', reason: 'External', message: `served by someone else at ${at}` };
+  if (volume.spec.external) return { status: 'True', reason: 'External', message: `served at ${at} by a target outside of this project` };
   return { status: 'True', reason: 'Placed', message: `on ${volume.spec.nodeName} at ${at}` };
 }
 
@@ -36,17 +34,24 @@ function users({ spec, status }: AoEVolume): string[] {
   return [...nodes, ...holder];
 }
 
-/** The sum of all conditions. */
-function ready(volume: AoEVolume, placing: Verdict, refused: Refused | undefined): Verdict {
+/** Condition Ready of a volume that is being deleted. */
+function deleting(volume: AoEVolume): Verdict {
+  const inUse = users(volume);
+  if (inUse.length > 0) return { status: 'False', reason: 'InUse', message: `deletion waits: ${inUse.join(', ')}` };
+  const { nodeName } = volume.spec;
+  const message = nodeName ? `the agent on ${nodeName} is removing export and data` : 'waiting for finalizers of others';
+  return { status: 'False', reason: 'Deleting', message };
+}
+
+/** Condition Ready: the sum of all conditions. */
+function ready(volume: AoEVolume, placing: Verdict, obstacle: Obstacle | undefined): Verdict {
   const { metadata, spec, status } = volume;
-  if (metadata.deletionTimestamp) {
-    const inUse = users(volume);
-    if (inUse.length > 0) return { status: 'False', reason: 'InUse', message: `deletion waits: ${inUse.join(', ')}` };
-    return { status: 'False', reason: 'Deleting', message: `${spec.nodeName ?? 'nobody'} is removing export and data` };
-  }
+  if (metadata.deletionTimestamp) return deleting(volume);
   if (placing.status !== 'True' || spec.external) return placing;
-  if (refused?.refused === 'StorageNodeNotReady') return { status: 'Unknown', reason: refused.refused, message: refused.message };
-  if (refused) return { status: 'False', reason: refused.refused, message: refused.message };
+  if (obstacle) {
+    const isKnown = obstacle.obstacle === 'StorageNodeGone';
+    return { status: isKnown ? 'False' : 'Unknown', reason: obstacle.obstacle, message: obstacle.message };
+  }
   for (const type of [VolumeCondition.Provisioned, VolumeCondition.Exported]) {
     const condition = status?.conditions?.find((each) => each.type === type);
     if (!condition) return { status: 'False', reason: 'Waiting', message: `waiting for the agent on ${spec.nodeName}` };
@@ -57,20 +62,20 @@ function ready(volume: AoEVolume, placing: Verdict, refused: Refused | undefined
   return { status: 'True', reason: 'Exported', message: `exported by ${spec.nodeName}` };
 }
 
-/** Condition Locked of a target that someone else serves, from what the node plugin said last. */
+/** Condition Locked of an external target, from what the node plugin reported last. */
 function externalLock({ spec, status }: AoEVolume): Verdict {
   const { holder } = status ?? {};
-  if (holder)
-    return {
-      status: 'True',
-      reason: 'Held',
-      message: `held by ${holder.node ? `node ${holder.node} since ${holder.since}` : `"${holder.raw}"`}`,
-    };
-  if (spec.access !== 'Exclusive') return { status: 'False', reason: spec.access, message: 'there is no lock for this access' };
-  return { status: 'Unknown', reason: 'External', message: 'no node of this cluster has the lock; others may: ask the target (aoecfg)' };
+  if (holder) {
+    const by = holder.node ? `node ${holder.node} since ${holder.since}` : `"${holder.raw}"`;
+    return { status: 'True', reason: 'Held', message: `held by ${by}` };
+  }
+  if (spec.access !== 'Exclusive')
+    return { status: 'False', reason: spec.access, message: `volumes with access ${spec.access} have no lock` };
+  const message = 'no node of this cluster has the lock; other hosts may have it: ask the target (aoecfg)';
+  return { status: 'Unknown', reason: 'External', message };
 }
 
-/** Refusals that end by themselves when a node or pool turns up: the volume waits, nothing has failed. */
+/** Reasons that end by themselves when a node or a pool appears: the volume waits, nothing has failed. */
 const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'Waiting']);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
@@ -79,52 +84,30 @@ function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   return verdict.status === 'False' && !WAITING.has(verdict.reason) ? 'Failed' : 'Pending';
 }
 
-/**
- * The operator's part of a volume's status, as an object to apply; undefined when the volume has it already.
- * @param refused why it is not placed, or placed where it cannot be served
- */
-export function statusToApply(volume: AoEVolume, refused: Refused | undefined): object | undefined {
-  const { metadata, spec, status } = volume;
+/** The operator's part of a volume's status. */
+export function statusOf(volume: AoEVolume, { refused, obstacle }: Findings): Required<Pick<StatusPart, 'conditions' | 'fields'>> {
+  const { metadata, spec } = volume;
   const placing = placed(volume, refused);
-  const verdict = ready(volume, placing, refused);
-  const generation = metadata.generation === undefined ? {} : { observedGeneration: metadata.generation };
-  const conditions = [
-    setCondition(status?.conditions, { type: VolumeCondition.Placed, ...placing, ...generation }),
-    setCondition(status?.conditions, { type: VolumeCondition.Ready, ...verdict, ...generation }),
+  const verdict = ready(volume, placing, obstacle);
+  const verdicts: [string, Verdict][] = [
+    [VolumeCondition.Placed, placing],
+    [VolumeCondition.Ready, verdict],
   ];
   if (spec.external) {
-    const message = 'the target does not know who has the lock: the lock binds only hosts that respect it';
-    conditions.push(
-      setCondition(status?.conditions, {
-        type: VolumeCondition.EnforcedByTarget,
-        status: 'False',
-        reason: 'External',
-        message,
-        ...generation,
-      }),
-      setCondition(status?.conditions, { type: VolumeCondition.Locked, ...externalLock(volume), ...generation }),
+    const message = 'the target does not know the lock: it binds only hosts that respect it';
+    verdicts.push(
+      [VolumeCondition.EnforcedByTarget, { status: 'False', reason: 'External', message }],
+      [VolumeCondition.Locked, externalLock(volume)],
     );
   }
-  const address = addressOf(spec);
-  const wanted = {
-    ...generation,
+  const address = placing.status === 'True' ? addressOf(spec) : undefined;
+  const fields: Pick<AoEVolumeStatus, 'observedGeneration' | 'phase' | 'address' | 'serial'> = {
+    observedGeneration: metadata.generation,
     phase: phaseOf(volume, verdict),
-    ...(address && placing.status === 'True' ? { address: formatAddress(address) } : {}),
+    address: address && formatAddress(address),
+    // Of our own targets the agent reports it, of external ones without a serial in the spec the node plugin does.
     ...(spec.external?.serial ? { serial: spec.external.serial } : {}),
-    conditions,
   };
-  const present = {
-    ...(status?.observedGeneration === undefined ? {} : { observedGeneration: status.observedGeneration }),
-    phase: status?.phase,
-    ...(status?.address ? { address: status.address } : {}),
-    ...(spec.external?.serial && status?.serial ? { serial: status.serial } : {}),
-    conditions: conditions.map(({ type }) => status?.conditions?.find((each) => each.type === type)),
-  };
-  if (isDeepStrictEqual(wanted, present)) return undefined;
-  return {
-    apiVersion: API_VERSION,
-    kind: AOE_VOLUMES.kind,
-    metadata: { name: metadata.name, ...(metadata.uid ? { uid: metadata.uid } : {}) },
-    status: wanted,
-  };
+  const observedGeneration = metadata.generation;
+  return { conditions: verdicts.map(([type, each]) => ({ type, ...each, observedGeneration })), fields };
 }

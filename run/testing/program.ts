@@ -3,7 +3,14 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { main, type Program } from '../main.ts';
 
 const FLAGS = {
-  how: { type: 'string', default: 'return', help: 'what it does', check: (value: string) => (value === 'wrong' ? 'is wrong' : undefined) },
+  how: {
+    default: 'return',
+    help: 'what it does',
+    parse: (text: string) => {
+      if (text === 'wrong') throw new Error('is wrong');
+      return text;
+    },
+  },
 } as const;
 
 await main('example', FLAGS, run, { graceMs: 500 });

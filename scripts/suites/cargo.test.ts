@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { countCargo, failedInCargo, outputOf } from './cargo.ts';
 
 const OUTPUT = `
@@ -30,33 +28,32 @@ test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
 
 describe('countCargo()', () => {
   it('adds up the result lines of all test programs', () => {
-    assert.deepEqual(countCargo(OUTPUT), { passed: 2, failed: 2, skipped: 1 });
+    expect(countCargo(OUTPUT)).toStrictEqual({ passed: 2, failed: 2, skipped: 1 });
   });
 
   it('counts nothing where the code did not compile', () => {
-    assert.deepEqual(countCargo('error[E0308]: mismatched types\nerror: could not compile'), { passed: 0, failed: 0, skipped: 0 });
+    expect(countCargo('error[E0308]: mismatched types\nerror: could not compile')).toStrictEqual({ passed: 0, failed: 0, skipped: 0 });
   });
 
   it('is not misled by what a test prints', () => {
-    assert.deepEqual(countCargo('it said: test result: ok. 9 passed; 0 failed; 0 ignored;'), { passed: 0, failed: 0, skipped: 0 });
+    expect(countCargo('it said: test result: ok. 9 passed; 0 failed; 0 ignored;')).toStrictEqual({ passed: 0, failed: 0, skipped: 0 });
   });
 });
 
 describe('failedInCargo()', () => {
   it('names the tests that failed', () => {
-    assert.deepEqual(failedInCargo(OUTPUT), ['config::tests::force', 'restart::panics']);
+    expect(failedInCargo(OUTPUT)).toStrictEqual(['config::tests::force', 'restart::panics']);
   });
 });
 
 describe('outputOf()', () => {
   it('gives what the failed test printed', () => {
-    assert.equal(
-      outputOf('config::tests::force', OUTPUT),
+    expect(outputOf('config::tests::force', OUTPUT)).toBe(
       "thread 'config::tests::force' panicked at target/src/wire/config.rs:7:5:\nno answer",
     );
   });
 
   it('is empty for a test that is not there', () => {
-    assert.equal(outputOf('other', OUTPUT), '');
+    expect(outputOf('other', OUTPUT)).toBe('');
   });
 });

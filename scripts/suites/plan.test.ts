@@ -1,18 +1,19 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
-import { onCluster, PATTERNS } from './plan.ts';
-import { filesOf } from './suite.ts';
+import { globSync } from 'node:fs';
+import jestConfig from '../../jest.config.ts';
+import { checks, integration, onCluster } from './plan.ts';
+import { ROOT } from './suite.ts';
 
-describe('the plan', () => {
-  it('runs every test file exactly once', () => {
-    const planned = PATTERNS.flatMap((patterns) => filesOf(patterns));
-    assert.deepEqual(planned.toSorted(), filesOf(['**/*.test.ts']));
+const { projects } = jestConfig;
+const filesOf = (patterns: string[]) => globSync(patterns, { cwd: ROOT, exclude: (name) => name === 'node_modules' || name === 'dist' });
+
+describe('the projects of jest.config.ts', () => {
+  it('have every test file exactly once', () => {
+    const found = projects.flatMap(({ testMatch }) => filesOf(testMatch.map((pattern) => pattern.replace('<rootDir>/', ''))));
+    expect(found.toSorted()).toStrictEqual(filesOf(['**/*.test.ts']).toSorted());
   });
 
-  it('leaves suites out that have no file of the wanted name', () => {
-    assert.deepEqual(
-      onCluster(['test/e2e/claim']).map((suite) => suite.name),
-      ['e2e'],
-    );
+  it('are all in what `make test` runs', () => {
+    const suites = [...checks().flat(), ...integration(), ...onCluster()].map(({ name }) => name);
+    expect(suites).toStrictEqual(expect.arrayContaining(projects.map(({ displayName }) => displayName)));
   });
 });

@@ -1,8 +1,7 @@
-import { globSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { countCargo, failedInCargo, outputOf } from './cargo.ts';
 import { runCommand } from './command.ts';
-import { runNodeTests } from './node-tests.ts';
+import { runJest } from './jest.ts';
 import { judge, ONE_FAILED, ONE_PASSED, type Tally } from './tally.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');
@@ -74,47 +73,34 @@ export function cargoTests(name: string, usually: string, args: string[]): Suite
   };
 }
 
-export interface NodeTestsOptions {
-  /** Patterns below the repository. */
-  files: string[];
-  concurrency?: number;
-  limitMinutes?: number;
-  /** Tell of each test of more than half a second when it has ended, not only of failures. */
-  eachTest?: boolean;
+export interface JestSuiteOptions {
+  /** Projects of jest.config.ts; that of the suite's name unless given. */
+  projects?: string[];
   /** Only files whose path has one of these words; none: all. */
-  only?: string[];
+  words?: string[];
+  limitMinutes?: number;
+  /** Report each test of more than half a second when it has ended, not only failures. */
+  eachTest?: boolean;
 }
 
-/** Files that the patterns name, in a fixed order. */
-export function filesOf(patterns: string[], only: string[] = []): string[] {
-  const all = [...new Set(globSync(patterns, { cwd: ROOT, exclude: (name) => name === 'node_modules' || name === 'dist' }))].sort();
-  return only.length === 0 ? all : all.filter((file) => only.some((word) => file.includes(word)));
-}
-
-/** Tests of node:test. */
-export function nodeTests(name: string, usually: string, options: NodeTestsOptions): Suite {
+/** Tests that Jest runs. */
+export function jestTests(name: string, usually: string, options: JestSuiteOptions = {}): Suite {
   return {
     name,
     usually,
-    run: ({ signal, tell }) => {
-      const files = filesOf(options.files, options.only);
-      if (files.length === 0) {
-        tell(`FAILED no file fits ${options.files.join(' ')} ${options.only?.join(' ') ?? ''}`);
-        return Promise.resolve(ONE_FAILED);
-      }
-      return runNodeTests({
-        files: files.map((file) => join(ROOT, file)),
-        concurrency: options.concurrency,
+    run: ({ signal, tell }) =>
+      runJest({
+        projects: options.projects ?? [name],
+        words: options.words ?? [],
         log: logOf(name),
         limitMs: (options.limitMinutes ?? 10) * MINUTE_MS,
         signal,
         onTest: (test) => {
           const seconds = (test.durationMs / 1000).toFixed(1);
-          if (test.failed) tell(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${lastLines(test.error, 15)}`);
+          if (test.failed) tell(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${firstLines(test.error, 25)}`);
           else if (options.eachTest && (test.durationMs > 500 || test.skipped))
             tell(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
         },
-      });
-    },
+      }),
   };
 }

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
@@ -22,12 +21,12 @@ let server: ApiServer;
 let kube: Kube;
 let count = 0;
 
-describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 }, () => {
-  before(async () => {
+describe.skipIf(unavailable)('the CRDs on a real API server', () => {
+  beforeAll(async () => {
     server = await ApiServer.start();
     kube = server.kube();
   });
-  after(async () => {
+  afterAll(async () => {
     kube?.close();
     await server?.stop();
   });
@@ -39,10 +38,10 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
   const change = (type: ResourceType, { metadata: { name } }: Thing, spec: Spec): Promise<Thing> => kube.patch<Thing>(type, name, { spec });
 
   async function refused(attempt: Promise<unknown>, message: RegExp): Promise<void> {
-    await assert.rejects(attempt, (error: unknown) => {
+    await expect(attempt).rejects.toSatisfy((error: unknown) => {
       assert.ok(error instanceof KubeError, String(error));
-      assert.equal(error.code, 422, error.message);
-      assert.match(error.message, message);
+      expect(error.code, error.message).toBe(422);
+      expect(error.message).toMatch(message);
       return true;
     });
   }
@@ -68,7 +67,7 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
   for (const [what, type, spec] of accepted) {
     test(`${what} is accepted`, async () => {
       const { metadata } = await create(type, spec);
-      assert.ok(metadata.uid);
+      expect(metadata.uid).toBeTruthy();
     });
   }
 
@@ -236,8 +235,8 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
 
   test('what is not said has its default', async () => {
     const { spec } = await create(AOE_VOLUMES, VOLUME);
-    assert.deepEqual(spec, { ...VOLUME, access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete' });
-    assert.deepEqual((await create(AOE_NODES, {})).spec, { maintenance: false });
+    expect(spec).toStrictEqual({ ...VOLUME, access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete' });
+    expect((await create(AOE_NODES, {})).spec).toStrictEqual({ maintenance: false });
   });
 
   test('every size that is accepted can be parsed here', async () => {
@@ -249,10 +248,10 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     await fc.assert(
       fc.asyncProperty(size, async (capacity) => {
         const made = await create(AOE_VOLUMES, { ...VOLUME, capacity }).catch((error: unknown) => {
-          assert.ok(error instanceof KubeError && error.code === 422, String(error));
+          expect(error instanceof KubeError && error.code === 422, String(error)).toBe(true);
           return undefined;
         });
-        if (made) assert.ok(parseQuantity(capacity) > 0);
+        if (made) expect(parseQuantity(capacity)).toBeGreaterThan(0);
       }),
       { numRuns: 100 },
     );
@@ -260,12 +259,12 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
 
   test('status is written apart from spec', async () => {
     const made = await kube.create<Thing>(AOE_VOLUMES, { metadata: { name: 'apart' }, spec: VOLUME, status: { phase: 'Ready' } });
-    assert.equal(made.status, undefined);
+    expect(made.status).toBeUndefined();
     const patch = { status: { phase: 'Ready' }, spec: { deletionPolicy: 'Retain' } };
     const { spec, status, metadata } = await kube.patch<Thing>(AOE_VOLUMES, 'apart', patch, { subresource: 'status' });
-    assert.equal(spec.deletionPolicy, 'Delete');
-    assert.equal(status?.phase, 'Ready');
-    assert.equal(metadata.generation, 1);
+    expect(spec.deletionPolicy).toBe('Delete');
+    expect(status?.phase).toBe('Ready');
+    expect(metadata.generation).toBe(1);
     await refused(kube.patch(AOE_VOLUMES, 'apart', { status: { phase: 'Fine' } }, { subresource: 'status' }), /status\.phase.*"Pending"/);
     const condition = { type: 'Ready', status: 'Yes', reason: 'A', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
     const conditions = [condition];
@@ -275,7 +274,7 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     );
   });
 
-  test('64 nodes of 16 interfaces each can be in force at once', async () => {
+  test('64 nodes of 16 interfaces each can be admitted at once', async () => {
     const { metadata } = await create(AOE_VOLUMES, { ...VOLUME, access: 'Shared' });
     const hex = (byte: number) => byte.toString(16).padStart(2, '0');
     const macs = Array.from({ length: 64 * 16 }, (_, index) => `02:00:00:00:${hex(index >> 8)}:${hex(index & 255)}`);
@@ -303,7 +302,7 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     await say('n1', true);
     await say('n2', true);
     const { status } = await say('n1', false);
-    assert.deepEqual(status?.nodes, [
+    expect(status?.nodes).toStrictEqual([
       { name: 'n1', ready: false },
       { name: 'n2', ready: true },
     ]);
@@ -315,10 +314,10 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     await create(AOE_VOLUMES, { ...spec, nodeName: 'there' });
     const names = async (fieldSelector: string) =>
       (await kube.list(AOE_VOLUMES, { fieldSelector })).items.map((each) => each.metadata.name);
-    assert.deepEqual(await names('spec.nodeName=here'), [metadata.name]);
-    assert.equal((await names('spec.pool=selected')).length, 2);
-    assert.deepEqual(await names('spec.pool=selected,spec.nodeName=here'), [metadata.name]);
-    await assert.rejects(names('spec.capacity=1Gi'), { code: 400 });
+    expect(await names('spec.nodeName=here')).toStrictEqual([metadata.name]);
+    expect(await names('spec.pool=selected')).toHaveLength(2);
+    expect(await names('spec.pool=selected,spec.nodeName=here')).toStrictEqual([metadata.name]);
+    await expect(names('spec.capacity=1Gi')).rejects.toMatchObject({ code: 400 });
   });
 
   const kubectl = async (...args: string[]) => {
@@ -339,14 +338,13 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     const held = { phase: 'Ready', capacity: '1Gi', address: 'e7.3', holder: { name: 'worker-1', node: 'worker-1', raw: 'aoe.dev/1' } };
     await kube.patch(AOE_VOLUMES, name, { status: held }, { subresource: 'status' });
     const [head, row] = (await kubectl('get', 'aoev', name)).split('\n').map((line) => line.trim().split(/\s+/));
-    assert.deepEqual(head, ['NAME', 'SIZE', 'POOL', 'NODE', 'ADDRESS', 'ACCESS', 'HOLDER', 'PHASE', 'AGE']);
-    assert.deepEqual(row?.slice(0, -1), [name, '1Gi', 'default', 'n1', 'e7.3', 'Exclusive', 'worker-1', 'Ready']);
+    expect(head).toStrictEqual(['NAME', 'SIZE', 'POOL', 'NODE', 'ADDRESS', 'ACCESS', 'HOLDER', 'PHASE', 'AGE']);
+    expect(row?.slice(0, -1)).toStrictEqual([name, '1Gi', 'default', 'n1', 'e7.3', 'Exclusive', 'worker-1', 'Ready']);
     await kube.create<Thing>(AOE_POOLS, { metadata: { name }, spec: { backend: 'file', directory: '/d' } });
     const ready = { type: 'Ready', status: 'True', reason: 'Ready', message: 'x', lastTransitionTime: '2026-01-01T00:00:00Z' };
     const pool = { readyNodes: 2, size: '3Gi', free: '2Gi', conditions: [ready] };
     await kube.patch(AOE_POOLS, name, { status: pool }, { subresource: 'status' });
-    assert.match(
-      await kubectl('get', 'aoep', name),
+    expect(await kubectl('get', 'aoep', name)).toMatch(
       /^NAME +BACKEND +NODES +SIZE +FREE +READY +AGE\ncolumns +file +2 +3Gi +2Gi +True +\S+\n$/,
     );
     await kube.create<Thing>(AOE_NODES, { metadata: { name }, spec: {} });
@@ -354,16 +352,16 @@ describe('the CRDs on a real API server', { skip: unavailable, timeout: 180_000 
     const conditions = ['InitiatorReady', 'TargetReady'].map((type, i) => ({ type, status: i === 0 ? 'True' : 'False', ...at }));
     await kube.patch(AOE_NODES, name, { status: { segment: 's', targets: 4, conditions } }, { subresource: 'status' });
     const line = /^NAME +SEGMENT +INITIATOR +TARGET +VOLUMES +MAINTENANCE +AGE\ncolumns +s +True +False +4 +false +\S+\n$/;
-    assert.match(await kubectl('get', 'aoen', name), line);
+    expect(await kubectl('get', 'aoen', name)).toMatch(line);
   });
 
   test('kubectl names a field that does not exist', async () => {
     const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name: 'typo' }, spec: { ...VOLUME, size: '1Gi' } };
-    await assert.rejects(kubectlCreate(object), /unknown field \\?"spec\.size\\?"/);
+    await expect(kubectlCreate(object)).rejects.toThrow(/unknown field \\?"spec\.size\\?"/);
   });
 
   test('kubectl explains every field of a spec', async () => {
     const text = await kubectl('explain', 'aoevolume.spec');
-    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What becomes of the data']) assert.ok(text.includes(word), word);
+    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What happens to the data']) expect(text, word).toContain(word);
   });
 });

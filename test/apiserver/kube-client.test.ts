@@ -1,13 +1,11 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import { EVENTS, LEASES } from '../../kube/client/types.ts';
 import { EventRecorder, isConflict, Kube, KubeError, type KubeObject, LeaseElector, LeaseLostError } from '../../kube/mod.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { volume } from './objects.ts';
 import { ApiServer, unavailable } from './server.ts';
-import { volume } from './world.ts';
 
 interface Event extends KubeObject {
   regarding: { kind: string; name: string; uid: string };
@@ -17,15 +15,15 @@ interface Event extends KubeObject {
   series?: { count: number };
 }
 
-describe('the client on a real API server', { skip: unavailable, timeout: 120_000 }, () => {
+describe.skipIf(unavailable)('the client on a real API server', () => {
   let server: ApiServer;
   let kube: Kube;
 
-  before(async () => {
+  beforeAll(async () => {
     server = await ApiServer.start();
     kube = server.kube();
   });
-  after(async () => {
+  afterAll(async () => {
     kube?.close();
     await server?.stop();
   });
@@ -35,31 +33,30 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
       kube.apply<AoENode>(AOE_NODES, { metadata: { name: 'ssa' }, status }, { fieldManager, subresource: 'status', force });
     const nic = (name: string, mtu = 1500) => ({ name, mac: '02:00:00:00:00:01', mtu });
 
-    before(() => kube.apply(AOE_NODES, { metadata: { name: 'ssa' }, spec: {} }, { fieldManager: 'a' }));
+    beforeAll(() => kube.apply(AOE_NODES, { metadata: { name: 'ssa' }, spec: {} }, { fieldManager: 'a' }));
 
     it('lets two writers own entries of one list, and each remove only its own', async () => {
       await apply('a', { interfaces: [nic('eth0')], segment: 's' });
       const both = await apply('b', { interfaces: [nic('aoe-local')] });
-      assert.deepEqual(both.status?.interfaces?.map(({ name }) => name).sort(), ['aoe-local', 'eth0']);
+      expect(both.status?.interfaces?.map(({ name }) => name).sort()).toStrictEqual(['aoe-local', 'eth0']);
       const left = await apply('a', { segment: 's' });
-      assert.deepEqual(
-        left.status?.interfaces?.map(({ name }) => name),
-        ['aoe-local'],
-      );
+      expect(left.status?.interfaces?.map(({ name }) => name)).toStrictEqual(['aoe-local']);
     });
 
     it("refuses another's field, and takes it over when forced", async () => {
       await apply('a', { segment: 'mine' });
-      await assert.rejects(
-        apply('b', { segment: 'yours' }),
+      await expect(apply('b', { segment: 'yours' })).rejects.toSatisfy(
         (error) => error instanceof KubeError && isConflict(error) && /conflict.*"a"/.test(error.message),
       );
-      assert.equal((await apply('b', { segment: 'yours' }, true)).status?.segment, 'yours');
+      expect((await apply('b', { segment: 'yours' }, true)).status?.segment).toBe('yours');
     });
 
     it('to the status of what is not there is a 404', async () => {
       const object = { metadata: { name: 'nobody' }, status: {} };
-      await assert.rejects(kube.apply(AOE_NODES, object, { fieldManager: 'a', subresource: 'status' }), { code: 404, reason: 'NotFound' });
+      await expect(kube.apply(AOE_NODES, object, { fieldManager: 'a', subresource: 'status' })).rejects.toMatchObject({
+        code: 404,
+        reason: 'NotFound',
+      });
     });
 
     // What callers must know: only the version protects a status from being written into a namesake.
@@ -72,16 +69,16 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
         );
       const uid = '00000000-0000-0000-0000-000000000000';
       const written = await write({ uid });
-      assert.notEqual(written.metadata.uid, uid);
+      expect(written.metadata.uid).not.toBe(uid);
       await kube.patch(AOE_NODES, 'ssa', { metadata: { labels: { changed: 'yes' } } });
-      await assert.rejects(write({ resourceVersion: written.metadata.resourceVersion }), isConflict);
+      await expect(write({ resourceVersion: written.metadata.resourceVersion })).rejects.toSatisfy(isConflict);
     });
 
     it('to the status does not change the specification, and the other way round', async () => {
       const object = { metadata: { name: 'ssa' }, spec: { maintenance: true }, status: { targets: 3 } };
       const after = await kube.apply<AoENode>(AOE_NODES, object, { fieldManager: 'c', subresource: 'status', force: true });
-      assert.equal(after.spec.maintenance, false);
-      assert.equal(after.status?.targets, 3);
+      expect(after.spec.maintenance).toBe(false);
+      expect(after.status?.targets).toBe(3);
     });
   });
 
@@ -94,24 +91,27 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
           spec: { initiators: { nodes: [node] } },
         });
       const results = await Promise.allSettled([patch('n1'), patch('n2')]);
-      assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 1);
+      expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
       const [failure] = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as unknown] : []));
-      assert.ok(isConflict(failure));
+      expect(isConflict(failure)).toBe(true);
     });
 
     it('deleting by uid spares a namesake, and what is gone is no error', async () => {
       const { metadata } = await kube.create(AOE_VOLUMES, volume('namesake'));
       await kube.delete(AOE_VOLUMES, 'namesake', { uid: metadata.uid });
       await kube.create(AOE_VOLUMES, volume('namesake'));
-      await assert.rejects(kube.delete(AOE_VOLUMES, 'namesake', { uid: metadata.uid }), isConflict);
+      await expect(kube.delete(AOE_VOLUMES, 'namesake', { uid: metadata.uid })).rejects.toSatisfy(isConflict);
       await kube.delete(AOE_VOLUMES, 'namesake');
       await kube.delete(AOE_VOLUMES, 'namesake');
     });
 
     it('a second object of a name is a conflict, a wrong one is 422 with the reason', async () => {
       await kube.create(AOE_VOLUMES, volume('twice'));
-      await assert.rejects(kube.create(AOE_VOLUMES, volume('twice')), { code: 409, reason: 'AlreadyExists' });
-      await assert.rejects(kube.create(AOE_VOLUMES, volume('wrong', { capacity: '0' })), { code: 422, message: /greater than 0/ });
+      await expect(kube.create(AOE_VOLUMES, volume('twice'))).rejects.toMatchObject({ code: 409, reason: 'AlreadyExists' });
+      await expect(kube.create(AOE_VOLUMES, volume('wrong', { capacity: '0' }))).rejects.toMatchObject({
+        code: 422,
+        message: expect.stringMatching(/greater than 0/),
+      });
     });
   });
 
@@ -124,11 +124,12 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
       await recorder.flush();
       const { items } = await kube.list<Event>(EVENTS, { namespace: 'default', fieldSelector: 'regarding.name=eventful' });
       const [conflict, exported] = items.sort((a, b) => (a.reason < b.reason ? -1 : 1));
-      assert.equal(items.length, 2);
-      assert.deepEqual(conflict?.regarding.uid, object.metadata.uid);
-      assert.equal(conflict?.type, 'Warning');
-      assert.ok((conflict?.series?.count ?? 0) >= 2);
-      assert.ok((exported?.note.length ?? 0) > 1000 && exported?.note.endsWith('…'));
+      expect(items).toHaveLength(2);
+      expect(conflict?.regarding.uid).toStrictEqual(object.metadata.uid);
+      expect(conflict?.type).toBe('Warning');
+      expect(conflict?.series?.count ?? 0).toBeGreaterThanOrEqual(2);
+      expect(exported?.note.length ?? 0).toBeGreaterThan(1000);
+      expect(exported?.note.endsWith('…')).toBeTruthy();
     });
 
     it('that cannot be written harm nobody', async () => {
@@ -167,28 +168,29 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
       return state;
     }
 
-    it('gives the lead to one, and at a clean stop to the other at once', async (t) => {
+    it('gives the lead to one, and at a clean stop to the other at once', async () => {
       const a = await candidate('clean', 'a');
       await a.leads;
       const b = await candidate('clean', 'b');
       await delay(1_000);
-      assert.ok(a.isLeading && !b.isLeading);
+      expect(a.isLeading).toBe(true);
+      expect(b.isLeading).toBe(false);
       const started = performance.now();
       a.stop.abort();
       await b.leads;
       const ms = performance.now() - started;
-      t.diagnostic(`handed over in ${ms.toFixed(0)} ms`);
-      assert.ok(ms < 1_500);
+      console.log(`handed over in ${ms.toFixed(0)} ms`);
+      expect(ms).toBeLessThan(1_500);
       await a.ended;
-      assert.equal(a.error, undefined);
+      expect(a.error).toBeUndefined();
       b.stop.abort();
       await b.ended;
       const lease = await kube.get<KubeObject & { spec: { holderIdentity?: string } }>(LEASES, 'clean', { namespace: 'default' });
-      assert.ok(!lease?.spec.holderIdentity);
+      expect(lease?.spec.holderIdentity).toBeFalsy();
     });
 
     for (const how of ['silent', 'refusing'] as const) {
-      it(`a leader whose way to the server is ${how} stops before another takes over`, async (t) => {
+      it(`a leader whose way to the server is ${how} stops before another takes over`, async () => {
         const a = await candidate(how, 'a');
         await a.leads;
         const b = await candidate(how, 'b');
@@ -201,9 +203,9 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
         }, 5);
         await Promise.all([a.ended, b.leads]);
         clearInterval(look);
-        t.diagnostic(`took over after ${((performance.now() - started) / 1000).toFixed(1)} s`);
-        assert.ok(!together);
-        assert.ok(a.error instanceof LeaseLostError, String(a.error));
+        console.log(`took over after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+        expect(together).toBe(false);
+        expect(a.error, String(a.error)).toBeInstanceOf(LeaseLostError);
         b.stop.abort();
         await b.ended;
       });
@@ -214,10 +216,10 @@ describe('the client on a real API server', { skip: unavailable, timeout: 120_00
       await a.leads;
       a.proxy.freeze();
       await delay(4_000);
-      assert.ok(a.isLeading);
+      expect(a.isLeading).toBe(true);
       a.stop.abort();
       await a.ended;
-      assert.equal(a.error, undefined);
+      expect(a.error).toBeUndefined();
     });
   });
 });

@@ -1,19 +1,17 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { Backoff } from '../../kube/controller/backoff.ts';
 import { Informer, type InformerOptions, Kube } from '../../kube/mod.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
+import { volume } from './objects.ts';
 import { ApiServer, unavailable } from './server.ts';
-import { volume } from './world.ts';
 
 const LIMIT = { timeoutMs: 30_000 };
 /** In life pauses between attempts grow to 10 s. */
 const IMPATIENT = { backoff: new Backoff(50, 500) };
 
-describe('an informer on a real API server', { skip: unavailable, timeout: 180_000 }, () => {
+describe.skipIf(unavailable)('an informer on a real API server', () => {
   let server: ApiServer;
   let kube: Kube;
 
@@ -50,19 +48,19 @@ describe('an informer on a real API server', { skip: unavailable, timeout: 180_0
     const last = items.find(({ metadata }) => metadata.name === 'lean')?.metadata.resourceVersion;
     await informer.waitFor('lean', (now) => now?.metadata.resourceVersion === last, LIMIT);
     const have = informer.list().map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion}`);
-    assert.deepEqual(have.sort(), want);
+    expect(have.sort()).toStrictEqual(want);
   }
 
-  before(async () => {
+  beforeAll(async () => {
     server = await ApiServer.start();
     kube = server.kube();
   });
-  after(async () => {
+  afterAll(async () => {
     kube?.close();
     await server?.stop();
   });
 
-  it('sees a change some milliseconds after it is made', async (t) => {
+  it('sees a change some milliseconds after it is made', async () => {
     await using world = await watching();
     const times: number[] = [];
     for (let i = 0; i < 30; i++) {
@@ -73,21 +71,21 @@ describe('an informer on a real API server', { skip: unavailable, timeout: 180_0
       times.push(performance.now() - started);
     }
     times.sort((a, b) => a - b);
-    t.diagnostic(`create and see: median ${times[15]?.toFixed(1)} ms, slowest ${times[29]?.toFixed(1)} ms`);
+    console.log(`create and see: median ${times[15]?.toFixed(1)} ms, slowest ${times[29]?.toFixed(1)} ms`);
   });
 
   it('keeps no managedFields', async () => {
     await using world = await watching();
     await make('lean');
     const seen = await world.informer.waitFor('lean', isThere, LIMIT);
-    assert.ok(!('managedFields' in seen.metadata));
+    expect('managedFields' in seen.metadata).toBe(false);
   });
 
   it('lists more than a page', async () => {
     const names = Array.from({ length: 520 }, (_, i) => `many-${i}`);
     for (let i = 0; i < names.length; i += 40) await Promise.all(names.slice(i, i + 40).map(make));
     await using world = await watching();
-    assert.ok(names.every((name) => world.informer.get(name)));
+    expect(names.every((name) => world.informer.get(name))).toBe(true);
     for (let i = 0; i < names.length; i += 40) await Promise.all(names.slice(i, i + 40).map((name) => kube.delete(AOE_VOLUMES, name)));
     await world.informer.waitFor('many-519', isGone, LIMIT);
   });
@@ -115,8 +113,8 @@ describe('an informer on a real API server', { skip: unavailable, timeout: 180_0
     done = true;
     await cutting;
     await assertSame(world.informer);
-    assert.ok(world.proxy.connections > 5);
-    for (let i = 0; i < made; i++) assert.equal(told.get(`cut-${i}`), i % 2 ? 'deleted' : 'yes');
+    expect(world.proxy.connections).toBeGreaterThan(5);
+    for (let i = 0; i < made; i++) expect(told.get(`cut-${i}`)).toBe(i % 2 ? 'deleted' : 'yes');
   });
 
   it('gives a silent connection up and goes on with another', async () => {
@@ -128,23 +126,24 @@ describe('an informer on a real API server', { skip: unavailable, timeout: 180_0
     await make('silent');
     await world.informer.waitFor('silent', isThere, LIMIT);
     const ms = performance.now() - started;
-    assert.ok(ms > 500 && ms < 5_000, `${ms}`);
+    expect(ms, `${ms}`).toBeGreaterThan(500);
+    expect(ms, `${ms}`).toBeLessThan(5_000);
   });
 
-  it('goes on when the API server was killed and comes back', async (t) => {
+  it('goes on when the API server was killed and comes back', async () => {
     await using world = await watching(IMPATIENT);
     await make('before-crash');
     await server.killApi();
-    assert.ok(world.informer.get('fast-0'), 'the store is kept while the server is away');
+    expect(world.informer.get('fast-0'), 'the store is kept while the server is away').toBeTruthy();
     await server.startApi();
     const started = performance.now();
     await touch('before-crash', 'after');
     await world.informer.waitFor('before-crash', (now) => now?.metadata.labels?.touched === 'after', LIMIT);
-    t.diagnostic(`a change was seen ${((performance.now() - started) / 1000).toFixed(1)} s after the server was back`);
+    console.log(`a change was seen ${((performance.now() - started) / 1000).toFixed(1)} s after the server was back`);
     await assertSame(world.informer);
   });
 
-  it('learns of what was deleted and made anew when the API server does not remember (410)', async () => {
+  it('learns of objects that were deleted and created again when the API server has forgotten the changes (410)', async () => {
     await using world = await watching(IMPATIENT);
     const first = await make('reborn');
     await make('forgotten');
@@ -163,11 +162,11 @@ describe('an informer on a real API server', { skip: unavailable, timeout: 180_0
     world.proxy.refusing = false;
     await world.informer.waitFor('forgotten', isGone, LIMIT);
     await world.informer.waitFor('reborn', (now) => now?.metadata.uid === second.metadata.uid, LIMIT);
-    assert.deepEqual(
-      told.filter((each) => each.includes('reborn')),
-      [`deleted reborn ${first.metadata.uid}`, `applied reborn ${second.metadata.uid}`],
-    );
-    assert.ok(told.some((each) => each.startsWith('deleted forgotten')));
+    expect(told.filter((each) => each.includes('reborn'))).toStrictEqual([
+      `deleted reborn ${first.metadata.uid}`,
+      `applied reborn ${second.metadata.uid}`,
+    ]);
+    expect(told.some((each) => each.startsWith('deleted forgotten'))).toBe(true);
     await assertSame(world.informer);
   });
 
@@ -176,7 +175,7 @@ describe('an informer on a real API server', { skip: unavailable, timeout: 180_0
     await make('selected');
     await kube.patch(AOE_VOLUMES, 'selected', { metadata: { labels: { watched: 'yes' } }, spec: { nodeName: 'n1' } });
     await world.informer.waitFor('selected', isThere, LIMIT);
-    assert.equal(world.informer.list().length, 1);
+    expect(world.informer.list()).toHaveLength(1);
     await kube.patch(AOE_VOLUMES, 'selected', { metadata: { labels: { watched: null } } });
     await world.informer.waitFor('selected', isGone, LIMIT);
   });

@@ -1,19 +1,18 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { formatAddress } from '../../api/address.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube, type KubeObject } from '../../kube/mod.ts';
+import { FakeAgent } from './fake-agent.ts';
+import { announceNode, makePool, reportPool, volume } from './objects.ts';
 import { Program } from './programs.ts';
 import { ApiServer, freePorts, unavailable } from './server.ts';
-import { announceNode, FakeAgent, makePool, reportPool, volume } from './world.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 const LIMIT = { timeoutMs: 20_000 };
 const EVENTS = { group: 'events.k8s.io', version: 'v1', plural: 'events', kind: 'Event', namespaced: true };
 
-describe('the operator with a real API server', { skip: unavailable }, () => {
+describe.skipIf(unavailable)('the operator with a real API server', () => {
   let server: ApiServer;
   let kube: Kube;
   let operator: Program;
@@ -49,7 +48,7 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
   const reason = async (name: string, type: string, wanted: string) =>
     volumes.waitFor(name, (now) => (condition(now, type)?.reason === wanted ? now : undefined), LIMIT);
 
-  before(async () => {
+  beforeAll(async () => {
     server = await ApiServer.start();
     kube = server.kube();
     volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
@@ -65,29 +64,29 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     await operator.ready(HTTP);
   });
 
-  after(async () => {
+  afterAll(async () => {
     stop.abort();
     await Promise.all(running);
     await operator?.kill();
     await server?.stop();
   });
 
-  it('places a hundred volumes made at once onto 65 GiB: never too many, each at an address of its own', async (t) => {
+  it('places a hundred volumes made at once onto 65 GiB: never too many, each at an address of its own', async () => {
     const names = Array.from({ length: 100 }, (_, i) => `many-${String(i).padStart(3, '0')}`);
     const started = performance.now();
     await Promise.all(names.map((name) => kube.create(AOE_VOLUMES, volume(name))));
     const created = performance.now() - started;
     const outcomes = await Promise.all(names.map(judged));
-    t.diagnostic(`100 volumes: created in ${Math.round(created)} ms, all judged after ${Math.round(performance.now() - started)} ms`);
+    console.log(`100 volumes: created in ${Math.round(created)} ms, all judged after ${Math.round(performance.now() - started)} ms`);
     const placed = outcomes.filter((each) => each.placed.status === 'True');
     const on = (node: string) => placed.filter(({ now }) => now.spec.nodeName === node).length;
-    assert.deepEqual([on('storage-1'), on('storage-2')], [40, 25]);
-    assert.equal(new Set(placed.map(({ now }) => now.spec.address && formatAddress(now.spec.address))).size, 65);
+    expect([on('storage-1'), on('storage-2')]).toStrictEqual([40, 25]);
+    expect(new Set(placed.map(({ now }) => now.spec.address && formatAddress(now.spec.address))).size).toBe(65);
     for (const { placed: refused, now } of outcomes.filter((each) => each.placed.status !== 'True')) {
-      assert.equal(refused.reason, 'PoolFull');
-      assert.match(refused.message, /^1Gi do not fit into pool default: free are 0 on storage-1, 0 on storage-2$/);
-      assert.equal(now.metadata.finalizers, undefined);
-      assert.equal(now.spec.nodeName, undefined);
+      expect(refused.reason).toBe('PoolFull');
+      expect(refused.message).toMatch(/^no node of pool default has 1Gi free: 0 on storage-1, 0 on storage-2$/);
+      expect(now.metadata.finalizers).toBeUndefined();
+      expect(now.spec.nodeName).toBeUndefined();
     }
   });
 
@@ -114,15 +113,15 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
       found.promise,
       new Promise<never>((_, reject) => setTimeout(reject, 20_000, new Error('nothing was placed')).unref()),
     ]);
-    assert.equal(now.length, 10);
-    for (const { spec } of now) assert.ok(spec.address && !before.has(formatAddress(spec.address)));
+    expect(now).toHaveLength(10);
+    for (const { spec } of now) expect(spec.address && !before.has(formatAddress(spec.address))).toBeTruthy();
   });
 
   it('is Ready when the agent has exported it, with the address that the Linux driver shows', async () => {
     const [any] = volumes.list().filter(({ spec }) => spec.nodeName === 'storage-1');
     const now = await volumes.waitFor(any?.metadata.name ?? '', (each) => (each?.status?.phase === 'Ready' ? each : undefined), LIMIT);
-    assert.equal(now.status?.address, now.spec.address && formatAddress(now.spec.address));
-    assert.equal(condition(now, 'Ready')?.reason, 'Exported');
+    expect(now.status?.address).toBe(now.spec.address && formatAddress(now.spec.address));
+    expect(condition(now, 'Ready')?.reason).toBe('Exported');
   });
 
   it('says why it cannot place: the pool, the address, the node', async () => {
@@ -131,14 +130,18 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     const other = { pool: 'other' };
     const taken = volumes.list().find(({ spec }) => spec.address);
     const cases = {
-      'no-pool': [{ pool: 'fast' }, 'NoSuchPool', /^there is no AoEPool fast: there are default, other$/],
-      'too-big': [{ ...other, capacity: '101Gi' }, 'PoolFull', /^101Gi do not fit into pool other: free are 100Gi on storage-2$/],
+      'no-pool': [{ pool: 'fast' }, 'NoSuchPool', /^AoEPool fast does not exist: there are default, other$/],
+      'too-big': [{ ...other, capacity: '101Gi' }, 'PoolFull', /^no node of pool other has 101Gi free: 100Gi on storage-2$/],
       'address-taken': [
         { ...other, address: taken?.spec.address },
         'AddressTaken',
-        new RegExp(`the one of AoEVolume ${taken?.metadata.name}`),
+        new RegExp(`AoEVolume ${taken?.metadata.name} has address`),
       ],
-      'out-of-range': [{ ...other, address: { shelf: 9, slot: 1 } }, 'AddressOutOfRange', /address e9\.1 is not in the range .*1-2/],
+      'out-of-range': [
+        { ...other, address: { shelf: 9, slot: 1 } },
+        'AddressOutOfRange',
+        /address e9\.1 is outside of this cluster's range, shelves 1-2/,
+      ],
       'no-such-node': [{ ...other, nodeName: 'storage-9' }, 'NoEligibleNode', /node storage-9 does not have the pool/],
       'other-segment': [{ ...other, segments: ['blue'] }, 'NoEligibleNode', /storage-2 is on segment default/],
     } as const;
@@ -146,9 +149,9 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
       await makeAndJudge(name, spec as Parameters<typeof volume>[1]);
       // The pool that was made a moment ago may come into the message a moment later.
       const now = await volumes.waitFor(name, (each) => (message.test(condition(each, 'Placed')?.message ?? '') ? each : undefined), LIMIT);
-      assert.equal(`${condition(now, 'Placed')?.status} ${condition(now, 'Placed')?.reason}`, `False ${wanted}`);
-      assert.equal(condition(now, 'Ready')?.message, condition(now, 'Placed')?.message);
-      assert.equal(now.status?.phase, wanted === 'NoEligibleNode' ? 'Pending' : 'Failed');
+      expect(`${condition(now, 'Placed')?.status} ${condition(now, 'Placed')?.reason}`).toBe(`False ${wanted}`);
+      expect(condition(now, 'Ready')?.message).toBe(condition(now, 'Placed')?.message);
+      expect(now.status?.phase).toBe(wanted === 'NoEligibleNode' ? 'Pending' : 'Failed');
       await kube.delete(AOE_VOLUMES, name);
     }
   });
@@ -160,28 +163,28 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
       nodeName: 'storage-2',
       address: { shelf: 2, slot: 254 },
     });
-    assert.equal(placed.status, 'True', placed.message);
-    assert.deepEqual(now.metadata.finalizers, ['aoe.dev/backing-volume']);
-    assert.equal(now.status?.address, 'e2.254');
+    expect(placed.status, placed.message).toBe('True');
+    expect(now.metadata.finalizers).toStrictEqual(['aoe.dev/backing-volume']);
+    expect(now.status?.address).toBe('e2.254');
   });
 
   it('lets a volume that finds no room on the node it names stand in nobody’s way', async () => {
     const big = await makeAndJudge('too-big-by-hand', { pool: 'other', capacity: '50Gi', nodeName: 'storage-2' });
-    assert.equal(big.placed.reason, 'PoolFull');
+    expect(big.placed.reason).toBe('PoolFull');
     const small = await makeAndJudge('small', { pool: 'other', capacity: '5Gi' });
-    assert.equal(small.placed.status, 'True', small.placed.message);
+    expect(small.placed.status, small.placed.message).toBe('True');
   });
 
   it('gives an address that two volumes claim to the older one', async () => {
     const address = { shelf: 2, slot: 200 };
     const first = await makeAndJudge('claim-b', { pool: 'nowhere', address });
-    assert.equal(first.placed.reason, 'NoSuchPool');
+    expect(first.placed.reason).toBe('NoSuchPool');
     // The API server's clock shows seconds only.
     const age = Date.parse(first.now.metadata.creationTimestamp ?? '');
     await new Promise((resolve) => setTimeout(resolve, Math.max(0, age + 1_000 - Date.now())));
     const second = await makeAndJudge('claim-a', { pool: 'other', address, capacity: '1Mi' });
-    assert.equal(second.placed.reason, 'NoSuchPool' === first.placed.reason ? 'AddressTaken' : '');
-    assert.match(second.placed.message, /claim-b/);
+    expect(second.placed.reason).toBe('NoSuchPool' === first.placed.reason ? 'AddressTaken' : '');
+    expect(second.placed.message).toMatch(/claim-b/);
     await kube.delete(AOE_VOLUMES, 'claim-b');
     await volumes.waitFor('claim-a', (now) => condition(now, 'Placed')?.status === 'True', LIMIT);
   });
@@ -192,7 +195,7 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     const copy = volume('copied', { pool: 'other', nodeName, ...(address ? { address } : {}) });
     await kube.create(AOE_VOLUMES, { ...copy, metadata: { name: 'copied', finalizers: original?.metadata.finalizers ?? [] } });
     const { placed } = await judged('copied');
-    assert.deepEqual([placed.reason, placed.message], ['AddressTaken', 'AoEVolume by-hand has that address']);
+    expect([placed.reason, placed.message]).toStrictEqual(['AddressTaken', 'AoEVolume by-hand has that address']);
     await kube.patch(AOE_VOLUMES, 'copied', { metadata: { finalizers: null } });
     await kube.delete(AOE_VOLUMES, 'copied');
   });
@@ -201,9 +204,9 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     const spec: AoEVolume['spec'] = { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', external: { shelf: 70, slot: 1 } };
     await kube.create(AOE_VOLUMES, { ...volume('vblade'), spec });
     const { now } = await judged('vblade');
-    assert.equal(now.status?.phase, 'Ready');
-    assert.equal(now.status?.address, 'e70.1');
-    assert.equal(condition(now, 'EnforcedByTarget')?.status, 'False');
+    expect(now.status?.phase).toBe('Ready');
+    expect(now.status?.address).toBe('e70.1');
+    expect(condition(now, 'EnforcedByTarget')?.status).toBe('False');
   });
 
   it('places nothing on a node in maintenance, and what waited for its end', async () => {
@@ -223,7 +226,7 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
     await pools.waitFor('third', (pool) => pool?.status?.readyNodes === 0, LIMIT);
     await kube.create(AOE_VOLUMES, volume('unheard', { pool: 'third' }));
     await volumes.waitFor('unheard', (now) => condition(now, 'Placed')?.reason === 'NodesNotReady', LIMIT);
-    assert.match(condition(volumes.get('unheard'), 'Placed')?.message ?? '', /the agent on storage-3 is silent since/);
+    expect(condition(volumes.get('unheard'), 'Placed')?.message ?? '').toMatch(/the agent on storage-3 is silent since/);
     // Whatever its clock says.
     await say(new Date(0));
     await volumes.waitFor('unheard', (now) => now?.spec.nodeName === 'storage-3', LIMIT);
@@ -233,8 +236,8 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
   it('says that a storage node is gone, takes it out of its pools, and is content when it is back', async () => {
     await kube.delete(AOE_NODES, 'storage-3');
     const now = await reason('patient', 'Ready', 'StorageNodeGone');
-    assert.equal(condition(now, 'Placed')?.status, 'True');
-    assert.match(condition(now, 'Ready')?.message ?? '', /node storage-3, which holds the data/);
+    expect(condition(now, 'Placed')?.status).toBe('True');
+    expect(condition(now, 'Ready')?.message ?? '').toMatch(/node storage-3, which holds the data/);
     await pools.waitFor('third', (pool) => pool?.status?.nodes?.length === 0, LIMIT);
     await announceNode(kube, 'storage-3');
     await reason('patient', 'Ready', 'Waiting');
@@ -267,20 +270,17 @@ describe('the operator with a real API server', { skip: unavailable }, () => {
         .list()
         .map(({ metadata }) => `${metadata.name} ${metadata.resourceVersion}`)
         .sort();
-    assert.equal(await operator.stop(), 0);
+    expect(await operator.stop()).toBe(0);
     const before = versions();
     operator = start();
     await operator.ready(HTTP);
     const last = await makeAndJudge('after-restart', { pool: 'other', capacity: '1Mi' });
-    assert.equal(last.placed.status, 'True');
-    assert.deepEqual(
-      versions().filter((each) => !each.startsWith('after-restart ')),
-      before,
-    );
+    expect(last.placed.status).toBe('True');
+    expect(versions().filter((each) => !each.startsWith('after-restart '))).toStrictEqual(before);
     const metrics = await (await fetch(`http://${HTTP}/metrics`)).text();
-    assert.match(metrics, /^aoe_csi_volumes\{phase="Failed",reason="PoolFull"\} 26$/m);
-    assert.match(metrics, new RegExp(`^aoe_csi_reserved_bytes\\{pool="default",node="storage-1"\\} ${40 * 1024 ** 3}$`, 'm'));
+    expect(metrics).toMatch(/^aoe_csi_volumes\{phase="Failed",reason="PoolFull"\} 26$/m);
+    expect(metrics).toMatch(new RegExp(`^aoe_csi_reserved_bytes\\{pool="default",node="storage-1"\\} ${40 * 1024 ** 3}$`, 'm'));
   });
 
-  it('has seen no error in the fake agent', () => assert.deepEqual(agent.errors, []));
+  it('has seen no error in the fake agent', () => expect(agent.errors).toStrictEqual([]));
 });

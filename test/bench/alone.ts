@@ -4,7 +4,7 @@ import { mkdtempDisposable, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
-import { WireLab } from '../wire/netns.ts';
+import { WireLab } from '../wire/wire-lab.ts';
 import { load } from './initiator.ts';
 import { DISK, MEMORY } from './side-by-side.ts';
 import { type Disk, disks, exports, ON_TARGET_CPU, TARGET_PROGRAM } from './targets.ts';

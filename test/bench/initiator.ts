@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import type { WireLab } from '../wire/netns.ts';
+import type { WireLab } from '../wire/wire-lab.ts';
 import { LOAD_PROGRAM, ON_INITIATOR_CPU } from './targets.ts';
 
 const run = promisify(execFile);

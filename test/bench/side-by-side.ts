@@ -1,4 +1,4 @@
-import { WireLab } from '../wire/netns.ts';
+import { WireLab } from '../wire/wire-lab.ts';
 import { load, type Result } from './initiator.ts';
 import type { Load } from './loads.ts';
 import { medians } from './statistics.ts';

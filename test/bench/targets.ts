@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { WireLab } from '../wire/netns.ts';
+import type { WireLab } from '../wire/wire-lab.ts';
 
 const PROGRAMS = join(process.env.CARGO_TARGET_DIR ?? join(import.meta.dirname, '../../dist/cargo'), 'release');
 export const TARGET_PROGRAM = join(PROGRAMS, 'aoe-target');

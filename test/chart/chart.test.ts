@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { before, describe, it } from 'node:test';
 import { Script } from 'node:vm';
 import { parse } from 'yaml';
-import { CHART, helpOf, kitProgram, lint, type Manifest, render } from './helm.ts';
+import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
 
 const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
   manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
@@ -19,49 +18,49 @@ const container = (manifests: Manifest[], name: string): Manifest =>
 
 describe('the chart with its defaults', () => {
   let manifests: Manifest[];
-  before(async () => {
+  beforeAll(async () => {
     manifests = await render();
   });
 
   it('passes helm lint', async () => {
-    assert.match(await lint(), /0 chart\(s\) failed/);
+    expect(await lint()).toMatch(/0 chart\(s\) failed/);
   });
 
   it('runs the controller as nobody, with a read-only root and no capabilities', () => {
     const spec = of(manifests, 'Deployment', 'aoe-csi-controller').spec.template.spec;
-    assert.equal(spec.securityContext.runAsNonRoot, true);
-    assert.ok(spec.securityContext.runAsUser > 0);
-    assert.equal(spec.securityContext.seccompProfile.type, 'RuntimeDefault');
-    assert.equal(spec.hostNetwork, undefined);
-    assert.equal(spec.containers.length, 4);
+    expect(spec.securityContext.runAsNonRoot).toBe(true);
+    expect(spec.securityContext.runAsUser > 0).toBe(true);
+    expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
+    expect(spec.hostNetwork).toBeUndefined();
+    expect(spec.containers.length).toBe(4);
     for (const { name, securityContext } of spec.containers) {
-      assert.equal(securityContext.readOnlyRootFilesystem, true, name);
-      assert.equal(securityContext.allowPrivilegeEscalation, false, name);
-      assert.deepEqual(securityContext.capabilities.drop, ['ALL'], name);
+      expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
+      expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
+      expect(securityContext.capabilities.drop, name).toStrictEqual(['ALL']);
     }
-    assert.ok(
+    expect(
       spec.volumes.every((volume: Manifest) => volume.emptyDir),
       'the controller sees no directory of the node',
-    );
+    ).toBeTruthy();
   });
 
   it('replaces a target only when a person deletes its pod', () => {
-    assert.equal(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.updateStrategy.type, 'OnDelete');
-    assert.equal(of(manifests, 'DaemonSet', 'aoe-csi-agent').spec.updateStrategy.type, 'RollingUpdate');
+    expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.updateStrategy.type).toBe('OnDelete');
+    expect(of(manifests, 'DaemonSet', 'aoe-csi-agent').spec.updateStrategy.type).toBe('RollingUpdate');
   });
 
   it('gives the target no token for the API server', () => {
-    assert.equal(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken, false);
+    expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken).toBe(false);
     const bound = manifests.filter(({ kind }) => /Binding$/.test(kind)).flatMap(({ subjects }) => subjects);
-    assert.ok(!bound.some(({ name }: Manifest) => name === 'aoe-csi-target'));
+    expect(bound.some(({ name }: Manifest) => name === 'aoe-csi-target')).toBe(false);
   });
 
   it('has no wildcard in its rules, and no right to secrets', () => {
     for (const { metadata, rules } of manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role')) {
       for (const rule of rules) {
         for (const word of [...rule.apiGroups, ...rule.resources, ...rule.verbs])
-          assert.ok(!word.includes('*'), `${metadata.name}: ${word}`);
-        assert.ok(!rule.resources.includes('secrets'), metadata.name);
+          expect(word.includes('*'), `${metadata.name}: ${word}`).toBeFalsy();
+        expect(rule.resources.includes('secrets'), metadata.name).toBeFalsy();
       }
     }
   });
@@ -72,26 +71,27 @@ describe('the chart with its defaults', () => {
       manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role').map(({ kind, metadata }) => `${kind}/${metadata.name}`),
     );
     for (const { roleRef, subjects } of manifests.filter(({ kind }) => /Binding$/.test(kind))) {
-      assert.ok(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`);
+      expect(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`).toBe(true);
       for (const { name, namespace } of subjects) {
-        assert.ok(accounts.has(name), name);
-        assert.equal(namespace, 'aoe');
+        expect(accounts.has(name), name).toBe(true);
+        expect(namespace).toBe('aoe');
       }
     }
-    assert.deepEqual([...roles], []);
+    expect([...roles]).toStrictEqual([]);
   });
 
   it('requests resources for every container', () => {
-    for (const { name, resources } of containers(manifests)) assert.ok(resources?.requests?.cpu && resources.requests.memory, name);
+    for (const { name, resources } of containers(manifests))
+      expect(resources?.requests?.cpu && resources.requests.memory, name).toBeTruthy();
   });
 
   it('probes every program of ours that has an HTTP port, by a port that it is told to open', () => {
     for (const { name, args, ports, livenessProbe, readinessProbe } of containers(manifests)) {
       const flag = args.find((argument: string) => argument.startsWith('--http='));
       if (!flag) continue;
-      assert.equal(ports[0].containerPort, Number(flag.split(':')[1]), name);
-      assert.equal(livenessProbe.httpGet.port, ports[0].name, name);
-      assert.equal(readinessProbe.httpGet.port, ports[0].name, name);
+      expect(ports[0].containerPort, name).toBe(Number(flag.split(':')[1]));
+      expect(livenessProbe.httpGet.port, name).toBe(ports[0].name);
+      expect(readinessProbe.httpGet.port, name).toBe(ports[0].name);
     }
   });
 
@@ -101,40 +101,40 @@ describe('the chart with its defaults', () => {
       .flatMap((spec) => spec.containers)
       .flatMap((one) => one.ports ?? [])
       .map((port) => port.containerPort);
-    assert.equal(new Set(ports).size, ports.length);
+    expect(new Set(ports).size).toBe(ports.length);
   });
 
   it('lets mounts made by the node plugin reach the pods', () => {
     const { volumeMounts, args } = container(manifests, 'csi-node');
     const kubelet = volumeMounts.find((mount: Manifest) => mount.mountPath === '/var/lib/kubelet');
-    assert.equal(kubelet.mountPropagation, 'Bidirectional');
-    assert.ok(args.includes('--endpoint=unix:///var/lib/kubelet/plugins/aoe.dev/csi.sock'));
+    expect(kubelet.mountPropagation).toBe('Bidirectional');
+    expect(args.includes('--endpoint=unix:///var/lib/kubelet/plugins/aoe.dev/csi.sock')).toBeTruthy();
   });
 
   it('shows agent and target the same directories at the same paths', () => {
     const paths = (name: string): string[] => container(manifests, name).volumeMounts.map((mount: Manifest) => mount.mountPath);
-    for (const path of paths('target')) assert.ok(paths('agent').includes(path), path);
+    for (const path of paths('target')) expect(paths('agent'), path).toContain(path);
   });
 
   it('keeps the storage parts on tainted nodes', () => {
     for (const name of ['aoe-csi-node', 'aoe-csi-agent', 'aoe-csi-target']) {
       const { tolerations, priorityClassName } = of(manifests, 'DaemonSet', name).spec.template.spec;
-      assert.deepEqual(tolerations, [{ operator: 'Exists' }]);
-      assert.equal(priorityClassName, 'system-node-critical');
+      expect(tolerations).toStrictEqual([{ operator: 'Exists' }]);
+      expect(priorityClassName).toBe('system-node-critical');
     }
   });
 
   it('registers a driver that attaches, publishes capacity and leaves file ownership to the kubelet', () => {
     const { metadata, spec } = of(manifests, 'CSIDriver');
-    assert.equal(metadata.name, 'aoe.dev');
-    assert.equal(spec.attachRequired, true);
-    assert.equal(spec.storageCapacity, true);
-    assert.equal(spec.fsGroupPolicy, 'File');
+    expect(metadata.name).toBe('aoe.dev');
+    expect(spec.attachRequired).toBe(true);
+    expect(spec.storageCapacity).toBe(true);
+    expect(spec.fsGroupPolicy).toBe('File');
   });
 
   it('keeps pools on uninstall, and makes no class the default unasked', () => {
-    assert.equal(of(manifests, 'AoEPool').metadata.annotations['helm.sh/resource-policy'], 'keep');
-    assert.equal(of(manifests, 'StorageClass').metadata.annotations, undefined);
+    expect(of(manifests, 'AoEPool').metadata.annotations['helm.sh/resource-policy']).toBe('keep');
+    expect(of(manifests, 'StorageClass').metadata.annotations).toBeUndefined();
   });
 
   it('gives the sidecars only flags that they know', async () => {
@@ -142,15 +142,48 @@ describe('the chart with its defaults', () => {
       const help = await helpOf(kitProgram(name));
       for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
-        assert.match(help, new RegExp(`^ +-{1,2}${flag}\\b`, 'm'), `${name} does not know --${flag}`);
+        expect(help, `${name} does not know --${flag}`).toMatch(new RegExp(`^ +-{1,2}${flag}\\b`, 'm'));
       }
     }
   });
 
+  it('gives a program two minutes without CPU time before it is restarted, and no more than three', () => {
+    for (const { name, livenessProbe, startupProbe } of containers(manifests)) {
+      if (!livenessProbe) continue;
+      const { periodSeconds, timeoutSeconds, failureThreshold } = livenessProbe;
+      // At once after an answer comes the last moment at which all may stop: the next probe starts a period later at most.
+      const soonest = (failureThreshold - 1) * periodSeconds;
+      const latest = (failureThreshold + 1) * Math.max(periodSeconds, timeoutSeconds);
+      expect(soonest, `${name}: ${soonest} to ${latest} s`).toBeGreaterThanOrEqual(120);
+      expect(latest, `${name}: ${soonest} to ${latest} s`).toBeLessThanOrEqual(180);
+      expect(startupProbe.failureThreshold * startupProbe.periodSeconds, name).toBeGreaterThanOrEqual(300);
+      expect(startupProbe.httpGet, name).toStrictEqual(livenessProbe.httpGet);
+    }
+  });
+
+  it('asks no directory of a node to be there that the node could lack', () => {
+    // A hostPath of type Directory that is missing keeps the whole pod down.
+    const paths: string[] = podSpecs(manifests)
+      .flatMap((spec) => spec.volumes ?? [])
+      .filter((volume: Manifest) => volume.hostPath?.type === 'Directory')
+      .map((volume: Manifest) => volume.hostPath.path);
+    expect([...new Set(paths)].toSorted()).toStrictEqual(['/dev', '/var/lib/kubelet']);
+  });
+
+  it("shows modprobe the node's own options", () => {
+    const { volumeMounts } = container(manifests, 'csi-node');
+    expect(volumeMounts.find((mount: Manifest) => mount.mountPath === '/etc/modprobe.d').readOnly).toBe(true);
+    expect(volumeMounts.find((mount: Manifest) => mount.mountPath === '/lib/modules').readOnly).toBe(true);
+  });
+
+  it('makes no network policy unasked', () => {
+    expect(manifests.find(({ kind }) => kind === 'NetworkPolicy')).toBeUndefined();
+  });
+
   it('has a test pod whose script is valid JavaScript', () => {
     const script = container(manifests, 'test').args[0];
-    assert.equal(script.trim(), readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
-    assert.doesNotThrow(() => new Script(script));
+    expect(script.trim()).toBe(readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
+    expect(() => new Script(script)).not.toThrow();
   });
 });
 
@@ -174,26 +207,101 @@ describe('values of the chart', () => {
       ],
       metrics: { podMonitor: { enabled: true } },
     });
-    assert.equal(container(manifests, 'operator').image, `registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
-    assert.ok(container(manifests, 'operator').args.includes('--shelves=100-200'));
-    for (const name of ['agent', 'csi-node']) assert.ok(container(manifests, name).args.includes('--interfaces=eth1,eth2'), name);
-    assert.ok(container(manifests, 'csi-node').args.includes('--endpoint=unix:///var/lib/k0s/kubelet/plugins/aoe.dev/csi.sock'));
-    assert.deepEqual(of(manifests, 'AoEPool', 'thin').spec, { backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' });
-    assert.equal(of(manifests, 'StorageClass', 'fast').parameters['csi.storage.k8s.io/fstype'], 'xfs');
-    assert.ok(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe'));
+    expect(container(manifests, 'operator').image).toBe(`registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
+    expect(container(manifests, 'operator').args.includes('--shelves=100-200')).toBeTruthy();
+    for (const name of ['agent', 'csi-node']) expect(container(manifests, name).args.includes('--interfaces=eth1,eth2'), name).toBeTruthy();
+    expect(container(manifests, 'csi-node').args.includes('--endpoint=unix:///var/lib/k0s/kubelet/plugins/aoe.dev/csi.sock')).toBeTruthy();
+    expect(of(manifests, 'AoEPool', 'thin').spec).toStrictEqual({ backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' });
+    expect(of(manifests, 'StorageClass', 'fast').parameters['csi.storage.k8s.io/fstype']).toBe('xfs');
+    expect(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe')).toBeTruthy();
     const named = new Set(containers(manifests).flatMap(({ ports }) => (ports ?? []).map((port: Manifest) => port.name)));
-    for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) assert.ok(named.has(port), port);
+    for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) expect(named.has(port), port).toBe(true);
   });
 
   it('turn on leader election in the sidecars with the second replica', async () => {
     const one = await render();
     const two = await render({ controller: { replicas: 2 } });
     for (const name of ['csi-provisioner', 'csi-attacher']) {
-      assert.ok(!container(one, name).args.includes('--leader-election'), name);
-      assert.ok(container(two, name).args.includes('--leader-election'), name);
+      expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
+      expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
     }
-    assert.equal(of(one, 'Deployment').spec.strategy.type, 'Recreate');
-    assert.equal(of(two, 'Deployment').spec.strategy.type, 'RollingUpdate');
+    expect(of(one, 'Deployment').spec.strategy.type).toBe('Recreate');
+    expect(of(two, 'Deployment').spec.strategy.type).toBe('RollingUpdate');
+  });
+
+  it('prefer different nodes for the replicas of the controller, unless told otherwise', async () => {
+    const affinity = async (controller: object): Promise<Manifest> =>
+      of(await render({ controller }), 'Deployment', 'aoe-csi-controller').spec.template.spec.affinity;
+    const [term] = (await affinity({ replicas: 2 })).podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution;
+    expect(term.podAffinityTerm.topologyKey).toBe('kubernetes.io/hostname');
+    const { labels } = of(await render(), 'Deployment', 'aoe-csi-controller').spec.template.metadata;
+    for (const [key, value] of Object.entries(term.podAffinityTerm.labelSelector.matchLabels)) expect(labels[key]).toBe(value);
+    expect(await affinity({ replicas: 1 })).toBeUndefined();
+    const own = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } };
+    expect(await affinity({ replicas: 2, affinity: own })).toStrictEqual(own);
+  });
+
+  it('make storage directories where they are missing, and name them to the agent', async () => {
+    const manifests = await render({ storage: { directories: ['/mnt/a', '/mnt/b'] } });
+    for (const name of ['aoe-csi-agent', 'aoe-csi-target']) {
+      const { volumes } = of(manifests, 'DaemonSet', name).spec.template.spec;
+      const { hostPath } = volumes.find((volume: Manifest) => volume.hostPath?.path === '/mnt/b');
+      expect(hostPath.type, name).toBe('DirectoryOrCreate');
+    }
+    expect(container(manifests, 'agent').args.includes('--mount-points=/mnt/a,/mnt/b')).toBeTruthy();
+    expect(container(await render(), 'agent').args.some((argument: string) => argument.startsWith('--mount-points'))).toBeFalsy();
+  });
+
+  it('set parameters and directory of the kernel module', async () => {
+    const manifests = await render({ node: { module: { path: '/usr/lib/modules', parameters: { aoe_maxout: 32, aoe_deadsecs: 0 } } } });
+    expect(container(manifests, 'csi-node').args.includes('--module-parameters=aoe_deadsecs=0,aoe_maxout=32')).toBeTruthy();
+    const { volumes } = of(manifests, 'DaemonSet', 'aoe-csi-node').spec.template.spec;
+    expect(volumes.some((volume: Manifest) => volume.hostPath.path === '/usr/lib/modules')).toBeTruthy();
+  });
+
+  it('add arguments and environment to every program', async () => {
+    const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
+    const manifests = await render({
+      controller: { operator: more, csi: more, provisioner: more, attacher: more },
+      node: more,
+      storage: { agent: more, target: more },
+    });
+    for (const { name, args, env } of containers(manifests)) {
+      if (name === 'test') continue;
+      expect(args.at(-1), name).toBe('--more=1');
+      expect(env.at(-1), name).toStrictEqual({ name: 'MORE', value: '1' });
+    }
+  });
+
+  it("set the limits of the sidecars, and the ports on the node's network", async () => {
+    const manifests = await render({
+      controller: { attacher: { workerThreads: 7, kubeAPI: { qps: 8, burst: 9 } } },
+      node: { httpPort: 19810 },
+      storage: { agent: { httpPort: 19811 } },
+    });
+    for (const flag of ['--worker-threads=7', '--kube-api-qps=8', '--kube-api-burst=9'])
+      expect(container(manifests, 'csi-attacher').args.includes(flag), flag).toBeTruthy();
+    expect(container(manifests, 'csi-provisioner').args.includes('--kube-api-qps=100')).toBeTruthy();
+    for (const [name, port] of Object.entries({ 'csi-node': 19810, agent: 19811 })) {
+      expect(container(manifests, name).args.includes(`--http=:${port}`), name).toBeTruthy();
+      expect(container(manifests, name).ports[0].containerPort).toBe(port);
+    }
+  });
+
+  it('give pull secrets to every pod', async () => {
+    const specs = podSpecs(await render({ imagePullSecrets: [{ name: 'pull' }] }));
+    expect(specs).toHaveLength(5);
+    for (const spec of specs) expect(spec.imagePullSecrets, spec.serviceAccountName).toStrictEqual([{ name: 'pull' }]);
+  });
+
+  it('limit who reaches the controller', async () => {
+    const manifests = await render({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } });
+    const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
+    const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
+    for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
+    const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
+    expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
+    expect(ingress[0].from).toStrictEqual([{ podSelector: {} }]);
   });
 
   const file = { name: 'a', backend: 'file' };
@@ -220,27 +328,57 @@ describe('values of the chart', () => {
     ['a relative kubelet path', { kubeletPath: 'var/lib/kubelet' }, /'\/kubeletPath'/],
     ['an interface name that Linux cannot have', { interfaces: ['much-too-long-a-name'] }, /'\/interfaces\/0'/],
     ['no replica at all', { controller: { replicas: 0 } }, /'\/controller\/replicas': minimum/],
+    ['a parameter of the module that cannot be set', { node: { module: { parameters: { aoe_dyndevs: 0 } } } }, /'aoe_dyndevs' not allowed/],
+    ['no request under way at all', { node: { module: { parameters: { aoe_maxout: 0 } } } }, /aoe_maxout': minimum/],
+    ['an environment variable that is a number', { node: { extraEnv: [{ name: 'A', value: 1 }] } }, /extraEnv\/0\/value'/],
     ['a digest that is none', { image: { digest: 'latest' } }, /'\/image\/digest'/],
   ];
   for (const [what, values, message] of refused) {
     it(`are refused with ${what}`, async () => {
-      await assert.rejects(render(values), message);
+      await expect(render(values)).rejects.toThrow(message);
     });
   }
 });
 
+describe('the chart as a part of another', () => {
+  it('is rendered when its condition is true, and not when it is false', async () => {
+    const global = { imageRegistry: 'registry.example' };
+    const manifests = await renderParent({ global, 'aoe-csi': { enabled: true, controller: { replicas: 2 } } });
+    expect(of(manifests, 'Deployment', 'aoe-csi-controller').spec.replicas).toBe(2);
+    expect(await renderParent({ global, 'aoe-csi': { enabled: false } })).toStrictEqual([]);
+  });
+
+  it('refuses values as strictly as by itself', async () => {
+    await expect(renderParent({ 'aoe-csi': { enabled: true, enable: true } })).rejects.toThrow(
+      /additional properties 'enable' not allowed/,
+    );
+    await expect(renderParent({ 'aoe-csi': { enabled: 1 } })).rejects.toThrow(/'\/enabled'/);
+  });
+});
+
+/** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
+const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
+  const inner =
+    value !== null && typeof value === 'object' && !Array.isArray(value) && !/(resources|odeSelector|parameters)$/.test(path)
+      ? below(value)
+      : undefined;
+  if (!inner || Object.keys(inner).length === 0) return [path];
+  return Object.entries(inner).flatMap(([key, each]) => leavesOf(each, below, path ? `${path}.${key}` : key));
+};
+
 describe('the documentation of the chart', () => {
+  const values = leavesOf(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), (value) => value);
+
   it('lists every value in its README, and none that is not there', () => {
-    const leaves = (value: unknown, path: string): string[] =>
-      value !== null &&
-      typeof value === 'object' &&
-      !Array.isArray(value) &&
-      Object.keys(value).length > 0 &&
-      !/(resources|odeSelector)$/.test(path)
-        ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, path ? `${path}.${key}` : key))
-        : [path];
-    const values = leaves(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), '');
     const listed = [...readFileSync(join(CHART, 'README.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
-    assert.deepEqual(listed.toSorted(), values.toSorted());
+    expect(listed.toSorted()).toStrictEqual(values.toSorted());
+  });
+
+  it('describes every value in the schema, and none but those that a parent chart adds', () => {
+    const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'));
+    const described = leavesOf(schema, (each: { $ref?: string; properties?: object }) =>
+      each.$ref ? schema.definitions[each.$ref.replace('#/definitions/', '')].properties : each.properties,
+    );
+    expect(described.toSorted()).toStrictEqual([...values, 'enabled', 'global'].toSorted());
   });
 });

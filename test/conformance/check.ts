@@ -1,4 +1,4 @@
-import type { Bench } from './bench.ts';
+import type { Session } from './session.ts';
 
 /** One thing that a target must do. */
 export interface Check {
@@ -7,7 +7,7 @@ export interface Check {
   /** Where it is written that it must. */
   readonly source: string;
   /** @throws Deviation when the target does something else */
-  readonly run: (bench: Bench) => Promise<void>;
+  readonly run: (session: Session) => Promise<void>;
 }
 
 /** Checks that belong together: a part of the specification, or what one initiator sends. */

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
 import { execFileSync, spawnSync } from 'node:child_process';
 import { join } from 'node:path';
-import { before, describe, test } from 'node:test';
 import fc from 'fast-check';
 import { type Decoded, decode } from './decode.ts';
 import { hostileFrame } from './frames.ts';
@@ -12,7 +10,7 @@ const RUST = join(ROOT, 'dist/cargo/debug/examples/decode');
 function decodeInRust(frames: readonly Uint8Array[]): Decoded[] {
   const input = frames.map((frame) => `${Buffer.from(frame).toString('hex')}\n`).join('');
   const { status, stdout, stderr } = spawnSync(RUST, { input, encoding: 'utf8', timeout: 30_000, maxBuffer: 256 << 20 });
-  assert.equal(status, 0, stderr);
+  expect(status, stderr).toBe(0);
   return stdout
     .trimEnd()
     .split('\n')
@@ -20,7 +18,7 @@ function decodeInRust(frames: readonly Uint8Array[]): Decoded[] {
 }
 
 describe('the TypeScript and the Rust codec', () => {
-  before(() => {
+  beforeAll(() => {
     execFileSync('cargo', ['build', '--quiet', '--locked', '-p', 'aoe-target', '--example', 'decode'], {
       cwd: ROOT,
       stdio: 'pipe',
@@ -32,9 +30,9 @@ describe('the TypeScript and the Rust codec', () => {
     fc.assert(
       fc.property(fc.array(hostileFrame, { minLength: 1, maxLength: 100, size: 'max' }), (frames) => {
         const theirs = decodeInRust(frames);
-        assert.equal(theirs.length, frames.length);
+        expect(theirs).toHaveLength(frames.length);
         for (const [index, frame] of frames.entries()) {
-          assert.deepEqual(decode(frame), theirs[index], Buffer.from(frame).toString('hex'));
+          expect(decode(frame), Buffer.from(frame).toString('hex')).toStrictEqual(theirs[index]);
         }
       }),
       { numRuns: 100, interruptAfterTimeLimit: 60_000 },

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { test } from 'node:test';
-import { runInLab } from './in-lab.ts';
+import { runInLab } from './run-in-lab.ts';
 import { OURS, ours, type StartTarget, startOurs } from './targets.ts';
 
 const skip =
@@ -17,26 +15,31 @@ const CASES: [name: string, start: StartTarget, mtu: number][] = [
 ];
 
 for (const [name, start, mtu] of CASES) {
-  test(`our target keeps every rule and serves every initiator ${name}`, { skip, timeout: 310_000 }, async (t) => {
-    const results = await runInLab(start, { mtu });
-    t.diagnostic(`${results.length} checks`);
-    assert.ok(results.length > 150, 'checks are missing');
-    assert.deepEqual(
-      results.filter(({ outcome }) => outcome !== 'pass'),
-      [],
-    );
-  });
+  test.skipIf(skip)(
+    `our target keeps every rule and serves every initiator ${name}`,
+    async () => {
+      const results = await runInLab(start, { mtu });
+      console.log(`${results.length} checks`);
+      expect(results.length, 'checks are missing').toBeGreaterThan(150);
+      expect(results.filter(({ outcome }) => outcome !== 'pass')).toStrictEqual([]);
+    },
+    310_000,
+  );
 }
 
-test('a target that falls silent is reported, and the run ends', { skip, timeout: 60_000 }, async () => {
-  // It dies a moment after the first write: long before the last check.
-  const dying: StartTarget = (lab) => {
-    const disk = lab.disk('disk', 1 << 20);
-    const serve = `'${OURS}' --interface target0 --state '${lab.directory}/state' --export '7.3=${disk}' &`;
-    lab.start('bash', '-c', `${serve} until [ "$(stat -c %b '${disk}')" -gt 0 ]; do sleep 0.02; done; kill -9 $!`);
-    return 'false';
-  };
-  const results = await runInLab(dying, { mtu: 1500 });
-  assert.equal(results.filter(({ name, outcome }) => name === 'goes on answering' && outcome === 'deviates').length, 1);
-  assert.equal(results.at(-1)?.outcome, 'not tried');
-});
+test.skipIf(skip)(
+  'a target that falls silent is reported, and the run ends',
+  async () => {
+    // It dies a moment after the first write: long before the last check.
+    const dying: StartTarget = (lab) => {
+      const disk = lab.disk('disk', 1 << 20);
+      const serve = `'${OURS}' --interface target0 --state '${lab.directory}/state' --export '7.3=${disk}' &`;
+      lab.start('bash', '-c', `${serve} until [ "$(stat -c %b '${disk}')" -gt 0 ]; do sleep 0.02; done; kill -9 $!`);
+      return 'false';
+    };
+    const results = await runInLab(dying, { mtu: 1500 });
+    expect(results.filter(({ name, outcome }) => name === 'goes on answering' && outcome === 'deviates')).toHaveLength(1);
+    expect(results.at(-1)?.outcome).toBe('not tried');
+  },
+  60_000,
+);

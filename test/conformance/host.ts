@@ -4,8 +4,8 @@ import { Command, emitFrame, type Header, MIN_FRAME } from '../../aoe/wire/heade
 import { type Directive, emitMask, MaskCommand } from '../../aoe/wire/mask.ts';
 import { emitReserve } from '../../aoe/wire/reserve.ts';
 import type { Answer } from './answer.ts';
-import type { Bench } from './bench.ts';
 import { Deviation } from './check.ts';
+import type { Session } from './session.ts';
 
 /** What of a frame is other than usual. */
 export interface Unusual extends Partial<Header> {
@@ -28,25 +28,25 @@ const EXTENDED: readonly number[] = [AtaCommand.ReadExt, AtaCommand.WriteExt, At
 const WRITES: readonly number[] = [AtaCommand.Write, AtaCommand.WriteExt];
 const utf8 = (text: string | Uint8Array): Uint8Array => (typeof text === 'string' ? Buffer.from(text) : text);
 
-/** A host with an address of its own on the bench's cable, that sends what it is told to. */
+/** A host with an address of its own on the target's cable. */
 export class Host {
   readonly mac: string;
-  readonly #bench: Bench;
+  readonly #session: Session;
 
-  constructor(bench: Bench, mac: string) {
-    this.#bench = bench;
+  constructor(session: Session, mac: string) {
+    this.#session = session;
     this.mac = mac;
   }
 
   /** Sends a request to the target and gives its tag. */
   send(command: number, argument: Uint8Array, { pad = MIN_FRAME, ...unusual }: Omit<Unusual, 'limitMs'> = {}): number {
-    const { mac: destination, address } = this.#bench;
-    const tag = this.#bench.freshTag();
+    const { mac: destination, address } = this.#session;
+    const tag = this.#session.freshTag();
     const header: Header = { destination, source: this.mac, version: 1, flags: 0, error: 0, ...address, command, tag, ...unusual };
     const bytes = emitFrame({ header, argument });
     const padded = new Uint8Array(Math.max(bytes.length, pad));
     padded.set(bytes);
-    this.#bench.transmit(padded);
+    this.#session.transmit(padded);
     return header.tag;
   }
 
@@ -57,7 +57,7 @@ export class Host {
 
   /** The answer to a request that was sent. @throws Deviation when none comes */
   answer(tag: number, limitMs?: number): Promise<Answer> {
-    return this.#bench.wait((each) => each.header.tag === tag && each.header.destination === this.mac, limitMs);
+    return this.#session.wait((each) => each.header.tag === tag && each.header.destination === this.mac, limitMs);
   }
 
   /** Sends a request that must stay unanswered. */
@@ -67,8 +67,8 @@ export class Host {
 
   /** @throws Deviation when there is, or soon will be, an answer to the request */
   async unanswered(...tags: number[]): Promise<void> {
-    await this.#bench.settle();
-    const heard = this.#bench.heard.find(({ header }) => tags.includes(header.tag) && header.destination === this.mac);
+    await this.#session.settle();
+    const heard = this.#session.heard.find(({ header }) => tags.includes(header.tag) && header.destination === this.mac);
     if (heard) throw new Deviation(`${heard.describe()} to what must stay unanswered`);
   }
 
@@ -105,7 +105,7 @@ export class Host {
   /** Writes; what was there is put back at the end. */
   async write(lba: number, data: Uint8Array, request: AtaRequest = {}, command: number = AtaCommand.WriteExt): Promise<Answer> {
     const count = data.length / 512;
-    await this.#bench.keep(lba, count);
+    await this.#session.keep(lba, count);
     return this.ata(command, { lba, count, data, ...request });
   }
 

@@ -6,9 +6,9 @@
 import { execFile } from 'node:child_process';
 import { parseArgs, promisify } from 'node:util';
 import { selectInterfaces } from '../../aoe/mod.ts';
-import { Bench } from './bench.ts';
 import { groupsFor } from './groups.ts';
 import { type Result, run } from './run.ts';
+import { Session } from './session.ts';
 
 const call = promisify(execFile);
 const { values } = parseArgs({
@@ -32,19 +32,19 @@ async function main(): Promise<number> {
   const [port] = found;
   if (!port) throw new RangeError(`there is no Ethernet interface ${values.interface}`);
   const { restart } = values;
-  const bench = await Bench.open({
+  const session = await Session.open({
     interfaceName: port.name,
     mtu: port.mtu,
     address: { shelf, slot },
     ...(restart === undefined ? {} : { restart: async () => void (await call('sh', ['-c', restart], { timeout: 20_000 })) }),
   });
   try {
-    const results = await run(bench, groups, (result) => console.log(values.json ? JSON.stringify(result) : line(result)));
+    const results = await run(session, groups, (result) => console.log(values.json ? JSON.stringify(result) : line(result)));
     const count = (outcome: Result['outcome']): number => results.filter((result) => result.outcome === outcome).length;
     if (!values.json) console.log(`${count('pass')} pass, ${count('deviates')} deviate, ${count('not tried')} not tried`);
     return count('deviates') > 0 ? 1 : 0;
   } finally {
-    bench.close();
+    session.close();
   }
 }
 

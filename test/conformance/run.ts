@@ -1,6 +1,6 @@
 import { Answer } from './answer.ts';
-import type { Bench } from './bench.ts';
 import { type Check, Deviation, type Group } from './check.ts';
+import type { Session } from './session.ts';
 
 export type Outcome = 'pass' | 'deviates' | 'not tried';
 
@@ -29,59 +29,59 @@ const SHOWN = 80;
  * Runs every check of the groups, one after the other, each on a target without lists and string. Ends in bounded time:
  * each check has a limit, and a target that fell silent is restarted, or given up.
  */
-export async function run(bench: Bench, groups: readonly Group[], onResult: (result: Result) => void = () => {}): Promise<Result[]> {
+export async function run(session: Session, groups: readonly Group[], onResult: (result: Result) => void = () => {}): Promise<Result[]> {
   const results: Result[] = [];
   const tell = (result: Result): void => {
     results.push(result);
     onResult(result);
   };
   let silentSince: string | undefined;
-  const config = (await bench.a.query()).config.string.slice();
+  const config = (await session.a.query()).config.string.slice();
   for (const group of groups) {
     for (const check of group.checks) {
-      const found = silentSince === undefined ? await runOne(bench, check) : notTried(`the target is silent since "${silentSince}"`);
+      const found = silentSince === undefined ? await runOne(session, check) : notTried(`the target is silent since "${silentSince}"`);
       tell({ group: group.name, name: check.name, source: check.source, ...found });
-      if (silentSince !== undefined || (await recovered(bench))) continue;
+      if (silentSince !== undefined || (await recovered(session))) continue;
       silentSince = check.name;
       const seen = `it answers nobody any more after "${check.name}"`;
       tell({ group: group.name, name: 'goes on answering', source: 'AoEr11 1.1', outcome: 'deviates', seen });
     }
   }
   if (silentSince === undefined) {
-    await bench.putBack();
-    await bench.a.config(4, config);
+    await session.putBack();
+    await session.a.config(4, config);
   }
   return results;
 }
 
 const notTried = (seen: string): Pick<Result, 'outcome' | 'seen'> => ({ outcome: 'not tried', seen });
 
-async function runOne(bench: Bench, check: Check): Promise<Pick<Result, 'outcome' | 'seen' | 'sent' | 'heard'>> {
+async function runOne(session: Session, check: Check): Promise<Pick<Result, 'outcome' | 'seen' | 'sent' | 'heard'>> {
   try {
-    await limited(check.run(bench), CHECK_LIMIT_MS);
+    await limited(check.run(session), CHECK_LIMIT_MS);
     return { outcome: 'pass' };
   } catch (error) {
     if (error instanceof NotTried) return notTried(error.message);
     // Whatever a wrong answer makes the check stumble over is the answer's fault.
     const seen = error instanceof Error ? error.message : String(error);
-    const answer = bench.heard.at(-1);
-    return { outcome: 'deviates', seen, sent: hex(bench.sent), ...(answer instanceof Answer ? { heard: hex(answer.bytes) } : {}) };
+    const answer = session.heard.at(-1);
+    return { outcome: 'deviates', seen, sent: hex(session.sent), ...(answer instanceof Answer ? { heard: hex(answer.bytes) } : {}) };
   }
 }
 
 /** Makes the target as it was before the check. False when it does not answer any more. */
-async function recovered(bench: Bench): Promise<boolean> {
-  const reset = () => limited(bench.reset(), RESET_LIMIT_MS);
+async function recovered(session: Session): Promise<boolean> {
+  const reset = () => limited(session.reset(), RESET_LIMIT_MS);
   try {
     await reset();
     return true;
   } catch {
-    if (!bench.restart) return false;
+    if (!session.restart) return false;
   }
   try {
-    await bench.restart();
-    bench.mac = '';
-    await bench.meet(10_000);
+    await session.restart();
+    session.mac = '';
+    await session.meet(10_000);
     await reset();
     return true;
   } catch {

@@ -5,8 +5,8 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { runInLab } from './in-lab.ts';
 import type { Result } from './run.ts';
+import { runInLab } from './run-in-lab.ts';
 import { type StartTarget, startGgaoed, startOurs, startVblade } from './targets.ts';
 
 const PAGE = join(import.meta.dirname, '../../docs/conformance.md');

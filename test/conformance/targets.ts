@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { WireLab } from '../wire/netns.ts';
+import type { WireLab } from '../wire/wire-lab.ts';
 
 export const SHELF = 7;
 export const SLOT = 3;

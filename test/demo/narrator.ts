@@ -1,5 +1,5 @@
 import type { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/shell.ts';
+import { runInNetns } from '../testbed/process/shell.ts';
 
 const bold = (text: string) => `\x1b[1m${text}\x1b[0m`;
 const dim = (text: string) => `\x1b[2m${text}\x1b[0m`;

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { describe, it } from 'node:test';
 import { parseAllDocuments } from 'yaml';
 import { AoEPoolSpec } from '../../api/schema/pool.ts';
 import { AoEVolumeSpec } from '../../api/schema/volume.ts';
@@ -28,8 +26,8 @@ describe('the documentation', () => {
         if (/^[a-z]+:/.test(link)) continue;
         const [file = '', anchor] = link.split('#');
         const target = file ? join(dirname(path), file) : path;
-        assert.ok(existsSync(target), `${link} is not there`);
-        if (anchor) assert.ok(anchors(target).has(anchor), `${link}: no such heading in ${relative(ROOT, target)}`);
+        expect(existsSync(target), `${link} is not there`).toBe(true);
+        if (anchor) expect(anchors(target).has(anchor), `${link}: no such heading in ${relative(ROOT, target)}`).toBe(true);
       }
     });
   }
@@ -39,7 +37,7 @@ describe('the examples', () => {
   for (const name of globSync('deploy/examples/*.yaml', { cwd: ROOT })) {
     it(`${name} fits the types`, () => {
       for (const document of parseAllDocuments(readFileSync(join(ROOT, name), 'utf8'))) {
-        assert.deepEqual(document.errors, []);
+        expect(document.errors).toStrictEqual([]);
         const { kind, spec } = document.toJS();
         if (kind === 'AoEVolume') AoEVolumeSpec.strict().parse(spec);
         if (kind === 'AoEPool') AoEPoolSpec.strict().parse(spec);
@@ -60,11 +58,8 @@ describe('what the programs say is explained', () => {
   it('each reason of a condition or an event', () => {
     const words = new Set([...CODE.matchAll(/'([A-Z][a-z]+(?:[A-Z][a-z]+)*)'/g)].map(([, word = '']) => word));
     const reasons = [...words].filter((word) => !OTHERS.test(word));
-    assert.ok(reasons.length > 50, 'reasons are not found in the sources any more');
-    assert.deepEqual(
-      reasons.filter((reason) => !new RegExp(`\\b${reason}\\b`).test(ALL_PAGES)),
-      [],
-    );
+    expect(reasons.length, 'reasons are not found in the sources any more').toBeGreaterThan(50);
+    expect(reasons.filter((reason) => !new RegExp(`\\b${reason}\\b`).test(ALL_PAGES))).toStrictEqual([]);
   });
 
   it('each metric', () => {
@@ -74,10 +69,7 @@ describe('what the programs say is explained', () => {
       ([, name = '']) => name,
     );
     const metrics = [...runtime, ...prefixed.filter((name) => !name.endsWith('_') && name !== 'aoe_iflist'), ...pools];
-    assert.ok(metrics.length > 5, 'metrics are not found in the sources any more');
-    assert.deepEqual(
-      metrics.filter((name) => !ALL_PAGES.includes(`\`${name}\``)),
-      [],
-    );
+    expect(metrics.length, 'metrics are not found in the sources any more').toBeGreaterThan(5);
+    expect(metrics.filter((name) => !ALL_PAGES.includes(`\`${name}\``))).toStrictEqual([]);
   });
 });

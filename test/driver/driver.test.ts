@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { describe, it } from 'node:test';
-import { DEVICE, DriverLab, TARGET } from './lab.ts';
+import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
 
 const MIB = 1 << 20;
 const skip =
@@ -18,7 +16,7 @@ for i in 1 2 3 4; do head -c ${kib}K /dev/urandom > /tmp/m/$i; done
 (cd /tmp/m; md5sum 1 2 3 4 > sums); sync; echo 3 > /proc/sys/vm/drop_caches
 cd /tmp/m; md5sum --quiet -c sums`;
 
-describe('the Linux driver on our target', { skip, timeout: 400_000 }, () => {
+describe.skipIf(skip)('the Linux driver on our target', () => {
   for (const [mtu, payload] of [
     [1500, 1024],
     [9000, 8192],
@@ -26,24 +24,24 @@ describe('the Linux driver on our target', { skip, timeout: 400_000 }, () => {
     it(`reads what it wrote at MTU ${mtu}, ${payload} bytes a frame, and the host has the same`, async () => {
       await using lab = await DriverLab.boot({ mtu, bytes: 64 * MIB });
       const stat = await lab.guest.exec('aoe-stat');
-      assert.match(stat, new RegExp(`^\\s*e7\\.3\\s+0\\.067GB\\s+vec0\\s+${payload}\\s+up`, 'm'));
+      expect(stat).toMatch(new RegExp(`^\\s*e7\\.3\\s+0\\.067GB\\s+vec0\\s+${payload}\\s+up`, 'm'));
       await lab.guest.exec(use(3072));
       const seen = await lab.guest.exec(`cd /; umount /tmp/m; echo 3 > /proc/sys/vm/drop_caches; md5sum < ${DEVICE}`);
-      assert.equal(seen.split(' ')[0], await lab.digest());
+      expect(seen.split(' ')[0]).toBe(await lab.digest());
     });
   }
 
   it('goes on over one path when the other is cut, and uses both again', async () => {
     await using lab = await DriverLab.boot({ mtu: 9000, bytes: 64 * MIB, paths: 2 });
     const { guest } = lab;
-    assert.match(await guest.exec('aoe-stat'), /e7\.3\s+0\.067GB\s+(vec0,vec1|vec1,vec0)\s+1024\s+up/);
+    expect(await guest.exec('aoe-stat')).toMatch(/e7\.3\s+0\.067GB\s+(vec0,vec1|vec1,vec0)\s+1024\s+up/);
     for (const cut of ['target0', 'target1'] as const) {
       lab.setLink(cut, 'down');
       await guest.exec(`${use(512)}; cd /; umount /tmp/m`, { timeoutMs: 60_000 });
       lab.setLink(cut, 'up');
       await lab.discover();
     }
-    assert.equal((await guest.exec(`echo 3 > /proc/sys/vm/drop_caches; md5sum < ${DEVICE}`)).split(' ')[0], await lab.digest());
+    expect((await guest.exec(`echo 3 > /proc/sys/vm/drop_caches; md5sum < ${DEVICE}`)).split(' ')[0]).toBe(await lab.digest());
   });
 
   it('grows while it is mounted, through a restart of the target', async () => {
@@ -59,13 +57,13 @@ describe('the Linux driver on our target', { skip, timeout: 400_000 }, () => {
       },
     );
     await lab.restartTarget();
-    assert.equal((await writing).trim(), 'done');
-    assert.equal((await guest.exec(`blockdev --getsize64 ${DEVICE}`)).trim(), String(64 * MIB));
+    expect((await writing).trim()).toBe('done');
+    expect((await guest.exec(`blockdev --getsize64 ${DEVICE}`)).trim()).toBe(String(64 * MIB));
     await guest.exec('timeout 10 sh -c "echo e7.3 > /dev/etherd/revalidate"');
     await guest.exec(`
       for i in $(seq 100); do [ "$(blockdev --getsize64 ${DEVICE})" = ${128 * MIB} ] && break; sleep 0.1; done
       resize2fs ${DEVICE} 2>&1; cd /tmp/m; md5sum --quiet -c sums; [ "$(stat -f -c %b /tmp/m)" -gt 100000 ]`);
-    assert.match(await guest.exec('aoe-stat'), /e7\.3\s+0\.134GB\s+vec0\s+8192\s+up/);
+    expect(await guest.exec('aoe-stat')).toMatch(/e7\.3\s+0\.134GB\s+vec0\s+8192\s+up/);
     await guest.exec(`head -c 40M /dev/zero > /tmp/m/more; sync; cd /; umount /tmp/m; fsck.ext4 -fn ${DEVICE} 2>&1`);
   });
 });

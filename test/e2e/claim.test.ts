@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -7,12 +5,12 @@ import { Namespace } from './namespace.ts';
 describe('a claim', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'claim');
     await cluster.apply([storageClass('claim-lvm', { pool: 'lvm' }), storageClass('claim-thin', { pool: 'thin' }, 'Immediate')]);
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'claim-lvm', 'claim-thin', '--ignore-not-found']);
   });
@@ -25,24 +23,24 @@ describe('a claim', () => {
     await ns.ready('one');
     const volume = await ns.volumeOf('data');
     const held = await cluster.getJson('aoev', volume);
-    assert.match(held.spec.nodeName, /^storage-/);
-    assert.equal(held.status.holder.node, 'worker-1');
-    assert.equal(held.status.phase, 'Ready');
+    expect(held.spec.nodeName).toMatch(/^storage-/);
+    expect(held.status.holder.node).toBe('worker-1');
+    expect(held.status.phase).toBe('Ready');
     const { address } = held.status;
-    assert.match(await cluster.guest('worker-1').exec('cat /proc/mounts'), new RegExp(`/dev/etherd/${address} .* ext4 `));
+    expect(await cluster.guest('worker-1').exec('cat /proc/mounts')).toMatch(new RegExp(`/dev/etherd/${address} .* ext4 `));
 
     await ns.kubectl('delete', 'pod', 'one');
     const other = held.spec.nodeName === 'storage-1' ? 'storage-2' : 'storage-1';
     await ns.apply([pod('two', { claim: 'data', node: other, script: 'cat /data/file; touch /tmp/ready; sleep 3600' })]);
     await ns.ready('two');
-    assert.equal((await ns.kubectl('logs', 'two')).trim(), 'kept');
-    assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, other);
+    expect((await ns.kubectl('logs', 'two')).trim()).toBe('kept');
+    expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe(other);
 
     await ns.kubectl('delete', 'pod', 'two');
     await ns.kubectl('delete', 'pvc', 'data');
     await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
     const lvs = await cluster.guest(held.spec.nodeName).exec('lvs --noheadings -o lv_name vg0');
-    assert.ok(!lvs.includes(held.metadata.uid), `the LV is still there:\n${lvs}`);
+    expect(lvs, `the LV is still there:\n${lvs}`).not.toContain(held.metadata.uid);
     for (const node of ['worker-1', 'storage-1', 'storage-2']) {
       // The kernel's discovery may bring a disk back for a moment; the node plugin looks again.
       await cluster
@@ -64,7 +62,7 @@ describe('a claim', () => {
       }),
     ]);
     await ns.ready('local');
-    assert.match(await ns.kubectl('logs', 'local'), /\/data xfs/);
+    expect(await ns.kubectl('logs', 'local')).toMatch(/\/data xfs/);
     await ns.kubectl('delete', 'pod', 'local');
     await ns.kubectl('delete', 'pvc', 'local');
     await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
@@ -83,14 +81,14 @@ describe('a claim', () => {
       }),
     ]);
     await ns.ready('raw');
-    assert.match(await ns.kubectl('logs', 'raw'), /block-data/);
+    expect(await ns.kubectl('logs', 'raw')).toMatch(/block-data/);
     await ns.kubectl('delete', 'pod', 'raw');
     await ns.kubectl('delete', 'pvc', 'raw');
   });
 
   it('that no pool can hold stays pending and says how much there is', async () => {
     await ns.apply([claim('huge', { storageClass: 'claim-thin', size: '10Ti' })]);
-    assert.match(await ns.event('huge', 'ProvisioningFailed'), /10Ti/);
+    expect(await ns.event('huge', 'ProvisioningFailed')).toMatch(/10Ti/);
     const uid = await ns.kubectl('get', 'pvc', 'huge', '-o', 'jsonpath={.metadata.uid}');
     await ns.kubectl('delete', 'pvc', 'huge');
     await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoev', '-o', 'name'])).includes(uid) ? undefined : true), {
@@ -103,14 +101,14 @@ describe('a claim', () => {
   it('with an unknown pool says so', async () => {
     await cluster.apply([storageClass('claim-nowhere', { pool: 'nowhere' }, 'Immediate')]);
     await ns.apply([claim('nowhere', { storageClass: 'claim-nowhere' })]);
-    assert.match(await ns.event('nowhere', 'ProvisioningFailed'), /nowhere/);
+    expect(await ns.event('nowhere', 'ProvisioningFailed')).toMatch(/nowhere/);
     await ns.kubectl('delete', 'pvc', 'nowhere');
     await cluster.kubectl(['delete', 'storageclass', 'claim-nowhere']);
   });
 
   it('for a filesystem on many nodes is refused with the reason', async () => {
     await ns.apply([claim('many', { storageClass: 'claim-thin', accessMode: 'ReadWriteMany' })]);
-    assert.match(await ns.event('many', 'ProvisioningFailed'), /ReadWriteMany|many nodes|MULTI_NODE/i);
+    expect(await ns.event('many', 'ProvisioningFailed')).toMatch(/ReadWriteMany|many nodes|MULTI_NODE/i);
     await ns.kubectl('delete', 'pvc', 'many');
   });
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -11,12 +9,12 @@ const RECORDER =
 describe('a storage node that crashes', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'crash');
     await cluster.apply([storageClass('crash', { pool: 'thin' }, 'Immediate')]);
   });
-  after(async () => {
+  afterAll(async () => {
     await cluster?.restore();
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'crash', '--ignore-not-found']);
@@ -51,10 +49,10 @@ describe('a storage node that crashes', () => {
       explain: () => cluster.kubectl(['-n', 'aoe-csi', 'get', 'pods', '-o', 'wide']),
     });
 
-    assert.equal((await ns.kubectl('get', 'pod', 'recorder', '-o', 'jsonpath={.status.phase}')).trim(), 'Running');
-    assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, 'worker-1');
+    expect((await ns.kubectl('get', 'pod', 'recorder', '-o', 'jsonpath={.status.phase}')).trim()).toBe('Running');
+    expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe('worker-1');
     const last = await acknowledged();
     const check = `cd /data; for i in $(seq 1 ${last}); do [ "$(tr -d x < $i | wc -c) $(wc -c < $i)" = "0 16384" ] || echo "record $i is damaged"; done`;
-    assert.equal((await ns.kubectl('exec', 'recorder', '--', 'sh', '-c', check)).trim(), '');
+    expect((await ns.kubectl('exec', 'recorder', '--', 'sh', '-c', check)).trim()).toBe('');
   });
 });

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/shell.ts';
+import { runInNetns } from '../testbed/process/shell.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -11,7 +9,7 @@ describe('an Exclusive volume in use', () => {
   let cluster: Cluster;
   let ns: Namespace;
   let volume: string;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'exclusive');
     await cluster.apply([storageClass('exclusive', { pool: 'lvm' }, 'Immediate')]);
@@ -19,14 +17,14 @@ describe('an Exclusive volume in use', () => {
     await ns.ready('holder');
     volume = await ns.volumeOf('data');
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'exclusive', '--ignore-not-found']);
   });
 
   it('is refused to a pod on another node', async () => {
     await ns.apply([pod('intruder', { claim: 'data', node: 'storage-1', script: WRITER })]);
-    assert.match(await ns.event('intruder', 'FailedAttachVolume'), /holder/);
+    expect(await ns.event('intruder', 'FailedAttachVolume')).toMatch(/holder/);
     await ns.kubectl('delete', 'pod', 'intruder');
   });
 
@@ -47,17 +45,17 @@ describe('an Exclusive volume in use', () => {
       { timeoutMs: 30_000, what: 'an attach error on the second VolumeAttachment' },
     );
     await cluster.kubectl(['delete', 'volumeattachment', 'e2e-intruder']);
-    assert.match(message, /worker-1/);
-    assert.match(message, new RegExp(volume));
+    expect(message).toMatch(/worker-1/);
+    expect(message).toMatch(new RegExp(volume));
   });
 
   it('shows its holder to whoever asks on the wire, and keeps the lock when a stranger tries to take it', async () => {
     const { address } = (await cluster.getJson('aoev', volume)).status;
     const [shelf, slot] = address.slice(1).split('.');
     const read = () => runInNetns('aoecfg', [shelf, slot, 'storage'], { timeoutMs: 10_000 });
-    assert.match(await read(), /aoe\.dev\/1 node=worker-1/);
+    expect(await read()).toMatch(/aoe\.dev\/1 node=worker-1/);
     await runInNetns('aoecfg', ['-c', 'force', '-s', 'mine', shelf, slot, 'storage'], { timeoutMs: 10_000 }).catch(() => '');
-    assert.match(await read(), /aoe\.dev\/1 node=worker-1/);
+    expect(await read()).toMatch(/aoe\.dev\/1 node=worker-1/);
   });
 
   it('cannot be deleted', async () => {
@@ -70,7 +68,7 @@ describe('an Exclusive volume in use', () => {
       },
       { timeoutMs: 15_000, what: `phase Deleting on ${volume}` },
     );
-    assert.match(message, /worker-1/);
+    expect(message).toMatch(/worker-1/);
     await ns.kubectl('exec', 'holder', '--', 'sh', '-c', 'echo still-here > /data/f && sync && cat /data/f');
   });
 });

@@ -1,7 +1,5 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/shell.ts';
+import { runInNetns } from '../testbed/process/shell.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -11,14 +9,14 @@ describe('breaking a lock by hand', () => {
   let cluster: Cluster;
   let ns: Namespace;
   let volume: string;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'lock-break');
     await cluster.apply([storageClass('lock-break', { pool: 'lvm' }, 'Immediate')]);
     await ns.apply([claim('data', { storageClass: 'lock-break' })]);
     volume = await ns.bound('data');
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'lock-break', '--ignore-not-found']);
   });
@@ -46,30 +44,32 @@ describe('breaking a lock by hand', () => {
   it('does nothing when the holder is another than the one named', async () => {
     await ns.apply([pod('holder', { claim: 'data', node: 'worker-1', script: IDLE })]);
     await ns.ready('holder');
-    assert.match(await cluster.kubectl(['get', 'aoev', volume]), /worker-1/);
+    expect(await cluster.kubectl(['get', 'aoev', volume])).toMatch(/worker-1/);
     await breakLock('storage-2');
     await carriedOut();
-    assert.match(await told('LockNotBroken'), /held by node worker-1 since .*, not held by "storage-2"/);
-    assert.match(await onWire(), /node=worker-1/);
+    expect(await told('LockNotBroken')).toMatch(/held by node worker-1 since .*, not held by "storage-2"/);
+    expect(await onWire()).toMatch(/node=worker-1/);
     await ns.kubectl('exec', 'holder', '--', 'sh', '-c', 'echo fine > /data/f && sync');
   });
 
   it('shuts the named holder out at once and frees the lock; a new attachment takes it again', async () => {
     await breakLock('worker-1');
     await carriedOut();
-    assert.match(await told('LockBroken'), /held by node worker-1/);
+    expect(await told('LockBroken')).toMatch(/held by node worker-1/);
     await told('LockCleared');
     const { spec, status } = await get();
-    assert.equal(spec.initiators.nodes, undefined);
-    assert.deepEqual(status.initiators.macs, []);
-    assert.doesNotMatch(await onWire(), /node=worker-1/);
-    await assert.rejects(ns.kubectl('exec', 'holder', '--', 'dd', 'if=/dev/zero', 'of=/data/lost', 'bs=4k', 'count=1', 'conv=fsync'));
+    expect(spec.initiators.nodes).toBeUndefined();
+    expect(status.initiators.macs).toStrictEqual([]);
+    expect(await onWire()).not.toMatch(/node=worker-1/);
+    await expect(
+      ns.kubectl('exec', 'holder', '--', 'dd', 'if=/dev/zero', 'of=/data/lost', 'bs=4k', 'count=1', 'conv=fsync'),
+    ).rejects.toThrow();
 
     await ns.kubectl('delete', 'pod', 'holder');
     await ns.apply([pod('next', { claim: 'data', node: 'storage-2', script: `cat /data/f; ${IDLE}` })]);
     await ns.ready('next', 120_000);
-    assert.match(await ns.kubectl('logs', 'next'), /fine/);
-    assert.equal((await get()).status.holder.name, 'storage-2');
+    expect(await ns.kubectl('logs', 'next')).toMatch(/fine/);
+    expect((await get()).status.holder.name).toBe('storage-2');
     await ns.kubectl('delete', 'pod', 'next');
   });
 
@@ -77,23 +77,23 @@ describe('breaking a lock by hand', () => {
     const free = async () =>
       (await get()).spec.initiators.nodes === undefined && (await get()).status.holder === undefined ? true : undefined;
     await cluster.poll(free, { timeoutMs: 60_000, what: 'the volume to be detached' });
-    // A host outside, let in by its MAC, as the Mac driver or a person with aoecfg would.
+    // A host outside the cluster, admitted by its MAC address, sets the string as the Mac driver or a person with aoecfg does.
     const mac = (await runInNetns('cat', ['/sys/class/net/storage/address'])).trim();
     const letIn = (macs: string[]) =>
       cluster.kubectl(['patch', 'aoev', volume, '--type=merge', '-p', JSON.stringify({ spec: { initiators: { macs } } })]);
     await letIn([mac]);
     await cluster.poll(async () => (JSON.stringify((await get()).status.initiators.macs) === JSON.stringify([mac]) ? true : undefined), {
       timeoutMs: 15_000,
-      what: `${mac} to be in force`,
+      what: `${mac} to be admitted`,
     });
     const [shelf, slot] = (await get()).status.address.slice(1).split('.');
     await runInNetns('aoecfg', ['-c', 'set', '-s', 'net.corvus.apple me', shelf, slot, 'storage'], { timeoutMs: 10_000 });
     await cluster.poll(async () => (await get()).status.holder?.raw, { timeoutMs: 15_000, what: 'the string in status.holder' });
-    assert.match(await cluster.kubectl(['get', 'aoev', volume]), /"net\.corvus\.apple me"/);
+    expect(await cluster.kubectl(['get', 'aoev', volume])).toMatch(/"net\.corvus\.apple me"/);
     await letIn([]);
 
     await ns.apply([pod('late', { claim: 'data', node: 'worker-1', script: IDLE })]);
-    assert.match(await ns.event('late', 'FailedAttachVolume'), /somebody who wrote "net\.corvus\.apple me"/);
+    expect(await ns.event('late', 'FailedAttachVolume')).toMatch(/somebody who wrote "net\.corvus\.apple me"/);
     await told('PublishRefused');
     await breakLock('net.corvus.apple me');
     await carriedOut();

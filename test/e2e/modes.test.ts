@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { aoeVolume, claim, pod, staticVolume, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -11,12 +9,12 @@ const IDLE = 'touch /tmp/ready; sleep 3600';
 describe('access modes', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'modes');
     await cluster.apply([storageClass('modes', { pool: 'lvm' }, 'Immediate')]);
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     await cluster?.kubectl(['delete', 'pv', 'modes-readonly', '--ignore-not-found']);
     await cluster?.kubectl(['delete', 'aoev', 'modes-readonly', '--ignore-not-found', '--timeout=60s']);
@@ -37,9 +35,9 @@ describe('access modes', () => {
     for (const node of NODES) await ns.ready(`shared-${node}`);
     const volume = await ns.volumeOf('shared');
     const { status } = await cluster.getJson('aoev', volume);
-    assert.deepEqual(status.initiators.nodes, [...NODES].sort());
-    assert.equal(status.holder, undefined);
-    assert.deepEqual((await condition(volume, 'Locked')).reason, 'Shared');
+    expect(status.initiators.nodes).toStrictEqual([...NODES].sort());
+    expect(status.holder).toBeUndefined();
+    expect((await condition(volume, 'Locked')).reason).toBe('Shared');
     const files = new Ocfs2(cluster, NODES, kernelDisk(status.address));
     try {
       await files.up();
@@ -54,14 +52,14 @@ describe('access modes', () => {
           );
       await Promise.all(NODES.map(append));
       const seen = await Promise.all(NODES.map((node) => cluster.guest(node).exec(`cat ${Ocfs2.DIRECTORY}/log`)));
-      assert.equal(seen[0], seen[1]);
+      expect(seen[0]).toBe(seen[1]);
       const expected = NODES.flatMap((node) => Array.from({ length: lines }, (_, i) => `${node} ${i + 1}`));
-      assert.deepEqual(seen[0]?.trim().split('\n').sort(), expected.sort());
+      expect(seen[0]?.trim().split('\n').sort()).toStrictEqual(expected.sort());
     } finally {
       await files.down();
     }
     const check = await cluster.guest(NODES[0]).exec(`fsck.ocfs2 -fn ${kernelDisk(status.address)} 2>&1 || true`);
-    assert.match(check, /All passes succeeded|clean/);
+    expect(check).toMatch(/All passes succeeded|clean/);
     for (const node of NODES) await ns.kubectl('delete', 'pod', `shared-${node}`);
   });
 
@@ -76,7 +74,7 @@ describe('access modes', () => {
     ]);
     await ns.ready('filler');
     const readOnly = ['patch', 'aoev', 'modes-readonly', '--type=merge', '-p', '{"spec":{"access":"ReadOnlyMany"}}'];
-    await assert.rejects(cluster.kubectl(readOnly), /access can be changed only while spec\.initiators is empty/);
+    await expect(cluster.kubectl(readOnly)).rejects.toThrow(/access can be changed only while spec\.initiators is empty/);
     await ns.kubectl('delete', 'pod', 'filler');
     await ns.kubectl('delete', 'pvc', 'fill');
     await cluster.kubectl(['delete', 'pv', 'modes-readonly']);
@@ -92,15 +90,15 @@ describe('access modes', () => {
     ]);
     for (const node of NODES) {
       await ns.ready(`reader-${node}`);
-      assert.equal((await ns.kubectl('logs', `reader-${node}`)).trim(), 'content');
+      expect((await ns.kubectl('logs', `reader-${node}`)).trim()).toBe('content');
     }
     const { status } = await cluster.getJson('aoev', 'modes-readonly');
-    assert.equal((await condition('modes-readonly', 'Locked')).reason, 'ReadOnly');
+    expect((await condition('modes-readonly', 'Locked')).reason).toBe('ReadOnly');
     // Past the filesystem, with root's hands on the disk itself: it is the target that refuses.
     const write = `dd if=/dev/zero of=${kernelDisk(status.address)} bs=4k count=1 seek=100 oflag=direct conv=notrunc 2>&1 || true`;
     for (const node of NODES) {
       const said = await cluster.guest(node).exec(`blockdev --setrw ${kernelDisk(status.address)}; ${write}`);
-      assert.match(said, /Input\/output error|Operation not permitted|Read-only/);
+      expect(said).toMatch(/Input\/output error|Operation not permitted|Read-only/);
     }
     for (const node of NODES) await ns.kubectl('delete', 'pod', `reader-${node}`);
   });

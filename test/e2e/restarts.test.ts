@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { claim, pod, RECORDER, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -8,7 +6,7 @@ describe('I/O goes on while a part is restarted', () => {
   let cluster: Cluster;
   let ns: Namespace;
   let volume: string;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'restarts');
     await cluster.apply([storageClass('restarts', { pool: 'lvm' }, 'Immediate')]);
@@ -16,7 +14,7 @@ describe('I/O goes on while a part is restarted', () => {
     await ns.ready('recorder');
     volume = await ns.volumeOf('data');
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'restarts', '--ignore-not-found']);
   });
@@ -44,16 +42,16 @@ describe('I/O goes on while a part is restarted', () => {
         },
         { timeoutMs: 90_000, what: `the pods of ${part} to be Ready again` },
       );
-      assert.equal((await ns.kubectl('get', 'pod', 'recorder', '-o', 'jsonpath={.status.phase}')).trim(), 'Running');
+      expect((await ns.kubectl('get', 'pod', 'recorder', '-o', 'jsonpath={.status.phase}')).trim()).toBe('Running');
       const held = await cluster.getJson('aoev', volume);
-      assert.equal(held.status.holder.node, 'worker-1');
+      expect(held.status.holder.node).toBe('worker-1');
     });
   }
 
   it('and no record is missing', async () => {
     const lines = (await ns.kubectl('exec', 'recorder', '--', 'cat', '/data/records')).trim().split('\n');
     lines.forEach((line, index) => {
-      assert.equal(Number(line.split(' ')[0]), index + 1);
+      expect(Number(line.split(' ')[0])).toBe(index + 1);
     });
   });
 });

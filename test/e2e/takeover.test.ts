@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, afterEach, before, describe, it } from 'node:test';
 import { Cluster, OUT_OF_SERVICE as TAINT } from '../testbed/cluster.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -15,13 +13,13 @@ const RELEASE_MS = 40_000;
 describe('takeover', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'takeover');
     await cluster.apply([storageClass('takeover', { pool: 'lvm' }, 'Immediate')]);
     await moveController();
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'takeover', '--ignore-not-found']);
   });
@@ -115,11 +113,11 @@ describe('takeover', () => {
       await cluster.guest(OLD).crash();
       await becomes('Unknown');
       takeovers.push(await takeOver(name));
-      assert.match(await ns.kubectl('logs', `${name}-new`), new RegExp(`${name}-old`), 'the data of the old pod is there');
+      expect(await ns.kubectl('logs', `${name}-new`), 'the data of the old pod is there').toMatch(new RegExp(`${name}-old`));
       const told = await story(volume);
-      assert.match(told, new RegExp(`DetachedInUse: detached from node ${OLD}, which has the lock since .* out of service`));
-      assert.match(told, new RegExp(`Fenced: node ${OLD}`));
-      assert.match(told, new RegExp(`LockTaken: the lock is held by node ${NEW}`));
+      expect(told).toMatch(new RegExp(`DetachedInUse: detached from node ${OLD}, which has the lock since .* out of service`));
+      expect(told).toMatch(new RegExp(`Fenced: node ${OLD}`));
+      expect(told).toMatch(new RegExp(`LockTaken: the lock is held by node ${NEW}`));
       await ns.kubectl('delete', 'pod', `${name}-new`);
       await cluster.reboot(OLD);
       await comesBack();
@@ -144,7 +142,7 @@ describe('takeover', () => {
       timeoutMs: 10_000,
       what: 'the writer on the old host to get an error',
     });
-    assert.match(await guest.exec('cat /tmp/intruder.err'), /Input\/output error|Read-only file system/);
+    expect(await guest.exec('cat /tmp/intruder.err')).toMatch(/Input\/output error|Read-only file system/);
     await cluster.poll(
       async () => ((await guest.exec(`grep -c '/dev/etherd/${address} ' /proc/mounts || true`)).trim() === '0' ? true : undefined),
       {
@@ -170,8 +168,8 @@ describe('takeover', () => {
     await guest.resume();
     await comesBack();
     await cleanOn(OLD, volume, address);
-    assert.equal(await sum(), before);
-    assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, NEW);
+    expect(await sum()).toBe(before);
+    expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe(NEW);
   });
 
   it('from a Node that was deleted, and its attachment with it, shuts out who does not exist any more', async () => {
@@ -198,12 +196,12 @@ describe('takeover', () => {
     // Kubernetes may attach it there once more, as long as it has not collected the pod: then it is detached after that.
     await cluster.poll(free, { timeoutMs: 150_000, what: `${volume} to be free`, explain: () => story(volume) });
     const told = await story(volume);
-    assert.match(told, new RegExp(`InitiatorGone: node ${OLD} does not exist any more|DetachedInUse: detached from node ${OLD}`));
-    assert.match(told, new RegExp(`Fenced: node ${OLD}`));
+    expect(told).toMatch(new RegExp(`InitiatorGone: node ${OLD} no longer exists|DetachedInUse: detached from node ${OLD}`));
+    expect(told).toMatch(new RegExp(`Fenced: node ${OLD}`));
     await cluster.reboot(OLD);
     await cluster.poll(async () => ((await nodeReady().catch(() => '')) === 'True' ? true : undefined), {
       timeoutMs: 120_000,
-      what: `${OLD} to register anew`,
+      what: `${OLD} to register again`,
       intervalMs: 500,
     });
     await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoenode', OLD, '--ignore-not-found'])) !== '' ? true : undefined), {

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
 import { Namespace } from './namespace.ts';
@@ -7,11 +5,11 @@ import { Namespace } from './namespace.ts';
 describe('the test bed', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'testbed');
   });
-  after(async () => {
+  afterAll(async () => {
     await cluster?.restore();
     await ns?.delete();
   });
@@ -35,51 +33,51 @@ describe('the test bed', () => {
   it('has three nodes that are Ready, two of them for storage', async () => {
     await cluster.waitNodesReady();
     const storage = await cluster.kubectl(['get', 'nodes', '-l', 'aoe.dev/storage=true', '-o', 'jsonpath={.items[*].metadata.name}']);
-    assert.equal(storage, 'storage-1 storage-2');
+    expect(storage).toBe('storage-1 storage-2');
   });
 
   it('runs pods, which reach the API server', async () => {
     await run('hello', 'worker-1', 'nc -w 5 10.96.0.1 443 </dev/null && echo "from $HOSTNAME"');
     await succeeded('hello');
-    assert.equal(await ns.kubectl('logs', 'hello'), 'from hello\n');
+    expect(await ns.kubectl('logs', 'hello')).toBe('from hello\n');
   });
 
   it('has the kernel’s driver on every node, and a volume group with a thin pool on the storage nodes', async () => {
     for (const node of ['storage-1', 'storage-2', 'worker-1']) await cluster.guest(node).exec('modprobe aoe; test -c /dev/etherd/discover');
     for (const node of ['storage-1', 'storage-2'])
-      assert.match(await cluster.guest(node).exec('lvs --noheadings -o lv_name,segtype vg0'), /thin +thin-pool/);
+      expect(await cluster.guest(node).exec('lvs --noheadings -o lv_name,segtype vg0')).toMatch(/thin +thin-pool/);
   });
 
   it('tells how a command in a guest failed', async () => {
-    await assert.rejects(cluster.guest('worker-1').exec('echo said; echo why >&2; exit 7'), /ended with 7\nsaid\nwhy/);
-    await assert.rejects(cluster.guest('worker-1').exec('sleep 60', { timeoutMs: 300 }), /ended with 137/);
+    await expect(cluster.guest('worker-1').exec('echo said; echo why >&2; exit 7')).rejects.toThrow(/ended with 7\nsaid\nwhy/);
+    await expect(cluster.guest('worker-1').exec('sleep 60', { timeoutMs: 300 })).rejects.toThrow(/ended with 137/);
   });
 
   it('stops a guest and lets it go on', async () => {
     const guest = cluster.guest('worker-1');
     await guest.pause();
     const answer = guest.exec('cat /proc/sys/kernel/hostname');
-    assert.equal(await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 500, 'nothing'))]), 'nothing');
+    expect(await Promise.race([answer, new Promise((resolve) => setTimeout(resolve, 500, 'nothing'))])).toBe('nothing');
     await guest.resume();
-    assert.equal(await answer, 'worker-1\n');
+    expect(await answer).toBe('worker-1\n');
   });
 
-  it('crashes a node and boots it again, with the disks it had', { timeout: 240_000 }, async () => {
+  it('crashes a node and boots it again, with the disks it had', async () => {
     const guest = cluster.guest('storage-2');
     const before = await bootId('storage-2');
     const uuid = await guest.exec('vgs --noheadings -o vg_uuid vg0; sync');
     await guest.crash();
-    await assert.rejects(guest.exec('true'), /storage-2 is not running/);
+    await expect(guest.exec('true')).rejects.toThrow(/storage-2 is not running/);
     await cluster.reboot('storage-2');
     await cluster.poll(async () => ((await bootId('storage-2')) === before ? undefined : true), {
       timeoutMs: 60_000,
       what: 'storage-2 to report its new boot',
     });
     await cluster.waitNodesReady();
-    assert.equal(await guest.exec('vgs --noheadings -o vg_uuid vg0; sync'), uuid);
+    expect(await guest.exec('vgs --noheadings -o vg_uuid vg0; sync')).toBe(uuid);
     await run('again', 'storage-2', 'true');
     await succeeded('again');
-    // Who comes next wants our programs on that node, too.
+    // The next test needs our programs on that node, too.
     await cluster.kubectl(['-n', NAMESPACE, 'wait', 'pod', '--all', '--for=condition=Ready', '--timeout=120s'], { timeoutMs: 130_000 });
-  });
+  }, 240_000);
 });

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { installChart, NAMESPACE } from '../testbed/install.ts';
 import { claim, pod, RECORDER, storageClass } from './manifests.ts';
@@ -13,7 +11,7 @@ describe('the chart', () => {
   let cluster: Cluster;
   let ns: Namespace;
   let volume: string;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'upgrade');
     await cluster.apply([storageClass('upgrade', { pool: 'lvm' }, 'Immediate')]);
@@ -21,7 +19,7 @@ describe('the chart', () => {
     await ns.ready('recorder');
     volume = await ns.volumeOf('data');
   });
-  after(async () => {
+  afterAll(async () => {
     // Also when a test failed half-way: what follows needs it as it was.
     if (cluster) await installChart(cluster);
     await ns?.delete();
@@ -44,21 +42,22 @@ describe('the chart', () => {
     const changed = { podAnnotations: { 'example.org/changed': 'yes' } };
     await installChart(cluster, { controller: changed, node: changed, storage: changed });
     const now = await podsByComponent();
-    assert.deepEqual(now.get('target'), old.get('target'));
+    expect(now.get('target')).toStrictEqual(old.get('target'));
     for (const component of ['controller', 'node', 'agent']) {
       const kept = [...(old.get(component) ?? [])].filter((uid) => now.get(component)?.has(uid));
-      assert.ok((old.get(component)?.size ?? 0) > 0 && kept.length === 0, component);
+      expect(old.get(component)?.size ?? 0, component).toBeGreaterThan(0);
+      expect(kept.length, component).toBe(0);
     }
     const lines = (await ns.kubectl('exec', 'recorder', '--', 'cat', '/data/records')).trim().split('\n');
-    assert.ok(lines.length > 20);
+    expect(lines.length).toBeGreaterThan(20);
     lines.forEach((line, index) => {
-      assert.equal(Number(line.split(' ')[0]), index + 1);
+      expect(Number(line.split(' ')[0])).toBe(index + 1);
     });
-    assert.equal((await cluster.getJson('aoev', volume)).status.holder.node, 'worker-1');
+    expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe('worker-1');
   });
 
   it('passes helm test', async () => {
-    assert.match(await cluster.helm(['test', 'aoe-csi', '--namespace', NAMESPACE, '--timeout', '120s']), /Phase:\s+Succeeded/);
+    expect(await cluster.helm(['test', 'aoe-csi', '--namespace', NAMESPACE, '--timeout', '120s'])).toMatch(/Phase:\s+Succeeded/);
   });
 
   it('is uninstalled and installed again, and serves the same volumes at the same addresses', async () => {
@@ -70,12 +69,12 @@ describe('the chart', () => {
       what: `${volume} to be detached`,
     });
     await cluster.helm(['uninstall', 'aoe-csi', '--namespace', NAMESPACE, '--wait', '--timeout', '120s']);
-    assert.deepEqual((await cluster.getJson('aoev', volume)).spec.address, address);
+    expect((await cluster.getJson('aoev', volume)).spec.address).toStrictEqual(address);
     await installChart(cluster);
     await ns.apply([
       pod('reader', { claim: 'data', node: 'worker-1', script: `grep -q '^${last}$' /data/records && touch /tmp/ready; sleep 999` }),
     ]);
     await ns.ready('reader', 90_000);
-    assert.deepEqual((await cluster.getJson('aoev', volume)).spec.address, address);
+    expect((await cluster.getJson('aoev', volume)).spec.address).toStrictEqual(address);
   });
 });

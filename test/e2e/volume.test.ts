@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { aoeVolume, claim, pod, staticVolume } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -26,11 +24,11 @@ describe('an AoEVolume without a claim', () => {
       },
     );
 
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'volume');
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
     if (made.length > 0) await cluster.kubectl(['delete', 'aoev', ...made, '--ignore-not-found', '--timeout=60s']);
   });
@@ -45,20 +43,20 @@ describe('an AoEVolume without a claim', () => {
     const size = await worker.exec(
       `aoe-discover; timeout 20 sh -c 'until [ -b ${device} ]; do aoe-discover; sleep 0.2; done'; blockdev --getsize64 ${device}`,
     );
-    assert.equal(Number(size.trim()), 64 * 1024 * 1024);
+    expect(Number(size.trim())).toBe(64 * 1024 * 1024);
     await worker.exec(`echo by-hand | dd of=${device} bs=512 conv=sync oflag=direct 2>/dev/null`);
-    assert.match(await worker.exec(`dd if=${device} bs=512 count=1 iflag=direct 2>/dev/null`), /by-hand/);
+    expect(await worker.exec(`dd if=${device} bs=512 count=1 iflag=direct 2>/dev/null`)).toMatch(/by-hand/);
 
     // A host that is not named does not even see it.
     const other = volume.spec.nodeName === 'storage-1' ? 'storage-2' : 'storage-1';
     await cluster.guest(other).exec('modprobe aoe; aoe-discover; sleep 1');
-    assert.equal((await cluster.guest(other).exec(`ls ${device} 2>/dev/null || true`)).trim(), '');
+    expect((await cluster.guest(other).exec(`ls ${device} 2>/dev/null || true`)).trim()).toBe('');
 
     // Access withdrawn: reads fail at once, with an error, not by hanging.
     await cluster.kubectl(['patch', 'aoev', 'e2e-by-hand', '--type=merge', '-p', '{"spec":{"initiators":{"macs":null}}}']);
     await cluster.poll(
       async () => ((await cluster.getJson('aoev', 'e2e-by-hand')).status.initiators.macs ?? []).length === 0 || undefined,
-      { timeoutMs: 10_000, what: 'no initiator in force' },
+      { timeoutMs: 10_000, what: 'no initiator to be admitted' },
     );
     await worker.exec(
       `if timeout 20 dd if=${device} of=/dev/null bs=4096 count=1 iflag=direct 2>/dev/null; then echo "a fenced host could read" >&2; exit 1; fi`,
@@ -69,14 +67,14 @@ describe('an AoEVolume without a claim', () => {
   it('keeps the address that a user gives it', async () => {
     await apply('e2e-address', { capacity: '16Mi', pool: 'lvm', address: { shelf: 77, slot: 7 } });
     await condition('e2e-address', 'Ready', 'True');
-    assert.equal((await cluster.getJson('aoev', 'e2e-address')).status.address, 'e77.7');
+    expect((await cluster.getJson('aoev', 'e2e-address')).status.address).toBe('e77.7');
   });
 
   it('is not placed at an address that another volume has', async () => {
     await apply('e2e-address-again', { capacity: '16Mi', pool: 'lvm', address: { shelf: 77, slot: 7 } });
     const placed = await condition('e2e-address-again', 'Placed', 'False');
-    assert.equal(placed.reason, 'AddressTaken');
-    assert.match(placed.message, /e2e-address/);
+    expect(placed.reason).toBe('AddressTaken');
+    expect(placed.message).toMatch(/e2e-address/);
   });
 
   it('is not exported at an address that a stranger answers', async () => {
@@ -90,7 +88,7 @@ describe('an AoEVolume without a claim', () => {
       await apply('e2e-conflict', { capacity: '16Mi', pool: 'lvm', address: { shelf: 66, slot: 6 } });
       const conflict = await condition('e2e-conflict', 'AddressConflict', 'True');
       const mac = (await worker.exec('cat /sys/class/net/vec0/address')).trim();
-      assert.match(conflict.message, new RegExp(mac));
+      expect(conflict.message).toMatch(new RegExp(mac));
       await condition('e2e-conflict', 'Ready', 'False');
     } finally {
       await worker.exec('kill $(cat /tmp/stranger.pid); rm -f /tmp/stranger.*');
@@ -106,7 +104,7 @@ describe('an AoEVolume without a claim', () => {
     try {
       // Asked again 1 s and 5 s after the export, then each minute, give or take a quarter.
       const conflict = await condition('e2e-late', 'AddressConflict', 'True', 90_000);
-      assert.match(conflict.message, new RegExp((await worker.exec('cat /sys/class/net/vec0/address')).trim()));
+      expect(conflict.message).toMatch(new RegExp((await worker.exec('cat /sys/class/net/vec0/address')).trim()));
       await condition('e2e-late', 'Exported', 'False');
       await condition('e2e-late', 'Ready', 'False');
     } finally {
@@ -117,7 +115,7 @@ describe('an AoEVolume without a claim', () => {
   it('in an unknown pool says which pools there are', async () => {
     await apply('e2e-nowhere', { capacity: '16Mi', pool: 'nowhere' });
     const placed = await condition('e2e-nowhere', 'Placed', 'False');
-    assert.match(placed.message, /nowhere/);
+    expect(placed.message).toMatch(/nowhere/);
   });
 
   it('that someone else serves (vblade) mounts through a static PersistentVolume', async () => {
@@ -137,10 +135,10 @@ describe('an AoEVolume without a claim', () => {
         }),
       ]);
       await ns.ready('external');
-      assert.match(await ns.kubectl('logs', 'external'), /on-vblade/);
+      expect(await ns.kubectl('logs', 'external')).toMatch(/on-vblade/);
       const volume = await cluster.getJson('aoev', 'e2e-external');
-      assert.equal(volume.status.holder.node, 'worker-1');
-      assert.equal(volume.status.conditions.find((c: { type: string }) => c.type === 'EnforcedByTarget').status, 'False');
+      expect(volume.status.holder.node).toBe('worker-1');
+      expect(volume.status.conditions.find((c: { type: string }) => c.type === 'EnforcedByTarget').status).toBe('False');
       await ns.kubectl('delete', 'pod', 'external');
       await cluster.poll(
         async () => ((await cluster.kubectl(['get', 'volumeattachment', '-o', 'name'])).trim() === '' ? true : undefined),

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { after, before, describe, it } from 'node:test';
 import { Cluster } from '../testbed/cluster.ts';
 import { aoeVolume, claim, pod, staticVolume } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -8,11 +6,11 @@ import { Namespace } from './namespace.ts';
 describe('a disk that is not what the volume says', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  before(async () => {
+  beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'wrong-disk');
   });
-  after(async () => {
+  afterAll(async () => {
     await ns?.delete();
   });
 
@@ -46,7 +44,7 @@ describe('a disk that is not what the volume says', () => {
           claim(name, { storageClass: '', volumeName: volume }),
           pod(name, { claim: name, node: 'worker-1', script: 'touch /tmp/ready; sleep 3600' }),
         ]);
-        assert.match(await ns.event(name, 'FailedMount'), says);
+        expect(await ns.event(name, 'FailedMount')).toMatch(says);
         await server.exec(`md5sum < ${image} | cmp - ${image}.md5`);
       } finally {
         await ns.kubectl('delete', 'pod', name, '--ignore-not-found');

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { WireLab } from '../wire/netns.ts';
+import { WireLab } from '../wire/wire-lab.ts';
 import type { Write } from './durable-writer.ts';
 import { replay } from './write-log.ts';
 

@@ -2,7 +2,7 @@
 // durable-writer.ts NAME SEED BATCHES. Prints the batches as JSON: [sector, length, byte] of each write, in order.
 import { execFileSync } from 'node:child_process';
 import { AtaCommand } from '../../aoe/wire/ata.ts';
-import { Bench } from '../conformance/bench.ts';
+import { Session } from '../conformance/session.ts';
 import { random } from '../faults/model/random.ts';
 
 const [name = '', seed, batches] = process.argv.slice(2);
@@ -11,7 +11,7 @@ const MOST_TIMES = 5;
 
 export type Write = [sector: number, sectors: number, byte: number];
 
-const bench = await Bench.open({ interfaceName: 'host0', mtu: 9000, address: { shelf: 7, slot: 3 } });
+const session = await Session.open({ interfaceName: 'host0', mtu: 9000, address: { shelf: 7, slot: 3 } });
 const next = random(Number(seed));
 const below = (limit: number): number => Math.floor(next() * limit);
 
@@ -19,12 +19,12 @@ const below = (limit: number): number => Math.floor(next() * limit);
 function draw(): Write[] {
   const list: Write[] = [];
   const count = 1 + below(MOST_AT_ONCE);
-  let sector = below(bench.identity.sectors - MOST_AT_ONCE * 16);
+  let sector = below(session.identity.sectors - MOST_AT_ONCE * 16);
   const adjacent = next() < 0.5;
   const sectors = [1, 2, 8, 16][below(4)] as number;
   const used = new Set<number>();
   while (list.length < count) {
-    if (!adjacent) sector = below(bench.identity.sectors - 16);
+    if (!adjacent) sector = below(session.identity.sectors - 16);
     const all = Array.from({ length: sectors }, (_, i) => sector + i);
     // What overlaps within a batch has no order that could be checked.
     if (!all.some((each) => used.has(each))) list.push([sector, sectors, 1 + below(255)]);
@@ -39,7 +39,7 @@ async function answered([lba, count, byte]: Write): Promise<void> {
   const request = { lba, count, data: new Uint8Array(count * 512).fill(byte) };
   for (let time = 1; ; time++) {
     try {
-      return void (await bench.a.ata(AtaCommand.WriteExt, request, { limitMs: 2_000 })).good();
+      return void (await session.a.ata(AtaCommand.WriteExt, request, { limitMs: 2_000 })).good();
     } catch (error) {
       if (time === MOST_TIMES) throw error;
     }
@@ -53,9 +53,9 @@ try {
     await Promise.all(writes.map(answered));
     execFileSync('dmsetup', ['message', name, '0', 'mark', `batch-${batch}`]);
     written.push(writes);
-    bench.heard.length = 0;
+    session.heard.length = 0;
   }
 } finally {
-  bench.close();
+  session.close();
 }
 console.log(JSON.stringify(written));

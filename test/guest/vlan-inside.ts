@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { WireLab } from '../wire/netns.ts';
+import { WireLab } from '../wire/wire-lab.ts';
 
 const TARGET = join(import.meta.dirname, '../../dist/cargo/release/aoe-target');
 const HOST = join(import.meta.dirname, '../wire/host.ts');

@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { CONTROL_PLANE_IP, RUN, SERVICE_IP } from './paths.ts';
-import { sh } from './shell.ts';
+import { sh } from './process/shell.ts';
 
 export const PKI = join(RUN, 'pki');
 

@@ -4,13 +4,13 @@ import { makeCertificates } from './certificates.ts';
 import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
 import { filledDisk } from './disk.ts';
 import { Guest, type GuestOptions } from './guest.ts';
-import { ourArchive } from './images.ts';
+import { ourArchive } from './image/images.ts';
 import { makeNetwork, removeNetwork } from './network.ts';
 import { startContainerd, startKubelet } from './node.ts';
 import { KIT, RUN, SHM } from './paths.ts';
-import { killRecorded } from './processes.ts';
+import { killRecorded } from './process/processes.ts';
+import { type PollOptions, poll, runInNetns, sh } from './process/shell.ts';
 import type { Step } from './progress.ts';
-import { type PollOptions, poll, runInNetns, sh } from './shell.ts';
 
 interface NodePlan {
   options: GuestOptions;

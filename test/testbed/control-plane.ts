@@ -2,8 +2,8 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PKI } from './certificates.ts';
 import { CONTROL_PLANE_IP, KIT, RUN, SHM } from './paths.ts';
-import { isAlive, startInNetns } from './processes.ts';
-import { poll, runInNetns, sh } from './shell.ts';
+import { isAlive, startInNetns } from './process/processes.ts';
+import { poll, runInNetns, sh } from './process/shell.ts';
 
 const LOGS = join(RUN, 'logs');
 

@@ -2,10 +2,10 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached } from './cache.ts';
 import { Guest } from './guest.ts';
-import { stableImages } from './images.ts';
+import { stableImages } from './image/images.ts';
 import { AWAIT_CONTAINERD, CONTAINERD_CONFIG, START_CONTAINERD } from './node.ts';
 import { keyOf } from './paths.ts';
-import { sh } from './shell.ts';
+import { sh } from './process/shell.ts';
 
 /** Changes when this file fills disks in another way. */
 const RECIPE = '1';

@@ -3,9 +3,9 @@ import { connect } from 'node:net';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { CACHE, keyOf, RUN, SHM } from './paths.ts';
-import { isAlive, startInNetns } from './processes.ts';
-import { CommandError, poll, sh, shInNetns } from './shell.ts';
-import type { Reply, Request, SupervisorConfig } from './supervisor.ts';
+import { isAlive, startInNetns } from './process/processes.ts';
+import { CommandError, poll, sh, shInNetns } from './process/shell.ts';
+import type { Reply, Request, SupervisorConfig } from './process/supervisor.ts';
 
 const SOURCES = join(import.meta.dirname, 'guest');
 

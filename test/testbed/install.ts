@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cluster } from './cluster.ts';
-import { OUR_IMAGE } from './images.ts';
+import { OUR_IMAGE } from './image/images.ts';
 import { ROOT, RUN } from './paths.ts';
 
 export const NAMESPACE = 'aoe-csi';

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { CONTROL_PLANE_IP, NETNS, SERVICE_IP } from './paths.ts';
-import { sh, shInNetns } from './shell.ts';
+import { sh, shInNetns } from './process/shell.ts';
 
 /** Makes the cluster's network namespace: a storage and a management bridge. Nothing in it reaches outside. */
 export function makeNetwork(): void {

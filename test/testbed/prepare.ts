@@ -1,8 +1,8 @@
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { CACHE, KIT, ROOT } from './paths.ts';
+import { run } from './process/shell.ts';
 import type { Progress } from './progress.ts';
-import { run } from './shell.ts';
 
 /** Builds what the cluster needs and the cache has not: the Kubernetes programs, ours, the target. */
 export async function prepare(progress: Progress): Promise<void> {

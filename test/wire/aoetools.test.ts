@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { describe, it } from 'node:test';
 import { OURS, SHELF, SLOT, startOurs } from '../conformance/targets.ts';
-import { WireLab } from './netns.ts';
+import { WireLab } from './wire-lab.ts';
 
 const skip = process.getuid?.() !== 0 || !existsSync(OURS) ? 'needs root and a built aoe-target' : false;
 const ADDRESS = [String(SHELF), String(SLOT), 'host0'];
@@ -11,7 +9,7 @@ const ADDRESS = [String(SHELF), String(SLOT), 'host0'];
 async function served(lab: WireLab): Promise<void> {
   startOurs(lab);
   const [replies] = (await lab.host(SHELF, SLOT, 'query')) as [unknown[]];
-  assert.equal(replies.length, 1);
+  expect(replies).toHaveLength(1);
 }
 
 /** What aoecfg prints, or "none" when it is not answered for a second: then it prints not even the end of a line. */
@@ -20,19 +18,19 @@ async function aoecfg(lab: WireLab, ...options: string[]): Promise<string> {
   return output === '' ? 'none' : output.trim();
 }
 
-describe("Debian's aoetools on our target", { skip, timeout: 60_000 }, () => {
+describe.skipIf(skip)("Debian's aoetools on our target", () => {
   it('aoecfg reads, tests, sets and forces the config string', async () => {
     await using lab = new WireLab();
     await served(lab);
-    assert.equal(await aoecfg(lab), '');
-    assert.equal(await aoecfg(lab, '-c', 'set', '-s', 'first'), 'first');
-    assert.equal(await aoecfg(lab, '-c', 'set', '-s', 'second'), '*badcfg*');
-    assert.equal(await aoecfg(lab, '-c', 'test', '-s', 'first'), 'first');
-    assert.equal(await aoecfg(lab, '-c', 'test', '-s', 'fir'), 'none');
-    assert.equal(await aoecfg(lab, '-c', 'prefix', '-s', 'fir'), 'first');
-    assert.equal(await aoecfg(lab, '-c', 'prefix', '-s', 'irst'), 'none');
-    assert.equal(await aoecfg(lab, '-c', 'fset', '-s', 'forced'), 'forced');
-    assert.equal(await aoecfg(lab), 'forced');
+    expect(await aoecfg(lab)).toBe('');
+    expect(await aoecfg(lab, '-c', 'set', '-s', 'first')).toBe('first');
+    expect(await aoecfg(lab, '-c', 'set', '-s', 'second')).toBe('*badcfg*');
+    expect(await aoecfg(lab, '-c', 'test', '-s', 'first')).toBe('first');
+    expect(await aoecfg(lab, '-c', 'test', '-s', 'fir')).toBe('none');
+    expect(await aoecfg(lab, '-c', 'prefix', '-s', 'fir')).toBe('first');
+    expect(await aoecfg(lab, '-c', 'prefix', '-s', 'irst')).toBe('none');
+    expect(await aoecfg(lab, '-c', 'fset', '-s', 'forced')).toBe('forced');
+    expect(await aoecfg(lab)).toBe('forced');
   });
 
   for (const [mtu, payload] of [
@@ -42,9 +40,9 @@ describe("Debian's aoetools on our target", { skip, timeout: 60_000 }, () => {
     it(`aoeping and aoe-sancheck find it at MTU ${mtu}, with a payload of ${payload}`, async () => {
       await using lab = new WireLab({ mtu });
       await served(lab);
-      assert.match(await lab.exec('aoeping', '-I', '-s', '5', ...ADDRESS), /serial_number: CONFORMANCE/);
-      await assert.rejects(lab.exec('aoeping', '-s', '5', '-S', 'return_status', ...ADDRESS), /SMART/);
-      assert.match(await lab.exec('aoe-sancheck'), new RegExp(`^e${SHELF}\\.${SLOT}\\s+1\\s+${payload}\\s+host0$`, 'm'));
+      expect(await lab.exec('aoeping', '-I', '-s', '5', ...ADDRESS)).toMatch(/serial_number: CONFORMANCE/);
+      await expect(lab.exec('aoeping', '-s', '5', '-S', 'return_status', ...ADDRESS)).rejects.toThrow(/SMART/);
+      expect(await lab.exec('aoe-sancheck')).toMatch(new RegExp(`^e${SHELF}\\.${SLOT}\\s+1\\s+${payload}\\s+host0$`, 'm'));
     });
   }
 });

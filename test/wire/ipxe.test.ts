@@ -1,10 +1,8 @@
-import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync, readSync, writeFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import { it } from 'node:test';
 import { OURS, SHELF, SLOT } from '../conformance/targets.ts';
-import { WireLab } from './netns.ts';
+import { WireLab } from './wire-lab.ts';
 
 const IPXE = '/boot/ipxe.lkrn';
 const QEMU = '/usr/bin/qemu-system-x86_64';
@@ -40,26 +38,30 @@ function sectorOf(disk: string, index: number): string {
   return bytes.toString('latin1').replace(/\0+$/, '');
 }
 
-it('iPXE boots from our target, reads and writes', { skip, timeout: 90_000 }, async () => {
-  await using lab = new WireLab();
-  await lab.exec('ip', 'link', 'add', 'bridge0', 'type', 'bridge');
-  await lab.exec('ip', 'tuntap', 'add', 'tap0', 'mode', 'tap');
-  for (const port of ['host0', 'tap0']) await lab.exec('ip', 'link', 'set', port, 'master', 'bridge0', 'up');
-  await lab.exec('ip', 'link', 'set', 'bridge0', 'up');
-  const disk = bootable(lab);
-  lab.start(OURS, '--interface', 'target0', '--state', join(lab.directory, 'state'), '--export', `${SHELF}.${SLOT}=${disk}`);
-  const script = join(lab.directory, 'script');
-  writeFileSync(script, `#!ipxe\nifopen net0\nsanboot --no-describe aoe:e${SHELF}.${SLOT}\n`);
-  const printed = join(lab.directory, 'printed');
-  lab.start(
-    QEMU,
-    ...['-machine', 'pc,accel=tcg', '-m', '128', '-display', 'none', '-monitor', 'none', '-no-reboot'],
-    ...['-netdev', 'tap,id=n0,ifname=tap0,script=no,downscript=no', '-device', 'virtio-net-pci,netdev=n0,romfile='],
-    ...['-kernel', IPXE, '-initrd', script, '-debugcon', `file:${printed}`],
-  );
-  const deadline = performance.now() + 60_000;
-  const output = (): string => (existsSync(printed) ? readFileSync(printed, 'utf8') : '');
-  while (!/written|failed/.test(output()) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 100));
-  assert.equal(output(), `${MESSAGE}written\n`);
-  assert.equal(sectorOf(disk, 9), MESSAGE);
-});
+it.skipIf(skip)(
+  'iPXE boots from our target, reads and writes',
+  async () => {
+    await using lab = new WireLab();
+    await lab.exec('ip', 'link', 'add', 'bridge0', 'type', 'bridge');
+    await lab.exec('ip', 'tuntap', 'add', 'tap0', 'mode', 'tap');
+    for (const port of ['host0', 'tap0']) await lab.exec('ip', 'link', 'set', port, 'master', 'bridge0', 'up');
+    await lab.exec('ip', 'link', 'set', 'bridge0', 'up');
+    const disk = bootable(lab);
+    lab.start(OURS, '--interface', 'target0', '--state', join(lab.directory, 'state'), '--export', `${SHELF}.${SLOT}=${disk}`);
+    const script = join(lab.directory, 'script');
+    writeFileSync(script, `#!ipxe\nifopen net0\nsanboot --no-describe aoe:e${SHELF}.${SLOT}\n`);
+    const printed = join(lab.directory, 'printed');
+    lab.start(
+      QEMU,
+      ...['-machine', 'pc,accel=tcg', '-m', '128', '-display', 'none', '-monitor', 'none', '-no-reboot'],
+      ...['-netdev', 'tap,id=n0,ifname=tap0,script=no,downscript=no', '-device', 'virtio-net-pci,netdev=n0,romfile='],
+      ...['-kernel', IPXE, '-initrd', script, '-debugcon', `file:${printed}`],
+    );
+    const deadline = performance.now() + 60_000;
+    const output = (): string => (existsSync(printed) ? readFileSync(printed, 'utf8') : '');
+    while (!/written|failed/.test(output()) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 100));
+    expect(output()).toBe(`${MESSAGE}written\n`);
+    expect(sectorOf(disk, 9)).toBe(MESSAGE);
+  },
+  90_000,
+);

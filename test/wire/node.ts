@@ -1,21 +1,22 @@
 // The node service's operations by hand, on a machine with the aoe driver and no cluster:
 //   node.ts FILE VOLUME-JSON STEP…      FILE keeps the volume's status between runs
 // Steps: stage:TYPE (ext4, xfs, block), unstage, publish:PATH (read-only when it ends with -ro), unpublish:PATH, stats:PATH. Prints a JSON line for each.
-import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { formatAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { BusyVolumes } from '../../csi/busy-volumes.ts';
-import { AccessMode } from '../../csi/node/calls/requests.ts';
-import type { Volumes } from '../../csi/node/contracts.ts';
+import type { VolumeClient } from '../../csi/node/contracts.ts';
 import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
-import { SystemMounter } from '../../csi/node/disk/mounts.ts';
-import { SystemFilesystems } from '../../csi/node/filesystem/tools.ts';
+import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
+import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
+import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.ts';
 import { SocketWire } from '../../csi/node/lock/wire.ts';
 import { StagedVolumes } from '../../csi/node/record/staged-volumes.ts';
 import { nodeService } from '../../csi/node/service.ts';
-import type { Exec } from '../../run/exec.ts';
-import { Semaphore } from '../../run/semaphore.ts';
+import { csi } from '../../rpc/mod.ts';
+import { exec } from '../../run/exec.ts';
+
+const { Mode } = csi.v1.VolumeCapability.AccessMode;
 
 interface Given {
   node: string;
@@ -39,17 +40,7 @@ const log = {
   error: (keys: object, message: string) => console.error(message, JSON.stringify(keys)),
 };
 
-const exec: Exec = (command, args, { timeoutMs, signal, input }) =>
-  new Promise((resolve, reject) => {
-    const child = execFile(command, args, { timeout: timeoutMs, ...(signal ? { signal } : {}) }, (error, stdout, stderr) =>
-      error ? reject(Object.assign(error, { stderr })) : resolve({ stdout, stderr }),
-    );
-    // A program that never reads may be gone before it is written to.
-    child.stdin?.on('error', () => {});
-    child.stdin?.end(input ?? '');
-  });
-
-const volumes: Volumes = {
+const volumes: VolumeClient = {
   get: async (name) => {
     const status = existsSync(file) ? JSON.parse(readFileSync(file, 'utf8')) : {};
     const spec = {
@@ -67,24 +58,27 @@ const volumes: Volumes = {
     ),
 };
 
-const diskThreads = new Semaphore(2);
+const driver = new KernelDriver(exec);
+const mounter = new SystemMounter(exec);
+const context = { signal: new AbortController().signal, deadline: Number.POSITIVE_INFINITY };
 const interfaces = async (): Promise<readonly string[]> => given.interfaces;
 const service = nodeService(
   {
     nodeName: given.node,
     nodeUID: `uid-of-${given.node}`,
-    driver: new KernelDriver(exec, diskThreads),
-    filesystems: new SystemFilesystems(exec, diskThreads),
-    mounter: new SystemMounter(exec),
+    driver,
+    localDisk: (address) => new LocalDisk({ driver, mounter, log }, address),
+    filesystems: new SystemFilesystems(exec),
+    mounter,
     wire: new SocketWire(interfaces),
     volumes,
     staged: new StagedVolumes('/run/aoe-csi-test'),
-    departed: { add() {} },
+    removedDisks: { add() {} },
     busy: new BusyVolumes(),
     interfaces,
     log,
   },
-  { segment: 'default', diskThreads },
+  { segment: 'default' },
 );
 
 const volumeId = `test-${given.shelf}-${given.slot}`;
@@ -102,33 +96,32 @@ async function perform(step: string): Promise<unknown> {
   const [kind = '', argument = ''] = step.split(':');
   const block = argument === 'block' || argument.includes('block');
   const mode =
-    access === 'Exclusive'
-      ? AccessMode.SingleNodeWriter
-      : access === 'Shared'
-        ? AccessMode.MultiNodeMultiWriter
-        : AccessMode.MultiNodeReaderOnly;
+    access === 'Exclusive' ? Mode.SINGLE_NODE_WRITER : access === 'Shared' ? Mode.MULTI_NODE_MULTI_WRITER : Mode.MULTI_NODE_READER_ONLY;
   const volumeCapability = {
     accessMode: { mode },
     ...(block ? { block: {} } : { mount: { fsType: kind === 'stage' ? argument : 'ext4', mountFlags: [] } }),
   };
   switch (kind) {
     case 'stage':
-      return service.nodeStageVolume({ volumeId, publishContext, stagingTargetPath, volumeCapability });
+      return service.nodeStageVolume({ volumeId, publishContext, stagingTargetPath, volumeCapability }, context);
     case 'unstage':
-      return service.nodeUnstageVolume({ volumeId, stagingTargetPath });
+      return service.nodeUnstageVolume({ volumeId, stagingTargetPath }, context);
     case 'publish':
-      return service.nodePublishVolume({
-        volumeId,
-        publishContext,
-        stagingTargetPath,
-        volumeCapability,
-        targetPath: argument,
-        readonly: argument.endsWith('-ro'),
-      });
+      return service.nodePublishVolume(
+        {
+          volumeId,
+          publishContext,
+          stagingTargetPath,
+          volumeCapability,
+          targetPath: argument,
+          readonly: argument.endsWith('-ro'),
+        },
+        context,
+      );
     case 'unpublish':
-      return service.nodeUnpublishVolume({ volumeId, targetPath: argument });
+      return service.nodeUnpublishVolume({ volumeId, targetPath: argument }, context);
     case 'stats':
-      return service.nodeGetVolumeStats({ volumeId, volumePath: argument });
+      return service.nodeGetVolumeStats({ volumeId, volumePath: argument }, context);
     default:
       throw new RangeError(`no step "${kind}"`);
   }

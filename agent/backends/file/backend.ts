@@ -7,6 +7,7 @@ import {
   type BackingVolume,
   type CreateRequest,
   checkUid,
+  kindOf,
   type Measurement,
   roundDown,
   roundUp,
@@ -14,10 +15,10 @@ import {
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
 
 const SUFFIX = '.img';
-/** A file that is being made; never served, and thrown away when its volume is made again. */
+/** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
-/** Says that the directory is this pool's, so that an unmounted mount point is not taken for it. */
+/** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
 const MARKER = '.aoe-pool';
 const BLOCK = 512;
 
@@ -25,24 +26,28 @@ export interface FileOptions {
   /** Name of the AoEPool. */
   pool: string;
   directory: string;
-  /** UIDs of the volumes that were made there before: then a directory without our marker, or without any of them, is not it. */
+  /** UIDs of the volumes that were made there. When there are any, a directory without the marker, or without all of them, is the wrong one. */
   expected: () => readonly string[];
+  /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
+  mountPoints?: readonly string[];
   fs?: FileSystem;
 }
 
-/** Sparse files in a directory, named by UID. Each appears under its name only when it has its whole size. */
+/** Sparse files in a directory, named by UID. Each appears under its name only once it has its full size. */
 export class FileBackend implements Backend {
   readonly #pool: string;
   readonly #directory: string;
   readonly #expected: () => readonly string[];
+  readonly #mountPoint: string | undefined;
   readonly #fs: FileSystem;
-  /** Removed or given away here while their AoEVolumes were still there: not missed. */
+  /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
 
-  constructor({ pool, directory, expected, fs = nodeFileSystem }: FileOptions) {
+  constructor({ pool, directory, expected, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
+    this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
     this.#fs = fs;
   }
 
@@ -50,31 +55,18 @@ export class FileBackend implements Backend {
     return join(this.#directory, `${checkUid(uid)}${SUFFIX}`);
   }
 
-  async list(signal: AbortSignal): Promise<BackingVolume[]> {
-    await this.#prepare();
-    await this.#recognize();
-    const found: BackingVolume[] = [];
-    for (const name of await this.#fs.readdir(this.#directory)) {
-      signal.throwIfAborted();
-      if (!name.endsWith(SUFFIX)) continue;
-      const volume = await this.#look(name.slice(0, -SUFFIX.length));
-      if (volume) found.push(volume);
-    }
-    return found;
-  }
-
   async measure(signal: AbortSignal): Promise<Measurement> {
     try {
       let taken = 0;
       let promised = 0;
-      const volumes = await this.list(signal);
+      const volumes = await this.#list(signal);
       for (const { uid, bytes } of volumes) {
         const stats = await this.#fs.stat(this.path(uid)).catch(() => undefined);
         taken += (stats?.blocks ?? 0) * BLOCK;
         promised += bytes;
       }
       const { bavail, bsize } = await this.#fs.statfs(this.#directory);
-      // Not the file system's size: what others keep there is not ours to promise.
+      // Not the size of the file system: the space that other software takes there cannot be promised.
       const size = roundDown(bavail * bsize + taken, MiB);
       return { ready: true, size, free: Math.max(0, size - promised), granularity: MiB, volumes };
     } catch (error) {
@@ -86,13 +78,13 @@ export class FileBackend implements Backend {
   async open(uid: string): Promise<BackingVolume | undefined> {
     await this.#prepare();
     await this.#recognize();
-    return this.#look(checkUid(uid));
+    return this.#find(checkUid(uid));
   }
 
   async create({ uid, bytes }: CreateRequest): Promise<BackingVolume> {
     await this.#prepare();
     await this.#recognize();
-    const existing = await this.#look(checkUid(uid));
+    const existing = await this.#find(checkUid(uid));
     if (existing) return existing;
     const half = join(this.#directory, `${uid}${NEW_SUFFIX}`);
     try {
@@ -108,7 +100,7 @@ export class FileBackend implements Backend {
     } catch (error) {
       if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${this.#directory}`, { cause: error });
       if (hasCode(error, 'EFBIG')) {
-        throw new BackendError('PoolFull', `the file system of ${this.#directory} takes no file of ${size} bytes`, { cause: error });
+        throw new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
       }
       throw this.#failed(`creating ${this.path(uid)}`, error);
     }
@@ -130,7 +122,21 @@ export class FileBackend implements Backend {
     this.#gone.push(uid);
   }
 
-  async #look(uid: string): Promise<BackingVolume | undefined> {
+  async #list(signal: AbortSignal): Promise<BackingVolume[]> {
+    await this.#prepare();
+    await this.#recognize();
+    const found: BackingVolume[] = [];
+    for (const name of await this.#fs.readdir(this.#directory)) {
+      signal.throwIfAborted();
+      const id = name.slice(0, -SUFFIX.length);
+      if (!name.endsWith(SUFFIX) || kindOf(id) !== 'volume') continue;
+      const volume = await this.#find(id);
+      if (volume) found.push(volume);
+    }
+    return found;
+  }
+
+  async #find(uid: string): Promise<BackingVolume | undefined> {
     const path = this.path(uid);
     try {
       const stats = await this.#fs.stat(path);
@@ -141,13 +147,13 @@ export class FileBackend implements Backend {
     }
   }
 
-  /** Makes sure that the directory is ours; makes it when the pool is new on this node. */
+  /** Checks that the directory belongs to this pool; makes it when the pool is new on this node. */
   async #prepare(): Promise<void> {
     const marker = join(this.#directory, MARKER);
     try {
       const owner = (await this.#fs.read(marker)).trim();
       if (owner === this.#pool) return;
-      // An empty marker is one whose writing was cut short by a crash.
+      // An empty marker is left by a crash while it was written.
       if (owner)
         throw new BackendError('PoolMissing', `${this.#directory} belongs to pool ${owner}: give each pool a directory of its own`);
     } catch (error) {
@@ -157,6 +163,7 @@ export class FileBackend implements Backend {
     if (this.#expected().length > 0) {
       throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes that were made there: is its file system mounted?`);
     }
+    await this.#checkMounted();
     try {
       await this.#fs.mkdir(this.#directory);
       await this.#fs.write(marker, `${this.#pool}\n`);
@@ -168,15 +175,43 @@ export class FileBackend implements Backend {
   }
 
   /**
-   * Makes sure that some volume of those that were made there is there. The marker alone may be on both sides of a mount point:
-   * on the disk, and in the directory that shows when the disk is not mounted. Not asked when a volume is removed, which may be
-   * the last one, or one that was lost.
+   * Refuses to begin a pool on the file system below a mount point whose disk is not mounted: volumes would fill the node's own
+   * disk, and would be hidden as soon as theirs is mounted. A directory made by the administrator says that it is meant.
+   */
+  async #checkMounted(): Promise<void> {
+    const mountPoint = this.#mountPoint;
+    if (mountPoint === undefined || (await this.#fs.isMountPoint(mountPoint))) return;
+    const below = this.#directory !== mountPoint;
+    if (below && (await this.#exists(this.#directory))) return;
+    const otherwise = below
+      ? `make ${this.#directory} on the node`
+      : `give the pool a directory below ${mountPoint} that you make on the node`;
+    throw new BackendError(
+      'PoolMissing',
+      `no disk is mounted at ${mountPoint} on this node: mount it, or, to keep volumes on the file system that is there, ${otherwise}`,
+    );
+  }
+
+  async #exists(path: string): Promise<boolean> {
+    try {
+      await this.#fs.stat(path);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return false;
+      throw this.#failed(`looking at ${path}`, error);
+    }
+  }
+
+  /**
+   * Checks that at least one of the expected volumes is there. The marker alone is not enough: it may be on both sides of a mount
+   * point, on the disk and in the directory that shows while the disk is not mounted. A removal does not check this: it may
+   * be about the last volume, or about one that was lost.
    */
   async #recognize(): Promise<void> {
     const known = this.#expected();
     this.#gone = this.#gone.filter((uid) => known.includes(uid));
     const expected = known.filter((uid) => !this.#gone.includes(uid));
-    for (const uid of expected) if (await this.#look(uid)) return;
+    for (const uid of expected) if (await this.#find(uid)) return;
     if (expected.length === 0) return;
     throw new BackendError(
       'PoolMissing',

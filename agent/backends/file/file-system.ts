@@ -1,20 +1,22 @@
 import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
 
-/** The file operations of the file backend, each one a step after which a crash may come. */
+/** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
   stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
   statfs(path: string): Promise<{ bavail: number; bsize: number }>;
   read(path: string): Promise<string>;
-  /** Writes a small file whole, to stable storage. */
+  /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;
-  /** Makes a directory and those above it; one that exists is success. */
+  /** Makes a directory and its parents; it is no error when they exist. */
   mkdir(path: string): Promise<void>;
-  /** Makes a new file of this size, all hole, on stable storage. */
+  /** Makes a new sparse file of this size, on stable storage. */
   createSparse(path: string, bytes: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
+  /** Whether a whole file system is mounted at the path. */
+  isMountPoint(path: string): Promise<boolean>;
 }
 
 export function hasCode(error: unknown, code: string): boolean {
@@ -31,7 +33,7 @@ export const nodeFileSystem: FileSystem = {
   read: (path) => readFile(path, 'utf8'),
   write: (path, text) => writeFile(path, text, { flush: true }),
   mkdir: async (path) => {
-    // Not `recursive`: Node 24 never comes back from that below /proc, where a missing parent cannot be made.
+    // Not `recursive`: with it, Node 24 never returns below /proc, where a missing parent cannot be made.
     const parents = path.split('/').filter(Boolean);
     for (let depth = 1; depth <= parents.length; depth++) {
       try {
@@ -52,6 +54,12 @@ export const nodeFileSystem: FileSystem = {
   },
   rename,
   unlink,
+  isMountPoint: async (path) => {
+    // proc_pid_mountinfo(5): mount ID, parent, device, root of the mount within its file system, mount point. The last one hides the others.
+    // A pod has a mount of a plain directory of its node, too, but that one's root is the directory's path, not /.
+    const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' '));
+    return mounts.findLast(([, , , , mountPoint]) => mountPoint === path)?.[3] === '/';
+  },
   syncDirectory: async (path) => {
     const directory = await open(path, 'r');
     try {

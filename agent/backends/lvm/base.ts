@@ -1,26 +1,38 @@
 import { stderrOf } from '../../../run/exec.ts';
-import { type Backend, BackendError, type BackingVolume, type CreateRequest, checkUid, type Measurement, roundUp } from '../backend.ts';
-import { failed, type Lvm } from './cli.ts';
+import {
+  type Backend,
+  BackendError,
+  type BackingVolume,
+  type Cleanness,
+  type CreateRequest,
+  checkUid,
+  kindOf,
+  type Measurement,
+  roundUp,
+} from '../backend.ts';
+import { failed, type LvmCli } from './cli.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
 /** On every logical volume of ours. */
 export const TAG = 'aoe.dev';
-/** Made, but perhaps still with another volume's old data: wiped before it is first served, however often we crash. */
+/** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
 const TAG_VOLUME = 'aoe.dev/volume=';
 const TAG_POOL = 'aoe.dev/pool=';
+/** How far a volume was wiped; absent when all of it was zeroed. */
+const TAG_WIPED = 'aoe.dev/wiped=';
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
 const RECENT_MS = 5_000;
-/** A missing group is not looked for more often than this, however many volumes ask for it. */
+/** A volume group that is missing is not looked for more often than this, however many volumes ask for it. */
 const MISSING_MS = 1_000;
 
-/** Whether a device node is there. */
+/** Whether a device node exists. */
 export type HasDevice = (path: string) => Promise<boolean>;
 
 export interface LvmOptions {
-  lvm: Lvm;
-  /** Name of the AoEPool: two pools may share a group. */
+  lvm: LvmCli;
+  /** Name of the AoEPool: two pools may share a volume group. */
   pool: string;
   group: string;
   hasDevice: HasDevice;
@@ -28,14 +40,14 @@ export interface LvmOptions {
 
 /** What linear and thin volumes have in common: found by name and tag, kept in a cached report, activated when inactive. */
 export abstract class LvmBase implements Backend {
-  protected readonly lvm: Lvm;
+  protected readonly lvm: LvmCli;
   protected readonly group: string;
   readonly #pool: string;
   readonly #hasDevice: HasDevice;
-  /** Our volumes by UID as last reported or made; undefined when a command failed and it must be read anew. */
+  /** Our volumes by UID, as last reported or made; undefined after a command that failed, until the next report. */
   #known: Map<string, LogicalVolume> | undefined;
-  /** Wiped, and waiting to be marked so. */
-  readonly #wiped = new Map<string, LogicalVolume>();
+  /** VolumeReconciler that are ready and wait for TAG_NEW to be taken off, with the tag to add at the same time, if any. */
+  readonly #unmarked = new Map<string, { volume: LogicalVolume; add: string | undefined }>();
   #missing: { error: BackendError; at: number } | undefined;
   #last: { group: VolumeGroup; at: number } | undefined;
 
@@ -46,32 +58,26 @@ export abstract class LvmBase implements Backend {
     this.#hasDevice = hasDevice;
   }
 
-  /** Whether a logical volume is of this backend's sort. */
+  /** Tags of a new volume, beside those that name it: TAG_NEW where it may hold old data. */
+  protected readonly initialTags: readonly string[] = [];
+  /** Whether a logical volume is of this backend's type. */
   protected abstract accepts(volume: LogicalVolume): boolean;
   /** Arguments of lvcreate after name and tags. */
   protected abstract createArgs(request: CreateRequest): string[];
   /** Refuses when the pool cannot take a new volume. */
   protected abstract admit(request: CreateRequest, signal: AbortSignal): Promise<void>;
   protected abstract measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'>;
-  /** Wipes a volume that still has TAG_NEW, before the tag is taken off. Absent where new volumes are clean from the start. */
-  protected clean?(volume: BackingVolume, path: string, signal: AbortSignal): Promise<void>;
 
   path(uid: string): string {
     return `/dev/${this.group}/${PREFIX}${checkUid(uid)}`;
-  }
-
-  async list(signal: AbortSignal): Promise<BackingVolume[]> {
-    return this.#turn(async () => {
-      await this.report(signal);
-      return this.#backings();
-    }, signal);
   }
 
   async measure(signal: AbortSignal): Promise<Measurement> {
     try {
       return await this.#turn(async () => {
         const group = await this.report(signal);
-        return { ...this.measurement(group, [...(this.#known?.values() ?? [])]), volumes: this.#backings() };
+        const volumes = [...(this.#known ?? [])].map(([uid, volume]) => this.#backing(uid, volume));
+        return { ...this.measurement(group, [...(this.#known?.values() ?? [])]), volumes };
       }, signal);
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: 1, volumes: [] };
@@ -80,17 +86,33 @@ export abstract class LvmBase implements Backend {
   }
 
   async open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
-    const volume = await this.#turn(() => this.#find(uid, signal), signal);
-    // It was served before: a mark on it is that of restored metadata, and what it holds is data.
-    return volume && this.#finish(uid, volume, { wipe: false }, signal);
+    const found = await this.#turn(() => this.#find(uid, signal), signal);
+    const volume = found && (await this.#activated(uid, found, signal));
+    if (!volume) return undefined;
+    // It was exported before, so it holds data. TAG_NEW can only come from restored LVM metadata, and must not lead to a wipe.
+    if (volume.tags.includes(TAG_NEW)) return await this.#markReady(uid, volume, undefined, signal);
+    return this.#backing(uid, volume);
   }
 
   async create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume> {
-    checkUid(request.uid);
-    const volume = await this.#turn(() => this.#make(request, signal), signal);
-    const backing = await this.#finish(request.uid, volume, { wipe: true }, signal);
-    if (backing) return backing;
-    throw new BackendError('BackendFailed', `logical volume ${this.#name(request.uid)} vanished while it was made`);
+    const uid = checkUid(request.uid);
+    const made = await this.#turn(() => this.#make(request, signal), signal);
+    const volume = await this.#activated(uid, made, signal);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished while it was made`);
+    return this.#backing(uid, volume);
+  }
+
+  /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
+  protected async wipeNew(
+    uid: string,
+    wipe: (path: string, bytes: number, signal: AbortSignal) => Promise<Cleanness>,
+    signal: AbortSignal,
+  ): Promise<BackingVolume> {
+    const volume = await this.#turn(() => this.#find(uid, signal), signal);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished before it was wiped`);
+    if (!volume.tags.includes(TAG_NEW)) return this.#backing(uid, volume);
+    const cleanness = await wipe(this.path(uid), volume.bytes, signal);
+    return await this.#markReady(uid, volume, cleanness, signal);
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
@@ -102,12 +124,14 @@ export abstract class LvmBase implements Backend {
         if (!(await this.#find(uid, signal))) return;
         const doing = `removing logical volume ${this.#name(uid)}`;
         if (/in use|used by|busy/i.test(stderrOf(error))) {
-          throw new BackendError('BackingBusy', `${doing}: a process on this node still has it open; it is tried again`, { cause: error });
+          throw new BackendError('BackingBusy', `${doing}: a process on this node still has it open; the removal is tried again`, {
+            cause: error,
+          });
         }
         throw failed(doing, error);
       }
       this.#known?.delete(uid);
-      this.#wiped.delete(uid);
+      this.#unmarked.delete(uid);
     }, signal);
   }
 
@@ -120,11 +144,11 @@ export abstract class LvmBase implements Backend {
         throw failed(`keeping logical volume ${this.#name(uid)}`, error);
       }
       this.#known?.delete(uid);
-      this.#wiped.delete(uid);
+      this.#unmarked.delete(uid);
     }, signal);
   }
 
-  /** Reads the group, and with it what we know of our volumes. Call it in the group's turn. */
+  /** Reads the group and our volumes in it. Call it in the group's turn. */
   protected async report(signal: AbortSignal): Promise<VolumeGroup> {
     this.#known = undefined;
     if (this.#missing && performance.now() - this.#missing.at < MISSING_MS) throw this.#missing.error;
@@ -133,12 +157,12 @@ export abstract class LvmBase implements Backend {
       throw error;
     });
     this.#last = { group, at: performance.now() };
-    const ours = group.volumes.filter((volume) => this.#isOurs(volume));
+    const ours = group.volumes.filter((volume) => this.#isOurs(volume) && kindOf(volume.name.slice(PREFIX.length)) === 'volume');
     this.#known = new Map(ours.map((volume) => [volume.name.slice(PREFIX.length), volume]));
     return group;
   }
 
-  /** The group and our volumes, at most a few seconds old but for what we changed ourselves. Call it in the group's turn. */
+  /** The group and our volumes, read at most RECENT_MS ago; our own changes since then are included. Call it in the group's turn. */
   protected async recent(signal: AbortSignal): Promise<{ group: VolumeGroup; ours: LogicalVolume[] }> {
     const fresh = this.#known && this.#last && performance.now() - this.#last.at < RECENT_MS;
     const group = fresh && this.#last ? this.#last.group : await this.report(signal);
@@ -155,18 +179,18 @@ export abstract class LvmBase implements Backend {
     const existing = this.#known?.get(request.uid);
     if (existing) return existing;
     await this.admit(request, signal);
-    const tags = [TAG, `${TAG_VOLUME}${request.name}`, `${TAG_POOL}${this.#pool}`, ...(this.clean ? [TAG_NEW] : [])];
+    const tags = [TAG, `${TAG_VOLUME}${request.name}`, `${TAG_POOL}${this.#pool}`, ...this.initialTags];
     const args = ['--name', `${PREFIX}${request.uid}`, ...tags.flatMap((tag) => ['--addtag', tag]), ...this.createArgs(request)];
     try {
       await this.#change('lvcreate', args);
     } catch (error) {
       const said = stderrOf(error);
       if (/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) {
-        throw new BackendError('PoolFull', `volume group ${this.group} has not ${request.bytes} bytes free: ${said.trim()}`, {
+        throw new BackendError('PoolFull', `volume group ${this.group} does not have ${request.bytes} bytes free: ${said.trim()}`, {
           cause: error,
         });
       }
-      // Made by a command whose answer was lost, or under our name by somebody else: then it lacks our tags and is not taken.
+      // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
       await this.report(signal);
       if (!this.#known?.has(request.uid)) throw failed(`creating logical volume ${this.#name(request.uid)}`, error);
     }
@@ -178,38 +202,32 @@ export abstract class LvmBase implements Backend {
     return volume;
   }
 
-  /** Activates it, wipes it when it is new, and takes that mark off, as far as it is still to be done. */
-  async #finish(uid: string, seen: LogicalVolume, { wipe }: { wipe: boolean }, signal: AbortSignal): Promise<BackingVolume | undefined> {
-    let volume = seen;
-    const path = this.path(uid);
-    if (!volume.active || !(await this.#hasDevice(path))) {
-      const current = await this.#turn(() => this.#activate(uid, signal), signal);
-      if (!current) return undefined;
-      volume = current;
-    }
-    if (!volume.tags.includes(TAG_NEW)) return this.#backing(uid, volume);
-    if (wipe) await this.clean?.(this.#backing(uid, volume), path, signal);
-    return this.#backing(uid, await this.#markClean(uid, volume, signal));
+  /** The volume once it is active and its device node exists; undefined when there is no such volume any more. */
+  async #activated(uid: string, volume: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    if (volume.active && (await this.#hasDevice(this.path(uid)))) return volume;
+    return await this.#turn(() => this.#activate(uid, signal), signal);
   }
 
-  /** Takes TAG_NEW off; of all that wait for the group's turn at once, with one command. */
-  async #markClean(uid: string, volume: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume> {
-    const clean = { ...volume, tags: volume.tags.filter((tag) => tag !== TAG_NEW) };
-    this.#wiped.set(uid, clean);
+  /** Takes TAG_NEW off, and notes how far the volume was wiped. One command does so for all volumes that wait for the group's turn. */
+  async #markReady(uid: string, seen: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
+    const add = cleanness === undefined || cleanness === 'zeroed' ? undefined : `${TAG_WIPED}${cleanness}`;
+    const volume = { ...seen, tags: [...seen.tags.filter((tag) => tag !== TAG_NEW), ...(add ? [add] : [])] };
+    this.#unmarked.set(uid, { volume, add });
     await this.#turn(async () => {
-      if (!this.#wiped.has(uid)) return;
-      const batch = [...this.#wiped];
-      this.#wiped.clear();
+      if (!this.#unmarked.has(uid)) return;
+      const batch = [...this.#unmarked].filter(([, other]) => other.add === add);
+      for (const [each] of batch) this.#unmarked.delete(each);
+      const tags = ['--deltag', TAG_NEW, ...(add ? ['--addtag', add] : [])];
       try {
-        await this.#change('lvchange', ['--deltag', TAG_NEW, ...batch.map(([each]) => this.#name(each))]);
+        await this.#change('lvchange', [...tags, ...batch.map(([each]) => this.#name(each))]);
       } catch (error) {
-        // The others try by themselves: it may be about one of the batch only.
-        for (const [each, state] of batch) if (each !== uid) this.#wiped.set(each, state);
-        throw failed(`marking logical volume ${this.#name(uid)} as clean`, error);
+        // The failure may be about another volume of the batch: each of them tries again by itself.
+        for (const [each, state] of batch) if (each !== uid) this.#unmarked.set(each, state);
+        throw failed(`marking logical volume ${this.#name(uid)} as ready`, error);
       }
-      for (const [each, state] of batch) this.#known?.set(each, state);
+      for (const [each, state] of batch) this.#known?.set(each, state.volume);
     }, signal);
-    return clean;
+    return this.#backing(uid, volume);
   }
 
   async #find(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
@@ -225,7 +243,7 @@ export abstract class LvmBase implements Backend {
     const doing = `activating logical volume ${this.#name(uid)}`;
     try {
       await this.#change('lvchange', ['--activate', 'y', '--ignoreactivationskip', this.#name(uid)]);
-      // Active, yet without a node: made while another /dev was mounted, or lost with it.
+      // Active, but without a device node: it was made while another /dev was mounted, or was lost with it.
       if (!(await this.#hasDevice(this.path(uid)))) await this.#change('vgmknodes', [this.group]);
     } catch (error) {
       throw failed(doing, error);
@@ -253,12 +271,16 @@ export abstract class LvmBase implements Backend {
     return `${this.group}/${PREFIX}${uid}`;
   }
 
-  #backings(): BackingVolume[] {
-    return [...(this.#known ?? [])].map(([uid, volume]) => this.#backing(uid, volume));
-  }
-
   #backing(uid: string, { bytes, tags }: LogicalVolume): BackingVolume {
-    const volume = tags.find((tag) => tag.startsWith(TAG_VOLUME))?.slice(TAG_VOLUME.length);
-    return { uid, volume, name: this.#name(uid), bytes };
+    const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
+    const wiped = tagged(TAG_WIPED);
+    return {
+      uid,
+      volume: tagged(TAG_VOLUME),
+      name: this.#name(uid),
+      bytes,
+      ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
+      ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
+    };
   }
 }

@@ -5,14 +5,14 @@ import { BackendError } from '../backend.ts';
 import { parseReport, reportArgs, type VolumeGroup } from './report.ts';
 
 const REPORT_LIMIT_MS = 20_000;
-/** Long, because a command killed half-way may leave a device suspended: it ends only what hangs. */
+/** Long, because a command that is killed half-way may leave a device suspended: the limit is for commands that hang. */
 const CHANGE_LIMIT_MS = 120_000;
 
 /**
- * LVM's commands, with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
+ * Runs LVM's commands with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
  * costs no process.
  */
-export class Lvm {
+export class LvmCli {
   readonly #run: Exec;
   readonly #config: string;
   readonly #groups = new Map<string, Semaphore>();
@@ -22,7 +22,7 @@ export class Lvm {
     this.#config = config;
   }
 
-  /** The turn-taking of a group; shared by every pool in it. */
+  /** Gives the turns of a volume group, which all its pools share. */
   mutex(group: string): Semaphore {
     let mutex = this.#groups.get(group);
     if (!mutex) {
@@ -56,8 +56,8 @@ export class Lvm {
   }
 
   /**
-   * A command that changes something. It is not cut short when the program ends, and says nothing while it works: a pipe
-   * that nobody reads any more would end it half-way. Call it in the group's turn.
+   * Runs a command that changes something. It is not killed when the agent ends, and it is quiet: writing into a pipe that
+   * nobody reads any more would end it half-way. Call it in the group's turn.
    * @throws Error of `Exec`
    */
   async change(command: string, args: string[]): Promise<void> {
@@ -65,7 +65,7 @@ export class Lvm {
   }
 }
 
-/** An error of ours for one of LVM's, with LVM's own last words. */
+/** A BackendError for the failure of an LVM command, with what LVM printed. */
 export function failed(doing: string, error: unknown): BackendError {
   const words = stderrOf(error)
     .split('\n')

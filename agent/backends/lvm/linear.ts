@@ -1,10 +1,11 @@
 import type { BackingVolume, CreateRequest, Measurement } from '../backend.ts';
-import { LvmBase, type LvmOptions } from './base.ts';
+import { LvmBase, type LvmOptions, TAG_NEW } from './base.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import type { Wipe } from './wipe.ts';
 
-/** Linear logical volumes in a volume group. Each is wiped before it is first served: see `wiper` for how far that goes. */
-export class LvmBackend extends LvmBase {
+/** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `wiper` for how far that goes. */
+export class LvmLinearBackend extends LvmBase {
+  protected override readonly initialTags = [TAG_NEW];
   readonly #wipe: Wipe;
 
   constructor(options: LvmOptions & { wipe: Wipe }) {
@@ -24,8 +25,8 @@ export class LvmBackend extends LvmBase {
     // lvcreate itself knows best what is free.
   }
 
-  protected override async clean({ bytes }: BackingVolume, path: string, signal: AbortSignal): Promise<void> {
-    await this.#wipe(path, bytes, signal);
+  wipe(uid: string, signal: AbortSignal): Promise<BackingVolume> {
+    return this.wipeNew(uid, this.#wipe, signal);
   }
 
   protected override measurement({ free, extent, missingDisks, name }: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {

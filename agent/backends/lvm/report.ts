@@ -1,4 +1,4 @@
-/** A volume group, as `vgs` tells it. Sizes in bytes. */
+/** A volume group, as `vgs` reports it. Sizes are in bytes. */
 export interface VolumeGroup {
   name: string;
   size: number;
@@ -13,15 +13,15 @@ export interface LogicalVolume {
   bytes: number;
   tags: string[];
   active: boolean;
-  /** Name of its thin pool, for a thin volume. */
+  /** Name of the thin pool of a thin volume. */
   pool?: string;
   /** `thin,pool`, `thin,sparse`, `linear`, … */
   layout: string[];
   dataPercent?: string;
   metadataPercent?: string;
-  /** Thin pools: whether blocks are zeroed when first given out. */
+  /** Of a thin pool: whether it zeroes blocks before it hands them out. */
   zeroes: boolean;
-  /** `partial`, `failed`, …; empty when well. */
+  /** `partial`, `failed`, …; empty when all is well. */
   health: string;
 }
 
@@ -69,8 +69,8 @@ function logicalVolume(row: Row): LogicalVolume {
 }
 
 /**
- * Reads the JSON of `vgs`.
- * @returns undefined when it has no row: a report with volumes of a group that has none
+ * Parses the JSON of `vgs`.
+ * @returns undefined when it has no row, as a report with volumes of a group without volumes
  * @throws SyntaxError when it is not such a report
  */
 export function parseReport(json: string): VolumeGroup | undefined {

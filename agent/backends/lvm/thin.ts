@@ -3,11 +3,11 @@ import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
-/** Above these, no new volume: a full thin pool fails writes of every volume in it, full metadata may need repair. */
+/** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
 const MAX_DATA_PERCENT = 95;
 const MAX_METADATA_PERCENT = 90;
 
-/** Thin volumes in a thin pool, promised in full: the sum of their sizes stays below the pool's. */
+/** Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool. */
 export class LvmThinBackend extends LvmBase {
   readonly #thinPool: string;
 
@@ -21,7 +21,7 @@ export class LvmThinBackend extends LvmBase {
   }
 
   protected override createArgs({ bytes }: CreateRequest): string[] {
-    // Blocks that were never written read as zeros: nothing to wipe, and a wipe would only allocate.
+    // Blocks that were never written read as zeros: there is nothing to wipe, and a wipe would only allocate blocks.
     return ['--wipesignatures', 'n', '--type', 'thin', '--thinpool', this.#thinPool, '--virtualsize', sizeArg(bytes), this.group];
   }
 
@@ -30,7 +30,10 @@ export class LvmThinBackend extends LvmBase {
     const { ready, free, message } = this.measurement(group, ours);
     if (!ready) throw new BackendError('PoolNotReady', message ?? `thin pool ${this.group}/${this.#thinPool} is not ready`);
     if (free < bytes) {
-      throw new BackendError('PoolFull', `thin pool ${this.group}/${this.#thinPool} can promise ${free} more bytes, not ${bytes}`);
+      throw new BackendError(
+        'PoolFull',
+        `thin pool ${this.group}/${this.#thinPool} has ${free} bytes that are not promised to a volume, and ${bytes} are needed`,
+      );
     }
   }
 

@@ -1,8 +1,6 @@
-import assert from 'node:assert/strict';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import { MiB } from '../../../api/quantity.ts';
 import { limited, type Traits, wiper, zeroEnds } from './wipe.ts';
 
@@ -24,35 +22,39 @@ async function wipe(traits: Traits, refuse: string[] = []): Promise<{ cleanness:
 }
 
 test('a device that zeroes itself is zeroed whole', async () => {
-  assert.deepEqual(await wipe(ssd), { cleanness: 'zeroed', calls: ['fallocate', 'ends'] });
+  expect(await wipe(ssd)).toStrictEqual({ cleanness: 'zeroed', calls: ['fallocate', 'ends'] });
 });
 
 test('a device that only claims to zero itself is discarded', async () => {
-  assert.deepEqual(await wipe(ssd, ['fallocate']), { cleanness: 'discarded', calls: ['fallocate', 'blkdiscard', 'ends'] });
+  expect(await wipe(ssd, ['fallocate'])).toStrictEqual({ cleanness: 'discarded', calls: ['fallocate', 'blkdiscard', 'ends'] });
 });
 
 test('a spinning disk has its ends zeroed', async () => {
-  assert.deepEqual(await wipe({ writeZeroes: true, discard: false, rotational: true }), { cleanness: 'ends', calls: ['ends'] });
+  expect(await wipe({ writeZeroes: true, discard: false, rotational: true })).toStrictEqual({ cleanness: 'ends', calls: ['ends'] });
 });
 
 test('any other failure is an error: the volume is not clean', async () => {
   const run = async () => {
     throw Object.assign(new Error('exit 1'), { stderr: 'blkdiscard: Input/output error' });
   };
-  await assert.rejects(wiper(run, async () => ssd)('/dev/x', MiB, signal), { name: 'BackendError', message: /Input\/output error/ });
+  await expect(wiper(run, async () => ssd)('/dev/x', MiB, signal)).rejects.toMatchObject({
+    name: 'BackendError',
+    message: expect.stringMatching(/Input\/output error/),
+  });
 });
 
-test('the ends are zeroed, and nothing else', async (t) => {
+test('the ends are zeroed, and nothing else', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'aoe-wipe-'));
-  t.after(() => rm(directory, { recursive: true }));
+  onTestFinished(() => rm(directory, { recursive: true }));
   for (const bytes of [3 * MiB, MiB + 512, 4096]) {
     const path = join(directory, String(bytes));
     await writeFile(path, Buffer.alloc(bytes, 7));
     await zeroEnds(path, bytes);
     const found = await readFile(path);
-    assert.equal(found.length, bytes);
-    assert.ok(found.subarray(0, MiB).every((byte) => byte === 0) && found.subarray(-MiB).every((byte) => byte === 0));
-    assert.ok(found.subarray(MiB, bytes - MiB).every((byte) => byte === 7));
+    expect(found.length).toBe(bytes);
+    expect(found.subarray(0, MiB).every((byte) => byte === 0)).toBe(true);
+    expect(found.subarray(-MiB).every((byte) => byte === 0)).toBe(true);
+    expect(found.subarray(MiB, bytes - MiB).every((byte) => byte === 7)).toBe(true);
   }
 });
 
@@ -66,14 +68,16 @@ test('only so many volumes are wiped at a time, a failure makes room, and what i
   const stop = new AbortController();
   const all = Promise.allSettled([signal, signal, stop.signal, signal].map((each) => wipe('/dev/x', MiB, each)));
   await new Promise(setImmediate);
-  assert.equal(gates.length, 2);
+  expect(gates).toHaveLength(2);
   stop.abort(new Error('stopped'));
   gates[0]?.reject(new Error('EIO'));
   await new Promise(setImmediate);
-  assert.equal(gates.length, 3);
+  expect(gates).toHaveLength(3);
   for (const gate of gates) gate.resolve('zeroed');
-  assert.deepEqual(
-    (await all).map((each) => (each.status === 'fulfilled' ? each.value : String(each.reason))),
-    ['Error: EIO', 'zeroed', 'Error: stopped', 'zeroed'],
-  );
+  expect((await all).map((each) => (each.status === 'fulfilled' ? each.value : String(each.reason)))).toStrictEqual([
+    'Error: EIO',
+    'zeroed',
+    'Error: stopped',
+    'zeroed',
+  ]);
 });

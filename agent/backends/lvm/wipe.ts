@@ -3,30 +3,24 @@ import { MiB } from '../../../api/quantity.ts';
 import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
+import type { Cleanness } from '../backend.ts';
 import { failed } from './cli.ts';
 
-/**
- * How clean a volume is. `zeroed`: every block reads as zeros. `discarded`: the device was told to forget every block, and
- * most then read as zeros. `ends`: only the first and last MiB are zeros, where file systems, partition tables, RAID and
- * LVM keep their labels; what lies between may still be another volume's old data.
- */
-export type Cleanness = 'zeroed' | 'discarded' | 'ends';
-
 const BASE_LIMIT_MS = 60_000;
-/** Per GiB: ten times what a slow SSD takes to zero or discard that much by its own means. */
+/** Per GiB: ten times what a slow SSD needs to zero or discard a GiB by itself. */
 const LIMIT_MS_PER_GIB = 5_000;
 const GiB = 1 << 30;
 
 export type Wipe = (path: string, bytes: number, signal: AbortSignal) => Promise<Cleanness>;
 
-/** What the kernel says of a device. */
+/** What the kernel says about a device. */
 export interface Traits {
   writeZeroes: boolean;
   discard: boolean;
   rotational: boolean;
 }
 
-/** Reads a block device's queue limits from sysfs; the least is assumed when they cannot be read. */
+/** Reads the queue limits of a block device from sysfs. When they cannot be read, the device is taken to support nothing. */
 export async function traitsOf(path: string): Promise<Traits> {
   const read = async (limit: string): Promise<number> => {
     const { major, minor } = deviceNumber((await stat(path)).rdev);
@@ -59,9 +53,9 @@ export async function zeroEnds(path: string, bytes: number): Promise<void> {
 }
 
 /**
- * Makes a new block device hold nothing of its blocks' previous owner: by the device's own zeroing where it has it, else by
- * discard where it has that, and always by zeros at both ends. A spinning disk would zero itself no faster than it is
- * written: there, only the ends.
+ * Removes a previous owner's data from a new block device, as far as that is quick: by the device's own zeroing where it has it,
+ * else by discard where it has that, and always by zeros at both ends. A spinning disk zeroes itself no faster than it is
+ * written, so only its ends are zeroed.
  * @throws BackendError
  */
 export function wiper(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf, ends = zeroEnds): Wipe {
@@ -74,7 +68,7 @@ export function wiper(run: Exec, traits: (path: string) => Promise<Traits> = tra
         return true;
       } catch (error) {
         signal.throwIfAborted();
-        // The kernel offers what the device then does not know: go on with the next best.
+        // The kernel offers it, but the device does not support it: go on with the next best.
         if (/not supported|unsupported/i.test(stderrOf(error))) return false;
         throw failed(`wiping ${path}`, error);
       }
@@ -93,7 +87,7 @@ export function wiper(run: Exec, traits: (path: string) => Promise<Traits> = tra
   };
 }
 
-/** Wipes so many volumes at a time: more would only slow each other, and everybody's I/O, down. */
+/** Wipes at most `atOnce` volumes at a time: more would only slow down one another and all other I/O. */
 export function limited(wipe: Wipe, atOnce: number): Wipe {
   const turns = new Semaphore(atOnce);
   return (path, bytes, signal) => turns.run(() => wipe(path, bytes, signal), signal);

@@ -3,16 +3,16 @@ import { type Access, isAccess } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 
-/** What ControllerPublishVolume tells about the volume. */
+/** What ControllerPublishVolume passes on about the volume. */
 export interface PublishContext {
-  /** As the kernel driver spells it: `e7.3`. */
+  /** As the kernel's driver writes it: `e7.3`. */
   readonly address: string;
   readonly target: Address;
   /** Serial number that the disk must report; undefined for an external disk that was never attached. */
   readonly serial: string | undefined;
   readonly volumeUID: string;
   readonly access: Access;
-  /** The target is someone else's. */
+  /** The target is not managed by the cluster. */
   readonly external: boolean;
 }
 

@@ -1,46 +1,43 @@
-import { stat, statfs } from 'node:fs/promises';
+import { csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import type { Semaphore } from '../../../run/semaphore.ts';
 import { required } from '../../required.ts';
+import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
-import { mountAt } from '../disk/mounts.ts';
-import { type StatsRequest, type StatsResponse, Unit } from './requests.ts';
+import { mountAt } from '../disk/mountinfo.ts';
 
-const STATFS_MS = 10_000;
+const { Unit } = csi.v1.VolumeUsage;
 
-/** NodeGetVolumeStats: sizes of the file system or disk, and whether the disk is all right. */
-export async function stats(deps: Deps, diskThreads: Semaphore, request: StatsRequest, signal: AbortSignal): Promise<StatsResponse> {
+/** NodeGetVolumeStats: sizes of the file system or disk, and whether the disk works. */
+export async function stats(deps: Deps, request: csi.v1.INodeGetVolumeStatsRequest, signal: AbortSignal) {
   const volumeId = required(request.volumeId, 'volume_id');
   const path = required(request.volumePath, 'volume_path');
   const staged = await deps.staged.get(volumeId);
   const mount = mountAt(await deps.mounter.list(), path);
   if (!staged || !mount) throw new RpcError(Code.NOT_FOUND, `volume ${volumeId} is not published at ${path} on node ${deps.nodeName}`);
-  const state = await deps.driver.state(staged.address);
-  const disk = await deps.driver.disk(staged.address);
-  if (!state?.startsWith('up') || !disk) {
-    // No statfs here: it could wait for the disk.
-    const message = `disk ${staged.address} is ${state ?? 'gone'}: no answer from its target for longer than aoe_deadsecs; see the storage node`;
-    return { usage: disk ? [{ total: disk.bytes, unit: Unit.Bytes }] : [], volumeCondition: { abnormal: true, message } };
+  const disk = deps.localDisk(staged.address);
+  const health = await disk.health();
+  const device = await disk.device();
+  if (health !== 'up' || !device) {
+    // The file system is not asked: it could wait for the disk.
+    const state = health === 'closewait' ? 'down,closewait' : health;
+    const message = `disk ${staged.address} is ${state}: its target has not answered for longer than aoe_deadsecs; see the storage node`;
+    return { usage: device ? [sizeOf(device)] : [], volumeCondition: { abnormal: true, message } };
   }
-  if (mount.root === `/etherd/${staged.address}`) {
-    return { usage: [{ total: disk.bytes, unit: Unit.Bytes }], volumeCondition: { abnormal: false, message: 'disk is up' } };
-  }
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(STATFS_MS)]);
-  const found = await diskThreads
-    .runOrAbandon(async () => ((await stat(path)).isDirectory() ? statfs(path) : undefined), limit)
-    .catch((error: unknown) => {
-      throw new RpcError(Code.INTERNAL, `sizes of ${path} cannot be read within ${STATFS_MS / 1000} s`, { cause: error });
-    });
-  if (!found) throw new RpcError(Code.INTERNAL, `${path} is not a directory`);
-  const { bsize, blocks, bfree, bavail, files, ffree } = found;
-  const readOnly = mount.superOptions.includes('ro') && !mount.options.includes('ro');
+  const own = (await disk.mounts()).find(({ id }) => id === mount.id);
+  if (own?.kind === 'node') return { usage: [sizeOf(device)], volumeCondition: { abnormal: false, message: 'disk is up' } };
+  const { bytes, inodes } = await deps.filesystems.usage(path, signal);
+  const isFailed = mount.superOptions.includes('ro') && !mount.options.includes('ro');
   return {
     usage: [
-      { unit: Unit.Bytes, total: blocks * bsize, used: (blocks - bfree) * bsize, available: bavail * bsize },
-      { unit: Unit.Inodes, total: files, used: files - ffree, available: ffree },
+      { unit: Unit.BYTES, total: int64(bytes.total), used: int64(bytes.used), available: int64(bytes.available) },
+      { unit: Unit.INODES, total: int64(inodes.total), used: int64(inodes.used), available: int64(inodes.available) },
     ],
-    volumeCondition: readOnly
+    volumeCondition: isFailed
       ? { abnormal: true, message: `the kernel has made the ${mount.type} file system read-only after errors; see dmesg` }
       : { abnormal: false, message: 'disk is up' },
   };
+}
+
+function sizeOf({ bytes }: Disk) {
+  return { unit: Unit.BYTES, total: int64(bytes) };
 }

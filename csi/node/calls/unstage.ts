@@ -1,34 +1,37 @@
+import { describeError } from '../../../aoe/mod.ts';
 import { formatAddress, parseAddress } from '../../../api/address.ts';
+import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Deps } from '../deps.ts';
-import { mountAt } from '../disk/mounts.ts';
+import { isDead, type LocalDisk } from '../disk/local-disk.ts';
+import { unmountLayers } from '../disk/unmount-layers.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
-import type { UnstageRequest } from './requests.ts';
 
 /**
- * NodeUnstageVolume: unmount, remove the disk from the kernel, give the lock back. Nothing staged is success; anything that
- * is still mounted is an error.
+ * NodeUnstageVolume: unmount, remove the disk from the kernel, release the lock. It succeeds when nothing is staged, and fails when
+ * anything stays mounted or open.
  */
-export async function unstage(deps: Deps, request: UnstageRequest, signal: AbortSignal): Promise<void> {
+export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequest, signal: AbortSignal): Promise<void> {
   const volumeId = required(request.volumeId, 'volume_id');
   const stagingPath = required(request.stagingTargetPath, 'staging_target_path');
   await deps.busy.run(volumeId, 'NodeUnstageVolume', async () => {
     const staged = await recall(deps, volumeId, stagingPath, signal);
-    // Another volume has the address now: its disk is not ours to touch.
+    const disk = staged && deps.localDisk(staged.address);
+    // Another volume that is staged here has the address now: the disk is not this volume's any more.
     const successor = staged && (await deps.staged.successor(volumeId, staged.address));
-    if (staged && !successor) await checkUnpublished(deps, volumeId, staged.address, stagingPath);
-    await unmountAll(deps, staged?.address, stagingPath, signal);
+    if (disk && !successor) await checkUnpublished(deps, volumeId, disk, stagingPath);
+    await unmountLayers(deps.mounter, stagingPath, { isLazy: (mount) => isDead(deps.driver, mount), signal });
     if (!staged) return deps.staged.delete(volumeId);
-    if (!successor) await remove(deps, volumeId, staged.address, signal);
+    if (!successor) await disk?.remove(signal);
     if (staged.access === 'Exclusive') await unlock(deps, volumeId, staged, signal);
     await deps.staged.delete(volumeId);
-    if (!successor) deps.departed.add(volumeId, staged.address);
+    if (!successor) deps.removedDisks.add(volumeId, staged.address);
     deps.log.info({ volume: volumeId, address: staged.address }, 'volume unstaged');
   });
 }
 
-/** What was staged: from our own file, or else from the AoEVolume. */
+/** What was staged: as this node recorded it, or else as the AoEVolume says. */
 async function recall(deps: Deps, volumeId: string, stagingPath: string, signal: AbortSignal): Promise<StagedVolume | undefined> {
   const file = await deps.staged.get(volumeId);
   if (file) return file;
@@ -45,42 +48,14 @@ async function recall(deps: Deps, volumeId: string, stagingPath: string, signal:
   };
 }
 
-async function unmountAll(deps: Deps, address: string | undefined, stagingPath: string, signal: AbortSignal): Promise<void> {
-  for (let layer = 0; layer < 16; layer++) {
-    const present = mountAt(await deps.mounter.list(), stagingPath);
-    if (!present) return;
-    const disk = await deps.driver.disk(present.source.replace(/^\/dev\/etherd\//, ''));
-    // A disk that the kernel gave up, or removed, takes no more writes: do not wait for it.
-    const dead =
-      disk?.device !== present.device || (address !== undefined && (await deps.driver.state(address))?.startsWith('down') === true);
-    await deps.mounter.unmount(stagingPath, { lazy: dead, signal });
-  }
-  throw new RpcError(Code.INTERNAL, `${stagingPath} is still mounted; unmount it by hand`);
-}
-
-/** Before anything is undone: what a pod still uses stays whole. */
-async function checkUnpublished(deps: Deps, volumeId: string, address: string, stagingPath: string): Promise<void> {
-  const disk = await deps.driver.disk(address);
-  const mounts = await deps.mounter.list();
-  const others = mounts.filter(
-    (each) => each.target !== stagingPath && (each.device === disk?.device || each.root === `/etherd/${address}`),
-  );
+/** Before anything is undone: a volume that a pod still uses stays as it is. */
+async function checkUnpublished({ nodeName }: Deps, volumeId: string, disk: LocalDisk, stagingPath: string): Promise<void> {
+  const others = (await disk.mounts()).filter(({ target, isStale }) => target !== stagingPath && !isStale);
   if (others.length === 0) return;
   throw new RpcError(
     Code.INTERNAL,
-    `volume ${volumeId} is still mounted on node ${deps.nodeName} at ${others.map((each) => each.target).join(', ')}; it must be unpublished first`,
+    `volume ${volumeId} is still mounted on node ${nodeName} at ${others.map(({ target }) => target).join(', ')}; it must be unpublished first`,
   );
-}
-
-async function remove(deps: Deps, volumeId: string, address: string, signal: AbortSignal): Promise<void> {
-  // A disk that is down cannot be opened, and whoever has it open gets nothing but errors from it.
-  if ((await deps.driver.state(address))?.startsWith('up') && (await deps.driver.busy(address, signal))) {
-    throw new RpcError(
-      Code.INTERNAL,
-      `disk ${address} of volume ${volumeId} is still in use on node ${deps.nodeName}: mounted in another namespace, or opened by a program`,
-    );
-  }
-  await deps.driver.flush(address, signal);
 }
 
 async function unlock(deps: Deps, volumeId: string, staged: StagedVolume, signal: AbortSignal): Promise<void> {
@@ -89,17 +64,17 @@ async function unlock(deps: Deps, volumeId: string, staged: StagedVolume, signal
     if (staged.external) await forgetHolder(deps, volumeId, signal);
     return;
   }
-  const why = result.outcome === 'refused' ? `refuses with AoE error ${result.error}` : 'does not answer';
+  const reason = result.outcome === 'refused' ? `refuses with ${describeError(result.error)}` : 'does not answer';
   if (staged.external) {
-    // Nobody else clears the lock of a foreign target: the kubelet must ask again.
+    // Nobody else clears a lock on an external target: the kubelet must call again.
     throw new RpcError(
       Code.UNAVAILABLE,
-      `volume ${volumeId} is unmounted, but the target at ${staged.address} ${why}, so its lock stays; it is tried again`,
+      `volume ${volumeId} is unmounted, but the target at ${staged.address} ${reason}, so its lock stays; the release is tried again`,
     );
   }
-  // A storage node that is down must not hold up pods: when it is back, its agent clears the locks of hosts that are not
-  // in force, and this one will not be after ControllerUnpublishVolume.
-  deps.log.warn({ volume: volumeId, address: staged.address, why }, 'lock not released, left to the agent');
+  // A storage node that is down must not hold up pods. When it is back, its agent clears the locks of hosts that are not admitted, and
+  // this host is not admitted any more after ControllerUnpublishVolume.
+  deps.log.warn({ volume: volumeId, address: staged.address, reason }, 'lock not released; the agent of the storage node clears it');
 }
 
 async function forgetHolder(deps: Deps, volumeId: string, signal: AbortSignal): Promise<void> {

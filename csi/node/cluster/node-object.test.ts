@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { SelectedInterfaces } from '../../../aoe/mod.ts';
 import type { AoENode } from '../../../api/node.ts';
 import type { Kube } from '../../../kube/mod.ts';
@@ -29,36 +27,36 @@ class FakeKube {
 
 const eth0 = { name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000, up: true, physical: true };
 
-/** Runs until the API server was read `looks` times. */
-async function run(kube: FakeKube, looks: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
+/** Runs until the AoENode was read `reads` times. */
+async function run(kube: FakeKube, reads: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
   const { deps } = new FakeNode();
   const stop = new AbortController();
-  let left = looks;
+  let left = reads;
   const before = kube.onGet;
   kube.onGet = () => {
     before();
     if (--left < 0) stop.abort();
   };
-  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, lookMs: 1 };
+  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, checkMs: 1 };
   const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
   await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames }, stop.signal);
 }
 
-test('a missing AoENode is made, and gets segment, interfaces and condition', async () => {
+test('a missing AoENode is created, and gets segment, interfaces and condition', async () => {
   const kube = new FakeKube();
   await run(kube, 1);
   const [first] = kube.applied;
-  assert.equal(first?.metadata.name, 'n1');
-  assert.equal(first?.status?.segment, 'rack-1');
-  assert.deepEqual(first?.status?.interfaces, [{ name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000 }]);
-  assert.equal(first?.status?.conditions?.[0]?.type, 'InitiatorReady');
-  assert.equal(first?.status?.conditions?.[0]?.status, 'True');
+  expect(first?.metadata.name).toBe('n1');
+  expect(first?.status?.segment).toBe('rack-1');
+  expect(first?.status?.interfaces).toStrictEqual([{ name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000 }]);
+  expect(first?.status?.conditions?.[0]?.type).toBe('InitiatorReady');
+  expect(first?.status?.conditions?.[0]?.status).toBe('True');
 });
 
 test('nothing is written again while nothing changes', async () => {
   const kube = new FakeKube();
   await run(kube, 5);
-  assert.equal(kube.applied.length, 1);
+  expect(kube.applied).toHaveLength(1);
 });
 
 test('an entry that somebody removed is written again', async () => {
@@ -68,7 +66,7 @@ test('an entry that somebody removed is written again', async () => {
     if (++looks === 3 && kube.node) kube.node = { ...kube.node, status: {} };
   };
   await run(kube, 5);
-  assert.equal(kube.applied.length, 2);
+  expect(kube.applied).toHaveLength(2);
 });
 
 async function conditionOf(selected: Partial<SelectedInterfaces>) {
@@ -79,16 +77,16 @@ async function conditionOf(selected: Partial<SelectedInterfaces>) {
 
 test('a node without any of the named interfaces is not ready, whatever its local link', async () => {
   const condition = await conditionOf({ found: [], missing: ['eth7'] });
-  assert.deepEqual([condition?.status, condition?.reason], ['False', 'NoSuchInterface']);
-  assert.match(condition?.message ?? '', /no Ethernet interface eth7/);
+  expect([condition?.status, condition?.reason]).toStrictEqual(['False', 'NoSuchInterface']);
+  expect(condition?.message ?? '').toMatch(/no Ethernet interface eth7/);
 });
 
-test('one of two named interfaces is enough, and the other is told of', async () => {
+test('one of two named interfaces is enough, and the message names the missing one', async () => {
   const condition = await conditionOf({ missing: ['eth7'] });
-  assert.deepEqual([condition?.status, condition?.reason], ['True', 'InterfaceMissing']);
-  assert.match(condition?.message ?? '', /uses eth0, aoe-local; this node has no Ethernet interface eth7/);
+  expect([condition?.status, condition?.reason]).toStrictEqual(['True', 'InterfaceMissing']);
+  expect(condition?.message ?? '').toMatch(/uses eth0, aoe-local; this node has no Ethernet interface eth7/);
 });
 
 test('a node with no interface that is up is not ready', async () => {
-  assert.equal((await conditionOf({ found: [] }))?.reason, 'NoInterface');
+  expect((await conditionOf({ found: [] }))?.reason).toBe('NoInterface');
 });

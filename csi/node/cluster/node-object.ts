@@ -1,116 +1,93 @@
 import type { SelectedInterfaces } from '../../../aoe/mod.ts';
-import { GROUP, VERSION } from '../../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
-import { AOE_NODES } from '../../../api/resources.ts';
-import { isConflict, type Kube, type Log, messageOf, setCondition } from '../../../kube/mod.ts';
+import { AOE_NODES, API_VERSION } from '../../../api/resources.ts';
+import { applyStatus, isConflict, type Kube, type Log, messageOf, type NextCondition } from '../../../kube/mod.ts';
 import { loop } from '../../../run/loop.ts';
 import type { Driver } from '../contracts.ts';
-import { MANAGER } from './volumes.ts';
+import { FIELD_MANAGER } from './volume-client.ts';
 
-/** Interfaces come and go without an event that Node.js can hear: they are looked at this often. */
-const LOOK_MS = 30_000;
+/** Node.js cannot watch network interfaces: they are polled at this interval. */
+const CHECK_MS = 30_000;
 const RETRY_MS = 2_000;
-const CALL_MS = 30_000;
+/** Limit for one pass: reading, loading the driver, writing. */
+const PASS_MS = 30_000;
 
 export interface NodeObjectOptions {
   readonly nodeName: string;
   readonly segment: string;
-  readonly kube: Kube;
-  readonly driver: Driver;
-  /** Interfaces of this node for AoE, the local veth pair not among them: that entry is the agent's. */
+  readonly kube: Pick<Kube, 'get' | 'create' | 'apply'>;
+  readonly driver: Pick<Driver, 'prepare'>;
+  /** The AoE interfaces of this node without the local veth pair, whose entry the agent writes. */
   readonly interfaces: () => Promise<SelectedInterfaces>;
-  /** All names for the kernel driver, the local one among them. */
+  /** The names of all interfaces that the kernel's driver uses, the local veth pair included. */
   readonly interfaceNames: () => Promise<readonly string[]>;
   readonly log: Log;
-  /** Time between two looks, in milliseconds. Default 30000. */
-  readonly lookMs?: number;
+  /** Time between two checks, in milliseconds. Default 30000. */
+  readonly checkMs?: number;
 }
 
-/** Keeps this node's entries of its AoENode true: segment, interfaces, condition InitiatorReady. Makes the AoENode when there is none. */
+/**
+ * Keeps this node's part of its AoENode up to date until the signal is aborted: segment, interfaces, and the condition InitiatorReady.
+ * Creates the AoENode when it does not exist.
+ */
 export async function keepNodeObject(options: NodeObjectOptions, signal: AbortSignal): Promise<void> {
-  let written = '';
-  const pass = async (stop: AbortSignal): Promise<void> => {
-    const limit = AbortSignal.any([stop, AbortSignal.timeout(CALL_MS)]);
-    const { status, fingerprint } = await observe(options, limit);
-    const present = await options.kube.get<AoENode>(AOE_NODES, options.nodeName, { signal: limit });
-    if (present && fingerprint === written && matches(present, fingerprint)) return;
-    await write(options, present, status, limit);
-    written = fingerprint;
-  };
   const failed = (error: unknown): number => {
     options.log.warn({ node: options.nodeName, error: messageOf(error) }, 'AoENode not updated');
     return RETRY_MS;
   };
-  await loop(pass, { everyMs: options.lookMs ?? LOOK_MS, signal, failed });
+  await loop((stop) => update(options, stop), { everyMs: options.checkMs ?? CHECK_MS, signal, failed });
 }
 
-interface Observed {
-  segment: string;
-  interfaces: { name: string; mac: string; mtu: number }[];
-  ready: { status: 'True' | 'False'; reason: string; message: string };
+async function update({ nodeName, segment, kube, log, ...options }: NodeObjectOptions, stop: AbortSignal): Promise<void> {
+  const signal = AbortSignal.any([stop, AbortSignal.timeout(PASS_MS)]);
+  const { found, missing } = await options.interfaces();
+  const interfaces = found.map(({ name, mac, mtu }) => ({ name, mac, mtu }));
+  const condition = await initiatorReady(options, { found, missing }, signal);
+  const node = (await kube.get<AoENode>(AOE_NODES, nodeName, { signal })) ?? (await create(kube, nodeName, signal));
+  if (!node) return;
+  const present = node.status?.interfaces?.filter(({ local }) => !local).map(({ name, mac, mtu }) => ({ name, mac, mtu }));
+  const written = await applyStatus(kube, AOE_NODES, node, {
+    manager: FIELD_MANAGER,
+    conditions: [condition],
+    fields: { segment, interfaces },
+    present: { interfaces: present },
+    signal,
+  });
+  if (written === node) return;
+  log.info({ node: nodeName, segment, interfaces: interfaces.map(({ name }) => name), ready: condition.reason }, 'AoENode updated');
 }
 
-async function observe(
-  { segment, driver, interfaces, interfaceNames }: NodeObjectOptions,
-  signal: AbortSignal,
-): Promise<{ status: Observed; fingerprint: string }> {
-  const { found, missing } = await interfaces();
-  const list = found.map(({ name, mac, mtu }) => ({ name, mac, mtu }));
-  const absent = missing.length > 0 ? `this node has no Ethernet interface ${missing.join(', ')}` : undefined;
-  const ready = async (): Promise<Observed['ready']> => {
-    if (list.length === 0) {
-      const message = absent ?? 'no physical Ethernet interface is up; name those to use with --interfaces';
-      return { status: 'False', reason: absent ? 'NoSuchInterface' : 'NoInterface', message };
-    }
-    const names = await interfaceNames();
-    try {
-      await driver.prepare(names, signal);
-    } catch (error) {
-      return { status: 'False', reason: 'NoDriver', message: messageOf(error) };
-    }
-    const uses = `the kernel's aoe driver uses ${names.join(', ')}`;
-    return absent
-      ? { status: 'True', reason: 'InterfaceMissing', message: `${uses}; ${absent}` }
-      : { status: 'True', reason: 'DriverLoaded', message: uses };
-  };
-  const status = { segment, interfaces: list, ready: await ready() };
-  return { status, fingerprint: JSON.stringify(status) };
-}
-
-/** False when somebody else changed or removed what we wrote. */
-function matches({ status }: AoENode, fingerprint: string): boolean {
-  const wanted: Observed = JSON.parse(fingerprint);
-  const condition = status?.conditions?.find((each) => each.type === NodeCondition.InitiatorReady);
-  return (
-    status?.segment === wanted.segment &&
-    condition?.status === wanted.ready.status &&
-    wanted.interfaces.every(({ name, mac, mtu }) =>
-      status.interfaces?.some((each) => each.name === name && each.mac === mac && each.mtu === mtu),
-    )
-  );
-}
-
-async function write(
-  { nodeName, kube, log }: NodeObjectOptions,
-  present: AoENode | undefined,
-  { segment, interfaces, ready }: Observed,
-  signal: AbortSignal,
-): Promise<void> {
-  const base = { apiVersion: `${GROUP}/${VERSION}`, kind: AOE_NODES.kind, metadata: { name: nodeName } };
-  if (!present) {
-    try {
-      await kube.create<AoENode>(AOE_NODES, { ...base, spec: { maintenance: false } }, { fieldManager: MANAGER, signal });
-    } catch (error) {
-      // The agent of this node makes it, too.
-      if (!isConflict(error)) throw error;
-    }
+/** Creates the AoENode. The agent of a storage node may do so at the same moment: then the one that it created is read. */
+async function create(kube: NodeObjectOptions['kube'], name: string, signal: AbortSignal): Promise<AoENode | undefined> {
+  const object: AoENode = { apiVersion: API_VERSION, kind: AOE_NODES.kind, metadata: { name }, spec: { maintenance: false } };
+  try {
+    return await kube.create<AoENode>(AOE_NODES, object, { fieldManager: FIELD_MANAGER, signal });
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    return kube.get<AoENode>(AOE_NODES, name, { signal });
   }
-  const own = present?.status?.conditions?.filter((each) => each.type === NodeCondition.InitiatorReady);
-  const condition = setCondition(own, { type: NodeCondition.InitiatorReady, ...ready });
-  await kube.apply(
-    AOE_NODES,
-    { ...base, status: { segment, interfaces, conditions: [condition] } },
-    { fieldManager: MANAGER, force: true, subresource: 'status', signal },
-  );
-  log.info({ node: nodeName, segment, interfaces: interfaces.map((each) => each.name), ready: ready.reason }, 'AoENode updated');
+}
+
+/** Loads the kernel's driver and sets its interfaces, and says whether the node can mount volumes. */
+async function initiatorReady(
+  { driver, interfaceNames }: Pick<NodeObjectOptions, 'driver' | 'interfaceNames'>,
+  { found, missing }: SelectedInterfaces,
+  signal: AbortSignal,
+): Promise<NextCondition> {
+  const type = NodeCondition.InitiatorReady;
+  const absent = missing.length > 0 ? `this node has no Ethernet interface ${missing.join(', ')}` : undefined;
+  if (found.length === 0) {
+    const message = absent ?? 'no physical Ethernet interface is up; name the interfaces to use with --interfaces';
+    return { type, status: 'False', reason: absent ? 'NoSuchInterface' : 'NoInterface', message };
+  }
+  const names = await interfaceNames();
+  try {
+    await driver.prepare(names, signal);
+  } catch (error) {
+    return { type, status: 'False', reason: 'NoDriver', message: messageOf(error) };
+  }
+  const message = `the kernel's aoe driver uses ${names.join(', ')}`;
+  return absent
+    ? { type, status: 'True', reason: 'InterfaceMissing', message: `${message}; ${absent}` }
+    : { type, status: 'True', reason: 'DriverLoaded', message };
 }

@@ -1,15 +1,15 @@
 import { type ConfigReply, escapeString, type IdentifyReply, sameBytes } from '../../../aoe/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 
-/** What the wire says about the disk at an address. */
+/** What a target says about its disk. */
 export interface Surveyed {
   readonly serial: string;
   readonly bytes: number;
 }
 
 /**
- * Makes sure that one disk, and the right one, answers at an address.
- * @throws RpcError UNAVAILABLE when nobody answers; FAILED_PRECONDITION when two disks do, or the wrong one
+ * Makes sure that exactly one disk answers at an address, and that it is the right one.
+ * @throws RpcError UNAVAILABLE when no target answers; FAILED_PRECONDITION when two disks answer, or the wrong one
  */
 export function oneRightDisk(
   name: string,
@@ -27,7 +27,7 @@ export function oneRightDisk(
   if (!first?.identity) {
     throw new RpcError(
       Code.UNAVAILABLE,
-      `${name}: the target at ${configs[0]?.mac ?? identities[0]?.mac} does not identify its disk; it may be starting, or not serve this host`,
+      `${name}: the target at ${configs[0]?.mac ?? identities[0]?.mac} does not identify its disk; it may be starting, or it does not admit this host`,
     );
   }
   const other = disks.find(({ identity }) => identity?.serial !== first.identity?.serial || identity?.sectors !== first.identity?.sectors);
@@ -37,7 +37,8 @@ export function oneRightDisk(
       `${name}: address conflict, two disks answer: serial ${first.identity.serial} at ${first.mac} and serial ${other.identity.serial} at ${other.mac}. Stop one of them`,
     );
   }
-  // One target of ours has one string on all its paths. Of others', vblade has a process, and a string, for each interface.
+  // The cluster's targets show one config string on all their paths. An external one need not: vblade has a process, and a config string, for
+  // each interface.
   const [here] = configs;
   const there = configs.find((each) => here && each.error === 0 && here.error === 0 && !sameBytes(each.string, here.string));
   if (!external && here && there) {

@@ -1,35 +1,49 @@
-import { constants, watch } from 'node:fs';
-import { access, open, readFile, stat, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, type FileHandle, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ioctl, lastError, parseIdentity } from '../../../aoe/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { deviceNumber } from '../../../run/device-number.ts';
 import type { Exec } from '../../../run/exec.ts';
-import type { Semaphore } from '../../../run/semaphore.ts';
-import type { Disk, Driver } from '../contracts.ts';
-import { detail } from './mounts.ts';
+import type { Disk, DiskState, Driver } from '../contracts.ts';
+import { failureText } from '../failure-text.ts';
+import { DirectoryChanges } from './directory-changes.ts';
+import { type ModuleParameters, setModuleParameters } from './module-parameters.ts';
+import { findOpeners } from './openers.ts';
 
-const ETHERD = '/dev/etherd';
 /** Major number of the driver's character and block devices (drivers/block/aoe/aoe.h, AOE_MAJOR). */
 const AOE_MAJOR = 152;
 const HDIO_GET_IDENTITY = 0x030d;
 const SECTOR = 512;
 const MODPROBE_MS = 20_000;
+const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
 const REVALIDATE_MS = 10_000;
-/** The segment is asked again this often while a disk is awaited. */
+/** While a disk is awaited, discovery is repeated at this interval. */
 const DISCOVER_MS = 1_000;
-/** sysfs does not announce changes of a disk's state or size: it is read this often while a disk is awaited. */
-const LOOK_MS = 50;
+/** sysfs does not announce changes of a disk's state or size: while a disk is awaited, it is polled at this interval. */
+const POLL_MS = 50;
 
-/** Linux' own aoe driver, through /dev/etherd and sysfs. */
+export interface KernelDriverPaths {
+  readonly devices: string;
+  readonly sysfs: string;
+  readonly proc: string;
+}
+
+const HOST: KernelDriverPaths = { devices: '/dev/etherd', sysfs: '/sys', proc: '/proc' };
+
+/** Linux' own aoe driver, through /dev/etherd and sysfs. What may hang with a disk runs in a program of its own, which can be given up. */
 export class KernelDriver implements Driver {
   readonly #exec: Exec;
-  readonly #diskThreads: Semaphore;
+  readonly #paths: KernelDriverPaths;
+  readonly #parameters: ModuleParameters;
 
-  constructor(exec: Exec, diskThreads: Semaphore) {
+  /** @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them */
+  constructor(exec: Exec, paths = HOST, parameters: ModuleParameters = {}) {
     this.#exec = exec;
-    this.#diskThreads = diskThreads;
+    this.#paths = paths;
+    this.#parameters = parameters;
   }
 
   async prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void> {
@@ -39,13 +53,14 @@ export class KernelDriver implements Driver {
       } catch (error) {
         throw new RpcError(
           Code.UNAVAILABLE,
-          `the kernel's aoe driver cannot be loaded on this node (modprobe aoe: ${detail(error)}); install the module`,
+          `the kernel's aoe driver cannot be loaded on this node (modprobe aoe: ${failureText(error)}); install the module`,
         );
       }
     }
+    await setModuleParameters(this.#parameters, `${this.#paths.sysfs}/module/aoe/parameters`);
     const wanted = interfaceNames.join(' ');
     const present = await readFile('/sys/module/aoe/parameters/aoe_iflist', 'utf8').catch(() => '');
-    if (present.trim() !== wanted) await control('interfaces', wanted);
+    if (present.trim() !== wanted) await this.#control('interfaces', wanted);
   }
 
   async attach(
@@ -53,57 +68,42 @@ export class KernelDriver implements Driver {
     { timeoutMs, bytes, signal }: { timeoutMs: number; bytes?: number | undefined; signal: AbortSignal },
   ): Promise<Disk | undefined> {
     const deadline = performance.now() + timeoutMs;
-    // New device nodes are announced; state and size of known disks are not.
-    const events = new AbortController();
-    let wake: () => void = () => {};
-    const watcher = watch(ETHERD, { signal: events.signal }, () => wake());
-    watcher.on('error', () => {});
-    try {
-      let asked = Number.NEGATIVE_INFINITY;
-      let revalidated = false;
-      while (true) {
-        signal.throwIfAborted();
-        if (performance.now() - asked >= DISCOVER_MS) {
-          asked = performance.now();
-          await control('discover', '1');
-        }
-        const state = await this.state(address);
-        const disk = state?.startsWith('up') ? await this.disk(address) : undefined;
-        if (disk && disk.bytes > 0 && (bytes === undefined || disk.bytes === bytes)) return disk;
-        // Discovery leaves a disk alone that someone has open: one that is down, or of another size, must be told to look.
-        if (!revalidated && state !== undefined && (state.includes('closewait') || disk)) {
-          revalidated = true;
-          await this.#toProgram('revalidate', address, REVALIDATE_MS, signal).catch(() => {});
-        }
-        const left = deadline - performance.now();
-        if (left <= 0) return undefined;
-        await new Promise<void>((resolve) => {
-          const timer = setTimeout(resolve, Math.min(LOOK_MS, left));
-          wake = () => {
-            clearTimeout(timer);
-            resolve();
-          };
-        });
+    using changes = new DirectoryChanges(this.#paths.devices);
+    let discoveredAt = Number.NEGATIVE_INFINITY;
+    let revalidated = false;
+    while (true) {
+      signal.throwIfAborted();
+      if (performance.now() - discoveredAt >= DISCOVER_MS) {
+        discoveredAt = performance.now();
+        await this.#control('discover', '1');
       }
-    } finally {
-      events.abort();
+      const state = await this.state(address);
+      const disk = state === 'up' ? await this.disk(address) : undefined;
+      if (disk && disk.bytes > 0 && (bytes === undefined || disk.bytes === bytes)) return disk;
+      // Discovery does not change a disk that somebody has open: one that is down, or has another size, needs a revalidation.
+      if (!revalidated && (state === 'closewait' || disk)) {
+        revalidated = true;
+        await this.#writeInProgram('revalidate', address, REVALIDATE_MS, signal).catch(() => {});
+      }
+      const left = deadline - performance.now();
+      if (left <= 0) return undefined;
+      await changes.next(Math.min(POLL_MS, left));
     }
   }
 
-  async state(address: string): Promise<string | undefined> {
-    return readFile(`${sysfs(address)}/state`, 'utf8').then(
-      (text) => text.trim(),
-      () => undefined,
-    );
+  async state(address: string): Promise<DiskState> {
+    const text = await readFile(join(this.#sysfs(address), 'state'), 'utf8').catch(() => undefined);
+    return text === undefined ? 'absent' : parseDiskState(text);
   }
 
   async disk(address: string): Promise<Disk | undefined> {
-    const path = `${ETHERD}/${address}`;
+    const path = join(this.#paths.devices, address);
+    const sysfs = this.#sysfs(address);
     try {
-      const [device, sectors] = await Promise.all([readFile(`${sysfs(address)}/dev`, 'utf8'), readFile(`${sysfs(address)}/size`, 'utf8')]);
+      const [device, sectors] = await Promise.all([readFile(join(sysfs, 'dev'), 'utf8'), readFile(join(sysfs, 'size'), 'utf8')]);
       const node = await stat(path);
       const { major, minor } = deviceNumber(node.rdev);
-      // What is written to a missing device makes a regular file of its name: never trust the name alone.
+      // A program that writes to a missing device creates a regular file of that name: the name alone proves nothing.
       if (!node.isBlockDevice() || major !== AOE_MAJOR || device.trim() !== `${major}:${minor}`) return undefined;
       return { path, device: device.trim(), bytes: Number(sectors) * SECTOR };
     } catch {
@@ -112,74 +112,127 @@ export class KernelDriver implements Driver {
   }
 
   serial(address: string, signal: AbortSignal): Promise<string> {
-    return this.#diskThreads.runOrAbandon(async () => {
-      await using file = await open(`${ETHERD}/${address}`, constants.O_RDONLY | constants.O_NONBLOCK);
+    return this.#withOpen(address, constants.O_RDONLY | constants.O_NONBLOCK, signal, ({ fd }) => {
       const data = Buffer.alloc(SECTOR);
-      if (ioctl(file.fd, HDIO_GET_IDENTITY, data) !== 0) {
-        throw new RpcError(Code.UNAVAILABLE, `the kernel does not tell the identity of disk ${address}: ${lastError()}`);
+      if (ioctl(fd, HDIO_GET_IDENTITY, data) !== 0) {
+        throw new RpcError(Code.UNAVAILABLE, `the kernel does not give the identity of disk ${address}: ${lastError()}`);
       }
       return parseIdentity(data, 'natural')?.serial ?? '';
-    }, signal);
+    });
   }
 
-  busy(address: string, signal: AbortSignal): Promise<boolean> {
-    return this.#diskThreads.runOrAbandon(async () => {
-      try {
-        // An exclusive open fails while a file system, of any mount namespace, has the disk.
-        await using _file = await open(`${ETHERD}/${address}`, constants.O_RDONLY | constants.O_EXCL);
-        return false;
-      } catch (error) {
-        return (error as NodeJS.ErrnoException).code === 'EBUSY';
-      }
-    }, signal);
+  async isClaimed(address: string, signal: AbortSignal): Promise<boolean> {
+    try {
+      return await this.#withOpen(address, constants.O_RDONLY | constants.O_EXCL, signal, () => false);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EBUSY') return true;
+      throw error;
+    }
+  }
+
+  async stack(address: string): Promise<string[]> {
+    const { devices } = await this.#stack(address);
+    return [...devices];
+  }
+
+  async openers(address: string, signal: AbortSignal): Promise<string[]> {
+    const { own, above } = await this.#stack(address);
+    const wanted = { path: join(this.#paths.devices, address), devices: own };
+    const openers = await findOpeners({ exec: this.#exec, proc: this.#paths.proc }, wanted, signal);
+    return [...openers, ...above.map((name) => `/dev/${name} (a device that is stacked on the disk)`)];
   }
 
   async flush(address: string, signal: AbortSignal): Promise<void> {
-    const before = await sequence(address);
+    const before = await this.#incarnation(address);
     if (before === undefined) return;
     try {
-      // The NUL keeps e1.1 from hitting e1.10: the driver compares as many characters as it is given.
-      await this.#toProgram('flush', `${address}\0`, FLUSH_MS, signal);
+      // The NUL keeps e1.1 from matching e1.10: the driver compares as many characters as it is given.
+      await this.#writeInProgram('flush', `${address}\0`, FLUSH_MS, signal);
     } catch (error) {
-      throw new RpcError(Code.INTERNAL, `disk ${address} cannot be removed from the kernel: ${detail(error)}`, { cause: error });
+      throw new RpcError(Code.INTERNAL, `disk ${address} cannot be removed from the kernel: ${failureText(error)}`, { cause: error });
     }
-    for (let waited = 0; (await sequence(address)) === before; waited += LOOK_MS) {
-      // Somebody's discovery may bring the disk back at once; that is another disk to the kernel, with another sequence number.
+    for (let waited = 0; (await this.#incarnation(address)) === before; waited += POLL_MS) {
+      // A discovery may bring the disk back at once; the kernel counts that as another disk.
       if (waited >= FLUSH_MS)
         throw new RpcError(Code.INTERNAL, `disk ${address} is still in the kernel ${FLUSH_MS / 1000} s after it was flushed`);
-      await delay(LOOK_MS, undefined, { signal });
+      await delay(POLL_MS, undefined, { signal });
     }
   }
 
-  /** Writes to a control file from a program of its own: these writes can take long, and this process must not hang with them. */
-  async #toProgram(name: 'flush' | 'revalidate', text: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
-    await this.#exec('dd', [`of=${ETHERD}/${name}`, 'bs=64', 'conv=nocreat,notrunc', 'status=none'], { input: text, timeoutMs, signal });
+  /**
+   * Opens the disk and uses the file at once. The first open of a disk reads its partition table (block/bdev.c, blkdev_get_whole), and
+   * hangs as long as its target does. That open happens in a program of its own, since Node.js has four threads for all file operations.
+   */
+  async #withOpen<T>(address: string, flags: number, signal: AbortSignal, use: (file: FileHandle) => T): Promise<T> {
+    const path = join(this.#paths.devices, address);
+    try {
+      await this.#exec('dd', [`if=${path}`, 'count=0', 'status=none'], { timeoutMs: OPEN_MS, signal });
+    } catch (error) {
+      throw new RpcError(Code.UNAVAILABLE, `disk ${address} cannot be opened: ${failureText(error)}`, { cause: error });
+    }
+    await using file = await open(path, flags);
+    return use(file);
+  }
+
+  async #stack(address: string): Promise<{ devices: Set<string>; own: Set<string>; above: string[] }> {
+    const own = new Set<string>();
+    const above: string[] = [];
+    const block = join(this.#paths.sysfs, 'block');
+    const name = `etherd!${address}`;
+    const partitions = (await readdir(join(block, name)).catch(() => [])).filter((each) => each.startsWith(name));
+    const directories = [join(block, name), ...partitions.map((each) => join(block, name, each))];
+    const devices = new Set<string>();
+    for (const [index, directory] of directories.entries()) {
+      const device = await readFile(join(directory, 'dev'), 'utf8').catch(() => undefined);
+      if (device !== undefined) devices.add(device.trim());
+      if (device !== undefined && index <= partitions.length) own.add(device.trim());
+      for (const holder of await readdir(join(directory, 'holders')).catch(() => [])) {
+        if (above.includes(holder)) continue;
+        above.push(holder);
+        directories.push(join(block, holder));
+      }
+    }
+    return { devices, own, above };
+  }
+
+  /** What tells this disk from a later one of the same name; undefined when there is none. */
+  async #incarnation(address: string): Promise<string | undefined> {
+    const directory = await stat(this.#sysfs(address)).catch(() => undefined);
+    if (!directory) return undefined;
+    // Linux before 5.15 has no diskseq. There the inode of the directory serves: sysfs gives each new directory another one.
+    return readFile(join(this.#sysfs(address), 'diskseq'), 'utf8').catch(() => `inode ${directory.ino}`);
+  }
+
+  #sysfs(address: string): string {
+    return join(this.#paths.sysfs, 'block', `etherd!${address}`);
+  }
+
+  /** Writes to a control file whose write can take long, or hang. */
+  async #writeInProgram(name: 'flush' | 'revalidate', text: string, timeoutMs: number, signal: AbortSignal): Promise<void> {
+    const args = [`of=${join(this.#paths.devices, name)}`, 'bs=64', 'conv=nocreat,notrunc', 'status=none'];
+    await this.#exec('dd', args, { input: text, timeoutMs, signal });
+  }
+
+  /** Writes to a control file that answers at once. It never creates the file: a regular file there would hide that the driver is missing. */
+  async #control(name: 'interfaces' | 'discover', text: string): Promise<void> {
+    const path = join(this.#paths.devices, name);
+    try {
+      await writeFile(path, text, { flag: constants.O_WRONLY });
+    } catch (error) {
+      throw new RpcError(
+        Code.UNAVAILABLE,
+        `the kernel's aoe driver cannot be reached through ${path} (is it loaded, and is /dev the host's?): ${failureText(error)}`,
+        { cause: error },
+      );
+    }
   }
 }
 
-function sysfs(address: string): string {
-  return `/sys/block/etherd!${address}`;
-}
-
-/** The kernel's sequence number of the disk: two disks of one name differ in it. Undefined when there is none. */
-async function sequence(address: string): Promise<string | undefined> {
-  if (!(await exists(sysfs(address)))) return undefined;
-  return readFile(`${sysfs(address)}/diskseq`, 'utf8').catch(() => '');
-}
-
-/** Writes to a control file that answers at once. Never creates it: a file of that name would hide that the driver is missing. */
-async function control(name: 'interfaces' | 'discover', text: string): Promise<void> {
-  try {
-    await writeFile(`${ETHERD}/${name}`, text, { flag: constants.O_WRONLY });
-  } catch (error) {
-    throw new RpcError(
-      Code.UNAVAILABLE,
-      `the kernel's aoe driver cannot be told to use ${ETHERD}/${name} (is it loaded, and /dev the host's?): ${detail(error)}`,
-      {
-        cause: error,
-      },
-    );
-  }
+/** The text of /sys/block/etherd!eX.Y/state: `up`, `down` or `down,closewait`, or one of the first two with `,kickme`. */
+export function parseDiskState(text: string): Exclude<DiskState, 'absent'> {
+  const words = text.trim().split(',');
+  if (words.includes('up')) return 'up';
+  return words.includes('closewait') ? 'closewait' : 'down';
 }
 
 function exists(path: string): Promise<boolean> {

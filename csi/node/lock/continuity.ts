@@ -2,11 +2,11 @@ import { type ConfigReply, type LockOwner, parseLock, sameOwner } from '../../..
 import type { StagedVolume } from '../record/staged-volumes.ts';
 
 /**
- * Whether no other host can have had a volume since this node staged it: the lock that is there is one that it was staged under.
- * Otherwise others may have written to it, and what the kernel has of it is of before.
- * @param configs of every target that answered
+ * True if every target still shows a lock that was taken for this staging, so that no other host can have written to the volume since.
+ * If false, this node's mounts and page cache of it are stale.
+ * @param configs the answers of all targets at the address
  */
-export function heldAllTheTime(configs: readonly ConfigReply[], owner: LockOwner, staged: StagedVolume | undefined): boolean {
+export function isLockUnbroken(configs: readonly ConfigReply[], owner: LockOwner, staged: StagedVolume | undefined): boolean {
   return configs.every(({ string }) => {
     const lock = parseLock(string);
     return lock !== undefined && sameOwner(lock, owner) && (staged?.locks === undefined || staged.locks.includes(lock.since));

@@ -13,10 +13,10 @@ import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Wire } from '../contracts.ts';
 
-/** How long a target may take to answer one request, repetitions included. A restart of ours takes less. */
+/** How long a target may take to answer one request, repetitions included. A restart of the target takes less. */
 const EXCHANGE_MS = 4_000;
 
-/** Raw sockets on the AoE interfaces, open as long as an exchange. */
+/** AoE exchanges through raw sockets on the AoE interfaces. A socket is open only during an exchange. */
 export class SocketWire implements Wire {
   readonly #interfaces: () => Promise<readonly string[]>;
 
@@ -33,7 +33,7 @@ export class SocketWire implements Wire {
     });
   }
 
-  async strings(address: TargetAddress, signal: AbortSignal): Promise<ConfigReply[]> {
+  async configs(address: TargetAddress, signal: AbortSignal): Promise<ConfigReply[]> {
     return this.#use(await this.#names(), (initiator) => initiator.query(address, { timeoutMs: EXCHANGE_MS, signal }));
   }
 
@@ -47,7 +47,7 @@ export class SocketWire implements Wire {
 
   async #names(): Promise<readonly string[]> {
     const names = await this.#interfaces();
-    if (names.length === 0) throw new RpcError(Code.UNAVAILABLE, 'this node has no interface for AoE that is up: see --interfaces');
+    if (names.length === 0) throw new RpcError(Code.UNAVAILABLE, 'this node has no AoE interface that is up: see --interfaces');
     return names;
   }
 

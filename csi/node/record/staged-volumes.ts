@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { LockOwner } from '../../../aoe/mod.ts';
 import { type Access, isAccess } from '../../../api/volume.ts';
 
-/** What NodeUnstageVolume must know, which is told to NodeStageVolume only. */
+/** What NodeUnstageVolume must know of a volume, and only NodeStageVolume is told. */
 export interface StagedVolume {
   version: 1;
   volumeUID: string;
@@ -11,11 +11,11 @@ export interface StagedVolume {
   access: Access;
   external: boolean;
   stagingPath: string;
-  /** metadata.uid of the Node as the lock names it, also when the Node has been made anew since; absent in files of earlier versions. */
+  /** metadata.uid of the Node as the lock names it, which may since have been deleted and created again; absent in files of earlier versions. */
   nodeUID?: string;
   /**
-   * Times (`since`) of the locks under which this node may have used the volume, the newest last; absent where there is no lock,
-   * and in files of earlier versions. A lock of another time was taken after this node had lost the volume.
+   * Times (`since`) of the locks under which this node may have used the volume, the newest last; absent for volumes without a lock,
+   * and in files of earlier versions. A lock with any other time was taken after this node had lost the volume.
    */
   locks?: string[];
 }
@@ -34,8 +34,8 @@ function isStagedVolume(value: unknown): value is StagedVolume {
 }
 
 /**
- * A file for each volume that is staged here, or may be: written before anything else is done, removed last. One that was
- * taken from this node leaves a mark, since the kubelet still holds it for staged.
+ * A file for each volume that is staged here, or may be: written before anything else is done, removed last. A volume that this node has
+ * lost leaves a mark, since the kubelet still believes that it is staged.
  */
 export class StagedVolumes {
   readonly #directory: string;
@@ -44,7 +44,7 @@ export class StagedVolumes {
     this.#directory = directory;
   }
 
-  /** Undefined when there is none, or it cannot be read. */
+  /** Undefined when the volume has no file, or the file is damaged. */
   async get(volumeId: string): Promise<StagedVolume | undefined> {
     try {
       const value: unknown = JSON.parse(await readFile(this.#path(volumeId), 'utf8'));
@@ -72,7 +72,7 @@ export class StagedVolumes {
     await rm(this.#mark(volumeId), { force: true });
   }
 
-  /** It was taken from this node: like `delete`, with a mark until it is staged again or unstaged. */
+  /** Removes the file of a volume that this node has lost, and leaves a mark until it is staged again or unstaged. */
   async lose(volumeId: string): Promise<void> {
     await rename(this.#path(volumeId), this.#mark(volumeId));
   }
@@ -84,17 +84,17 @@ export class StagedVolumes {
     );
   }
 
-  /** The volumes that there are files of. */
+  /** The volumes that have a file. */
   async list(): Promise<string[]> {
     return this.#named('.json');
   }
 
-  /** The volumes that were taken from this node. */
+  /** The volumes that this node has lost. */
   async listLost(): Promise<string[]> {
     return this.#named('.lost');
   }
 
-  /** Another volume that is staged here and has the address: the address was given away since. */
+  /** Another volume that is staged here at the same address, if there is one: the address was reused. */
   async successor(volumeId: string, address: string): Promise<string | undefined> {
     for (const other of await this.list()) {
       if (other !== volumeId && (await this.get(other))?.address === address) return other;
@@ -116,7 +116,7 @@ export class StagedVolumes {
   }
 }
 
-/** Whose the lock of a staged volume is. */
+/** The owner that the lock of a staged volume names. */
 export function ownerOf({ nodeName, nodeUID }: { nodeName: string; nodeUID: string }, staged: StagedVolume): LockOwner {
   return { node: nodeName, nodeUID: staged.nodeUID ?? nodeUID, volumeUID: staged.volumeUID };
 }

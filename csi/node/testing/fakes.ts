@@ -5,12 +5,24 @@ import { formatLock, type LockOwner, type TargetAddress } from '../../../aoe/mod
 import type { AoEVolume } from '../../../api/volume.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
-import type { Content, Disk, Driver, Filesystems, Mounter, MountPoint, Volumes, Wire } from '../contracts.ts';
+import type {
+  Content,
+  Disk,
+  DiskState,
+  Driver,
+  Filesystems,
+  FilesystemUsage,
+  Mounter,
+  MountPoint,
+  VolumeClient,
+  Wire,
+} from '../contracts.ts';
 import type { Deps } from '../deps.ts';
-import { mountAt } from '../disk/mounts.ts';
+import { LocalDisk } from '../disk/local-disk.ts';
+import { mountAt } from '../disk/mountinfo.ts';
 import { StagedVolumes } from '../record/staged-volumes.ts';
 
-/** A disk as its target has it. */
+/** A target and its disk. */
 export interface FakeTarget {
   serial: string;
   bytes: number;
@@ -21,7 +33,7 @@ export interface FakeTarget {
   blank: boolean;
 }
 
-/** Targets at addresses, and who heard what of them. */
+/** The targets on a segment, by address. */
 export class FakeSegment {
   readonly targets = new Map<string, FakeTarget[]>();
   at(address: string): FakeTarget[] {
@@ -29,7 +41,7 @@ export class FakeSegment {
   }
 }
 
-const spell = ({ shelf, slot }: TargetAddress): string => `e${shelf}.${slot}`;
+const format = ({ shelf, slot }: TargetAddress): string => `e${shelf}.${slot}`;
 
 export class FakeWire implements Wire {
   readonly #segment: FakeSegment;
@@ -39,7 +51,7 @@ export class FakeWire implements Wire {
   }
 
   async survey(address: TargetAddress) {
-    const targets = this.#segment.at(spell(address));
+    const targets = this.#segment.at(format(address));
     const path = (each: FakeTarget) => ({ interfaceName: 'eth0', mac: each.mac });
     return {
       configs: targets.map((each) => ({
@@ -59,13 +71,13 @@ export class FakeWire implements Wire {
     };
   }
 
-  async strings(address: TargetAddress) {
+  async configs(address: TargetAddress) {
     return (await this.survey(address)).configs;
   }
 
   async acquire(address: TargetAddress, owner: LockOwner, since: string) {
     this.calls.push('acquire');
-    const [target] = this.#segment.at(spell(address));
+    const [target] = this.#segment.at(format(address));
     if (!target) return { outcome: 'unanswered' } as const;
     if (target.foreign) return { outcome: 'foreign', holder: { lock: undefined, raw: target.foreign } } as const;
     if (target.holder && target.holder.node !== owner.node)
@@ -76,7 +88,7 @@ export class FakeWire implements Wire {
 
   async release(address: TargetAddress, owner: LockOwner) {
     this.calls.push('release');
-    const [target] = this.#segment.at(spell(address));
+    const [target] = this.#segment.at(format(address));
     if (!target) return { outcome: 'unanswered' } as const;
     if (target.holder?.node === owner.node && target.holder.nodeUID === owner.nodeUID) delete target.holder;
     return { outcome: 'released' } as const;
@@ -87,13 +99,22 @@ function stringOf({ holder, foreign }: FakeTarget): Uint8Array {
   return holder ? formatLock(holder) : new TextEncoder().encode(foreign ?? '');
 }
 
-/** A kernel that knows the disks which answered to a discovery, and keeps what it knew when they changed since. */
+/** What the fake kernel knows of a disk. `busy`: an exclusive user has it; `openedBy`: programs that merely have it open. */
+interface KnownDisk {
+  serial: string;
+  disk: Disk;
+  state: DiskState;
+  busy: boolean;
+  openedBy: string[];
+}
+
+/** A kernel that knows the disks that answered a discovery, and does not notice when they change. */
 export class FakeDriver implements Driver {
   readonly #segment: FakeSegment;
-  readonly known = new Map<string, { serial: string; disk: Disk; state: string; busy: boolean }>();
+  readonly known = new Map<string, KnownDisk>();
   readonly flushed: string[] = [];
   prepared: readonly string[] = [];
-  /** The mount table: a mounted disk is busy. */
+  /** The mount table: a mounted disk is claimed. */
   mounts: () => readonly MountPoint[] = () => [];
   #minor = 0;
 
@@ -110,7 +131,7 @@ export class FakeDriver implements Driver {
     if (target && !this.known.has(address)) {
       this.#minor += 16;
       const disk = { path: `/dev/etherd/${address}`, device: `152:${this.#minor}`, bytes: target.bytes };
-      this.known.set(address, { serial: target.serial, disk, state: 'up', busy: false });
+      this.known.set(address, { serial: target.serial, disk, state: 'up', busy: false, openedBy: [] });
     }
     return this.disk(address);
   }
@@ -118,17 +139,27 @@ export class FakeDriver implements Driver {
   async serial(address: string): Promise<string> {
     return this.known.get(address)?.serial ?? '';
   }
-  async state(address: string): Promise<string | undefined> {
-    return this.known.get(address)?.state;
+  async state(address: string): Promise<DiskState> {
+    return this.known.get(address)?.state ?? 'absent';
   }
   async disk(address: string): Promise<Disk | undefined> {
     return this.known.get(address)?.disk;
   }
-  async busy(address: string): Promise<boolean> {
+  async isClaimed(address: string): Promise<boolean> {
     const known = this.known.get(address);
     return known !== undefined && (known.busy || this.mounts().some((each) => each.device === known.disk.device));
   }
+  async stack(address: string): Promise<string[]> {
+    const known = this.known.get(address);
+    return known ? [known.disk.device] : [];
+  }
+  async openers(address: string): Promise<string[]> {
+    return [...(this.known.get(address)?.openedBy ?? [])];
+  }
   async flush(address: string): Promise<void> {
+    const known = this.known.get(address);
+    if (known && (known.openedBy.length > 0 || known.state === 'closewait' || (await this.isClaimed(address))))
+      throw new Error('kernel: use after free, an open disk was flushed');
     this.flushed.push(address);
     this.known.delete(address);
   }
@@ -137,6 +168,7 @@ export class FakeDriver implements Driver {
 export class FakeMounter implements Mounter {
   readonly #driver: FakeDriver;
   mounts: MountPoint[] = [];
+  #id = 0;
   readonly calls: string[] = [];
   /** Targets whose unmount fails as busy. */
   readonly stuck = new Set<string>();
@@ -144,6 +176,10 @@ export class FakeMounter implements Mounter {
   constructor(driver: FakeDriver) {
     this.#driver = driver;
     driver.mounts = () => this.mounts;
+  }
+
+  #nextId(): string {
+    return String(++this.#id);
   }
 
   async list(): Promise<MountPoint[]> {
@@ -158,9 +194,10 @@ export class FakeMounter implements Mounter {
     if (options.includes('remount')) {
       this.mounts = this.mounts.map((each) => (each.target === target ? { ...each, options: [readOnly] } : each));
     } else if (below) {
-      this.mounts.push({ ...below, target, options: [readOnly] });
+      this.mounts.push({ ...below, id: this.#nextId(), target, options: [readOnly] });
     } else if (options.includes('bind')) {
       this.mounts.push({
+        id: this.#nextId(),
         device: '0:5',
         root: source.replace('/dev', ''),
         target,
@@ -171,6 +208,7 @@ export class FakeMounter implements Mounter {
       });
     } else {
       this.mounts.push({
+        id: this.#nextId(),
         device: known?.disk.device ?? '0:0',
         root: '/',
         target,
@@ -210,7 +248,7 @@ export class FakeFilesystems implements Filesystems {
   async probe(path: string): Promise<Content> {
     return this.#target(path).content;
   }
-  async blank({ path }: Disk): Promise<boolean> {
+  async isBlank({ path }: Disk): Promise<boolean> {
     return this.#target(path).blank;
   }
   async format(path: string, type: string): Promise<void> {
@@ -226,19 +264,22 @@ export class FakeFilesystems implements Filesystems {
   async check(_path: string, type: string): Promise<void> {
     this.calls.push(`check ${type}`);
   }
+  async usage(): Promise<FilesystemUsage> {
+    return { bytes: { total: 100, used: 40, available: 60 }, inodes: { total: 10, used: 4, available: 6 } };
+  }
 }
 
-export class FakeVolumes implements Volumes {
+export class FakeVolumeClient implements VolumeClient {
   readonly items = new Map<string, AoEVolume>();
 
   async get(name: string): Promise<AoEVolume | undefined> {
     return structuredClone(this.items.get(name));
   }
 
-  async record({ metadata }: AoEVolume, status: object, _signal?: AbortSignal, still?: (now: AoEVolume) => boolean): Promise<void> {
+  async record({ metadata }: AoEVolume, status: object, _signal?: AbortSignal, isStillValid?: (now: AoEVolume) => boolean): Promise<void> {
     const volume = this.items.get(metadata.name);
     if (!volume || volume.metadata.uid !== metadata.uid) throw new RpcError(Code.INTERNAL, 'conflict');
-    if (still?.(volume) === false) throw new RpcError(Code.ABORTED, 'given to another');
+    if (isStillValid?.(volume) === false) throw new RpcError(Code.ABORTED, 'given to another');
     const merged = Object.entries({ ...volume.status, ...status }).filter(([, value]) => value !== null);
     volume.status = Object.fromEntries(merged);
   }
@@ -258,9 +299,10 @@ export class FakeNode {
   readonly driver = new FakeDriver(this.segment);
   readonly mounter = new FakeMounter(this.driver);
   readonly filesystems = new FakeFilesystems(this.segment);
-  readonly volumes = new FakeVolumes();
+  readonly volumes = new FakeVolumeClient();
   readonly directory = mkdtempSync(join(tmpdir(), 'aoe-node-'));
-  readonly departed: string[] = [];
+  /** Addresses of the disks that were given to RemovedDisks. */
+  readonly removed: string[] = [];
   readonly deps: Deps;
   readonly target: FakeTarget;
 
@@ -285,12 +327,13 @@ export class FakeNode {
       nodeName,
       nodeUID: `uid-of-${nodeName}`,
       driver: this.driver,
+      localDisk: (address) => new LocalDisk({ driver: this.driver, mounter: this.mounter, log: silent, settleMs: 0 }, address),
       filesystems: this.filesystems,
       mounter: this.mounter,
       wire: this.wire,
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
-      departed: { add: (_volumeId, address) => this.departed.push(address) },
+      removedDisks: { add: (_volumeId, address) => this.removed.push(address) },
       busy: new BusyVolumes(),
       interfaces: async () => ['eth0'],
       log: silent,

@@ -1,17 +1,16 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
-import { test } from 'node:test';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { Semaphore } from '../../../run/semaphore.ts';
 import { nodeService } from '../service.ts';
+import { context } from '../testing/calls.ts';
 import { FakeNode } from '../testing/fakes.ts';
-import { StaleSweep } from './lost-volumes.ts';
+import { LostVolumes } from './lost-volumes.ts';
 
 const MAC = '02:00:00:00:00:07';
 const POD = '/pods/p/mount';
 const signal = new AbortController().signal;
 
-/** A node that has `v1` staged and published, and what it tells. */
+/** A node that has `v1` staged and published, and the events that it emits. */
 async function staged(record: object = {}) {
   const node = new FakeNode();
   await node.driver.attach('e7.3');
@@ -26,109 +25,120 @@ async function staged(record: object = {}) {
     stagingPath: '/staging/v1',
     ...record,
   });
-  const told: string[] = [];
-  const sweep = new StaleSweep(node.deps, { macs: async () => [MAC], tell: (_volume, message) => told.push(message) });
+  const events: string[] = [];
+  const lostVolumes = new LostVolumes(node.deps, {
+    macs: async () => [MAC],
+    emit: (_volume, reason, message) => events.push(`${reason}: ${message}`),
+  });
   const volume = node.volumes.items.get('v1') as AoEVolume;
   volume.spec.initiators = {};
   return {
     node,
     volume,
-    told,
-    look: async (times = 2) => {
-      for (let i = 0; i < times; i++) await sweep.look(signal);
+    events,
+    check: async (times = 2) => {
+      for (let i = 0; i < times; i++) await lostVolumes.check(signal);
     },
     untouched: async () => {
-      assert.deepEqual(
-        node.mounter.mounts.map(({ target }) => target),
-        ['/staging/v1', POD],
-      );
-      assert.deepEqual(node.driver.flushed, []);
-      assert.ok(await node.deps.staged.get('v1'));
+      expect(node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', POD]);
+      expect(node.driver.flushed).toStrictEqual([]);
+      expect(await node.deps.staged.get('v1')).toBeTruthy();
     },
   };
 }
 
-test('mounts and disk of a volume that the node lost go at the second look, the pod first', async () => {
+test('mounts and disk of a volume that the node lost are removed at the second check, those of the pod first', async () => {
   const it = await staged();
   it.volume.spec.initiators = { nodes: ['worker-2'] };
   it.volume.status = { initiators: { observedGeneration: 2, nodes: ['worker-2'], macs: ['02:00:00:00:00:08'] } };
-  await it.look(1);
+  await it.check(1);
   await it.untouched();
-  await it.look(1);
-  assert.deepEqual(it.node.mounter.mounts, []);
-  assert.deepEqual(it.node.mounter.calls.slice(-2), [`umount -l ${POD}`, 'umount -l /staging/v1']);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
-  assert.deepEqual(it.node.departed, ['e7.3']);
-  assert.equal(await it.node.deps.staged.get('v1'), undefined);
-  assert.match(it.told.join(), /^node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/);
-  assert.deepEqual(it.node.wire.calls, []);
+  await it.check(1);
+  expect(it.node.mounter.mounts).toStrictEqual([]);
+  expect(it.node.mounter.calls.slice(-2)).toStrictEqual([`umount -l ${POD}`, 'umount -l /staging/v1']);
+  expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(it.node.removed).toStrictEqual(['e7.3']);
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
+  expect(it.events.join()).toMatch(
+    /^StaleMountRemoved: node worker-1, which may not use the volume any more, has removed 2 mounts and the disk$/,
+  );
+  expect(it.node.wire.calls).toStrictEqual([]);
 });
 
 for (const [what, spec, status] of [
-  ['is let in', { nodes: ['worker-1'] }, undefined],
-  ['is still in force', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
-  ['is let in by its MAC', { macs: [MAC] }, undefined],
-  ['is still in force by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
+  ['is admitted by the spec', { nodes: ['worker-1'] }, undefined],
+  ['is still admitted by the target', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
+  ['is admitted by the spec, by its MAC', { macs: [MAC] }, undefined],
+  ['is still admitted by the target, by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
 ] as const) {
   test(`nothing is touched while the node ${what}`, async () => {
     const it = await staged();
     it.volume.spec.initiators = structuredClone(spec) as object;
     if (status) it.volume.status = { initiators: structuredClone(status) as never };
-    await it.look(3);
+    await it.check(3);
     await it.untouched();
   });
 }
 
-test('nothing is touched while the API server cannot say', async () => {
+test('nothing is touched while the API server does not answer', async () => {
   const it = await staged();
   it.node.volumes.get = async () => {
     throw new Error('connection refused');
   };
-  await it.look(3);
+  await it.check(3);
   await it.untouched();
 });
 
-test('one who comes back between two looks keeps its volume', async () => {
+test('a node that is admitted again between two checks keeps its volume', async () => {
   const it = await staged();
-  await it.look(1);
+  await it.check(1);
   it.volume.spec.initiators = { nodes: ['worker-1'] };
-  await it.look(1);
+  await it.check(1);
   it.volume.spec.initiators = {};
-  await it.look(1);
+  await it.check(1);
   await it.untouched();
 });
 
 test("the kubelet's own operation goes first", async () => {
   const it = await staged();
-  await it.node.deps.busy.run('v1', 'NodeUnstageVolume', () => it.look(2));
+  await it.node.deps.busy.run('v1', 'NodeUnstageVolume', () => it.check(2));
   await it.untouched();
 });
 
-test('a volume that was deleted, or made anew under its name, is cleaned up without an event', async () => {
+test('a volume that was deleted, or deleted and created again under its name, is cleaned up without an event', async () => {
   for (const uid of [undefined, 'another']) {
     const it = await staged();
     if (uid) it.volume.metadata.uid = uid;
     else it.node.volumes.items.delete('v1');
-    await it.look();
-    assert.deepEqual(it.node.mounter.mounts, []);
-    assert.deepEqual(it.told, []);
+    await it.check();
+    expect(it.node.mounter.mounts).toStrictEqual([]);
+    expect(it.events).toStrictEqual([]);
   }
 });
 
-test('a disk that a program has open stays, and is tried again', async () => {
-  const it = await staged();
-  const known = it.node.driver.known.get('e7.3');
-  assert.ok(known);
-  known.busy = true;
-  await it.look();
-  assert.deepEqual(it.node.driver.flushed, []);
-  assert.ok(await it.node.deps.staged.get('v1'));
-  known.busy = false;
-  await it.look(1);
-  assert.deepEqual(it.node.driver.flushed, ['e7.3']);
-});
+for (const [who, use] of [
+  ['an exclusive user', { busy: true }],
+  ['a program, by a plain open,', { openedBy: ['process 77 (qemu)'] }],
+  ['a program, while it is down,', { state: 'closewait' }],
+] as const) {
+  test(`a disk that ${who} has open stays, an event says so, and it is removed when that has ended`, async () => {
+    const it = await staged();
+    const known = it.node.driver.known.get('e7.3');
+    assert.ok(known);
+    Object.assign(known, use);
+    await it.check();
+    expect(it.node.driver.flushed).toStrictEqual([]);
+    expect(await it.node.deps.staged.get('v1')).toBeTruthy();
+    expect(it.events.join()).toMatch(
+      /^StaleDiskInUse: node worker-1, which .*cannot remove it: disk e7\.3 is still in use on this node, by /,
+    );
+    Object.assign(known, { busy: false, openedBy: [], state: 'up' });
+    await it.check(1);
+    expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
+  });
+}
 
-test('the disk of a volume that has the address now is left alone', async () => {
+test('the disk of another volume that has the address now is not touched', async () => {
   const it = await staged();
   const record = await it.node.deps.staged.get('v1');
   assert.ok(record);
@@ -138,28 +148,25 @@ test('the disk of a volume that has the address now is left alone', async () => 
     metadata: { name: 'v2', uid: 'uid-2' },
     spec: { ...it.volume.spec, initiators: { nodes: ['worker-1'] } },
   });
-  await it.look();
-  assert.deepEqual(it.node.driver.flushed, []);
-  assert.deepEqual(
-    it.node.mounter.mounts.map(({ target }) => target),
-    [POD],
-  );
-  assert.equal(await it.node.deps.staged.get('v1'), undefined);
+  await it.check();
+  expect(it.node.driver.flushed).toStrictEqual([]);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual([POD]);
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
 });
 
-test('the lock on an external target is given back, if it still is ours', async () => {
+test('the lock on an external target is released if this node still has it', async () => {
   const it = await staged({ external: true });
-  await it.look();
-  assert.deepEqual(it.node.wire.calls, ['release']);
+  await it.check();
+  expect(it.node.wire.calls).toStrictEqual(['release']);
 });
 
-test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it anew', async () => {
+test('a pod that starts on the node after the clean-up gets its volume, although the kubelet does not stage it again', async () => {
   const it = await staged();
   it.volume.spec.initiators = { nodes: ['worker-2'] };
-  await it.look();
+  await it.check();
   it.node.target.content = { kind: 'found', type: 'ext4' };
   it.volume.spec.initiators = { nodes: ['worker-1'] };
-  const service = nodeService(it.node.deps, { segment: 's', diskThreads: new Semaphore(2) });
+  const service = nodeService(it.node.deps, { segment: 's' });
   const base = {
     volumeId: 'v1',
     stagingTargetPath: '/staging/v1',
@@ -167,36 +174,35 @@ test('a pod that comes to the node again after that has its volume, although the
   };
   const targetPath = join(it.node.directory, 'pods/p2/mount');
   const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
-  // An attachment of before is worth nothing.
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }));
+  // An attachment of an earlier AoEVolume of that name does not count.
+  await expect(
+    service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }, context),
+  ).rejects.toThrow();
   it.node.target.foreign = 'somebody';
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /in use/);
-  assert.deepEqual(it.node.mounter.mounts, []);
+  await expect(service.nodePublishVolume({ ...base, targetPath, publishContext }, context)).rejects.toThrow(/in use/);
+  expect(it.node.mounter.mounts).toStrictEqual([]);
   delete it.node.target.foreign;
-  await service.nodePublishVolume({ ...base, targetPath, publishContext });
-  assert.deepEqual(
-    it.node.mounter.mounts.map(({ target }) => target),
-    ['/staging/v1', targetPath],
-  );
-  assert.equal(it.node.target.holder?.node, 'worker-1');
-  await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath });
-  await service.nodeUnstageVolume(base);
-  await assert.rejects(service.nodePublishVolume({ ...base, targetPath, publishContext }), /not staged/);
+  await service.nodePublishVolume({ ...base, targetPath, publishContext }, context);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', targetPath]);
+  expect(it.node.target.holder?.node).toBe('worker-1');
+  await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
+  await service.nodeUnstageVolume(base, context);
+  await expect(service.nodePublishVolume({ ...base, targetPath, publishContext }, context)).rejects.toThrow(/not staged/);
 });
 
-test('unstaging a volume that was lost, or its end, ends the mark', async () => {
+test('the mark of a lost volume goes when it is unstaged, or deleted', async () => {
   for (const end of ['unstage', 'delete']) {
     const it = await staged();
     it.volume.spec.initiators = { nodes: ['worker-2'] };
-    await it.look();
-    assert.ok(await it.node.deps.staged.wasLost('v1'));
+    await it.check();
+    expect(await it.node.deps.staged.wasLost('v1')).toBe(true);
     if (end === 'delete') {
       it.node.volumes.items.delete('v1');
-      await it.look(1);
+      await it.check(1);
     } else {
-      const service = nodeService(it.node.deps, { segment: 's', diskThreads: new Semaphore(2) });
-      await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' });
+      const service = nodeService(it.node.deps, { segment: 's' });
+      await service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath: '/staging/v1' }, context);
     }
-    assert.ok(!(await it.node.deps.staged.wasLost('v1')), end);
+    expect(await it.node.deps.staged.wasLost('v1'), end).toBe(false);
   }
 });

@@ -1,67 +1,68 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseAddress } from '../../../api/address.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
-import { loop } from '../../../run/loop.ts';
 import type { Deps } from '../deps.ts';
-import { removeDisk, unmountEverywhere } from '../disk/take-down.ts';
+import { DiskInUseError } from '../disk/local-disk.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
 
-/** Between two looks, more or less, so that nodes do not ask the API server in step: each look reads every staged volume. */
-const LOOK_MS = 60_000;
+/** Interval of the checks, each of which reads every staged volume. The jitter keeps nodes from asking the API server in step. */
+const CHECK_MS = 60_000;
 const JITTER = 0.25;
-/** To the second look at a suspect. The kubelet goes first: what it knows it takes down itself, in order, within seconds of its return. */
-const AGAIN_MS = 15_000;
-/** For one volume: each step in it has a limit of its own. */
+/** Time to the second check of a suspect. The kubelet comes first: it unmounts in order what it knows of, within seconds of its return. */
+const RECHECK_MS = 15_000;
+/** Limit for the clean-up of one volume. Each step in it has a limit of its own. */
 const CLEAN_MS = 120_000;
 
-type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'driver' | 'mounter' | 'wire' | 'volumes' | 'staged' | 'departed' | 'busy' | 'log'>;
+type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'localDisk' | 'wire' | 'volumes' | 'staged' | 'removedDisks' | 'busy' | 'log'>;
 
-export interface StaleSweepOptions {
+export interface LostVolumesOptions {
   /** MAC addresses of this node. */
   readonly macs: () => Promise<readonly string[]>;
-  /** Tells of a volume that was cleaned up. */
-  readonly tell: (volume: AoEVolume, message: string) => void;
+  /** Emits a warning about a volume. */
+  readonly emit: (volume: AoEVolume, reason: 'StaleMountRemoved' | 'StaleDiskInUse', message: string) => void;
 }
 
 /**
- * Cleans up what is left of volumes that this node lost: it was silent, or its attachment was taken by force, and meanwhile
- * somebody else may have them. The target refuses it by then; here its dead mounts and disk go. What may still be used, or is
- * not known for certain, is left alone: only a volume that was lost at two looks in a row goes.
+ * Cleans up volumes that this node has lost: it was silent, or its attachment was deleted by force, and other hosts may have the volume
+ * now. The target does not admit this node any more; here, the stale mounts and the disk are removed. A volume is cleaned up only when
+ * two checks in a row found it lost. One that this node may still use, or about which nothing certain is known, stays as it is.
  */
-export class StaleSweep {
+export class LostVolumes {
   readonly #parts: Parts;
-  readonly #options: StaleSweepOptions;
+  readonly #options: LostVolumesOptions;
   #suspects = new Set<string>();
 
-  constructor(parts: Parts, options: StaleSweepOptions) {
+  constructor(parts: Parts, options: LostVolumesOptions) {
     this.#parts = parts;
     this.#options = options;
   }
 
   async run(signal: AbortSignal): Promise<void> {
-    const again = (): number | undefined => (this.#suspects.size > 0 ? AGAIN_MS : undefined);
-    const failed = (error: unknown): number | undefined => {
-      this.#parts.log.warn({ error: messageOf(error) }, 'search for lost volumes failed');
-      return again();
-    };
-    await loop((stop) => this.look(stop).then(again), { everyMs: LOOK_MS, jitter: JITTER, signal, failed });
+    while (!signal.aborted) {
+      await this.check(signal).catch((error: unknown) => {
+        if (!signal.aborted) this.#parts.log.warn({ error: messageOf(error) }, 'the check for lost volumes failed');
+      });
+      const pause = this.#suspects.size > 0 ? RECHECK_MS : CHECK_MS * (1 + JITTER * (2 * Math.random() - 1));
+      await delay(pause, undefined, { signal }).catch(() => {});
+    }
   }
 
-  /** One look at all volumes that are staged here. */
-  async look(signal: AbortSignal): Promise<void> {
+  /** Checks all volumes that are staged here, once. */
+  async check(signal: AbortSignal): Promise<void> {
     const { staged, volumes, busy, log } = this.#parts;
     const suspects = new Set<string>();
     for (const volumeId of await staged.list()) {
       try {
         const record = await staged.get(volumeId);
-        if (!record || !(await this.#lost(volumeId, record, signal))) continue;
+        if (!record || !(await this.#findLost(volumeId, record, signal))) continue;
         suspects.add(volumeId);
         if (!this.#suspects.has(volumeId)) continue;
         const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS)]);
         await busy.run(volumeId, 'clean-up of a lost volume', () => this.#clean(volumeId, limit));
       } catch (error) {
-        // The API server away, an operation of the kubelet's under way, or a program that holds the disk: next time.
-        log.warn({ volume: volumeId, error: messageOf(error) }, 'volume that this node lost is not cleaned up yet');
+        // The API server does not answer, a call of the kubelet is under way, or a program has the disk open: the next check tries again.
+        log.warn({ volume: volumeId, error: messageOf(error) }, 'a volume that this node has lost is not cleaned up yet');
       }
     }
     this.#suspects = suspects;
@@ -70,44 +71,61 @@ export class StaleSweep {
     }
   }
 
-  /** The volume as it is now, or why there is none, when this node may not use it; undefined when it may. */
-  async #lost(volumeId: string, { volumeUID, external }: StagedVolume, signal: AbortSignal): Promise<AoEVolume | 'deleted' | undefined> {
+  /** The AoEVolume when this node may not use it any more, or 'deleted' when there is none; undefined when this node may use it. */
+  async #findLost(
+    volumeId: string,
+    { volumeUID, external }: StagedVolume,
+    signal: AbortSignal,
+  ): Promise<AoEVolume | 'deleted' | undefined> {
     const { nodeName, volumes } = this.#parts;
     const volume = await volumes.get(volumeId, signal);
     if (!volume || volume.metadata.uid !== volumeUID) return 'deleted';
     const { initiators } = volume.spec;
-    // Others' targets shut nobody out: there, what is asked for is all there is.
-    const inForce = external ? undefined : volume.status?.initiators;
-    if (initiators.nodes?.includes(nodeName) || inForce?.nodes?.includes(nodeName)) return undefined;
+    // External targets refuse nobody, so there only the spec counts.
+    const admitted = external ? undefined : volume.status?.initiators;
+    if (initiators.nodes?.includes(nodeName) || admitted?.nodes?.includes(nodeName)) return undefined;
     const own = await this.#options.macs();
-    return [...(initiators.macs ?? []), ...(inForce?.macs ?? [])].some((mac) => own.includes(mac)) ? undefined : volume;
+    return [...(initiators.macs ?? []), ...(admitted?.macs ?? [])].some((mac) => own.includes(mac)) ? undefined : volume;
   }
 
   async #clean(volumeId: string, signal: AbortSignal): Promise<void> {
-    const { nodeName, staged, departed, wire, log } = this.#parts;
+    const { nodeName, staged, removedDisks, log } = this.#parts;
     const record = await staged.get(volumeId);
-    // Again, now that the kubelet cannot begin anything with it.
-    const lost = record && (await this.#lost(volumeId, record, signal));
+    // Asked again, now that the kubelet's calls for this volume have to wait.
+    const lost = record && (await this.#findLost(volumeId, record, signal));
     if (!record || !lost) return;
-    const { address, stagingPath, access, external } = record;
-    // Another volume has the address by now: then only the mount below our own path can be this one's.
+    const { address } = record;
+    const disk = this.#parts.localDisk(address);
+    // Another volume that is staged here has the address now: only the mount at our own staging path can be this one's.
     const successor = await staged.successor(volumeId, address);
-    const removed = await unmountEverywhere(this.#parts, { address, stagingPath }, successor !== undefined, signal);
-    if (!successor) await removeDisk(this.#parts, address, signal);
-    // Of ours the agent has taken it away. Nothing happens to another's.
-    if (external && access === 'Exclusive' && !successor) {
-      const { outcome } = await wire.release(parseAddress(address), ownerOf(this.#parts, record), signal);
-      // Nobody else clears it there: with the record it would be forgotten.
-      if (outcome !== 'released') throw new Error(`the lock at ${address} is not released (${outcome})`);
+    const unmounted = await disk.unmountAll({ at: record.stagingPath, onlyThere: successor !== undefined }, signal);
+    try {
+      if (!successor) await disk.remove(signal);
+    } catch (error) {
+      if (error instanceof DiskInUseError && lost !== 'deleted')
+        this.#options.emit(
+          lost,
+          'StaleDiskInUse',
+          `node ${nodeName}, which may not use the volume any more, cannot remove it: ${error.message}`,
+        );
+      throw error;
     }
+    if (!successor) await this.#releaseExternal(record, signal);
     await (lost === 'deleted' ? staged.delete(volumeId) : staged.lose(volumeId));
-    if (!successor) departed.add(volumeId, address);
-    log.warn({ volume: volumeId, address, unmounted: removed }, 'cleaned up a volume that this node lost');
+    if (!successor) removedDisks.add(volumeId, address);
+    log.warn({ volume: volumeId, address, unmounted }, 'cleaned up a volume that this node had lost');
     if (lost === 'deleted') return;
-    const mounts = removed.length === 1 ? 'mount' : 'mounts';
-    this.#options.tell(
-      lost,
-      `node ${nodeName}, which may not use the volume any more, has removed ${removed.length} ${mounts} and the disk`,
-    );
+    const mounts = unmounted.length === 1 ? 'mount' : 'mounts';
+    const message = `node ${nodeName}, which may not use the volume any more, has removed ${unmounted.length} ${mounts} and the disk`;
+    this.#options.emit(lost, 'StaleMountRemoved', message);
+  }
+
+  /** Releases this node's lock on an external target. On the cluster's own targets the agent has cleared it. */
+  async #releaseExternal(record: StagedVolume, signal: AbortSignal): Promise<void> {
+    const { external, access, address } = record;
+    if (!external || access !== 'Exclusive') return;
+    const { outcome } = await this.#parts.wire.release(parseAddress(address), ownerOf(this.#parts, record), signal);
+    // Nobody else clears it there, and without the record it would be forgotten.
+    if (outcome !== 'released') throw new Error(`the lock at ${address} is not released (${outcome})`);
   }
 }

@@ -1,4 +1,4 @@
-import { poll } from '../../testbed/shell.ts';
+import { poll } from '../../testbed/process/shell.ts';
 import { type Disks, type Peer, plug, serve } from './peer.ts';
 
 /** Where the lab's target has the durable disk; the one in memory is the lab's own. */

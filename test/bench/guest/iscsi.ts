@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { RUN } from '../../testbed/paths.ts';
-import { poll, runInNetns } from '../../testbed/shell.ts';
+import { poll, runInNetns } from '../../testbed/process/shell.ts';
 import { type Peer, plugWithAddress, serve } from './peer.ts';
 
 const TARGET = 'iqn.2026-01.bench:disks';

@@ -4,8 +4,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { mkdtempDisposable, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { DriverLab } from '../../driver/lab.ts';
-import { sh } from '../../testbed/shell.ts';
+import { DriverLab } from '../../driver/driver-lab.ts';
+import { sh } from '../../testbed/process/shell.ts';
 import { DISK } from '../side-by-side.ts';
 import { DURABLE, ours, vblade } from './aoe.ts';
 import { tgt } from './iscsi.ts';

@@ -1,4 +1,4 @@
-import { poll } from '../../testbed/shell.ts';
+import { poll } from '../../testbed/process/shell.ts';
 import { type Peer, plugWithAddress, serve } from './peer.ts';
 
 /** One process per disk. It writes to the page cache, and waits for the disk when the guest asks for a flush. */

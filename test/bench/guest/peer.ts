@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { DriverLab } from '../../driver/lab.ts';
+import type { DriverLab } from '../../driver/driver-lab.ts';
 import { RUN } from '../../testbed/paths.ts';
-import { startInNetns } from '../../testbed/processes.ts';
-import { shInNetns } from '../../testbed/shell.ts';
+import { startInNetns } from '../../testbed/process/processes.ts';
+import { shInNetns } from '../../testbed/process/shell.ts';
 
 export type Name = 'aoe-target' | 'vblade' | 'nbdkit' | 'tgt';
 

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { LOADS } from './loads.ts';
 import { head, type Row, row, standing } from './table.ts';
 
@@ -8,31 +7,31 @@ const load = (goal: Row['load']['goal'], less = false): Row => ({ load: { what: 
 
 describe('standing()', () => {
   it('is over the best peer, or the one that is named', () => {
-    assert.deepEqual(standing(load({ over: 'best', ratio: 1.2 })), { peer: 'nbdkit', ratio: 1.1, met: false });
-    assert.deepEqual(standing(load({ over: 'vblade', ratio: 1.2 })), { peer: 'vblade', ratio: 2, met: true });
+    expect(standing(load({ over: 'best', ratio: 1.2 }))).toStrictEqual({ peer: 'nbdkit', ratio: 1.1, met: false });
+    expect(standing(load({ over: 'vblade', ratio: 1.2 }))).toStrictEqual({ peer: 'vblade', ratio: 2, met: true });
   });
 
   it('is the other way round where less is better', () => {
-    assert.deepEqual(standing(load({ over: 'best', ratio: 1 }, true)), { peer: 'vblade', ratio: 0.5, met: false });
+    expect(standing(load({ over: 'best', ratio: 1 }, true))).toStrictEqual({ peer: 'vblade', ratio: 0.5, met: false });
   });
 
   it('is beside the best peer where the goal is a limit', () => {
-    assert.deepEqual(standing(load({ most: 110 }, true)), { peer: 'vblade', ratio: 0.5, met: true });
-    assert.equal(standing(load({ most: 109 }, true)).met, false);
+    expect(standing(load({ most: 110 }, true))).toStrictEqual({ peer: 'vblade', ratio: 0.5, met: true });
+    expect(standing(load({ most: 109 }, true)).met).toBe(false);
   });
 
   it('is unknown without the peer', () => {
-    assert.deepEqual(standing(load({ over: 'tgt', ratio: 1 })), {});
+    expect(standing(load({ over: 'tgt', ratio: 1 }))).toStrictEqual({});
   });
 });
 
 describe('the table', () => {
   it('has a column for each target, measured or not', () => {
     const names = ['aoe-target', 'vblade', 'nbdkit', 'tgt'] as const;
-    assert.equal(head(names), '| load | aoe-target | vblade | nbdkit | tgt | ratio | goal |\n| --- | --- | --- | --- | --- | --- | --- |');
-    assert.equal(row(load({ most: 100 }, true), names), '| a load (ms) | 110 | 55 | 100 | – | 0.50 (vblade) | ≤ 100 ms ✗ |');
+    expect(head(names)).toBe('| load | aoe-target | vblade | nbdkit | tgt | ratio | goal |\n| --- | --- | --- | --- | --- | --- | --- |');
+    expect(row(load({ most: 100 }, true), names)).toBe('| a load (ms) | 110 | 55 | 100 | – | 0.50 (vblade) | ≤ 100 ms ✗ |');
     const [first] = LOADS;
     assert.ok(first);
-    assert.equal(row({ load: first, values }, names), '| 4 KiB random read, QD1 (IOPS) | 110 | 55 | 100 | – | 1.10 (nbdkit) | ≥ 1 ✓ |');
+    expect(row({ load: first, values }, names)).toBe('| 4 KiB random read, QD1 (IOPS) | 110 | 55 | 100 | – | 1.10 (nbdkit) | ≥ 1 ✓ |');
   });
 });

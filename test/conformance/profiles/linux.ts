@@ -43,9 +43,9 @@ export const linux: Group = {
       (await a.write(32, pattern(51, perFrame))).good();
       equal((await a.read(32, perFrame, own())).sectors(perFrame), pattern(51, perFrame), 'the data');
     }),
-    exchange('retransmission with a new tag, overlapped by newer writes', async (bench) => {
-      const { a } = bench;
-      await bench.keep(40, 1);
+    exchange('retransmission with a new tag, overlapped by newer writes', async (session) => {
+      const { a } = session;
+      await session.keep(40, 1);
       for (let round = 0; round < 20; round++) {
         const write = (seed: number): number =>
           a.send(Command.Ata, a.registers(AtaCommand.WriteExt, { lba: 40, count: 1, data: pattern(seed, 1) }), own());
@@ -54,10 +54,10 @@ export const linux: Group = {
         equal((await a.read(40)).sectors(1), pattern(round + 100, 1), 'the sector, written last with the newer data');
       }
     }),
-    exchange('reads and writes under way together, each with its own tag', async (bench) => {
-      const { a } = bench;
-      const count = Math.min(64, bench.bufferCount);
-      await bench.keep(64, count);
+    exchange('reads and writes under way together, each with its own tag', async (session) => {
+      const { a } = session;
+      const count = Math.min(64, session.bufferCount);
+      await session.keep(64, count);
       const tags = Array.from({ length: count }, (_, index) =>
         a.send(Command.Ata, a.registers(AtaCommand.WriteExt, { lba: 64 + index, count: 1, data: pattern(index, 1) }), own()),
       );

@@ -23,15 +23,15 @@ export const plan9: Group = {
       const { length } = (await a.write(48, pattern(80, perFrame))).good().bytes;
       must(length <= MIN_FRAME, `the answer has ${length} bytes`);
     }),
-    exchange('retransmission with the same tag', async (bench) => {
-      const { a } = bench;
-      await bench.keep(50, 1);
-      const tag = bench.freshTag();
+    exchange('retransmission with the same tag', async (session) => {
+      const { a } = session;
+      await session.keep(50, 1);
+      const tag = session.freshTag();
       const argument = a.registers(AtaCommand.WriteExt, { lba: 50, count: 1, data: pattern(81, 1) });
       for (let time = 0; time < 3; time++) a.send(Command.Ata, argument, { tag });
       (await a.answer(tag)).good();
-      await bench.settle();
-      for (const answer of bench.heard.filter(({ header }) => header.tag === tag)) answer.good();
+      await session.settle();
+      for (const answer of session.heard.filter(({ header }) => header.tag === tag)) answer.good();
       equal((await a.read(50)).sectors(1), pattern(81, 1), 'the sector');
     }),
     exchange('config: the string is forced', async ({ a }) => {

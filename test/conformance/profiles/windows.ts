@@ -18,20 +18,20 @@ export const windows: Group = {
       const first = (await a.ata(AtaCommand.Identify, { count: 1 }, ALL)).sectors(1);
       equal((await a.ata(AtaCommand.Identify, { count: 1 }, ALL)).sectors(1), first, 'the answer');
     }),
-    exchange('larger and larger READ EXT, until the answer is short', async (bench) => {
-      const { a, mtu } = bench;
+    exchange('larger and larger READ EXT, until the answer is short', async (session) => {
+      const { a, mtu } = session;
       const most = Math.floor((mtu - 36 + 14) / 512);
       let largest = 0;
       for (let count = 1; count <= most + 2; count++) {
         const tag = a.send(Command.Ata, a.registers(AtaCommand.ReadExt, { count }));
-        await bench.settle();
-        const answer = bench.heard.find(({ header }) => header.tag === tag);
+        await session.settle();
+        const answer = session.heard.find(({ header }) => header.tag === tag);
         // It ignores errors and status, and looks at the length only.
         if (!answer || answer.bytes.length < 36 + count * 512) break;
         largest = count;
       }
       must(largest >= 1 && largest <= most, `reads of ${largest} sectors have their full length; the cable carries ${most}`);
-      equal(largest, bench.perFrame, 'the largest read that has its full length');
+      equal(largest, session.perFrame, 'the largest read that has its full length');
     }),
     exchange('WRITE EXT and READ EXT of a sector', async ({ a }) => {
       (await a.write(36, pattern(70, 1))).good();

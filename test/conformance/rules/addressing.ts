@@ -1,14 +1,14 @@
 import { AtaCommand } from '../../../aoe/wire/ata.ts';
 import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/config.ts';
 import { BROADCAST_MAC, Command } from '../../../aoe/wire/header.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group } from '../check.ts';
+import type { Session } from '../session.ts';
 
 const QUERY = emitConfig(configRequest(ConfigCommand.Read));
 const ANY_SHELF = 0xffff;
 const ANY_SLOT = 0xff;
 
-const broadcasts = ({ shelf, slot }: Bench['address']) => [
+const broadcasts = ({ shelf, slot }: Session['address']) => [
   { shelf: ANY_SHELF, slot },
   { shelf, slot: ANY_SLOT },
   { shelf: ANY_SHELF, slot: ANY_SLOT },
@@ -33,8 +33,8 @@ export const addressing: Group = {
     check('answers IDENTIFY to broadcast shelf and slot', 'AoEr11 2.5, 2.6', async ({ a, address }) => {
       for (const each of broadcasts(address)) (await a.identify(each)).sectors(1);
     }),
-    check('answers a frame to the broadcast MAC address', 'AoEr11 2.1', async (bench) => {
-      const { a, address, mac } = bench;
+    check('answers a frame to the broadcast MAC address', 'AoEr11 2.1', async (session) => {
+      const { a, address, mac } = session;
       for (const each of [address, ...broadcasts(address)]) {
         const { source, destination } = (await a.query({ destination: BROADCAST_MAC, ...each })).header;
         equal([source, destination], [mac, a.mac], 'source and destination of the answer');

@@ -104,15 +104,15 @@ export const ata: Group = {
       for (const command of [0xb0, 0x06, 0xff])
         (await a.ata(command, { count: 1 })).ataError({ bits: ABORTED, of: `command 0x${command.toString(16)}` });
     }),
-    check('answers a frame that came twice twice, with the same tag', 'AoEr11 1.1', async (bench) => {
-      const { a } = bench;
-      const tag = bench.freshTag();
+    check('answers a frame that came twice twice, with the same tag', 'AoEr11 1.1', async (session) => {
+      const { a } = session;
+      const tag = session.freshTag();
       for (let time = 0; time < 2; time++) a.send(Command.Ata, a.registers(AtaCommand.ReadExt, { count: 1 }), { tag });
-      await bench.settle();
-      equal(bench.heard.filter(({ header }) => header.tag === tag).length, 2, 'the number of answers');
+      await session.settle();
+      equal(session.heard.filter(({ header }) => header.tag === tag).length, 2, 'the number of answers');
     }),
-    check('answers as many requests at once as its buffer count', 'AoEr11 3.2', async (bench) => {
-      const { a, bufferCount, perFrame } = bench;
+    check('answers as many requests at once as its buffer count', 'AoEr11 3.2', async (session) => {
+      const { a, bufferCount, perFrame } = session;
       const tags = Array.from({ length: Math.min(bufferCount, 256) }, () =>
         a.send(Command.Ata, a.registers(AtaCommand.ReadExt, { lba: 0, count: perFrame })),
       );

@@ -4,13 +4,13 @@ import { Command, ErrorCode, Flag, MIN_FRAME } from '../../../aoe/wire/header.ts
 import { MaskCommand } from '../../../aoe/wire/mask.ts';
 import { ReserveCommand } from '../../../aoe/wire/reserve.ts';
 import type { Answer } from '../answer.ts';
-import type { Bench } from '../bench.ts';
 import { check, equal, type Group, must } from '../check.ts';
+import type { Session } from '../session.ts';
 
 const QUERY = emitConfig(configRequest(ConfigCommand.Read));
 
 /** One answer of each kind: success and error, with and without an argument. */
-async function kinds({ a }: Bench): Promise<Map<string, Answer>> {
+async function kinds({ a }: Session): Promise<Map<string, Answer>> {
   return new Map([
     ['config read', await a.query()],
     ['IDENTIFY', await a.identify()],
@@ -26,8 +26,8 @@ async function kinds({ a }: Bench): Promise<Map<string, Answer>> {
 export const header: Group = {
   name: 'Header',
   checks: [
-    check('answers with version 1', 'AoEr11 2.2', async (bench) => {
-      for (const [kind, answer] of await kinds(bench)) equal(answer.header.version, 1, `the version of the answer to ${kind}`);
+    check('answers with version 1', 'AoEr11 2.2', async (session) => {
+      for (const [kind, answer] of await kinds(session)) equal(answer.header.version, 1, `the version of the answer to ${kind}`);
     }),
     check('sets R, and only R, in answers without error', 'AoEr11 2.3', async ({ a }) => {
       for (const answer of [await a.query(), await a.identify(), await a.read(0)]) {
@@ -69,15 +69,15 @@ export const header: Group = {
       for (const tag of [0, 1, 0x0102_0304, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff])
         equal((await a.query({ tag })).header.tag, tag, 'the tag');
     }),
-    check('answers to the sender, from one address', 'AoEr11 2.1', async (bench) => {
-      for (const [kind, answer] of await kinds(bench)) {
-        equal(answer.header.destination, bench.a.mac, `where the answer to ${kind} goes`);
-        equal(answer.header.source, bench.mac, `where the answer to ${kind} comes from`);
+    check('answers to the sender, from one address', 'AoEr11 2.1', async (session) => {
+      for (const [kind, answer] of await kinds(session)) {
+        equal(answer.header.destination, session.a.mac, `where the answer to ${kind} goes`);
+        equal(answer.header.source, session.mac, `where the answer to ${kind} comes from`);
       }
-      must((Number.parseInt(bench.mac.slice(0, 2), 16) & 1) === 0, `its own address, ${bench.mac}, is a group's`);
+      must((Number.parseInt(session.mac.slice(0, 2), 16) & 1) === 0, `its own address, ${session.mac}, is a group's`);
     }),
-    check('pads every answer to 60 bytes', 'AoEr11 2.1; IEEE 802.3; aoetools take none that is shorter', async (bench) => {
-      for (const [kind, { bytes }] of await kinds(bench)) {
+    check('pads every answer to 60 bytes', 'AoEr11 2.1; IEEE 802.3; aoetools take none that is shorter', async (session) => {
+      for (const [kind, { bytes }] of await kinds(session)) {
         must(bytes.length >= MIN_FRAME, `the answer to ${kind} has ${bytes.length} bytes`);
       }
     }),

@@ -3,9 +3,9 @@ import { ConfigCommand, configRequest, emitConfig } from '../../../aoe/wire/conf
 import { Command, ErrorCode } from '../../../aoe/wire/header.ts';
 import { DirectiveCommand, MaskCommand, MaskError } from '../../../aoe/wire/mask.ts';
 import { emitReserve, ReserveCommand } from '../../../aoe/wire/reserve.ts';
-import type { Bench } from '../bench.ts';
 import { type Check, check, equal, type Group, must } from '../check.ts';
 import type { Host } from '../host.ts';
+import type { Session } from '../session.ts';
 
 const { None, Add, Delete } = DirectiveCommand;
 const rule = (name: string, run: Check['run'], source = 'AoEr11 3.3'): Check => check(name, source, run);
@@ -29,7 +29,7 @@ const many = (count: number, from = 0): [number, string][] =>
   });
 
 /** Adds addresses until the target says that its list is full, or to 300 of them. */
-async function fill({ a, mtu }: Bench): Promise<{ error: number; length: number }> {
+async function fill({ a, mtu }: Session): Promise<{ error: number; length: number }> {
   const step = Math.min(64, Math.floor((mtu - 14) / 8));
   await a.mask([[Add, a.mac]]);
   for (let from = 0x100; from < 0x100 + 300; from += step) {
@@ -101,9 +101,9 @@ export const mask: Group = {
       equal((await a.mask([[9, b.mac]])).mask.error, MaskError.BadDirective, 'MError');
       equal((await a.mask([], READ)).masked, [a.mac], 'the list');
     }),
-    rule('says with MError 3 when the list is full', async (bench) => equal((await fill(bench)).error, MaskError.Full, 'MError')),
-    rule('has a list no longer than its count can say', async (bench) => {
-      const { length } = await fill(bench);
+    rule('says with MError 3 when the list is full', async (session) => equal((await fill(session)).error, MaskError.Full, 'MError')),
+    rule('has a list no longer than its count can say', async (session) => {
+      const { length } = await fill(session);
       must(length >= 1 && length <= 255, `the list has ${length} addresses`);
     }),
     rule('answers mask commands that it does not know with error 2', async ({ a }) => {

@@ -1,9 +1,9 @@
 import type { FastDisturbance } from '../model/fast-faults.ts';
 import { CLEAR, WEATHER } from '../model/weather.ts';
-import type { Lab } from './lab.ts';
+import type { ProcessLab } from './process-lab.ts';
 
 /** Makes something go wrong. @returns what ends it, to be called once */
-export async function disturb(lab: Lab, what: FastDisturbance): Promise<() => void | Promise<void>> {
+export async function disturbLab(lab: ProcessLab, what: FastDisturbance): Promise<() => void | Promise<void>> {
   switch (what.kind) {
     case 'kill': {
       const part = lab.parts.programs[what.part];

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { emitFrame, Flag, type Frame, type FrameSocket, parseFrame } from '../../../aoe/mod.ts';
 import { Rights } from '../model/rights.ts';
 import { CLEAR } from '../model/weather.ts';
@@ -59,10 +58,10 @@ describe('a fake host', () => {
       done = true;
     });
     await cable.until(3);
-    assert.equal(new Set(tagsOf(cable)).size, 3);
+    expect(new Set(tagsOf(cable)).size).toBe(3);
     cable.answer(0, OK);
     await Promise.resolve();
-    assert.equal(done, false);
+    expect(done).toBe(false);
     cable.answer(cable.sent.length - 1, OK);
     await write;
   });
@@ -70,10 +69,7 @@ describe('a fake host', () => {
   it('needs several frames where they are small, and all of them answered', async () => {
     const { cable, host } = bench(2);
     const write = host.write(DISK, 80, DATA);
-    assert.deepEqual(
-      cable.sent.map(({ argument }) => argument[4]),
-      [80, 82, 84, 86],
-    );
+    expect(cable.sent.map(({ argument }) => argument[4])).toStrictEqual([80, 82, 84, 86]);
     for (const index of [3, 1, 0, 2]) cable.answer(index, OK);
     await write;
   });
@@ -83,7 +79,7 @@ describe('a fake host', () => {
     const write = host.write(DISK, 80, DATA);
     cable.answer(0, ERR, Flag.Error);
     cable.answer(0, ERR);
-    await assert.rejects(write, IoError);
+    await expect(write).rejects.toThrow(IoError);
   });
 
   it('sends nothing while it hangs, and what was under way when it goes on', async () => {
@@ -92,10 +88,10 @@ describe('a fake host', () => {
     const write = host.write(DISK, 80, DATA);
     port.down = false;
     host.hang();
-    assert.equal(cable.sent.length, 0);
+    expect(cable.sent).toHaveLength(0);
     host.goOn();
     // Its old frame, from the queue of the network card, and a repetition.
-    assert.deepEqual(tagsOf(cable), [1, 2]);
+    expect(tagsOf(cable)).toStrictEqual([1, 2]);
     cable.answer(1, OK);
     await write;
   });
@@ -105,18 +101,18 @@ describe('a fake host', () => {
     port.weather = { ...CLEAR, late: { share: 1, fromMs: 60_000, toMs: 60_000 } };
     const write = host.write(DISK, 80, DATA);
     host.forget();
-    await assert.rejects(write, Forgotten);
-    assert.equal(cable.sent.length, 0);
+    await expect(write).rejects.toThrow(Forgotten);
+    expect(cable.sent).toHaveLength(0);
     port.drain();
-    assert.deepEqual(tagsOf(cable), [1]);
+    expect(tagsOf(cable)).toStrictEqual([1]);
   });
 
   it('is seen by the switch when a write of its is answered that came without the right', () => {
     const { cable, host, rights } = bench();
     host.strike(DISK, 80, DATA);
     cable.answer(0, ERR);
-    assert.deepEqual(rights.violations, []);
+    expect(rights.violations).toStrictEqual([]);
     cable.answer(0, OK);
-    assert.equal(rights.violations.length, 1);
+    expect(rights.violations).toHaveLength(1);
   });
 });

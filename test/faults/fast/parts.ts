@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { TcpProxy } from '../../../kube/testing/tcp-proxy.ts';
 import { ApiServer, freePorts } from '../../apiserver/server.ts';
 import { ROOT } from '../../testbed/paths.ts';
-import { poll } from '../../testbed/shell.ts';
+import { poll } from '../../testbed/process/shell.ts';
 import { CLIENTS, type Client, PROGRAMS, type Program } from '../model/fast-faults.ts';
 import { STORAGE } from '../model/plan.ts';
 import { Part } from './part.ts';

@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { type Answered, check } from './history.ts';
 
@@ -9,15 +7,15 @@ const rules = (history: Answered[], disk: (number | undefined)[]) => [...new Set
 
 describe('check()', () => {
   it('accepts hosts that write one after the other', () => {
-    assert.deepEqual(check(answered([1, 1, 2, 2, 2, 3]), [1, 1, 2, 2, 2, 3]), []);
+    expect(check(answered([1, 1, 2, 2, 2, 3]), [1, 1, 2, 2, 2, 3])).toStrictEqual([]);
   });
 
   it('accepts a last write of each epoch whose answer was lost', () => {
-    assert.deepEqual(check(answered([1, undefined, 2, undefined]), [1, 1, 2, 2]), []);
+    expect(check(answered([1, undefined, 2, undefined]), [1, 1, 2, 2])).toStrictEqual([]);
   });
 
   it('accepts that the next host writes over a record that was never answered', () => {
-    assert.deepEqual(check(answered([1, undefined, 2]), [1, 2, 2]), []);
+    expect(check(answered([1, undefined, 2]), [1, 2, 2])).toStrictEqual([]);
   });
 
   const bad: [string, string[], Answered[], (number | undefined)[]][] = [
@@ -28,7 +26,7 @@ describe('check()', () => {
     ['a hole', ['hole'], answered([1]), [1, undefined, 1]],
   ];
   for (const [what, wants, history, disk] of bad) {
-    it(`finds ${what}`, () => assert.deepEqual(rules(history, disk), wants));
+    it(`finds ${what}`, () => expect(rules(history, disk)).toStrictEqual(wants));
   }
 
   /** Hosts that take turns, each writing some records; the last of each may be unanswered. */
@@ -52,7 +50,7 @@ describe('check()', () => {
     fc.assert(
       fc.property(turns, (list) => {
         const { disk, history } = play(list);
-        assert.deepEqual(check(history, disk), []);
+        expect(check(history, disk)).toStrictEqual([]);
       }),
     );
   });
@@ -67,7 +65,7 @@ describe('check()', () => {
         const late = 1 + (by % (newest - 1));
         const after = [...disk];
         after[position] = late;
-        assert.ok(check(history, after).some(({ rule }) => rule === 'late' || rule === 'lost'));
+        expect(check(history, after).some(({ rule }) => rule === 'late' || rule === 'lost')).toBe(true);
       }),
     );
   });
@@ -80,7 +78,7 @@ describe('check()', () => {
         const lost = history[which % history.length]?.position ?? 0;
         const after: (number | undefined)[] = [...disk];
         after[lost] = undefined;
-        assert.ok(check(history, after).some(({ rule, position }) => rule === 'lost' && position === lost));
+        expect(check(history, after).some(({ rule, position }) => rule === 'lost' && position === lost)).toBe(true);
       }),
     );
   });

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { CLUSTER_FAULTS, type Disturbance } from './cluster-faults.ts';
 import { FAST_FAULTS, type FastDisturbance } from './fast-faults.ts';
@@ -14,20 +13,20 @@ const fast = (seed: number, steps: number, only?: FastDisturbance['kind']) =>
 
 const TRANSITIONS = ['move to', 'crash to', 'delete-node to', 'hang to', 'cut-off to'];
 const drawn = (words: string, kinds: readonly string[]): void => {
-  for (const kind of kinds) assert.match(words, new RegExp(kind));
+  for (const kind of kinds) expect(words).toMatch(new RegExp(kind));
 };
 
 describe('plan()', () => {
   it('is the same for the same seed, and begins the same when it is longer', () => {
     fc.assert(
       fc.property(seeds, fc.integer({ min: 1, max: 50 }), (seed, steps) => {
-        assert.deepEqual(planned(seed, steps), planned(seed, steps + 10).slice(0, steps));
+        expect(planned(seed, steps)).toStrictEqual(planned(seed, steps + 10).slice(0, steps));
       }),
     );
   });
 
   it('differs between seeds', () => {
-    assert.notDeepEqual(planned(1, 20), planned(2, 20));
+    expect(planned(1, 20)).not.toStrictEqual(planned(2, 20));
   });
 
   it('never stays where it is, never loses the node that has the data, and leaves a lost node alone', () => {
@@ -37,10 +36,10 @@ describe('plan()', () => {
         for (const { transition, disturbance } of planned(seed, 60, first)) {
           assert.ok(transition || disturbance);
           const lost = transition && transition.kind !== 'move' ? holder : undefined;
-          assert.notEqual(lost, STORAGE);
-          assert.notEqual(transition?.to, holder);
-          if (disturbance && 'node' in disturbance.what) assert.notEqual(disturbance.what.node, lost);
-          if (disturbance?.what.kind === 'storage-crash') assert.ok(!transition && holder !== STORAGE);
+          expect(lost).not.toBe(STORAGE);
+          expect(transition?.to).not.toBe(holder);
+          if (disturbance && 'node' in disturbance.what) expect(disturbance.what.node).not.toBe(lost);
+          if (disturbance?.what.kind === 'storage-crash') expect(!transition && holder !== STORAGE).toBe(true);
           holder = transition?.to ?? holder;
         }
       }),
@@ -49,8 +48,8 @@ describe('plan()', () => {
 
   it('draws nothing but what is asked for', () => {
     for (const { disturbance, transition } of planned(1, 50, 'worker-1', 'storage-crash')) {
-      assert.equal(disturbance?.what.kind, 'storage-crash');
-      assert.equal(transition, undefined);
+      expect(disturbance?.what.kind).toBe('storage-crash');
+      expect(transition).toBeUndefined();
     }
   });
 
@@ -70,6 +69,6 @@ describe('plan()', () => {
       ...['stop api-server', 'stop etcd', 'api-server-restart', 'cut for', 'silent for', 'refusing for', 'link-down'],
       ...Object.keys(WEATHER),
     ]);
-    for (const { disturbance } of fast(7, 50, 'kill')) assert.equal(disturbance?.what.kind, 'kill');
+    for (const { disturbance } of fast(7, 50, 'kill')) expect(disturbance?.what.kind).toBe('kill');
   });
 });

@@ -1,11 +1,9 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { Rights } from './rights.ts';
 
 const [A, B] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b'];
 
 describe('Rights', () => {
-  it('accepts writes of whoever may be in force, while the volume changes hands', () => {
+  it('accepts writes of every host that may be admitted, while the volume moves', () => {
     const rights = new Rights();
     rights.only(A);
     rights.begin(B);
@@ -14,21 +12,21 @@ describe('Rights', () => {
     rights.only(B);
     rights.answered(A, 1);
     rights.answered(B, 1);
-    assert.deepEqual(rights.violations, []);
+    expect(rights.violations).toStrictEqual([]);
   });
 
-  it('finds a write that arrived after its host was shut out', () => {
+  it('finds a write that arrived after its host was cut off', () => {
     const rights = new Rights();
     rights.only(A);
     rights.only(B);
     rights.arrives(A, 2);
     rights.answered(A, 2);
-    assert.match(rights.violations.join(), /0a had write 2/);
+    expect(rights.violations.join()).toMatch(/0a had write 2/);
     rights.end(B);
     rights.arrives(B, 3);
     rights.answered(B, 3);
-    assert.match(rights.violations.join(), /0b had write 3/);
-    assert.deepEqual(rights.seen, { without: 2, lateCopies: 0 });
+    expect(rights.violations.join()).toMatch(/0b had write 3/);
+    expect(rights.seen).toStrictEqual({ without: 2, lateCopies: 0 });
   });
 
   it('leaves a late copy of a write that came in time to the disk', () => {
@@ -38,7 +36,7 @@ describe('Rights', () => {
     rights.only(B);
     rights.arrives(A, 4);
     rights.answered(A, 4);
-    assert.deepEqual(rights.violations, []);
-    assert.deepEqual(rights.seen, { without: 0, lateCopies: 1 });
+    expect(rights.violations).toStrictEqual([]);
+    expect(rights.seen).toStrictEqual({ without: 0, lateCopies: 1 });
   });
 });

@@ -13,18 +13,18 @@ export class Rights {
   /** Writes that arrived without the right, and late copies of such that had come in time: how much there was to refuse. */
   readonly seen = { without: 0, lateCopies: 0 };
 
-  /** A host is about to be let in: from here on it may be in force. */
+  /** A host is about to be admitted: from here on it may be. */
   begin(mac: string): void {
     this.#allowed.add(mac);
   }
 
-  /** The controller has answered that nobody else is in force. */
+  /** The controller has answered that no other host is admitted. */
   only(mac: string): void {
     this.#allowed.clear();
     this.#allowed.add(mac);
   }
 
-  /** The controller has answered that the host is not in force any more. */
+  /** The controller has answered that the host is no longer admitted. */
   end(mac: string): void {
     this.#allowed.delete(mac);
   }

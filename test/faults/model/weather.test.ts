@@ -1,5 +1,3 @@
-import assert from 'node:assert/strict';
-import { describe, it } from 'node:test';
 import { random } from './random.ts';
 import { CLEAR, fate, WEATHER } from './weather.ts';
 
@@ -15,18 +13,19 @@ function play(how: keyof typeof WEATHER) {
 describe('fate()', () => {
   it('delivers every frame once and at once in clear weather', () => {
     const next = random(7);
-    for (let frame = 0; frame < 100; frame++) assert.deepEqual(fate(CLEAR, next), [0]);
+    for (let frame = 0; frame < 100; frame++) expect(fate(CLEAR, next)).toStrictEqual([0]);
   });
 
   it('loses, repeats and holds the share that the weather says', () => {
     const loss = play('loss');
-    assert.ok(Math.abs(loss.lost - 0.15) < 0.02);
-    assert.equal(loss.longest, 0);
+    expect(Math.abs(loss.lost - 0.15)).toBeLessThan(0.02);
+    expect(loss.longest).toBe(0);
     const duplicate = play('duplicate');
-    assert.ok(Math.abs(duplicate.copies - 1.3) < 0.02);
-    assert.ok(duplicate.longest > 390 && duplicate.longest < 400);
+    expect(Math.abs(duplicate.copies - 1.3)).toBeLessThan(0.02);
+    expect(duplicate.longest).toBeGreaterThan(390);
+    expect(duplicate.longest).toBeLessThan(400);
     const late = play('late');
-    assert.equal(late.lost, 0);
-    assert.ok(late.longest > 3_900);
+    expect(late.lost).toBe(0);
+    expect(late.longest).toBeGreaterThan(3_900);
   });
 });

@@ -1,0 +1,122 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { localMac } from '../api/local-link.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from '../api/volume.ts';
+import type { KubeObject } from '../kube/mod.ts';
+import { FakeApi } from '../kube/testing/fake-api.ts';
+import { runAgent } from './agent.ts';
+import { Subscribers } from './subscribers.ts';
+import { FakeTarget } from './testing/fake-target.ts';
+
+const VETH = { mtu: 9000, flags: ['UP'], linkinfo: { info_kind: 'veth' } };
+const LINKS = JSON.stringify([
+  { ifname: 'aoe-target', ...VETH },
+  { ifname: 'aoe-local', ...VETH, address: localMac('n') },
+]);
+
+/** An API server that can be watched: after each write, every object of the kinds that are watched is shown. */
+class WatchedApi extends FakeApi {
+  readonly log = pino({ level: 'silent' });
+  readonly #writes = new Subscribers<void>();
+
+  constructor() {
+    super();
+    for (const name of ['apply', 'patch', 'create'] as const) {
+      const call = this[name] as (...args: unknown[]) => Promise<unknown>;
+      Object.assign(this, { [name]: (...args: unknown[]) => call(...args).finally(() => this.#writes.emit()) });
+    }
+  }
+
+  override put<T extends KubeObject & { kind: string }>(object: T): T {
+    const stored = super.put(object);
+    this.#writes.emit();
+    return stored;
+  }
+
+  async *watch({ kind }: { kind: string }, { signal }: { signal: AbortSignal }) {
+    let wake = (): void => {};
+    const end = this.#writes.add(() => wake());
+    signal.addEventListener('abort', () => wake());
+    try {
+      while (!signal.aborted) {
+        for (const object of this.all(kind)) yield { type: 'MODIFIED', object };
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    } finally {
+      end();
+    }
+  }
+
+  /** Fulfilled when the condition holds, which is checked after each write. */
+  until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const end = this.#writes.add(() => check());
+      const check = (): void => {
+        if (!condition()) return;
+        end();
+        resolve();
+      };
+      check();
+    });
+  }
+}
+
+test('the parts of the agent are connected: pools, volumes and the node are reconciled, and reconciled again after what concerns them', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'aoe-agent-'));
+  const kube = new WatchedApi();
+  const node = (labels: Record<string, string>) => kube.put({ kind: 'Node', metadata: { name: 'n', labels } });
+  node({ disk: 'ssd' });
+  const spec = { backend: 'file', directory: join(directory, 'pool'), nodeSelector: { disk: 'ssd' } };
+  kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec } as never);
+  const targetApi = new FakeTarget();
+  const ready = Promise.withResolvers<void>();
+  const stop = new AbortController();
+  const running = runAgent(
+    {
+      node: 'n',
+      selection: ['no-such-interface'],
+      mountPoints: [],
+      kube: kube as never,
+      targetApi,
+      run: async () => ({ stdout: LINKS, stderr: '' }),
+      ready: ready.resolve,
+      log: kube.log,
+    },
+    stop.signal,
+  );
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+    await rm(directory, { recursive: true, force: true });
+  });
+  await ready.promise;
+
+  const entry = () =>
+    kube.read<KubeObject & { status?: { nodes?: { ready: boolean; volumes: number }[] } }>(AOE_POOLS, 'fast')?.status?.nodes?.[0];
+  const nodeCondition = () => kube.read<AoEVolume>(AOE_NODES, 'n')?.status?.conditions?.[0];
+  const condition = (type: string) => kube.read<AoEVolume>(AOE_VOLUMES, 'v1')?.status?.conditions?.find((each) => each.type === type);
+  await kube.until(() => entry()?.ready === true && nodeCondition()?.status === 'True');
+
+  // A volume is made, its address cannot be probed without an interface, and its pool is measured again.
+  kube.put({
+    kind: 'AoEVolume',
+    metadata: { name: 'v1', uid: 'u-1', finalizers: [VOLUME_FINALIZER] },
+    spec: { pool: 'fast', capacity: '1Mi', access: 'Exclusive', nodeName: 'n', address: { shelf: 1, slot: 1 }, initiators: {} },
+  } as never);
+  await kube.until(() => condition('Provisioned')?.status === 'True' && condition('Exported')?.reason === 'SegmentNotAsked');
+  await kube.until(() => entry()?.volumes === 1);
+
+  // The target goes away: the volume and the node say so.
+  targetApi.stop();
+  await kube.until(() => condition('Exported')?.reason === 'TargetUnavailable' && nodeCondition()?.reason === 'NotAnswering');
+
+  // The node loses the label that its pool selects.
+  node({});
+  await kube.until(() => entry() === undefined);
+  expect(kube.read(NODES, 'n')).toBeDefined();
+});

@@ -1,0 +1,65 @@
+import { FakeLvm } from '../../testing/fake-lvm.ts';
+import { linearBackend } from '../../testing/lvm-backends.ts';
+import { createEmpty } from '../create-empty.ts';
+
+const MiB = 1 << 20;
+const signal = new AbortController().signal;
+const request = { uid: 'u-1', name: 'pvc-1', bytes: 10 * MiB };
+
+test('a missing group is a pool that is not ready, with the command that makes it', async () => {
+  const fake = new FakeLvm();
+  fake.present = false;
+  const { ready, message } = await linearBackend(fake).measure(signal);
+  expect(ready).toBe(false);
+  expect(message ?? '').toMatch(/vgcreate vg0/);
+  await expect(linearBackend(fake).open('u-1', signal)).rejects.toMatchObject({ reason: 'PoolMissing' });
+});
+
+test('what is not marked as ours is never taken, shown or removed', async () => {
+  const fake = new FakeLvm();
+  fake.volumes.set('aoe-u-1', { name: 'aoe-u-1', bytes: 4 * MiB, tags: [], active: true, layout: 'linear' });
+  fake.volumes.set('root', { name: 'root', bytes: 4 * MiB, tags: ['aoe.dev'], active: true, layout: 'linear' });
+  const backend = linearBackend(fake);
+  expect((await backend.measure(signal)).volumes).toStrictEqual([]);
+  await expect(createEmpty(backend, request, signal)).rejects.toThrow(/already exists/);
+  await backend.remove('u-1', signal);
+  expect(fake.volumes.size).toBe(2);
+});
+
+test('a retained volume is foreign from then on', async () => {
+  const fake = new FakeLvm();
+  const backend = linearBackend(fake);
+  await createEmpty(backend, request, signal);
+  const before = await backend.measure(signal);
+  await backend.retain('u-1', signal);
+  const after = await backend.measure(signal);
+  expect(after.volumes).toStrictEqual([]);
+  expect(after.size).toBe(before.size - 12 * MiB);
+  expect(fake.volumes.size).toBe(1);
+});
+
+test('an inactive volume is activated', async () => {
+  const fake = new FakeLvm();
+  await createEmpty(linearBackend(fake), request, signal);
+  for (const volume of fake.volumes.values()) volume.active = false;
+  expect(await linearBackend(fake).open('u-1', signal)).toBeTruthy();
+  expect(fake.volumes.get('aoe-u-1')?.active).toBe(true);
+});
+
+test('a snapshot that carries our mark is no volume, and what it takes is not promised', async () => {
+  const fake = new FakeLvm();
+  const backend = linearBackend(fake);
+  await createEmpty(backend, request, signal);
+  const before = await backend.measure(signal);
+  fake.volumes.set('aoe-snap-u-9', {
+    name: 'aoe-snap-u-9',
+    bytes: 8 * MiB,
+    tags: ['aoe.dev', 'aoe.dev/pool=p1'],
+    active: true,
+    layout: 'linear',
+  });
+  const after = await backend.measure(signal);
+  expect(after.volumes).toStrictEqual(before.volumes);
+  expect([after.size, after.free]).toStrictEqual([before.size - 8 * MiB, before.free - 8 * MiB]);
+  expect(() => backend.path('snap-u-9')).toThrow(RangeError);
+});

@@ -1,0 +1,68 @@
+import { parseReport, reportArgs } from './report.ts';
+
+const GROUP = { vg_name: 'vg0', vg_size: '400', vg_free: '100', vg_extent_size: '4', vg_missing_pv_count: '1' };
+const VOLUME = {
+  lv_name: 'aoe-1',
+  lv_size: '8',
+  lv_tags: 'aoe.dev,aoe.dev/new',
+  lv_active: 'active',
+  pool_lv: 'tp',
+  lv_layout: 'thin,sparse',
+};
+const report = (...rows: object[]): string => JSON.stringify({ report: [{ vg: rows }] });
+
+test('a group with its volumes is read', () => {
+  const group = parseReport(report({ ...GROUP, ...VOLUME, data_percent: '', zero: 'unknown', lv_health_status: '' }));
+  expect(group).toStrictEqual({
+    name: 'vg0',
+    size: 400,
+    free: 100,
+    extent: 4,
+    missingDisks: 1,
+    volumes: [
+      {
+        name: 'aoe-1',
+        bytes: 8,
+        tags: ['aoe.dev', 'aoe.dev/new'],
+        active: true,
+        pool: 'tp',
+        layout: ['thin', 'sparse'],
+        zeroes: false,
+        health: '',
+      },
+    ],
+  });
+});
+
+test('a thin pool says how full it is, whether it zeroes blocks, and how it is', () => {
+  const pool = {
+    lv_name: 'tp',
+    lv_size: '64',
+    lv_active: '',
+    lv_layout: 'thin,pool',
+    data_percent: '5.00',
+    metadata_percent: '1.00',
+    zero: 'zero',
+  };
+  const [volume] = parseReport(report({ ...GROUP, ...pool, lv_health_status: 'partial' }))?.volumes ?? [];
+  expect(volume).toMatchObject({ active: false, dataPercent: '5.00', metadataPercent: '1.00', zeroes: true, health: 'partial', tags: [] });
+});
+
+test('a group without volumes has none, and a report without rows no group', () => {
+  expect(parseReport(report(GROUP))?.volumes).toStrictEqual([]);
+  expect(parseReport(report())).toBeUndefined();
+});
+
+for (const [what, json] of [
+  ['no report', '{}'],
+  ['no JSON', 'WARNING: x'],
+  ['a size that is none', report({ ...GROUP, vg_size: '4g' })],
+  ['a size that is missing', report({ ...GROUP, vg_free: undefined })],
+] as const) {
+  test(`${what} is refused`, () => expect(() => parseReport(json)).toThrow(SyntaxError));
+}
+
+test('fields of volumes are asked for only with volumes', () => {
+  expect(reportArgs('vg0', { volumes: false }).join(' ')).not.toContain('lv_name');
+  expect(reportArgs('vg0', { volumes: true }).join(' ')).toMatch(/--units b --nosuffix .*lv_name.* vg0$/);
+});

@@ -1,0 +1,72 @@
+import { TARGET_END } from '../../api/local-link.ts';
+import { type AoENode, NodeCondition } from '../../api/node.ts';
+import { AOE_NODES } from '../../api/resources.ts';
+import { applyStatus, type Kube, type Result, type Store } from '../../kube/mod.ts';
+import { FIELD_MANAGER } from '../field-manager.ts';
+import type { TargetConnection } from '../target/connection.ts';
+import type { NodeNetwork } from './network.ts';
+
+/** How often the status is checked, and agentSeen renewed. */
+const CHECK_EVERY_MS = 60_000;
+
+export interface NodeReconcilerOptions {
+  /** Name of this node. */
+  node: string;
+  kube: Pick<Kube, 'apply' | 'get'>;
+  nodes: Store<AoENode>;
+  target: Pick<TargetConnection, 'connected' | 'problem' | 'interfaces' | 'states'>;
+  network: Pick<NodeNetwork, 'link'>;
+  /** Milliseconds since 1970. */
+  now?: () => number;
+}
+
+/** Keeps the agent's part of this node's AoENode: when the agent was last seen, the local link, how many volumes are served, condition TargetReady. */
+export class NodeReconciler {
+  readonly #options: NodeReconcilerOptions;
+
+  constructor(options: NodeReconcilerOptions) {
+    this.#options = options;
+  }
+
+  /** Reconciles the AoENode of this node, which it makes when there is none: for kube's Controller. */
+  async reconcile(name: string, signal: AbortSignal): Promise<Result> {
+    const { nodes, kube, target, network, now = Date.now } = this.#options;
+    // The node plugin may create it at the same moment, with the same outcome.
+    const created = { metadata: { name }, spec: {} };
+    const node = nodes.get(name) ?? (await kube.apply<AoENode>(AOE_NODES, created, { fieldManager: FIELD_MANAGER, force: true, signal }));
+    const before = node.status;
+    // Once made, the link stays in the status: its address does not change, and the condition says what is wrong with it.
+    const reported = before?.interfaces?.filter(({ local }) => local) ?? [];
+    const interfaces = 'mac' in network.link ? [{ ...network.link, local: true }] : reported;
+    const targets = target.connected ? target.states().length : (before?.targets ?? 0);
+    // A time in the future was written before the clock was set back.
+    const ageMs = now() - Date.parse(before?.agentSeen ?? '');
+    const agentSeen = ageMs >= 0 && ageMs < CHECK_EVERY_MS ? before?.agentSeen : `${new Date(now()).toISOString().slice(0, 19)}Z`;
+    await applyStatus(kube, AOE_NODES, node, {
+      manager: FIELD_MANAGER,
+      conditions: [{ type: NodeCondition.TargetReady, ...this.#targetReady() }],
+      fields: { interfaces, targets, agentSeen },
+      present: { interfaces: reported },
+      signal,
+    });
+    return { requeueAfterMs: CHECK_EVERY_MS };
+  }
+
+  #targetReady(): { status: 'True' | 'False'; reason: string; message: string } {
+    const { target, network } = this.#options;
+    const no = (reason: string, message: string) => ({ status: 'False', reason, message }) as const;
+    if (!target.connected) return no('NotAnswering', `the target process does not answer: ${target.problem}`);
+    const segment = target.interfaces().filter(({ name }) => name !== TARGET_END);
+    const serving = segment.filter((entry) => entry.serving).map(({ name }) => name);
+    const missing = segment.filter((entry) => !entry.serving).map(({ name, error }) => `${name} (${error})`);
+    if (serving.length === 0) {
+      const cause =
+        missing.length > 0 ? `not on ${missing.join(', ')}` : 'no physical interface is up; name those to use with --interfaces';
+      return no('NoInterface', `the target serves on no interface of the segment: ${cause}`);
+    }
+    if ('problem' in network.link) return no('NoLocalLink', `pods on this node cannot reach its volumes: ${network.link.problem}`);
+    const on = `serving on ${serving.join(', ')}`;
+    if (missing.length > 0) return { status: 'True', reason: 'InterfaceMissing', message: `${on}; not on ${missing.join(', ')}` };
+    return { status: 'True', reason: 'Serving', message: on };
+  }
+}

@@ -1,0 +1,108 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pino } from 'pino';
+import { FakeTarget } from '../testing/fake-target.ts';
+import { targetServer } from '../testing/target-server.ts';
+import { TargetError } from './api.ts';
+import { type TargetChange, TargetConnection } from './connection.ts';
+import { GrpcTarget } from './grpc.ts';
+
+const log = pino({ level: 'silent' });
+const volume = {
+  uid: 'u-1',
+  shelf: 7,
+  slot: 3,
+  path: '/dev/x',
+  serial: 'ABC',
+  readOnly: true,
+  macs: ['02:00:00:00:00:09'],
+  writesNeedLock: true,
+};
+const nobody = { macs: [], writesNeedLock: false };
+
+test('the connection finds a target over its socket, loses it, and finds it again with all that changed', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
+  const socket = join(directory, 'target.sock');
+  const fake = new FakeTarget();
+  const api = new GrpcTarget(socket);
+  const link = new TargetConnection(api, log);
+  const changes: TargetChange[] = [];
+  link.subscribe((change) => changes.push(change));
+  const stop = new AbortController();
+  const { signal } = stop;
+  const running = link.run(signal);
+  const until = async (want: () => boolean): Promise<void> => {
+    for (let tries = 0; !want() && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+    expect(want()).toBe(true);
+  };
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+    api.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  await expect(link.export(volume, signal)).rejects.toMatchObject({ reason: 'unavailable' });
+  let server = targetServer(fake, socket);
+  await server.start();
+  await until(() => link.connected);
+
+  const state = await link.export(volume, signal);
+  expect(state.volume).toStrictEqual(volume);
+  expect(link.state('u-1')).toStrictEqual({ ...state, bytes: 0 });
+  fake.setConfigString('u-1', 'held');
+  await until(() => link.state('u-1')?.configString.length === 4);
+  fake.failing.set('setAccess', new TargetError('conflict', 'no'));
+  await expect(link.setAccess('u-1', nobody, signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'conflict', message: 'no' });
+  await expect(link.setAccess('u-2', nobody, signal)).rejects.toMatchObject({ reason: 'not-found' });
+
+  fake.stop();
+  await server.stop();
+  await until(() => !link.connected);
+  expect(link.state('u-1')).toBeUndefined();
+  fake.volumes.clear();
+  fake.start();
+  server = targetServer(fake, socket);
+  await server.start();
+  onTestFinished(() => server.stop());
+  await until(() => link.connected);
+  expect(link.states()).toStrictEqual([]);
+  expect(changes.filter(({ type }) => type === 'connection')).toHaveLength(3);
+  fake.stop();
+});
+
+test('a volume that the target does not report after it was away is gone, and nothing is known meanwhile', async () => {
+  const fake = new FakeTarget();
+  const connection = new TargetConnection(fake, log);
+  const stop = new AbortController();
+  const changes: string[] = [];
+  const connected = Promise.withResolvers<void>();
+  connection.subscribe((change) => {
+    changes.push(change.type);
+    if (change.type === 'connection' && connection.connected) connected.resolve();
+  });
+  const running = connection.run(stop.signal);
+  await connected.promise;
+  await connection.export(volume, stop.signal);
+  expect(connection.state('u-1')?.volume.path).toBe('/dev/x');
+  await connection.unexport('u-1', stop.signal);
+  expect(connection.states()).toStrictEqual([]);
+  stop.abort();
+  await running;
+  expect([connection.connected, connection.problem]).toStrictEqual([false, 'the agent is stopping']);
+  await expect(connection.unexport('u-1', stop.signal)).rejects.toMatchObject({ reason: 'unavailable' });
+});
+
+test('the features of the target are known while it is connected', async () => {
+  const fake = new FakeTarget();
+  const connection = new TargetConnection(fake, log);
+  const stop = new AbortController();
+  const connected = Promise.withResolvers<void>();
+  connection.subscribe(({ type }) => type === 'connection' && connected.resolve());
+  const running = connection.run(stop.signal);
+  await connected.promise;
+  expect([connection.supports('writes_need_lock'), connection.supports('unheard-of')]).toStrictEqual([true, false]);
+  stop.abort();
+  await running;
+});

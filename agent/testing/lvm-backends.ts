@@ -1,0 +1,31 @@
+import type { Cleanness } from '../backends/backend.ts';
+import { LvmCli } from '../backends/lvm/cli.ts';
+import { LvmLinearBackend } from '../backends/lvm/linear.ts';
+import { LvmThinBackend } from '../backends/lvm/thin.ts';
+import type { FakeLvm } from './fake-lvm.ts';
+
+const MiB = 1 << 20;
+
+/** Linear volumes in the fake group. `wiped` collects the paths that were wiped; with `crash` every wipe fails. */
+export function linearBackend(
+  fake: FakeLvm,
+  {
+    pool = 'p1',
+    wiped = [],
+    crash = false,
+    cleanness = 'zeroed',
+  }: { pool?: string; wiped?: string[]; crash?: boolean; cleanness?: Cleanness } = {},
+): LvmLinearBackend {
+  const wipe = async (path: string): Promise<Cleanness> => {
+    if (crash) throw new Error('crash');
+    wiped.push(path);
+    return cleanness;
+  };
+  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wipe });
+}
+
+/** Thin volumes in a thin pool of 64 MiB in the fake group. */
+export function thinBackend(fake: FakeLvm): LvmThinBackend {
+  fake.volumes.set('tp', { name: 'tp', bytes: 64 * MiB, tags: [], active: true, layout: 'thin,pool' });
+  return new LvmThinBackend({ lvm: new LvmCli(fake.run, 'x'), pool: 'p1', group: fake.group, hasDevice: fake.hasDevice, thinPool: 'tp' });
+}

@@ -1,0 +1,177 @@
+import { parseLock } from '../../aoe/mod.ts';
+import { formatAddress } from '../../api/address.ts';
+import type { Condition } from '../../api/meta.ts';
+import { formatQuantity } from '../../api/quantity.ts';
+import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import type { Cleanness } from '../backends/backend.ts';
+import { describeHolder, readHolder } from '../lock/holder.ts';
+import type { TargetError, TargetVolumeState } from '../target/api.ts';
+import type { AvailableData, DataResult } from './data.ts';
+import type { Observed } from './observe.ts';
+import type { Outcome } from './outcome.ts';
+import { isUsed, type Obstacle, type Plan } from './plan.ts';
+import type { RemovalWait } from './removal.ts';
+
+/** A condition without its type: what `kubectl describe` shows. docs/conditions.md explains every reason. */
+export type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
+
+type ConditionType = (typeof VolumeCondition)[keyof typeof VolumeCondition];
+
+/** The conditions that this reconcile has something to say about. All reasons of the agent's conditions of a volume are named here. */
+export function conditionsOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): Map<ConditionType, Verdict> {
+  const verdicts = new Map<ConditionType, Verdict>();
+  const set = (type: ConditionType, verdict: Verdict | undefined): void => {
+    if (verdict) verdicts.set(type, verdict);
+  };
+  set(VolumeCondition.Provisioned, seen.data && provisioned(volume, seen.data));
+  if (seen.targetProblem === undefined) set(VolumeCondition.AddressConflict, addressConflict(volume, seen));
+  if (outcome.confirmed) {
+    set(VolumeCondition.Exported, exported(outcome.confirmed, seen));
+    const message = 'the target refuses hosts that are not in status.initiators';
+    set(VolumeCondition.EnforcedByTarget, { status: 'True', reason: 'AccessList', message });
+  }
+  if (outcome.holderSeen) set(VolumeCondition.Locked, locked(volume, outcome.holderSeen.configString));
+  if (plan.action === 'wait' || plan.action === 'withdraw') set(VolumeCondition.Exported, notExported(volume, seen, plan.obstacle));
+  if (outcome.removal?.outcome === 'waiting') {
+    const before = verdicts.get(VolumeCondition.Exported) ?? conditionOf(volume, VolumeCondition.Exported);
+    for (const [type, verdict] of removalWaits(outcome.removal.wait, before?.status ?? 'False')) set(type, verdict);
+  }
+  if (outcome.error) set(VolumeCondition.Exported, targetFailure(outcome.error));
+  return verdicts;
+}
+
+/** Condition of the volume as it was last written. */
+export function conditionOf({ status }: AoEVolume, type: ConditionType): Condition | undefined {
+  return status?.conditions?.find((each) => each.type === type);
+}
+
+const CLEANNESS: Record<Cleanness, string> = {
+  zeroed: '',
+  discarded: '; it was wiped by discard, after which a disk need not read as zeros',
+  ends: '; only its first and last MiB were zeroed when it was made, so the rest may show data of an earlier volume',
+};
+
+function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
+  const no = (reason: string, message: string): Verdict => ({ status: 'False', reason, message });
+  switch (data.kind) {
+    case 'available':
+      return available(data, spec.capacity ?? '0');
+    case 'no-pool':
+      return no('NoSuchPool', `AoEPool ${spec.pool} does not exist: create it`);
+    case 'lost':
+      return no('BackingLost', `${data.path} is gone, and with it the data: bring it back under that name, or delete the AoEVolume`);
+    case 'shrunk':
+      return no(
+        'BackingTooSmall',
+        `${data.name} has ${data.bytes} bytes instead of ${data.expected}: it was made smaller, and is not exported`,
+      );
+    case 'failed':
+      return no(data.error.reason, data.error.message);
+  }
+}
+
+function available({ name, bytes, growthProblem, cleanness }: AvailableData, capacity: string): Verdict {
+  const message = `the data is in ${name}${cleanness ? CLEANNESS[cleanness] : ''}`;
+  if (growthProblem === undefined) return { status: 'True', reason: 'Provisioned', message };
+  const size = `${formatQuantity(bytes)} instead of the ${capacity} of spec.capacity`;
+  return { status: 'True', reason: 'NotGrown', message: `${message}; it still has ${size}: ${growthProblem}` };
+}
+
+function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Verdict | undefined {
+  if (!probe || 'error' in probe) return undefined;
+  const { stranger } = probe;
+  if (!stranger) return { status: 'False', reason: 'NoAnswer', message: 'no other target answers at the address' };
+  const found = `${stranger.mac} on ${stranger.interface} answers at ${formatAddress(spec.address ?? { shelf: 0, slot: 0 })}, too`;
+  const advice =
+    exported && isUsed(exported)
+      ? 'the volume is in use and still served, but a host may send its writes to either target: take the other target off the segment at once'
+      : 'take one of the two targets off the segment; the address is probed again every half minute';
+  return { status: 'True', reason: 'AnsweredByOther', message: `${found}: ${advice}` };
+}
+
+function exported({ error, volume }: TargetVolumeState, { access }: Observed): Verdict {
+  if (error) return { status: 'False', reason: 'DeviceFailed', message: `the target cannot use ${volume.path}: ${error}` };
+  if (access.refused) return { status: 'True', reason: 'TooManyInitiators', message: access.refused };
+  if (access.problems.length > 0) return { status: 'True', reason: 'InitiatorsMissing', message: access.problems.join('; ') };
+  return { status: 'True', reason: 'Exported', message: 'the target serves the volume' };
+}
+
+function notExported(volume: AoEVolume, seen: Observed, obstacle: Obstacle): Verdict {
+  const no = (reason: string, message: string): Verdict => ({ status: 'False', reason, message });
+  switch (obstacle.because) {
+    case 'place-refused':
+      return no('AddressTaken', obstacle.message);
+    case 'target-away': {
+      const waits = volume.metadata.deletionTimestamp ? 'deletion waits: ' : '';
+      const message = `${waits}the target process does not answer (${obstacle.problem})`;
+      return { status: 'Unknown', reason: 'TargetUnavailable', message };
+    }
+    case 'data-pending':
+      return no('NotProvisioned', 'the data is still being opened or made');
+    case 'no-data':
+      return no('NotProvisioned', 'there is no data to serve: see condition Provisioned');
+    case 'no-address':
+      return no('NoAddress', 'the operator has not assigned an address yet');
+    case 'not-probed':
+      return no('SegmentNotAsked', 'the address must be probed again before the volume is served again');
+    case 'probe-failed':
+      return no('SegmentNotAsked', obstacle.problem);
+    case 'stranger':
+      return no('AddressConflict', addressConflict(volume, seen)?.message ?? '');
+  }
+}
+
+function removalWaits(wait: RemovalWait, exportedStatus: Condition['status']): [ConditionType, Verdict][] {
+  const waits = (reason: string, message: string): [ConditionType, Verdict][] => [
+    [VolumeCondition.Exported, { status: exportedStatus, reason, message: `deletion waits: ${message}` }],
+  ];
+  switch (wait.for) {
+    case 'user':
+      return waits('InUse', wait.user);
+    case 'deletion':
+      return waits('InUse', 'it is not deleted any more');
+    case 'data':
+      return waits('Removing', 'its data is still being opened or made');
+    case 'pool':
+      return waits('NoSuchPool', `AoEPool ${wait.pool}, which holds the data, does not exist: create it again, or remove the finalizer`);
+    case 'backend':
+      return [
+        [
+          VolumeCondition.Provisioned,
+          { status: wait.provisioned ? 'True' : 'Unknown', reason: 'RemovalFailed', message: `deletion waits: ${wait.error.message}` },
+        ],
+        [VolumeCondition.Exported, { status: 'False', reason: 'Removing', message: 'the volume is being deleted' }],
+      ];
+  }
+}
+
+const TARGET_REASONS: Record<TargetError['reason'], readonly ['False' | 'Unknown', string]> = {
+  unavailable: ['Unknown', 'TargetUnavailable'],
+  'not-found': ['False', 'PathMissing'],
+  conflict: ['False', 'AddressInUse'],
+  invalid: ['False', 'TargetRefused'],
+  precondition: ['False', 'TargetRefused'],
+  failed: ['False', 'TargetFailed'],
+};
+
+function targetFailure(error: TargetError): Verdict {
+  const [status, reason] = TARGET_REASONS[error.reason];
+  return { status, reason, message: error.message };
+}
+
+/** Condition Locked, from the config string. */
+function locked({ metadata: { uid }, spec: { access } }: AoEVolume, configString: Uint8Array): Verdict {
+  const holder = readHolder(configString);
+  if (!holder) {
+    const free = (reason: string, message: string): Verdict => ({ status: 'False', reason, message });
+    if (access === 'Shared')
+      return free('Shared', 'there is no lock: all admitted hosts may write, and must coordinate their writes themselves');
+    if (access === 'ReadOnlyMany') return free('ReadOnly', 'there is no lock: nobody can write');
+    return free('Free', 'nobody holds the lock');
+  }
+  const user = describeHolder(holder);
+  const held = (reason: string, message: string): Verdict => ({ status: 'True', reason, message });
+  if (!holder.node) return held('NotOurs', `held by ${user}: it is respected; docs/operate.md says how to break a lock`);
+  if (parseLock(configString)?.volumeUID !== uid) return held('OtherVolume', `held by ${user}, for another volume: "${holder.raw}"`);
+  return held('Held', `held by ${user}`);
+}

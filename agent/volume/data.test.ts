@@ -1,0 +1,112 @@
+import type { AoEVolume } from '../../api/volume.ts';
+import { BackendError } from '../backends/backend.ts';
+import { FakeBackend } from '../testing/fake-backend.ts';
+import { harness } from '../testing/volume-harness.ts';
+import { ensureData } from './data.ts';
+
+test('lost data is never made again', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.backend.volumes.clear();
+  await it.reconcile();
+  await it.reconcile();
+  expect(it.backend.volumes.size).toBe(0);
+  expect(it.condition('Provisioned')?.reason).toBe('BackingLost');
+  expect(it.volume().status?.capacity).toBe('10Mi');
+  expect(it.kube.events.map(({ reason }) => reason)).toStrictEqual(['BackingLost']);
+});
+
+test('a pool in trouble is reported with its reason', async () => {
+  const it = await harness();
+  it.backend.failure = new BackendError('PoolFull', 'no room');
+  await it.reconcile();
+  expect(it.condition('Provisioned')?.reason).toBe('PoolFull');
+  expect(it.condition('Exported')?.reason).toBe('NotProvisioned');
+  it.backend.failure = undefined;
+  await it.reconcile();
+  expect(it.condition('Exported')?.status).toBe('True');
+});
+
+const { signal } = new AbortController();
+const MiB = 1 << 20;
+
+/** A volume that asks for 20 MiB; `reported` is the size in its status. */
+function wanting20(reported?: string): AoEVolume {
+  const status = reported === undefined ? undefined : { capacity: reported };
+  return { metadata: { name: 'v1', uid: 'u-1' }, spec: { pool: 'fast', capacity: '20Mi' }, status } as never;
+}
+
+/** A backend that holds the data of the volume, in this size. */
+function holding(bytes: number): FakeBackend {
+  const backend = new FakeBackend();
+  backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes });
+  return backend;
+}
+
+test('data that was made before is looked for, and never made', async () => {
+  const backend = new FakeBackend();
+  expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toStrictEqual({ kind: 'lost', path: '/dev/fake/u-1' });
+  expect(backend.calls).toStrictEqual(['open']);
+});
+
+test('new data is made and wiped, and how far it was wiped is part of the result', async () => {
+  const backend = new FakeBackend();
+  backend.unwiped = true;
+  const made = await ensureData(wanting20(), backend, 'create', signal);
+  expect(made).toStrictEqual({ kind: 'available', path: '/dev/fake/u-1', name: 'fake/u-1', bytes: 20 * MiB, made: true });
+  expect(backend.calls).toStrictEqual(['create', 'wipe']);
+  backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes: 20 * MiB, cleanness: 'ends' });
+  expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toMatchObject({ made: false, cleanness: 'ends' });
+});
+
+test('what the backend refuses is a result, and any other error is thrown', async () => {
+  expect(await ensureData(wanting20(), undefined, 'create', signal)).toStrictEqual({ kind: 'no-pool' });
+  const backend = new FakeBackend();
+  backend.failure = new BackendError('PoolFull', 'no room');
+  expect(await ensureData(wanting20(), backend, 'create', signal)).toStrictEqual({ kind: 'failed', error: backend.failure });
+  backend.failure = new Error('a bug');
+  await expect(ensureData(wanting20(), backend, 'create', signal)).rejects.toThrow('a bug');
+});
+
+test('data that became smaller than it was is not available', async () => {
+  const shrunk = await ensureData(wanting20('10Mi'), holding(9 * MiB), 'open', signal);
+  expect(shrunk).toStrictEqual({ kind: 'shrunk', name: 'fake/u-1', bytes: 9 * MiB, expected: 10 * MiB });
+});
+
+test('a claim that grew keeps its data, at the size that it has, whether the backend cannot grow it or fails to', async () => {
+  const backend = holding(10 * MiB);
+  const cannot = await ensureData(wanting20('10Mi'), backend, 'open', signal);
+  expect(cannot).toMatchObject({ kind: 'available', bytes: 10 * MiB, growthProblem: 'pool fast cannot make volumes larger' });
+  backend.growth = { grow: () => Promise.reject(new BackendError('PoolFull', 'no room')) };
+  expect(await ensureData(wanting20('10Mi'), backend, 'open', signal)).toMatchObject({ bytes: 10 * MiB, growthProblem: 'no room' });
+});
+
+test('a claim that grew gets a larger backing volume where the backend can grow it', async () => {
+  const backend = holding(10 * MiB);
+  backend.allowGrowth();
+  const grown = await ensureData(wanting20('10Mi'), backend, 'open', signal);
+  expect(grown).toMatchObject({ kind: 'available', bytes: 20 * MiB });
+  expect(grown).not.toHaveProperty('growthProblem');
+});
+
+test('a claim that grew is still served, at its size, and says so; also by a target that forgot it', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.spec({ capacity: '20Mi' });
+  await it.reconcile();
+  for (const step of ['served', 'forgotten']) {
+    if (step === 'forgotten') {
+      it.target.stop();
+      await it.connected(false);
+      it.target.volumes.clear();
+      it.target.start();
+      await it.connected(true);
+      await it.reconcile();
+    }
+    expect(it.target.volumes.size).toBe(1);
+    expect(it.volume().status?.capacity).toBe('10Mi');
+    expect([it.condition('Exported')?.status, it.condition('Provisioned')?.status]).toStrictEqual(['True', 'True']);
+    expect(it.condition('Provisioned')?.reason).toBe('NotGrown');
+    expect(it.condition('Provisioned')?.message).toMatch(/still has 10Mi instead of the 20Mi of spec.capacity: pool default cannot/);
+  }
+});

@@ -1,0 +1,75 @@
+import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
+import type { DataResult } from './data.ts';
+import { Job } from './job.ts';
+
+/** A volume in trouble is opened again at most this often: each attempt is a change of its own, which leads to a reconcile. */
+const REOPEN_EVERY_MS = 5_000;
+/** Zeroing a large volume takes time; every step of it has a limit of its own. */
+const DATA_LIMIT_MS = 60 * 60_000;
+
+/** What the agent remembers of one volume between reconciles. */
+export class VolumeMemory {
+  /** Name of the AoEVolume. */
+  readonly name: string;
+  readonly addressSchedule: AddressSchedule;
+  /** Opening or making the data. */
+  readonly data: Job<DataResult>;
+  /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
+  readonly namedMacs = new Set<string>();
+  #reopenedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(name: string, { signal, schedule }: VolumeMemoriesOptions) {
+    this.name = name;
+    this.addressSchedule = new AddressSchedule(schedule);
+    this.data = new Job({ signal, limitMs: DATA_LIMIT_MS });
+  }
+
+  /** Whether the target may be asked now to open the disk again. */
+  get isReopenDue(): boolean {
+    return performance.now() - this.#reopenedAt >= REOPEN_EVERY_MS;
+  }
+
+  /** The target was asked to open the disk again. */
+  reopened(): void {
+    this.#reopenedAt = performance.now();
+  }
+}
+
+export interface VolumeMemoriesOptions {
+  /** Ends the work on data. */
+  signal: AbortSignal;
+  schedule?: AddressScheduleOptions | undefined;
+}
+
+/** What the agent remembers of its volumes, by metadata.uid. */
+export class VolumeMemories {
+  readonly #options: VolumeMemoriesOptions;
+  readonly #memories = new Map<string, VolumeMemory>();
+
+  constructor(options: VolumeMemoriesOptions) {
+    this.#options = options;
+  }
+
+  /** The memory of this volume; a new one begins empty. */
+  of(uid: string, name: string): VolumeMemory {
+    const memory = this.#memories.get(uid) ?? new VolumeMemory(name, this.#options);
+    this.#memories.set(uid, memory);
+    return memory;
+  }
+
+  /** Forgets a volume that is gone. */
+  forget(uid: string): void {
+    this.#memories.delete(uid);
+  }
+
+  /** Forgets all volumes of this name but the one that has it now. A volume stays while its data is being opened or made. */
+  forgetName(name: string, { except }: { except?: string | undefined } = {}): void {
+    for (const [uid, memory] of this.#memories)
+      if (memory.name === name && uid !== except && !memory.data.isBusy) this.#memories.delete(uid);
+  }
+
+  /** Fulfilled when no data is being opened or made. */
+  async idle(): Promise<void> {
+    await Promise.all([...this.#memories.values()].map(({ data }) => data.idle()));
+  }
+}

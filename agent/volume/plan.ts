@@ -1,0 +1,162 @@
+import type { Address } from '../../api/address.ts';
+import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import type { AccessPlan } from '../access/enforce.ts';
+import { staleLock } from '../lock/holder.ts';
+import type { TargetAccess, TargetVolume, TargetVolumeState } from '../target/api.ts';
+import { type Observed, sortedMacs } from './observe.ts';
+import type { Outcome } from './outcome.ts';
+
+const DATA_RETRY_MS = 15_000;
+const NO_ADDRESS_RETRY_MS = 30_000;
+const TARGET_RETRY_MS = 5_000;
+const AT_ONCE_MS = 1;
+
+/** What to find out before a plan is made. */
+export interface Preparation {
+  /** `open`: the data was made before. `create`: it may be made. */
+  data: 'none' | 'open' | 'create';
+  /** The address to probe. */
+  probe: Address | undefined;
+}
+
+/**
+ * What to find out about a volume before its plan is made.
+ * @param isProbeDue whether the address of an exported volume is to be probed again
+ */
+export function planPreparation(
+  volume: AoEVolume,
+  { provisioned, exported, targetProblem }: Pick<Observed, 'provisioned' | 'exported' | 'targetProblem'>,
+  isProbeDue: boolean,
+): Preparation {
+  if (volume.metadata.deletionTimestamp || isPlaceRefused(volume, { provisioned, exported })) return { data: 'none', probe: undefined };
+  return {
+    data: provisioned || exported ? 'open' : 'create',
+    probe: targetProblem === undefined && (!exported || isProbeDue) ? volume.spec.address : undefined,
+  };
+}
+
+/** Why a volume is not exported now. */
+export type Obstacle =
+  | { because: 'place-refused'; message: string }
+  | { because: 'target-away'; problem: string }
+  | { because: 'data-pending' | 'no-data' | 'no-address' | 'not-probed' | 'stranger' }
+  | { because: 'probe-failed'; problem: string };
+
+export type Plan =
+  /** Leave the target as it is. `retryMs` is undefined when the end of the obstacle leads to a reconcile by itself. */
+  | { action: 'wait'; obstacle: Obstacle; retryMs: number | undefined }
+  /** Take an unused volume off the segment: another target answers at its address. */
+  | { action: 'withdraw'; obstacle: Obstacle; retryMs: number | undefined }
+  /** `definition`: export the volume so, for the first time or again; undefined when the target serves it so. */
+  | { action: 'serve'; definition: TargetVolume | undefined; access: AccessPlan }
+  /** `access`: what to enforce first; undefined when the target does not serve the volume. */
+  | { action: 'remove'; access: AccessPlan | undefined };
+
+/** What to do about a volume. Pure: the same arguments give the same plan. */
+export function planVolume(volume: AoEVolume, seen: Observed): Plan {
+  const { exported, targetProblem, data } = seen;
+  const dataRetryMs = data && data.kind !== 'available' ? DATA_RETRY_MS : undefined;
+  if (!volume.metadata.deletionTimestamp && isPlaceRefused(volume, seen)) {
+    const { message = '' } = placedCondition(volume) ?? {};
+    return { action: 'wait', obstacle: { because: 'place-refused', message }, retryMs: undefined };
+  }
+  if (targetProblem !== undefined)
+    return { action: 'wait', obstacle: { because: 'target-away', problem: targetProblem }, retryMs: dataRetryMs };
+  if (volume.metadata.deletionTimestamp) return { action: 'remove', access: exported && planAccess(volume, seen) };
+  const mustWithdraw = exported !== undefined && hasStranger(seen) && !isUsed(exported);
+  if (!exported || mustWithdraw) {
+    const action = mustWithdraw ? 'withdraw' : 'wait';
+    if (!data) return { action, obstacle: { because: 'data-pending' }, retryMs: undefined };
+    if (data.kind !== 'available') return { action, obstacle: { because: 'no-data' }, retryMs: DATA_RETRY_MS };
+    if (!volume.spec.address) return { action, obstacle: { because: 'no-address' }, retryMs: NO_ADDRESS_RETRY_MS };
+    // The target served it when this reconcile began: an address is always probed before it is served again.
+    if (!seen.probe) return { action, obstacle: { because: 'not-probed' }, retryMs: AT_ONCE_MS };
+    if ('error' in seen.probe)
+      return { action, obstacle: { because: 'probe-failed', problem: seen.probe.error }, retryMs: TARGET_RETRY_MS };
+    if (seen.probe.stranger) return { action, obstacle: { because: 'stranger' }, retryMs: seen.nextProbeMs };
+  }
+  const access = planAccess(volume, seen);
+  return { action: 'serve', definition: planExport(volume, seen, access.access), access };
+}
+
+/** After how many milliseconds the volume is to be reconciled again; undefined when a change will lead to that. */
+export function retryMsOf(
+  plan: Plan,
+  { error, confirmed, removal }: Outcome,
+  { data, exported, nextProbeMs }: Observed,
+): number | undefined {
+  if (error) return TARGET_RETRY_MS;
+  if (removal?.outcome === 'waiting') return removal.retryMs;
+  if (plan.action !== 'serve') return plan.action === 'remove' ? undefined : plan.retryMs;
+  if ((confirmed ?? exported)?.error) return Math.min(TARGET_RETRY_MS, nextProbeMs);
+  return data && data.kind !== 'available' ? Math.min(DATA_RETRY_MS, nextProbeMs) : nextProbeMs;
+}
+
+/** Whether a host may be using the volume: one is admitted, or its config string is set. */
+export function isUsed({ volume, configString }: TargetVolumeState): boolean {
+  return volume.macs.length > 0 || configString.length > 0;
+}
+
+export function hasStranger({ probe }: Pick<Observed, 'probe'>): boolean {
+  return probe !== undefined && 'stranger' in probe && probe.stranger !== undefined;
+}
+
+/** Whether the operator says that the address is another volume's: the spec was copied. Nothing is made until that is settled. */
+function isPlaceRefused(volume: AoEVolume, { provisioned, exported }: Pick<Observed, 'provisioned' | 'exported'>): boolean {
+  const placed = placedCondition(volume);
+  return placed?.status === 'False' && placed.reason === 'AddressTaken' && !exported && !provisioned;
+}
+
+function placedCondition({ status }: AoEVolume) {
+  return status?.conditions?.find(({ type }) => type === VolumeCondition.Placed);
+}
+
+function planAccess(volume: AoEVolume, { exported, access: desired, knowsWritesNeedLock }: Observed): AccessPlan {
+  const admitted = sortedMacs(exported?.volume.macs ?? []);
+  const macs = desired.refused ? admitted : desired.macs;
+  const { uid: volumeUID = '' } = volume.metadata;
+  const wanted = volume.spec.initiators?.nodes ?? [];
+  const lock = exported && !desired.refused ? staleLock(exported.configString, { volumeUID, wanted, admitted: desired.nodes }) : undefined;
+  return {
+    access: { macs, writesNeedLock: needsLock(volume) && knowsWritesNeedLock },
+    cutOff: admitted.filter((mac) => !macs.includes(mac)),
+    staleLock: exported && lock && { lock, configString: exported.configString },
+  };
+}
+
+/**
+ * Whether the target takes writes only while the lock is held. A node takes the lock of an Exclusive volume before it writes, so
+ * one that was cut off and is admitted again has dropped its stale writes by then. Hosts in spec.initiators.macs know no lock.
+ */
+function needsLock({ spec }: AoEVolume): boolean {
+  return spec.access === 'Exclusive' && (spec.initiators?.macs ?? []).length === 0;
+}
+
+/** The definition to export; undefined when the target serves the volume so, or there is no data to serve. */
+function planExport(volume: AoEVolume, { exported, data, isReopenDue }: Observed, access: TargetAccess): TargetVolume | undefined {
+  // Data that is gone stays as it is at the target, too: its loss may be a mistake that is being corrected.
+  if (data?.kind !== 'available') return undefined;
+  const { uid = '' } = volume.metadata;
+  const { shelf, slot } = volume.spec.address ?? { shelf: 0, slot: 0 };
+  const readOnly = volume.spec.access === 'ReadOnlyMany';
+  const wanted = { uid, shelf, slot, path: data.path, serial: serialForUid(uid), readOnly, ...access };
+  if (!exported || !sameExport(exported, wanted)) return wanted;
+  const hasGrown = exported.bytes > 0 && exported.bytes < data.bytes;
+  return (exported.error || hasGrown) && isReopenDue ? wanted : undefined;
+}
+
+/** Whether a volume is exported as wanted. Its size and the admitted initiators are compared elsewhere. */
+function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolean {
+  return (
+    volume.shelf === wanted.shelf &&
+    volume.slot === wanted.slot &&
+    volume.path === wanted.path &&
+    volume.serial === wanted.serial &&
+    volume.readOnly === wanted.readOnly
+  );
+}
+
+/** The disk's IDENTIFY serial number: the first 20 hexadecimal digits of the volume's UID. */
+export function serialForUid(uid: string): string {
+  return uid.replaceAll('-', '').slice(0, 20).toUpperCase();
+}

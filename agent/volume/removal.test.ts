@@ -1,0 +1,98 @@
+import { BackendError } from '../backends/backend.ts';
+import { TargetError } from '../target/api.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
+
+test('a config string that another program set is respected, and blocks the deletion', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.target.setConfigString(UID, 'net.corvus.apple \u0001');
+  await it.tick();
+  await it.reconcile();
+  expect(it.volume().status?.holder).toStrictEqual({ name: '"net.corvus.apple \\x01"', raw: 'net.corvus.apple \\x01' });
+  it.remove();
+  await it.reconcile();
+  expect(it.condition('Exported')?.message ?? '').toMatch(/deletion waits: its config string was set by other software/);
+  expect(it.backend.volumes.size).toBe(1);
+});
+
+test('a deleted volume goes from the segment, then from the pool, then from the API', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.remove();
+  await it.reconcile();
+  expect(it.target.volumes.size).toBe(0);
+  expect(it.backend.volumes.size).toBe(0);
+  expect(it.kube.volume()).toBeUndefined();
+});
+
+test('a deleted volume in use stays, and says who uses it', async () => {
+  const it = await harness();
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile();
+  it.lock('worker');
+  it.remove();
+  await it.reconcile();
+  expect(it.backend.volumes.size).toBe(1);
+  expect(it.condition('Exported')?.message ?? '').toMatch(/deletion waits: attached to worker/);
+  it.spec({ initiators: {} });
+  await it.reconcile();
+  expect(it.kube.volume()).toBeUndefined();
+  expect(it.backend.volumes.size).toBe(0);
+});
+
+test('a deleted volume with policy Retain keeps its data', async () => {
+  const it = await harness();
+  it.spec({ deletionPolicy: 'Retain' });
+  await it.reconcile();
+  it.remove();
+  await it.reconcile();
+  expect([...it.backend.retained]).toStrictEqual([UID]);
+  expect(it.kube.volume()).toBeUndefined();
+});
+
+test('a deletion follows the policy that the API server has, not an old view of it', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.remove();
+  const old = structuredClone(it.volume());
+  it.spec({ deletionPolicy: 'Retain' });
+  await it.reconcile(it.make({ get: () => old, list: () => [old] }));
+  expect([...it.backend.retained]).toStrictEqual([UID]);
+});
+
+test('a deletion waits for the target, whatever the lock was', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.target.stop();
+  await it.connected(false);
+  it.remove();
+  await it.reconcile();
+  expect(it.backend.volumes.size).toBe(1);
+  expect(it.condition('Exported')?.reason).toBe('TargetUnavailable');
+});
+
+test('a deleted volume that was never made does not wait for a pool that is missing; one that was made does', async () => {
+  const missing = new BackendError('PoolMissing', 'no such group');
+  const never = await harness();
+  never.backend.failure = missing;
+  await never.reconcile();
+  never.remove();
+  await never.reconcile();
+  expect(never.kube.volume()).toBeUndefined();
+  const made = await harness();
+  await made.reconcile();
+  made.backend.failure = missing;
+  made.remove();
+  expect(await made.reconcile()).toStrictEqual({ requeueAfterMs: 5000 });
+  expect(made.condition('Provisioned')?.message ?? '').toMatch(/deletion waits: no such group/);
+});
+
+test('a failure of unexport is tried again until it works', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.remove();
+  it.target.failing.set('unexport', new TargetError('unavailable', 'gone'));
+  await it.reconcile();
+  await it.reconcile();
+  expect(it.kube.volume()).toBeUndefined();
+});

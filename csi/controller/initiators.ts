@@ -1,0 +1,66 @@
+import { AOE_VOLUMES } from '../../api/resources.ts';
+import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { isConflict, retryOnConflict } from '../../kube/mod.ts';
+import { Code, RpcError } from '../../rpc/status.ts';
+import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
+import { conditionOf } from './describe.ts';
+import { findVolume } from './find-volume.ts';
+import { waitFor } from './wait.ts';
+
+/**
+ * Writes the nodes that `decide` gives into the volume's spec. When the volume has changed since it was read, it decides again.
+ * @throws RpcError NOT_FOUND when the volume was deleted, ABORTED when others keep changing it; and what `decide` throws
+ */
+export async function changeInitiators(
+  deps: Deps,
+  first: AoEVolume,
+  decide: (volume: AoEVolume) => string[],
+  call: Call,
+): Promise<AoEVolume> {
+  const { signal } = call;
+  const { name } = first.metadata;
+  const write = async (volume: AoEVolume): Promise<AoEVolume> => {
+    const before = volume.spec.initiators.nodes ?? [];
+    const nodes = decide(volume);
+    if (nodes.length === before.length && nodes.every((node, i) => node === before[i])) return volume;
+    const { resourceVersion } = volume.metadata;
+    const patch = { metadata: { resourceVersion }, spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } } };
+    return deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
+  };
+  try {
+    const written = await retryOnConflict(first, { write, read: () => findVolume(deps, name, call), signal });
+    if (written) return written;
+  } catch (error) {
+    if (!isConflict(error)) throw error;
+    throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others at each attempt to write it: try again`);
+  }
+  throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
+}
+
+/** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */
+const UNSERVED = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict']);
+
+/** Whether the agent has seen this generation and reports that no host is admitted: a volume in trouble must not delay a detach. */
+function isUnserved(volume: AoEVolume, generation: number): boolean {
+  const exported = conditionOf(volume, VolumeCondition.Exported);
+  return exported?.status === 'False' && UNSERVED.has(exported.reason) && (exported.observedGeneration ?? -1) >= generation;
+}
+
+/**
+ * Waits until the agent reports, for this generation or a later one, that the target admits the right nodes.
+ * @param wanted what agent and target have to do, as in "to admit node a"
+ */
+export function waitForInitiators(
+  deps: Deps,
+  volume: AoEVolume,
+  { wanted, isDone }: { wanted: string; isDone: (nodes: readonly string[]) => boolean },
+  call: Call,
+): Promise<AoEVolume> {
+  const { generation = 0 } = volume.metadata;
+  const until = (now: AoEVolume): AoEVolume | undefined => {
+    const { observedGeneration = -1, nodes = [] } = now.status?.initiators ?? {};
+    if (observedGeneration >= generation && isDone(nodes)) return now;
+    return isUnserved(now, generation) && isDone([]) ? now : undefined;
+  };
+  return waitFor(deps, volume, { what: `agent and target on ${volume.spec.nodeName ?? 'its storage node'} ${wanted}`, until }, call);
+}

@@ -1,0 +1,86 @@
+import { Code } from '../../../rpc/status.ts';
+import { context, fails, setUp } from '../testing/calls.ts';
+
+test('unstage unmounts, flushes and unlocks; repeating it, or unstaging what never was staged, is success', async () => {
+  const { node, stage, unstage } = setUp();
+  await stage();
+  await unstage();
+  expect(node.mounter.mounts).toStrictEqual([]);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(node.target.holder).toBeUndefined();
+  await unstage();
+  node.volumes.items.clear();
+  await unstage();
+});
+
+test('unstage of a volume that is still published is an error, and leaves the staging mount', async () => {
+  const { node, stage, publish, unstage } = setUp();
+  await stage();
+  await publish();
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still mounted.*pods\/p1/));
+  expect(node.mounter.mounts).toHaveLength(2);
+});
+
+test('a busy unmount is an error: the disk is not flushed and the lock is kept', async () => {
+  const { node, stage, unstage, stagingTargetPath } = setUp();
+  await stage();
+  node.mounter.stuck.add(stagingTargetPath);
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /busy/));
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.target.holder?.node).toBe('worker-1');
+});
+
+test('a disk used from another namespace is not flushed', async () => {
+  const { disk, node, stage, unstage } = setUp();
+  await stage();
+  Object.assign(disk(), { busy: true });
+  await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /still in use/));
+  expect(node.target.holder?.node).toBe('worker-1');
+});
+
+test('a storage node that is down does not hold up unstage, except for an external target', async () => {
+  for (const external of ['false', 'true']) {
+    const { node, stage, unstage } = setUp({ external });
+    await stage();
+    node.segment.targets.clear();
+    if (external === 'false') await unstage();
+    else await expect(unstage()).rejects.toSatisfy(fails(Code.UNAVAILABLE, /does not answer, so its lock stays/));
+    expect(node.mounter.mounts).toStrictEqual([]);
+  }
+});
+
+test('unstage does not touch a disk when another staged volume has its address by now', async () => {
+  const { node, stage, unstage, service, stagingTargetPath } = setUp();
+  await node.deps.staged.put('v0', {
+    version: 1,
+    volumeUID: 'uid-0',
+    address: 'e7.3',
+    access: 'Exclusive',
+    external: false,
+    stagingPath: '/old',
+  });
+  await stage();
+  await service.nodeUnstageVolume({ volumeId: 'v0', stagingTargetPath: '/old' }, context);
+  expect(node.driver.flushed).toStrictEqual([]);
+  expect(node.mounter.mounts[0]?.target).toBe(stagingTargetPath);
+  expect(await node.deps.staged.get('v0')).toBeUndefined();
+  await unstage();
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+});
+
+for (const [what, change] of [
+  ['a program has open', { openedBy: ['process 77 (qemu)'] }],
+  ['a program has open, and that is down', { openedBy: ['process 77 (qemu)'], state: 'closewait' }],
+] as const) {
+  test(`a disk that ${what} is not flushed, and the error names the program`, async () => {
+    const { disk, node, stage, unstage } = setUp();
+    await stage();
+    Object.assign(disk(), change);
+    await expect(unstage()).rejects.toSatisfy(fails(Code.INTERNAL, /e7\.3 is still in use on this node, by process 77 \(qemu\)/));
+    expect(node.driver.flushed).toStrictEqual([]);
+    expect(node.target.holder?.node).toBe('worker-1');
+    Object.assign(disk(), { openedBy: [], state: 'down' });
+    await unstage();
+    expect(node.driver.flushed).toStrictEqual(['e7.3']);
+  });
+}

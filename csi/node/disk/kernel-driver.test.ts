@@ -1,0 +1,119 @@
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Exec } from '../../../run/exec.ts';
+import { KernelDriver, parseDiskState } from './kernel-driver.ts';
+
+const signal = new AbortController().signal;
+
+/** A kernel with the directories of the driver and no disk. `exec` is what programs do. */
+function setUp(exec: Exec = async () => ({ stdout: '', stderr: '' })) {
+  const root = mkdtempSync(join(tmpdir(), 'aoe-driver-'));
+  const paths = { devices: join(root, 'etherd'), sysfs: join(root, 'sys'), proc: join(root, 'proc') };
+  for (const path of [paths.devices, join(paths.sysfs, 'block'), paths.proc]) mkdirSync(path, { recursive: true });
+  for (const name of ['discover', 'flush', 'revalidate']) writeFileSync(join(paths.devices, name), '');
+  const sysfs = (address: string): string => join(paths.sysfs, 'block', `etherd!${address}`);
+  return {
+    driver: new KernelDriver(exec, paths),
+    paths,
+    sysfs,
+    /** Makes the disk, as sysfs shows it. */
+    add: (address: string, files: Record<string, string> = {}): void => {
+      for (const [name, text] of Object.entries({ state: 'up\n', dev: '152:48\n', size: '2048\n', ...files })) {
+        mkdirSync(join(sysfs(address), name, '..'), { recursive: true });
+        writeFileSync(join(sysfs(address), name), text);
+      }
+    },
+  };
+}
+
+for (const [text, state] of [
+  ['up\n', 'up'],
+  ['up,kickme\n', 'up'],
+  ['down\n', 'down'],
+  ['down,kickme\n', 'down'],
+  ['down,closewait\n', 'closewait'],
+] as const) {
+  test(`parseDiskState() reads ${JSON.stringify(text)} as ${state}`, () => expect(parseDiskState(text)).toBe(state));
+}
+
+test('a disk that sysfs does not have is absent', async () => {
+  const { driver } = setUp();
+  expect(await driver.state('e7.3')).toBe('absent');
+  expect(await driver.disk('e7.3')).toBeUndefined();
+});
+
+test('a regular file under the name of a disk is not a disk', async () => {
+  const { driver, add, paths } = setUp();
+  add('e7.3');
+  writeFileSync(join(paths.devices, 'e7.3'), '');
+  expect(await driver.disk('e7.3')).toBeUndefined();
+});
+
+test('attach() starts a discovery, and gives up after its limit', async () => {
+  const { driver, paths } = setUp();
+  expect(await driver.attach('e7.3', { timeoutMs: 20, signal })).toBeUndefined();
+  expect(readFileSync(join(paths.devices, 'discover'), 'utf8')).toBe('1');
+});
+
+test('attach() revalidates a disk that is down and open once: discovery does not change it', async () => {
+  const programs: string[] = [];
+  const { driver, add } = setUp(async (program, args, { input }) => {
+    programs.push([program, args[0], input].join(' '));
+    return { stdout: '', stderr: '' };
+  });
+  add('e7.3', { state: 'down,closewait\n' });
+  expect(await driver.attach('e7.3', { timeoutMs: 120, signal })).toBeUndefined();
+  expect(programs).toHaveLength(1);
+  expect(programs[0] ?? '').toMatch(/^dd of=.*\/revalidate e7\.3$/);
+});
+
+test('two disks that hang do not keep a third one waiting', async () => {
+  const hanging: Exec = (_program, args) =>
+    args.some((each) => /e1\.[01]$/.test(each)) ? new Promise(() => {}) : Promise.resolve({ stdout: '', stderr: '' });
+  const { driver, paths } = setUp(hanging);
+  writeFileSync(join(paths.devices, 'e2.0'), '');
+  for (let i = 0; i < 8; i++) for (const address of ['e1.0', 'e1.1']) driver.isClaimed(address, signal).catch(() => {});
+  expect(await driver.isClaimed('e2.0', signal)).toBe(false);
+});
+
+test('a disk that cannot be opened is an error, and not "not claimed"', async () => {
+  const { driver } = setUp(async () => {
+    throw new Error('dd: failed to open: No such device');
+  });
+  await expect(driver.isClaimed('e7.3', signal)).rejects.toThrow(/disk e7\.3 cannot be opened: dd: failed/);
+});
+
+test('the stack has partitions, and all that holds the disk or a partition', async () => {
+  const { driver, add, paths } = setUp();
+  add('e7.3', { 'etherd!e7.3p1/dev': '152:49\n', 'etherd!e7.3p1/holders/dm-0': '', 'holders/md7': '' });
+  for (const [name, dev, holder] of [
+    ['dm-0', '253:0', 'dm-1'],
+    ['md7', '9:7', 'dm-1'],
+    ['dm-1', '253:1', undefined],
+  ]) {
+    mkdirSync(join(paths.sysfs, 'block', name ?? '', 'holders'), { recursive: true });
+    writeFileSync(join(paths.sysfs, 'block', name ?? '', 'dev'), `${dev}\n`);
+    if (holder) writeFileSync(join(paths.sysfs, 'block', name ?? '', 'holders', holder), '');
+  }
+  expect(new Set(await driver.stack('e7.3'))).toStrictEqual(new Set(['152:48', '152:49', '253:0', '253:1', '9:7']));
+  const openers = await driver.openers('e7.3', signal);
+  expect(new Set(openers.map((each) => each.split(' ')[0]))).toStrictEqual(new Set(['/dev/dm-0', '/dev/dm-1', '/dev/md7']));
+});
+
+for (const [kernel, files] of [
+  ['Linux 5.15', { diskseq: '7\n' }],
+  ['an older Linux', {}],
+] as const) {
+  test(`flush() on ${kernel} takes a disk that discovery brings back at once for another disk`, async () => {
+    const it = setUp(async (_program, _args, { input }) => {
+      expect(input).toBe('e7.3\0');
+      // The old directory is kept, so that the new one cannot get its inode.
+      renameSync(it.sysfs('e7.3'), join(it.paths.sysfs, 'gone'));
+      it.add('e7.3', 'diskseq' in files ? { diskseq: '8\n' } : {});
+      return { stdout: '', stderr: '' };
+    });
+    it.add('e7.3', files);
+    await it.driver.flush('e7.3', AbortSignal.timeout(1_000));
+  });
+}

@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import type { MountPoint } from '../contracts.ts';
+import { FakeNode } from '../testing/fakes.ts';
+import { DiskInUseError, isDead, LocalDisk } from './local-disk.ts';
+
+const signal = new AbortController().signal;
+
+/** Disk e7.3, which the kernel has as 152:16. */
+async function setUp() {
+  const node = new FakeNode();
+  await node.driver.attach('e7.3');
+  const known = node.driver.known.get('e7.3') ?? assert.fail();
+  return { node, driver: node.driver, mounter: node.mounter, known, disk: node.deps.localDisk('e7.3') };
+}
+
+let id = 0;
+const mountOf = (fields: Partial<MountPoint>): MountPoint => ({
+  id: String(++id),
+  device: '0:5',
+  root: '/',
+  target: '/a',
+  options: [],
+  type: 'ext4',
+  source: 'none',
+  superOptions: [],
+  ...fields,
+});
+
+for (const [what, fields, expected] of [
+  ['a mount of its file system', { device: '152:16', source: '/dev/etherd/e7.3' }, { kind: 'filesystem', isStale: false }],
+  ['its device node', { root: '/etherd/e7.3', type: 'devtmpfs' }, { kind: 'node', isStale: false }],
+  [
+    'a mount of a disk that had the address before',
+    { device: '152:99', source: '/dev/etherd/e7.3' },
+    { kind: 'filesystem', isStale: true },
+  ],
+  ['the node of a disk that was removed', { root: '/etherd/e7.3//deleted' }, { kind: 'node', isStale: true }],
+  ['a mount of a disk with a longer address', { device: '152:32', source: '/dev/etherd/e7.31' }, undefined],
+  ['another node', { root: '/etherd/e7.31' }, undefined],
+  ['another file system', { device: '8:1', source: '/dev/sda1' }, undefined],
+] as const) {
+  test(`mounts() of a disk: ${what}`, async () => {
+    const { mounter, disk } = await setUp();
+    mounter.mounts.push(mountOf(fields));
+    expect((await disk.mounts()).map(({ kind, isStale }) => ({ kind, isStale }))).toStrictEqual(expected ? [expected] : []);
+  });
+}
+
+test('mounts() has what is mounted of a device that is stacked on the disk', async () => {
+  const { mounter, disk, driver } = await setUp();
+  driver.stack = async () => ['152:16', '253:0'];
+  mounter.mounts.push(mountOf({ device: '253:0', source: '/dev/mapper/crypt' }));
+  expect((await disk.mounts())[0]?.kind).toBe('filesystem');
+});
+
+test('remove() removes a disk that nobody uses, and does nothing when there is none', async () => {
+  const { disk, driver } = await setUp();
+  await disk.remove(signal);
+  await disk.remove(signal);
+  expect(driver.flushed).toStrictEqual(['e7.3']);
+  expect(await disk.health()).toBe('absent');
+});
+
+for (const [what, change, who] of [
+  ['a program has it open', { openedBy: ['process 77 (qemu)'] }, /by process 77 \(qemu\)/],
+  ['a mount has it', { busy: true }, /by a mount/],
+  ['it is down, and a program has it open', { state: 'closewait', openedBy: ['process 77 (qemu)'] }, /by process 77/],
+  ['it is down, and the kernel counts it as open', { state: 'closewait' }, /by a program that could not be found/],
+] as const) {
+  test(`remove() leaves a disk in the kernel while ${what}`, async () => {
+    const { disk, driver, known } = await setUp();
+    Object.assign(known, change);
+    await expect(disk.remove(signal)).rejects.toSatisfy((error: Error) => {
+      assert.ok(error instanceof DiskInUseError);
+      expect(error.message).toMatch(who);
+      return true;
+    });
+    expect(driver.flushed).toStrictEqual([]);
+  });
+}
+
+test('remove() gives a program that opens the disk for a moment, such as udev, the time to close it', async () => {
+  const { node, driver, mounter } = await setUp();
+  let asked = 0;
+  driver.openers = async () => (++asked < 3 ? ['process 5 (udev-worker)'] : []);
+  await new LocalDisk({ driver, mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3').remove(signal);
+  expect(asked).toBe(3);
+});
+
+test('a disk that is down is not opened to find out who uses it: the open would fail', async () => {
+  const { disk, driver, known } = await setUp();
+  known.state = 'down';
+  driver.isClaimed = () => assert.fail('opened');
+  expect(await disk.users(signal)).toStrictEqual([]);
+});
+
+test('unmountAll() detaches all mounts of the disk, the newest first, and nothing else', async () => {
+  const { disk, mounter } = await setUp();
+  mounter.mounts.push(
+    mountOf({ target: '/staging', device: '152:99', source: '/dev/etherd/e7.3' }),
+    mountOf({ target: '/other', device: '8:1' }),
+    mountOf({ target: '/pod', device: '152:16' }),
+  );
+  expect(await disk.unmountAll({ at: '/staging' }, signal)).toStrictEqual(['/staging', '/pod']);
+  expect(mounter.calls).toStrictEqual(['umount -l /pod', 'umount -l /staging']);
+});
+
+test('unmountAll() of one path leaves the mounts of the volume that has the address now', async () => {
+  const { disk, mounter } = await setUp();
+  mounter.mounts.push(mountOf({ target: '/staging', device: '152:99' }), mountOf({ target: '/pod', device: '152:16' }));
+  expect(await disk.unmountAll({ at: '/staging', onlyThere: true }, signal)).toStrictEqual(['/staging']);
+});
+
+test('clearStale() removes mounts of earlier disks down to the present one', async () => {
+  const { disk, mounter } = await setUp();
+  mounter.mounts.push(
+    mountOf({ target: '/staging', device: '152:16', source: '/dev/etherd/e7.3' }),
+    mountOf({ target: '/staging', device: '152:99', source: '/dev/etherd/e7.3' }),
+  );
+  expect((await disk.clearStale('/staging', signal))?.device).toBe('152:16');
+  expect(mounter.calls).toStrictEqual(['umount -l /staging']);
+});
+
+test('a mount is dead when its disk is gone, replaced or down', async () => {
+  const { driver, known } = await setUp();
+  const mount = mountOf({ device: '152:16', source: '/dev/etherd/e7.3' });
+  expect(await isDead(driver, mount)).toBe(false);
+  expect(await isDead(driver, { ...mount, device: '152:99' })).toBe(true);
+  known.state = 'closewait';
+  expect(await isDead(driver, mount)).toBe(true);
+  driver.known.clear();
+  expect(await isDead(driver, mount)).toBe(true);
+});

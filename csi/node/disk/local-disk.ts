@@ -1,0 +1,214 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Log } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Disk, DiskState, Driver, Mounter, MountPoint } from '../contracts.ts';
+import { checkSerial, type Surveyed } from './identity.ts';
+import { unmountLayers } from './unmount-layers.ts';
+
+/** Time for the kernel's driver to find a disk that answers on the wire. */
+const ATTACH_MS = 10_000;
+/** How long others may still close the disk: udev opens it for a moment after each unmount. */
+const SETTLE_MS = 5_000;
+const POLL_MS = 200;
+
+/** A mount of the disk: of the file system on it, or of its device node (a raw block volume). */
+export interface DiskMount extends MountPoint {
+  readonly kind: 'filesystem' | 'node';
+  /** It is a mount of a disk that had this address before and is gone. */
+  readonly isStale: boolean;
+}
+
+/** The disk cannot be removed from the kernel, because somebody has it open. */
+export class DiskInUseError extends Error {
+  readonly users: readonly string[];
+
+  constructor(address: string, users: readonly string[]) {
+    super(`disk ${address} is still in use on this node, by ${users.join(', ')}; it is removed when that has ended`);
+    this.name = 'DiskInUseError';
+    this.users = users;
+  }
+}
+
+export interface LocalDiskParts {
+  readonly driver: Omit<Driver, 'prepare'>;
+  readonly mounter: Mounter;
+  readonly log: Log;
+  /** How long to wait for others to close the disk, in milliseconds. Default 5000. */
+  readonly settleMs?: number;
+}
+
+/**
+ * The disk at an AoE address on this node: what is mounted of it, who uses it, how it comes and goes. Its callers see one disk, so that
+ * dm-crypt or md can later stand between the AoE disk and the mount.
+ */
+export class LocalDisk {
+  readonly address: string;
+  readonly #parts: LocalDiskParts;
+
+  constructor(parts: LocalDiskParts, address: string) {
+    this.#parts = parts;
+    this.address = address;
+  }
+
+  /** The block device to mount or to publish, undefined when there is none: the AoE disk itself, as long as nothing of ours is stacked on it. */
+  device(): Promise<Disk | undefined> {
+    return this.#parts.driver.disk(this.address);
+  }
+
+  health(): Promise<DiskState> {
+    return this.#parts.driver.state(this.address);
+  }
+
+  /** All mounts of the disk that this process sees, the oldest first. */
+  async mounts(): Promise<DiskMount[]> {
+    const devices = new Set(await this.#parts.driver.stack(this.address));
+    return (await this.#parts.mounter.list()).flatMap((mount) => this.#own(mount, devices) ?? []);
+  }
+
+  /** What a mount is to this disk; undefined when it is not a mount of it. */
+  #own(mount: MountPoint, devices: ReadonlySet<string>): DiskMount | undefined {
+    const node = `/etherd/${this.address}`;
+    if (mount.root === node) return { ...mount, kind: 'node', isStale: false };
+    if (devices.has(mount.device)) return { ...mount, kind: 'filesystem', isStale: false };
+    // How the kernel shows the node of a disk that was removed (fs/d_path.c, dentry_path).
+    if (mount.root === `${node}//deleted`) return { ...mount, kind: 'node', isStale: true };
+    if (mount.source === `/dev${node}`) return { ...mount, kind: 'filesystem', isStale: true };
+    return undefined;
+  }
+
+  /** Whether an exclusive user has the disk, in any mount namespace: it can be neither checked nor formatted then. */
+  isClaimed(signal: AbortSignal): Promise<boolean> {
+    return this.#parts.driver.isClaimed(this.address, signal);
+  }
+
+  /** Who has the disk open, after those had time to close it that do so for a moment only. A phrase for each, for people. */
+  async users(signal: AbortSignal): Promise<string[]> {
+    for (let left = this.#parts.settleMs ?? SETTLE_MS; ; left -= POLL_MS) {
+      const users = await this.#usersNow(signal);
+      if (users.length === 0 || left <= 0) return users;
+      await delay(Math.min(POLL_MS, left), undefined, { signal });
+    }
+  }
+
+  async #usersNow(signal: AbortSignal): Promise<string[]> {
+    const { driver } = this.#parts;
+    const state = await driver.state(this.address);
+    if (state === 'absent') return [];
+    const users = await driver.openers(this.address, signal);
+    if (users.length > 0) return users;
+    // The kernel knows better than a search: by its count of opens when the disk is down, by an exclusive open when it is up.
+    if (state === 'closewait') return ['a program that could not be found (the kernel counts the disk as open)'];
+    if (state === 'up' && (await driver.isClaimed(this.address, signal)))
+      return ['a mount, or a device stacked on it, that could not be found'];
+    return [];
+  }
+
+  /**
+   * Unmounts what lies at a path and is not a mount of the present disk: what is left from a disk that had the address before.
+   * @returns the mount of the present disk there
+   * @throws RpcError INTERNAL when a mount cannot be removed
+   */
+  async clearStale(path: string, signal: AbortSignal): Promise<MountPoint | undefined> {
+    const { driver, mounter, log } = this.#parts;
+    const devices = new Set(await driver.stack(this.address));
+    return unmountLayers(mounter, path, {
+      keep: ({ device }) => devices.has(device),
+      isLazy: async (mount) => {
+        const lazy = await isDead(driver, mount);
+        log.warn({ target: path, source: mount.source, device: mount.device, lazy }, 'removing a stale mount');
+        return lazy;
+      },
+      signal,
+    });
+  }
+
+  /**
+   * Detaches mounts lazily. What a program still has open there fails from now on, or must be closed before the disk can be removed.
+   * @param at a path where the disk is, or was, mounted: whatever is mounted there goes
+   * @param onlyThere all other mounts of the address stay, since they are of another volume
+   * @returns the paths that were unmounted
+   */
+  async unmountAll({ at, onlyThere = false }: { at: string; onlyThere?: boolean }, signal: AbortSignal): Promise<string[]> {
+    const { driver, mounter } = this.#parts;
+    const devices = new Set(await driver.stack(this.address));
+    const mounts = (await mounter.list()).filter((each) => each.target === at || (!onlyThere && this.#own(each, devices)));
+    const targets = mounts.map(({ target }) => target);
+    // The newest first: it lies on top.
+    for (const target of targets.toReversed()) await mounter.unmount(target, { lazy: true, signal });
+    return targets;
+  }
+
+  /**
+   * Removes the disk from the kernel, and with it all that the kernel has cached of it.
+   * @throws DiskInUseError while somebody has it open
+   */
+  async remove(signal: AbortSignal): Promise<void> {
+    if ((await this.health()) === 'absent') return;
+    const users = await this.users(signal);
+    if (users.length > 0) throw new DiskInUseError(this.address, users);
+    await this.#parts.driver.flush(this.address, signal);
+  }
+
+  /**
+   * Brings the disk into the kernel and makes sure that the kernel has the right one.
+   * @param name how messages name the volume
+   * @param surveyed serial number and size, as the target reports them
+   * @param mustBeFresh refuse a disk that the kernel had before and that is in use: what is cached of it may be stale
+   * @throws RpcError UNAVAILABLE when the kernel does not find it; FAILED_PRECONDITION when what it has is in use, and wrong or stale
+   */
+  async attach(
+    name: string,
+    { serial, bytes }: Surveyed,
+    { interfaceNames, mustBeFresh }: { interfaceNames: readonly string[]; mustBeFresh: boolean },
+    signal: AbortSignal,
+  ): Promise<Disk> {
+    const { driver } = this.#parts;
+    const users = await this.#removeUnused(signal);
+    let found = '';
+    for (const attempt of [1, 2]) {
+      const disk = await driver.attach(this.address, { timeoutMs: ATTACH_MS, bytes, signal });
+      if (!disk) {
+        throw new RpcError(
+          Code.UNAVAILABLE,
+          `${name}: the target answers, but the kernel's aoe driver did not find the disk on ${interfaceNames.join(', ')} within ${ATTACH_MS / 1000} s (state of the disk: ${await this.health()}); see dmesg`,
+        );
+      }
+      found = await driver.serial(this.address, signal);
+      if (found === serial && mustBeFresh && users.length > 0) {
+        const message = `${name}: the disk is in use on this node already, by ${users.join(', ')}; what is cached of it may be stale, so end that first`;
+        throw new RpcError(Code.FAILED_PRECONDITION, message);
+      }
+      if (found === serial) return disk;
+      if (attempt === 1) await this.#removeUnused(signal);
+    }
+    checkSerial(name, found, serial);
+    throw new RpcError(Code.INTERNAL, `${name}: the kernel's disk could not be checked`);
+  }
+
+  /**
+   * Removes the disk unless it is in use. The kernel may remember a disk that had the address before, or paths to targets that are gone,
+   * and it sends to all paths in turn.
+   * @returns who uses it, when it stays
+   */
+  async #removeUnused(signal: AbortSignal): Promise<readonly string[]> {
+    const mounts = (await this.mounts()).filter(({ isStale }) => !isStale);
+    if (mounts.length > 0) return mounts.map(({ target }) => `the mount at ${target}`);
+    try {
+      await this.remove(signal);
+      return [];
+    } catch (error) {
+      if (error instanceof DiskInUseError) return error.users;
+      throw error;
+    }
+  }
+}
+
+/**
+ * Whether the disk of a mount is gone or down. Such a mount must be detached lazily: a plain unmount would wait for the disk, and nothing
+ * can be saved there.
+ */
+export async function isDead(driver: Pick<Driver, 'disk' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
+  const address = source.replace(/^\/dev\/etherd\//, '');
+  const disk = await driver.disk(address);
+  return disk?.device !== device || (await driver.state(address)) !== 'up';
+}

@@ -1,0 +1,107 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { deviceNumber } from '../../../run/device-number.ts';
+import { type Exec, exec } from '../../../run/exec.ts';
+import { findOpeners } from './openers.ts';
+
+const numberOf = (dev: number): string => Object.values(deviceNumber(dev)).join(':');
+const signal = new AbortController().signal;
+const noLoops: Exec = async (command, args, options) => (command === 'losetup' ? { stdout: '', stderr: '' } : exec(command, args, options));
+
+test('a real process that has a file of the file system open is named', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'aoe-openers-')), 'file');
+  writeFileSync(file, '');
+  const device = numberOf(statSync(file).dev);
+  const child = spawn('sleep', ['60'], { stdio: [openSync(file, 'r'), 'ignore', 'ignore'] });
+  await once(child, 'spawn');
+  const found = await findOpeners({ exec: noLoops, proc: '/proc' }, { path: '/dev/etherd/e0.0', devices: new Set([device]) }, signal);
+  child.kill('SIGKILL');
+  rmSync(file);
+  expect(found, found.join()).toContain(`process ${child.pid} (sleep)`);
+});
+
+/** A proc directory with one process, 77, and what it has open. */
+function fakeProc(fds: Record<string, { link: string; mount: string }>, mounts = '27 1 0:21 / / rw - overlay overlay rw'): string {
+  const proc = mkdtempSync(join(tmpdir(), 'aoe-proc-'));
+  const own = join(proc, '77');
+  for (const name of ['fd', 'fdinfo', 'ns']) mkdirSync(join(own, name), { recursive: true });
+  mkdirSync(join(proc, 'sys'));
+  writeFileSync(join(own, 'comm'), 'qemu\n');
+  writeFileSync(join(own, 'mountinfo'), `${mounts}\n`);
+  symlinkSync('mnt:[4026531841]', join(own, 'ns/mnt'));
+  for (const [fd, { link, mount }] of Object.entries(fds)) {
+    symlinkSync(link, join(own, 'fd', fd));
+    writeFileSync(join(own, 'fdinfo', fd), `pos:\t0\nflags:\t02\nmnt_id:\t${mount}\n`);
+  }
+  return proc;
+}
+
+/** stat(1) that knows a block device and a regular file; the latter is on device 0:21. */
+const statOf =
+  (stated: string[] = []): Exec =>
+  async (command, args) => {
+    if (command !== 'stat') return { stdout: '', stderr: '' };
+    const files = args.filter((each) => each.startsWith('/'));
+    stated.push(...files);
+    const lines = files.map((file) => (file.endsWith('/3') ? `6180 98:30 5 ${file}` : `81a4 0:0 21 ${file}`));
+    return { stdout: lines.join('\n'), stderr: '' };
+  };
+
+test('a container that has the disk open through a device node of its own is named', async () => {
+  const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' }, 4: { link: '/etc/hosts', mount: '27' } });
+  const wanted = { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) };
+  expect(await findOpeners({ exec: statOf(), proc }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(await findOpeners({ exec: statOf(), proc }, { ...wanted, devices: new Set(['152:64']) }, signal)).toStrictEqual([]);
+});
+
+test('files on remote file systems, sockets and pipes are not asked about: stat(2) could hang', async () => {
+  const proc = fakeProc(
+    {
+      1: { link: 'pipe:[1]', mount: '15' },
+      3: { link: '/mnt/nfs/file', mount: '28' },
+      4: { link: '/etc/hosts', mount: '27' },
+    },
+    ['27 1 0:21 / / rw - overlay overlay rw', '28 27 0:40 / /mnt/nfs rw - nfs4 server:/ rw'].join('\n'),
+  );
+  const stated: string[] = [];
+  await findOpeners({ exec: statOf(stated), proc }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
+  expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
+});
+
+test('a mount of the disk in the mount namespace of a process is named', async () => {
+  const proc = fakeProc({}, '27 1 152:48 / /data rw - ext4 /dev/etherd/e7.3 rw');
+  const found = await findOpeners({ exec: statOf(), proc }, { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) }, signal);
+  expect(found).toStrictEqual(['a mount at /data, as process 77 (qemu) sees it']);
+});
+
+test('a file that was closed meanwhile does not matter; a stat that hangs does', async () => {
+  const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' } });
+  const wanted = { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) };
+  const failing =
+    (error: object): Exec =>
+    async (command) => {
+      if (command === 'stat') throw Object.assign(new Error('stat failed'), error);
+      return { stdout: '', stderr: '' };
+    };
+  expect(await findOpeners({ exec: failing({ code: 1, stdout: '' }), proc }, wanted, signal)).toStrictEqual([]);
+  await expect(findOpeners({ exec: failing({ code: undefined, stdout: '' }), proc }, wanted, signal)).rejects.toThrow(/cannot find out/);
+});
+
+test('a loop device is found by the inode of the node, whatever path the kubelet has bound it to', async () => {
+  const path = join(mkdtempSync(join(tmpdir(), 'aoe-openers-')), 'e7.3');
+  closeSync(openSync(path, 'w'));
+  const { dev, ino } = statSync(path);
+  const list: Exec = async (command) => ({
+    stdout:
+      command === 'losetup'
+        ? `/dev/loop0 \\x20\\x200:5\\x20 77 /other\n/dev/loop3 \\x20${numberOf(dev)}\\x20\\x20 ${ino} /pods/dev/a\\x20b\n`
+        : '',
+    stderr: '',
+  });
+  const found = await findOpeners({ exec: list, proc: fakeProc({}) }, { path, devices: new Set() }, signal);
+  expect(found).toHaveLength(1);
+  expect(found[0] ?? '').toMatch(/^\/dev\/loop3 \(a loop device/);
+});

@@ -1,0 +1,47 @@
+import { readFile } from 'node:fs/promises';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Exec } from '../../../run/exec.ts';
+import type { Mounter, MountPoint } from '../contracts.ts';
+import { failureText } from '../failure-text.ts';
+import { mountAt, parseMountinfo } from './mountinfo.ts';
+
+const MOUNT_MS = 60_000;
+
+/** mount(8), umount(8) and the mount table of this process. */
+export class SystemMounter implements Mounter {
+  readonly #exec: Exec;
+
+  constructor(exec: Exec) {
+    this.#exec = exec;
+  }
+
+  async list(): Promise<MountPoint[]> {
+    return parseMountinfo(await readFile('/proc/self/mountinfo', 'utf8'));
+  }
+
+  async mount(
+    source: string,
+    target: string,
+    { type, options, signal }: { type?: string; options: readonly string[]; signal: AbortSignal },
+  ): Promise<void> {
+    const args = [...(type ? ['-t', type] : []), ...(options.length > 0 ? ['-o', options.join(',')] : []), source, target];
+    try {
+      await this.#exec('mount', args, { timeoutMs: MOUNT_MS, signal });
+    } catch (error) {
+      throw new RpcError(Code.INTERNAL, `mount of ${source} at ${target} failed: ${failureText(error)}`, { cause: error });
+    }
+  }
+
+  async unmount(target: string, { lazy = false, signal }: { lazy?: boolean; signal: AbortSignal }): Promise<void> {
+    let failure: unknown;
+    try {
+      await this.#exec('umount', [...(lazy ? ['-l'] : []), target], { timeoutMs: MOUNT_MS, signal });
+    } catch (error) {
+      failure = error;
+    }
+    // Only the mount table says whether it is unmounted.
+    if (!mountAt(await this.list(), target)) return;
+    if (!failure) return this.unmount(target, { lazy, signal });
+    throw new RpcError(Code.INTERNAL, `unmount of ${target} failed, it is still mounted: ${failureText(failure)}`, { cause: failure });
+  }
+}

@@ -1,0 +1,88 @@
+import type { AoEVolume } from '../../../api/volume.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { StageJob } from '../calls/stage-job.ts';
+import type { MountUsage } from '../calls/usage.ts';
+import type { Content, Disk, Filesystems } from '../contracts.ts';
+import type { Deps } from '../deps.ts';
+import { mountOrFormat } from './format-rule.ts';
+
+/**
+ * Whether the file system is mounted at the staging path already, as requested. A mount there of another disk, or of a dead one, is removed.
+ * @throws RpcError ALREADY_EXISTS when it is mounted in another way
+ */
+export async function isMounted(deps: Deps, { name, stagingPath, disk, signal }: StageJob, usage: MountUsage): Promise<boolean> {
+  const present = await disk.clearStale(stagingPath, signal);
+  if (!present) return false;
+  const isReadOnly = present.options.includes('ro');
+  // The file system has become read-only after errors, for example because its target was away too long: mount it again.
+  if (!isReadOnly && !usage.readOnly && present.superOptions.includes('ro')) {
+    deps.log.warn({ target: stagingPath, source: present.source }, 'removing a mount that has become read-only after errors');
+    await deps.mounter.unmount(stagingPath, { signal });
+    return false;
+  }
+  if (present.type !== usage.type || isReadOnly !== usage.readOnly) {
+    const found = `${present.type} ${isReadOnly ? 'read-only' : 'read-write'}`;
+    const wanted = `${usage.type} ${usage.readOnly ? 'read-only' : 'read-write'}`;
+    throw new RpcError(Code.ALREADY_EXISTS, `${name} is staged already, as ${found}, but ${wanted} was requested`);
+  }
+  return true;
+}
+
+/** Mounts the volume's file system at the staging path; checks it before, or makes it when the disk is empty. */
+export async function mountFilesystem(deps: Deps, job: StageJob, usage: MountUsage, device: Disk): Promise<void> {
+  const { name, volumeId, context, stagingPath, signal } = job;
+  const { filesystems, volumes, mounter } = deps;
+  // Read again, now that this node has the lock: another node may have formatted the disk since the first read.
+  const volume = await volumes.get(volumeId, signal);
+  if (volume?.metadata.uid !== context.volumeUID) throw new RpcError(Code.ABORTED, `${name}: the AoEVolume was deleted meanwhile`);
+  const { content, blank } = await inspect(filesystems, device, signal);
+  // A pod that outlived its staging mount can have it mounted elsewhere: then neither mkfs nor fsck can run.
+  const isClaimed = await job.disk.isClaimed(signal);
+  const isShared = context.access !== 'Exclusive';
+  const decision = mountOrFormat({
+    name,
+    content,
+    blank,
+    recorded: volume.status?.filesystem,
+    wanted: usage.type,
+    readOnly: usage.readOnly || isShared,
+    locked: !isShared,
+  });
+  if (decision === 'format' && isClaimed) {
+    throw new RpcError(
+      Code.FAILED_PRECONDITION,
+      `${name}: the disk is in use on this node, but holds no ${usage.type}; it is not formatted`,
+    );
+  }
+  if (decision === 'format') await format(deps, job, usage.type, { volume, device });
+  else if (!usage.readOnly && !isClaimed) await filesystems.check(device.path, usage.type, signal);
+  // Where other hosts may read at the same time, not even the journal may be replayed.
+  const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
+  const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : [])];
+  await mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });
+}
+
+/** Formats an empty disk, and records that before and after, so that an interrupted format is recognized. */
+async function format(
+  { filesystems, volumes, nodeName, log }: Deps,
+  { context, signal }: StageJob,
+  type: string,
+  { volume, device }: { volume: AoEVolume; device: Disk },
+): Promise<void> {
+  log.info({ volume: volume.metadata.name, type, device: device.path }, 'formatting an empty disk');
+  // If this node was slow, the disk may belong to another node by now, and be formatted: it must not be formatted a second time.
+  const before = volume.status?.filesystem?.state;
+  const isStillOurs = ({ spec, status }: AoEVolume): boolean =>
+    status?.filesystem?.state === before && (context.external || spec.initiators.nodes?.includes(nodeName) === true);
+  await volumes.record(volume, { filesystem: { type, state: 'Formatting' } }, signal, isStillOurs);
+  await filesystems.format(device.path, type, signal);
+  await volumes.record(volume, { filesystem: { type, state: 'Formatted' } }, signal);
+}
+
+async function inspect(filesystems: Filesystems, device: Disk, signal: AbortSignal): Promise<{ content: Content; blank: boolean }> {
+  const content = await filesystems.probe(device.path, signal);
+  if (content.kind !== 'nothing') return { content, blank: false };
+  if (await filesystems.isBlank(device, signal)) return { content, blank: true };
+  // blkid also finds "nothing" after a read error. The disk has been read by now, so a second answer can be trusted.
+  return { content: await filesystems.probe(device.path, signal), blank: false };
+}

@@ -1,0 +1,45 @@
+import { mkdtempSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { exec } from '../../../run/exec.ts';
+import { parseBlkid, SystemFilesystems } from './system-filesystems.ts';
+
+const signal = new AbortController().signal;
+const MIB = 1 << 20;
+
+/** A file of zeros, with `data` at an offset. */
+function fileOf(bytes: number, data = '', offset = 0): { path: string; device: string; bytes: number } {
+  const path = join(mkdtempSync(join(tmpdir(), 'aoe-filesystems-')), 'disk');
+  writeFileSync(path, Buffer.concat([Buffer.alloc(offset), Buffer.from(data)]));
+  truncateSync(path, bytes);
+  return { path, device: '', bytes };
+}
+
+test('isBlank() reads the first and the last MiB', async () => {
+  const filesystems = new SystemFilesystems(exec);
+  expect(await filesystems.isBlank(fileOf(3 * MIB), signal)).toBe(true);
+  expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB - 1), signal)).toBe(false);
+  expect(await filesystems.isBlank(fileOf(3 * MIB, '\xff', 3 * MIB - 2), signal)).toBe(false);
+  expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB), signal)).toBe(true);
+  expect(await filesystems.isBlank(fileOf(4096), signal)).toBe(true);
+});
+
+test('isBlank() does not count what cannot be read as zeros', async () => {
+  const filesystems = new SystemFilesystems(exec);
+  expect(await filesystems.isBlank({ ...fileOf(MIB), bytes: 2 * MIB }, signal)).toBe(false);
+  await expect(filesystems.isBlank({ path: '/no/such/disk', device: '', bytes: MIB }, signal)).rejects.toThrow(/cannot be read/);
+});
+
+test('usage() gives the sizes of a mounted file system', async () => {
+  const { bytes, inodes } = await new SystemFilesystems(exec).usage('/', signal);
+  expect(bytes.total, JSON.stringify(bytes)).toBeGreaterThanOrEqual(bytes.used + bytes.available);
+  expect(inodes.total).toBe(inodes.used + inodes.available);
+  await expect(new SystemFilesystems(exec).usage('/no/such/path', signal)).rejects.toThrow(/usage of \/no\/such\/path cannot be read/);
+});
+
+test('parseBlkid() reads a file system, a partition table, and nothing', () => {
+  expect(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n')).toStrictEqual({ kind: 'found', type: 'ext4' });
+  expect(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n')).toStrictEqual({ kind: 'found', type: 'a gpt partition table' });
+  expect(parseBlkid('')).toStrictEqual({ kind: 'nothing' });
+  expect(parseBlkid('DEVNAME=/dev/x\nSOMETHING=1\n').kind).toBe('ambivalent');
+});

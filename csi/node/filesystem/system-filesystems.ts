@@ -1,0 +1,115 @@
+import { MiB } from '../../../api/quantity.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { Exec } from '../../../run/exec.ts';
+import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
+import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.ts';
+import { failureText } from '../failure-text.ts';
+
+const PROBE_MS = 20_000;
+const FORMAT_MS = 100_000;
+const CHECK_MS = 100_000;
+const READ_MS = 60_000;
+const USAGE_MS = 10_000;
+const BLANK_BYTES = MiB;
+
+/**
+ * Arguments that make mkfs write as little as possible: targets make each write durable, and know no discard. ext4 zeroes inode tables
+ * and journal in the background after the mount.
+ */
+const FORMAT_ARGS: Readonly<Record<string, readonly string[]>> = {
+  ext4: ['-q', '-F', '-m', '0', '-E', 'nodiscard,lazy_itable_init=1,lazy_journal_init=1'],
+  xfs: ['-q', '-f', '-K'],
+};
+
+/** blkid(8), mkfs(8), fsck(8), dd(1) and stat(1): a disk that hangs hangs a program that can be given up. */
+export class SystemFilesystems implements Filesystems {
+  readonly #exec: Exec;
+
+  constructor(exec: Exec) {
+    this.#exec = exec;
+  }
+
+  async probe(path: string, signal: AbortSignal): Promise<Content> {
+    try {
+      const { stdout } = await this.#exec('blkid', ['-p', '-o', 'export', path], { timeoutMs: PROBE_MS, signal });
+      return parseBlkid(stdout);
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      // Exit statuses of blkid(8): 2, nothing was found; 8, several signatures contradict each other.
+      if (code === 2) return { kind: 'nothing' };
+      if (code === 8) return { kind: 'ambivalent', detail: failureText(error) };
+      throw new RpcError(Code.INTERNAL, `blkid cannot read ${path}: ${failureText(error)}`, { cause: error });
+    }
+  }
+
+  async isBlank({ path, bytes }: Disk, signal: AbortSignal): Promise<boolean> {
+    const length = Math.min(BLANK_BYTES, bytes);
+    for (const start of [0, bytes - length]) {
+      const args = [`if=${path}`, `bs=${length}`, 'count=1', `skip=${start}`, 'iflag=skip_bytes,fullblock', 'status=none'];
+      const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
+        throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
+      });
+      // Fewer bytes than the kernel said: nothing is known about the rest, so it does not count as zeros.
+      if (stdout !== '\0'.repeat(length)) return false;
+    }
+    return true;
+  }
+
+  async format(path: string, type: string, signal: AbortSignal): Promise<void> {
+    const args = FORMAT_ARGS[type];
+    if (!args) throw new RpcError(Code.INVALID_ARGUMENT, `cannot format with "${type}": use ${FILESYSTEM_TYPES.join(' or ')}`);
+    try {
+      await this.#exec(`mkfs.${type}`, [...args, path], { timeoutMs: FORMAT_MS, signal });
+    } catch (error) {
+      throw new RpcError(Code.INTERNAL, `mkfs.${type} of ${path} failed: ${failureText(error)}`, { cause: error });
+    }
+  }
+
+  async check(path: string, type: string, signal: AbortSignal): Promise<void> {
+    // XFS replays its log when it is mounted, and xfs_repair must not run unless a person asks for it.
+    if (type !== 'ext4') return;
+    try {
+      await this.#exec('e2fsck', ['-p', path], { timeoutMs: CHECK_MS, signal });
+    } catch (error) {
+      const code = (error as { code?: unknown }).code;
+      // Exit statuses of e2fsck(8): with 1 and 2, errors were corrected.
+      if (code === 1 || code === 2) return;
+      if (code === 4) {
+        throw new RpcError(
+          Code.FAILED_PRECONDITION,
+          `file system on ${path} has errors that need a person: run e2fsck by hand (${failureText(error)})`,
+        );
+      }
+      if (code === undefined) {
+        throw new RpcError(
+          Code.DEADLINE_EXCEEDED,
+          `e2fsck of ${path} did not end within ${CHECK_MS / 1000} s, and starts from the beginning each time: run "e2fsck -p ${path}" by hand on this node, then the volume can be mounted (${failureText(error)})`,
+          { cause: error },
+        );
+      }
+      throw new RpcError(Code.INTERNAL, `e2fsck of ${path} failed: ${failureText(error)}`, { cause: error });
+    }
+  }
+
+  async usage(path: string, signal: AbortSignal): Promise<FilesystemUsage> {
+    const args = ['--file-system', '--format=%S %b %f %a %c %d', path];
+    const { stdout } = await this.#exec('stat', args, { timeoutMs: USAGE_MS, signal }).catch((error: unknown) => {
+      throw new RpcError(Code.INTERNAL, `the usage of ${path} cannot be read: ${failureText(error)}`, { cause: error });
+    });
+    const [size = 0, blocks = 0, free = 0, available = 0, inodes = 0, inodesFree = 0] = stdout.trim().split(' ').map(Number);
+    return {
+      bytes: { total: blocks * size, used: (blocks - free) * size, available: available * size },
+      inodes: { total: inodes, used: inodes - inodesFree, available: inodesFree },
+    };
+  }
+}
+
+/** Reads the output of `blkid -p -o export`: a file system or other signature (TYPE), or a partition table (PTTYPE). */
+export function parseBlkid(output: string): Content {
+  const values = new Map(output.split('\n').map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+  const type = values.get('TYPE');
+  const table = values.get('PTTYPE');
+  if (type) return { kind: 'found', type };
+  if (table) return { kind: 'found', type: `a ${table} partition table` };
+  return output.trim() === '' ? { kind: 'nothing' } : { kind: 'ambivalent', detail: output.trim().replaceAll('\n', ' ') };
+}

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { csi } from '../../../rpc/mod.ts';
+import { nodeService } from '../service.ts';
+import { FakeNode } from './fakes.ts';
+
+export const { Mode } = csi.v1.VolumeCapability.AccessMode;
+
+export const mountOf = (fsType = 'ext4', mode: number = Mode.SINGLE_NODE_WRITER): csi.v1.IVolumeCapability => ({
+  mount: { fsType },
+  accessMode: { mode },
+});
+export const block: csi.v1.IVolumeCapability = { block: {}, accessMode: { mode: Mode.SINGLE_NODE_WRITER } };
+
+/** The context of a call that nobody cancels. */
+export const context = { signal: new AbortController().signal, deadline: Number.POSITIVE_INFINITY };
+
+/** A node with volume `v1`, and the kubelet's calls for it. `attachment` changes the publish context. */
+export function setUp(attachment: Record<string, string> = {}) {
+  const node = new FakeNode();
+  const service = nodeService(node.deps, { segment: 'rack-1' });
+  const stagingTargetPath = join(node.directory, 'staging');
+  const targetPath = join(node.directory, 'pods/p1/mount');
+  const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false', ...attachment };
+  const base = { volumeId: 'v1', publishContext, stagingTargetPath };
+  return {
+    node,
+    service,
+    stagingTargetPath,
+    targetPath,
+    publishContext,
+    stage: (volumeCapability = mountOf()) => service.nodeStageVolume({ ...base, volumeCapability }, context),
+    unstage: () => service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath }, context),
+    publish: (volumeCapability = mountOf(), extra = {}) =>
+      service.nodePublishVolume({ ...base, targetPath, volumeCapability, ...extra }, context),
+    unpublish: () => service.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context),
+    /** What the kernel knows of the volume's disk. */
+    disk: () => node.driver.known.get('e7.3') ?? assert.fail('the kernel has no disk e7.3'),
+    /** Another host had the volume since, and has unmounted it. */
+    hadByAnother: (): void => {
+      delete node.target.holder;
+      node.mounter.calls.length = 0;
+    },
+  };
+}
+
+/** For assert.rejects(): the error has this code, and its message matches. */
+export const fails = (code: number, message: RegExp) => (error: unknown) => {
+  const { code: found, message: text } = error as { code: number; message: string };
+  assert.equal(found, code, text);
+  assert.match(text, message);
+  return true;
+};

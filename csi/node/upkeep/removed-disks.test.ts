@@ -1,0 +1,42 @@
+import { FakeNode } from '../testing/fakes.ts';
+import { RemovedDisks } from './removed-disks.ts';
+
+/** A node whose kernel has disk e7.3. */
+async function setUp(options: { present?: boolean; openedBy?: string[]; stagedAgain?: boolean; successor?: string } = {}) {
+  const node = new FakeNode();
+  if (options.present !== false) await node.driver.attach('e7.3');
+  Object.assign(node.driver.known.get('e7.3') ?? {}, { openedBy: options.openedBy ?? [] });
+  const staged = { get: async () => (options.stagedAgain ? {} : undefined), successor: async () => options.successor };
+  const { localDisk, log } = node.deps;
+  return { disks: new RemovedDisks({ localDisk, staged: staged as never, log }), flushed: node.driver.flushed };
+}
+
+/** Lets the promises of a check settle. */
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+test('a disk that discovery brings back after it was unstaged is removed again, once', async () => {
+  const { disks, flushed } = await setUp();
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+  disks.add('v1', 'e7.3');
+  jest.advanceTimersByTime(1_000);
+  await settle();
+  jest.advanceTimersByTime(100_000);
+  await settle();
+  expect(flushed).toStrictEqual(['e7.3']);
+});
+
+for (const [why, options] of Object.entries({
+  'is not there': { present: false },
+  'a program has open': { openedBy: ['process 77 (qemu)'] },
+  'is staged again': { stagedAgain: true },
+  'belongs to another volume by now': { successor: 'v2' },
+})) {
+  test(`a disk that ${why} stays as it is`, async () => {
+    const { disks, flushed } = await setUp(options);
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+    disks.add('v1', 'e7.3');
+    jest.advanceTimersByTime(100_000);
+    await settle();
+    expect(flushed).toStrictEqual([]);
+  });
+}

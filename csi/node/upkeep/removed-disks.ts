@@ -1,0 +1,47 @@
+import { type Log, messageOf } from '../../../kube/mod.ts';
+import { DiskInUseError, type LocalDisk } from '../disk/local-disk.ts';
+import type { StagedVolumes } from '../record/staged-volumes.ts';
+
+/**
+ * When a disk that was removed from the kernel is checked: the driver asks the segment after a disk's last close and every 60 s
+ * (drivers/block/aoe/aoecmd.c), and as long as the target still admits this node, an answer makes the disk again.
+ */
+const CHECKS_MS = [1_000, 10_000, 70_000];
+const REMOVE_MS = 30_000;
+
+interface Parts {
+  readonly localDisk: (address: string) => Pick<LocalDisk, 'health' | 'remove'>;
+  readonly staged: Pick<StagedVolumes, 'get' | 'successor'>;
+  readonly log: Log;
+}
+
+/** Removes disks of unstaged volumes again when the kernel's discovery brings them back. All other disks stay. */
+export class RemovedDisks {
+  readonly #parts: Parts;
+  readonly #timers = new Map<string, NodeJS.Timeout[]>();
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** The volume's disk was removed: checks a few times whether it has come back. */
+  add(volumeId: string, address: string): void {
+    for (const timer of this.#timers.get(address) ?? []) clearTimeout(timer);
+    const timers = CHECKS_MS.map((ms) => setTimeout(() => void this.#check(volumeId, address), ms).unref());
+    this.#timers.set(address, timers);
+  }
+
+  async #check(volumeId: string, address: string): Promise<void> {
+    const { localDisk, staged, log } = this.#parts;
+    const disk = localDisk(address);
+    try {
+      if ((await disk.health()) === 'absent' || (await staged.get(volumeId)) || (await staged.successor(volumeId, address))) return;
+      await disk.remove(AbortSignal.timeout(REMOVE_MS));
+      log.info({ volume: volumeId, address }, 'the disk of an unstaged volume came back, and was removed again');
+    } catch (error) {
+      // Somebody uses it since: it is theirs.
+      if (error instanceof DiskInUseError) return;
+      log.warn({ volume: volumeId, address, error: messageOf(error) }, 'the disk of an unstaged volume came back, and cannot be removed');
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { isPlaced } from '../../api/capacity.ts';
+import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { addressKey, addressOf } from './address-range.ts';
+import type { Refused } from './placement.ts';
+
+/**
+ * Which of two volumes that claim one address (or serial number) owns it. First the one that is known to be placed, since a spec
+ * can be copied from another volume and a status cannot; then one that looks placed; then the older; then the first by name.
+ */
+function hasPrecedence(a: AoEVolume, b: AoEVolume): boolean {
+  const placed = (volume: AoEVolume): number => {
+    if (!volume.spec.external && !isPlaced(volume)) return 2;
+    return volume.status?.conditions?.some(({ type, status }) => type === VolumeCondition.Placed && status === 'True') ? 0 : 1;
+  };
+  const rank = (volume: AoEVolume): string => `${placed(volume)} ${volume.metadata.creationTimestamp ?? ''} ${volume.metadata.name}`;
+  return rank(a) < rank(b);
+}
+
+function owner(volume: AoEVolume, volumes: readonly AoEVolume[], claim: (volume: AoEVolume) => string | undefined): AoEVolume | undefined {
+  const claimed = claim(volume);
+  if (claimed === undefined) return undefined;
+  return volumes.find((other) => other.metadata.name !== volume.metadata.name && claim(other) === claimed && hasPrecedence(other, volume));
+}
+
+/** The other volume that owns the address which this one claims; undefined when this one owns it, or claims none. */
+export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
+  return owner(volume, volumes, ({ spec }) => {
+    const address = addressOf(spec);
+    return address && addressKey(address);
+  });
+}
+
+/** The other volume that owns the serial number of this one's disk: the two disks cannot be told apart. */
+function serialOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
+  return owner(volume, volumes, ({ spec, status }) => spec.external?.serial ?? status?.serial);
+}
+
+/**
+ * Why a volume cannot have the place in its spec, although that was chosen already: the spec may have been copied from another
+ * volume, or names the external target of another.
+ */
+export function conflictingClaim(volume: AoEVolume, volumes: readonly AoEVolume[]): Refused | undefined {
+  const address = addressOwner(volume, volumes);
+  if (address) return { refused: 'AddressTaken', message: `AoEVolume ${address.metadata.name} has that address` };
+  const serial = volume.spec.external && serialOwner(volume, volumes);
+  if (!serial) return undefined;
+  const message = `AoEVolume ${serial.metadata.name} has the same serial number: correct spec.external, since disks that cannot be told apart are not attached`;
+  return { refused: 'SerialTaken', message };
+}

@@ -1,0 +1,91 @@
+import type { KubeNode } from '../api/kube-node.ts';
+import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/volume.ts';
+import type { Change, KubeObject } from '../kube/mod.ts';
+import * as triggers from './triggers.ts';
+
+interface Shape {
+  spec?: Partial<AoEVolumeSpec>;
+  placed?: 'True' | 'False';
+  finalizers?: string[];
+  deleted?: boolean;
+}
+
+function volume(name: string, { spec = {}, placed, finalizers = [], deleted = false }: Shape = {}): AoEVolume {
+  const condition = { type: 'Placed', status: placed ?? 'True', reason: 'R', message: '', lastTransitionTime: '' } as const;
+  return {
+    apiVersion: 'aoe.dev/v1alpha1',
+    kind: 'AoEVolume',
+    metadata: { name, finalizers, ...(deleted ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}) },
+    spec: { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
+    ...(placed ? { status: { conditions: [condition] } } : {}),
+  };
+}
+
+const place = { nodeName: 'a', address: { shelf: 1, slot: 1 } };
+const volumes = [
+  volume('new'),
+  volume('new-deleted', { deleted: true }),
+  volume('on-a', { spec: place, placed: 'True', finalizers: [VOLUME_FINALIZER] }),
+  volume('copy', { spec: { ...place, nodeName: 'b' }, placed: 'False', finalizers: [VOLUME_FINALIZER] }),
+  volume('wish-for-a', { spec: place }),
+  volume('outside', { spec: { external: { shelf: 9, slot: 9 } }, placed: 'True' }),
+  volume('outside-taken', { spec: { external: { shelf: 9, slot: 9 } }, placed: 'False' }),
+  volume('used-by-w', {
+    spec: { ...place, nodeName: 'b', initiators: { nodes: ['v', 'w'] } },
+    placed: 'True',
+    finalizers: [VOLUME_FINALIZER],
+  }),
+];
+const stores = {
+  volumes: { list: () => volumes },
+  pools: { list: () => [{ metadata: { name: 'p' } }, { metadata: { name: 'q' } }] as never },
+};
+const WAITING = ['copy', 'new', 'outside-taken', 'wish-for-a'];
+const named = (name: string): KubeObject => ({ metadata: { name } });
+const sorted = (keys: Iterable<string>): string[] => [...new Set(keys)].sort();
+
+describe('triggers', () => {
+  const table: [string, Iterable<string>, string[]][] = [
+    ['a pool wakes what waits for a place', triggers.waitingVolumes(stores), WAITING],
+    ['a volume wakes itself', triggers.volumesAfterVolume({ type: 'applied', object: volume('x') }, stores), ['x']],
+    [
+      'a deleted volume wakes what waits for its room or address',
+      triggers.volumesAfterVolume({ type: 'deleted', object: volume('x') }, stores),
+      [...WAITING, 'x'],
+    ],
+    [
+      'a node wakes the volumes on it, and what waits for a place',
+      triggers.volumesAfterNode({ type: 'applied', object: named('a') }, stores),
+      ['copy', 'new', 'on-a', 'outside-taken', 'wish-for-a'],
+    ],
+    [
+      'a node wakes the volumes that name it as initiator',
+      triggers.volumesOfInitiator({ type: 'deleted', object: named('w') }, stores),
+      ['used-by-w'],
+    ],
+    ['a node wakes all pools', triggers.allPools(stores), ['p', 'q']],
+    ['an object wakes itself', triggers.itself({ type: 'deleted', object: named('x') }), ['x']],
+  ];
+  for (const [what, keys, expected] of table) it(what, () => expect(sorted(keys)).toStrictEqual(expected));
+
+  it('tell new objects and deleted ones from changed ones', () => {
+    const changes: Change<KubeObject>[] = [
+      { type: 'applied', object: named('x') },
+      { type: 'applied', object: named('x'), previous: named('x') },
+      { type: 'deleted', object: named('x'), previous: named('x') },
+    ];
+    expect(changes.map(triggers.isNew)).toStrictEqual([true, false, false]);
+    expect(changes.map(triggers.isDeleted)).toStrictEqual([false, false, true]);
+  });
+
+  it('take a Node for news when its readiness changes, not when its kubelet reports', () => {
+    const node = (status: string, other = ''): KubeNode => ({
+      metadata: { name: 'a', resourceVersion: other },
+      status: { conditions: [{ type: 'Ready', status, lastTransitionTime: 'T' }] },
+    });
+    const change = (previous: KubeNode, object: KubeNode) => triggers.readinessChanged({ type: 'applied', object, previous });
+    expect(change(node('True'), node('True', 'later'))).toBe(false);
+    expect(change(node('True'), node('Unknown'))).toBe(true);
+    expect(change(node('Unknown'), node('True'))).toBe(true);
+  });
+});

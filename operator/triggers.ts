@@ -1,0 +1,64 @@
+import { isPlaced } from '../api/capacity.ts';
+import { type KubeNode, notReady } from '../api/kube-node.ts';
+import type { AoEPool } from '../api/pool.ts';
+import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
+import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
+
+/** The cached objects that triggers read. */
+export interface Stores {
+  readonly volumes: Pick<Store<AoEVolume>, 'list'>;
+  readonly pools: Pick<Store<AoEPool>, 'list'>;
+}
+
+const nameOf = ({ metadata }: KubeObject): string => metadata.name;
+
+function namesOf(volumes: Stores['volumes'], isWanted: (volume: AoEVolume) => boolean): string[] {
+  return volumes.list().filter(isWanted).map(nameOf);
+}
+
+/** Whether a volume waits for a place: it has none yet, or was refused the one that its spec came with. */
+function isWaiting(volume: AoEVolume): boolean {
+  if (volume.metadata.deletionTimestamp) return false;
+  if (!volume.spec.external && !isPlaced(volume)) return true;
+  return volume.status?.conditions?.some((each) => each.type === VolumeCondition.Placed && each.status === 'False') ?? false;
+}
+
+/** Volumes that wait for a place: room, an address or a node may be there now. */
+export function waitingVolumes({ volumes }: Stores): string[] {
+  return namesOf(volumes, isWaiting);
+}
+
+/** Volumes to reconcile after a change of one: itself, and when it is deleted those that wait for its room or its address. */
+export function volumesAfterVolume({ type, object }: Change<AoEVolume>, stores: Stores): string[] {
+  return type === 'deleted' ? [nameOf(object), ...waitingVolumes(stores)] : [nameOf(object)];
+}
+
+/** Volumes to reconcile after a change of a Node or an AoENode: those placed on it, and those that wait for a place. */
+export function volumesAfterNode({ object }: Change<KubeObject>, stores: Stores): string[] {
+  return [...waitingVolumes(stores), ...namesOf(stores.volumes, ({ spec }) => spec.nodeName === nameOf(object))];
+}
+
+/** Volumes whose spec.initiators names the node that changed: it may not exist any longer. */
+export function volumesOfInitiator({ object }: Change<KubeObject>, { volumes }: Stores): string[] {
+  return namesOf(volumes, ({ spec }) => spec.initiators.nodes?.includes(nameOf(object)) ?? false);
+}
+
+export function allPools({ pools }: Stores): string[] {
+  return pools.list().map(nameOf);
+}
+
+/** The object itself. */
+export function itself({ object }: Change<KubeObject>): string[] {
+  return [nameOf(object)];
+}
+
+export function isNew({ type, previous }: Change<KubeObject>): boolean {
+  return type === 'applied' && !previous;
+}
+
+export function isDeleted({ type }: Change<KubeObject>): boolean {
+  return type === 'deleted';
+}
+
+/** A kubelet writes its Node all the time: what matters is whether the Node exists, and whether it is Ready. */
+export const readinessChanged = fieldChanged((node: KubeNode) => notReady(node));

@@ -1,0 +1,95 @@
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
+import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
+
+/** Plays the agents of all storage nodes: says at once that what is placed is made and exported, and lets go of what is deleted. */
+export class FakeAgent {
+  readonly #kube: Kube;
+  readonly volumes: Informer<AoEVolume>;
+  /** Agents of these nodes are down. */
+  readonly down = new Set<string>();
+  /** Volumes whose address a stranger answers at. */
+  readonly conflicts = new Set<string>();
+  /** Volumes for which a backend turns out to be full. */
+  readonly full = new Set<string>();
+  /** What went wrong here and should not have. */
+  readonly errors: unknown[] = [];
+  readonly #written = new Map<string, string>();
+
+  constructor(kube: Kube) {
+    this.#kube = kube;
+    this.volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+  }
+
+  async run(signal: AbortSignal): Promise<void> {
+    this.volumes.subscribe(({ type, object }) => {
+      if (type === 'applied') this.#serve(object).catch((error: unknown) => signal.aborted || this.errors.push(error));
+    });
+    await this.volumes.run(signal);
+  }
+
+  /** The agents of a node come back: they look at all that they missed. */
+  async up(node: string): Promise<void> {
+    this.down.delete(node);
+    await Promise.all(this.volumes.list().map((each) => this.#serve(each)));
+  }
+
+  async #serve({ metadata, spec, status }: AoEVolume): Promise<void> {
+    const { name, uid = '', generation = 0, finalizers = [], resourceVersion } = metadata;
+    if (!spec.nodeName || this.down.has(spec.nodeName) || !finalizers.includes(VOLUME_FINALIZER)) return;
+    const { nodes = [] } = spec.initiators;
+    if (metadata.deletionTimestamp && nodes.length === 0) {
+      const patch = { metadata: { resourceVersion, finalizers: finalizers.filter((each) => each !== VOLUME_FINALIZER) } };
+      return this.#write(() => this.#kube.patch(AOE_VOLUMES, name, patch));
+    }
+    const condition = (type: string) =>
+      setCondition(status?.conditions, { type, status: 'True', reason: 'Fake', message: 'fake', observedGeneration: generation });
+    if (this.full.has(name)) {
+      const full = { type: VolumeCondition.Provisioned, status: 'False', reason: 'PoolFull', message: 'vg0 has nothing free' } as const;
+      return this.#tell(name, uid, { conditions: [setCondition(status?.conditions, { ...full, observedGeneration: generation })] });
+    }
+    if (this.conflicts.has(name)) {
+      const conflict = {
+        type: VolumeCondition.Exported,
+        status: 'False',
+        reason: 'AddressConflict',
+        message: 'a stranger answers',
+      } as const;
+      const exported = setCondition(status?.conditions, { ...conflict, observedGeneration: generation });
+      return this.#tell(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
+    }
+    await this.#tell(name, uid, {
+      capacity: formatQuantity(Math.ceil(parseQuantity(spec.capacity ?? '0') / GRAIN) * GRAIN),
+      serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
+      initiators: { observedGeneration: generation, nodes },
+      conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
+    });
+  }
+
+  async #tell(name: string, uid: string, status: AoEVolumeStatus): Promise<void> {
+    const print = JSON.stringify([
+      uid,
+      status.initiators,
+      status.conditions?.map(({ reason, observedGeneration }) => [reason, observedGeneration]),
+    ]);
+    if (this.#written.get(name) === print) return;
+    this.#written.set(name, print);
+    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, uid }, status };
+    await this.#write(() =>
+      this.#kube.apply(AOE_VOLUMES, object as never, { fieldManager: 'aoe-csi-agent', force: true, subresource: 'status' }),
+    );
+  }
+
+  async #write(write: () => Promise<unknown>): Promise<void> {
+    try {
+      await write();
+    } catch (error) {
+      // Changed or gone meanwhile: the watch tells.
+      if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
+    }
+  }
+}
+
+/** The unit in which the fake pools make volumes. */
+export const GRAIN = 4 * 1024 * 1024;

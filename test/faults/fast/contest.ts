@@ -1,0 +1,203 @@
+import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { acquire, type ConfigReply, escapeString, type IdentifyReply, lockTime, parseLock, release } from '../../../aoe/mod.ts';
+import { AOE_NODES, AOE_VOLUMES, NODES as MACHINES } from '../../../api/resources.ts';
+import { isNotFound } from '../../../kube/mod.ts';
+import { csi, RpcClient, RpcError } from '../../../rpc/mod.ts';
+import { Contest } from '../model/contest.ts';
+import type { Answered, Disk } from '../model/history.ts';
+import { NODES, type NodeName } from '../model/plan.ts';
+import { emitRecord, epochOf, RECORD } from '../model/record.ts';
+import type { FakeHost } from './fake-host.ts';
+import type { ProcessLab } from './process-lab.ts';
+import { Writer } from './writer.ts';
+
+/** Until a call of the attacher or the node plugin has succeeded, whatever is going wrong meanwhile. */
+const LIMIT_MS = 60_000;
+const CALL_MS = 3_000;
+/** Between two attempts, doubled up to the second. */
+const RETRY_MS = [5, 160] as const;
+/** As in the node plugin. */
+const EXCHANGE = { timeoutMs: 4_000 } as const;
+/** So many blocks without a record are the end of the log. */
+const HOLE = 256;
+
+const { v1 } = csi;
+const volumeCapability = { block: {}, accessMode: { mode: v1.VolumeCapability.AccessMode.Mode.SINGLE_NODE_WRITER } };
+
+/** One Exclusive volume, and on each host that gets it a writer. Plays the attacher, the kubelet, and the node plugin's lock. */
+export class LabContest extends Contest<Writer> {
+  readonly #lab: ProcessLab;
+  readonly #controller: RpcClient<csi.v1.Controller>;
+
+  constructor(lab: ProcessLab) {
+    super();
+    this.#lab = lab;
+    this.#controller = new RpcClient(v1.Controller, v1, lab.parts.csiSocket);
+  }
+
+  /** Gives the volume to a node as soon as nothing keeps it from it, and begins an epoch there. */
+  async take(node: NodeName): Promise<void> {
+    const host = this.#lab.host(node);
+    await this.#clear(host);
+    this.#lab.rights.begin(host.port.mac);
+    await this.#persist(`publish to ${node}`, () =>
+      this.#controller.call('controllerPublishVolume', { ...this.#ids(node), volumeCapability }, { timeoutMs: CALL_MS }),
+    );
+    this.#lab.rights.only(host.port.mac);
+    this.#strike(node);
+    const mac = await this.#stage(host);
+    const { address, bytes } = this.#lab.volume;
+    this.writers.push(new Writer(host, this.writers.length + 1, { address, mac }, bytes));
+    await this.holder.progress();
+  }
+
+  /**
+   * What ran on the node in an earlier epoch is over, and so are its frames: the target knows hosts by their MAC, and could
+   * not tell a write of an earlier epoch from one of the next. Networks do not keep frames for that long.
+   */
+  async #clear(host: FakeHost): Promise<void> {
+    this.endWriters(host.name);
+    host.port.drain();
+    // An answer says that the target has taken what came before the question; a target that restarted has forgotten it.
+    await this.#persist(`the target to answer ${host.name}`, async () => {
+      const replies = await host.initiator.query(this.#lab.volume.address, { ...EXCHANGE, settleMs: 1 });
+      if (replies.length === 0) throw new Error('no answer');
+    });
+  }
+
+  /** The controller has just said that nobody else can write: all others try at once, where the next record belongs. */
+  #strike(holder: NodeName): void {
+    const position = (this.writers.at(-1)?.answered.at(-1) ?? -1) + 1;
+    for (const name of NODES) {
+      const old = this.writers.findLast((writer) => writer.node === name);
+      if (name === holder || !old) continue;
+      this.#lab.host(name).strike(old.disk, (position * RECORD) / 512, emitRecord(old.epoch, position));
+    }
+  }
+
+  /** Survey, comparison of serials, and lock, as in NodeStageVolume. @returns the target's MAC */
+  async #stage(host: FakeHost): Promise<string> {
+    const { address, serial, uid } = this.#lab.volume;
+    const owner = { node: host.name, nodeUID: host.uid, volumeUID: uid };
+    let mac = '';
+    await this.#persist(`stage on ${host.name}`, async () => {
+      const both = [host.initiator.query(address, EXCHANGE), host.initiator.identify(address, EXCHANGE)] as const;
+      const [configs, identities]: [ConfigReply[], IdentifyReply[]] = await Promise.all(both);
+      const [one, ...others] = identities;
+      if (configs.length !== 1 || !one || others.length > 0) throw new Error(`${configs.length} and ${identities.length} targets answer`);
+      if (one.identity?.serial !== serial) throw new Error(`serial ${one.identity?.serial} instead of ${serial}`);
+      const { outcome, ...rest } = await acquire(host.initiator, address, owner, lockTime(), EXCHANGE);
+      if (outcome !== 'held') throw new Error(`lock: ${outcome} ${JSON.stringify(rest)}`);
+      mac = one.mac;
+    });
+    return mac;
+  }
+
+  /** The target has the holder's lock, as anybody can read. @throws Error when it has not */
+  async lockIsHolders(): Promise<void> {
+    const { node, disk } = this.holder;
+    const host = this.#lab.host(node);
+    const [reply] = await host.initiator.query(disk.address, { ...EXCHANGE, settleMs: 1 });
+    const lock = reply && parseLock(reply.string);
+    if (lock?.node === node && lock.nodeUID === host.uid) return;
+    throw new Error(`${node} has the volume, and the lock says: ${reply ? escapeString(reply.string) : 'no answer'}`);
+  }
+
+  /** Ends the holder in good order: the lock is given back, then the right. */
+  async release(): Promise<void> {
+    const { node, disk } = this.holder;
+    const host = this.#lab.host(node);
+    this.endWriters(node);
+    this.holder.neverRefused();
+    const owner = { node, nodeUID: host.uid, volumeUID: this.#lab.volume.uid };
+    // What is not answered is left to the agent, as in NodeUnstageVolume.
+    await release(host.initiator, disk.address, owner, EXCHANGE);
+    await this.giveUp();
+  }
+
+  /** Takes the right from the holder, whatever became of it. Its writer is not told. */
+  async giveUp(): Promise<void> {
+    const { node } = this.holder;
+    await this.#persist(`unpublish from ${node}`, () =>
+      this.#controller.call('controllerUnpublishVolume', this.#ids(node), { timeoutMs: CALL_MS }),
+    );
+    this.#lab.rights.end(this.#lab.host(node).port.mac);
+  }
+
+  /** Deletes the holder's Node, and its AoENode as the garbage collector does: the operator must find out what that means. */
+  async deleteNode(): Promise<void> {
+    const { node } = this.holder;
+    for (const type of [MACHINES, AOE_NODES]) {
+      await this.#persist(`delete ${type.kind} ${node}`, () =>
+        this.#lab.kube.delete(type, node, { timeoutMs: CALL_MS }).catch((error: unknown) => {
+          if (!isNotFound(error)) throw error;
+        }),
+      );
+    }
+  }
+
+  /** The node is there again, with all that its kubelet and node plugin write. */
+  takeBack(node: NodeName): Promise<void> {
+    return this.#persist(`add node ${node}`, () => this.#lab.addNode(node));
+  }
+
+  endWriters(node: NodeName): void {
+    for (const writer of this.writers) if (writer.node === node && !writer.isEnded) writer.end();
+  }
+
+  #ids(nodeId: NodeName): { volumeId: string; nodeId: string } {
+    return { volumeId: this.#lab.volume.name, nodeId };
+  }
+
+  async #persist(what: string, work: () => Promise<unknown>): Promise<void> {
+    const deadline = performance.now() + LIMIT_MS;
+    const [first, last] = RETRY_MS;
+    for (let pause: number = first; ; pause = Math.min(pause * 2, last)) {
+      try {
+        await work();
+        return;
+      } catch (error) {
+        const said = error instanceof RpcError ? `${error.code} ${error.message}` : String(error);
+        if (performance.now() > deadline) throw new Error(`${LIMIT_MS / 1000} s are over for: ${what}; at last: ${said}`, { cause: error });
+      }
+      await delay(pause);
+    }
+  }
+
+  /** All that was answered. */
+  answered(): Answered[] {
+    return this.writers.flatMap((writer) => writer.notes());
+  }
+
+  /** What is on the disk, past the target. */
+  disk(): Disk {
+    const epochs: (number | undefined)[] = [];
+    const file = openSync(this.#lab.volume.file, 'r');
+    const block = Buffer.alloc(RECORD);
+    for (let position = 0, empty = 0; empty < HOLE && readSync(file, block, 0, RECORD, position * RECORD) === RECORD; position++) {
+      const epoch = epochOf(block, position);
+      empty = epoch === undefined ? empty + 1 : 0;
+      epochs.push(epoch);
+    }
+    closeSync(file);
+    while (epochs.length > 0 && epochs.at(-1) === undefined) epochs.pop();
+    return epochs;
+  }
+
+  /** Keeps what a person needs to see what happened. */
+  async keep(folder: string, disk: Disk, steps: readonly string[]): Promise<void> {
+    this.keepNotes(folder, disk, steps, (writer) => writer.answered);
+    writeFileSync(join(folder, 'rights'), this.#lab.rights.violations.join('\n'));
+    for (const part of Object.values(this.#lab.parts.programs)) writeFileSync(join(folder, `${part.name}.log`), part.tail(2_000_000));
+    const volume = await this.#lab.kube.get(AOE_VOLUMES, this.#lab.volume.name, { timeoutMs: CALL_MS }).catch(String);
+    writeFileSync(join(folder, 'volume.json'), JSON.stringify(volume, null, 2));
+  }
+
+  /** Ends all writers. */
+  close(): void {
+    for (const node of NODES) this.endWriters(node);
+    this.#controller.close();
+  }
+}

@@ -1,0 +1,107 @@
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { cached } from '../cache.ts';
+import { KIT, keyOf, ROOT } from '../paths.ts';
+import { sh } from '../process/shell.ts';
+import { type Layer, packLayer, readLayer, writeImage } from './oci.ts';
+
+/** The names that the chart and the tests' pods use. */
+export const OUR_IMAGE = 'docker.io/library/aoe-csi:testbed';
+export const BUSYBOX_IMAGE = 'docker.io/library/busybox:testbed';
+const BASE_IMAGE = 'docker.io/library/aoe-csi-base:testbed';
+
+const IMAGE = join(ROOT, 'deploy/image');
+const NODE = join(ROOT, 'node_modules/node/bin/node');
+
+/** The image's lower layer: Debian packages and Node.js. Changes rarely. */
+async function baseLayer(): Promise<Layer> {
+  const version = sh(`'${NODE}' --version`).trim();
+  const folder = await cached('image-base', keyOf([IMAGE], version), async (made) => {
+    const root = join(made, 'root');
+    sh(`'${IMAGE}/make-base' '${root}' '${NODE}' 2>&1`);
+    await packLayer(root, join(made, 'layer.tar'));
+    rmSync(root, { recursive: true });
+  });
+  return readLayer(join(folder, 'layer.tar'));
+}
+
+/** The image's upper layer: what `make build` made. */
+async function ourLayer(): Promise<Layer> {
+  const dist = join(ROOT, 'dist');
+  const programs = ['operator.js', 'agent.js', 'csi.js'].map((name) => join(dist, name));
+  const target = join(dist, 'cargo/release/aoe-target');
+  const koffi = join(ROOT, 'node_modules/koffi/package.json');
+  const folder = await cached('image-ours', keyOf([...programs, target, koffi, import.meta.filename]), async (made) => {
+    const app = join(made, 'root/app');
+    for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
+    for (const module of ['koffi', '@koromix/koffi-linux-x64'])
+      cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
+    // Sources of the native part, which comes built.
+    for (const unused of ['vendor', 'doc', 'lib']) rmSync(join(app, 'node_modules/koffi', unused), { recursive: true, force: true });
+    writeFileSync(join(app, 'package.json'), '{"type":"module"}\n');
+    mkdirSync(join(made, 'root/usr/bin'), { recursive: true });
+    cpSync(target, join(made, 'root/usr/bin/aoe-target'));
+    sh(`strip '${made}/root/usr/bin/aoe-target'`);
+    await packLayer(join(made, 'root'), join(made, 'layer.tar'));
+    rmSync(join(made, 'root'), { recursive: true });
+  });
+  return readLayer(join(folder, 'layer.tar'));
+}
+
+/** Writes an image of one layer as an archive, and gives its digest. */
+async function smallImage(made: string, name: string, fill: (root: string) => void, entrypoint?: string[]): Promise<string> {
+  const root = join(made, 'root');
+  mkdirSync(root);
+  fill(root);
+  const tar = join(made, 'layer.tar');
+  const layer = await packLayer(root, tar);
+  const digest = writeImage(join(made, `${name.replaceAll('/', '_')}.tar`), { name, ...(entrypoint ? { entrypoint } : {}) }, [layer]);
+  for (const path of [root, tar, `${tar}.json`]) rmSync(path, { recursive: true });
+  return digest;
+}
+
+/** Archives of all images but ours, which every node has from its first boot. */
+export interface StableImages {
+  folder: string;
+  /** Changes when one of them does. */
+  key: string;
+}
+
+export async function stableImages(): Promise<StableImages> {
+  const base = await baseLayer();
+  const sidecar = (name: string) => (root: string) => cpSync(join(KIT, name), join(root, name));
+  const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit'].map((name) => join(import.meta.dirname, name));
+  const folder = await cached('images', keyOf(sources, base.digest), async (made) => {
+    const digests = [
+      await smallImage(
+        made,
+        'registry.k8s.io/pause:3.10.1',
+        (root) => sh(`gcc -Os -static -s -o '${root}/pause' '${import.meta.dirname}/pause.c'`),
+        ['/pause'],
+      ),
+      await smallImage(made, BUSYBOX_IMAGE, (root) => {
+        mkdirSync(join(root, 'bin'));
+        mkdirSync(join(root, 'tmp'));
+        cpSync('/bin/busybox', join(root, 'bin/busybox'));
+        for (const applet of sh('/bin/busybox --list').trim().split('\n'))
+          if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
+      }),
+      await smallImage(made, 'registry.k8s.io/sig-storage/csi-provisioner:v6.3.0', sidecar('csi-provisioner'), ['/csi-provisioner']),
+      await smallImage(made, 'registry.k8s.io/sig-storage/csi-attacher:v4.12.0', sidecar('csi-attacher'), ['/csi-attacher']),
+      writeImage(join(made, 'base.tar'), { name: BASE_IMAGE }, [base]),
+    ];
+    // What is written in this file may change without a change of any image: the nodes' disk is made for these.
+    writeFileSync(join(made, 'key'), keyOf([], ...digests));
+  });
+  return { folder, key: readFileSync(join(folder, 'key'), 'utf8') };
+}
+
+/** An archive of our image without its lower layer, which the disks have. */
+export async function ourArchive(): Promise<string> {
+  const base = await baseLayer();
+  const ours = await ourLayer();
+  const folder = await cached('image', keyOf([], base.digest, ours.digest), (made) => {
+    writeImage(join(made, 'aoe-csi.tar'), { name: OUR_IMAGE, workingDir: '/app' }, [base, ours], [ours]);
+  });
+  return join(folder, 'aoe-csi.tar');
+}
