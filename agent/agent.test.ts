@@ -80,6 +80,7 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
     {
       node: 'n',
       selection: ['no-such-interface'],
+      mountPoints: [],
       kube: kube as never,
       targetApi,
       run: async () => ({ stdout: LINKS, stderr: '' }),

@@ -31,6 +31,8 @@ export interface AgentOptions {
   /** Name of this node. */
   node: string;
   selection: InterfaceSelection;
+  /** Directories of the node where disks for file pools are mounted. */
+  mountPoints: readonly string[];
   kube: Kube;
   targetApi: TargetApi;
   run: Exec;
@@ -40,7 +42,10 @@ export interface AgentOptions {
 }
 
 /** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
-export async function runAgent({ node, selection, kube, targetApi, run, ready, log }: AgentOptions, signal: AbortSignal): Promise<void> {
+export async function runAgent(
+  { node, selection, mountPoints, kube, targetApi, run, ready, log }: AgentOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
@@ -55,7 +60,7 @@ export async function runAgent({ node, selection, kube, targetApi, run, ready, l
     open: (name) => RawSocket.open(name),
     log,
   });
-  const backends = BackendRegistry.ofNode(run, (pool) => provisionedUids(volumes.list(), pool));
+  const backends = BackendRegistry.ofNode(run, { expected: (pool) => provisionedUids(volumes.list(), pool), mountPoints });
   const backendOf = (pool: AoEPool) => backends.of(pool);
   const macs = new MacMemory().follow(nodes);
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-agent`, node });

@@ -15,6 +15,11 @@ const flags = {
     help: 'interfaces to serve volumes on, separated by commas; auto: every physical Ethernet interface that is up',
     parse: parseSelection,
   },
+  'mount-points': {
+    default: '',
+    help: 'directories where disks are mounted, separated by commas: where none is, no new file pool is made in it',
+    parse: (text: string) => text.split(',').filter((path) => path !== ''),
+  },
   kubeconfig: { default: '', help: "kubeconfig file; the pod's service account when empty" },
   http: { default: ':9811', help: 'address of /healthz, /readyz and /metrics' },
 } as const satisfies Flags;
@@ -28,7 +33,10 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   try {
     await Promise.all([
       serveHealth(config.http, { 'API server': ready.promise }, signal, log),
-      runAgent({ node, selection: config.interfaces, kube, targetApi, run: exec, ready: ready.resolve, log }, signal),
+      runAgent(
+        { node, selection: config.interfaces, mountPoints: config['mount-points'], kube, targetApi, run: exec, ready: ready.resolve, log },
+        signal,
+      ),
     ]);
   } finally {
     targetApi.close();

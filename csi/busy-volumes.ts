@@ -1,6 +1,6 @@
 import { Code, RpcError } from '../rpc/status.ts';
 
-/** One operation for a volume at a time; another is refused, and the kubelet repeats it. */
+/** Runs one operation for a volume at a time. A second one is refused, and its caller repeats it. */
 export class BusyVolumes {
   readonly #busy = new Map<string, string>();
 

@@ -5,11 +5,7 @@ import { LvmThinBackend } from './lvm/thin.ts';
 import { BackendRegistry } from './registry.ts';
 
 const pool = (name: string, spec: object): AoEPool => ({ metadata: { name }, spec }) as never;
-const registry = () =>
-  BackendRegistry.ofNode(
-    async () => ({ stdout: '', stderr: '' }),
-    () => [],
-  );
+const registry = () => BackendRegistry.ofNode(async () => ({ stdout: '', stderr: '' }), { expected: () => [] });
 
 test('each kind of pool has its backend', () => {
   const backends = registry();

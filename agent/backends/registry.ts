@@ -18,6 +18,8 @@ export interface BackendRegistryOptions {
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
   expected: (pool: string) => readonly string[];
+  /** Directories of the node where disks for file pools are mounted. */
+  mountPoints?: readonly string[];
 }
 
 /** One backend per pool, replaced when the settings of the pool change. */
@@ -29,10 +31,10 @@ export class BackendRegistry {
     this.#options = options;
   }
 
-  /** The backends of this machine. @param expected see {@link BackendRegistryOptions} */
-  static ofNode(run: Exec, expected: BackendRegistryOptions['expected']): BackendRegistry {
+  /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
+  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints'>): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
-    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, expected });
+    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, ...options });
   }
 
   /** The backend of a pool. */
@@ -48,7 +50,7 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected } = this.#options;
+    const { lvm, wipe, hasDevice, expected, mountPoints = [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
     switch (spec.backend) {
       case 'lvm':
@@ -56,7 +58,7 @@ export class BackendRegistry {
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool) });
+        return new FileBackend({ pool, directory, expected: () => expected(pool), mountPoints });
     }
   }
 }

@@ -17,7 +17,7 @@ describe('capabilities of a volume', () => {
     }
   });
 
-  it('are a Shared volume for block devices on many nodes, also when one node is asked for besides', () => {
+  it('are a Shared volume for block devices on many nodes, also when one node is requested as well', () => {
     expect(accessFor([block(Mode.MULTI_NODE_MULTI_WRITER)])).toBe('Shared');
     expect(accessFor([block(Mode.SINGLE_NODE_WRITER), block(Mode.MULTI_NODE_MULTI_WRITER)])).toBe('Shared');
   });

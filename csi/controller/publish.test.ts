@@ -8,14 +8,14 @@ const publish = (cluster: FakeCluster, request: csi.v1.IControllerPublishVolumeR
   publishVolume(cluster.deps, { volumeId: 'v', nodeId: 'a', volumeCapability: mount, ...request }, call());
 
 describe('publishVolume', () => {
-  it('lets a node in, and says all that the node must know', async () => {
+  it('admits a node, and passes on all that the node needs', async () => {
     const cluster = new FakeCluster();
     const { publishContext } = await publish(cluster);
     expect(cluster.nodes).toStrictEqual(['a']);
     expect(publishContext).toStrictEqual({ address: 'e7.3', serial: 'S', volumeUID: 'u', access: 'Exclusive', external: 'false' });
   });
 
-  it('writes nothing for a node that is in already', async () => {
+  it('writes nothing for a node that is admitted already', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
     await publish(cluster);
     expect(cluster.patches).toBe(0);
@@ -30,7 +30,7 @@ describe('publishVolume', () => {
     expect(cluster.events.join()).toMatch(/^PublishRefused: node a is not admitted: AoEVolume v is held by node b/);
   });
 
-  it('lets nobody in while somebody else answers at the address, and keeps who is in', async () => {
+  it('admits no further node while another target answers at the address, and keeps the present ones', async () => {
     const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['b'] } });
     const conflict = {
       type: 'AddressConflict',
@@ -48,7 +48,7 @@ describe('publishVolume', () => {
     expect(cluster.patches).toBe(0);
   });
 
-  it('decides again when the volume was changed meanwhile, though not for ever', async () => {
+  it('decides again when the volume was changed meanwhile, a limited number of times', async () => {
     const cluster = new FakeCluster();
     cluster.conflicts = 3;
     await publish(cluster);
@@ -77,8 +77,8 @@ describe('publishVolume', () => {
   });
 });
 
-describe('publishVolume of a volume that somebody outside has', () => {
-  it('names the string, which is respected', async () => {
+describe('publishVolume of a volume with a lock from outside the cluster', () => {
+  it('names the config string, and does not overwrite it', async () => {
     const cluster = new FakeCluster();
     cluster.volume = { ...cluster.volume, status: { holder: { name: '"net…"', raw: 'net.corvus.apple 1' } } } as AoEVolume;
     await expect(publish(cluster)).rejects.toMatchObject({
@@ -88,14 +88,14 @@ describe('publishVolume of a volume that somebody outside has', () => {
     expect(cluster.patches).toBe(0);
   });
 
-  it('goes by the wire alone for external targets', async () => {
+  it('ignores the recorded holder of an external target', async () => {
     const cluster = new FakeCluster({ external: { shelf: 1, slot: 1 } });
     cluster.volume = { ...cluster.volume, status: { holder: { raw: 'net.corvus.apple 1' } } } as AoEVolume;
     await publish(cluster);
     expect(cluster.nodes).toStrictEqual(['a']);
   });
 
-  it('lets nobody into an external volume that may not be what it says', async () => {
+  it('admits no node to an external volume that may be another disk', async () => {
     const cluster = new FakeCluster({ external: { shelf: 1, slot: 1 } });
     const placed = {
       type: 'Placed',

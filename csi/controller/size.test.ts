@@ -18,12 +18,12 @@ function pool(...grains: string[]): AoEPool {
 }
 
 describe('size of a volume', () => {
-  it('is 1 GiB when nothing is asked for', () => {
+  it('is 1 GiB when no size is requested', () => {
     expect(chooseSize(boundsOf(undefined), pool('4Mi'))).toBe(GIB);
     expect(chooseSize(boundsOf({}), undefined)).toBe(GIB);
   });
 
-  it('is what is asked for, to the byte: the backend rounds', () =>
+  it('is the requested size, to the byte: the backend rounds', () =>
     expect(chooseSize({ least: GIB + 1, most: 0 }, pool('4Mi'))).toBe(GIB + 1));
 
   it('keeps within a limit when it is free', () => {
@@ -31,7 +31,7 @@ describe('size of a volume', () => {
     expect(chooseSize({ least: 0, most: 5 * GIB }, pool('4Mi'))).toBe(GIB);
   });
 
-  it('is refused when no multiple of the grain of any node is within the bounds', () => {
+  it('is refused when no multiple of the granularity of any node is within the bounds', () => {
     expect(() => chooseSize({ least: GIB + 1, most: GIB + MIB }, pool('4Mi'))).toThrow(
       expect.objectContaining({ code: 11, message: expect.stringMatching(/multiples of 4Mi/) }),
     );
@@ -49,7 +49,7 @@ describe('size of a volume', () => {
     );
   });
 
-  it('made by the smallest grain is within the bounds, whatever they are', () => {
+  it('rounded up to the finest granularity is within the bounds, whatever they are', () => {
     const sizes = fc.integer({ min: 0, max: 2 ** 40 });
     fc.assert(
       fc.property(sizes, sizes, fc.constantFrom('1', '512', '1Mi', '4Mi'), (a, b, grain) => {

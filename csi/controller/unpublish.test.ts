@@ -12,11 +12,11 @@ describe('unpublishVolume of a node that has the lock', () => {
   const states: [string, object | undefined, RegExp][] = [
     ['was deleted', undefined, /does not exist any more/],
     ['is out of service', { spec: { taints: [taint] }, status: { conditions: [silent] } }, /out-of-service=nodeshutdown/],
-    ['is silent', { status: { conditions: [silent] } }, /not been Ready since 2026-02-02/],
-    ['is well', { status: { conditions: [{ ...silent, status: 'True' }] } }, /deleted by force/],
+    ['is not Ready', { status: { conditions: [silent] } }, /not been Ready since 2026-02-02/],
+    ['is Ready', { status: { conditions: [{ ...silent, status: 'True' }] } }, /deleted by force/],
   ];
   for (const [what, kubeNode, message] of states) {
-    it(`says why when the node ${what}`, async () => {
+    it(`says in an event that the node ${what}`, async () => {
       const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
       cluster.volume = { ...cluster.volume, status: { holder } } as AoEVolume;
       cluster.kubeNode = kubeNode;
@@ -27,7 +27,7 @@ describe('unpublishVolume of a node that has the lock', () => {
     });
   }
 
-  it('tells nothing of one that has given it back, or was detached before', async () => {
+  it('emits no event for a node that has released the lock, or was detached before', async () => {
     for (const status of [{}, { holder: { ...holder, node: 'b' } }]) {
       const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
       cluster.volume = { ...cluster.volume, status } as AoEVolume;
@@ -40,19 +40,19 @@ describe('unpublishVolume of a node that has the lock', () => {
 });
 
 describe('unpublishVolume', () => {
-  it('takes one node, and leaves the others', async () => {
+  it('removes one node, and leaves the others', async () => {
     const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['a', 'b'] } });
     await unpublish(cluster);
     expect(cluster.nodes).toStrictEqual(['b']);
   });
 
-  it('takes all nodes when none is named', async () => {
+  it('removes all nodes when none is named', async () => {
     const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes: ['a', 'b'] } });
     await unpublish(cluster, '');
     expect(cluster.nodes).toBeUndefined();
   });
 
-  it('is done when the volume is deleted meanwhile', async () => {
+  it('succeeds when the volume is deleted meanwhile', async () => {
     const cluster = new FakeCluster({ initiators: { nodes: ['a'] } });
     cluster.deletedMeanwhile = true;
     expect(await unpublish(cluster)).toStrictEqual({});

@@ -11,6 +11,7 @@ import { KubeVolumeClient } from './cluster/volume-client.ts';
 import type { Deps } from './deps.ts';
 import { KernelDriver } from './disk/kernel-driver.ts';
 import { LocalDisk } from './disk/local-disk.ts';
+import type { ModuleParameters } from './disk/module-parameters.ts';
 import { SystemMounter } from './disk/system-mounter.ts';
 import { SystemFilesystems } from './filesystem/system-filesystems.ts';
 import { SocketWire } from './lock/wire.ts';
@@ -30,6 +31,8 @@ export interface NodePluginOptions {
   readonly interfaces: string;
   /** The kubelet's directory, such as /var/lib/kubelet. */
   readonly kubeletPath: string;
+  /** Parameters of the kernel's aoe module to set; none when absent. */
+  readonly moduleParameters?: ModuleParameters;
   readonly log: Log;
 }
 
@@ -37,8 +40,8 @@ export interface NodePluginOptions {
  * The node plugin: handlers for the CSI Node service and for the kubelet's Registration service, and the tasks that keep the AoENode up
  * to date and clean up lost volumes.
  */
-export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces, kubeletPath, log }: NodePluginOptions) {
-  const driver = new KernelDriver(exec);
+export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces, kubeletPath, moduleParameters, log }: NodePluginOptions) {
+  const driver = new KernelDriver(exec, undefined, moduleParameters);
   const mounter = new SystemMounter(exec);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const staged = new StagedVolumes(join(directory, 'volumes'));

@@ -7,6 +7,7 @@ import { csi, pluginregistration, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
 import { identityService } from '../identity.ts';
+import type { ModuleParameters } from './disk/module-parameters.ts';
 import { createNodePlugin } from './plugin.ts';
 
 export interface NodeOptions {
@@ -16,6 +17,7 @@ export interface NodeOptions {
   readonly socket: string;
   readonly kubeletPath: string;
   readonly interfaces: string;
+  readonly moduleParameters: ModuleParameters;
   readonly http: string;
   readonly version: string;
   readonly log: Logger;
@@ -40,12 +42,12 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
 
 /** Serves Identity, Node and the kubelet's Registration, and keeps the AoENode, until the signal is aborted. */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
-  const { kube, nodeName, socket, kubeletPath, interfaces, http, version, log } = options;
+  const { kube, nodeName, socket, kubeletPath, interfaces, moduleParameters, http, version, log } = options;
   let ready = false;
   const health = serveHealth(http, { registered: () => (ready ? undefined : 'waiting for the Node object') }, signal, log);
   const { metadata } = await ownNode(kube, nodeName, log, signal);
   const segment = metadata.labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
-  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, log });
+  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, moduleParameters, log });
   const services = new RpcServer({ socket, log });
   services.add(
     csi.v1.Identity,

@@ -57,7 +57,7 @@ test('an aborted call is DEADLINE_EXCEEDED, not a stack trace', async () => {
   await expect(call).rejects.toSatisfy(fails(Code.DEADLINE_EXCEEDED, /NodeStageVolume on node worker-1: too late/));
 });
 
-test('after the Node was deleted and created again, a staged volume keeps its lock, and releases it', async () => {
+test('when the Node was deleted and created again, a volume that was staged before keeps its lock, and unstage releases it', async () => {
   const it = setUp();
   await it.stage();
   const restarted = nodeService({ ...it.node.deps, nodeUID: 'another' }, { segment: 'rack-1' });

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::definition::Definition;
+use crate::definition::{Address, Definition, Invalid};
 use crate::wire::Mac;
 
 /// All of a volume that outlives the process.
@@ -44,19 +44,33 @@ pub struct Store {
     _lock: File,
 }
 
+/// Why a state file is passed over.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Definition(#[from] Invalid),
+    /// The file has the name of another volume.
+    #[error("the file holds volume {0}")]
+    OtherVolume(String),
+}
+
 /// What was found at start; `problems` names each file that was passed over, and why.
 #[derive(Default)]
 pub struct Loaded {
     pub volumes: Vec<Saved>,
     pub interfaces: Vec<String>,
-    pub problems: Vec<(PathBuf, String)>,
+    pub problems: Vec<(PathBuf, Unusable)>,
 }
 
-/// How long a predecessor may take to end.
+/// How long an earlier process may take to end.
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
 impl Store {
-    /// Makes the directory if need be. Waits a little for a predecessor that is just ending.
+    /// Makes the directory if it does not exist. Waits a little for an earlier process that is just ending.
     pub fn open(directory: &Path) -> io::Result<Store> {
         fs::create_dir_all(directory.join("volumes"))?;
         let lock = File::create(directory.join("lock"))?;
@@ -93,10 +107,10 @@ impl Store {
         match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<Interfaces>(&bytes) {
                 Ok(found) => loaded.interfaces = found.interfaces,
-                Err(error) => loaded.problems.push((path, error.to_string())),
+                Err(error) => loaded.problems.push((path, error.into())),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => loaded.problems.push((path, error.to_string())),
+            Err(error) => loaded.problems.push((path, error.into())),
         }
         Ok(loaded)
     }
@@ -120,14 +134,13 @@ impl Store {
     }
 }
 
-fn read_volume(path: &Path) -> Result<Saved, String> {
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+fn read_volume(path: &Path) -> Result<Saved, Unusable> {
+    let saved: Saved = serde_json::from_slice(&fs::read(path)?)?;
     saved.definition.check()?;
     let address = saved.definition.address;
-    crate::definition::Address::checked(address.shelf.into(), address.slot.into())?;
+    Address::checked(address.shelf.into(), address.slot.into())?;
     if path.file_name().and_then(|name| name.to_str()) != Some(&format!("{}.json", saved.definition.uid)) {
-        return Err(format!("the file holds volume {}", saved.definition.uid));
+        return Err(Unusable::OtherVolume(saved.definition.uid));
     }
     Ok(saved)
 }
@@ -166,7 +179,7 @@ mod text_or_hex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::{Access, Address};
+    use crate::definition::Access;
     use proptest::prelude::*;
 
     struct Folder(PathBuf);

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
 import { parse } from 'yaml';
-import { CHART, helpOf, kitProgram, lint, type Manifest, render } from './helm.ts';
+import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
 
 const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
   manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
@@ -147,6 +147,39 @@ describe('the chart with its defaults', () => {
     }
   });
 
+  it('gives a program two minutes without CPU time before it is restarted, and no more than three', () => {
+    for (const { name, livenessProbe, startupProbe } of containers(manifests)) {
+      if (!livenessProbe) continue;
+      const { periodSeconds, timeoutSeconds, failureThreshold } = livenessProbe;
+      // At once after an answer comes the last moment at which all may stop: the next probe starts a period later at most.
+      const soonest = (failureThreshold - 1) * periodSeconds;
+      const latest = (failureThreshold + 1) * Math.max(periodSeconds, timeoutSeconds);
+      expect(soonest, `${name}: ${soonest} to ${latest} s`).toBeGreaterThanOrEqual(120);
+      expect(latest, `${name}: ${soonest} to ${latest} s`).toBeLessThanOrEqual(180);
+      expect(startupProbe.failureThreshold * startupProbe.periodSeconds, name).toBeGreaterThanOrEqual(300);
+      expect(startupProbe.httpGet, name).toStrictEqual(livenessProbe.httpGet);
+    }
+  });
+
+  it('asks no directory of a node to be there that the node could lack', () => {
+    // A hostPath of type Directory that is missing keeps the whole pod down.
+    const paths: string[] = podSpecs(manifests)
+      .flatMap((spec) => spec.volumes ?? [])
+      .filter((volume: Manifest) => volume.hostPath?.type === 'Directory')
+      .map((volume: Manifest) => volume.hostPath.path);
+    expect([...new Set(paths)].toSorted()).toStrictEqual(['/dev', '/var/lib/kubelet']);
+  });
+
+  it("shows modprobe the node's own options", () => {
+    const { volumeMounts } = container(manifests, 'csi-node');
+    expect(volumeMounts.find((mount: Manifest) => mount.mountPath === '/etc/modprobe.d').readOnly).toBe(true);
+    expect(volumeMounts.find((mount: Manifest) => mount.mountPath === '/lib/modules').readOnly).toBe(true);
+  });
+
+  it('makes no network policy unasked', () => {
+    expect(manifests.find(({ kind }) => kind === 'NetworkPolicy')).toBeUndefined();
+  });
+
   it('has a test pod whose script is valid JavaScript', () => {
     const script = container(manifests, 'test').args[0];
     expect(script.trim()).toBe(readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
@@ -196,6 +229,81 @@ describe('values of the chart', () => {
     expect(of(two, 'Deployment').spec.strategy.type).toBe('RollingUpdate');
   });
 
+  it('prefer different nodes for the replicas of the controller, unless told otherwise', async () => {
+    const affinity = async (controller: object): Promise<Manifest> =>
+      of(await render({ controller }), 'Deployment', 'aoe-csi-controller').spec.template.spec.affinity;
+    const [term] = (await affinity({ replicas: 2 })).podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution;
+    expect(term.podAffinityTerm.topologyKey).toBe('kubernetes.io/hostname');
+    const { labels } = of(await render(), 'Deployment', 'aoe-csi-controller').spec.template.metadata;
+    for (const [key, value] of Object.entries(term.podAffinityTerm.labelSelector.matchLabels)) expect(labels[key]).toBe(value);
+    expect(await affinity({ replicas: 1 })).toBeUndefined();
+    const own = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } };
+    expect(await affinity({ replicas: 2, affinity: own })).toStrictEqual(own);
+  });
+
+  it('make storage directories where they are missing, and name them to the agent', async () => {
+    const manifests = await render({ storage: { directories: ['/mnt/a', '/mnt/b'] } });
+    for (const name of ['aoe-csi-agent', 'aoe-csi-target']) {
+      const { volumes } = of(manifests, 'DaemonSet', name).spec.template.spec;
+      const { hostPath } = volumes.find((volume: Manifest) => volume.hostPath?.path === '/mnt/b');
+      expect(hostPath.type, name).toBe('DirectoryOrCreate');
+    }
+    expect(container(manifests, 'agent').args.includes('--mount-points=/mnt/a,/mnt/b')).toBeTruthy();
+    expect(container(await render(), 'agent').args.some((argument: string) => argument.startsWith('--mount-points'))).toBeFalsy();
+  });
+
+  it('set parameters and directory of the kernel module', async () => {
+    const manifests = await render({ node: { module: { path: '/usr/lib/modules', parameters: { aoe_maxout: 32, aoe_deadsecs: 0 } } } });
+    expect(container(manifests, 'csi-node').args.includes('--module-parameters=aoe_deadsecs=0,aoe_maxout=32')).toBeTruthy();
+    const { volumes } = of(manifests, 'DaemonSet', 'aoe-csi-node').spec.template.spec;
+    expect(volumes.some((volume: Manifest) => volume.hostPath.path === '/usr/lib/modules')).toBeTruthy();
+  });
+
+  it('add arguments and environment to every program', async () => {
+    const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
+    const manifests = await render({
+      controller: { operator: more, csi: more, provisioner: more, attacher: more },
+      node: more,
+      storage: { agent: more, target: more },
+    });
+    for (const { name, args, env } of containers(manifests)) {
+      if (name === 'test') continue;
+      expect(args.at(-1), name).toBe('--more=1');
+      expect(env.at(-1), name).toStrictEqual({ name: 'MORE', value: '1' });
+    }
+  });
+
+  it("set the limits of the sidecars, and the ports on the node's network", async () => {
+    const manifests = await render({
+      controller: { attacher: { workerThreads: 7, kubeAPI: { qps: 8, burst: 9 } } },
+      node: { httpPort: 19810 },
+      storage: { agent: { httpPort: 19811 } },
+    });
+    for (const flag of ['--worker-threads=7', '--kube-api-qps=8', '--kube-api-burst=9'])
+      expect(container(manifests, 'csi-attacher').args.includes(flag), flag).toBeTruthy();
+    expect(container(manifests, 'csi-provisioner').args.includes('--kube-api-qps=100')).toBeTruthy();
+    for (const [name, port] of Object.entries({ 'csi-node': 19810, agent: 19811 })) {
+      expect(container(manifests, name).args.includes(`--http=:${port}`), name).toBeTruthy();
+      expect(container(manifests, name).ports[0].containerPort).toBe(port);
+    }
+  });
+
+  it('give pull secrets to every pod', async () => {
+    const specs = podSpecs(await render({ imagePullSecrets: [{ name: 'pull' }] }));
+    expect(specs).toHaveLength(5);
+    for (const spec of specs) expect(spec.imagePullSecrets, spec.serviceAccountName).toStrictEqual([{ name: 'pull' }]);
+  });
+
+  it('limit who reaches the controller', async () => {
+    const manifests = await render({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } });
+    const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
+    const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
+    for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
+    const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
+    expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
+    expect(ingress[0].from).toStrictEqual([{ podSelector: {} }]);
+  });
+
   const file = { name: 'a', backend: 'file' };
   const refused: [string, object, RegExp][] = [
     ['an unknown key', { interface: ['eth0'] }, /additional properties 'interface' not allowed/],
@@ -220,6 +328,9 @@ describe('values of the chart', () => {
     ['a relative kubelet path', { kubeletPath: 'var/lib/kubelet' }, /'\/kubeletPath'/],
     ['an interface name that Linux cannot have', { interfaces: ['much-too-long-a-name'] }, /'\/interfaces\/0'/],
     ['no replica at all', { controller: { replicas: 0 } }, /'\/controller\/replicas': minimum/],
+    ['a parameter of the module that cannot be set', { node: { module: { parameters: { aoe_dyndevs: 0 } } } }, /'aoe_dyndevs' not allowed/],
+    ['no request under way at all', { node: { module: { parameters: { aoe_maxout: 0 } } } }, /aoe_maxout': minimum/],
+    ['an environment variable that is a number', { node: { extraEnv: [{ name: 'A', value: 1 }] } }, /extraEnv\/0\/value'/],
     ['a digest that is none', { image: { digest: 'latest' } }, /'\/image\/digest'/],
   ];
   for (const [what, values, message] of refused) {
@@ -229,18 +340,45 @@ describe('values of the chart', () => {
   }
 });
 
+describe('the chart as a part of another', () => {
+  it('is rendered when its condition is true, and not when it is false', async () => {
+    const global = { imageRegistry: 'registry.example' };
+    const manifests = await renderParent({ global, 'aoe-csi': { enabled: true, controller: { replicas: 2 } } });
+    expect(of(manifests, 'Deployment', 'aoe-csi-controller').spec.replicas).toBe(2);
+    expect(await renderParent({ global, 'aoe-csi': { enabled: false } })).toStrictEqual([]);
+  });
+
+  it('refuses values as strictly as by itself', async () => {
+    await expect(renderParent({ 'aoe-csi': { enabled: true, enable: true } })).rejects.toThrow(
+      /additional properties 'enable' not allowed/,
+    );
+    await expect(renderParent({ 'aoe-csi': { enabled: 1 } })).rejects.toThrow(/'\/enabled'/);
+  });
+});
+
+/** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
+const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
+  const inner =
+    value !== null && typeof value === 'object' && !Array.isArray(value) && !/(resources|odeSelector|parameters)$/.test(path)
+      ? below(value)
+      : undefined;
+  if (!inner || Object.keys(inner).length === 0) return [path];
+  return Object.entries(inner).flatMap(([key, each]) => leavesOf(each, below, path ? `${path}.${key}` : key));
+};
+
 describe('the documentation of the chart', () => {
+  const values = leavesOf(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), (value) => value);
+
   it('lists every value in its README, and none that is not there', () => {
-    const leaves = (value: unknown, path: string): string[] =>
-      value !== null &&
-      typeof value === 'object' &&
-      !Array.isArray(value) &&
-      Object.keys(value).length > 0 &&
-      !/(resources|odeSelector)$/.test(path)
-        ? Object.entries(value).flatMap(([key, inner]) => leaves(inner, path ? `${path}.${key}` : key))
-        : [path];
-    const values = leaves(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), '');
     const listed = [...readFileSync(join(CHART, 'README.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
     expect(listed.toSorted()).toStrictEqual(values.toSorted());
+  });
+
+  it('describes every value in the schema, and none but those that a parent chart adds', () => {
+    const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'));
+    const described = leavesOf(schema, (each: { $ref?: string; properties?: object }) =>
+      each.$ref ? schema.definitions[each.$ref.replace('#/definitions/', '')].properties : each.properties,
+    );
+    expect(described.toSorted()).toStrictEqual([...values, 'enabled', 'global'].toSorted());
   });
 });

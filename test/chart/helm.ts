@@ -1,9 +1,9 @@
 import { execFile } from 'node:child_process';
-import { existsSync, globSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { parseAllDocuments, stringify } from 'yaml';
+import { parse, parseAllDocuments, stringify } from 'yaml';
 
 export const CHART = join(import.meta.dirname, '../../charts/aoe-csi');
 /** `helm template` without a cluster has to be told; the kit's Kubernetes version. */
@@ -41,13 +41,29 @@ async function withValues<R>(values: object, use: (file: string) => Promise<R>):
 
 const run = promisify(execFile);
 
-/** Renders the chart. Rejects with helm's message when it refuses the values. */
-export function render(values: object = {}): Promise<Manifest[]> {
+/** Renders the chart, or another one. Rejects with helm's message when it refuses the values. */
+export function render(values: object = {}, chart = CHART): Promise<Manifest[]> {
   return withValues(values, async (file) => {
-    const command = ['template', 'release', CHART, '--namespace', 'aoe', '--kube-version', KUBE_VERSION, '--values', file];
+    const command = ['template', 'release', chart, '--namespace', 'aoe', '--kube-version', KUBE_VERSION, '--values', file];
     const { stdout } = await run(kitProgram('helm'), command, { timeout: 60_000, maxBuffer: 16 << 20 });
-    return parseAllDocuments(stdout).map((document) => document.toJS());
+    return parseAllDocuments(stdout)
+      .map((document) => document.toJS())
+      .filter((manifest) => manifest !== null);
   });
+}
+
+/** Renders a chart that has ours as a dependency with the condition `aoe-csi.enabled`. */
+export async function renderParent(values: object): Promise<Manifest[]> {
+  const parent = mkdtempSync(join(tmpdir(), 'aoe-csi-parent-'));
+  try {
+    const { version } = parse(readFileSync(join(CHART, 'Chart.yaml'), 'utf8'));
+    const dependencies = [{ name: 'aoe-csi', version, repository: `file://${CHART}`, condition: 'aoe-csi.enabled' }];
+    writeFileSync(join(parent, 'Chart.yaml'), stringify({ apiVersion: 'v2', name: 'parent', version: '1.0.0', dependencies }));
+    cpSync(CHART, join(parent, 'charts/aoe-csi'), { recursive: true });
+    return await render(values, parent);
+  } finally {
+    rmSync(parent, { recursive: true });
+  }
 }
 
 /** `helm lint --strict`: resolves with its output, rejects when it finds something. */

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
@@ -110,6 +110,33 @@ test('the last volume of a pool is not missed when it was removed here, or given
     await pool[how]('u-1');
     expect((await pool.measure(signal)).ready).toBe(true);
   }
+});
+
+test('no pool is begun where the disk is not mounted, unless its directory was made on purpose', async () => {
+  const mountPoint = await mkdtemp(join(tmpdir(), 'aoe-file-'));
+  onTestFinished(() => rm(mountPoint, { recursive: true, force: true }));
+  let mounted = false;
+  const fs = { ...nodeFileSystem, isMountPoint: async () => mounted };
+  const begin = (directory: string) =>
+    new FileBackend({ pool: 'p1', directory, expected: () => [], mountPoints: ['/srv', mountPoint], fs });
+  for (const directory of [join(mountPoint, 'pool'), mountPoint]) {
+    const { ready, message } = await begin(directory).measure(signal);
+    expect(ready).toBe(false);
+    expect(message ?? '').toMatch(new RegExp(`no disk is mounted at ${mountPoint} on this node`));
+    await expect(begin(directory).create(request)).rejects.toMatchObject({ reason: 'PoolMissing' });
+    expect(await readdir(mountPoint)).toStrictEqual([]);
+  }
+  await mkdir(join(mountPoint, 'on-purpose'));
+  expect((await begin(join(mountPoint, 'on-purpose')).measure(signal)).ready).toBe(true);
+  mounted = true;
+  expect((await begin(join(mountPoint, 'pool')).measure(signal)).ready).toBe(true);
+  mounted = false;
+  expect((await begin(join(mountPoint, 'pool')).measure(signal)).ready, 'a pool that was begun goes on').toBe(true);
+});
+
+test('the top of a file system is a mount point, a directory of one is not', async () => {
+  expect(await nodeFileSystem.isMountPoint('/proc')).toBe(true);
+  expect(await nodeFileSystem.isMountPoint(await folder())).toBe(false);
 });
 
 test('a directory of another pool is not used', async () => {

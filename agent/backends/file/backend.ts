@@ -28,6 +28,8 @@ export interface FileOptions {
   directory: string;
   /** UIDs of the volumes that were made there. When there are any, a directory without the marker, or without all of them, is the wrong one. */
   expected: () => readonly string[];
+  /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
+  mountPoints?: readonly string[];
   fs?: FileSystem;
 }
 
@@ -36,14 +38,16 @@ export class FileBackend implements Backend {
   readonly #pool: string;
   readonly #directory: string;
   readonly #expected: () => readonly string[];
+  readonly #mountPoint: string | undefined;
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
 
-  constructor({ pool, directory, expected, fs = nodeFileSystem }: FileOptions) {
+  constructor({ pool, directory, expected, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
+    this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
     this.#fs = fs;
   }
 
@@ -159,6 +163,7 @@ export class FileBackend implements Backend {
     if (this.#expected().length > 0) {
       throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes that were made there: is its file system mounted?`);
     }
+    await this.#checkMounted();
     try {
       await this.#fs.mkdir(this.#directory);
       await this.#fs.write(marker, `${this.#pool}\n`);
@@ -166,6 +171,34 @@ export class FileBackend implements Backend {
     } catch (error) {
       const message = `${this.#directory} cannot be made: ${messageOf(error)}`;
       throw new BackendError('PoolMissing', message, { cause: error });
+    }
+  }
+
+  /**
+   * Refuses to begin a pool on the file system below a mount point whose disk is not mounted: volumes would fill the node's own
+   * disk, and would be hidden as soon as theirs is mounted. A directory made by the administrator says that it is meant.
+   */
+  async #checkMounted(): Promise<void> {
+    const mountPoint = this.#mountPoint;
+    if (mountPoint === undefined || (await this.#fs.isMountPoint(mountPoint))) return;
+    const below = this.#directory !== mountPoint;
+    if (below && (await this.#exists(this.#directory))) return;
+    const otherwise = below
+      ? `make ${this.#directory} on the node`
+      : `give the pool a directory below ${mountPoint} that you make on the node`;
+    throw new BackendError(
+      'PoolMissing',
+      `no disk is mounted at ${mountPoint} on this node: mount it, or, to keep volumes on the file system that is there, ${otherwise}`,
+    );
+  }
+
+  async #exists(path: string): Promise<boolean> {
+    try {
+      await this.#fs.stat(path);
+      return true;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return false;
+      throw this.#failed(`looking at ${path}`, error);
     }
   }
 

@@ -15,6 +15,8 @@ export interface FileSystem {
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
+  /** Whether a whole file system is mounted at the path. */
+  isMountPoint(path: string): Promise<boolean>;
 }
 
 export function hasCode(error: unknown, code: string): boolean {
@@ -52,6 +54,12 @@ export const nodeFileSystem: FileSystem = {
   },
   rename,
   unlink,
+  isMountPoint: async (path) => {
+    // proc_pid_mountinfo(5): mount ID, parent, device, root of the mount within its file system, mount point. The last one hides the others.
+    // A pod has a mount of a plain directory of its node, too, but that one's root is the directory's path, not /.
+    const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' '));
+    return mounts.findLast(([, , , , mountPoint]) => mountPoint === path)?.[3] === '/';
+  },
   syncDirectory: async (path) => {
     const directory = await open(path, 'r');
     try {

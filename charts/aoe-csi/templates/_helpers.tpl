@@ -29,7 +29,7 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{ if .Values.interfaces }}{{ join "," .Values.interfaces }}{{ else }}auto{{ end }}
 {{- end }}
 
-{{/* Environment that run/config reads. */}}
+{{/* Environment that run/config reads, and the container's extraEnv: the argument is the container's settings. */}}
 {{- define "aoe-csi.env" -}}
 - name: NODE_NAME
   valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
@@ -37,16 +37,28 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
   valueFrom: { fieldRef: { fieldPath: metadata.name } }
 - name: POD_NAMESPACE
   valueFrom: { fieldRef: { fieldPath: metadata.namespace } }
+{{- with .extraEnv }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
-{{/* Probes of a program of ours: the argument is the name of its HTTP port. */}}
+{{/*
+Probes of a program of ours: the argument is the name of its HTTP port. /healthz answers from the event loop, so a busy program
+still answers, and a program without CPU time does not. The kubelet restarts a program that has not answered for 120 to 160 s:
+seven failures in a row, one probe every 20 s, each of which may wait 20 s. A minute without CPU time fails four of them at most.
+A start may take 300 s.
+*/}}
 {{- define "aoe-csi.probes" -}}
+startupProbe:
+  httpGet: { path: /healthz, port: {{ . }} }
+  periodSeconds: 1
+  timeoutSeconds: 5
+  failureThreshold: 300
 livenessProbe:
   httpGet: { path: /healthz, port: {{ . }} }
-  initialDelaySeconds: 10
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 6
+  periodSeconds: 20
+  timeoutSeconds: 20
+  failureThreshold: 7
 readinessProbe:
   httpGet: { path: /readyz, port: {{ . }} }
   periodSeconds: 2
@@ -90,6 +102,19 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/* A lost node must not take all replicas of the controller with it, but a cluster of one node runs them all the same. */}}
+{{- define "aoe-csi.apart" -}}
+podAntiAffinity:
+  preferredDuringSchedulingIgnoredDuringExecution:
+    - weight: 100
+      podAffinityTerm:
+        topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels:
+            {{- include "aoe-csi.selector" . | nindent 12 }}
+            app.kubernetes.io/component: controller
+{{- end }}
+
 {{/* Directories of a storage node that the agent and the target both see, at the same path. */}}
 {{- define "aoe-csi.storageMounts" -}}
 - name: dev
@@ -106,6 +131,12 @@ affinity:
 {{- end }}
 {{- end }}
 
+{{/*
+Every directory is made where it is missing: with `type: Directory` the kubelet would refuse agent and target on every storage node
+that lacks one of them, and so stop all volumes of that node. An empty directory, which may be the mount point of a disk that is
+not mounted, is not taken for a pool: the agent is told of storage.directories and makes nothing in them unless a file system
+is mounted there.
+*/}}
 {{- define "aoe-csi.storageVolumes" -}}
 - name: dev
   hostPath: { path: /dev, type: Directory }
@@ -115,6 +146,6 @@ affinity:
   hostPath: { path: {{ .Values.storage.statePath }}, type: DirectoryOrCreate }
 {{- range $i, $directory := .Values.storage.directories }}
 - name: directory-{{ $i }}
-  hostPath: { path: {{ $directory }}, type: Directory }
+  hostPath: { path: {{ $directory }}, type: DirectoryOrCreate }
 {{- end }}
 {{- end }}

@@ -223,7 +223,7 @@ test('a disk that the kernel had before, and that a program has open, is not tak
 test('a stage that was killed at any line after the lock was taken does not take down what runs', async () => {
   const it = setUp();
   await it.stage();
-  // The lock is taken again. After that nothing is recorded.
+  // The lock is taken again, and then the record of it fails.
   const put = it.node.deps.staged.put.bind(it.node.deps.staged);
   let puts = 0;
   it.node.deps.staged.put = async (...args) => {
@@ -264,7 +264,7 @@ test('a disk that another node got while this one was slow is not formatted, and
   const get = it.node.volumes.get.bind(it.node.volumes);
   it.node.volumes.get = async (name) => {
     const volume = await get(name);
-    // After the second look, which is under the lock: fenced, formatted by the next, in use.
+    // After the second read, which happens under the lock: this node is cut off, and the next node has formatted the disk and uses it.
     const now = it.node.volumes.items.get('v1');
     if (it.node.wire.calls.includes('acquire') && now) {
       now.spec.initiators = { nodes: ['worker-2'] };

@@ -49,7 +49,7 @@ test('a storage node that is down does not hold up unstage, except for an extern
   }
 });
 
-test('unstage leaves a disk alone whose address belongs to another staged volume by now', async () => {
+test('unstage does not touch a disk when another staged volume has its address by now', async () => {
   const { node, stage, unstage, service, stagingTargetPath } = setUp();
   await node.deps.staged.put('v0', {
     version: 1,

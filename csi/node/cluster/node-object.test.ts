@@ -27,11 +27,11 @@ class FakeKube {
 
 const eth0 = { name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000, up: true, physical: true };
 
-/** Runs until the API server was read `looks` times. */
-async function run(kube: FakeKube, looks: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
+/** Runs until the AoENode was read `reads` times. */
+async function run(kube: FakeKube, reads: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
   const { deps } = new FakeNode();
   const stop = new AbortController();
-  let left = looks;
+  let left = reads;
   const before = kube.onGet;
   kube.onGet = () => {
     before();
@@ -42,7 +42,7 @@ async function run(kube: FakeKube, looks: number, { found = [eth0], missing = []
   await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames }, stop.signal);
 }
 
-test('a missing AoENode is made, and gets segment, interfaces and condition', async () => {
+test('a missing AoENode is created, and gets segment, interfaces and condition', async () => {
   const kube = new FakeKube();
   await run(kube, 1);
   const [first] = kube.applied;
@@ -81,7 +81,7 @@ test('a node without any of the named interfaces is not ready, whatever its loca
   expect(condition?.message ?? '').toMatch(/no Ethernet interface eth7/);
 });
 
-test('one of two named interfaces is enough, and the other is told of', async () => {
+test('one of two named interfaces is enough, and the message names the missing one', async () => {
   const condition = await conditionOf({ missing: ['eth7'] });
   expect([condition?.status, condition?.reason]).toStrictEqual(['True', 'InterfaceMissing']);
   expect(condition?.message ?? '').toMatch(/uses eth0, aoe-local; this node has no Ethernet interface eth7/);

@@ -9,6 +9,7 @@ import type { Exec } from '../../../run/exec.ts';
 import type { Disk, DiskState, Driver } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 import { DirectoryChanges } from './directory-changes.ts';
+import { type ModuleParameters, setModuleParameters } from './module-parameters.ts';
 import { findOpeners } from './openers.ts';
 
 /** Major number of the driver's character and block devices (drivers/block/aoe/aoe.h, AOE_MAJOR). */
@@ -36,10 +37,13 @@ const HOST: KernelDriverPaths = { devices: '/dev/etherd', sysfs: '/sys', proc: '
 export class KernelDriver implements Driver {
   readonly #exec: Exec;
   readonly #paths: KernelDriverPaths;
+  readonly #parameters: ModuleParameters;
 
-  constructor(exec: Exec, paths = HOST) {
+  /** @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them */
+  constructor(exec: Exec, paths = HOST, parameters: ModuleParameters = {}) {
     this.#exec = exec;
     this.#paths = paths;
+    this.#parameters = parameters;
   }
 
   async prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void> {
@@ -53,6 +57,7 @@ export class KernelDriver implements Driver {
         );
       }
     }
+    await setModuleParameters(this.#parameters, `${this.#paths.sysfs}/module/aoe/parameters`);
     const wanted = interfaceNames.join(' ');
     const present = await readFile('/sys/module/aoe/parameters/aoe_iflist', 'utf8').catch(() => '');
     if (present.trim() !== wanted) await this.#control('interfaces', wanted);

@@ -13,14 +13,14 @@ const ext4 = { kind: 'found', type: 'ext4' } as const;
 const formatting = { type: 'ext4', state: 'Formatting' } as const;
 const formatted = { type: 'ext4', state: 'Formatted' } as const;
 
-/** What is there, and what must become of it: a decision, or the words of the refusal. */
+/** What is on the disk, and the expected decision, or the message of the refusal. */
 const TABLE: [name: string, change: Partial<DiskFacts>, outcome: 'mount' | 'format' | RegExp][] = [
   ['an empty disk', {}, 'format'],
-  ['the file system that was asked for', { content: ext4, blank: false }, 'mount'],
+  ['the requested file system', { content: ext4, blank: false }, 'mount'],
   ['our own file system', { content: ext4, blank: false, recorded: formatted }, 'mount'],
   ['an interrupted format, nothing to see', { blank: false, recorded: formatting }, 'format'],
   ['a format that was finished, but not recorded', { content: ext4, recorded: formatting }, 'mount'],
-  ['a format that was begun, and something else since', { content: { kind: 'found', type: 'xfs' }, recorded: formatting }, /holds xfs/],
+  ['a format that was started, and something else since', { content: { kind: 'found', type: 'xfs' }, recorded: formatting }, /holds xfs/],
   ['an interrupted format, but not locked', { blank: false, recorded: formatting, locked: false }, /no known file system/],
   ['an interrupted format of another type', { blank: false, recorded: { type: 'xfs', state: 'Formatting' } }, /no known file system/],
   ['another file system', { content: { kind: 'found', type: 'xfs' } }, /holds xfs, but ext4/],

@@ -14,9 +14,9 @@ export async function isMounted(deps: Deps, { name, stagingPath, disk, signal }:
   const present = await disk.clearStale(stagingPath, signal);
   if (!present) return false;
   const isReadOnly = present.options.includes('ro');
-  // The kernel has made the file system read-only after errors, for example because its target was away too long: mount it again.
+  // The file system has become read-only after errors, for example because its target was away too long: mount it again.
   if (!isReadOnly && !usage.readOnly && present.superOptions.includes('ro')) {
-    deps.log.warn({ target: stagingPath, source: present.source }, 'removing a mount that the kernel has made read-only');
+    deps.log.warn({ target: stagingPath, source: present.source }, 'removing a mount that has become read-only after errors');
     await deps.mounter.unmount(stagingPath, { signal });
     return false;
   }

@@ -47,7 +47,7 @@ async function staged(record: object = {}) {
   };
 }
 
-test('mounts and disk of a volume that the node lost go at the second look, the pod first', async () => {
+test('mounts and disk of a volume that the node lost are removed at the second check, those of the pod first', async () => {
   const it = await staged();
   it.volume.spec.initiators = { nodes: ['worker-2'] };
   it.volume.status = { initiators: { observedGeneration: 2, nodes: ['worker-2'], macs: ['02:00:00:00:00:08'] } };
@@ -66,10 +66,10 @@ test('mounts and disk of a volume that the node lost go at the second look, the 
 });
 
 for (const [what, spec, status] of [
-  ['is in spec.initiators.nodes', { nodes: ['worker-1'] }, undefined],
-  ['is still admitted', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
-  ['is in spec.initiators.macs', { macs: [MAC] }, undefined],
-  ['is still admitted by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
+  ['is admitted by the spec', { nodes: ['worker-1'] }, undefined],
+  ['is still admitted by the target', {}, { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] }],
+  ['is admitted by the spec, by its MAC', { macs: [MAC] }, undefined],
+  ['is still admitted by the target, by its MAC', {}, { observedGeneration: 1, macs: [MAC] }],
 ] as const) {
   test(`nothing is touched while the node ${what}`, async () => {
     const it = await staged();
@@ -80,7 +80,7 @@ for (const [what, spec, status] of [
   });
 }
 
-test('nothing is touched while the API server cannot say', async () => {
+test('nothing is touched while the API server does not answer', async () => {
   const it = await staged();
   it.node.volumes.get = async () => {
     throw new Error('connection refused');
@@ -105,7 +105,7 @@ test("the kubelet's own operation goes first", async () => {
   await it.untouched();
 });
 
-test('a volume that was deleted, or created again under its name, is cleaned up without an event', async () => {
+test('a volume that was deleted, or deleted and created again under its name, is cleaned up without an event', async () => {
   for (const uid of [undefined, 'another']) {
     const it = await staged();
     if (uid) it.volume.metadata.uid = uid;
@@ -138,7 +138,7 @@ for (const [who, use] of [
   });
 }
 
-test('the disk of a volume that has the address now is left alone', async () => {
+test('the disk of another volume that has the address now is not touched', async () => {
   const it = await staged();
   const record = await it.node.deps.staged.get('v1');
   assert.ok(record);
@@ -154,13 +154,13 @@ test('the disk of a volume that has the address now is left alone', async () => 
   expect(await it.node.deps.staged.get('v1')).toBeUndefined();
 });
 
-test('the lock on an external target is given back, if it still is ours', async () => {
+test('the lock on an external target is released if this node still has it', async () => {
   const it = await staged({ external: true });
   await it.check();
   expect(it.node.wire.calls).toStrictEqual(['release']);
 });
 
-test('a pod that comes to the node again after that has its volume, although the kubelet does not stage it again', async () => {
+test('a pod that starts on the node after the clean-up gets its volume, although the kubelet does not stage it again', async () => {
   const it = await staged();
   it.volume.spec.initiators = { nodes: ['worker-2'] };
   await it.check();
@@ -174,7 +174,7 @@ test('a pod that comes to the node again after that has its volume, although the
   };
   const targetPath = join(it.node.directory, 'pods/p2/mount');
   const publishContext = { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' };
-  // A stale attachment gives no right to the volume.
+  // An attachment of an earlier AoEVolume of that name does not count.
   await expect(
     service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }, context),
   ).rejects.toThrow();
@@ -190,7 +190,7 @@ test('a pod that comes to the node again after that has its volume, although the
   await expect(service.nodePublishVolume({ ...base, targetPath, publishContext }, context)).rejects.toThrow(/not staged/);
 });
 
-test('unstaging a volume that was lost, or its end, ends the mark', async () => {
+test('the mark of a lost volume goes when it is unstaged, or deleted', async () => {
   for (const end of ['unstage', 'delete']) {
     const it = await staged();
     it.volume.spec.initiators = { nodes: ['worker-2'] };

@@ -1,6 +1,7 @@
 //! One flush for all that was written of a disk before it began. For files on devices that make a write durable only by
 //! emptying their whole cache: with a flush for each, the writes of a file system wait for one another in its threads.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
@@ -71,12 +72,12 @@ impl Groups {
     }
 
     /// A flush has ended, and with it the writes it was for.
-    pub fn end(&mut self, flush: &Job, result: &io::Result<()>, into: &mut Vec<Completion>) {
+    pub fn end(&mut self, flush: &Job, result: &io::Result<()>, into: &mut VecDeque<Completion>) {
         self.under_way -= 1;
         let group = &mut self.groups[flush.lane as usize];
         for job in group.flushing.drain(..) {
             let result = result.as_ref().map_or_else(|error| Err(copy(error)), |()| Ok(()));
-            into.push(Completion { id: job.id, result });
+            into.push_back(Completion { id: job.id, result });
         }
         if group.written.is_empty() {
             group.busy = false;
@@ -115,7 +116,7 @@ mod tests {
     }
 
     fn ended(groups: &mut Groups, flush: &Job, result: io::Result<()>) -> Vec<(u32, bool)> {
-        let mut into = Vec::new();
+        let mut into = VecDeque::new();
         groups.end(flush, &result, &mut into);
         into.iter().map(|completion| (completion.id, completion.result.is_ok())).collect()
     }

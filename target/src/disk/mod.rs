@@ -6,7 +6,6 @@ mod lanes;
 pub mod memory;
 pub mod open;
 pub mod pieces;
-pub mod pool;
 pub mod uring;
 
 use std::fs::File;

@@ -33,26 +33,28 @@ pub struct Order {
 /// Requests that may wait for others of their volume: a flood of overlapping writes must not cost more and more.
 const MAX_WAITING: usize = 256;
 
+/// What became of a request that was entered.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
-    Start,
-    Wait,
-    /// Too many wait already.
-    Refuse,
+pub enum Entered {
+    /// It may start.
+    UnderWay,
+    Waiting,
+    /// Too many wait already: it was not taken.
+    Refused,
 }
 
 impl Order {
     /// Takes a request in.
-    pub fn enter(&mut self, id: u32, span: Span) -> Turn {
+    pub fn enter(&mut self, id: u32, span: Span) -> Entered {
         if self.conflicts(&span, self.waiting.len()) {
             if self.waiting.len() >= MAX_WAITING {
-                return Turn::Refuse;
+                return Entered::Refused;
             }
             self.waiting.push_back((id, span));
-            return Turn::Wait;
+            return Entered::Waiting;
         }
         self.under_way.push((id, span));
-        Turn::Start
+        Entered::UnderWay
     }
 
     /// Takes out a request that has ended; those that may start now go to `start`, in order.
@@ -120,10 +122,10 @@ mod tests {
     #[test]
     fn an_overlapping_write_waits_for_the_one_before() {
         let mut order = Order::default();
-        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Turn::Start);
-        assert_eq!(order.enter(2, Span::new(7, 2, true, 1)), Turn::Wait);
-        assert_eq!(order.enter(3, Span::new(8, 8, false, 1)), Turn::Wait, "behind the waiting write");
-        assert_eq!(order.enter(4, Span::new(16, 8, true, 1)), Turn::Start);
+        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(2, Span::new(7, 2, true, 1)), Entered::Waiting);
+        assert_eq!(order.enter(3, Span::new(8, 8, false, 1)), Entered::Waiting, "behind the waiting write");
+        assert_eq!(order.enter(4, Span::new(16, 8, true, 1)), Entered::UnderWay);
         let mut start = Vec::new();
         order.leave(1, &mut start);
         assert_eq!(start, [2]);
@@ -134,24 +136,24 @@ mod tests {
     #[test]
     fn reads_never_wait_for_reads() {
         let mut order = Order::default();
-        assert_eq!(order.enter(1, Span::new(0, 8, false, 1)), Turn::Start);
-        assert_eq!(order.enter(2, Span::new(0, 8, false, 1)), Turn::Start);
+        assert_eq!(order.enter(1, Span::new(0, 8, false, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(2, Span::new(0, 8, false, 1)), Entered::UnderWay);
     }
 
     #[test]
     fn writes_to_one_block_wait_when_blocks_are_larger_than_sectors() {
         let mut order = Order::default();
-        assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Turn::Start);
-        assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Turn::Wait);
-        assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Turn::Start);
+        assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Entered::UnderWay);
+        assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Entered::Waiting);
+        assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Entered::UnderWay);
     }
 
     #[test]
     fn parts_of_a_request_go_before_what_waited_for_it() {
         let mut order = Order::default();
         let mut start = Vec::new();
-        assert_eq!(order.enter(1, Span::new(0, 4, true, 1)), Turn::Start);
-        assert_eq!(order.enter(4, Span::new(1, 1, true, 1)), Turn::Wait);
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(4, Span::new(1, 1, true, 1)), Entered::Waiting);
         let part = |sector| Span::new(sector, 2, true, 1);
         order.separate(1, &[(1, part(0)), (2, part(2))], &mut start);
         assert_eq!(start, [1, 2]);
@@ -161,8 +163,8 @@ mod tests {
 
         let mut order = Order::default();
         start.clear();
-        assert_eq!(order.enter(1, Span::new(0, 4, true, 8)), Turn::Start);
-        assert_eq!(order.enter(4, Span::new(1, 1, true, 8)), Turn::Wait);
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 8)), Entered::UnderWay);
+        assert_eq!(order.enter(4, Span::new(1, 1, true, 8)), Entered::Waiting);
         let part = |sector| Span::new(sector, 2, true, 8);
         order.separate(1, &[(1, part(0)), (2, part(2))], &mut start);
         assert_eq!(start, [1], "they share a block");
@@ -184,7 +186,7 @@ mod tests {
             let mut next = 0;
             for choice in choices {
                 if next < spans.len() && (running.is_empty() || choice.index(2) == 0) {
-                    if order.enter(next as u32, spans[next]) == Turn::Start {
+                    if order.enter(next as u32, spans[next]) == Entered::UnderWay {
                         running.push(next as u32);
                     }
                     next += 1;

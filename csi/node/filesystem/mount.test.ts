@@ -1,0 +1,34 @@
+import { Code } from '../../../rpc/status.ts';
+import { Mode, mountOf, setUp } from '../testing/calls.ts';
+
+// Through NodeStageVolume: mountFilesystem() and isMounted() are its last step.
+
+test('a disk that a mount of another namespace claims is neither checked nor formatted', async () => {
+  const it = setUp();
+  await it.stage();
+  await it.node.mounter.unmount(it.stagingTargetPath);
+  it.node.driver.isClaimed = async () => true;
+  it.node.filesystems.calls.length = 0;
+  await it.stage();
+  expect(it.node.filesystems.calls).toStrictEqual([]);
+  await it.node.mounter.unmount(it.stagingTargetPath);
+  Object.assign(it.node.target, { content: { kind: 'nothing' }, blank: true });
+  delete it.node.volumes.items.get('v1')?.status?.filesystem;
+  await expect(it.stage()).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/not formatted/) });
+});
+
+test('the journal of a shared xfs volume is not replayed', async () => {
+  const it = setUp({ access: 'ReadOnlyMany' });
+  it.node.target.content = { kind: 'found', type: 'xfs' };
+  await it.stage(mountOf('xfs', Mode.MULTI_NODE_READER_ONLY));
+  expect(it.node.mounter.calls[0]).toMatch(/^mount ro,norecovery /);
+});
+
+test('a disk on which blkid finds nothing, and that is not empty, is probed again: a read error looks the same', async () => {
+  const it = setUp();
+  let probes = 0;
+  it.node.filesystems.probe = async () => (++probes === 1 ? { kind: 'nothing' } : { kind: 'found', type: 'ext4' });
+  it.node.target.blank = false;
+  await it.stage();
+  expect(it.node.filesystems.calls).toStrictEqual(['check ext4']);
+});
