@@ -86,7 +86,7 @@ export class Guest {
     };
     const configPath = join(RUN, `${this.name}.json`);
     writeFileSync(configPath, JSON.stringify(config));
-    const supervisor = startInNetns(process.execPath, [join(import.meta.dirname, 'supervisor.ts'), configPath], {
+    const supervisor = startInNetns(process.execPath, [join(import.meta.dirname, 'process/supervisor.ts'), configPath], {
       log: join(RUN, `${this.name}.log`),
     });
     await poll(
