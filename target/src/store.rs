@@ -1,5 +1,5 @@
 //! The state directory: one JSON file per volume in `volumes/`, the interfaces in `interfaces.json`. A file is replaced
-//! whole, so that it is the old one or the new one after a crash at any point.
+//! whole: after a crash at any point it is the old one or the new one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::definition::{Address, Definition, Invalid};
 use crate::wire::Mac;
 
-/// All of a volume that outlives the process.
+/// The state of a volume that is kept across restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Saved {
@@ -58,7 +58,7 @@ pub enum Unusable {
     OtherVolume(String),
 }
 
-/// What was found at start; `problems` names each file that was passed over, and why.
+/// The saved state at start. `problems`: each file that was passed over, and why.
 #[derive(Default)]
 pub struct Loaded {
     pub volumes: Vec<Saved>,
@@ -115,7 +115,7 @@ impl Store {
         Ok(loaded)
     }
 
-    /// On disk when it returns.
+    /// Saves a volume. It is on disk when this returns.
     pub fn save(&self, saved: &Saved) -> io::Result<()> {
         let folder = self.directory.join("volumes");
         replace(&folder, &format!("{}.json", saved.definition.uid), &serde_json::to_vec_pretty(saved)?)
@@ -154,7 +154,7 @@ fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Config strings are text that people read; what is not printable is written as `hex:`.
+/// Config strings are written as text for people to read, or as `hex:` when they are not printable.
 mod text_or_hex {
     use serde::{Deserialize, Deserializer, Serializer};
 

@@ -22,7 +22,7 @@ pub enum Kind {
 /// A request to a disk. The memory of its pieces belongs to the job from [`Engine::submit`] until its completion is reaped.
 pub struct Job {
     pub id: u32,
-    /// Jobs of one lane share a bounded part of what blocks.
+    /// The volume. A lane has a limited number of jobs under way.
     pub lane: u32,
     pub kind: Kind,
     pub disk: Arc<Disk>,
@@ -46,7 +46,7 @@ impl Job {
         Completion { id: self.id, result: self.result() }
     }
 
-    /// A write that is not durable by itself, but by a flush after it.
+    /// Whether this is a write that becomes durable by a flush after it.
     pub(super) fn shares_flush(&self) -> bool {
         self.kind == Kind::Write && self.disk.grouped && !self.alone
     }
@@ -156,7 +156,7 @@ impl Engine {
         }
     }
 
-    /// Hands what was submitted to the kernel, and takes what has ended. `woken`: whether the waker was raised.
+    /// Hands the submitted jobs to the kernel, and takes those that have ended. `woken`: whether the waker was raised.
     pub fn turn(&mut self, woken: bool, into: &mut VecDeque<Completion>) {
         into.extend(self.done.drain(..));
         if let Some(uring) = &mut self.uring {
@@ -191,12 +191,12 @@ impl Engine {
         }
     }
 
-    /// Readable when something may have ended, until [`Engine::clear`]; none when the waker says it all.
+    /// Readable when a job may have ended, until [`Engine::clear`]; none when only the waker is raised.
     pub fn fd(&self) -> Option<RawFd> {
         self.uring.as_ref().map(Uring::fd)
     }
 
-    /// To be called before the turn that looks for what has ended.
+    /// To be called before [`Engine::turn`].
     pub fn clear(&self) {
         if let Some(uring) = &self.uring {
             uring.clear();

@@ -35,14 +35,14 @@ pub enum Unfit {
     NotDurable(io::Error),
 }
 
-/// What came of opening a path when a disk may be open already.
+/// The result of opening a path.
 pub enum Opened {
-    /// It still is the open one; its size has been looked at again.
+    /// The path is the current disk, which is open already. Its size was read again.
     Same,
     New(Arc<Disk>),
 }
 
-/// How long requests of an ended predecessor may take to let go of the disk.
+/// How long requests of an ended process may keep the disk locked.
 const PREDECESSOR: Duration = Duration::from_secs(2);
 
 // linux/fs.h
@@ -54,7 +54,7 @@ const BLKROGET: libc::c_ulong = 0x125e;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// Opens the path, or finds that it is `current` under whatever name.
+/// Opens the path, unless it is the `current` disk, by whatever name.
 pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<Opened, OpenError> {
     let unfit = |reason: Unfit| OpenError::Unfit { path: path.to_owned(), reason };
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
@@ -73,7 +73,7 @@ pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<
         return Ok(Opened::Same);
     }
     if let Some(disk) = current.filter(|disk| disk.identity == identity) {
-        // The same disk is wanted for writing: let go of our own lock first.
+        // The same disk is to be opened for writing: our own lock is released first.
         // SAFETY: the descriptor is open.
         unsafe { libc::flock(disk.file.as_raw_fd(), libc::LOCK_UN) };
     }
@@ -129,7 +129,7 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
     Ok(disk)
 }
 
-/// Changes how an open file is read and written, so that the lock it holds stays.
+/// Turns direct I/O on or off. The file stays open, and so keeps its lock.
 fn set_direct(file: &File, direct: bool) -> bool {
     // SAFETY: the descriptor is open.
     unsafe {
@@ -139,12 +139,12 @@ fn set_direct(file: &File, direct: bool) -> bool {
     }
 }
 
-/// The smallest piece that direct requests may have, found by trying; none when they do not work.
+/// The smallest direct request, in bytes, found by trying; none when direct I/O does not work.
 fn direct_grain(disk: &Disk, logical_block: u64) -> Option<u64> {
     let mut buffer = Aligned::new(4096);
     let size = disk.sectors() * SECTOR as u64;
     [512, 4096].into_iter().filter(|grain| *grain >= logical_block && size.is_multiple_of(*grain)).find(|grain| {
-        // Twice a grain in, so that the offset is a multiple of it and of nothing more.
+        // At an offset of one grain, which is no multiple of a larger grain.
         size >= 2 * grain && super::read_all(disk.fd(), &mut buffer.bytes()[..*grain as usize], *grain).is_ok()
     })
 }
@@ -176,7 +176,7 @@ fn sectors_of(file: &File, block: bool) -> io::Result<u64> {
     Ok((bytes / SECTOR as u64).min((1 << 48) - 1))
 }
 
-/// Whether a device makes a write durable by itself (FUA, or no cache). Otherwise it takes a flush of its whole cache.
+/// Whether a device makes a single write durable (FUA, or no cache). Otherwise its whole cache must be flushed.
 fn writes_through(device: u64) -> bool {
     let device = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
     // A partition's queue is that of the whole disk.

@@ -68,14 +68,14 @@ impl Data {
     }
 }
 
-/// Frames of an interface, for as long as it is served on.
+/// Frames of an interface, since it was served first.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     pub received: u64,
     pub sent: u64,
     /// By the kernel, because the receive ring was full; up to the last [`Port::count`].
     pub ring_dropped: u64,
-    /// Came, but could not be kept.
+    /// Received, but could not be kept.
     pub lost: u64,
     /// The kernel refused to send them.
     pub failed: u64,

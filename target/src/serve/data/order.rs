@@ -1,7 +1,7 @@
 //! Which requests of a volume may be under way at the same time.
 //!
 //! Requests that overlap, one of them a write, are done in the order in which they came: the Linux driver repeats a write
-//! with a new tag, and the late repetition must not undo a newer write to the same blocks. All others go at once.
+//! with a new tag, and the late repetition must not undo a newer write to the same blocks. All others start at once.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span of a request, widened to whole grains: what shares a grain is read and written as one.
+    /// The span of a request, widened to whole grains: the disk reads and writes a grain as one.
     pub fn new(sector: u64, count: u64, write: bool, grain: u64) -> Span {
         Span { start: sector - sector % grain, end: (sector + count).next_multiple_of(grain), write }
     }
@@ -30,7 +30,7 @@ pub struct Order {
     waiting: VecDeque<(u32, Span)>,
 }
 
-/// Requests that may wait for others of their volume: a flood of overlapping writes must not cost more and more.
+/// Most requests of a volume that wait for others: the cost of a flood of overlapping writes must stay limited.
 const MAX_WAITING: usize = 256;
 
 /// What became of a request that was entered.
@@ -57,14 +57,14 @@ impl Order {
         Entered::UnderWay
     }
 
-    /// Takes out a request that has ended; those that may start now go to `start`, in order.
+    /// Removes a request that has ended; those that may start now are added to `start`, in order.
     pub fn leave(&mut self, id: u32, start: &mut Vec<u32>) {
         if self.remove(id) {
             self.start(start);
         }
     }
 
-    /// Puts several requests in the place of one that is under way: they go before all that wait.
+    /// Replaces a request that is under way by several, which go before all that wait.
     pub fn separate(&mut self, id: u32, parts: &[(u32, Span)], start: &mut Vec<u32>) {
         if self.remove(id) {
             for part in parts.iter().rev() {
@@ -79,7 +79,7 @@ impl Order {
         at.map(|at| self.under_way.swap_remove(at)).is_some()
     }
 
-    /// Starts what waits for nothing any more.
+    /// Starts the requests that no longer wait for others.
     fn start(&mut self, start: &mut Vec<u32>) {
         let mut at = 0;
         while at < self.waiting.len() {
@@ -94,7 +94,7 @@ impl Order {
         }
     }
 
-    /// Takes out the waiting requests for which `drop` holds.
+    /// Removes the waiting requests for which `drop` is true.
     pub fn drop_waiting(&mut self, mut drop: impl FnMut(u32) -> bool) {
         self.waiting.retain(|(id, _)| !drop(*id));
     }
@@ -107,7 +107,7 @@ impl Order {
         self.under_way.is_empty() && self.waiting.is_empty()
     }
 
-    /// With what is under way, or with one of the first `waiting` that wait.
+    /// With a request that is under way, or with one of the first `waiting` that wait.
     fn conflicts(&self, span: &Span, waiting: usize) -> bool {
         let others = self.under_way.iter().chain(self.waiting.range(..waiting));
         others.into_iter().any(|(_, other)| other.conflicts(span))
