@@ -8,7 +8,7 @@ use super::sectors_for;
 use super::socket::Socket;
 use crate::wire::{MIN_FRAME, Mac};
 
-/// Answers kept while the interface takes no more. More are dropped; the initiator sends its request again.
+/// Answers kept while the interface takes no frames. More are dropped; the initiator sends its request again.
 const MAX_QUEUED: usize = 8192;
 
 /// A frame that is to be sent: a head, and data.
@@ -138,7 +138,7 @@ impl<S: Socket> Port<S> {
         self.socket.as_ref().map(S::fd)
     }
 
-    /// The descriptor to wait for when the interface takes no more.
+    /// The descriptor to wait for when the interface takes no frames.
     pub fn blocked_fd(&self) -> Option<RawFd> {
         let (socket, first) = (self.socket.as_ref()?, self.queue.front()?);
         self.blocked.then(|| socket.sender(first))

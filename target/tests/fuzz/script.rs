@@ -74,7 +74,7 @@ impl<'a> Bytes<'a> {
         taken
     }
 
-    /// 0 when there are no more.
+    /// 0 when none is left.
     fn byte(&mut self) -> u8 {
         self.take(1).first().copied().unwrap_or(0)
     }
