@@ -61,8 +61,8 @@ export function longFaults(steps: number): Suite[] {
 
 /** The faults of the lab of processes alone, with their progress. */
 export function longFastFaults(env: { SEED: string; STEPS: string }): Suite {
-  const run = async ({ signal, tell }: RunContext): Promise<Tally> => {
-    const { code } = await runLab(env, { limitMs: 300_000 + Number(env.STEPS) * 1_500, signal, tell });
+  const run = async ({ signal, report }: RunContext): Promise<Tally> => {
+    const { code } = await runLab(env, { limitMs: 300_000 + Number(env.STEPS) * 1_500, signal, report });
     return code === 0 ? ONE_PASSED : ONE_FAILED;
   };
   return { name: 'faults-fast', usually: `${env.STEPS} steps of 0.3 s`, run };
