@@ -17,7 +17,7 @@ export function checks(): Suite[][] {
         [bin('biome'), 'ci', ROOT],
         [bin('oxlint'), '--type-aware', '--deny-warnings', '--format=unix', ROOT],
       ]),
-      jestTests('unit', '30 s'),
+      jestTests('unit', '45 s'),
     ],
     [
       commands('generated', '1 s', [node(join(ROOT, 'api/generate.ts'), '--check')]),
