@@ -27,7 +27,7 @@ export interface GuestOptions {
   mtu?: number;
 }
 
-/** A user-mode-Linux guest: a machine with its own kernel, whose root is the host's under an overlay in memory. */
+/** A user-mode-Linux guest: a machine with its own kernel. Its root is the host's root, under an overlay in memory. */
 export class Guest {
   readonly name: string;
   readonly options: GuestOptions;
