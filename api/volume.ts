@@ -13,6 +13,12 @@ export const VOLUME_FINALIZER = 'aoe.dev/backing-volume';
  */
 export const BREAK_LOCK = 'aoe.dev/break-lock';
 
+/**
+ * Annotation with which a person gives up the data of a storage node that never comes back. Its value is spec.nodeName. It counts only
+ * while neither the Node nor the AoENode of that name exists.
+ */
+export const GIVE_UP = 'aoe.dev/give-up';
+
 export type AoEVolume = Resource<AoEVolumeSpec, AoEVolumeStatus>;
 
 /** Condition types of an AoEVolume. Each has one writer, named here. */

@@ -7,6 +7,17 @@ import { block, call, FakeCluster, mount } from './testing/fake-cluster.ts';
 const publish = (cluster: FakeCluster, request: csi.v1.IControllerPublishVolumeRequest = {}) =>
   publishVolume(cluster.deps, { volumeId: 'v', nodeId: 'a', volumeCapability: mount, ...request }, call());
 
+describe('publishVolume of a volume that was given up', () => {
+  it('is refused', async () => {
+    const cluster = new FakeCluster();
+    const metadata = { ...cluster.volume?.metadata, annotations: { 'aoe.dev/give-up': 'storage' } };
+    cluster.volume = { ...cluster.volume, metadata } as AoEVolume;
+    const request = { volumeId: 'v', nodeId: 'a', volumeCapability: mount };
+    await expect(publishVolume(cluster.deps, request, call())).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION });
+    expect(cluster.nodes).toBeUndefined();
+  });
+});
+
 describe('publishVolume', () => {
   it('admits a node, and passes on all that the node needs', async () => {
     const cluster = new FakeCluster();

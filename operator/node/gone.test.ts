@@ -88,6 +88,13 @@ describe('removeGoneNodes', () => {
     expect(it.api.events).toStrictEqual([]);
   });
 
+  it('goes by the spec alone for volumes that were given up', async () => {
+    const it = cluster(['gone'], {}, {});
+    await it.api.patch(AOE_VOLUMES, 'v', { metadata: { annotations: { 'aoe.dev/give-up': 'storage' } } });
+    await it.reconcile();
+    expect(it.nodes()).toBeUndefined();
+  });
+
   it('goes by the spec alone for external targets', async () => {
     const it = cluster(['gone'], { external: { shelf: 1, slot: 1 } }, {});
     await it.reconcile();

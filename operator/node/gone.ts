@@ -2,7 +2,7 @@ import type { KubeNode } from '../../api/kube-node.ts';
 import { DRIVER_NAME } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_NODES, AOE_VOLUMES, NODES, VOLUME_ATTACHMENTS } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP } from '../../api/volume.ts';
 import { type EventRecorder, isConflict, isNotFound, type Kube, type KubeObject, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
@@ -65,9 +65,10 @@ export async function removeGoneNodes(
 
 /**
  * Nodes of spec.initiators that were admitted at some time. A name that never was may be misspelt: that is reported elsewhere, and
- * not ours to overwrite. Of external targets nobody reports who is admitted.
+ * not ours to overwrite. Of external targets, and of volumes that were given up, nobody reports who is admitted.
  */
 function removableNodes(volume: AoEVolume | undefined): string[] {
   const nodes = volume?.spec.initiators.nodes ?? [];
-  return volume?.spec.external ? nodes : nodes.filter((node) => volume?.status?.initiators?.nodes?.includes(node));
+  const isUnreported = volume?.spec.external !== undefined || volume?.metadata.annotations?.[GIVE_UP] !== undefined;
+  return isUnreported ? nodes : nodes.filter((node) => volume?.status?.initiators?.nodes?.includes(node));
 }

@@ -1,27 +1,38 @@
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 
-/** What keeps a placed volume from being served: the health of its storage node. */
+/** What keeps a placed volume from being served, or deleted: the state of its storage node. */
 export interface Obstacle {
-  readonly obstacle: 'StorageNodeGone' | 'StorageNodeNotReady';
+  readonly obstacle: 'GivenUp' | 'StorageNodeGone' | 'StorageNodeNotReady';
   /** For people. */
   readonly message: string;
 }
 
-interface Stores {
+interface Cluster {
   readonly nodes: Pick<Store<AoENode>, 'get'>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
+  /** A person has given up the data, and the node does not exist. */
+  readonly isGivenUp: boolean;
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
-export function obstacleOf({ spec }: AoEVolume, { nodes, kubeNodes }: Stores): Obstacle | undefined {
+export function obstacleOf({ metadata, spec }: AoEVolume, { nodes, kubeNodes, isGivenUp }: Cluster): Obstacle | undefined {
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
-  if (!nodes.get(nodeName))
-    return { obstacle: 'StorageNodeGone', message: `node ${nodeName}, which holds the data, has no AoENode: bring the node back` };
-  const why = notReady(kubeNodes.get(nodeName));
+  if (isGivenUp) {
+    const message = `its data was given up with node ${nodeName} (annotation ${GIVE_UP}): delete the volume, or bring the node back`;
+    return { obstacle: 'GivenUp', message };
+  }
+  const kubeNode = kubeNodes.get(nodeName);
+  if (!nodes.get(nodeName)) {
+    const message = kubeNode
+      ? `node ${nodeName}, which holds the data, has no AoENode: does the agent run there?`
+      : `node ${nodeName}, which holds the data, does not exist any more: bring it back, or if it never comes back give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName})`;
+    return { obstacle: 'StorageNodeGone', message };
+  }
+  const why = notReady(kubeNode);
   return why === undefined
     ? undefined
     : { obstacle: 'StorageNodeNotReady', message: `${why}: I/O may wait until it is back; the volume is not moved` };

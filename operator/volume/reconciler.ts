@@ -5,7 +5,16 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import { applyStatus, type EventRecorder, isConflict, type Kube, KubeError, OwnWrites, type Store } from '../../kube/mod.ts';
+import {
+  applyStatus,
+  type EventRecorder,
+  isConflict,
+  type Kube,
+  KubeError,
+  OwnWrites,
+  type StatusPart,
+  type Store,
+} from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { AgentLiveness } from '../node/agent-liveness.ts';
@@ -13,6 +22,7 @@ import { type AddressRange, addressOf } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
+import { giveUp } from './give-up.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { type Findings, statusOf } from './status.ts';
@@ -50,18 +60,21 @@ export class VolumeReconciler {
     const found = this.#volumes.get(name);
     if (!found) return;
     await refuseBreak(this.#options, found, signal);
-    const { volume, refused } = await this.#ensurePlaced(found, signal);
-    const obstacle = refused || volume.metadata.deletionTimestamp ? undefined : obstacleOf(volume, this.#options);
+    const given = await giveUp(this.#options, found, signal);
+    if (given.outcome === 'gone') return;
+    const { volume, refused } = await this.#ensurePlaced(given.volume, signal);
+    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp: given.outcome === 'givenUp' });
+    const status = statusOf(volume, { refused, obstacle });
     const written = await applyStatus(kube, AOE_VOLUMES, volume, {
       manager: FIELD_MANAGER,
-      ...statusOf(volume, { refused, obstacle }),
+      ...status,
       // A patch whose answer was lost may have placed it: the watch will show it.
       still: (now) => isPlaced(now) === isPlaced(volume),
       signal,
     });
     if (!written) return;
     this.#volumes.confirm(written);
-    this.#report(found, { refused, obstacle });
+    this.#report(found, { refused, obstacle }, status);
   }
 
   /** The volume as it is placed now, or why it is not. */
@@ -120,11 +133,12 @@ export class VolumeReconciler {
   }
 
   /** Reports a problem by log and Event when it is a new one. */
-  #report(volume: AoEVolume, { refused, obstacle }: Findings): void {
+  #report(volume: AoEVolume, { refused, obstacle }: Findings, { conditions }: Pick<StatusPart, 'conditions'>): void {
     const reason = refused?.refused ?? obstacle?.obstacle;
     const message = refused?.message ?? obstacle?.message ?? '';
     const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
-    if (!reason || before?.reason === reason) return;
+    const now = conditions?.find(({ type }) => type === VolumeCondition.Ready);
+    if (!reason || before?.reason === reason || now?.reason !== reason) return;
     const what = refused ? 'volume not placed' : 'storage node of volume not available';
     this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, what);
     this.#options.events.event(volume, 'Warning', reason, message);

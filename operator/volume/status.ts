@@ -35,9 +35,10 @@ function users({ spec, status }: AoEVolume): string[] {
 }
 
 /** Condition Ready of a volume that is being deleted. */
-function deleting(volume: AoEVolume): Verdict {
-  const inUse = users(volume);
-  if (inUse.length > 0) return { status: 'False', reason: 'InUse', message: `deletion waits: ${inUse.join(', ')}` };
+function deleting(volume: AoEVolume, obstacle: Obstacle | undefined): Verdict {
+  const waits = [...users(volume), ...(obstacle ? [obstacle.message] : [])].join(', ');
+  if (users(volume).length > 0) return { status: 'False', reason: 'InUse', message: `deletion waits: ${waits}` };
+  if (obstacle) return { status: 'False', reason: obstacle.obstacle, message: `deletion waits: ${waits}` };
   const { nodeName } = volume.spec;
   const message = nodeName ? `the agent on ${nodeName} is removing export and data` : 'waiting for finalizers of others';
   return { status: 'False', reason: 'Deleting', message };
@@ -46,10 +47,10 @@ function deleting(volume: AoEVolume): Verdict {
 /** Condition Ready: the sum of all conditions. */
 function ready(volume: AoEVolume, placing: Verdict, obstacle: Obstacle | undefined): Verdict {
   const { metadata, spec, status } = volume;
-  if (metadata.deletionTimestamp) return deleting(volume);
+  if (metadata.deletionTimestamp) return deleting(volume, obstacle);
   if (placing.status !== 'True' || spec.external) return placing;
   if (obstacle) {
-    const isKnown = obstacle.obstacle === 'StorageNodeGone';
+    const isKnown = obstacle.obstacle !== 'StorageNodeNotReady';
     return { status: isKnown ? 'False' : 'Unknown', reason: obstacle.obstacle, message: obstacle.message };
   }
   for (const type of [VolumeCondition.Provisioned, VolumeCondition.Exported]) {

@@ -1,0 +1,73 @@
+import { AOE_NODES, AOE_VOLUMES, NODES } from '../../api/resources.ts';
+import { type AoEVolume, GIVE_UP, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type EventRecorder, isNotFound, type Kube } from '../../kube/mod.ts';
+import type { Logger } from '../../run/log.ts';
+import { FIELD_MANAGER } from '../field-manager.ts';
+
+interface Options {
+  readonly kube: Pick<Kube, 'get' | 'patch'>;
+  readonly events: Pick<EventRecorder, 'event'>;
+  readonly log: Logger;
+}
+
+/** `none`: the volume is not given up. `gone`: its finalizer is removed, and nothing is left to do. */
+export type GiveUp = { outcome: 'none' | 'givenUp'; volume: AoEVolume } | { outcome: 'gone' };
+
+/**
+ * Does what annotation {@link GIVE_UP} asks for: reports that no host is admitted, so that detaching ends, and lets a deletion end
+ * without the agent. The data on the disks of the node stays as it is. No other host gets the volume: that takes the confirmation of
+ * an agent. An annotation that names another node, or a node that exists, is removed with an Event.
+ * @throws KubeError, also when others changed the volume meanwhile
+ */
+export async function giveUp(options: Options, volume: AoEVolume, signal: AbortSignal): Promise<GiveUp> {
+  const { kube, events, log } = options;
+  const { metadata, spec } = volume;
+  const named = metadata.annotations?.[GIVE_UP];
+  if (named === undefined) return { outcome: 'none', volume };
+  const write = { fieldManager: FIELD_MANAGER, signal };
+  const objection = await objectionTo(options, volume, named, signal);
+  if (objection !== undefined) {
+    const patch = { metadata: { uid: metadata.uid, annotations: { [GIVE_UP]: null } } };
+    const refused = await kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, patch, write);
+    events.event(volume, 'Warning', 'GiveUpRefused', `the volume is not given up: ${objection}`);
+    return { outcome: 'none', volume: refused };
+  }
+  const released = await release(kube, volume, signal);
+  const { nodes = [], macs = [] } = spec.initiators;
+  if (!metadata.deletionTimestamp || nodes.length + macs.length > 0) return { outcome: 'givenUp', volume: released };
+  const { uid, resourceVersion, finalizers = [] } = released.metadata;
+  const left = finalizers.filter((each) => each !== VOLUME_FINALIZER);
+  if (left.length === finalizers.length) return { outcome: 'givenUp', volume: released };
+  try {
+    await kube.patch(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+  log.warn({ volume: metadata.name, uid, node: named }, 'volume given up and deleted; its data stays on the disks of the node');
+  const message = `deleted without the agent on ${named}: the data of pool ${spec.pool} stays on the disks of that node, as backing volume ${uid}`;
+  events.event(volume, 'Warning', 'DataAbandoned', message);
+  return { outcome: 'gone' };
+}
+
+/** Why the annotation does not count, for people. The API server itself is asked about the node: a watch may be late. */
+async function objectionTo({ kube }: Options, { spec }: AoEVolume, named: string, signal: AbortSignal): Promise<string | undefined> {
+  if (spec.external) return 'its target is outside of this project';
+  if (spec.nodeName === undefined) return 'it has no storage node yet';
+  if (named !== spec.nodeName) return `annotation ${GIVE_UP} names ${named}, but the data is on ${spec.nodeName}`;
+  const [kubeNode, aoeNode] = await Promise.all([kube.get(NODES, named, { signal }), kube.get(AOE_NODES, named, { signal })]);
+  if (kubeNode) return `node ${named} exists: if it never comes back, first delete it (kubectl delete node ${named})`;
+  if (aoeNode) return `AoENode ${named} still exists: Kubernetes deletes it soon after the Node; then annotate again`;
+  return undefined;
+}
+
+/** Reports that no host is admitted and nobody has the lock, for the initiators that spec names now. */
+async function release(kube: Options['kube'], volume: AoEVolume, signal: AbortSignal): Promise<AoEVolume> {
+  const { metadata, status } = volume;
+  const { generation: observedGeneration = 0, resourceVersion } = metadata;
+  const { observedGeneration: reported = -1, nodes = [], macs = [] } = status?.initiators ?? {};
+  if (!status?.holder && reported >= observedGeneration && nodes.length + macs.length === 0) return volume;
+  const next = { holder: null, initiators: { observedGeneration, nodes: null, macs: null } };
+  // With the version: should the node come back at this moment, its agent's report stays.
+  const patch = { metadata: { resourceVersion }, status: next };
+  return kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, patch, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
+}
