@@ -17,8 +17,12 @@ import { SystemFilesystems } from './filesystem/system-filesystems.ts';
 import { SocketWire } from './lock/wire.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
+import { sharedFor } from './shared-for.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
+
+/** How long a list of the node's interfaces serves. sysfs has several files for each, those of all pods included. */
+const INTERFACES_MS = 3_000;
 
 export interface NodePluginOptions {
   readonly nodeName: string;
@@ -46,12 +50,13 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const staged = new StagedVolumes(join(directory, 'volumes'));
   const localDisk = (address: string) => new LocalDisk({ driver, mounter, log }, address);
+  const present = sharedFor(INTERFACES_MS, listInterfaces);
   const ownInterfaces = async () => {
-    const { found, missing } = await selectInterfaces(interfaces);
+    const { found, missing } = selectInterfaces(await present(), interfaces);
     return { found: found.filter((each) => each.name !== INITIATOR_END), missing };
   };
   const interfaceNames = async () => {
-    const local = (await listInterfaces()).filter((each) => each.name === INITIATOR_END && each.up);
+    const local = (await present()).filter((each) => each.name === INITIATOR_END && each.up);
     return [...(await ownInterfaces()).found, ...local].map((each) => each.name);
   };
   const deps: Deps = {
