@@ -4,7 +4,6 @@ import { INITIATOR_END } from '../../api/local-link.ts';
 import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
 import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
 import { exec } from '../../run/exec.ts';
-import { BusyVolumes } from '../busy-volumes.ts';
 import { registrationService } from './calls/registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumeClient } from './cluster/volume-client.ts';
@@ -19,6 +18,7 @@ import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
+import { VolumeJobs } from './volume-jobs.ts';
 
 export interface NodePluginOptions {
   readonly nodeName: string;
@@ -65,7 +65,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     volumes: new KubeVolumeClient(kube),
     staged,
     removedDisks: new RemovedDisks({ localDisk, staged, log }),
-    busy: new BusyVolumes(),
+    jobs: new VolumeJobs(nodeName),
     interfaces: interfaceNames,
     log,
   };
@@ -79,6 +79,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     registration: registrationService(join(directory, 'csi.sock'), log),
     /** Runs until the signal is aborted. */
     run: async (signal: AbortSignal): Promise<void> => {
+      signal.addEventListener('abort', () => deps.jobs.stop(), { once: true });
       const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log }, signal);
       await Promise.all([nodeObject, lostVolumes.run(signal)]);
     },
