@@ -4,7 +4,6 @@ import { INITIATOR_END } from '../../api/local-link.ts';
 import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
 import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
 import { exec } from '../../run/exec.ts';
-import { BusyVolumes } from '../busy-volumes.ts';
 import { registrationService } from './calls/registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumeClient } from './cluster/volume-client.ts';
@@ -20,6 +19,7 @@ import { nodeService } from './service.ts';
 import { sharedFor } from './shared-for.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
+import { VolumeJobs } from './volume-jobs.ts';
 
 /** How long a list of the node's interfaces serves. sysfs has several files for each, those of all pods included. */
 const INTERFACES_MS = 3_000;
@@ -70,7 +70,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     volumes: new KubeVolumeClient(kube),
     staged,
     removedDisks: new RemovedDisks({ localDisk, staged, log }),
-    busy: new BusyVolumes(),
+    jobs: new VolumeJobs(nodeName),
     interfaces: interfaceNames,
     log,
   };
@@ -84,6 +84,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     registration: registrationService(join(directory, 'csi.sock'), log),
     /** Runs until the signal is aborted. */
     run: async (signal: AbortSignal): Promise<void> => {
+      signal.addEventListener('abort', () => deps.jobs.stop(), { once: true });
       const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log }, signal);
       await Promise.all([nodeObject, lostVolumes.run(signal)]);
     },
