@@ -100,6 +100,4 @@ export function environment(): Environment {
 }
 
 /** The environment for programs that we start: as ours, but their messages are in English. */
-export function toolEnvironment(): NodeJS.ProcessEnv {
-  return { ...process.env, LC_ALL: 'C' };
-}
+export const TOOL_ENVIRONMENT: Readonly<NodeJS.ProcessEnv> = { ...process.env, LC_ALL: 'C' };

@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { toolEnvironment } from './config.ts';
+import { TOOL_ENVIRONMENT } from './config.ts';
 
 export interface ExecOptions {
   /** Limit in milliseconds: then the program and all that it has started are killed. */
@@ -54,7 +54,7 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
     // In a process group of its own, so that everything it starts can be killed with it.
-    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: toolEnvironment() });
+    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: TOOL_ENVIRONMENT });
     const output = { stdout: '', stderr: '' };
     child.on('error', (error) =>
       settle(() => reject(new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error }))),

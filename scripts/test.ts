@@ -13,7 +13,7 @@ const interrupted = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => interrupted.abort());
 
 const tallies: Tally[] = [];
-/** What failed, to be told once more at the end: who has only the last lines of a run must find it there. */
+/** All failures. They are printed again at the end, where a person who sees only the last lines of a run finds them. */
 const failures: string[] = [];
 const progress = new Progress();
 
@@ -22,14 +22,14 @@ async function run(suite: Suite): Promise<void> {
   const say = (text: string) => console.log(`${suite.name.padEnd(16)} ${text.replaceAll('\n', '\n    ')}`);
   say(`… (usually ${suite.usually})`);
   const started = performance.now();
-  const told = failures.length;
-  const tell = (text: string) => {
+  const before = failures.length;
+  const report = (text: string) => {
     say(text);
     if (text.startsWith('FAILED')) failures.push(`${suite.name}: ${text}`);
   };
-  const tally = await suite.run({ signal: interrupted.signal, tell });
+  const tally = await suite.run({ signal: interrupted.signal, report });
   tallies.push(tally);
-  if (tally.failed > 0 && failures.length === told) failures.push(`${suite.name}: FAILED, see its log`);
+  if (tally.failed > 0 && failures.length === before) failures.push(`${suite.name}: FAILED, see its log`);
   const skipped = tally.skipped > 0 ? `, ${tally.skipped} skipped` : '';
   say(`${closingLine(tally)}${skipped} in ${((performance.now() - started) / 1000).toFixed(1)} s`);
 }

@@ -98,7 +98,7 @@ class World {
     if (this.#history.at(-1)?.metadata.resourceVersion !== live.metadata.resourceVersion) this.#history.push(live);
   }
 
-  /** csi/controller/publish.ts: one host at a time is written into the spec, and waited for. */
+  /** csi/controller/calls/publish.ts: one host at a time is written into the spec, and waited for. */
   #controller(): void {
     const { spec, status, metadata } = this.#live;
     if (this.#waiting) {

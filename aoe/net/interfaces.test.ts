@@ -32,7 +32,7 @@ test('listInterfaces() lists everything with Ethernet framing', async () => {
 });
 
 async function select(wanted: string): Promise<[string[], readonly string[]]> {
-  const { found, missing } = await selectInterfaces(wanted, sysfs);
+  const { found, missing } = selectInterfaces(await listInterfaces(sysfs), wanted);
   return [found.map((each) => each.name), missing];
 }
 

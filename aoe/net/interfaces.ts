@@ -35,11 +35,10 @@ export interface SelectedInterfaces {
 }
 
 /**
- * The interfaces that AoE uses. With `auto`: each physical interface that is up. Otherwise: those in the comma-separated list,
+ * The interfaces, of all those of a node, that AoE uses. With `auto`: each physical interface that is up. Otherwise: those in the comma-separated list,
  * of any kind.
  */
-export async function selectInterfaces(wanted: string, sysfs = '/sys'): Promise<SelectedInterfaces> {
-  const all = await listInterfaces(sysfs);
+export function selectInterfaces(all: readonly NetworkInterface[], wanted: string): SelectedInterfaces {
   if (wanted === 'auto') return { found: all.filter((each) => each.physical && each.up), missing: [] };
   const names = wanted
     .split(',')

@@ -68,6 +68,8 @@ export interface FrameSocket {
 }
 
 const poller = new Poller();
+/** Each frame is read into it, and copied out before the next one. */
+const received = new Uint8Array(MAX_FRAME);
 
 /**
  * An AF_PACKET socket on one interface that receives the answers to AoE requests of programs. Open it for an exchange, and close it
@@ -146,12 +148,11 @@ export class RawSocket implements FrameSocket {
   }
 
   #drain(): void {
-    const buffer = new Uint8Array(MAX_FRAME);
     while (this.#fd >= 0) {
-      const length: number = recv(this.#fd, buffer, buffer.length, MSG_DONTWAIT);
+      const length: number = recv(this.#fd, received, received.length, MSG_DONTWAIT);
       // EAGAIN: all read. ENETDOWN: reported once when the interface goes down, the socket stays usable.
       if (length < 0) return;
-      this.#handler(buffer.slice(0, length));
+      this.#handler(received.slice(0, length));
     }
   }
 

@@ -1,14 +1,14 @@
 import { messageOf } from '../../kube/mod.ts';
 import { csi, type Handlers } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
-import { getCapacity } from './capacity.ts';
-import { createVolume } from './create.ts';
-import { deleteVolume } from './delete.ts';
+import { getCapacity } from './calls/capacity.ts';
+import { createVolume } from './calls/create.ts';
+import { deleteVolume } from './calls/delete.ts';
+import { getVolume, listVolumes } from './calls/list.ts';
+import { publishVolume } from './calls/publish.ts';
+import { unpublishVolume } from './calls/unpublish.ts';
+import { validateCapabilities } from './calls/validate.ts';
 import type { Call, Deps } from './deps.ts';
-import { getVolume, listVolumes } from './list.ts';
-import { publishVolume } from './publish.ts';
-import { unpublishVolume } from './unpublish.ts';
-import { validateCapabilities } from './validate.ts';
 
 const { Type } = csi.v1.ControllerServiceCapability.RPC;
 

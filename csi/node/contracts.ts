@@ -23,7 +23,7 @@ export interface Driver {
   /** Loads the module and sets the interfaces that it uses. */
   prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void>;
   /**
-   * Starts a discovery and waits until the disk is up and, when `bytes` is given, has that size.
+   * Waits until the disk is up and, when `bytes` is given, has that size. Starts a discovery when that is not so at once.
    * @returns undefined when that does not happen within `timeoutMs`
    */
   attach(address: string, options: { timeoutMs: number; bytes?: number | undefined; signal: AbortSignal }): Promise<Disk | undefined>;

@@ -1,9 +1,9 @@
 import type { Log } from '../../kube/mod.ts';
-import type { BusyVolumes } from '../busy-volumes.ts';
 import type { Driver, Filesystems, Mounter, VolumeClient, Wire } from './contracts.ts';
 import type { LocalDisk } from './disk/local-disk.ts';
 import type { StagedVolumes } from './record/staged-volumes.ts';
 import type { RemovedDisks } from './upkeep/removed-disks.ts';
+import type { VolumeJobs } from './volume-jobs.ts';
 
 /** What the calls of the node service share. */
 export interface Deps {
@@ -19,7 +19,7 @@ export interface Deps {
   readonly volumes: VolumeClient;
   readonly staged: StagedVolumes;
   readonly removedDisks: Pick<RemovedDisks, 'add'>;
-  readonly busy: BusyVolumes;
+  readonly jobs: VolumeJobs;
   /** Names of the AoE interfaces that are up at this moment. */
   readonly interfaces: () => Promise<readonly string[]>;
   readonly log: Log;

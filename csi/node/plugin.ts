@@ -4,7 +4,6 @@ import { INITIATOR_END } from '../../api/local-link.ts';
 import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
 import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
 import { exec } from '../../run/exec.ts';
-import { BusyVolumes } from '../busy-volumes.ts';
 import { registrationService } from './calls/registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumeClient } from './cluster/volume-client.ts';
@@ -17,8 +16,13 @@ import { SystemFilesystems } from './filesystem/system-filesystems.ts';
 import { SocketWire } from './lock/wire.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
+import { sharedFor } from './shared-for.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
+import { VolumeJobs } from './volume-jobs.ts';
+
+/** How long a list of the node's interfaces serves. sysfs has several files for each, those of all pods included. */
+const INTERFACES_MS = 3_000;
 
 export interface NodePluginOptions {
   readonly nodeName: string;
@@ -46,12 +50,13 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const staged = new StagedVolumes(join(directory, 'volumes'));
   const localDisk = (address: string) => new LocalDisk({ driver, mounter, log }, address);
+  const present = sharedFor(INTERFACES_MS, listInterfaces);
   const ownInterfaces = async () => {
-    const { found, missing } = await selectInterfaces(interfaces);
+    const { found, missing } = selectInterfaces(await present(), interfaces);
     return { found: found.filter((each) => each.name !== INITIATOR_END), missing };
   };
   const interfaceNames = async () => {
-    const local = (await listInterfaces()).filter((each) => each.name === INITIATOR_END && each.up);
+    const local = (await present()).filter((each) => each.name === INITIATOR_END && each.up);
     return [...(await ownInterfaces()).found, ...local].map((each) => each.name);
   };
   const deps: Deps = {
@@ -65,7 +70,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     volumes: new KubeVolumeClient(kube),
     staged,
     removedDisks: new RemovedDisks({ localDisk, staged, log }),
-    busy: new BusyVolumes(),
+    jobs: new VolumeJobs(nodeName),
     interfaces: interfaceNames,
     log,
   };
@@ -79,6 +84,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     registration: registrationService(join(directory, 'csi.sock'), log),
     /** Runs until the signal is aborted. */
     run: async (signal: AbortSignal): Promise<void> => {
+      signal.addEventListener('abort', () => deps.jobs.stop(), { once: true });
       const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log }, signal);
       await Promise.all([nodeObject, lostVolumes.run(signal)]);
     },

@@ -7,6 +7,14 @@ export type Line =
   | { type: 'test'; name: string; file: string; failed: boolean; skipped: boolean; durationMs: number; error: string }
   | { type: 'counts'; passed: number; failed: number; skipped: number };
 
+/** Frames of a stack that say nothing about the test. */
+const OURS_OR_NODES = /^\s+at .*(node_modules\/jest-circus|node:internal|scripts\/jest\/|new Promise \(<anonymous>\)|Array\.map)/;
+
+function readable(text: string): string {
+  const lines = stripVTControlCharacters(text).split('\n');
+  return lines.filter((line) => !OURS_OR_NODES.test(line)).join('\n');
+}
+
 const write = (line: Line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
 export default class LineReporter {
@@ -18,14 +26,14 @@ export default class LineReporter {
       failed: status === 'failed',
       skipped: status === 'pending' || status === 'todo',
       durationMs: duration ?? 0,
-      error: stripVTControlCharacters(failureMessages.join('\n')),
+      error: readable(failureMessages.join('\n')),
     });
   }
 
-  /** A file that failed as a whole is told of as one test. */
-  onTestResult({ path: file }: TestFile, { testExecError, failureMessage, perfStats }: TestResult): void {
+  /** A file that failed as a whole, or whose clean-up failed, is reported as one test. */
+  onTestResult({ path: file }: TestFile, { testExecError, perfStats }: TestResult): void {
     if (!testExecError) return;
-    const error = stripVTControlCharacters(failureMessage ?? testExecError.message);
+    const error = readable(testExecError.stack || testExecError.message);
     write({ type: 'test', name: '(the file)', file, failed: true, skipped: false, durationMs: perfStats.runtime, error });
   }
 

@@ -1,11 +1,14 @@
 // The process of one test file: runs it with jest-circus, and sends its runner what came of it.
-import { createRequire } from 'node:module';
+import { createRequire, enableCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Message, Order } from './runner.ts';
 
 /** How long a process may take to end after its last test, in milliseconds. */
 const LINGER_MS = 20_000;
 
+// Each file loads Jest and much of our code again: compiled code is kept between them, by its content.
+enableCompileCache(join(import.meta.dirname, '../../node_modules/.cache/compiled'));
 const require = createRequire(import.meta.url);
 const send = (message: Message) => process.send?.(message);
 

@@ -26,7 +26,7 @@ describe('runCommand()', () => {
     const result = await runCommand(['sh', '-c', 'sleep 60 & echo $!; wait'], { ...options('limit'), limitMs: 300 });
     expect(result.code).toBe(-1);
     expect(result.output).toMatch(/longer than 0.3 s/);
-    // A zombie, which whoever adopted it has yet to collect, has no command line left.
+    // A zombie that its new parent has not collected yet has no command line.
     const path = `/proc/${Number(result.output.split('\n')[0])}/cmdline`;
     expect(existsSync(path) ? readFileSync(path, 'utf8') : '').toBe('');
   });

@@ -68,7 +68,7 @@ export function runCommand(argv: string[], options: CommandOptions): Promise<Com
       clearTimeout(limit);
       options.signal.removeEventListener('abort', abort);
       closeSync(log);
-      // Some programs colour whatever they are told.
+      // Some programs write colours although NO_COLOR is set.
       resolve({ code, output: stripVTControlCharacters(Buffer.concat(chunks).toString()) });
     };
     child.on('error', (error) => {

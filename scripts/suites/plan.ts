@@ -17,7 +17,7 @@ export function checks(): Suite[][] {
         [bin('biome'), 'ci', ROOT],
         [bin('oxlint'), '--type-aware', '--deny-warnings', '--format=unix', ROOT],
       ]),
-      jestTests('unit', '30 s'),
+      jestTests('unit', '45 s'),
     ],
     [
       commands('generated', '1 s', [node(join(ROOT, 'api/generate.ts'), '--check')]),
@@ -61,8 +61,8 @@ export function longFaults(steps: number): Suite[] {
 
 /** The faults of the lab of processes alone, with their progress. */
 export function longFastFaults(env: { SEED: string; STEPS: string }): Suite {
-  const run = async ({ signal, tell }: RunContext): Promise<Tally> => {
-    const { code } = await runLab(env, { limitMs: 300_000 + Number(env.STEPS) * 1_500, signal, tell });
+  const run = async ({ signal, report }: RunContext): Promise<Tally> => {
+    const { code } = await runLab(env, { limitMs: 300_000 + Number(env.STEPS) * 1_500, signal, report });
     return code === 0 ? ONE_PASSED : ONE_FAILED;
   };
   return { name: 'faults-fast', usually: `${env.STEPS} steps of 0.3 s`, run };

@@ -8,17 +8,17 @@ export const ROOT = join(import.meta.dirname, '../..');
 export const LOGS = join(ROOT, 'dist/logs');
 const MINUTE_MS = 60_000;
 
-/** What a suite's run is given: how to be stopped, and whom to tell. */
+/** What a suite's run is given: how it is stopped, and where its events go. */
 export interface RunContext {
   signal: AbortSignal;
-  /** Is told what failed, and of each test of a slow suite. */
-  tell: (text: string) => void;
+  /** Gets each failure, and each test of a slow suite. */
+  report: (text: string) => void;
 }
 
 /** Something that `make test` runs and counts. */
 export interface Suite {
   name: string;
-  /** How long it usually takes, for who waits. */
+  /** How long it usually takes. */
   usually: string;
   run: (context: RunContext) => Promise<Tally>;
 }
@@ -29,28 +29,28 @@ function lastLines(text: string, count: number): string {
   return text.trimEnd().split('\n').slice(-count).join('\n');
 }
 
-/** Where a panic is: what follows may be a long backtrace. */
+/** The first lines have the panic; a long backtrace may follow. */
 function firstLines(text: string, count: number): string {
   return text.split('\n').slice(0, count).join('\n');
 }
 
 /**
- * Commands that each are one test, in order; what follows a failed one still runs.
+ * Commands in order, each one test. After a failed command the rest still run.
  * @param missing what cannot run on this machine, and why: counted as skipped
  */
 export function commands(name: string, usually: string, argvs: string[][], missing: string[] = []): Suite {
   return {
     name,
     usually,
-    run: async ({ signal, tell }) => {
+    run: async ({ signal, report }) => {
       const total = { passed: 0, failed: 0, skipped: missing.length };
-      for (const why of missing) tell(`skipped ${why}`);
+      for (const why of missing) report(`skipped ${why}`);
       for (const argv of argvs) {
         const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 10 * MINUTE_MS, signal });
         const tally = code === 0 ? ONE_PASSED : ONE_FAILED;
         total.passed += tally.passed;
         total.failed += tally.failed;
-        if (code !== 0) tell(`FAILED ${argv.map((word) => relative(ROOT, word) || word).join(' ')}\n${lastLines(output, 30)}`);
+        if (code !== 0) report(`FAILED ${argv.map((word) => relative(ROOT, word) || word).join(' ')}\n${lastLines(output, 30)}`);
       }
       return total;
     },
@@ -62,12 +62,12 @@ export function cargoTests(name: string, usually: string, args: string[]): Suite
   return {
     name,
     usually,
-    run: async ({ signal, tell }) => {
+    run: async ({ signal, report }) => {
       const argv = ['cargo', 'test', '--locked', '--no-fail-fast', ...args];
       const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 15 * MINUTE_MS, signal });
       const failed = failedInCargo(output);
-      for (const test of failed) tell(`FAILED ${test}\n${firstLines(outputOf(test, output), 15)}`);
-      if (code !== 0 && failed.length === 0) tell(lastLines(output, 30));
+      for (const test of failed) report(`FAILED ${test}\n${firstLines(outputOf(test, output), 15)}`);
+      if (code !== 0 && failed.length === 0) report(lastLines(output, 30));
       return judge(countCargo(output), code);
     },
   };
@@ -88,7 +88,7 @@ export function jestTests(name: string, usually: string, options: JestSuiteOptio
   return {
     name,
     usually,
-    run: ({ signal, tell }) =>
+    run: ({ signal, report }) =>
       runJest({
         projects: options.projects ?? [name],
         words: options.words ?? [],
@@ -97,9 +97,9 @@ export function jestTests(name: string, usually: string, options: JestSuiteOptio
         signal,
         onTest: (test) => {
           const seconds = (test.durationMs / 1000).toFixed(1);
-          if (test.failed) tell(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${firstLines(test.error, 25)}`);
+          if (test.failed) report(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${firstLines(test.error, 25)}`);
           else if (options.eachTest && (test.durationMs > 500 || test.skipped))
-            tell(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
+            report(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
         },
       }),
   };

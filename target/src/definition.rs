@@ -1,4 +1,4 @@
-//! What a volume is, apart from what happens to it now.
+//! What the owner of a volume decides about it.
 
 use std::fmt;
 
@@ -7,6 +7,23 @@ use serde::{Deserialize, Serialize};
 use crate::wire::Mac;
 use crate::wire::header::{ANY_SHELF, ANY_SLOT};
 use crate::wire::identify::SERIAL_LENGTH;
+
+/// What is wrong with a definition.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error("the shelf must be 0 to 65534 and not 4095 (which Linux hosts refuse)")]
+    Shelf,
+    #[error("the slot must be 0 to 254")]
+    Slot,
+    #[error("uid {0:?}: 1 to 63 of the characters a-z A-Z 0-9 . _ -")]
+    Uid(String),
+    #[error("serial {0:?}: at most {SERIAL_LENGTH} printable ASCII characters")]
+    Serial(String),
+    #[error("path {0:?}: must be absolute")]
+    Path(String),
+    #[error("access: {0} is not the address of one host")]
+    Initiator(Mac),
+}
 
 /// Where a volume is on the segment. Text form: `e7.3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -26,13 +43,13 @@ const REFUSED_SHELF: u16 = 0xfff;
 
 impl Address {
     /// An address that a volume can have: not a wildcard, and none that hosts refuse.
-    pub fn checked(shelf: u32, slot: u32) -> Result<Address, String> {
+    pub fn checked(shelf: u32, slot: u32) -> Result<Address, Invalid> {
         let shelf = u16::try_from(shelf).ok().filter(|shelf| *shelf != ANY_SHELF && *shelf != REFUSED_SHELF);
         let slot = u8::try_from(slot).ok().filter(|slot| *slot != ANY_SLOT);
         match (shelf, slot) {
             (Some(shelf), Some(slot)) => Ok(Address { shelf, slot }),
-            (None, _) => Err("the shelf must be 0 to 65534 and not 4095 (which Linux hosts refuse)".into()),
-            (_, None) => Err("the slot must be 0 to 254".into()),
+            (None, _) => Err(Invalid::Shelf),
+            (_, None) => Err(Invalid::Slot),
         }
     }
 }
@@ -70,22 +87,22 @@ pub struct Definition {
 }
 
 impl Definition {
-    /// Whether uid, path and serial are well formed; says what is wrong.
-    pub fn check(&self) -> Result<(), String> {
+    /// Whether uid, path, serial and access are well formed.
+    pub fn check(&self) -> Result<(), Invalid> {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         if self.uid.is_empty() || self.uid.len() > 63 || !self.uid.bytes().all(plain) {
-            return Err(format!("uid {:?}: 1 to 63 of the characters a-z A-Z 0-9 . _ -", self.uid));
+            return Err(Invalid::Uid(self.uid.clone()));
         }
         if self.serial.len() > SERIAL_LENGTH || !self.serial.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err(format!("serial {:?}: at most {SERIAL_LENGTH} printable ASCII characters", self.serial));
+            return Err(Invalid::Serial(self.serial.clone()));
         }
         if !self.path.starts_with('/') || self.path.contains('\0') {
-            return Err(format!("path {:?}: must be absolute", self.path));
+            return Err(Invalid::Path(self.path.clone()));
         }
-        if let Some(mac) = self.access.macs.iter().find(|mac| !mac.is_unicast()) {
-            return Err(format!("access: {mac} is not the address of one host"));
+        match self.access.macs.iter().find(|mac| !mac.is_unicast()) {
+            Some(mac) => Err(Invalid::Initiator(*mac)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 

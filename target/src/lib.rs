@@ -2,6 +2,7 @@
 //! `serve` brings them together on one thread, and `rpc` lets others command it.
 
 pub mod cli;
+mod crew;
 pub mod definition;
 pub mod disk;
 pub mod log;

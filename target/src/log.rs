@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Map, Value};
 
@@ -23,9 +23,24 @@ impl Level {
     }
 }
 
+/// Lets a message be written once a second.
+#[derive(Debug, Default)]
+pub struct Limit(Option<Instant>);
+
+impl Limit {
+    /// Whether the message may be written now.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let free = self.0.is_none_or(|next| now >= next);
+        if free {
+            self.0 = Some(now + Duration::from_secs(1));
+        }
+        free
+    }
+}
+
 static SILENT: AtomicBool = AtomicBool::new(false);
 
-/// Writes nothing from now on: where servers are made by the thousand, to be tested.
+/// Writes nothing from now on: for tests that start thousands of servers.
 pub fn silence() {
     SILENT.store(true, Ordering::Relaxed);
 }

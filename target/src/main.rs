@@ -13,7 +13,7 @@ use aoe_target::{log, privileges, rpc};
 static STOP: AtomicBool = AtomicBool::new(false);
 static WAKER: OnceLock<Arc<Waker>> = OnceLock::new();
 
-/// How long to look for the next frame before sleeping.
+/// How long to poll for the next frame before sleeping.
 const POLL: Duration = Duration::from_micros(50);
 
 fn main() -> ExitCode {
@@ -45,7 +45,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(move |info| {
         log!(Error, "panic", error = info);
         hook(info);
-        std::process::abort(); // the serving thread must not go on without the others, nor they without it
+        std::process::abort(); // no thread must go on without the others
     }));
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
@@ -56,16 +56,30 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), String> {
+/// Why the target cannot serve.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("{what}: {error}")]
+    Named { what: String, error: io::Error },
+}
+
+/// Says what an error is about.
+fn of(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> Failure {
+    move |error| Failure::Named { what: what.to_string(), error }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
     allow_many_files();
-    let waker = Arc::new(Waker::new().map_err(|error| error.to_string())?);
-    stop_on_signals(&waker).map_err(|error| error.to_string())?;
+    let waker = Arc::new(Waker::new()?);
+    stop_on_signals(&waker)?;
     let store = match &arguments.state {
-        Some(path) => Some(Store::open(path).map_err(|error| format!("state directory {}: {error}", path.display()))?),
+        Some(path) => Some(Store::open(path).map_err(of(format_args!("state directory {}", path.display())))?),
         None => None,
     };
     let mut loaded = match &store {
-        Some(store) => store.load().map_err(|error| format!("state directory: {error}"))?,
+        Some(store) => store.load().map_err(of("state directory"))?,
         None => Loaded::default(),
     };
     if !arguments.exports.is_empty() {
@@ -73,19 +87,19 @@ fn run(arguments: Arguments) -> Result<(), String> {
     }
     let (sender, commands) = mpsc::channel();
     let poll = arguments.poll.unwrap_or(if cpus() > 1 { POLL } else { Duration::ZERO });
-    let options = Options { poll, uring: !arguments.no_uring, at_once: true };
-    let mut server: Server = Server::new(options, store, waker.clone(), commands).map_err(|error| error.to_string())?;
-    // With all that is opened once, and before there is another thread: privileges are each thread's own. The io_uring is made
-    // before, since kernels up to 5.11 count its memory against RLIMIT_MEMLOCK of those without CAP_IPC_LOCK.
-    privileges::keep_only(&privileges::NEEDED).map_err(|error| format!("privileges: {error}"))?;
+    let options = Options { poll, uring: !arguments.no_uring, inline_memory: true };
+    let mut server: Server = Server::new(options, store, waker.clone(), commands)?;
+    // After all that is opened once, and before another thread starts: each thread has its own privileges. The io_uring is made
+    // before, since kernels up to 5.11 count its memory against RLIMIT_MEMLOCK of processes without CAP_IPC_LOCK.
+    privileges::keep_only(&privileges::NEEDED).map_err(of("privileges"))?;
     if let Some(path) = &arguments.socket {
-        let listener = rpc::bind(path).map_err(|error| format!("socket {}: {error}", path.display()))?;
+        let listener = rpc::bind(path).map_err(of(format_args!("socket {}", path.display())))?;
         let thread = std::thread::Builder::new().name("rpc".into()).spawn(move || {
             if let Err(error) = rpc::run(listener, sender, waker) {
                 panic!("gRPC: {error}");
             }
         });
-        thread.map_err(|error| error.to_string())?;
+        thread?;
     }
     log!(Info, "serving", version = env!("CARGO_PKG_VERSION"), volumes = loaded.volumes.len());
     server.restore(loaded);
@@ -96,7 +110,7 @@ fn run(arguments: Arguments) -> Result<(), String> {
     Ok(())
 }
 
-/// What the command line names: with the config strings and lists that were saved, and nothing else of what was saved.
+/// The volumes and interfaces of the command line, with the config strings and lists that were saved for them.
 fn named(loaded: Loaded, arguments: &Arguments) -> Loaded {
     let volumes = arguments.exports.iter().map(|definition| {
         let known = loaded.volumes.iter().find(|saved| saved.definition.uid == definition.uid).cloned();
@@ -105,7 +119,7 @@ fn named(loaded: Loaded, arguments: &Arguments) -> Loaded {
     Loaded { volumes: volumes.collect(), interfaces: arguments.interfaces.clone(), problems: loaded.problems }
 }
 
-/// CPUs of the machine, whichever of them this process may use: one that polls keeps its own busy, and no other.
+/// CPUs of the machine, including those that this process may not use: polling keeps only the own CPU busy.
 fn cpus() -> libc::c_long {
     // SAFETY: no memory is passed.
     unsafe { libc::sysconf(libc::_SC_NPROCESSORS_ONLN) }

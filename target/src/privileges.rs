@@ -1,10 +1,10 @@
-//! What the process may still do once it serves: whoever takes it over by a frame gets no more than that.
+//! The privileges that the process keeps when it serves: an attacker who takes it over with a frame gets only these.
 
 use std::io;
 
 /// Capabilities by their numbers (linux/capability.h).
 pub mod capability {
-    /// Opens files that are another user's, as root is used to: disks, and the state directory.
+    /// Opening files of other users: disks, and the state directory.
     pub const DAC_OVERRIDE: u32 = 1;
     /// Sizes of socket buffers beyond the system's limit (SO_RCVBUFFORCE, SO_SNDBUFFORCE).
     pub const NET_ADMIN: u32 = 12;
@@ -12,7 +12,7 @@ pub mod capability {
     pub const NET_RAW: u32 = 13;
 }
 
-/// All that serving takes.
+/// All that serving needs.
 pub const NEEDED: [u32; 3] = [capability::DAC_OVERRIDE, capability::NET_ADMIN, capability::NET_RAW];
 
 // linux/capability.h
@@ -34,14 +34,15 @@ struct Sets {
     inheritable: u32,
 }
 
-/// Gives up all capabilities but these, of which it keeps those that it has, and the way to others: set-user-ID programs, file
-/// capabilities. Counts for the calling thread and those that it starts.
+/// Drops all capabilities but these, and the ways to get others: set-user-ID programs, file capabilities. Applies to the calling
+/// thread and to threads that it starts.
 pub fn keep_only(kept: &[u32]) -> io::Result<()> {
     // SAFETY: prctl with numbers only.
     if unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) } != 0 {
         return Err(io::Error::last_os_error());
     }
-    // The bounding set, up to the last one that the kernel knows. Without CAP_SETPCAP it stays, and counts for nothing.
+    // The bounding set, up to the last capability that the kernel knows. Without CAP_SETPCAP it stays, which does no harm: no
+    // program can use it after PR_SET_NO_NEW_PRIVS.
     for number in 0..64 {
         // SAFETY: as above.
         let more = kept.contains(&number) || unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) } == 0;

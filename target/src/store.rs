@@ -1,5 +1,5 @@
 //! The state directory: one JSON file per volume in `volumes/`, the interfaces in `interfaces.json`. A file is replaced
-//! whole, so that it is the old one or the new one after a crash at any point.
+//! whole: after a crash at any point it is the old one or the new one.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use crate::definition::Definition;
+use crate::definition::{Address, Definition, Invalid};
 use crate::wire::Mac;
 
-/// All of a volume that outlives the process.
+/// The state of a volume that is kept across restarts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Saved {
@@ -44,19 +44,33 @@ pub struct Store {
     _lock: File,
 }
 
-/// What was found at start; `problems` names each file that was passed over, and why.
+/// Why a state file is passed over.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Definition(#[from] Invalid),
+    /// The file has the name of another volume.
+    #[error("the file holds volume {0}")]
+    OtherVolume(String),
+}
+
+/// The saved state at start. `problems`: each file that was passed over, and why.
 #[derive(Default)]
 pub struct Loaded {
     pub volumes: Vec<Saved>,
     pub interfaces: Vec<String>,
-    pub problems: Vec<(PathBuf, String)>,
+    pub problems: Vec<(PathBuf, Unusable)>,
 }
 
-/// How long a predecessor may take to end.
+/// How long an earlier process may take to end.
 const PREDECESSOR: Duration = Duration::from_secs(3);
 
 impl Store {
-    /// Makes the directory if need be. Waits a little for a predecessor that is just ending.
+    /// Makes the directory if it does not exist. Waits a little for an earlier process that is just ending.
     pub fn open(directory: &Path) -> io::Result<Store> {
         fs::create_dir_all(directory.join("volumes"))?;
         let lock = File::create(directory.join("lock"))?;
@@ -93,15 +107,15 @@ impl Store {
         match fs::read(&path) {
             Ok(bytes) => match serde_json::from_slice::<Interfaces>(&bytes) {
                 Ok(found) => loaded.interfaces = found.interfaces,
-                Err(error) => loaded.problems.push((path, error.to_string())),
+                Err(error) => loaded.problems.push((path, error.into())),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => loaded.problems.push((path, error.to_string())),
+            Err(error) => loaded.problems.push((path, error.into())),
         }
         Ok(loaded)
     }
 
-    /// On disk when it returns.
+    /// Saves a volume. It is on disk when this returns.
     pub fn save(&self, saved: &Saved) -> io::Result<()> {
         let folder = self.directory.join("volumes");
         replace(&folder, &format!("{}.json", saved.definition.uid), &serde_json::to_vec_pretty(saved)?)
@@ -120,14 +134,13 @@ impl Store {
     }
 }
 
-fn read_volume(path: &Path) -> Result<Saved, String> {
-    let bytes = fs::read(path).map_err(|error| error.to_string())?;
-    let saved: Saved = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+fn read_volume(path: &Path) -> Result<Saved, Unusable> {
+    let saved: Saved = serde_json::from_slice(&fs::read(path)?)?;
     saved.definition.check()?;
     let address = saved.definition.address;
-    crate::definition::Address::checked(address.shelf.into(), address.slot.into())?;
+    Address::checked(address.shelf.into(), address.slot.into())?;
     if path.file_name().and_then(|name| name.to_str()) != Some(&format!("{}.json", saved.definition.uid)) {
-        return Err(format!("the file holds volume {}", saved.definition.uid));
+        return Err(Unusable::OtherVolume(saved.definition.uid));
     }
     Ok(saved)
 }
@@ -141,7 +154,7 @@ fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Config strings are text that people read; what is not printable is written as `hex:`.
+/// Config strings are written as text for people to read, or as `hex:` when they are not printable.
 mod text_or_hex {
     use serde::{Deserialize, Deserializer, Serializer};
 
@@ -166,7 +179,7 @@ mod text_or_hex {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::definition::{Access, Address};
+    use crate::definition::Access;
     use proptest::prelude::*;
 
     struct Folder(PathBuf);

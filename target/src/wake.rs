@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, RawFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A flag that costs nothing to look at, and a descriptor to sleep on.
+/// A flag that is cheap to check, and a descriptor to sleep on.
 #[derive(Debug)]
 pub struct Waker {
     raised: AtomicBool,
@@ -41,8 +41,8 @@ impl Waker {
         self.event.as_raw_fd()
     }
 
-    /// Empties the descriptor and leaves the flag: for who has slept on it, and calls [`Waker::take`] next. A wake raises the
-    /// flag before it writes, so the flag may be taken in between: what is written then stands for nothing any more.
+    /// Empties the descriptor and leaves the flag. To be called after sleeping on the descriptor, and before [`Waker::take`]. A wake
+    /// raises the flag before it writes: the flag may be taken in between, and the descriptor then is readable for nothing.
     pub fn clear(&self) {
         clear(&self.event);
     }

@@ -1,11 +1,11 @@
-//! Threads for what may take long and is not a request: opening disks, writing state. Each has threads of its own: disks that
-//! hang while they are opened must not keep a change of access, or of a lock, from being saved.
+//! What may take long and is not a request: opening disks, and writing state. Each has threads of its own: disks that hang while
+//! they are opened must not keep a change of access, or of a lock, from being saved.
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::Arc;
 
+use crate::crew::{Crew, Queue};
 use crate::disk::Disk;
 use crate::disk::open::{OpenError, Opened, open};
 use crate::store::{Saved, Store};
@@ -29,139 +29,82 @@ pub enum Done {
 
 /// Threads that write state.
 const WRITERS: usize = 4;
-/// Threads that open disks: so many may hang before the others wait for them.
+/// Threads that open disks: at most this many may be blocked in open(2) before other disks wait for them.
 const OPENERS: usize = 64;
-const IDLE: Duration = Duration::from_secs(5);
-const STACK: usize = 128 * 1024;
 
+/// First come, first served.
 #[derive(Default)]
-struct State {
-    tasks: VecDeque<Task>,
-    threads: usize,
-    idle: usize,
-    /// Nobody waits for anything any more.
-    ended: bool,
+struct Tasks(VecDeque<Task>);
+
+impl Queue for Tasks {
+    type Task = Task;
+    type Done = Done;
+
+    fn add(&mut self, task: Task) {
+        self.0.push_back(task);
+    }
+
+    fn take(&mut self) -> Option<Task> {
+        self.0.pop_front()
+    }
+
+    fn ready(&self) -> usize {
+        self.0.len()
+    }
+
+    fn ended(&mut self, _: &Done) {}
 }
 
-/// Threads for tasks of one kind, started when there is need, at most so many.
-struct Crew {
-    name: &'static str,
-    most: usize,
-    state: Mutex<State>,
-    work: Condvar,
-}
-
-struct Shared {
-    openers: Crew,
-    writers: Crew,
-    done: Mutex<Vec<Done>>,
+pub struct Worker {
+    openers: Crew<Tasks>,
+    writers: Crew<Tasks>,
+    /// Done without a thread, since nothing is kept.
+    done: Vec<Done>,
+    keeps_state: bool,
     waker: Arc<Waker>,
-    /// None: everything is forgotten at the end.
-    store: Option<Store>,
 }
-
-pub struct Worker(Arc<Shared>);
 
 impl Worker {
+    /// Without a store, nothing is kept when the process ends.
     pub fn new(waker: Arc<Waker>, store: Option<Store>) -> Worker {
-        let (openers, writers) = (Crew::new("open", OPENERS), Crew::new("state", WRITERS));
-        Worker(Arc::new(Shared { openers, writers, done: Mutex::default(), waker, store }))
+        let keeps_state = store.is_some();
+        Worker {
+            openers: Crew::new("open", OPENERS, Tasks::default(), waker.clone(), |task| run(None, task)),
+            writers: Crew::new("state", WRITERS, Tasks::default(), waker.clone(), move |task| run(store.as_ref(), task)),
+            done: Vec::new(),
+            keeps_state,
+            waker,
+        }
     }
 
-    pub fn submit(&self, task: Task) {
-        if self.0.store.is_none() && !matches!(task, Task::Open { .. }) {
-            let done = self.0.run(task); // at once: nothing is kept
-            return self.0.end(done);
-        }
-        let opens = matches!(task, Task::Open { .. });
-        let crew = self.0.crew(opens);
-        let mut state = crew.lock();
-        state.tasks.push_back(task);
-        // One that is woken counts as idle until it runs, and will take one of the tasks.
-        if state.tasks.len() > state.idle && state.threads < crew.most {
-            let shared = self.0.clone();
-            let builder = std::thread::Builder::new().name(crew.name.into()).stack_size(STACK);
-            match builder.spawn(move || shared.work(shared.crew(opens))) {
-                Ok(_) => state.threads += 1,
-                Err(error) if state.threads == 0 => panic!("no thread can be started: {error}"),
-                Err(_) => crew.work.notify_one(),
-            }
+    /// Does a task. The waker is raised when it is done.
+    pub fn submit(&mut self, task: Task) {
+        if matches!(task, Task::Open { .. }) {
+            self.openers.submit(task);
+        } else if self.keeps_state {
+            self.writers.submit(task);
         } else {
-            crew.work.notify_one();
+            self.done.push(run(None, task));
+            self.waker.wake();
         }
     }
 
-    pub fn reap(&self) -> Vec<Done> {
-        std::mem::take(&mut self.0.done())
+    /// What was done since the last call.
+    pub fn reap(&mut self) -> Vec<Done> {
+        let mut done = std::mem::take(&mut self.done);
+        done.extend(self.openers.reap());
+        done.extend(self.writers.reap());
+        done
     }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        for crew in [&self.0.openers, &self.0.writers] {
-            crew.lock().ended = true;
-            crew.work.notify_all();
-        }
-    }
-}
-
-impl Crew {
-    fn new(name: &'static str, most: usize) -> Crew {
-        Crew { name, most, state: Mutex::default(), work: Condvar::new() }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("a thread that panics ends the process")
-    }
-}
-
-impl Shared {
-    fn crew(&self, opens: bool) -> &Crew {
-        if opens { &self.openers } else { &self.writers }
-    }
-
-    fn done(&self) -> MutexGuard<'_, Vec<Done>> {
-        self.done.lock().expect("a thread that panics ends the process")
-    }
-
-    fn end(&self, done: Done) {
-        self.done().push(done);
-        self.waker.wake();
-    }
-
-    /// What each thread of a crew does.
-    fn work(&self, crew: &Crew) {
-        let mut state = crew.lock();
-        loop {
-            if let Some(task) = state.tasks.pop_front() {
-                drop(state);
-                let done = self.run(task);
-                self.end(done);
-                state = crew.lock();
-                continue;
-            }
-            if state.ended {
-                return;
-            }
-            state.idle += 1;
-            let (next, timeout) = crew.work.wait_timeout(state, IDLE).expect("a thread that panics ends the process");
-            state = next;
-            state.idle -= 1;
-            if timeout.timed_out() && state.tasks.is_empty() {
-                state.threads -= 1;
-                return;
-            }
-        }
-    }
-
-    fn run(&self, task: Task) -> Done {
-        let stored = |action: &dyn Fn(&Store) -> io::Result<()>| self.store.as_ref().map_or(Ok(()), action);
-        match task {
-            Task::Open { volume, path, read_only, current } => Done::Opened { volume, result: open(&path, read_only, current.as_ref()) },
-            Task::Save { volume, saved } => Done::Saved { volume, result: stored(&|store| store.save(&saved)) },
-            Task::Remove { volume, uid } => Done::Removed { volume, result: stored(&|store| store.remove(&uid)) },
-            Task::Interfaces { names } => Done::Interfaces { result: stored(&|store| store.save_interfaces(&names)) },
-        }
+fn run(store: Option<&Store>, task: Task) -> Done {
+    let stored = |action: &dyn Fn(&Store) -> io::Result<()>| store.map_or(Ok(()), action);
+    match task {
+        Task::Open { volume, path, read_only, current } => Done::Opened { volume, result: open(&path, read_only, current.as_ref()) },
+        Task::Save { volume, saved } => Done::Saved { volume, result: stored(&|store| store.save(&saved)) },
+        Task::Remove { volume, uid } => Done::Removed { volume, result: stored(&|store| store.remove(&uid)) },
+        Task::Interfaces { names } => Done::Interfaces { result: stored(&|store| store.save_interfaces(&names)) },
     }
 }
 
@@ -171,9 +114,9 @@ mod tests {
     use std::fs::File;
     use std::os::fd::AsRawFd;
     use std::path::PathBuf;
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
-    /// Far less than opening a disk takes that another has locked.
+    /// Far less than it takes to open a disk that another process has locked.
     const SOON: Duration = Duration::from_millis(1000);
 
     struct Rig {
@@ -181,7 +124,7 @@ mod tests {
         worker: Worker,
         /// A disk that can be opened.
         free: String,
-        /// One that another has locked: opening it takes two seconds.
+        /// One that another process has locked: opening it takes two seconds.
         locked: String,
         _lock: File,
     }
@@ -203,12 +146,20 @@ mod tests {
             Rig { folder, worker, free, locked, _lock: lock }
         }
 
-        fn open(&self, path: &str) {
-            self.worker.submit(Task::Open { volume: 0, path: path.into(), read_only: false, current: None });
+        fn open(&mut self, path: String) {
+            self.worker.submit(Task::Open { volume: 0, path, read_only: false, current: None });
         }
 
-        /// The next that was done, soon.
-        fn next(&self) -> Done {
+        fn open_free(&mut self) {
+            self.open(self.free.clone());
+        }
+
+        fn open_locked(&mut self) {
+            self.open(self.locked.clone());
+        }
+
+        /// The next that is done, soon.
+        fn next(&mut self) -> Done {
             let limit = Instant::now() + SOON;
             loop {
                 match self.worker.reap().pop() {
@@ -228,30 +179,30 @@ mod tests {
 
     #[test]
     fn disks_that_hang_keep_nothing_from_being_saved_and_no_other_from_being_opened() {
-        let rig = Rig::new("hang");
+        let mut rig = Rig::new("hang");
         for _ in 0..OPENERS - 1 {
-            rig.open(&rig.locked);
+            rig.open_locked();
         }
         rig.worker.submit(Task::Interfaces { names: vec!["eth0".into()] });
         assert!(matches!(rig.next(), Done::Interfaces { result: Ok(()) }));
-        rig.open(&rig.free);
+        rig.open_free();
         assert!(matches!(rig.next(), Done::Opened { result: Ok(_), .. }));
-        rig.open(&rig.locked);
+        rig.open_locked();
         rig.worker.submit(Task::Remove { volume: 0, uid: "v".into() });
         assert!(matches!(rig.next(), Done::Removed { result: Ok(()), .. }));
-        assert_eq!(rig.worker.0.openers.lock().threads, OPENERS, "and no more");
+        assert_eq!(rig.worker.openers.threads(), (OPENERS, 0), "and no more");
     }
 
     #[test]
     fn an_idle_thread_is_promised_to_one_task_only() {
-        let rig = Rig::new("idle");
-        rig.open(&rig.free);
+        let mut rig = Rig::new("idle");
+        rig.open_free();
         assert!(matches!(rig.next(), Done::Opened { result: Ok(_), .. }));
-        while rig.worker.0.openers.lock().idle == 0 {
+        while rig.worker.openers.threads().1 == 0 {
             std::thread::yield_now();
         }
-        rig.open(&rig.locked);
-        rig.open(&rig.free);
+        rig.open_locked();
+        rig.open_free();
         assert!(matches!(rig.next(), Done::Opened { result: Ok(_), .. }));
     }
 }

@@ -322,7 +322,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     await Promise.all(names.map((name) => remove(name)));
   });
 
-  it('tells the room of a pool on a segment', async () => {
+  it('reports the free space of a pool on a segment', async () => {
     const capacity = async (request: csi.v1.IGetCapacityRequest) => {
       const answer = await client.call('getCapacity', request);
       return [fromInt64(answer.availableCapacity) / GIB, fromInt64(answer.maximumVolumeSize?.value) / GIB];

@@ -3,17 +3,17 @@ import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
 
-/** Plays the agents of all storage nodes: says at once that what is placed is made and exported, and lets go of what is deleted. */
+/** Plays the agents of all storage nodes: reports each placed volume as created and exported at once, and releases deleted volumes. */
 export class FakeAgent {
   readonly #kube: Kube;
   readonly volumes: Informer<AoEVolume>;
   /** Agents of these nodes are down. */
   readonly down = new Set<string>();
-  /** Volumes whose address a stranger answers at. */
+  /** Volumes with a stranger at their address. */
   readonly conflicts = new Set<string>();
   /** Volumes for which a backend turns out to be full. */
   readonly full = new Set<string>();
-  /** What went wrong here and should not have. */
+  /** Errors of this fake. */
   readonly errors: unknown[] = [];
   readonly #written = new Map<string, string>();
 
@@ -29,7 +29,7 @@ export class FakeAgent {
     await this.volumes.run(signal);
   }
 
-  /** The agents of a node come back: they look at all that they missed. */
+  /** The agent of a node comes back: it checks all volumes. */
   async up(node: string): Promise<void> {
     this.down.delete(node);
     await Promise.all(this.volumes.list().map((each) => this.#serve(each)));
@@ -47,7 +47,7 @@ export class FakeAgent {
       setCondition(status?.conditions, { type, status: 'True', reason: 'Fake', message: 'fake', observedGeneration: generation });
     if (this.full.has(name)) {
       const full = { type: VolumeCondition.Provisioned, status: 'False', reason: 'PoolFull', message: 'vg0 has nothing free' } as const;
-      return this.#tell(name, uid, { conditions: [setCondition(status?.conditions, { ...full, observedGeneration: generation })] });
+      return this.#report(name, uid, { conditions: [setCondition(status?.conditions, { ...full, observedGeneration: generation })] });
     }
     if (this.conflicts.has(name)) {
       const conflict = {
@@ -57,9 +57,9 @@ export class FakeAgent {
         message: 'a stranger answers',
       } as const;
       const exported = setCondition(status?.conditions, { ...conflict, observedGeneration: generation });
-      return this.#tell(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
+      return this.#report(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
     }
-    await this.#tell(name, uid, {
+    await this.#report(name, uid, {
       capacity: formatQuantity(Math.ceil(parseQuantity(spec.capacity ?? '0') / GRAIN) * GRAIN),
       serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
       initiators: { observedGeneration: generation, nodes },
@@ -67,7 +67,7 @@ export class FakeAgent {
     });
   }
 
-  async #tell(name: string, uid: string, status: AoEVolumeStatus): Promise<void> {
+  async #report(name: string, uid: string, status: AoEVolumeStatus): Promise<void> {
     const print = JSON.stringify([
       uid,
       status.initiators,
@@ -85,7 +85,7 @@ export class FakeAgent {
     try {
       await write();
     } catch (error) {
-      // Changed or gone meanwhile: the watch tells.
+      // It was changed or deleted meanwhile: the watch delivers that.
       if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
     }
   }

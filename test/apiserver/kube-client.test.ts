@@ -198,7 +198,7 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
     });
 
     for (const how of ['silent', 'refusing'] as const) {
-      it(`a leader whose way to the server is ${how} stops before another takes over`, async () => {
+      it(`a leader with a connection to the server that is ${how} stops before another takes over`, async () => {
         const a = await candidate(how, 'a');
         await a.leads;
         const b = await candidate(how, 'b');

@@ -92,9 +92,9 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
 
   it('loses nothing while its connections are cut again and again', async () => {
     await using world = await watching();
-    const told = new Map<string, string>();
+    const seen = new Map<string, string>();
     world.informer.subscribe(({ type, object }) =>
-      told.set(object.metadata.name, type === 'deleted' ? 'deleted' : (object.metadata.labels?.touched ?? '')),
+      seen.set(object.metadata.name, type === 'deleted' ? 'deleted' : (object.metadata.labels?.touched ?? '')),
     );
     let done = false;
     const cutting = (async () => {
@@ -114,7 +114,7 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
     await cutting;
     await assertSame(world.informer);
     expect(world.proxy.connections).toBeGreaterThan(5);
-    for (let i = 0; i < made; i++) expect(told.get(`cut-${i}`)).toBe(i % 2 ? 'deleted' : 'yes');
+    for (let i = 0; i < made; i++) expect(seen.get(`cut-${i}`)).toBe(i % 2 ? 'deleted' : 'yes');
   });
 
   it('gives a silent connection up and goes on with another', async () => {
@@ -148,9 +148,9 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
     const first = await make('reborn');
     await make('forgotten');
     await world.informer.waitFor('forgotten', isThere, LIMIT);
-    const told: string[] = [];
+    const seen: string[] = [];
     world.informer.subscribe(({ type, object }) => {
-      if (['reborn', 'forgotten'].includes(object.metadata.name)) told.push(`${type} ${object.metadata.name} ${object.metadata.uid}`);
+      if (['reborn', 'forgotten'].includes(object.metadata.name)) seen.push(`${type} ${object.metadata.name} ${object.metadata.uid}`);
     });
     world.proxy.refusing = true;
     await kube.delete(AOE_VOLUMES, 'reborn');
@@ -162,11 +162,11 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
     world.proxy.refusing = false;
     await world.informer.waitFor('forgotten', isGone, LIMIT);
     await world.informer.waitFor('reborn', (now) => now?.metadata.uid === second.metadata.uid, LIMIT);
-    expect(told.filter((each) => each.includes('reborn'))).toStrictEqual([
+    expect(seen.filter((each) => each.includes('reborn'))).toStrictEqual([
       `deleted reborn ${first.metadata.uid}`,
       `applied reborn ${second.metadata.uid}`,
     ]);
-    expect(told.some((each) => each.startsWith('deleted forgotten'))).toBe(true);
+    expect(seen.some((each) => each.startsWith('deleted forgotten'))).toBe(true);
     await assertSame(world.informer);
   });
 

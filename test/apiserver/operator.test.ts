@@ -220,7 +220,7 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
     await volumes.waitFor('patient', (now) => now?.spec.nodeName === 'storage-3', LIMIT);
   });
 
-  it('places nothing on a node whose agent is silent, and what waited when it is heard of again', async () => {
+  it('places nothing on a node whose agent is silent, and places what waited once its agent reports again', async () => {
     const say = (agentSeen: Date) => kube.patch(AOE_NODES, 'storage-3', { status: { agentSeen } }, { subresource: 'status' });
     await say(new Date());
     await pools.waitFor('third', (pool) => pool?.status?.readyNodes === 0, LIMIT);
@@ -243,12 +243,12 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
     await reason('patient', 'Ready', 'Waiting');
   });
 
-  it('tells of it in events', async () => {
+  it('reports it in events', async () => {
     // Events are written behind the operator's back: they come when they come.
     const events = new Informer<KubeObject & { reason: string; regarding: { name: string } }>(kube, EVENTS);
     const watching = new AbortController();
     running.push(events.run(AbortSignal.any([watching.signal, stop.signal])));
-    const told = (name: string, why: string) =>
+    const event = (name: string, why: string) =>
       new Promise<void>((resolve, reject) => {
         const limit = setTimeout(() => reject(new Error(`no event ${why} about ${name}`)), LIMIT.timeoutMs);
         const look = () => {
@@ -259,8 +259,8 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
         events.subscribe(look);
         look();
       });
-    await told('by-hand', 'Placed');
-    await told('address-taken', 'AddressTaken');
+    await event('by-hand', 'Placed');
+    await event('address-taken', 'AddressTaken');
     watching.abort();
   });
 

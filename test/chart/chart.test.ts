@@ -85,7 +85,7 @@ describe('the chart with its defaults', () => {
       expect(resources?.requests?.cpu && resources.requests.memory, name).toBeTruthy();
   });
 
-  it('probes every program of ours that has an HTTP port, by a port that it is told to open', () => {
+  it('probes every program of ours that has an HTTP port, by the port in its arguments', () => {
     for (const { name, args, ports, livenessProbe, readinessProbe } of containers(manifests)) {
       const flag = args.find((argument: string) => argument.startsWith('--http='));
       if (!flag) continue;

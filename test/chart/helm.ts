@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 
 export const CHART = join(import.meta.dirname, '../../charts/aoe-csi');
-/** `helm template` without a cluster has to be told; the kit's Kubernetes version. */
+/** The kit's Kubernetes version. `helm template` cannot ask a cluster for it. */
 const KUBE_VERSION = '1.36.3';
 
 /** A manifest, as loosely typed as YAML is. */

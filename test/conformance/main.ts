@@ -5,7 +5,7 @@
 // matters. Ends with 1 when the target deviates.
 import { execFile } from 'node:child_process';
 import { parseArgs, promisify } from 'node:util';
-import { selectInterfaces } from '../../aoe/mod.ts';
+import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
 import { groupsFor } from './groups.ts';
 import { type Result, run } from './run.ts';
 import { Session } from './session.ts';
@@ -28,7 +28,7 @@ async function main(): Promise<number> {
     throw new RangeError('--interface, --shelf (0 to 65534) and --slot (0 to 254) are needed');
   }
   const groups = groupsFor(values.profile);
-  const { found } = await selectInterfaces(values.interface);
+  const { found } = selectInterfaces(await listInterfaces(), values.interface);
   const [port] = found;
   if (!port) throw new RangeError(`there is no Ethernet interface ${values.interface}`);
   const { restart } = values;

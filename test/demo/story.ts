@@ -6,70 +6,70 @@ import { Narrator } from './narrator.ts';
 const CLAIM = 'notes';
 const BY_HAND = 'by-hand';
 
-/** Tells the whole story on a cluster where the chart is installed. Each step fails with what it waited for. */
+/** Shows the whole story on a cluster where the chart is installed. The error of a step says what the step waited for. */
 export async function tellStory(cluster: Cluster): Promise<void> {
-  const tell = new Narrator(cluster);
-  const volume = await aClaimBecomesADisk(tell);
-  await theDataMovesWithThePod(tell, volume);
-  await anotherHostIsRefused(tell, volume);
-  await aDiskWithoutAClaim(tell);
-  await deletedOnRequest(tell, volume);
+  const narrator = new Narrator(cluster);
+  const volume = await aClaimBecomesADisk(narrator);
+  await theDataMovesWithThePod(narrator, volume);
+  await anotherHostIsRefused(narrator, volume);
+  await aDiskWithoutAClaim(narrator);
+  await deletedOnRequest(narrator, volume);
 }
 
 /** The node names with the data node first, then two others. */
-async function nodesAround(tell: Narrator, volume: string): Promise<{ data: string; others: [string, string] }> {
-  const data = await tell.read('get', 'aoev', volume, '-o', 'jsonpath={.spec.nodeName}');
-  const all = (await tell.read('get', 'nodes', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
+async function nodesAround(narrator: Narrator, volume: string): Promise<{ data: string; others: [string, string] }> {
+  const data = await narrator.read('get', 'aoev', volume, '-o', 'jsonpath={.spec.nodeName}');
+  const all = (await narrator.read('get', 'nodes', '-o', 'jsonpath={.items[*].metadata.name}')).split(' ');
   const [a, b] = all.filter((name) => name !== data);
   if (!a || !b) throw new Error(`expected three nodes, found ${all.join(', ')}`);
   return { data, others: [a, b] };
 }
 
-async function aClaimBecomesADisk(tell: Narrator): Promise<string> {
-  tell.chapter('A claim becomes a disk');
-  await tell.apply('a StorageClass, a claim and a pod', [
+async function aClaimBecomesADisk(narrator: Narrator): Promise<string> {
+  narrator.chapter('A claim becomes a disk');
+  await narrator.apply('a StorageClass, a claim and a pod', [
     storageClass('demo', { pool: 'lvm' }, 'Immediate'),
     claim(CLAIM, { storageClass: 'demo', size: '256Mi' }),
   ]);
-  await tell.waitFor('pvc', CLAIM, 'jsonpath={.status.phase}=Bound');
-  const volume = await tell.read('get', 'pvc', CLAIM, '-o', 'jsonpath={.spec.volumeName}');
-  const { others } = await nodesAround(tell, volume);
-  await tell.apply(`a pod on ${others[0]}, which does not hold the data`, [
+  await narrator.waitFor('pvc', CLAIM, 'jsonpath={.status.phase}=Bound');
+  const volume = await narrator.read('get', 'pvc', CLAIM, '-o', 'jsonpath={.spec.volumeName}');
+  const { others } = await nodesAround(narrator, volume);
+  await narrator.apply(`a pod on ${others[0]}, which does not hold the data`, [
     pod('writer', {
       claim: CLAIM,
       node: others[0],
       script: 'echo "written by $HOSTNAME" > /data/note; sync; touch /tmp/ready; sleep 3600',
     }),
   ]);
-  await tell.waitFor('pod', 'writer', 'condition=Ready');
-  await tell.show('get', 'aoev');
-  await tell.show('get', 'pod', 'writer', '-o', 'wide');
-  const address = await tell.read('get', 'aoev', volume, '-o', 'jsonpath={.status.address}');
-  await tell.onNode(others[0], `ls -l /dev/etherd/${address}; grep /dev/etherd/${address} /proc/mounts | head -1; aoe-stat`);
-  await tell.onSegment(`aoecfg ${address.slice(1).replace('.', ' ')} storage`, 'the lock, as aoetools read it from the wire');
+  await narrator.waitFor('pod', 'writer', 'condition=Ready');
+  await narrator.show('get', 'aoev');
+  await narrator.show('get', 'pod', 'writer', '-o', 'wide');
+  const address = await narrator.read('get', 'aoev', volume, '-o', 'jsonpath={.status.address}');
+  await narrator.onNode(others[0], `ls -l /dev/etherd/${address}; grep /dev/etherd/${address} /proc/mounts | head -1; aoe-stat`);
+  await narrator.onSegment(`aoecfg ${address.slice(1).replace('.', ' ')} storage`, 'the lock, as aoetools read it from the wire');
   return volume;
 }
 
-async function theDataMovesWithThePod(tell: Narrator, volume: string): Promise<void> {
-  tell.chapter('The data moves with the pod');
-  const { others } = await nodesAround(tell, volume);
-  await tell.kubectl('delete', 'pod', 'writer');
-  await tell.apply(`a second pod, on ${others[1]}`, [
+async function theDataMovesWithThePod(narrator: Narrator, volume: string): Promise<void> {
+  narrator.chapter('The data moves with the pod');
+  const { others } = await nodesAround(narrator, volume);
+  await narrator.kubectl('delete', 'pod', 'writer');
+  await narrator.apply(`a second pod, on ${others[1]}`, [
     pod('reader', { claim: CLAIM, node: others[1], script: 'cat /data/note; touch /tmp/ready; sleep 3600' }),
   ]);
-  await tell.waitFor('pod', 'reader', 'condition=Ready');
-  await tell.show('logs', 'reader');
-  await tell.show('get', 'aoev', volume);
+  await narrator.waitFor('pod', 'reader', 'condition=Ready');
+  await narrator.show('logs', 'reader');
+  await narrator.show('get', 'aoev', volume);
 }
 
-async function anotherHostIsRefused(tell: Narrator, volume: string): Promise<void> {
-  tell.chapter('One host at a time');
-  const { others } = await nodesAround(tell, volume);
-  await tell.apply(`a pod that wants the same volume on ${others[0]}`, [
+async function anotherHostIsRefused(narrator: Narrator, volume: string): Promise<void> {
+  narrator.chapter('One host at a time');
+  const { others } = await nodesAround(narrator, volume);
+  await narrator.apply(`a pod that wants the same volume on ${others[0]}`, [
     pod('intruder', { claim: CLAIM, node: others[0], script: 'touch /tmp/ready; sleep 3600' }),
   ]);
-  await tell.showEvent('intruder', 'FailedAttachVolume');
-  await tell.apply('the same past Kubernetes’ own check, straight to the driver', [
+  await narrator.showEvent('intruder', 'FailedAttachVolume');
+  await narrator.apply('the same past Kubernetes’ own check, straight to the driver', [
     {
       apiVersion: 'storage.k8s.io/v1',
       kind: 'VolumeAttachment',
@@ -77,38 +77,38 @@ async function anotherHostIsRefused(tell: Narrator, volume: string): Promise<voi
       spec: { attacher: 'aoe.dev', nodeName: others[0], source: { persistentVolumeName: volume } },
     },
   ]);
-  await tell.waitForText('volumeattachment', 'intruder', 'jsonpath={.status.attachError.message}', others[1]);
-  await tell.kubectl('delete', 'volumeattachment', 'intruder');
-  await tell.kubectl('delete', 'pod', 'intruder');
+  await narrator.waitForText('volumeattachment', 'intruder', 'jsonpath={.status.attachError.message}', others[1]);
+  await narrator.kubectl('delete', 'volumeattachment', 'intruder');
+  await narrator.kubectl('delete', 'pod', 'intruder');
 }
 
-async function aDiskWithoutAClaim(tell: Narrator): Promise<void> {
-  tell.chapter('A disk without a claim, for a host that Kubernetes does not know');
-  const mac = (await tell.cluster.guest('worker-1').exec('cat /sys/class/net/vec0/address')).trim();
-  await tell.apply(`an AoEVolume for the host with the MAC ${mac}`, [
+async function aDiskWithoutAClaim(narrator: Narrator): Promise<void> {
+  narrator.chapter('A disk without a claim, for a host that Kubernetes does not know');
+  const mac = (await narrator.cluster.guest('worker-1').exec('cat /sys/class/net/vec0/address')).trim();
+  await narrator.apply(`an AoEVolume for the host with the MAC ${mac}`, [
     aoeVolume(BY_HAND, { capacity: '64Mi', pool: 'lvm', initiators: { macs: [mac] } }),
   ]);
-  await tell.waitFor('aoev', BY_HAND, 'condition=Ready');
-  await tell.show('get', 'aoev', BY_HAND);
-  const address = await tell.read('get', 'aoev', BY_HAND, '-o', 'jsonpath={.status.address}');
-  await tell.onNode(
+  await narrator.waitFor('aoev', BY_HAND, 'condition=Ready');
+  await narrator.show('get', 'aoev', BY_HAND);
+  const address = await narrator.read('get', 'aoev', BY_HAND, '-o', 'jsonpath={.status.address}');
+  await narrator.onNode(
     'worker-1',
     `aoe-discover; timeout 10 sh -c 'until [ -b /dev/etherd/${address} ]; do aoe-discover; done'; aoe-stat
      mkfs.ext4 -q /dev/etherd/${address} && mkdir -p /mnt/by-hand && mount /dev/etherd/${address} /mnt/by-hand && df -h /mnt/by-hand
      umount /mnt/by-hand; aoe-flush ${address}`,
     'attach it by hand with aoetools',
   );
-  await tell.kubectl('delete', 'aoev', BY_HAND);
+  await narrator.kubectl('delete', 'aoev', BY_HAND);
 }
 
-async function deletedOnRequest(tell: Narrator, volume: string): Promise<void> {
-  tell.chapter('The claim is deleted: so are volume, export and lock');
-  const { data } = await nodesAround(tell, volume);
-  await tell.onNode(data, 'lvs -o lv_name,lv_size,lv_tags --noheadings vg0', 'before');
-  await tell.kubectl('delete', 'pod', 'reader');
-  await tell.kubectl('delete', 'pvc', CLAIM);
-  await tell.waitForGone('aoev', volume);
-  await tell.onNode(data, 'lvs -o lv_name,lv_size,lv_tags --noheadings vg0', 'after');
-  await tell.show('get', 'aoev,pv');
-  await tell.kubectl('delete', 'storageclass', 'demo');
+async function deletedOnRequest(narrator: Narrator, volume: string): Promise<void> {
+  narrator.chapter('The claim is deleted: so are volume, export and lock');
+  const { data } = await nodesAround(narrator, volume);
+  await narrator.onNode(data, 'lvs -o lv_name,lv_size,lv_tags --noheadings vg0', 'before');
+  await narrator.kubectl('delete', 'pod', 'reader');
+  await narrator.kubectl('delete', 'pvc', CLAIM);
+  await narrator.waitForGone('aoev', volume);
+  await narrator.onNode(data, 'lvs -o lv_name,lv_size,lv_tags --noheadings vg0', 'after');
+  await narrator.show('get', 'aoev,pv');
+  await narrator.kubectl('delete', 'storageclass', 'demo');
 }

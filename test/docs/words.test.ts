@@ -21,9 +21,9 @@ const DOCUMENTS = [
 ];
 
 /** Sources, with their comments, messages and names of tests. */
-const SOURCES = globSync('{agent,aoe,api,csi,kube,operator,rpc,run,scripts,test}/**/*.ts', {
+const SOURCES = globSync('{agent,aoe,api,csi,kube,operator,rpc,run,scripts,target,test}/**/*.{ts,rs}', {
   cwd: ROOT,
-  exclude: (path) => /node_modules|rpc\/gen|words\.test\.ts$/.test(path),
+  exclude: (path) => /node_modules|rpc\/gen|target\/target|words\.test\.ts$/.test(path),
 });
 
 /** Forbidden expressions in a text, each with its line and what to write instead. */

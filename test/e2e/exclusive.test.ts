@@ -49,7 +49,7 @@ describe('an Exclusive volume in use', () => {
     expect(message).toMatch(new RegExp(volume));
   });
 
-  it('shows its holder to whoever asks on the wire, and keeps the lock when a stranger tries to take it', async () => {
+  it('shows its holder to every host that asks, and keeps the lock when a stranger tries to take it', async () => {
     const { address } = (await cluster.getJson('aoev', volume)).status;
     const [shelf, slot] = address.slice(1).split('.');
     const read = () => runInNetns('aoecfg', [shelf, slot, 'storage'], { timeoutMs: 10_000 });

@@ -23,7 +23,7 @@ describe('breaking a lock by hand', () => {
 
   const get = () => cluster.getJson('aoev', volume);
   const breakLock = (holder: string) => cluster.kubectl(['annotate', 'aoev', volume, '--overwrite', `aoe.dev/break-lock=${holder}`]);
-  const told = (reason: string) =>
+  const event = (reason: string) =>
     cluster.poll(
       async () => {
         const select = `involvedObject.name=${volume},reason=${reason}`;
@@ -47,7 +47,7 @@ describe('breaking a lock by hand', () => {
     expect(await cluster.kubectl(['get', 'aoev', volume])).toMatch(/worker-1/);
     await breakLock('storage-2');
     await carriedOut();
-    expect(await told('LockNotBroken')).toMatch(/held by node worker-1 since .*, not held by "storage-2"/);
+    expect(await event('LockNotBroken')).toMatch(/held by node worker-1 since .*, not held by "storage-2"/);
     expect(await onWire()).toMatch(/node=worker-1/);
     await ns.kubectl('exec', 'holder', '--', 'sh', '-c', 'echo fine > /data/f && sync');
   });
@@ -55,8 +55,8 @@ describe('breaking a lock by hand', () => {
   it('shuts the named holder out at once and frees the lock; a new attachment takes it again', async () => {
     await breakLock('worker-1');
     await carriedOut();
-    expect(await told('LockBroken')).toMatch(/held by node worker-1/);
-    await told('LockCleared');
+    expect(await event('LockBroken')).toMatch(/held by node worker-1/);
+    await event('LockCleared');
     const { spec, status } = await get();
     expect(spec.initiators.nodes).toBeUndefined();
     expect(status.initiators.macs).toStrictEqual([]);
@@ -73,7 +73,7 @@ describe('breaking a lock by hand', () => {
     await ns.kubectl('delete', 'pod', 'next');
   });
 
-  it('clears the string of somebody outside the cluster, which keeps everybody else out until then', async () => {
+  it('clears the string of a host outside the cluster, which excludes all others until then', async () => {
     const free = async () =>
       (await get()).spec.initiators.nodes === undefined && (await get()).status.holder === undefined ? true : undefined;
     await cluster.poll(free, { timeoutMs: 60_000, what: 'the volume to be detached' });
@@ -94,7 +94,7 @@ describe('breaking a lock by hand', () => {
 
     await ns.apply([pod('late', { claim: 'data', node: 'worker-1', script: IDLE })]);
     expect(await ns.event('late', 'FailedAttachVolume')).toMatch(/somebody who wrote "net\.corvus\.apple me"/);
-    await told('PublishRefused');
+    await event('PublishRefused');
     await breakLock('net.corvus.apple me');
     await carriedOut();
     await ns.ready('late', 120_000);

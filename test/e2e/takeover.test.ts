@@ -105,7 +105,7 @@ describe('takeover', () => {
     });
   };
 
-  it('of a crashed node has the new pod Ready soon after the taint, with the data, and tells its story', async () => {
+  it('of a crashed node has the new pod Ready soon after the taint, with the data, and reports it in events', async () => {
     const takeovers: number[] = [];
     for (let round = 1; round <= ROUNDS; round++) {
       const name = `crash-${round}`;
@@ -114,10 +114,10 @@ describe('takeover', () => {
       await becomes('Unknown');
       takeovers.push(await takeOver(name));
       expect(await ns.kubectl('logs', `${name}-new`), 'the data of the old pod is there').toMatch(new RegExp(`${name}-old`));
-      const told = await story(volume);
-      expect(told).toMatch(new RegExp(`DetachedInUse: detached from node ${OLD}, which has the lock since .* out of service`));
-      expect(told).toMatch(new RegExp(`Fenced: node ${OLD}`));
-      expect(told).toMatch(new RegExp(`LockTaken: the lock is held by node ${NEW}`));
+      const events = await story(volume);
+      expect(events).toMatch(new RegExp(`DetachedInUse: detached from node ${OLD}, which has the lock since .* out of service`));
+      expect(events).toMatch(new RegExp(`Fenced: node ${OLD}`));
+      expect(events).toMatch(new RegExp(`LockTaken: the lock is held by node ${NEW}`));
       await ns.kubectl('delete', 'pod', `${name}-new`);
       await cluster.reboot(OLD);
       await comesBack();
@@ -172,7 +172,7 @@ describe('takeover', () => {
     expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe(NEW);
   });
 
-  it('from a Node that was deleted, and its attachment with it, shuts out who does not exist any more', async () => {
+  it('from a Node that was deleted, and its attachment with it, cuts off the node that no longer exists', async () => {
     const { volume } = await prepare('deleted');
     const attachments = JSON.parse(await cluster.kubectl(['get', 'volumeattachments', '-o', 'json']));
     const [attachment] = attachments.items.filter(
@@ -181,7 +181,7 @@ describe('takeover', () => {
     );
     await cluster.guest(OLD).crash();
     await cluster.kubectl(['delete', 'node', OLD]);
-    // As somebody does who is in a hurry: nobody calls ControllerUnpublishVolume then.
+    // As an impatient person does. ControllerUnpublishVolume is not called then.
     const { name } = attachment.metadata;
     await cluster.kubectl(['patch', 'volumeattachment', name, '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
     await cluster.kubectl(['delete', 'volumeattachment', name, '--ignore-not-found']);
@@ -195,9 +195,9 @@ describe('takeover', () => {
     };
     // Kubernetes may attach it there once more, as long as it has not collected the pod: then it is detached after that.
     await cluster.poll(free, { timeoutMs: 150_000, what: `${volume} to be free`, explain: () => story(volume) });
-    const told = await story(volume);
-    expect(told).toMatch(new RegExp(`InitiatorGone: node ${OLD} no longer exists|DetachedInUse: detached from node ${OLD}`));
-    expect(told).toMatch(new RegExp(`Fenced: node ${OLD}`));
+    const events = await story(volume);
+    expect(events).toMatch(new RegExp(`InitiatorGone: node ${OLD} no longer exists|DetachedInUse: detached from node ${OLD}`));
+    expect(events).toMatch(new RegExp(`Fenced: node ${OLD}`));
     await cluster.reboot(OLD);
     await cluster.poll(async () => ((await nodeReady().catch(() => '')) === 'True' ? true : undefined), {
       timeoutMs: 120_000,

@@ -48,7 +48,7 @@ describe('the test bed', () => {
       expect(await cluster.guest(node).exec('lvs --noheadings -o lv_name,segtype vg0')).toMatch(/thin +thin-pool/);
   });
 
-  it('tells how a command in a guest failed', async () => {
+  it('reports how a command in a guest failed', async () => {
     await expect(cluster.guest('worker-1').exec('echo said; echo why >&2; exit 7')).rejects.toThrow(/ended with 7\nsaid\nwhy/);
     await expect(cluster.guest('worker-1').exec('sleep 60', { timeoutMs: 300 })).rejects.toThrow(/ended with 137/);
   });

@@ -83,7 +83,7 @@ describe('an AoEVolume without a claim', () => {
       'truncate -s 8M /tmp/stranger.img; (vblade 66 6 vec0 /tmp/stranger.img >/tmp/stranger.log 2>&1 & echo $! > /tmp/stranger.pid)',
     );
     try {
-      // vblade tells its size when it is about to answer.
+      // vblade prints the size just before it answers.
       await worker.exec("timeout 20 sh -c 'until grep -q sectors /tmp/stranger.log; do sleep 0.1; done'");
       await apply('e2e-conflict', { capacity: '16Mi', pool: 'lvm', address: { shelf: 66, slot: 6 } });
       const conflict = await condition('e2e-conflict', 'AddressConflict', 'True');

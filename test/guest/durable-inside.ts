@@ -41,7 +41,7 @@ class LoggedDisk implements Disposable {
     run('dmsetup', 'message', NAME, '0', 'mark', text);
   }
 
-  /** Ends the disk, and gives its content at each mark to who asks for it. */
+  /** Ends the disk. The returned function gives its content at each mark. */
   replay(onMark: (mark: string, image: Buffer) => void): void {
     run('dmsetup', 'remove', '--retry', NAME);
     const log = openSync(this.#loops[1] ?? '', 'r');

@@ -1,4 +1,4 @@
-// Runs as root inside a guest whose kernel has device-mapper, on two disks that hold nothing of worth:
+// Runs as root inside a guest whose kernel has device-mapper, on two disks without data that matters:
 //   node lvm-inside.ts /dev/ubda /dev/ubdb
 // With --create UID it is the child that makes one volume and kills itself at a step.
 import assert from 'node:assert/strict';
@@ -224,7 +224,7 @@ if (values.create) {
     await lvm('lvremove', 'aoetest/aoe-u-keep');
   });
 
-  test('a full group and a missing group are told apart', async () => {
+  test('a full group and a missing group have different errors', async () => {
     await assert.rejects(createEmpty(thick(), { uid: 'u-big', name: 'pvc-big', bytes: 2 ** 40 }, signal), { reason: 'PoolFull' });
     const missing = backendOf({ backend: 'lvm', volumeGroup: 'nosuch' });
     await assert.rejects(createEmpty(missing, { uid: 'u-x', name: 'pvc-x', bytes: MiB }, signal), { reason: 'PoolMissing' });

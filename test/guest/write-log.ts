@@ -12,7 +12,7 @@ const END = 'dm-log-writes-end';
  * flush that follows it has ended, or when it was a FUA write itself (Documentation/admin-guide/device-mapper/log-writes.rst).
  * @param log an open file of the log device
  * @param image gets the content of the device; as long as it is
- * @param onMark is told of each mark at the moment of its replay
+ * @param onMark is called with each mark at the moment of its replay
  * @throws RangeError when it is not such a log
  */
 export function replay(log: number, image: Buffer, onMark: (mark: string) => void): void {

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync } from
 import { join } from 'node:path';
 import { CACHE } from './paths.ts';
 
-/** Results of older keys that are kept of each name, for who goes to and fro between two states of the tree. */
+/** How many results of older keys are kept for each name. One serves a developer who switches between two states of the tree. */
 const OLDER_KEPT = 1;
 
 /** Makes something in the cache once per key: `make` gets a folder that appears under its name when all is done. */
@@ -13,7 +13,7 @@ export async function cached(name: string, key: string, make: (folder: string) =
   mkdirSync(unfinished, { recursive: true });
   try {
     await make(unfinished);
-    // Somebody else may have made it meanwhile.
+    // Another process may have made it meanwhile.
     if (!existsSync(folder)) renameSync(unfinished, folder);
   } finally {
     rmSync(unfinished, { recursive: true, force: true });

@@ -62,7 +62,7 @@ export class Cluster {
     return cluster;
   }
 
-  /** Ends what an earlier run left, and boots a new cluster; a bare one lacks our image. `step` is told what is being done. */
+  /** Ends what an earlier run left, and boots a new cluster; a bare one lacks our image. `step` reports what is being done. */
   static async up(step: Step, options: { bare?: boolean } = {}): Promise<Cluster> {
     await Cluster.down();
     mkdirSync(RUN, { recursive: true });

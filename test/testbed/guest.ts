@@ -27,7 +27,7 @@ export interface GuestOptions {
   mtu?: number;
 }
 
-/** A user-mode-Linux guest: a machine with its own kernel, whose root is the host's under an overlay in memory. */
+/** A user-mode-Linux guest: a machine with its own kernel. Its root is the host's root, under an overlay in memory. */
 export class Guest {
   readonly name: string;
   readonly options: GuestOptions;
@@ -86,7 +86,7 @@ export class Guest {
     };
     const configPath = join(RUN, `${this.name}.json`);
     writeFileSync(configPath, JSON.stringify(config));
-    const supervisor = startInNetns(process.execPath, [join(import.meta.dirname, 'supervisor.ts'), configPath], {
+    const supervisor = startInNetns(process.execPath, [join(import.meta.dirname, 'process/supervisor.ts'), configPath], {
       log: join(RUN, `${this.name}.log`),
     });
     await poll(

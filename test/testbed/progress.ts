@@ -5,14 +5,14 @@ export interface StepOptions {
   readonly logs?: string;
 }
 
-/** Does work that somebody waits for, and tells of it. */
+/** Does work that a person waits for, and reports it. */
 export type Step = <T>(what: string, work: () => Promise<T>, options?: StepOptions) => Promise<T>;
 
 function textOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** Tells on the terminal what is being done, since when, and which step failed. */
+/** Prints what is being done, since when, and which step failed. */
 export class Progress {
   readonly #begun = performance.now();
   #current: { what: string; logs: string | undefined } | undefined;

@@ -4,7 +4,6 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { formatAddress } from '../../api/address.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { BusyVolumes } from '../../csi/busy-volumes.ts';
 import type { VolumeClient } from '../../csi/node/contracts.ts';
 import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
 import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
@@ -13,6 +12,7 @@ import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.
 import { SocketWire } from '../../csi/node/lock/wire.ts';
 import { StagedVolumes } from '../../csi/node/record/staged-volumes.ts';
 import { nodeService } from '../../csi/node/service.ts';
+import { VolumeJobs } from '../../csi/node/volume-jobs.ts';
 import { csi } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
 
@@ -74,7 +74,7 @@ const service = nodeService(
     volumes,
     staged: new StagedVolumes('/run/aoe-csi-test'),
     removedDisks: { add() {} },
-    busy: new BusyVolumes(),
+    jobs: new VolumeJobs(given.node),
     interfaces,
     log,
   },

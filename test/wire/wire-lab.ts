@@ -37,7 +37,7 @@ export class WireLab implements AsyncDisposable {
     return this.process([command, ...args]).stop;
   }
 
-  /** The same, for who needs the process, or what it writes to standard error. */
+  /** The same, with the process itself and its standard error. */
   process(command: readonly string[], stderr: 'ignore' | 'pipe' = 'ignore'): { child: ChildProcess; stop: () => Promise<void> } {
     const child = spawn('ip', ['netns', 'exec', this.name, ...command], { stdio: ['ignore', 'ignore', stderr] });
     const gone = new Promise<void>((resolve) => child.on('exit', () => resolve()));

@@ -1,4 +1,7 @@
-// Run by "helm test" in a pod: prints one line per node and pool, and fails when one of them is not ready.
+// Run by "helm test" in a pod: prints one line per node and pool, and fails when one of them is not ready. After an installation or an
+// upgrade, agents may still be starting: Helm's --wait lets one pod of each DaemonSet be missing.
+const WAIT_MS = 60_000;
+const POLL_MS = 2_000;
 const { readFileSync } = process.getBuiltinModule('node:fs');
 const token = readFileSync('/var/run/secrets/kubernetes.io/serviceaccount/token', 'utf8');
 const host = process.env.KUBERNETES_SERVICE_HOST;
@@ -8,12 +11,14 @@ const list = async (path) => {
   if (!response.ok) throw new Error(`GET ${path}: ${response.status} ${await response.text()}`);
   return (await response.json()).items;
 };
-let bad = 0;
-const report = (ok, text) => {
-  if (!ok) bad++;
-  console.log(`${ok ? 'ok    ' : 'FAILED'} ${text}`);
-};
-const run = async () => {
+/** The lines to print, and how many of them are failures. */
+const check = async () => {
+  const lines = [];
+  let failures = 0;
+  const report = (ok, text) => {
+    if (!ok) failures++;
+    lines.push(`${ok ? 'ok    ' : 'FAILED'} ${text}`);
+  };
   const registered = (await list('/apis/storage.k8s.io/v1/csinodes'))
     .filter((node) => node.spec.drivers?.some((driver) => driver.name === 'aoe.dev'))
     .map((node) => node.metadata.name);
@@ -25,12 +30,23 @@ const run = async () => {
   }
   for (const pool of await list('/apis/aoe.dev/v1alpha1/aoepools')) {
     const nodes = pool.status?.nodes ?? [];
-    if (nodes.length === 0) console.log(`note   pool ${pool.metadata.name}: no storage node has reported it; are nodes labelled?`);
+    if (nodes.length === 0) lines.push(`note   pool ${pool.metadata.name}: no storage node has reported it; are nodes labelled?`);
     for (const node of nodes) report(node.ready, `pool ${pool.metadata.name} on ${node.name}: ${node.ready ? `free ${node.free ?? '?'}` : (node.message ?? 'not ready')}`);
+  }
+  return { lines, failures };
+};
+const run = async () => {
+  for (const end = Date.now() + WAIT_MS; ; ) {
+    const { lines, failures } = await check();
+    if (failures === 0 || Date.now() >= end) {
+      console.log(lines.join('\n'));
+      return failures;
+    }
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 };
 run().then(
-  () => process.exit(bad > 0 ? 1 : 0),
+  (failures) => process.exit(failures > 0 ? 1 : 0),
   (error) => {
     console.error(error.cause?.message ?? error.message);
     process.exit(1);

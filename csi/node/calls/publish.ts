@@ -11,7 +11,7 @@ import { mountAt } from '../disk/mountinfo.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { ownerOf } from '../record/staged-volumes.ts';
-import { stageAgain } from './stage.ts';
+import { stage } from './stage.ts';
 import { type Usage, usageOf } from './usage.ts';
 
 /** NodePublishVolume: a bind mount of the staged file system, or of the disk's device node. */
@@ -22,14 +22,22 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
   if (!request.stagingTargetPath) throw new RpcError(Code.FAILED_PRECONDITION, 'staging_target_path is missing');
   const staging = request.stagingTargetPath;
   const readOnly = request.readonly === true || usage.readOnly;
-  await deps.busy.run(volumeId, 'NodePublishVolume', async () => {
-    if (await wasLost(deps, volumeId, signal)) await stageAgain(deps, volumeId, request, signal);
+  const publishOnce = async (): Promise<'lost' | 'published'> => {
+    if (await wasLost(deps, volumeId, signal)) return 'lost';
     const device = await publishable(deps, { volumeId, staging, target, readOnly, usage }, signal);
-    if (!device) return;
+    if (!device) return 'published';
     await bind(deps, usage.kind === 'mount' ? staging : device.path, target, { directory: usage.kind === 'mount', readOnly, signal });
     if (usage.kind === 'block') await checkNode(deps, target, device, signal);
     deps.log.info({ volume: volumeId, target, readOnly, kind: usage.kind }, 'volume published');
-  });
+    return 'published';
+  };
+  const publishNow = () => deps.jobs.run(volumeId, 'NodePublishVolume', publishOnce);
+  if ((await publishNow()) === 'published') return;
+  // The kubelet does not know of the loss, and would publish for ever without staging.
+  deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost');
+  await stage(deps, request, signal);
+  if ((await publishNow()) === 'lost')
+    throw new RpcError(Code.ABORTED, `volume ${volumeId} was lost again by node ${deps.nodeName} while it was staged, try again later`);
 }
 
 interface Publication {
@@ -122,7 +130,7 @@ async function checkNode(deps: Deps, target: string, disk: Disk, signal: AbortSi
 export async function unpublish(deps: Deps, request: csi.v1.INodeUnpublishVolumeRequest, signal: AbortSignal): Promise<void> {
   const volumeId = required(request.volumeId, 'volume_id');
   const target = required(request.targetPath, 'target_path');
-  await deps.busy.run(volumeId, 'NodeUnpublishVolume', async () => {
+  await deps.jobs.run(volumeId, 'NodeUnpublishVolume', async () => {
     await unmountLayers(deps.mounter, target, { signal });
     try {
       // rmdir, never a recursive removal: files that were hidden by the mount are not ours.

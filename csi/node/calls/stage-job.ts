@@ -16,4 +16,6 @@ export interface StageJob {
   readonly owner: LockOwner;
   readonly disk: LocalDisk;
   readonly signal: AbortSignal;
+  /** Names a step that can take long when it begins, for the messages to the calls that wait. */
+  readonly step: (name: string) => void;
 }

@@ -24,19 +24,15 @@ export type StageRequest = Pick<csi.v1.INodeStageVolumeRequest, 'volumeId' | 'pu
  * NodeStageVolume: lock, discover, compare serials, format an empty disk, mount. It can be repeated at any point.
  * Nothing is written to a disk before its serial was seen twice: on the wire, and by the kernel.
  */
-export async function stage(deps: Deps, request: StageRequest, signal: AbortSignal): Promise<void> {
+export async function stage(deps: Deps, request: StageRequest, caller: AbortSignal): Promise<void> {
   const volumeId = required(request.volumeId, 'volume_id');
-  const checked = checkRequest(request);
-  await deps.busy.run(volumeId, 'NodeStageVolume', () => stageChecked(deps, volumeId, checked, signal));
-}
-
-/**
- * Stages a volume again that this node had lost. The kubelet does not know of the loss, and would publish for ever without staging.
- * The caller runs it as its own operation of `deps.busy`.
- */
-export async function stageAgain(deps: Deps, volumeId: string, request: StageRequest, signal: AbortSignal): Promise<void> {
-  deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost');
-  await stageChecked(deps, volumeId, checkRequest(request), signal);
+  const { capability, ...checked } = checkRequest(request);
+  const args = JSON.stringify([checked, capability?.accessMode?.mode]);
+  await deps.jobs.queue(
+    { volumeId, operation: 'NodeStageVolume', args },
+    (signal, step) => stageChecked(deps, volumeId, { ...checked, capability, signal, step }),
+    caller,
+  );
 }
 
 function checkRequest(request: StageRequest) {
@@ -49,10 +45,9 @@ function checkRequest(request: StageRequest) {
 async function stageChecked(
   deps: Deps,
   volumeId: string,
-  { capability, ...checked }: ReturnType<typeof checkRequest>,
-  signal: AbortSignal,
+  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'signal' | 'step'>,
 ): Promise<void> {
-  const { context, usage } = checked;
+  const { context, usage, signal } = checked;
   const volume = await deps.volumes.get(volumeId, signal);
   if (!volume) throw new RpcError(Code.NOT_FOUND, `there is no AoEVolume ${volumeId}`);
   if (volume.metadata.uid !== context.volumeUID) {
@@ -67,7 +62,7 @@ async function stageChecked(
   const owner: LockOwner = { node: deps.nodeName, nodeUID: earlier?.nodeUID ?? deps.nodeUID, volumeUID: context.volumeUID };
   const name = `volume ${volumeId} (${context.address}) on node ${deps.nodeName}`;
   const disk = deps.localDisk(context.address);
-  await stageVolume(deps, { volumeId, name, volume, ...checked, owner, disk, signal }, earlier);
+  await stageVolume(deps, { volumeId, name, volume, ...checked, owner, disk }, earlier);
 }
 
 /** @param earlier the record of an earlier staging of this volume on this node, which may have ended at any line */

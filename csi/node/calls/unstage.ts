@@ -12,10 +12,10 @@ import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
  * NodeUnstageVolume: unmount, remove the disk from the kernel, release the lock. It succeeds when nothing is staged, and fails when
  * anything stays mounted or open.
  */
-export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequest, signal: AbortSignal): Promise<void> {
+export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequest, caller: AbortSignal): Promise<void> {
   const volumeId = required(request.volumeId, 'volume_id');
   const stagingPath = required(request.stagingTargetPath, 'staging_target_path');
-  await deps.busy.run(volumeId, 'NodeUnstageVolume', async () => {
+  const job = async (signal: AbortSignal): Promise<void> => {
     const staged = await recall(deps, volumeId, stagingPath, signal);
     const disk = staged && deps.localDisk(staged.address);
     // Another volume that is staged here has the address now: the disk is not this volume's any more.
@@ -28,7 +28,8 @@ export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequ
     await deps.staged.delete(volumeId);
     if (!successor) deps.removedDisks.add(volumeId, staged.address);
     deps.log.info({ volume: volumeId, address: staged.address }, 'volume unstaged');
-  });
+  };
+  await deps.jobs.queue({ volumeId, operation: 'NodeUnstageVolume', args: stagingPath }, job, caller);
 }
 
 /** What was staged: as this node recorded it, or else as the AoEVolume says. */

@@ -8,7 +8,7 @@ import { deviceNumber } from '../../../run/device-number.ts';
 import type { Exec } from '../../../run/exec.ts';
 import type { Disk, DiskState, Driver } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
-import { DirectoryChanges } from './directory-changes.ts';
+import { Discovery } from './discovery.ts';
 import { type ModuleParameters, setModuleParameters } from './module-parameters.ts';
 import { findOpeners } from './openers.ts';
 
@@ -20,9 +20,7 @@ const MODPROBE_MS = 20_000;
 const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
 const REVALIDATE_MS = 10_000;
-/** While a disk is awaited, discovery is repeated at this interval. */
-const DISCOVER_MS = 1_000;
-/** sysfs does not announce changes of a disk's state or size: while a disk is awaited, it is polled at this interval. */
+/** sysfs does not announce that a disk is gone: it is polled at this interval. */
 const POLL_MS = 50;
 
 export interface KernelDriverPaths {
@@ -38,12 +36,14 @@ export class KernelDriver implements Driver {
   readonly #exec: Exec;
   readonly #paths: KernelDriverPaths;
   readonly #parameters: ModuleParameters;
+  readonly #discovery: Discovery;
 
   /** @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them */
   constructor(exec: Exec, paths = HOST, parameters: ModuleParameters = {}) {
     this.#exec = exec;
     this.#paths = paths;
     this.#parameters = parameters;
+    this.#discovery = new Discovery(paths.devices, () => this.#control('discover', '1'));
   }
 
   async prepare(interfaceNames: readonly string[], signal: AbortSignal): Promise<void> {
@@ -67,16 +67,8 @@ export class KernelDriver implements Driver {
     address: string,
     { timeoutMs, bytes, signal }: { timeoutMs: number; bytes?: number | undefined; signal: AbortSignal },
   ): Promise<Disk | undefined> {
-    const deadline = performance.now() + timeoutMs;
-    using changes = new DirectoryChanges(this.#paths.devices);
-    let discoveredAt = Number.NEGATIVE_INFINITY;
     let revalidated = false;
-    while (true) {
-      signal.throwIfAborted();
-      if (performance.now() - discoveredAt >= DISCOVER_MS) {
-        discoveredAt = performance.now();
-        await this.#control('discover', '1');
-      }
+    const check = async (): Promise<Disk | undefined> => {
       const state = await this.state(address);
       const disk = state === 'up' ? await this.disk(address) : undefined;
       if (disk && disk.bytes > 0 && (bytes === undefined || disk.bytes === bytes)) return disk;
@@ -85,10 +77,9 @@ export class KernelDriver implements Driver {
         revalidated = true;
         await this.#writeInProgram('revalidate', address, REVALIDATE_MS, signal).catch(() => {});
       }
-      const left = deadline - performance.now();
-      if (left <= 0) return undefined;
-      await changes.next(Math.min(POLL_MS, left));
-    }
+      return undefined;
+    };
+    return this.#discovery.waitFor(address, check, { timeoutMs, signal });
   }
 
   async state(address: string): Promise<DiskState> {

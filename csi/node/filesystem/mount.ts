@@ -55,7 +55,11 @@ export async function mountFilesystem(deps: Deps, job: StageJob, usage: MountUsa
     );
   }
   if (decision === 'format') await format(deps, job, usage.type, { volume, device });
-  else if (!usage.readOnly && !isClaimed) await filesystems.check(device.path, usage.type, signal);
+  else if (!usage.readOnly && !isClaimed) {
+    job.step('e2fsck');
+    await filesystems.check(device.path, usage.type, signal);
+  }
+  job.step('mount');
   // Where other hosts may read at the same time, not even the journal may be replayed.
   const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
   const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : [])];
@@ -65,7 +69,7 @@ export async function mountFilesystem(deps: Deps, job: StageJob, usage: MountUsa
 /** Formats an empty disk, and records that before and after, so that an interrupted format is recognized. */
 async function format(
   { filesystems, volumes, nodeName, log }: Deps,
-  { context, signal }: StageJob,
+  { context, signal, step }: StageJob,
   type: string,
   { volume, device }: { volume: AoEVolume; device: Disk },
 ): Promise<void> {
@@ -75,6 +79,7 @@ async function format(
   const isStillOurs = ({ spec, status }: AoEVolume): boolean =>
     status?.filesystem?.state === before && (context.external || spec.initiators.nodes?.includes(nodeName) === true);
   await volumes.record(volume, { filesystem: { type, state: 'Formatting' } }, signal, isStillOurs);
+  step(`mkfs.${type}`);
   await filesystems.format(device.path, type, signal);
   await volumes.record(volume, { filesystem: { type, state: 'Formatted' } }, signal);
 }

@@ -6,8 +6,9 @@ import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.t
 import { failureText } from '../failure-text.ts';
 
 const PROBE_MS = 20_000;
-const FORMAT_MS = 100_000;
-const CHECK_MS = 100_000;
+/** mkfs and e2fsck go on across the calls of the kubelet. A full check of 10 TiB with many files takes hours. */
+const FORMAT_MS = 3_600_000;
+const CHECK_MS = 6 * 3_600_000;
 const READ_MS = 60_000;
 const USAGE_MS = 10_000;
 const BLANK_BYTES = MiB;
@@ -83,7 +84,7 @@ export class SystemFilesystems implements Filesystems {
       if (code === undefined) {
         throw new RpcError(
           Code.DEADLINE_EXCEEDED,
-          `e2fsck of ${path} did not end within ${CHECK_MS / 1000} s, and starts from the beginning each time: run "e2fsck -p ${path}" by hand on this node, then the volume can be mounted (${failureText(error)})`,
+          `e2fsck of ${path} did not end within ${CHECK_MS / 3_600_000} h, and starts from the beginning each time: run "e2fsck -p ${path}" by hand on this node, then the volume can be mounted (${failureText(error)})`,
           { cause: error },
         );
       }

@@ -4,7 +4,6 @@ import { join } from 'node:path';
 import { formatLock, type LockOwner, type TargetAddress } from '../../../aoe/mod.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import { BusyVolumes } from '../../busy-volumes.ts';
 import type {
   Content,
   Disk,
@@ -21,6 +20,7 @@ import type { Deps } from '../deps.ts';
 import { LocalDisk } from '../disk/local-disk.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 import { StagedVolumes } from '../record/staged-volumes.ts';
+import { VolumeJobs } from '../volume-jobs.ts';
 
 /** A target and its disk. */
 export interface FakeTarget {
@@ -334,7 +334,7 @@ export class FakeNode {
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
       removedDisks: { add: (_volumeId, address) => this.removed.push(address) },
-      busy: new BusyVolumes(),
+      jobs: new VolumeJobs(nodeName),
       interfaces: async () => ['eth0'],
       log: silent,
     };

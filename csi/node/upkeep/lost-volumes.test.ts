@@ -101,7 +101,7 @@ test('a node that is admitted again between two checks keeps its volume', async 
 
 test("the kubelet's own operation goes first", async () => {
   const it = await staged();
-  await it.node.deps.busy.run('v1', 'NodeUnstageVolume', () => it.check(2));
+  await it.node.deps.jobs.run('v1', 'NodeUnstageVolume', () => it.check(2));
   await it.untouched();
 });
 

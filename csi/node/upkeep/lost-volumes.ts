@@ -14,7 +14,7 @@ const RECHECK_MS = 15_000;
 /** Limit for the clean-up of one volume. Each step in it has a limit of its own. */
 const CLEAN_MS = 120_000;
 
-type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'localDisk' | 'wire' | 'volumes' | 'staged' | 'removedDisks' | 'busy' | 'log'>;
+type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'localDisk' | 'wire' | 'volumes' | 'staged' | 'removedDisks' | 'jobs' | 'log'>;
 
 export interface LostVolumesOptions {
   /** MAC addresses of this node. */
@@ -50,7 +50,7 @@ export class LostVolumes {
 
   /** Checks all volumes that are staged here, once. */
   async check(signal: AbortSignal): Promise<void> {
-    const { staged, volumes, busy, log } = this.#parts;
+    const { staged, volumes, jobs, log } = this.#parts;
     const suspects = new Set<string>();
     for (const volumeId of await staged.list()) {
       try {
@@ -59,7 +59,7 @@ export class LostVolumes {
         suspects.add(volumeId);
         if (!this.#suspects.has(volumeId)) continue;
         const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS)]);
-        await busy.run(volumeId, 'clean-up of a lost volume', () => this.#clean(volumeId, limit));
+        await jobs.run(volumeId, 'clean-up of a lost volume', () => this.#clean(volumeId, limit));
       } catch (error) {
         // The API server does not answer, a call of the kubelet is under way, or a program has the disk open: the next check tries again.
         log.warn({ volume: volumeId, error: messageOf(error) }, 'a volume that this node has lost is not cleaned up yet');
@@ -67,7 +67,7 @@ export class LostVolumes {
     }
     this.#suspects = suspects;
     for (const volumeId of await staged.listLost()) {
-      if (!(await volumes.get(volumeId, signal))) await busy.run(volumeId, 'clean-up of a lost volume', () => staged.delete(volumeId));
+      if (!(await volumes.get(volumeId, signal))) await jobs.run(volumeId, 'clean-up of a lost volume', () => staged.delete(volumeId));
     }
   }
 

@@ -6,26 +6,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::definition::{Access, Address, Definition};
+use crate::wire::mac::BadMac;
 
 pub const HELP: &str = "\
 aoe-target: serves block devices and files over ATA over Ethernet
 
   aoe-target --state DIR --socket PATH
-      Serves what is told by gRPC on a unix socket, and what was served before.
+      Serves volumes as gRPC calls on a unix socket say, and those that it served before.
 
   aoe-target --interface IF[,IF...] --export SHELF.SLOT=PATH[,ro][,serial=S][,mac=MAC]... [--state DIR]
       Serves these volumes on these interfaces. Without mac=, every host on the segment may use a volume.
 
   aoe-target trace --socket PATH [--volume UID] [--mac MAC] [--frames N] [--seconds S] [--snap BYTES] > FILE.pcap
-      Writes the frames that a running target receives and answers, of a volume or an initiator or all: at most N (10000)
-      in S seconds (60), BYTES (256) of each.
+      Writes the frames that a running target receives and sends: all, or those of a volume or of an initiator. At most
+      N frames (10000) in S seconds (60), and BYTES (256) of each.
 
 Options:
-  --state DIR           keeps config strings, mask and reserve lists, and exports, across restarts
+  --state DIR           keeps exports, config strings, and mask and reserve lists across restarts
   --socket PATH         unix socket for gRPC
   --interface IF        interface to serve on; may be given more than once
   --export ...          a volume to serve; may be given more than once
-  --poll MICROSECONDS   how long to look for the next frame before sleeping (default 50; 0 on a single CPU)
+  --poll MICROSECONDS   how long to poll for the next frame before sleeping (default 50; 0 on a single CPU)
   --no-uring            uses threads instead of io_uring
   --help, --version
 ";
@@ -48,8 +49,33 @@ pub enum Parsed {
     Version,
 }
 
-/// Reads the arguments after the program's name; the error says what is wrong.
-pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, String> {
+/// What is wrong with the command line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Misuse {
+    #[error("unknown argument {0:?}; --help shows all")]
+    Unknown(String),
+    #[error("{0} needs a value")]
+    NoValue(String),
+    #[error("--poll: 0 to 100000 microseconds")]
+    Poll,
+    #[error("{0}: must be a whole number above 0")]
+    Number(String),
+    #[error("trace needs --socket, where the target listens; --help shows all")]
+    TraceNeedsSocket,
+    #[error("nothing to serve: give --socket and --state, or --interface and --export; --help shows all")]
+    NothingToServe,
+    #[error("--socket needs --state: what is exported by gRPC must outlive a restart")]
+    SocketNeedsState,
+    #[error("--export needs --interface")]
+    ExportNeedsInterface,
+    #[error("{0} is exported twice")]
+    Twice(Address),
+    #[error("--export {text:?}: {problem}")]
+    Export { text: String, problem: String },
+}
+
+/// Reads the arguments after the program's name.
+pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Misuse> {
     let mut parsed = Arguments::default();
     let mut arguments = arguments.into_iter().peekable();
     if arguments.next_if(|first| first == "trace").is_some() {
@@ -65,16 +91,16 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Stri
                 continue;
             }
             ("--state" | "--socket" | "--interface" | "--export" | "--poll", _) => {}
-            _ => return Err(format!("unknown argument {name:?}; --help shows all")),
+            _ => return Err(Misuse::Unknown(name)),
         }
-        let value = given.or_else(|| arguments.next()).ok_or_else(|| format!("{name} needs a value"))?;
+        let value = given.or_else(|| arguments.next()).ok_or_else(|| Misuse::NoValue(name.clone()))?;
         match name.as_str() {
             "--state" => parsed.state = Some(value.into()),
             "--socket" => parsed.socket = Some(value.into()),
             "--interface" => parsed.interfaces.extend(value.split(',').filter(|name| !name.is_empty()).map(str::to_owned)),
             "--export" => parsed.exports.push(export(&value)?),
             _ => {
-                let micros: u64 = value.parse().ok().filter(|micros| *micros <= 100_000).ok_or("--poll: 0 to 100000 microseconds")?;
+                let micros: u64 = value.parse().ok().filter(|micros| *micros <= 100_000).ok_or(Misuse::Poll)?;
                 parsed.poll = Some(Duration::from_micros(micros));
             }
         }
@@ -84,45 +110,45 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Stri
 }
 
 /// `--name=value` in two; the value of `--name value` is the next argument.
-pub(crate) fn split(argument: String) -> (String, Option<String>) {
+fn split(argument: String) -> (String, Option<String>) {
     match argument.split_once('=') {
         Some((name, value)) if name.starts_with("--") => (name.to_owned(), Some(value.to_owned())),
         _ => (argument, None),
     }
 }
 
-fn check(parsed: &Arguments) -> Result<(), String> {
+fn check(parsed: &Arguments) -> Result<(), Misuse> {
     if parsed.exports.is_empty() && parsed.socket.is_none() {
-        return Err("nothing to serve: give --socket and --state, or --interface and --export; --help shows all".into());
+        return Err(Misuse::NothingToServe);
     }
     if parsed.socket.is_some() && parsed.state.is_none() {
-        return Err("--socket needs --state: what is exported by gRPC must outlive a restart".into());
+        return Err(Misuse::SocketNeedsState);
     }
     if !parsed.exports.is_empty() && parsed.interfaces.is_empty() {
-        return Err("--export needs --interface".into());
+        return Err(Misuse::ExportNeedsInterface);
     }
     for (index, export) in parsed.exports.iter().enumerate() {
         if parsed.exports[..index].iter().any(|other| other.address == export.address) {
-            return Err(format!("{} is exported twice", export.address));
+            return Err(Misuse::Twice(export.address));
         }
     }
     Ok(())
 }
 
 /// `SHELF.SLOT=PATH[,ro][,serial=S][,mac=MAC]...`
-fn export(text: &str) -> Result<Definition, String> {
-    let problem = |what: &str| format!("--export {text:?}: {what}");
-    let (address, rest) = text.split_once('=').ok_or_else(|| problem("must be SHELF.SLOT=PATH"))?;
-    let (shelf, slot) = address.trim_start_matches('e').split_once('.').ok_or_else(|| problem("the address must be SHELF.SLOT"))?;
-    let number = |text: &str| text.parse::<u32>().map_err(|_| problem("shelf and slot must be numbers"));
+fn export(text: &str) -> Result<Definition, Misuse> {
+    let problem = |problem: &dyn std::fmt::Display| Misuse::Export { text: text.to_owned(), problem: problem.to_string() };
+    let (address, rest) = text.split_once('=').ok_or_else(|| problem(&"must be SHELF.SLOT=PATH"))?;
+    let (shelf, slot) = address.trim_start_matches('e').split_once('.').ok_or_else(|| problem(&"the address must be SHELF.SLOT"))?;
+    let number = |text: &str| text.parse::<u32>().map_err(|_| problem(&"shelf and slot must be numbers"));
     let address = Address::checked(number(shelf)?, number(slot)?).map_err(|what| problem(&what))?;
     let mut parts = rest.split(',');
     let path = parts.next().unwrap_or_default();
-    let path = std::path::absolute(path).map_err(|_| problem("no path"))?;
+    let path = std::path::absolute(path).map_err(|_| problem(&"no path"))?;
     let mut definition = Definition {
         uid: address.to_string(),
         address,
-        path: path.to_str().ok_or_else(|| problem("the path is not UTF-8"))?.to_owned(),
+        path: path.to_str().ok_or_else(|| problem(&"the path is not UTF-8"))?.to_owned(),
         serial: address.to_string(),
         read_only: false,
         access: Access::default(),
@@ -131,8 +157,8 @@ fn export(text: &str) -> Result<Definition, String> {
         match part.split_once('=') {
             None if part == "ro" => definition.read_only = true,
             Some(("serial", serial)) => definition.serial = serial.to_owned(),
-            Some(("mac", mac)) => definition.access.macs.push(mac.parse().map_err(|what: String| problem(&what))?),
-            _ => return Err(problem(&format!("unknown setting {part:?}; there are ro, serial= and mac="))),
+            Some(("mac", mac)) => definition.access.macs.push(mac.parse().map_err(|what: BadMac| problem(&what))?),
+            _ => return Err(problem(&format_args!("unknown setting {part:?}; there are ro, serial= and mac="))),
         }
     }
     definition.access.anyone = definition.access.macs.is_empty();
@@ -144,7 +170,7 @@ fn export(text: &str) -> Result<Definition, String> {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Parsed, String> {
+    fn parsed(text: &str) -> Result<Parsed, Misuse> {
         parse(text.split_whitespace().map(str::to_owned))
     }
 
@@ -181,7 +207,7 @@ mod tests {
             ("--no-uring=1", "unknown argument"),
         ];
         for (text, expected) in cases {
-            let error = parsed(text).unwrap_err();
+            let error = parsed(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
         }
     }

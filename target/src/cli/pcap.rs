@@ -1,10 +1,11 @@
-//! `aoe-target trace`: asks a running target for the frames it sees, and writes them as a pcap file.
+//! `aoe-target trace`: writes the frames of a running target as a pcap file.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use tonic::Status;
 
+use super::Misuse;
 use crate::proto::target_client::TargetClient;
 use crate::proto::{TraceRequest, TracedFrame};
 
@@ -14,8 +15,8 @@ pub struct Arguments {
     pub request: TraceRequest,
 }
 
-/// Reads the arguments after `trace`; the error says what is wrong. None: help is asked for.
-pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, String> {
+/// Reads the arguments after `trace`. None: help is wanted.
+pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Arguments>, Misuse> {
     let mut parsed = Arguments::default();
     while let Some(argument) = arguments.next() {
         let (name, given) = super::split(argument);
@@ -23,11 +24,10 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Argum
             return Ok(None);
         }
         if !matches!(name.as_str(), "--socket" | "--volume" | "--mac" | "--frames" | "--seconds" | "--snap") {
-            return Err(format!("trace: unknown argument {name:?}; --help shows all"));
+            return Err(Misuse::Unknown(name));
         }
-        let value = given.or_else(|| arguments.next()).ok_or_else(|| format!("{name} needs a value"))?;
-        let number =
-            || value.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(|| format!("{name}: must be a whole number above 0"));
+        let value = given.or_else(|| arguments.next()).ok_or_else(|| Misuse::NoValue(name.clone()))?;
+        let number = || value.parse::<u32>().ok().filter(|number| *number > 0).ok_or_else(|| Misuse::Number(name.clone()));
         match name.as_str() {
             "--socket" => parsed.socket = value.into(),
             "--volume" => parsed.request.uid = value,
@@ -38,48 +38,66 @@ pub fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Option<Argum
         }
     }
     if parsed.socket.as_os_str().is_empty() {
-        return Err("trace needs --socket, where the target listens; --help shows all".into());
+        return Err(Misuse::TraceNeedsSocket);
     }
     Ok(Some(parsed))
 }
 
-/// Writes frames to standard output until the trace ends; says how many on standard error.
-pub fn run(arguments: Arguments) -> Result<(), String> {
+/// Why there is no trace, or none any more.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    #[error("a trace is not text: write it to a file, or into tcpdump -r -")]
+    Terminal,
+    #[error("no target answers on {}: {cause}", .socket.display())]
+    NoTarget { socket: PathBuf, cause: String },
+    /// The message of the target.
+    #[error("{0}")]
+    Refused(String),
+    #[error("the trace cannot be written: {0}")]
+    NotWritten(#[from] io::Error),
+}
+
+impl From<Status> for Failure {
+    fn from(status: Status) -> Failure {
+        Failure::Refused(status.message().to_owned())
+    }
+}
+
+/// Writes frames to standard output until the trace ends; reports how many on standard error.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let out = io::stdout();
     if out.is_terminal() {
-        return Err("a trace is not text: write it to a file, or into tcpdump -r -".into());
+        return Err(Failure::Terminal);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (frames, skipped) = runtime.block_on(write(arguments, &mut out.lock()))?;
     eprintln!("{frames} frames, {skipped} skipped because they could not be written fast enough");
     Ok(())
 }
 
-async fn write(Arguments { socket, request }: Arguments, out: &mut impl Write) -> Result<(u64, u64), String> {
-    let refused = |status: Status| status.message().to_owned();
-    let lost = |error: io::Error| format!("the trace cannot be written: {error}");
+async fn write(Arguments { socket, request }: Arguments, out: &mut impl Write) -> Result<(u64, u64), Failure> {
     let mut client = connect(&socket).await?;
-    let mut stream = client.trace(request).await.map_err(refused)?.into_inner();
-    out.write_all(&header()).and_then(|()| out.flush()).map_err(lost)?;
+    let mut stream = client.trace(request).await?.into_inner();
+    out.write_all(&header()).and_then(|()| out.flush())?;
     let (mut frames, mut skipped) = (0, 0);
     let mut bytes = Vec::new();
-    while let Some(message) = stream.message().await.map_err(refused)? {
+    while let Some(message) = stream.message().await? {
         bytes.clear();
         for frame in &message.frames {
             record(frame, &mut bytes);
         }
-        out.write_all(&bytes).and_then(|()| out.flush()).map_err(lost)?;
+        out.write_all(&bytes).and_then(|()| out.flush())?;
         frames += message.frames.len() as u64;
         skipped = message.skipped;
     }
     Ok((frames, skipped))
 }
 
-async fn connect(socket: &Path) -> Result<TargetClient<tonic::transport::Channel>, String> {
+async fn connect(socket: &Path) -> Result<TargetClient<tonic::transport::Channel>, Failure> {
     let uri = format!("unix://{}", socket.display());
     TargetClient::connect(uri).await.map_err(|error| {
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), ToString::to_string);
-        format!("no target answers on {}: {cause}", socket.display())
+        Failure::NoTarget { socket: socket.to_owned(), cause }
     })
 }
 
@@ -108,7 +126,7 @@ fn record(frame: &TracedFrame, bytes: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    fn parsed(text: &str) -> Result<Option<Arguments>, String> {
+    fn parsed(text: &str) -> Result<Option<Arguments>, Misuse> {
         parse(text.split_whitespace().map(str::to_owned))
     }
 
@@ -121,7 +139,7 @@ mod tests {
         for (text, problem) in
             [("", "--socket"), ("--socket", "value"), ("--frames 0", "above 0"), ("--snap x", "above 0"), ("-x", "unknown")]
         {
-            let error = parsed(text).unwrap_err();
+            let error = parsed(text).unwrap_err().to_string();
             assert!(error.contains(problem), "{text}: {error}");
         }
     }

@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -6,9 +7,9 @@ use super::group::Groups;
 use super::lanes::Lanes;
 use super::memory::Aligned;
 use super::pieces::Pieces;
-use super::pool::Pool;
 use super::uring::Uring;
 use super::{Disk, Mode};
+use crate::crew::{Crew, Queue};
 use crate::wake::Waker;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,13 +22,13 @@ pub enum Kind {
 /// A request to a disk. The memory of its pieces belongs to the job from [`Engine::submit`] until its completion is reaped.
 pub struct Job {
     pub id: u32,
-    /// Jobs of one lane share a bounded part of what blocks.
+    /// The volume. A lane has a limited number of jobs under way.
     pub lane: u32,
     pub kind: Kind,
     pub disk: Arc<Disk>,
     pub offset: u64,
     pub pieces: Pieces,
-    /// Nothing else of its lane was under way when it began: it has nobody to share a flush with.
+    /// Nothing else of its lane was under way when it began: no other job can share a flush with it.
     pub alone: bool,
 }
 
@@ -45,7 +46,7 @@ impl Job {
         Completion { id: self.id, result: self.result() }
     }
 
-    /// A write that is not durable by itself, but by a flush after it.
+    /// Whether this is a write that becomes durable by a flush after it.
     pub(super) fn shares_flush(&self) -> bool {
         self.kind == Kind::Write && self.disk.grouped && !self.alone
     }
@@ -73,15 +74,43 @@ impl Job {
     }
 }
 
+/// Jobs of one volume that io_uring has under way.
+const URING_DEPTH: usize = 64;
+/// Threads for jobs that io_uring cannot do, and jobs of one volume that they do at once: a slow disk takes a few of them.
+const THREADS: usize = 16;
+const THREADS_OF_A_LANE: usize = 4;
+
+impl Queue for Lanes {
+    type Task = Job;
+    /// With the lane.
+    type Done = (u32, Completion);
+
+    fn add(&mut self, job: Job) {
+        Lanes::add(self, job);
+    }
+
+    fn take(&mut self) -> Option<Job> {
+        self.next()
+    }
+
+    fn ready(&self) -> usize {
+        Lanes::ready(self)
+    }
+
+    fn ended(&mut self, (lane, _): &(u32, Completion)) {
+        self.end(*lane);
+    }
+}
+
 /// Does jobs without blocking the caller, and completes them in any order.
 pub struct Engine {
     uring: Option<Uring>,
     lanes: Lanes,
     groups: Groups,
-    pool: Pool,
+    threads: Crew<Lanes>,
     done: Vec<Completion>,
     ended: Vec<(Job, io::Result<()>)>,
-    /// Jobs in the pool.
+    /// Jobs that the threads have.
     blocking: usize,
 }
 
@@ -94,18 +123,21 @@ impl Engine {
             Some(Err(error)) => (None, Some(error)),
             None => (None, None),
         };
-        let pool = Pool::new(waker);
-        (
-            Engine { uring, lanes: Lanes::default(), groups: Groups::default(), pool, done: Vec::new(), ended: Vec::new(), blocking: 0 },
-            problem,
-        )
+        // The job ends on the thread, and with it the disk if the job was its last user.
+        let run = |job: Job| (job.lane, job.run());
+        let engine = Engine {
+            uring,
+            lanes: Lanes::new(URING_DEPTH),
+            groups: Groups::default(),
+            threads: Crew::new("disk", THREADS, Lanes::new(THREADS_OF_A_LANE), waker, run),
+            done: Vec::new(),
+            ended: Vec::new(),
+            blocking: 0,
+        };
+        (engine, problem)
     }
 
-    pub fn has_uring(&self) -> bool {
-        self.uring.is_some()
-    }
-
-    /// Whether threads of the kernel are making writes durable, for which they need a CPU.
+    /// Whether threads of the kernel are making writes durable: they need a CPU.
     pub fn is_flushing(&self) -> bool {
         self.groups.under_way() > 0
     }
@@ -120,19 +152,19 @@ impl Engine {
             self.lanes.add(job);
         } else {
             self.blocking += 1;
-            self.pool.submit(job);
+            self.threads.submit(job);
         }
     }
 
-    /// Hands what was submitted to the kernel, and takes what has ended. `pool` is whether the pool's waker was raised.
-    pub fn turn(&mut self, pool: bool, into: &mut Vec<Completion>) {
-        into.append(&mut self.done);
+    /// Hands the submitted jobs to the kernel, and takes those that have ended. `woken`: whether the waker was raised.
+    pub fn turn(&mut self, woken: bool, into: &mut VecDeque<Completion>) {
+        into.extend(self.done.drain(..));
         if let Some(uring) = &mut self.uring {
             loop {
-                self.lanes.start(|mut job| {
+                while let Some(mut job) = self.lanes.next() {
                     job.alone &= !self.groups.is_busy(job.lane);
                     uring.submit(job);
-                });
+                }
                 self.groups.start(|job| uring.submit(job));
                 uring.turn(&mut self.ended);
                 if self.ended.is_empty() {
@@ -147,24 +179,24 @@ impl Engine {
                     if job.shares_flush() && result.is_ok() {
                         self.groups.add(job);
                     } else {
-                        into.push(Completion { id: job.id, result });
+                        into.push_back(Completion { id: job.id, result });
                     }
                 }
             }
         }
-        if pool && self.blocking > 0 {
-            let before = into.len();
-            self.pool.reap(into);
-            self.blocking -= into.len() - before;
+        if woken && self.blocking > 0 {
+            let done = self.threads.reap();
+            self.blocking -= done.len();
+            into.extend(done.into_iter().map(|(_, completion)| completion));
         }
     }
 
-    /// Readable when something may have ended, until [`Engine::clear`]; none when the waker says it all.
+    /// Readable when a job may have ended, until [`Engine::clear`]; none when only the waker is raised.
     pub fn fd(&self) -> Option<RawFd> {
         self.uring.as_ref().map(Uring::fd)
     }
 
-    /// To be called before the turn that looks for what has ended.
+    /// To be called before [`Engine::turn`].
     pub fn clear(&self) {
         if let Some(uring) = &self.uring {
             uring.clear();

@@ -1,20 +1,21 @@
-//! One flush for all that was written of a disk before it began. For files on devices that make a write durable only by
-//! emptying their whole cache: with a flush for each, the writes of a file system wait for one another in its threads.
+//! One flush for all writes to a disk that ended before it began: for files on devices that make a write durable only by
+//! flushing their whole cache. With a flush for each write, the writes would wait for one another in the file system.
 
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
 use super::engine::{Completion, Job, Kind};
 use super::pieces::Pieces;
 
-/// What a flush is known by; no request has this number.
+/// The number of a flush; no request has it.
 const FLUSH: u32 = u32::MAX;
 
 #[derive(Default)]
 struct Group {
     /// Written, but not yet durable.
     written: Vec<Job>,
-    /// Those that the flush under way is for.
+    /// Writes that the flush under way makes durable.
     flushing: Vec<Job>,
     busy: bool,
 }
@@ -23,13 +24,13 @@ struct Group {
 #[derive(Default)]
 pub struct Groups {
     groups: Vec<Group>,
-    /// Lanes whose next flush may start.
+    /// Lanes with a flush that may start.
     ready: Vec<u32>,
     under_way: usize,
 }
 
 impl Groups {
-    /// Takes a write that the device has. It completes when the device has made it durable.
+    /// Adds a write that the device has. It completes when a flush has made it durable.
     pub fn add(&mut self, job: Job) {
         let key = job.lane;
         if self.groups.len() <= key as usize {
@@ -43,12 +44,12 @@ impl Groups {
         }
     }
 
-    /// Gives the flushes that may start now.
+    /// Passes the flushes that may start now to `begin`.
     pub fn start(&mut self, mut begin: impl FnMut(Job)) {
         for lane in self.ready.drain(..) {
             let group = &mut self.groups[lane as usize];
             let Some(first) = group.written.first() else { continue };
-            // Another disk than that of the first only when it has taken its place meanwhile.
+            // Writes to another disk are in the group only after a disk swap.
             let disk = first.disk.clone();
             group.flushing.extend(group.written.extract_if(.., |job| Arc::ptr_eq(&job.disk, &disk)));
             self.under_way += 1;
@@ -70,13 +71,13 @@ impl Groups {
         job.id == FLUSH
     }
 
-    /// A flush has ended, and with it the writes it was for.
-    pub fn end(&mut self, flush: &Job, result: &io::Result<()>, into: &mut Vec<Completion>) {
+    /// A flush has ended; so have the writes that it made durable.
+    pub fn end(&mut self, flush: &Job, result: &io::Result<()>, into: &mut VecDeque<Completion>) {
         self.under_way -= 1;
         let group = &mut self.groups[flush.lane as usize];
         for job in group.flushing.drain(..) {
             let result = result.as_ref().map_or_else(|error| Err(copy(error)), |()| Ok(()));
-            into.push(Completion { id: job.id, result });
+            into.push_back(Completion { id: job.id, result });
         }
         if group.written.is_empty() {
             group.busy = false;
@@ -115,7 +116,7 @@ mod tests {
     }
 
     fn ended(groups: &mut Groups, flush: &Job, result: io::Result<()>) -> Vec<(u32, bool)> {
-        let mut into = Vec::new();
+        let mut into = VecDeque::new();
         groups.end(flush, &result, &mut into);
         into.iter().map(|completion| (completion.id, completion.result.is_ok())).collect()
     }
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_failed_flush_was_for_has_failed() {
+    fn writes_of_a_failed_flush_have_failed() {
         let (mut groups, disk) = (Groups::default(), disk());
         groups.add(write(1, 0, &disk));
         let flushes = started(&mut groups);

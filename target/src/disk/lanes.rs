@@ -1,11 +1,8 @@
-//! What the disk of each volume has to do, and how much of it at once: a disk that hangs holds nothing but its own.
+//! The jobs of each volume, and how many of them are under way at once: a disk that hangs delays no other.
 
 use std::collections::VecDeque;
 
 use super::engine::Job;
-
-/// Requests that a lane may have under way.
-const DEPTH: usize = 64;
 
 #[derive(Default)]
 struct Lane {
@@ -13,14 +10,19 @@ struct Lane {
     under_way: usize,
 }
 
-#[derive(Default)]
 pub struct Lanes {
     lanes: Vec<Lane>,
+    /// Jobs that a lane may have under way.
+    depth: usize,
     /// One entry for each waiting job that there is room for.
-    ready: Vec<u32>,
+    ready: VecDeque<u32>,
 }
 
 impl Lanes {
+    pub fn new(depth: usize) -> Lanes {
+        Lanes { lanes: Vec::new(), depth, ready: VecDeque::new() }
+    }
+
     pub fn add(&mut self, job: Job) {
         let key = job.lane;
         if self.lanes.len() <= key as usize {
@@ -28,9 +30,9 @@ impl Lanes {
         }
         let lane = &mut self.lanes[key as usize];
         lane.waiting.push_back(job);
-        if lane.under_way < DEPTH {
+        if lane.under_way < self.depth {
             lane.under_way += 1;
-            self.ready.push(key);
+            self.ready.push_back(key);
         }
     }
 
@@ -41,19 +43,24 @@ impl Lanes {
         if lane.waiting.is_empty() {
             lane.under_way -= 1;
         } else {
-            self.ready.push(key);
+            self.ready.push_back(key);
         }
     }
 
-    /// Gives the jobs that may start now, those of a lane in the order in which they came.
-    pub fn start(&mut self, mut begin: impl FnMut(Job)) {
-        for key in self.ready.drain(..) {
-            let lane = &mut self.lanes[key as usize];
+    /// Takes the next job that may start; those of a lane in the order in which they were added.
+    pub fn next(&mut self) -> Option<Job> {
+        loop {
+            let lane = &mut self.lanes[self.ready.pop_front()? as usize];
             match lane.waiting.pop_front() {
-                Some(job) => begin(Job { alone: lane.under_way == 1, ..job }),
+                Some(job) => return Some(Job { alone: lane.under_way == 1, ..job }),
                 None => lane.under_way -= 1,
             }
         }
+    }
+
+    /// Jobs that may start, at least.
+    pub fn ready(&self) -> usize {
+        self.ready.len()
     }
 }
 
@@ -66,13 +73,15 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
+    const DEPTH: usize = 64;
+
     proptest! {
         #[test]
         fn each_lane_has_what_it_may_under_way_and_loses_nothing(
             steps in prop::collection::vec((0u32..3, 0u32..100, any::<prop::sample::Index>()), 1..60),
         ) {
             let Ok(Opened::New(disk)) = open("/proc/self/exe", true, None) else { panic!() };
-            let mut lanes = Lanes::default();
+            let mut lanes = Lanes::new(DEPTH);
             let mut running: Vec<(u32, u32)> = Vec::new();
             let mut next = 0;
             let mut begun = Vec::new();
@@ -86,11 +95,10 @@ mod tests {
                     let (lane, _) = running.swap_remove(ended.index(running.len()));
                     lanes.end(lane);
                 }
-                let mut start = |running: &mut Vec<_>| lanes.start(|job| {
+                while let Some(job) = lanes.next() {
                     begun.push((job.lane, job.id));
                     running.push((job.lane, job.id));
-                });
-                start(&mut running);
+                }
                 for lane in 0..3 {
                     let of_lane = running.iter().filter(|(other, _)| *other == lane).count();
                     let waiting = lanes.lanes.get(lane as usize).map_or(0, |lane| lane.waiting.len());
@@ -99,10 +107,10 @@ mod tests {
             }
             while let Some((lane, _)) = running.pop() {
                 lanes.end(lane);
-                lanes.start(|job| {
+                while let Some(job) = lanes.next() {
                     begun.push((job.lane, job.id));
                     running.push((job.lane, job.id));
-                });
+                }
             }
             for lane in 0..3 {
                 prop_assert!(begun.iter().filter(|(other, _)| *other == lane).is_sorted());

@@ -1,4 +1,4 @@
-//! Memory that direct I/O takes: aligned to pages.
+//! Memory for direct I/O: aligned to pages.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::io;
@@ -6,7 +6,7 @@ use std::ptr::NonNull;
 
 const PAGE: usize = 4096;
 
-/// A buffer for one request that needs more than what it was given.
+/// A buffer for one request whose own memory is not aligned, or too short.
 pub struct Aligned {
     pointer: NonNull<u8>,
     layout: Layout,
@@ -33,7 +33,7 @@ impl Drop for Aligned {
     }
 }
 
-/// Address space for many buffers of one size; memory is taken as they are used, and given back by [`Buffers::trim`].
+/// Address space for many buffers of one size. Memory is allocated as they are used, and freed by [`Buffers::trim`].
 pub struct Buffers {
     base: NonNull<u8>,
     count: usize,
@@ -66,7 +66,7 @@ impl Buffers {
         unsafe { self.base.as_ptr().add(index * self.size) }
     }
 
-    /// Gives the memory of all buffers back. None may be in use.
+    /// Frees the memory of all buffers. None may be in use.
     pub fn trim(&mut self) {
         // SAFETY: the mapping is ours; anonymous pages come back as zeros.
         unsafe { libc::madvise(self.base.as_ptr().cast(), self.count * self.size, libc::MADV_DONTNEED) };

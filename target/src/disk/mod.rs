@@ -1,4 +1,5 @@
-//! Backing storage: block devices and regular files. What is here blocks; `Engine` does the same without blocking.
+//! Backing storage: block devices and regular files. The functions of [`Disk`] block; [`engine::Engine`] does the same without
+//! blocking.
 
 pub mod engine;
 mod group;
@@ -6,7 +7,6 @@ mod lanes;
 pub mod memory;
 pub mod open;
 pub mod pieces;
-pub mod pool;
 pub mod uring;
 
 use std::fs::File;
@@ -20,15 +20,15 @@ use memory::Aligned;
 /// How a disk is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Past the page cache, in multiples of the grain.
+    /// Without the page cache, in multiples of the grain.
     Direct,
-    /// Through the page cache, with writes on stable storage all the same. Any multiple of a sector.
+    /// Through the page cache, in any multiple of a sector. Writes are on stable storage when they end.
     Buffered,
-    /// A file in memory: nothing to wait for.
+    /// A file in memory: it never blocks.
     Memory,
 }
 
-/// What tells two backing stores apart, whatever their paths are.
+/// Identifies a backing store, whatever its path is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Identity {
     pub device: u64,
@@ -42,9 +42,9 @@ pub struct Identity {
 pub struct Disk {
     pub(crate) file: File,
     pub(crate) mode: Mode,
-    /// Bytes that a direct request must be a multiple of.
+    /// Bytes: offset and length of a direct request must be multiples of it.
     pub(crate) grain: u64,
-    /// Whether writes that are under way together are made durable by one flush, rather than each by itself.
+    /// Whether writes that are under way together share a flush. Otherwise each is durable by itself.
     pub(crate) grouped: bool,
     pub(crate) physical_block: u32,
     pub(crate) identity: Identity,
@@ -82,7 +82,7 @@ impl Disk {
         self.file.as_raw_fd()
     }
 
-    /// Whether a request goes to the file as it is.
+    /// Whether a request is a multiple of the grain.
     pub(crate) fn fits(&self, offset: u64, length: usize) -> bool {
         offset.is_multiple_of(self.grain) && (length as u64).is_multiple_of(self.grain)
     }

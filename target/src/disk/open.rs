@@ -12,29 +12,37 @@ use super::{Disk, Identity, Mode};
 use crate::wire::SECTOR;
 
 /// Why a path cannot be served.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The path does not exist.
+    #[error("{0} does not exist")]
     Missing(String),
-    /// It exists, but cannot keep the promises.
-    Unfit(String),
+    /// It exists, but writes to it cannot be made durable, or it cannot be used at all.
+    #[error("{path}: {reason}")]
+    Unfit { path: String, reason: Unfit },
 }
 
-impl std::fmt::Display for OpenError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (OpenError::Missing(text) | OpenError::Unfit(text)) = self;
-        f.write_str(text)
-    }
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    #[error("neither a block device nor a regular file")]
+    Kind,
+    #[error("in use by another volume or program")]
+    InUse,
+    #[error("the device is read-only")]
+    ReadOnly,
+    #[error("it cannot promise durable writes: {0}")]
+    NotDurable(io::Error),
 }
 
-/// What came of opening a path when a disk may be open already.
+/// The result of opening a path.
 pub enum Opened {
-    /// It still is the open one; its size has been looked at again.
+    /// The path is the current disk, which is open already. Its size was read again.
     Same,
     New(Arc<Disk>),
 }
 
-/// How long requests of an ended predecessor may take to let go of the disk.
+/// How long requests of an ended process may keep the disk locked.
 const PREDECESSOR: Duration = Duration::from_secs(2);
 
 // linux/fs.h
@@ -46,34 +54,33 @@ const BLKROGET: libc::c_ulong = 0x125e;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// Opens the path, or finds that it is `current` under whatever name.
+/// Opens the path, unless it is the `current` disk, by whatever name.
 pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<Opened, OpenError> {
+    let unfit = |reason: Unfit| OpenError::Unfit { path: path.to_owned(), reason };
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => OpenError::Missing(format!("{path} does not exist")),
-        _ => OpenError::Unfit(format!("{path}: {error}")),
+        io::ErrorKind::NotFound => OpenError::Missing(path.to_owned()),
+        _ => unfit(error.into()),
     })?;
     let block = metadata.file_type().is_block_device();
     if !block && !metadata.is_file() {
-        return Err(OpenError::Unfit(format!("{path} is neither a block device nor a regular file")));
+        return Err(unfit(Unfit::Kind));
     }
     let identity =
         if block { Identity { device: metadata.rdev(), inode: 0 } } else { Identity { device: metadata.dev(), inode: metadata.ino() } };
     if let Some(disk) = current.filter(|disk| disk.identity == identity && (read_only || disk.writable)) {
-        let sectors = sectors_of(&disk.file, block).map_err(|error| OpenError::Unfit(format!("{path}: {error}")))?;
+        let sectors = sectors_of(&disk.file, block).map_err(|error| unfit(error.into()))?;
         disk.sectors.store(sectors, Ordering::Relaxed);
         return Ok(Opened::Same);
     }
     if let Some(disk) = current.filter(|disk| disk.identity == identity) {
-        // The same disk is wanted for writing: let go of our own lock first.
+        // The same disk is to be opened for writing: our own lock is released first.
         // SAFETY: the descriptor is open.
         unsafe { libc::flock(disk.file.as_raw_fd(), libc::LOCK_UN) };
     }
-    open_new(Path::new(path), read_only, block, identity)
-        .map(|disk| Opened::New(Arc::new(disk)))
-        .map_err(|text| OpenError::Unfit(format!("{path}: {text}")))
+    open_new(Path::new(path), read_only, block, identity).map(|disk| Opened::New(Arc::new(disk))).map_err(unfit)
 }
 
-fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Result<Disk, String> {
+fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Result<Disk, Unfit> {
     // O_EXCL on a block device: not while it is mounted, or part of something else.
     let exclusive = if block && !read_only { libc::O_EXCL } else { 0 };
     let open = |flags: i32| OpenOptions::new().read(true).write(!read_only).custom_flags(flags | exclusive).open(path);
@@ -83,17 +90,16 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
         match tried {
             Ok(file) => break file,
             Err(error) if is_busy(&error) && Instant::now() < limit => std::thread::sleep(Duration::from_millis(5)),
-            Err(error) if is_busy(&error) => return Err("in use by another volume or program".into()),
-            Err(error) => return Err(error.to_string()),
+            Err(error) if is_busy(&error) => return Err(Unfit::InUse),
+            Err(error) => return Err(error.into()),
         }
     };
-    let text = |error: io::Error| error.to_string();
-    if block && !read_only && ioctl_int(&file, BLKROGET).map_err(text)? != 0 {
-        return Err("the device is read-only".into());
+    if block && !read_only && ioctl_int(&file, BLKROGET)? != 0 {
+        return Err(Unfit::ReadOnly);
     }
-    let sectors = sectors_of(&file, block).map_err(text)?;
-    let physical_block = if block { ioctl_int(&file, BLKPBSZGET).map_err(text)? } else { 4096 };
-    let logical_block = if block { ioctl_int(&file, BLKSSZGET).map_err(text)? } else { SECTOR as u32 };
+    let sectors = sectors_of(&file, block)?;
+    let physical_block = if block { ioctl_int(&file, BLKPBSZGET)? } else { 4096 };
+    let logical_block = if block { ioctl_int(&file, BLKSSZGET)? } else { SECTOR as u32 };
     let mut disk = Disk {
         file,
         mode: Mode::Memory,
@@ -118,12 +124,12 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
         set_direct(&disk.file, false);
     }
     if !read_only {
-        disk.flush().map_err(|error| format!("it cannot promise durable writes: {error}"))?;
+        disk.flush().map_err(Unfit::NotDurable)?;
     }
     Ok(disk)
 }
 
-/// Changes how an open file is read and written, so that the lock it holds stays.
+/// Turns direct I/O on or off. The file stays open, and so keeps its lock.
 fn set_direct(file: &File, direct: bool) -> bool {
     // SAFETY: the descriptor is open.
     unsafe {
@@ -133,12 +139,12 @@ fn set_direct(file: &File, direct: bool) -> bool {
     }
 }
 
-/// The smallest piece that direct requests may have, found by trying; none when they do not work.
+/// The smallest direct request, in bytes, found by trying; none when direct I/O does not work.
 fn direct_grain(disk: &Disk, logical_block: u64) -> Option<u64> {
     let mut buffer = Aligned::new(4096);
     let size = disk.sectors() * SECTOR as u64;
     [512, 4096].into_iter().filter(|grain| *grain >= logical_block && size.is_multiple_of(*grain)).find(|grain| {
-        // Twice a grain in, so that the offset is a multiple of it and of nothing more.
+        // At an offset of one grain, which is no multiple of a larger grain.
         size >= 2 * grain && super::read_all(disk.fd(), &mut buffer.bytes()[..*grain as usize], *grain).is_ok()
     })
 }
@@ -170,7 +176,7 @@ fn sectors_of(file: &File, block: bool) -> io::Result<u64> {
     Ok((bytes / SECTOR as u64).min((1 << 48) - 1))
 }
 
-/// Whether a device makes a write durable by itself (FUA, or no cache). Otherwise it takes a flush of its whole cache.
+/// Whether a device makes a single write durable (FUA, or no cache). Otherwise its whole cache must be flushed.
 fn writes_through(device: u64) -> bool {
     let device = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
     // A partition's queue is that of the whole disk.
@@ -234,8 +240,8 @@ mod tests {
     #[test]
     fn paths_that_cannot_be_served_say_why() {
         assert!(matches!(open("/no/such/path", false, None), Err(OpenError::Missing(_))));
-        assert!(matches!(open("/tmp", false, None), Err(OpenError::Unfit(_))));
-        assert!(matches!(open("/dev/null", false, None), Err(OpenError::Unfit(_))));
+        assert!(matches!(open("/tmp", false, None), Err(OpenError::Unfit { .. })));
+        assert!(matches!(open("/dev/null", false, None), Err(OpenError::Unfit { .. })));
     }
 
     #[test]
@@ -244,7 +250,7 @@ mod tests {
         let disk = file.open();
         assert_eq!(disk.sectors(), 2048);
         assert!(matches!(open(file.path(), false, Some(&disk)), Ok(Opened::Same)));
-        assert!(matches!(open(file.path(), false, None), Err(OpenError::Unfit(text)) if text.contains("in use")));
+        assert!(matches!(open(file.path(), false, None), Err(OpenError::Unfit { reason: Unfit::InUse, .. })));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use libc::iovec;
 
-/// One piece of memory, or several whose places on the disk follow one another.
+/// One piece of memory, or several that are adjacent on the disk.
 #[derive(Debug)]
 pub enum Pieces {
     One(iovec),
@@ -14,7 +14,7 @@ impl Pieces {
         Pieces::One(iovec { iov_base: data.cast(), iov_len: length })
     }
 
-    /// Adds what comes next on the disk.
+    /// Adds a piece that is next on the disk.
     pub fn push(&mut self, data: *mut u8, length: usize) {
         let piece = iovec { iov_base: data.cast(), iov_len: length };
         match self {
@@ -39,7 +39,7 @@ impl Pieces {
         self.as_slice().iter().all(|piece| piece.iov_len.is_multiple_of(grain))
     }
 
-    /// Leaves out the first bytes, which are done with. `bytes` is less than the length.
+    /// Drops the first bytes, which are done. `bytes` is less than the length.
     pub fn skip(&mut self, mut bytes: usize) {
         let rest = match self {
             Pieces::One(one) => one,

@@ -10,23 +10,23 @@ use super::engine::{Job, Kind};
 
 const ENTRIES: u32 = 256;
 const COMPLETIONS: u32 = 4096;
-/// Kernel threads for what a file system or device cannot do without blocking: enough for eight volumes that hang with all
-/// that a lane may have under way. Few of them ever exist.
+/// Most kernel threads for requests that block: enough for eight volumes that hang, each with a full lane. Few of them are ever
+/// started.
 const BLOCKING: u32 = 512;
 
-/// Jobs by io_uring. Only for requests that fit the disk as they are.
+/// Does jobs by io_uring. Only for requests that are multiples of the disk's grain.
 pub struct Uring {
     ring: IoUring,
-    /// Told of completions: a ring whose completions wait to be asked for does not wake who polls the ring itself.
+    /// Becomes readable at a completion. The ring itself does not: its completions are deferred until this thread asks for them.
     event: File,
-    /// By the number that the kernel knows them by.
+    /// By the number that the kernel is given.
     jobs: Vec<Option<Job>>,
     free: Vec<u32>,
     waiting: VecDeque<u32>,
     /// Given to the kernel and not yet completed.
     under_way: usize,
     unsubmitted: usize,
-    /// Whether the kernel shows that completions wait to be asked for.
+    /// Whether the kernel shows that deferred completions wait.
     shows_work: bool,
 }
 
@@ -43,7 +43,7 @@ impl Uring {
         if !needed.into_iter().all(|code| probe.is_supported(code)) {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        // Kernels before 5.15 do not know this; theirs are enough for all but many disks that hang.
+        // Kernels before 5.15 do not know this. Their own limit is enough unless many disks hang.
         let _ = ring.submitter().register_iowq_max_workers(&mut [BLOCKING, 0]);
         let event = crate::wake::event()?;
         ring.submitter().register_eventfd(event.as_raw_fd())?;
@@ -89,7 +89,7 @@ impl Uring {
         }
     }
 
-    /// Looks without a system call, where the kernel lets it.
+    /// Whether completions may wait: without a system call, where the kernel shows it.
     fn may_have_ended(&mut self) -> bool {
         if !self.shows_work || !self.ring.completion().is_empty() {
             return true;

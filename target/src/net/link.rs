@@ -1,4 +1,4 @@
-//! What the kernel says of interfaces, and when that changes.
+//! Interfaces as the kernel describes them, and their changes.
 
 use std::fs::File;
 use std::io;
@@ -14,7 +14,7 @@ pub struct Link {
     pub up: bool,
 }
 
-/// Tells of changes of any interface, without saying which.
+/// Becomes readable when any interface changes; it does not say which.
 pub struct Monitor(File);
 
 impl Monitor {
@@ -40,7 +40,7 @@ impl Monitor {
         self.0.as_raw_fd()
     }
 
-    /// Forgets what was told so far. That some of it was lost is fine: it is looked up anyway.
+    /// Discards the kernel's messages. It does not matter when some were lost: the interfaces are looked up anyway.
     pub fn drain(&self) {
         let mut message = [0u8; 4096];
         loop {
@@ -54,7 +54,7 @@ impl Monitor {
     }
 }
 
-/// Looks an interface up; none when there is no such interface.
+/// Finds an interface by name; none when it does not exist.
 pub fn look_up(name: &str) -> io::Result<Option<Link>> {
     if name.is_empty() || name.len() >= libc::IFNAMSIZ || name.contains('\0') {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a name that an interface can have"));

@@ -1,4 +1,4 @@
-//! Network interfaces: what they are, frames in, frames out.
+//! Network interfaces: finding them, receiving and sending frames. Targets and initiators use it.
 
 pub mod filter;
 pub mod link;
@@ -13,8 +13,8 @@ use crate::wire::SECTOR;
 pub const MAX_SECTORS: u8 = 16;
 /// Bytes before the data of an ATA frame, Ethernet header included.
 pub const ATA_HEADER: usize = 36;
-/// Ethernet header: not counted in an MTU.
-const ETHERNET: usize = 14;
+/// Bytes of an Ethernet header: an MTU does not count it.
+pub const ETHERNET: usize = 14;
 
 /// Sectors per frame to advertise. The Linux driver uses at most `(mtu - 36) / 512`: at MTU 9000 that is 17, which straddles
 /// 4 KiB blocks, so it is cut to a multiple of 8, or to a power of two below 8. 0: the MTU carries no sector.
@@ -28,22 +28,22 @@ pub fn sectors_for(mtu: u32) -> u8 {
     whole.min(MAX_SECTORS.into()) as u8
 }
 
-/// Bytes of the longest frame that is worth receiving whole: one with all the sectors advertised, or a whole small one.
+/// Bytes of the longest frame that is received whole: one that fills the MTU, or has the most sectors.
 pub fn longest_frame(mtu: u32) -> usize {
     (mtu as usize + ETHERNET).min(ATA_HEADER + usize::from(MAX_SECTORS) * SECTOR)
 }
 
-/// Frames that the Linux driver has outstanding at most (`aoe_maxout`).
+/// Most frames that the Linux driver has outstanding (`aoe_maxout`).
 const MOST_OUTSTANDING: usize = 64;
 
 /// Frames the receive ring holds for this many volumes.
 pub fn ring_frames(volumes: usize) -> usize {
-    // Few steps: a ring is made anew at each, and frames that come meanwhile are lost.
+    // Few steps: a ring is replaced at each, and frames that come meanwhile are lost.
     [8, 64, 256].into_iter().find(|most| volumes <= *most).unwrap_or(256) * MOST_OUTSTANDING
 }
 
-/// Frames that each initiator may have outstanding per volume, so that the ring holds all of them. Below 2 Linux never
-/// transmits; above 64 it does not go.
+/// Frames that each initiator may have outstanding per volume, so that the ring holds all of them. With less than 2 the Linux
+/// driver never transmits; it uses at most 64.
 pub fn buffer_count(frames: usize, volumes: usize) -> u16 {
     (frames / volumes.max(1)).clamp(2, MOST_OUTSTANDING) as u16
 }

@@ -14,27 +14,27 @@ use crate::wire::{ETHERTYPE, SECTOR};
 /// Bytes of answers that the kernel may hold for a socket.
 const SEND_BUFFER: libc::c_int = 4 << 20;
 
-/// Most memory for a ring whose slots hold frames with all the data that they may have, the fastest there is. It is taken
-/// whether frames come or not.
+/// Most memory, in bytes, for a ring whose slots hold whole frames with data: the fastest ring. It is allocated whether frames
+/// come or not.
 const WHOLE_RING: usize = 5 << 20;
-/// Otherwise, bytes of a frame that a slot holds: all of a request without data. Frames with data wait in the socket, in
-/// memory that is taken when they come: one more call for each, and a ring for thousands of frames is small.
+/// Otherwise, bytes of a frame that a slot holds: a whole request without data. Frames with data wait in the socket, in memory
+/// that is allocated when they come. Each costs one more system call, but a ring for thousands of frames is small.
 const SHORT: usize = 190;
-/// Memory that a frame with data takes in the socket, and most that all of them may take.
+/// Bytes that a frame with data takes in the socket, and most bytes for all of them.
 const KEPT: usize = 16 << 10;
 const MOST_KEPT: usize = 64 << 20;
-/// Frames of a ring that must be whole although they are many: without the privilege to let the socket keep them.
+/// Most frames of a large ring whose slots hold whole frames: without the privilege to let the socket keep them.
 const WHOLE_FRAMES: usize = 1024;
-/// Where the data of an ATA frame begins in memory when it was received from the socket: on a page.
+/// Where a frame that is received from the socket begins in memory, so that the data of an ATA frame begins on a page.
 const LEAD: usize = 4096 - ATA_HEADER;
 
 /// Frames that one call sends at most.
 const BATCH: usize = 16;
 
-/// Bytes of data from which on it is worth putting them in pages: the kernel keeps shorter frames in one piece.
+/// Bytes of data from which on pages are worth while: the kernel keeps shorter frames in one piece.
 const PAGE: usize = 4096;
-/// What comes before a frame for the page sender (`struct virtio_net_hdr`): nothing is left to do for the kernel, and only the
-/// head must be in one piece. Data then goes to whole pages: less to allocate, and quicker to copy.
+/// What comes before a frame for the page sender (`struct virtio_net_hdr`): the kernel has no checksum to fill in, and only the
+/// head must be in one piece. It then puts the data in whole pages, which are quicker to allocate and to copy to.
 const TO_KERNEL: [u8; 10] = {
     let [low, high] = (ATA_HEADER as u16).to_ne_bytes();
     [0, 0, low, high, 0, 0, 0, 0, 0, 0]
@@ -46,7 +46,7 @@ pub struct PacketSocket {
     ring: Ring,
     /// Sends frames whose data fills pages, each after [`TO_KERNEL`].
     page_sender: File,
-    /// The frame that the socket had kept.
+    /// A frame that did not fit its slot of the ring.
     kept: Aligned,
     /// Longest frame.
     longest: usize,
@@ -61,8 +61,8 @@ impl Socket for PacketSocket {
         let longest = longest_frame(link.mtu);
         let file = packet_socket()?;
         let fd = file.as_raw_fd();
-        filter::attach(fd)?;
-        // The kernel doubles what it is told, for what it adds to each frame.
+        filter::attach(fd, &filter::REQUESTS)?;
+        // The kernel doubles this value, for what it adds to each frame.
         let room = ((frames * KEPT).min(MOST_KEPT) / 2) as libc::c_int;
         let with_data = ATA_HEADER + usize::from(sectors_for(link.mtu)) * SECTOR;
         let ring = if frames * with_data <= WHOLE_RING {
@@ -154,24 +154,20 @@ impl Socket for PacketSocket {
     }
 
     fn dropped(&self) -> u32 {
-        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
-        let mut length = size_of_val(&stats) as libc::socklen_t;
-        // SAFETY: both point at valid memory.
-        unsafe { libc::getsockopt(self.fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &mut length) };
-        stats.tp_drops
+        dropped(self.fd())
     }
 }
 
 impl PacketSocket {
-    /// There is one frame in the socket for each slot that says so. Where several CPUs receive, it may be that of another
-    /// slot: what counts is the frame.
+    /// Takes a frame from the socket, which has one for each slot that says so. Where several CPUs receive, it may be that of
+    /// another slot, which does no harm.
     fn receive_kept(&mut self) -> Frame {
         let fd = self.file.as_raw_fd();
         let place = &mut self.kept.bytes()[LEAD..][..self.longest];
         let got = receive_from(fd, place).or_else(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Err(error),
-            // What befell the socket before, as that its interface went down: it is told once, in place of a frame. The frame
-            // is still there, and would be taken for that of the next slot.
+            // An earlier error of the socket, as when its interface went down. The kernel reports it once, in place of a frame.
+            // The frame is still there, and must be taken: or the next slot would get it.
             _ => receive_from(fd, place),
         });
         match got {
@@ -181,7 +177,7 @@ impl PacketSocket {
     }
 }
 
-/// The next frame that a socket keeps; its length.
+/// Takes the next frame that a socket keeps. Gives its length.
 fn receive_from(fd: RawFd, place: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the place is valid for its length.
     let got = unsafe { libc::recv(fd, place.as_mut_ptr().cast(), place.len(), libc::MSG_DONTWAIT) };
@@ -192,19 +188,19 @@ fn in_pages(frame: &Outgoing) -> bool {
     frame.data_length() >= PAGE
 }
 
-/// It receives nothing yet.
-fn packet_socket() -> io::Result<File> {
+/// A raw packet socket. It receives nothing before [`bind`].
+pub fn packet_socket() -> io::Result<File> {
     // SAFETY: no memory is passed; the descriptor is new and ours.
     unsafe {
-        match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK, 0) {
+        match libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) {
             -1 => Err(io::Error::last_os_error()),
             fd => Ok(File::from_raw_fd(fd)),
         }
     }
 }
 
-/// Protocol 0: to send only.
-fn bind(fd: RawFd, interface: u32, protocol: u16) -> io::Result<()> {
+/// Binds a packet socket to an interface, by its index, and to an EtherType. Protocol 0: to send only.
+pub fn bind(fd: RawFd, interface: u32, protocol: u16) -> io::Result<()> {
     // SAFETY: an all-zero address is valid, and it is valid for its length.
     unsafe {
         let mut address: libc::sockaddr_ll = std::mem::zeroed();
@@ -216,6 +212,15 @@ fn bind(fd: RawFd, interface: u32, protocol: u16) -> io::Result<()> {
             _ => Err(io::Error::last_os_error()),
         }
     }
+}
+
+/// Frames that the kernel dropped since the last call, because the receive ring was full.
+pub fn dropped(fd: RawFd) -> u32 {
+    let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+    let mut length = size_of_val(&stats) as libc::socklen_t;
+    // SAFETY: both point at valid memory.
+    unsafe { libc::getsockopt(fd, libc::SOL_PACKET, libc::PACKET_STATISTICS, (&raw mut stats).cast(), &mut length) };
+    stats.tp_drops
 }
 
 pub fn set_option<T>(fd: RawFd, level: i32, name: i32, value: &T) -> io::Result<()> {

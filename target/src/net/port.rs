@@ -8,10 +8,10 @@ use super::sectors_for;
 use super::socket::Socket;
 use crate::wire::{MIN_FRAME, Mac};
 
-/// Answers kept while the interface takes no more; further ones are dropped, and asked for again.
+/// Answers kept while the interface takes no frames. More are dropped; the initiator sends its request again.
 const MAX_QUEUED: usize = 8192;
 
-/// A frame on its way out: a head, and data that is in a request's buffer or its own.
+/// A frame that is to be sent: a head, and data.
 pub struct Outgoing {
     head: [u8; MIN_FRAME],
     head_length: usize,
@@ -21,9 +21,9 @@ pub struct Outgoing {
 pub enum Data {
     None,
     Bytes(Vec<u8>),
-    /// The buffer of a request, which ends when the frame is sent.
-    Slot {
-        slot: u32,
+    /// Memory of the caller, who gets the key back when the frame is sent.
+    Lent {
+        key: u32,
         pointer: *const u8,
         length: usize,
     },
@@ -39,7 +39,7 @@ impl Outgoing {
             outgoing.head[head.len()..head.len() + data.len()].copy_from_slice(&data);
             outgoing.head_length = MIN_FRAME;
             match &mut outgoing.data {
-                Data::Slot { length, .. } => *length = 0,
+                Data::Lent { length, .. } => *length = 0,
                 data => *data = Data::None,
             }
         }
@@ -62,20 +62,20 @@ impl Data {
         match self {
             Data::None => &[],
             Data::Bytes(bytes) => bytes,
-            // SAFETY: the slot is not used for anything else until the frame is sent.
-            Data::Slot { pointer, length, .. } => unsafe { std::slice::from_raw_parts(*pointer, *length) },
+            // SAFETY: the caller leaves the memory alone until it gets the key back.
+            Data::Lent { pointer, length, .. } => unsafe { std::slice::from_raw_parts(*pointer, *length) },
         }
     }
 }
 
-/// Frames of an interface, for as long as it is served on.
+/// Frames of an interface, since it was served first.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
     pub received: u64,
     pub sent: u64,
     /// By the kernel, because the receive ring was full; up to the last [`Port::count`].
     pub ring_dropped: u64,
-    /// Came, but could not be kept.
+    /// Received, but could not be kept.
     pub lost: u64,
     /// The kernel refused to send them.
     pub failed: u64,
@@ -86,22 +86,22 @@ pub struct Counts {
 /// An interface to serve on, whether it exists now or not.
 pub struct Port<S = PacketSocket> {
     pub name: String,
-    /// Tells this port from all others of the process.
+    /// Unique in the process.
     pub key: u32,
     link: Option<Link>,
     pub socket: Option<S>,
     /// Why there is no socket.
     pub error: String,
-    /// The kernel could not make one, or look the interface up, just now, and will not tell when it can.
+    /// The kernel could not open a socket, or look the interface up, and does not say when it can: this must be tried again.
     pub failed: bool,
-    /// Frames the ring was last asked to hold.
+    /// Frames that the ring was opened for.
     frames: usize,
     queue: VecDeque<Outgoing>,
     /// The interface takes no more now.
     blocked: bool,
     pub counts: Counts,
-    /// Frames received from which on the ring may be looked through again.
-    look_again: u64,
+    /// Number of received frames from which on [`Port::is_crowded`] may be true again.
+    next_crowd_check: u64,
 }
 
 impl<S: Socket> Port<S> {
@@ -117,7 +117,7 @@ impl<S: Socket> Port<S> {
             queue: VecDeque::new(),
             blocked: false,
             counts: Counts::default(),
-            look_again: 0,
+            next_crowd_check: 0,
         }
     }
 
@@ -138,7 +138,7 @@ impl<S: Socket> Port<S> {
         self.socket.as_ref().map(S::fd)
     }
 
-    /// The descriptor to wait for when the interface takes no more.
+    /// The descriptor to wait for when the interface takes no frames.
     pub fn blocked_fd(&self) -> Option<RawFd> {
         let (socket, first) = (self.socket.as_ref()?, self.queue.front()?);
         self.blocked.then(|| socket.sender(first))
@@ -183,14 +183,14 @@ impl<S: Socket> Port<S> {
         self.socket.as_ref().map_or(0, S::frames)
     }
 
-    /// Whether many frames wait, for the first time since half a ring of them was taken.
-    pub fn is_crowded(&mut self) -> bool {
-        let Some(socket) = &self.socket else { return false };
-        let crowded = self.counts.received >= self.look_again && socket.is_filling();
-        if crowded {
-            self.look_again = self.counts.received + socket.frames() as u64 / 2;
-        }
-        crowded
+    /// Whether many frames wait, and half a ring of them was taken since [`Port::skip_crowd_check`].
+    pub fn is_crowded(&self) -> bool {
+        self.counts.received >= self.next_crowd_check && self.socket.as_ref().is_some_and(S::is_filling)
+    }
+
+    /// The waiting frames were counted: that need not be done again before half a ring of frames was taken.
+    pub fn skip_crowd_check(&mut self) {
+        self.next_crowd_check = self.counts.received + self.ring_frames() as u64 / 2;
     }
 
     /// Shows the beginning of all frames that wait.
@@ -213,7 +213,7 @@ impl<S: Socket> Port<S> {
         self.flush(free);
     }
 
-    /// The frame, or its slot when there is no room for it.
+    /// Queues a frame; it comes back when there is no room for it.
     pub fn send(&mut self, frame: Outgoing) -> Result<(), Outgoing> {
         if !self.has_room() {
             self.counts.dropped += 1;
@@ -231,7 +231,7 @@ impl<S: Socket> Port<S> {
         self.queue.len()
     }
 
-    /// Sends what is queued; `free` gets the slots that are done with.
+    /// Sends what is queued; `free` gets the keys of the memory that was lent.
     pub fn flush(&mut self, mut free: impl FnMut(u32)) {
         while !self.queue.is_empty() {
             let sent = match &self.socket {
@@ -255,8 +255,8 @@ impl<S: Socket> Port<S> {
                 }
             };
             for frame in self.queue.drain(..done) {
-                if let Data::Slot { slot, .. } = frame.data {
-                    free(slot);
+                if let Data::Lent { key, .. } = frame.data {
+                    free(key);
                 }
             }
         }

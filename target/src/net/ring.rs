@@ -8,7 +8,7 @@ use super::packet::set_option;
 
 /// Bytes that the kernel asks for at once from its memory.
 const BLOCK: usize = 128 * 1024;
-/// Where the Ethernet header of a frame begins, at most: the ring's own header, an address, and alignment.
+/// Most bytes of a slot before the Ethernet header: the ring's own header, an address, and alignment.
 const FRAME_HEADER: usize = 80;
 const ALIGNMENT: usize = 16;
 
@@ -21,8 +21,7 @@ pub enum Received<'a> {
     Lost,
 }
 
-/// A receive ring (TPACKET_V2; version 3 hands frames over up to a millisecond late). Frames are read where the kernel put
-/// them.
+/// A receive ring (TPACKET_V2; version 3 delivers frames up to a millisecond late). Frames are read where the kernel put them.
 pub struct Ring {
     base: NonNull<u8>,
     blocks: usize,
@@ -32,7 +31,7 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// At least as many slots, for frames of at most `longest` bytes. The socket keeps longer ones while it has room.
+    /// At least `frames` slots, for frames of at most `longest` bytes. The socket keeps longer ones while it has room.
     pub fn new(fd: RawFd, frames: usize, longest: usize) -> io::Result<Ring> {
         let frame_size = (FRAME_HEADER + longest).next_multiple_of(ALIGNMENT);
         let frames_of_block = BLOCK / frame_size;
@@ -100,7 +99,7 @@ impl Ring {
         self.frames
     }
 
-    /// Whether a quarter of the slots have frames that wait.
+    /// Whether frames wait in a quarter of the slots.
     pub fn is_filling(&self) -> bool {
         self.has_come((self.at + self.frames / 4) % self.frames)
     }

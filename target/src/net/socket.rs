@@ -5,13 +5,13 @@ use std::time::Duration;
 use super::link::Link;
 use super::port::Outgoing;
 
-/// What carries frames from and to one interface: a packet socket, or, for tests, memory. The serving thread is made for one
-/// kind at compile time, so that a frame costs no indirect call.
+/// Receives and sends the frames of one interface: a packet socket, or memory in tests. The server is generic over it, so that a
+/// frame costs no indirect call.
 pub trait Socket: Sized {
-    /// Looks the interface up; none when there is no such interface.
+    /// Finds the interface; none when it does not exist.
     fn look_up(name: &str) -> io::Result<Option<Link>>;
 
-    /// `frames`: at least as many received frames of the longest that the link carries are kept until they are taken.
+    /// `frames`: at least this many received frames are kept until they are taken, however long they are.
     fn open(link: &Link, frames: usize) -> io::Result<Self>;
 
     /// Readable when a frame has come.
@@ -20,16 +20,16 @@ pub trait Socket: Sized {
     /// Writable when it takes this frame.
     fn sender(&self, frame: &Outgoing) -> RawFd;
 
-    /// Received frames that it keeps.
+    /// Received frames that it can keep.
     fn frames(&self) -> usize;
 
     /// Whether a quarter of them have come and wait.
     fn is_filling(&self) -> bool;
 
-    /// Shows the beginning of all frames that wait, with the one that comes next.
+    /// Shows the beginning of all frames that wait, beginning with the next one.
     fn look_ahead(&self, see: impl FnMut(&[u8]));
 
-    /// When the next frame came, if there is one: time since an epoch that is that of all sockets.
+    /// When the next frame came, if there is one. Comparable between sockets: by the wall clock, as time since 1970.
     fn arrived(&self) -> Option<Duration>;
 
     /// The next frame, if there is one.
@@ -38,13 +38,13 @@ pub trait Socket: Sized {
     /// Done with the frame of [`Socket::receive`].
     fn release(&mut self);
 
-    /// Sends the first of these frames, as many as it takes; the answer is how many. `WouldBlock`: none now.
+    /// Sends the first of these frames, as many as the interface takes now, and gives their number. `WouldBlock`: none.
     fn send<'a>(&self, frames: impl Iterator<Item = &'a Outgoing>) -> io::Result<usize>;
 
     /// Reads and clears the pending error, as after the interface went down.
     fn clear_error(&self);
 
-    /// Frames that were lost for want of room, since the last call.
+    /// Frames that were dropped since the last call because there was no room.
     fn dropped(&self) -> u32;
 }
 
@@ -52,6 +52,6 @@ pub trait Socket: Sized {
 pub enum Frame {
     /// From the Ethernet header on. It stays where it is until [`Socket::release`].
     Whole(*const [u8]),
-    /// There was a frame, but it could not be kept: it is lost as on the wire.
+    /// There was a frame, but it could not be kept. It counts as lost on the wire.
     Lost,
 }

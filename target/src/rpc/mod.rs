@@ -1,6 +1,6 @@
-//! The gRPC service on a unix socket: turns calls into commands for the serving thread.
+//! The gRPC service on a unix socket: turns calls into commands for the serving thread. Only this folder knows gRPC.
 
-mod stats;
+mod convert;
 pub mod trace_stream;
 
 use std::fs;
@@ -16,11 +16,9 @@ use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, async_trait};
 
-use crate::definition::{Access, Address, Definition};
+use crate::proto;
 use crate::proto::target_server::{Target, TargetServer};
-use crate::proto::watch_response::Event as Told;
-use crate::proto::{self, VolumeState};
-use crate::serve::{Change, Command, Event, Reply, WATCH_QUEUE};
+use crate::serve::{Change, Command, Reply, WATCH_QUEUE};
 use crate::wake::Waker;
 use crate::wire::config::MAX_STRING;
 use trace_stream::TraceStream;
@@ -30,7 +28,7 @@ pub struct Service {
     waker: Arc<Waker>,
 }
 
-/// Binds the socket: one left by a crash is removed, one that somebody serves is not. Only the owner can open it.
+/// Binds the socket. One left by a crash is removed; one that another process serves is not. Only the owner can open it.
 pub fn bind(path: &Path) -> io::Result<std::os::unix::net::UnixListener> {
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process serves this socket"));
@@ -73,41 +71,12 @@ impl Service {
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T, Status> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply))?;
-        answer.await.map_err(|_| stopping())?
+        Ok(answer.await.map_err(|_| stopping())??)
     }
 }
 
 fn stopping() -> Status {
     Status::unavailable("the target is stopping")
-}
-
-fn access_of(access: Option<proto::Access>) -> Result<Access, Status> {
-    let access = access.unwrap_or_default();
-    let mut macs = Vec::with_capacity(access.macs.len());
-    for text in &access.macs {
-        let mac: crate::wire::Mac = text.parse().map_err(Status::invalid_argument)?;
-        if !mac.is_unicast() {
-            return Err(Status::invalid_argument(format!("access: {mac} is not the address of one host")));
-        }
-        if !macs.contains(&mac) {
-            macs.push(mac);
-        }
-    }
-    Ok(Access { anyone: access.anyone, macs, writes_need_lock: access.writes_need_lock })
-}
-
-fn definition_of(volume: Option<proto::Volume>) -> Result<Definition, Status> {
-    let volume = volume.ok_or_else(|| Status::invalid_argument("no volume"))?;
-    let definition = Definition {
-        uid: volume.uid,
-        address: Address::checked(volume.shelf, volume.slot).map_err(Status::invalid_argument)?,
-        path: volume.path,
-        serial: volume.serial,
-        read_only: volume.read_only,
-        access: access_of(volume.access)?,
-    };
-    definition.check().map_err(Status::invalid_argument)?;
-    Ok(definition)
 }
 
 #[async_trait]
@@ -116,7 +85,7 @@ impl Target for Service {
         let interfaces = self.ask(|reply| Command::Info { reply }).await?;
         Ok(Response::new(proto::GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").into(),
-            interfaces,
+            interfaces: interfaces.into_iter().map(Into::into).collect(),
             features: vec!["writes_need_lock".into()],
         }))
     }
@@ -132,13 +101,13 @@ impl Target for Service {
             return Err(Status::invalid_argument(format!("{name:?} is not a name that an interface can have")));
         }
         let interfaces = self.ask(|reply| Command::SetInterfaces { names, reply }).await?;
-        Ok(Response::new(proto::SetInterfacesResponse { interfaces }))
+        Ok(Response::new(proto::SetInterfacesResponse { interfaces: interfaces.into_iter().map(Into::into).collect() }))
     }
 
     async fn export(&self, request: Request<proto::ExportRequest>) -> Result<Response<proto::ExportResponse>, Status> {
-        let definition = Box::new(definition_of(request.into_inner().volume)?);
-        let state: VolumeState = self.ask(|reply| Command::Export { definition, reply }).await?;
-        Ok(Response::new(proto::ExportResponse { state: Some(state) }))
+        let definition = Box::new(convert::definition(request.into_inner().volume)?);
+        let state = self.ask(|reply| Command::Export { definition, reply }).await?;
+        Ok(Response::new(proto::ExportResponse { state: Some(state.into()) }))
     }
 
     async fn unexport(&self, request: Request<proto::UnexportRequest>) -> Result<Response<proto::UnexportResponse>, Status> {
@@ -149,9 +118,9 @@ impl Target for Service {
 
     async fn set_access(&self, request: Request<proto::SetAccessRequest>) -> Result<Response<proto::SetAccessResponse>, Status> {
         let proto::SetAccessRequest { uid, access } = request.into_inner();
-        let access = access_of(access)?;
+        let access = convert::access(access)?;
         let state = self.ask(|reply| Command::Change { uid, change: Change::SetAccess { access, reply } }).await?;
-        Ok(Response::new(proto::SetAccessResponse { state: Some(state) }))
+        Ok(Response::new(proto::SetAccessResponse { state: Some(state.into()) }))
     }
 
     async fn replace_config_string(
@@ -162,30 +131,22 @@ impl Target for Service {
         if replacement.len() > MAX_STRING {
             return Err(Status::invalid_argument(format!("config string of {} bytes: at most {MAX_STRING} fit", replacement.len())));
         }
-        let state = self.ask(|reply| Command::Change { uid, change: Change::Replace { expected, replacement, reply } }).await?;
-        Ok(Response::new(proto::ReplaceConfigStringResponse { state: Some(state) }))
+        let state = self.ask(|reply| Command::Change { uid, change: Change::ReplaceConfigString { expected, replacement, reply } }).await?;
+        Ok(Response::new(proto::ReplaceConfigStringResponse { state: Some(state.into()) }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<proto::WatchResponse, Status>> + Send>>;
 
     async fn watch(&self, _: Request<proto::WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let (to, events) = channel::channel(WATCH_QUEUE);
-        self.send(Command::Watch { to })?;
-        let stream = ReceiverStream::new(events).map(|event| {
-            let event = match event {
-                Event::Changed(state) => Told::Changed(state),
-                Event::Removed(uid) => Told::Removed(uid),
-                Event::Synced => Told::Synced(true),
-                Event::Interface(interface) => Told::Interface(interface),
-            };
-            Ok(proto::WatchResponse { event: Some(event) })
-        });
+        let (watcher, events) = channel::channel(WATCH_QUEUE);
+        self.send(Command::Watch { watcher })?;
+        let stream = ReceiverStream::new(events).map(|event| Ok(event.into()));
         Ok(Response::new(Box::pin(stream)))
     }
 
     async fn get_stats(&self, _: Request<proto::GetStatsRequest>) -> Result<Response<proto::GetStatsResponse>, Status> {
         let counted = self.ask(|reply| Command::Stats { reply }).await?;
-        Ok(Response::new(stats::response(counted)))
+        Ok(Response::new(counted.into()))
     }
 
     type TraceStream = TraceStream;

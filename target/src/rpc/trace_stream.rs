@@ -11,31 +11,32 @@ use tonic::Status;
 
 use crate::proto::{TraceRequest, TraceResponse, TracedFrame};
 use crate::serve::observe::trace::{Filter, Trace, Traced};
+use crate::wire::mac::BadMac;
 
-/// What a trace without limits has, and the most that one can have.
+/// Defaults and maxima of the limits of a trace.
 pub const SNAP: (u32, u32) = (256, 65_535);
 pub const FRAMES: (u32, u32) = (10_000, 1_000_000);
 pub const SECONDS: (u32, u32) = (60, 3600);
-/// An Ethernet header.
+/// Bytes of an Ethernet header.
 pub const LEAST_SNAP: u32 = 14;
 
-/// Longest frame that there can be: an ATA one with all sectors, or any of a common MTU.
+/// Bytes of the longest frame: an ATA frame with all sectors, or one that fills an MTU of 9000.
 const LONGEST: usize = 9018;
-/// Bytes of frames that wait for the reader.
+/// Most bytes of frames that wait for the reader.
 const WAITING: usize = 2 << 20;
-/// What a frame takes beside its data.
+/// Bytes of a waiting frame in addition to its data.
 const OVERHEAD: usize = 64;
-/// Frames of a message.
+/// Most frames of a message.
 const BATCH: usize = 64;
 
-/// The trace that is asked for, and its stream.
+/// The requested trace, and its stream.
 pub fn open(request: &TraceRequest) -> Result<(Trace, TraceStream), Status> {
     let snap = limit("snap", request.snap, SNAP, LEAST_SNAP)? as usize;
     let frames = limit("frames", request.frames, FRAMES, 1)?;
     let time = Duration::from_secs(limit("seconds", request.seconds, SECONDS, 1)?.into());
     let mac = match request.mac.as_str() {
         "" => None,
-        text => Some(text.parse().map_err(Status::invalid_argument)?),
+        text => Some(text.parse().map_err(|error: BadMac| Status::invalid_argument(error.to_string()))?),
     };
     let (to, seen) = mpsc::channel(WAITING / (snap.min(LONGEST) + OVERHEAD));
     let skipped = Arc::new(AtomicU64::new(0));
@@ -53,7 +54,7 @@ fn limit(name: &str, given: u32, (default, most): (u32, u32), least: u32) -> Res
     }
 }
 
-/// The frames of a trace as messages: those that were seen until its time is over, then what was skipped.
+/// The frames of a trace as messages: those taken until its time is over, then the number of those skipped.
 pub struct TraceStream {
     seen: Receiver<Traced>,
     batch: Vec<Traced>,
@@ -71,18 +72,18 @@ impl Stream for TraceStream {
             return Poll::Ready(None);
         }
         if this.end.as_mut().poll(context).is_ready() {
-            this.seen.close(); // what it holds is still told
+            this.seen.close(); // what it holds is still sent
         }
         if this.seen.poll_recv_many(context, &mut this.batch, BATCH).is_pending() {
             return Poll::Pending;
         }
         this.ended = this.batch.is_empty();
-        let frames = this.batch.drain(..).map(told).collect();
+        let frames = this.batch.drain(..).map(message).collect();
         Poll::Ready(Some(Ok(TraceResponse { frames, skipped: this.skipped.load(Ordering::Relaxed) })))
     }
 }
 
-fn told(frame: Traced) -> TracedFrame {
+fn message(frame: Traced) -> TracedFrame {
     let time_ns = frame.time.duration_since(UNIX_EPOCH).map_or(0, |time| time.as_nanos() as u64);
     TracedFrame { time_ns, length: frame.length as u32, data: frame.data }
 }
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_tells_all_frames_then_what_was_skipped_and_ends_in_time() {
+    fn a_stream_sends_all_frames_then_the_number_skipped_and_ends_in_time() {
         run(async {
             let (trace, stream) = open(&TraceRequest { seconds: 1, ..TraceRequest::default() }).unwrap();
             let before = tokio::time::Instant::now();

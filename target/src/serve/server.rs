@@ -1,198 +1,106 @@
-use std::collections::{HashMap, VecDeque};
+//! The serving thread: its loop, and how it sleeps.
+
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use super::command::{self, Command};
-use super::data::slots::Slots;
-use super::observe::stats::{Refused, Stats};
-use super::observe::trace::Traces;
-use super::polling::Patience;
-use super::ports::flood::{Allowances, Flood};
-use super::volume::change::{Reply, Step};
-use super::volume::{Status, Volume};
-use crate::definition::Address;
-use crate::disk::engine::{Completion, Engine};
+use super::command::{Command, Reply};
+use super::data::DataPath;
+use super::error::Error;
+use super::event::{Event, InterfaceState};
+use super::polling::Polling;
+use super::ports::Ports;
+use super::retry;
+use super::volume::registry::Registry;
 use crate::log;
-use crate::net::link::Monitor;
 use crate::net::packet::PacketSocket;
-use crate::net::port::Port;
 use crate::net::socket::{Frame, Socket};
-use crate::net::{buffer_count, ring_frames};
-use crate::store::{Loaded, Saved, Store};
+use crate::store::Store;
 use crate::wake::Waker;
-use crate::wire::Mac;
 use crate::worker::{Task, Worker};
 
-/// Frames taken before all else has its turn, for each interface that there is.
+/// Frames of one turn, for each interface, before completions and commands are handled.
 const FRAMES_OF_A_TURN: usize = 64;
 /// Answers that are sent together, at most.
 const ANSWERS_OF_A_TURN: usize = 16;
-/// Frames that are taken as one moment.
+/// Frames that share one reading of the clock.
 const FRAMES_OF_A_MOMENT: usize = 16;
-/// How often a disk, or an interface, that could not be used is tried again.
-const RETRY: Duration = Duration::from_secs(1);
-/// How often one that is never idle looks for what is neither a frame, a completion nor a command.
-const LOOK: Duration = Duration::from_millis(100);
-/// How long requests under way may take once the process is told to stop.
-const STOP: Duration = Duration::from_millis(700);
+/// How often a server that is never idle polls the kernel for what is neither a frame, a completion nor a command.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long requests under way may take after the process was told to stop.
+const STOP_LIMIT: Duration = Duration::from_millis(700);
 
 pub struct Options {
-    /// How long to look for the next frame before sleeping, at most. Zero: sleep at once.
+    /// How long to poll for the next frame before sleeping, at most. Zero: sleep at once.
     pub poll: Duration,
     /// Whether to use io_uring where the kernel has it.
     pub uring: bool,
-    /// Whether a file in memory is read and written where the frame is. Else its requests take the way that those to other
-    /// disks take.
-    pub at_once: bool,
+    /// Whether a file in memory is read and written at once, on the serving thread. Tests turn this off to reach the queues.
+    pub inline_memory: bool,
 }
 
 pub struct Server<S = PacketSocket> {
-    pub(super) options: Options,
-    pub(super) volumes: Vec<Option<Box<Volume>>>,
-    pub(super) by_address: HashMap<Address, u32>,
-    pub(super) by_uid: HashMap<String, u32>,
-    pub(super) ports: Vec<Port<S>>,
-    pub(super) next_port: u32,
-    /// Frames that receive rings should hold, by the number of volumes.
-    pub(super) ring_frames: usize,
-    pub(super) slots: Slots,
-    pub(super) engine: Engine,
+    poll: Duration,
+    pub(super) registry: Registry,
+    pub(super) data: DataPath,
+    pub(super) ports: Ports<S>,
     pub(super) worker: Worker,
-    pub(super) waker: Arc<Waker>,
-    pub(super) monitor: Monitor,
-    pub(super) commands: mpsc::Receiver<Command>,
-    pub(super) watchers: Vec<command::Watcher>,
-    pub(super) stats: Stats,
-    pub(super) traces: Traces,
-    pub(super) flood: Flood,
-    /// When the frames in hand were taken, or the completions in hand reaped: the clock is read once for several.
-    pub(super) now: Instant,
-    /// The wall clock when it was last looked at, as [`clock`].
-    pub(super) clock: Duration,
+    waker: Arc<Waker>,
+    commands: mpsc::Receiver<Command>,
     /// Interface lists that wait to be saved; the first is being saved.
-    pub(super) interface_changes: VecDeque<(Vec<String>, Reply<Vec<crate::proto::Interface>>)>,
-    pub(super) retry_at: Option<Instant>,
-    pub(super) next_look: Instant,
-    pub(super) next_complaint: Instant,
-    pub(super) completions: Vec<Completion>,
-    /// Requests to start now; kept for its memory.
-    pub(super) starting: Vec<u32>,
-    /// Volumes with a request that may still grow.
-    pub(super) gathering: Vec<u32>,
+    interface_changes: VecDeque<(Vec<String>, Reply<Vec<InterfaceState>>)>,
+    next_poll: Instant,
 }
 
 impl<S: Socket> Server<S> {
     /// Must be called on the thread that runs it.
     pub fn new(options: Options, store: Option<Store>, waker: Arc<Waker>, commands: mpsc::Receiver<Command>) -> io::Result<Self> {
-        let (engine, problem) = Engine::new(waker.clone(), options.uring);
-        if let Some(error) = problem {
-            log!(Warn, "io_uring is not available; threads do its work", error = error);
-        }
         Ok(Server {
-            options,
-            volumes: Vec::new(),
-            by_address: HashMap::new(),
-            by_uid: HashMap::new(),
-            ports: Vec::new(),
-            next_port: 0,
-            ring_frames: ring_frames(0),
-            slots: Slots::new()?,
-            engine,
+            poll: options.poll,
+            registry: Registry::default(),
+            data: DataPath::new(waker.clone(), options.uring, options.inline_memory)?,
+            ports: Ports::new()?,
             worker: Worker::new(waker.clone(), store),
             waker,
-            monitor: Monitor::open()?,
             commands,
-            watchers: Vec::new(),
-            stats: Stats::default(),
-            traces: Traces::default(),
-            flood: Flood::default(),
-            now: Instant::now(),
-            clock: Duration::ZERO,
             interface_changes: VecDeque::new(),
-            retry_at: None,
-            next_look: Instant::now(),
-            next_complaint: Instant::now(),
-            completions: Vec::new(),
-            starting: Vec::new(),
-            gathering: Vec::new(),
+            next_poll: Instant::now(),
         })
-    }
-
-    /// Takes up what was served before.
-    pub fn restore(&mut self, loaded: Loaded) {
-        for (path, problem) in &loaded.problems {
-            log!(Error, "state file passed over", path = path.display(), error = problem);
-        }
-        for saved in loaded.volumes {
-            let definition = &saved.definition;
-            if self.by_uid.contains_key(&definition.uid) || self.by_address.contains_key(&definition.address) {
-                log!(Error, "volume passed over: its address is another's", uid = definition.uid, address = definition.address);
-                continue;
-            }
-            let id = self.insert(saved, Status::Loading);
-            self.load(id);
-        }
-        self.set_ports(&loaded.interfaces);
-    }
-
-    /// Adds a volume to the tables.
-    pub(super) fn insert(&mut self, saved: Saved, status: Status) -> u32 {
-        let id = self.volumes.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.volumes.push(None);
-            self.volumes.len() - 1
-        }) as u32;
-        self.by_address.insert(saved.definition.address, id);
-        self.by_uid.insert(saved.definition.uid.clone(), id);
-        self.volumes[id as usize] = Some(Box::new(Volume::new(saved, status)));
-        id
-    }
-
-    pub(super) fn volume(&mut self, id: u32) -> &mut Volume {
-        self.volumes[id as usize].as_mut().expect("a volume stays while something is under way for it")
-    }
-
-    /// Opens the disk of a volume that should be served.
-    pub(super) fn load(&mut self, id: u32) {
-        let volume = self.volume(id);
-        volume.step = Step::Loading;
-        let definition = &volume.saved.definition;
-        let (path, read_only) = (definition.path.clone(), definition.read_only);
-        self.worker.submit(Task::Open { volume: id, path, read_only, current: None });
     }
 
     /// Serves until `stop` is set (and the waker woken).
     pub fn run(mut self, stop: &AtomicBool) {
         let mut last_busy = Instant::now();
-        let mut patience = Patience::new(self.options.poll);
-        let mut looking = false;
+        let mut polling = Polling::new(self.poll);
+        let mut polled = false;
         while !stop.load(Ordering::Relaxed) {
             let busy = self.turn(true);
             let now = Instant::now();
             if busy {
-                if looking {
-                    patience.found();
+                if polled {
+                    polling.found();
                 }
-                looking = false;
+                polled = false;
                 last_busy = now;
-            } else if !self.engine.is_flushing() && now.saturating_duration_since(last_busy) < patience.limit() {
-                looking = true;
+            } else if !self.data.engine.is_flushing() && now.saturating_duration_since(last_busy) < polling.limit() {
+                polled = true;
                 std::hint::spin_loop();
             } else {
                 self.sleep(None);
-                if !self.engine.is_flushing() {
-                    patience.slept(last_busy.elapsed());
+                if !self.data.engine.is_flushing() {
+                    polling.slept(last_busy.elapsed());
                 }
-                looking = false;
+                polled = false;
                 last_busy = Instant::now();
             }
-            if now >= self.next_look {
-                self.look_around(0);
+            if now >= self.next_poll {
+                self.poll_kernel(0);
             }
         }
         log!(Info, "stopping");
-        let limit = Instant::now() + STOP;
+        let limit = Instant::now() + STOP_LIMIT;
         while !self.is_quiet() && Instant::now() < limit {
             if !self.turn(false) {
                 self.sleep(Some(limit));
@@ -200,9 +108,9 @@ impl<S: Socket> Server<S> {
         }
         self.turn(false);
         if !self.is_quiet() {
-            // Requests to disks that hang go on in threads and in the kernel until the process is gone. What they read and
-            // write must be there until then: in memory that is given back, a disk would get whatever takes its place.
-            std::mem::forget((self.slots, self.engine));
+            // Requests to disks that hang go on in threads and in the kernel until the process is gone. Their memory must stay
+            // until then: if it were freed and used again, a disk would get what is there then.
+            std::mem::forget(self.data);
         }
     }
 
@@ -211,21 +119,15 @@ impl<S: Socket> Server<S> {
         let mut busy = false;
         if receive {
             busy |= self.receive();
-            self.close_gatherings();
+            self.data.close_gatherings(&mut self.registry);
         }
         let woken = self.waker.take();
-        let mut completions = std::mem::take(&mut self.completions);
-        self.engine.turn(woken, &mut completions);
-        if !completions.is_empty() {
-            busy = true;
-            self.now = Instant::now();
+        busy |= self.data.turn(woken);
+        while let Some(completion) = self.data.next_completion() {
+            let id = self.data.complete(&mut self.registry, &mut self.ports, completion);
+            self.check_drains(id);
         }
-        for completion in completions.drain(..) {
-            self.complete(completion);
-        }
-        completions.append(&mut self.completions); // what failed at once
-        self.completions = completions;
-        self.flush();
+        self.ports.flush(&mut self.data.slots);
         if woken {
             busy = true;
             for done in self.worker.reap() {
@@ -234,140 +136,67 @@ impl<S: Socket> Server<S> {
             while let Ok(command) = self.commands.try_recv() {
                 self.command(command);
             }
-            if self.ring_frames != ring_frames(self.by_uid.len()) {
+            if self.ports.needs_refresh(self.registry.len()) {
                 self.refresh_ports();
             }
-            self.flush();
+            self.ports.flush(&mut self.data.slots);
         }
         busy
     }
 
     /// Whether no request is under way, and no answer to one waits to be sent.
     pub fn is_quiet(&self) -> bool {
-        self.slots.is_empty()
+        self.data.slots.is_empty()
     }
 
-    /// Takes frames in the order in which they came, whatever interface they came by: a write must not be done after a newer
-    /// one to the same sectors, which its host has sent by another way since. False when there was none.
+    /// Takes the frames of one turn. False when there was none.
     fn receive(&mut self) -> bool {
-        for port in 0..self.ports.len() {
-            if self.ports[port].is_crowded() {
-                self.look_for_flood(port);
-            }
-        }
-        let one = self.ports.len() == 1;
-        if !one {
-            self.clock = clock();
-        }
+        self.ports.begin_batch(&self.registry, &mut self.data.now);
         for count in 0..FRAMES_OF_A_TURN * self.ports.len() {
-            if self.slots.is_full() {
+            if self.data.slots.is_full() {
                 return count > 0; // frames stay in the ring
             }
-            let Some(port) = (if one { Some(0) } else { self.oldest() }) else { return count > 0 };
-            let Some(socket) = &mut self.ports[port].socket else { return count > 0 };
-            let Some(frame) = socket.receive() else { return count > 0 };
+            let Some((port, frame)) = self.ports.receive() else { return count > 0 };
             if count % FRAMES_OF_A_MOMENT == 0 {
-                self.now = Instant::now();
+                self.data.now = Instant::now();
             }
             match frame {
-                // SAFETY: the frame stays where it is until it is released, and handling it leaves the socket alone.
                 Frame::Whole(frame) => {
+                    // SAFETY: the frame stays where it is until it is released, and handling it leaves the socket alone.
                     let frame = unsafe { &*frame };
-                    self.ports[port].counts.received += 1;
-                    if !self.flood.is_quiet() && self.flood.silences(sender(frame), self.now) {
-                        self.stats.refused.add(Refused::Flood);
-                    } else {
-                        if !self.traces.is_empty() {
-                            self.traces.take([frame, &[]]);
-                        }
+                    if self.ports.accept(port, frame, &mut self.registry, self.data.now) {
                         self.take(port, frame);
                     }
                 }
-                Frame::Lost => self.ports[port].counts.lost += 1,
+                Frame::Lost => self.ports.count_lost(port),
             }
-            if let Some(socket) = &mut self.ports[port].socket {
-                socket.release();
-            }
-            if self.ports[port].queued() >= ANSWERS_OF_A_TURN {
-                self.flush();
+            self.ports.release(port);
+            if self.ports.queued(port) >= ANSWERS_OF_A_TURN {
+                self.ports.flush(&mut self.data.slots);
             }
         }
-        !self.ports.is_empty()
+        self.ports.len() > 0
     }
 
-    /// The port whose next frame came before those of all others. All are looked at for each frame: whoever sends by another
-    /// way since an answer has sent what is newer.
-    fn oldest(&mut self) -> Option<usize> {
-        let mut first = None;
-        for (at, port) in self.ports.iter().enumerate() {
-            let Some(arrived) = port.socket.as_ref().and_then(S::arrived) else { continue };
-            if arrived > self.clock {
-                self.clock = clock();
-            }
-            // What came later than now came before the clock was set back: else it would wait until then.
-            let next = (arrived <= self.clock, arrived, at);
-            if first.is_none_or(|first| next < first) {
-                first = Some(next);
-            }
-        }
-        first.map(|(.., at)| at)
-    }
-
-    /// Many frames wait at a port: counts whose they are.
-    fn look_for_flood(&mut self, port: usize) {
-        let volumes = self.volumes.iter().flatten();
-        let buffers = usize::from(buffer_count(self.ports[port].ring_frames(), self.by_uid.len()));
-        let mut allowances = Allowances::default();
-        for access in volumes.map(|volume| &volume.saved.definition.access) {
-            allowances.anyone += if access.anyone { buffers } else { 0 };
-            for mac in access.macs.iter().filter(|_| !access.anyone) {
-                *allowances.named.entry(*mac).or_default() += buffers;
-            }
-        }
-        let mut senders = Vec::new();
-        self.ports[port].look_ahead(|frame| senders.push(sender(frame)));
-        self.now = Instant::now();
-        for host in self.flood.count(senders.into_iter(), allowances, self.now) {
-            if self.now >= self.next_complaint {
-                self.next_complaint = self.now + Duration::from_secs(1);
-                let host = host.map_or_else(|| "hosts that may use no volume".into(), |host| host.to_string());
-                log!(
-                    Warn,
-                    "more frames than the buffer counts allow; some are passed over",
-                    interface = self.ports[port].name,
-                    host = host
-                );
-            }
-        }
-    }
-
-    pub(super) fn flush(&mut self) {
-        for port in &mut self.ports {
-            if port.queued() > 0 {
-                port.flush(|slot| self.slots.free(slot));
-            }
-        }
-    }
-
-    /// Sleeps until something happens.
-    pub(super) fn sleep(&mut self, limit: Option<Instant>) {
-        let trim = self.slots.needs_trim().then(|| Instant::now() + RETRY);
-        let limit = [limit, self.retry_at, trim].into_iter().flatten().min();
+    /// Sleeps until something happens, or until `limit`.
+    fn sleep(&mut self, limit: Option<Instant>) {
+        let trim = self.data.slots.needs_trim().then(|| Instant::now() + retry::INTERVAL);
+        let limit = [limit, self.registry.retry.at(), self.ports.retry.at(), trim].into_iter().flatten().min();
         let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
-        if !self.look_around(timeout) {
-            self.slots.trim();
+        if !self.poll_kernel(timeout) {
+            self.data.slots.trim();
         }
     }
 
-    /// Follows what becomes of interfaces, and tries again what could not be used. Waits so many milliseconds for something to
-    /// happen, without end when it is negative; false when nothing did. A turn must come before it waits again: what has woken
-    /// it does so once.
-    pub(super) fn look_around(&mut self, timeout: i32) -> bool {
-        let full = self.slots.is_full();
-        let mut fds = vec![poll_for(self.waker.fd(), libc::POLLIN), poll_for(self.monitor.fd(), libc::POLLIN)];
-        fds.extend(self.engine.fd().map(|fd| poll_for(fd, libc::POLLIN)));
+    /// Follows changes of interfaces, and tries again what could not be used. Waits for something to happen, `timeout`
+    /// milliseconds at most, without end when it is negative; false when nothing did. [`Server::turn`] must be called before
+    /// this waits again: each event ends the wait only once.
+    fn poll_kernel(&mut self, timeout: i32) -> bool {
+        let full = self.data.slots.is_full();
+        let mut fds = vec![poll_for(self.waker.fd(), libc::POLLIN), poll_for(self.ports.monitor.fd(), libc::POLLIN)];
+        fds.extend(self.data.engine.fd().map(|fd| poll_for(fd, libc::POLLIN)));
         let others = fds.len();
-        for port in &self.ports {
+        for port in self.ports.iter() {
             fds.push(poll_for(port.fd().unwrap_or(-1), if full { 0 } else { libc::POLLIN }));
             fds.push(poll_for(port.blocked_fd().unwrap_or(-1), libc::POLLOUT));
         }
@@ -377,58 +206,75 @@ impl<S: Socket> Server<S> {
             self.waker.clear();
         }
         if others > 2 && fds[2].revents != 0 {
-            self.engine.clear();
+            self.data.engine.clear();
         }
         if fds[1].revents != 0 {
-            self.monitor.drain();
+            self.ports.monitor.drain();
             self.refresh_ports();
         }
-        for (port, fds) in self.ports.iter_mut().zip(fds[others..].chunks_exact(2)) {
-            if fds[0].revents & (libc::POLLERR | libc::POLLHUP | libc::POLLNVAL) != 0
-                && let Some(socket) = &port.socket
-            {
-                socket.clear_error();
-            }
-            if fds[1].revents != 0 {
-                port.flush(|slot| self.slots.free(slot));
-            }
-        }
+        self.ports.polled(&fds[others..], &mut self.data.slots);
         let now = Instant::now();
-        self.next_look = now + LOOK;
-        if self.retry_at.is_some_and(|at| at <= now) {
-            self.retry_at = None;
-            self.retry();
-        }
+        self.next_poll = now + POLL_INTERVAL;
+        self.retry(now);
         ready != 0
     }
 
-    /// Tries again what could not be used, and will again while there is such.
-    fn retry(&mut self) {
-        if self.ports.iter().any(|port| port.failed) {
+    /// Tries again what could not be used, if its time has come.
+    fn retry(&mut self, now: Instant) {
+        if self.ports.retry.take_due(now) && self.ports.has_failed() {
             self.refresh_ports();
         }
-        for id in 0..self.volumes.len() as u32 {
-            let Some(volume) = self.volumes[id as usize].as_deref().filter(|volume| volume.status == Status::Failed) else { continue };
-            if matches!(volume.step, Step::Idle) {
-                self.load(id);
+        if !self.registry.retry.take_due(now) {
+            return;
+        }
+        for id in 0..self.registry.end() {
+            if self.registry.get(id).is_some_and(|volume| volume.state.is_failed()) {
+                self.reopen(id);
+                self.registry.retry.later(); // a change may be under way, and may end without opening the disk
             }
-            self.retry_later(); // its step may end without a word of the disk
         }
     }
 
-    pub(super) fn retry_later(&mut self) {
-        self.retry_at.get_or_insert_with(|| Instant::now() + RETRY);
+    pub(super) fn set_interfaces(&mut self, names: Vec<String>, reply: Reply<Vec<InterfaceState>>) {
+        self.set_ports(&names);
+        self.interface_changes.push_back((names, reply));
+        if self.interface_changes.len() == 1 {
+            self.save_interfaces();
+        }
     }
-}
 
-/// Time of the wall clock since 1970, by which the kernel says when a frame came.
-fn clock() -> Duration {
-    SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default()
-}
+    fn save_interfaces(&mut self) {
+        if let Some((names, _)) = self.interface_changes.front() {
+            self.worker.submit(Task::Interfaces { names: names.clone() });
+        }
+    }
 
-/// Source of a frame, which is at least an Ethernet header.
-fn sender(frame: &[u8]) -> Mac {
-    if frame.len() < 2 * Mac::LENGTH { Mac::default() } else { Mac::at(frame, Mac::LENGTH) }
+    pub(super) fn interfaces_saved(&mut self, result: io::Result<()>) {
+        if let Some((_, reply)) = self.interface_changes.pop_front() {
+            let _ = reply.send(result.map(|()| self.ports.states()).map_err(Error::NotSaved));
+        }
+        self.save_interfaces();
+    }
+
+    pub(super) fn set_ports(&mut self, names: &[String]) {
+        self.ports.set(names, &mut self.data.slots);
+        self.refresh_ports();
+    }
+
+    /// Follows changes of the interfaces, and announces the volumes on those that are new.
+    fn refresh_ports(&mut self) {
+        for (port, state, opened) in self.ports.refresh(self.registry.len(), &mut self.data.slots) {
+            self.registry.watchers.emit(&Event::Interface(state));
+            if !opened {
+                continue;
+            }
+            for id in 0..self.registry.end() {
+                if let Some(audience) = self.registry.get(id).map(|volume| volume.audience()) {
+                    self.ports.announce_at(port, &self.registry, id, &audience);
+                }
+            }
+        }
+    }
 }
 
 fn poll_for(fd: i32, events: i16) -> libc::pollfd {
@@ -436,36 +282,12 @@ fn poll_for(fd: i32, events: i16) -> libc::pollfd {
 }
 
 #[cfg(test)]
-pub(in crate::serve) mod tests {
+mod tests {
     use super::*;
-    use crate::definition::{Access, Definition};
     use crate::disk::engine::Kind;
-    use crate::serve::data::slots::Request;
-    use crate::wire::{Ata, Header, SECTOR};
+    use crate::serve::testing::{A, request, saved, server};
+    use crate::serve::volume::life::{State, Step};
     use tokio::sync::oneshot;
-
-    pub const A: Mac = Mac([2, 0, 0, 0, 0, 0x0a]);
-    pub const B: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
-
-    /// Without interfaces.
-    pub fn server() -> Server {
-        let options = Options { poll: Duration::ZERO, uring: false, at_once: false };
-        Server::new(options, None, Arc::new(Waker::new().unwrap()), mpsc::channel().1).unwrap()
-    }
-
-    /// Volume `v` at this path, for A and B.
-    pub fn saved(path: &str) -> Saved {
-        let access = Access { macs: vec![A, B], ..Access::default() };
-        let address = Address { shelf: 7, slot: 3 };
-        Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "S".into(), read_only: false, access })
-    }
-
-    /// For a sector of a volume.
-    pub fn request(volume: u32, source: Mac, kind: Kind) -> Request {
-        let header = Header { destination: Mac::default(), source, version: 1, flags: 0, error: 0, shelf: 7, slot: 3, command: 0, tag: 1 };
-        let ata = Ata { flags: 0, feature: 0, count: 1, command: 0, lba: [0; 6], reserved: [0; 2] };
-        Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now() }
-    }
 
     fn sleeps(server: &mut Server) -> bool {
         let limit = Instant::now() + Duration::from_millis(50);
@@ -489,26 +311,26 @@ pub(in crate::serve) mod tests {
     }
 
     #[test]
-    fn a_failed_volume_is_tried_again_whatever_its_step_was_when_its_time_came() {
+    fn a_failed_volume_is_opened_again_whatever_its_step_was_when_its_time_came() {
         let mut server = server();
-        let id = server.insert(saved("/no/such"), Status::Loading);
-        server.fail(id, "gone".into());
-        server.volume(id).step = Step::Leaving { reply: oneshot::channel().0 };
-        server.retry_at = Some(Instant::now());
-        server.look_around(0);
-        assert!(matches!(server.volume(id).step, Step::Leaving { .. }));
-        assert!(server.retry_at.is_some_and(|at| at > Instant::now()), "it would never be tried again");
-        server.volume(id).step = Step::Idle;
-        server.retry_at = Some(Instant::now());
-        server.look_around(0);
-        assert!(matches!(server.volume(id).step, Step::Loading));
+        let id = server.registry.insert(saved("/no/such"), State::loading());
+        server.registry.volume_mut(id).state.reopened(Err("gone".into()));
+        assert!(server.registry.volume_mut(id).state.begin(Step::Removing { reply: oneshot::channel().0 }));
+        server.registry.retry.make_due();
+        server.poll_kernel(0);
+        assert!(matches!(server.registry.volume(id).state.step(), Step::Removing { .. }));
+        assert!(server.registry.retry.at().is_some_and(|at| at > Instant::now()), "it would never be opened again");
+        server.registry.volume_mut(id).state.not_removed();
+        server.registry.retry.make_due();
+        server.poll_kernel(0);
+        assert!(matches!(server.registry.volume(id).state.step(), Step::Reopening));
     }
 
     #[test]
     fn requests_that_hang_keep_their_memory_when_serving_ends() {
         let mut server = server();
-        let (slot, _) = server.slots.insert(request(0, A, Kind::Write)).unwrap();
-        let buffer = server.slots.buffer(slot);
+        let (slot, _) = server.data.slots.insert(request(0, A, Kind::Write)).unwrap();
+        let buffer = server.data.slots.buffer(slot);
         // SAFETY: the buffer is the slot's.
         unsafe { buffer.write(0x5a) };
         server.run(&AtomicBool::new(true));

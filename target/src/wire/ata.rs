@@ -1,4 +1,4 @@
-use super::{Result, Truncated};
+use super::{Error, Result};
 
 /// Offsets of the fields, from the start of the argument.
 mod field {
@@ -69,7 +69,7 @@ pub struct AtaView<'a>(&'a [u8]);
 
 impl<'a> AtaView<'a> {
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.len() < LENGTH { Err(Truncated) } else { Ok(AtaView(bytes)) }
+        if bytes.len() < LENGTH { Err(Error::Truncated) } else { Ok(AtaView(bytes)) }
     }
 
     /// What follows the registers: data of a write, or padding.

@@ -1,4 +1,4 @@
-use super::{Result, Truncated, put_u16, u16_at};
+use super::{Error, Result, put_u16, u16_at};
 
 /// Offsets of the fields, from the start of the argument.
 mod field {
@@ -48,7 +48,7 @@ pub struct ConfigView<'a>(&'a [u8]);
 
 impl<'a> ConfigView<'a> {
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.len() < LENGTH { Err(Truncated) } else { Ok(ConfigView(bytes)) }
+        if bytes.len() < LENGTH { Err(Error::Truncated) } else { Ok(ConfigView(bytes)) }
     }
 
     pub fn command(&self) -> u8 {
@@ -69,14 +69,12 @@ impl<'a> ConfigView<'a> {
 
 /// A 16-bit length and as many bytes.
 fn sized(bytes: &[u8]) -> Result<&[u8]> {
-    if bytes.len() < 2 {
-        return Err(Truncated);
-    }
-    let length = usize::from(u16_at(bytes, 0));
+    let Some((length, rest)) = bytes.split_first_chunk() else { return Err(Error::Truncated) };
+    let length = usize::from(u16::from_be_bytes(*length));
     if length > MAX_STRING {
-        return Err(Truncated);
+        return Err(Error::StringTooLong(length));
     }
-    bytes.get(2..2 + length).ok_or(Truncated)
+    rest.get(..length).ok_or(Error::Truncated)
 }
 
 impl Config {
@@ -123,17 +121,17 @@ mod tests {
 
     #[test]
     fn lengths_that_do_not_fit_are_refused() {
-        let cases: [(&str, &[u8]); 4] = [
-            ("longer than the frame", b"\0\0\0\0\0\x13\0\x04abc"),
-            ("longer than a string may be", &[&b"\0\0\0\0\0\x13\x04\x01"[..], &[b'x'; 1025]].concat()),
-            ("all ones", b"\0\0\0\0\0\x13\xff\xffabc"),
-            ("empty but for the length", b"\0\0\0\0\0\x13\0\x01"),
+        let cases: [(&str, &[u8], Error); 4] = [
+            ("longer than the frame", b"\0\0\0\0\0\x13\0\x04abc", Error::Truncated),
+            ("longer than a string may be", &[&b"\0\0\0\0\0\x13\x04\x01"[..], &[b'x'; 1025]].concat(), Error::StringTooLong(1025)),
+            ("all ones", b"\0\0\0\0\0\x13\xff\xffabc", Error::StringTooLong(0xffff)),
+            ("empty but for the length", b"\0\0\0\0\0\x13\0\x01", Error::Truncated),
         ];
-        for (name, bytes) in cases {
-            assert_eq!(ConfigView::new_checked(bytes).unwrap().string(), Err(Truncated), "{name}");
+        for (name, bytes, expected) in cases {
+            assert_eq!(ConfigView::new_checked(bytes).unwrap().string(), Err(expected), "{name}");
         }
         for bytes in [&b"\0\0\0\0\0\x15\0\x01a"[..], b"\0\0\0\0\0\x15\0\x01a\0", b"\0\0\0\0\0\x15\0\x01a\0\x02b"] {
-            assert_eq!(ConfigView::new_checked(bytes).unwrap().replacement(), Err(Truncated));
+            assert_eq!(ConfigView::new_checked(bytes).unwrap().replacement(), Err(Error::Truncated));
         }
         assert!((0..LENGTH).all(|length| ConfigView::new_checked(&[0; LENGTH][..length]).is_err()));
     }
@@ -150,7 +148,8 @@ mod tests {
                     config.emit(&mut out);
                     prop_assert_eq!(&out[..], &bytes[..out.len()]);
                 }
-                Err(Truncated) => prop_assert!(usize::from(length) > bytes.len() - LENGTH || usize::from(length) > MAX_STRING),
+                Err(Error::StringTooLong(found)) => prop_assert!(found == usize::from(length) && found > MAX_STRING),
+                Err(error) => prop_assert!(error == Error::Truncated && usize::from(length) > bytes.len() - LENGTH),
             }
         }
     }

@@ -1,7 +1,7 @@
-use super::{ETHERTYPE, Mac, Result, Truncated, put_u16, u16_at};
+use super::{ETHERTYPE, Error, Mac, Result, put_u16, u16_at, u32_at};
 
 /// Offsets of the fields, from the start of the Ethernet frame.
-mod field {
+pub mod field {
     pub const DESTINATION: usize = 0;
     pub const SOURCE: usize = 6;
     pub const ETHERTYPE: usize = 12;
@@ -20,6 +20,8 @@ pub const VERSION: u8 = 1;
 /// Flags (section 2.3).
 pub const RESPONSE: u8 = 0x08;
 pub const ERROR: u8 = 0x04;
+/// Bit of the tag that the Linux driver never sets: it ignores answers with it, and so leaves them to programs.
+pub const USER_TAG: u32 = 0x8000_0000;
 /// Every shelf, every slot (section 2.5, 2.6).
 pub const ANY_SHELF: u16 = 0xffff;
 pub const ANY_SLOT: u8 = 0xff;
@@ -51,7 +53,7 @@ pub enum Failure {
 /// 14  version | flags       15  error                16  major (shelf, 16 bit)
 /// 18  minor (slot)          19  command              20  tag (32 bit)          24  argument
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Header {
     pub destination: Mac,
     pub source: Mac,
@@ -71,10 +73,13 @@ pub struct HeaderView<'a>(&'a [u8]);
 
 impl<'a> HeaderView<'a> {
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self> {
-        if bytes.len() < LENGTH || u16_at(bytes, field::ETHERTYPE) != ETHERTYPE {
-            return Err(Truncated);
+        if bytes.len() < LENGTH {
+            return Err(Error::Truncated);
         }
-        Ok(HeaderView(bytes))
+        match u16_at(bytes, field::ETHERTYPE) {
+            ETHERTYPE => Ok(HeaderView(bytes)),
+            other => Err(Error::EtherType(other)),
+        }
     }
 
     pub fn destination(&self) -> Mac {
@@ -115,14 +120,14 @@ impl Header {
             shelf: view.shelf(),
             slot: view.slot(),
             command: bytes[field::COMMAND],
-            tag: u32::from_be_bytes([bytes[20], bytes[21], bytes[22], bytes[23]]),
+            tag: u32_at(bytes, field::TAG),
         }
     }
 
     /// Writes the header into the first [`LENGTH`] bytes.
     pub fn emit(&self, bytes: &mut [u8]) {
-        bytes[field::DESTINATION..][..6].copy_from_slice(&self.destination.0);
-        bytes[field::SOURCE..][..6].copy_from_slice(&self.source.0);
+        bytes[field::DESTINATION..][..Mac::LENGTH].copy_from_slice(&self.destination.0);
+        bytes[field::SOURCE..][..Mac::LENGTH].copy_from_slice(&self.source.0);
         put_u16(bytes, field::ETHERTYPE, ETHERTYPE);
         bytes[field::VERSION_FLAGS] = self.version << 4 | self.flags & 0x0f;
         bytes[field::ERROR] = self.error;
@@ -176,11 +181,11 @@ mod tests {
     #[test]
     fn short_frames_and_other_ethertypes_are_not_aoe() {
         for length in 0..LENGTH {
-            assert!(HeaderView::new_checked(&FRAME[..length]).is_err(), "{length}");
+            assert_eq!(HeaderView::new_checked(&FRAME[..length]).err(), Some(Error::Truncated), "{length}");
         }
         let mut other = FRAME;
         other[13] = 0xa3;
-        assert!(HeaderView::new_checked(&other).is_err());
+        assert_eq!(HeaderView::new_checked(&other).err(), Some(Error::EtherType(0x88a3)));
     }
 
     #[test]

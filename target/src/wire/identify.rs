@@ -27,7 +27,14 @@ pub const SERIAL_LENGTH: usize = 20;
 const FIRMWARE_LENGTH: usize = 8;
 const MODEL_LENGTH: usize = 40;
 
-/// What a disk says of itself.
+/// Word 83, bit 10: 48-bit addresses.
+const HAS_48_BIT: u16 = 0x0400;
+/// Word 106, bit 14: the word is valid; bit 13: a physical sector is several logical ones, 2 to the power of bits 0 to 3.
+const SIZE_VALID: u16 = 0x4000;
+const SIZE_MULTIPLE: u16 = 0x2000;
+const SIZE_SHIFT: u16 = 0x000f;
+
+/// What IDENTIFY says about a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     pub serial: String,
@@ -47,12 +54,12 @@ impl Identity {
             let characters: String = (0..length).map(|index| char::from(bytes[(word * 2 + index) ^ 1])).collect();
             characters.trim_end().to_owned()
         };
-        let sectors = if get(word::COMMANDS_83) & 0x0400 != 0 {
+        let sectors = if get(word::COMMANDS_83) & HAS_48_BIT != 0 {
             (0..4).rev().fold(0, |value, index| value << 16 | u64::from(get(word::SECTORS_48 + index)))
         } else {
             u64::from(get(word::SECTORS_28 + 1)) << 16 | u64::from(get(word::SECTORS_28))
         };
-        let shift = if get(word::SECTOR_SIZE) & 0x2000 != 0 { get(word::SECTOR_SIZE) & 0x0f } else { 0 };
+        let shift = if get(word::SECTOR_SIZE) & SIZE_MULTIPLE != 0 { get(word::SECTOR_SIZE) & SIZE_SHIFT } else { 0 };
         Identity {
             serial: text(word::SERIAL, SERIAL_LENGTH),
             firmware: text(word::FIRMWARE, FIRMWARE_LENGTH),
@@ -72,7 +79,7 @@ impl Identity {
         put(word::SECTORS_28, sectors_28 as u16);
         put(word::SECTORS_28 + 1, (sectors_28 >> 16) as u16);
         put(word::MAJOR_VERSION, 0x00f0); // ATA/ATAPI-4 to 7
-        // No volatile cache is announced: answered writes are on stable storage. Flush is taken all the same.
+        // No volatile cache is announced: answered writes are on stable storage. FLUSH CACHE is supported all the same.
         put(word::COMMANDS_82, 0x0000);
         put(word::COMMANDS_83, 0x7400); // bit 14 valid, 13 FLUSH CACHE EXT, 12 FLUSH CACHE, 10 48-bit
         put(word::COMMANDS_84, 0x4000);
@@ -83,9 +90,9 @@ impl Identity {
             put(word::SECTORS_48 + index, (self.sectors >> (16 * index)) as u16);
         }
         if self.physical_block > 512 {
-            put(word::SECTOR_SIZE, 0x6000 | (self.physical_block / 512).trailing_zeros() as u16);
+            put(word::SECTOR_SIZE, SIZE_VALID | SIZE_MULTIPLE | (self.physical_block / 512).trailing_zeros() as u16);
         } else {
-            put(word::SECTOR_SIZE, 0x4000);
+            put(word::SECTOR_SIZE, SIZE_VALID);
         }
         let mut text = |word: usize, length: usize, value: &str| {
             let padded = value.bytes().chain(std::iter::repeat(b' '));

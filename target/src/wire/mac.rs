@@ -5,7 +5,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// An Ethernet address. Text form: lower-case colon notation, as in `02:00:5e:10:00:01`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Mac(pub [u8; 6]);
+pub struct Mac(pub [u8; Mac::LENGTH]);
 
 impl Mac {
     pub const LENGTH: usize = 6;
@@ -14,7 +14,7 @@ impl Mac {
     /// The address at an offset; the caller has checked the length.
     pub fn at(bytes: &[u8], at: usize) -> Mac {
         let mut mac = [0; 6];
-        mac.copy_from_slice(&bytes[at..at + 6]);
+        mac.copy_from_slice(&bytes[at..at + Mac::LENGTH]);
         Mac(mac)
     }
 
@@ -37,11 +37,16 @@ impl fmt::Debug for Mac {
     }
 }
 
-impl FromStr for Mac {
-    type Err = String;
+/// The text that is not an address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a MAC address like 02:00:5e:10:00:01")]
+pub struct BadMac(String);
 
-    fn from_str(text: &str) -> Result<Mac, String> {
-        let bad = || format!("\"{text}\" is not a MAC address like 02:00:5e:10:00:01");
+impl FromStr for Mac {
+    type Err = BadMac;
+
+    fn from_str(text: &str) -> Result<Mac, BadMac> {
+        let bad = || BadMac(text.to_owned());
         let mut mac = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut mac {

@@ -1,4 +1,4 @@
-use super::{Mac, Result, Truncated};
+use super::{Error, Mac, Result};
 
 /// Offsets of the fields, from the start of the argument.
 mod field {
@@ -6,6 +6,13 @@ mod field {
     pub const COMMAND: usize = 1;
     pub const ERROR: usize = 2;
     pub const COUNT: usize = 3;
+}
+
+/// Offsets of the fields of a directive.
+mod entry {
+    pub const RESERVED: usize = 0;
+    pub const COMMAND: usize = 1;
+    pub const MAC: usize = 2;
 }
 
 /// Bytes before the directives, and of one directive.
@@ -58,14 +65,23 @@ pub struct MaskView<'a>(&'a [u8]);
 
 impl<'a> MaskView<'a> {
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self> {
-        let count = usize::from(*bytes.get(field::COUNT).ok_or(Truncated)?);
-        if bytes.len() < LENGTH + count * DIRECTIVE { Err(Truncated) } else { Ok(MaskView(bytes)) }
+        let count = usize::from(*bytes.get(field::COUNT).ok_or(Error::Truncated)?);
+        if bytes.len() < LENGTH + count * DIRECTIVE { Err(Error::Truncated) } else { Ok(MaskView(bytes)) }
     }
 
     pub fn directives(&self) -> impl Iterator<Item = Directive> + use<'a> {
         let end = LENGTH + usize::from(self.0[field::COUNT]) * DIRECTIVE;
-        self.0[LENGTH..end].chunks_exact(DIRECTIVE).map(|chunk| Directive { reserved: chunk[0], command: chunk[1], mac: Mac::at(chunk, 2) })
+        self.0[LENGTH..end].chunks_exact(DIRECTIVE).map(|chunk| Directive {
+            reserved: chunk[entry::RESERVED],
+            command: chunk[entry::COMMAND],
+            mac: Mac::at(chunk, entry::MAC),
+        })
     }
+}
+
+/// MCmd of an argument that may be too short to have one: 0 then, as an answer repeats it.
+pub fn command_of(argument: &[u8]) -> u8 {
+    argument.get(field::COMMAND).copied().unwrap_or(0)
 }
 
 impl Mask {
@@ -84,11 +100,14 @@ impl Mask {
     }
 
     pub fn emit(&self, bytes: &mut [u8]) {
-        bytes[..LENGTH].copy_from_slice(&[self.reserved, self.command, self.error, self.directives.len() as u8]);
+        bytes[field::RESERVED] = self.reserved;
+        bytes[field::COMMAND] = self.command;
+        bytes[field::ERROR] = self.error;
+        bytes[field::COUNT] = self.directives.len() as u8;
         for (chunk, directive) in bytes[LENGTH..].chunks_exact_mut(DIRECTIVE).zip(&self.directives) {
-            chunk[0] = directive.reserved;
-            chunk[1] = directive.command;
-            chunk[2..].copy_from_slice(&directive.mac.0);
+            chunk[entry::RESERVED] = directive.reserved;
+            chunk[entry::COMMAND] = directive.command;
+            chunk[entry::MAC..].copy_from_slice(&directive.mac.0);
         }
     }
 }

@@ -1,5 +1,9 @@
-//! AoE frames: one file per argument type, each with a checked view over bytes and a plain value that parses and emits.
-//! No I/O here. Sections are those of the AoEr11 specification; all integers are big-endian.
+//! AoE frames: one file per argument type. No I/O here. Sections are those of the AoEr11 specification; all integers are
+//! big-endian.
+//!
+//! Each type has a view and a value. A view (`HeaderView`, ...) borrows bytes; its `new_checked` is the only check, after which
+//! no access fails. The value (`Header`, ...) is `parse`d from a view and `emit`s to bytes. What parses, emits to the same bytes,
+//! reserved fields included; padding after the argument is not part of it.
 
 pub mod ata;
 pub mod config;
@@ -23,14 +27,27 @@ pub const MIN_FRAME: usize = 60;
 /// Bytes of a sector.
 pub const SECTOR: usize = 512;
 
-/// The bytes are fewer than the layout needs, or fewer than a count in them says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Truncated;
+/// Why bytes are not what they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Fewer bytes than the layout needs, or than a count in them says.
+    #[error("the frame ends too early")]
+    Truncated,
+    #[error("EtherType {0:#06x} is not that of AoE")]
+    EtherType(u16),
+    /// Its length in bytes.
+    #[error("a config string of {0} bytes: at most {max} fit", max = config::MAX_STRING)]
+    StringTooLong(usize),
+}
 
-pub type Result<T> = std::result::Result<T, Truncated>;
+pub type Result<T> = std::result::Result<T, Error>;
 
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
+}
+
+pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 pub(crate) fn put_u16(bytes: &mut [u8], at: usize, value: u16) {

@@ -1,4 +1,4 @@
-use super::{Mac, Result, Truncated};
+use super::{Error, Mac, Result};
 
 /// Offsets of the fields, from the start of the argument.
 mod field {
@@ -33,9 +33,14 @@ pub struct ReserveView<'a>(&'a [u8]);
 
 impl<'a> ReserveView<'a> {
     pub fn new_checked(bytes: &'a [u8]) -> Result<Self> {
-        let count = usize::from(*bytes.get(field::COUNT).ok_or(Truncated)?);
-        if bytes.len() < LENGTH + count * Mac::LENGTH { Err(Truncated) } else { Ok(ReserveView(bytes)) }
+        let count = usize::from(*bytes.get(field::COUNT).ok_or(Error::Truncated)?);
+        if bytes.len() < LENGTH + count * Mac::LENGTH { Err(Error::Truncated) } else { Ok(ReserveView(bytes)) }
     }
+}
+
+/// RCmd of an argument that may be too short to have one: 0 then, as an answer repeats it.
+pub fn command_of(argument: &[u8]) -> u8 {
+    argument.get(field::COMMAND).copied().unwrap_or(0)
 }
 
 impl Reserve {
@@ -51,7 +56,8 @@ impl Reserve {
     }
 
     pub fn emit(&self, bytes: &mut [u8]) {
-        bytes[..LENGTH].copy_from_slice(&[self.command, self.macs.len() as u8]);
+        bytes[field::COMMAND] = self.command;
+        bytes[field::COUNT] = self.macs.len() as u8;
         for (chunk, mac) in bytes[LENGTH..].chunks_exact_mut(Mac::LENGTH).zip(&self.macs) {
             chunk.copy_from_slice(&mac.0);
         }

@@ -28,7 +28,7 @@ fn serve(path: &str, waker: Arc<Waker>, commands: mpsc::Receiver<Command>) {
     segment::send(0, vec![0xff; header::LENGTH]);
     segment::with(0, |interface| interface.endless = true);
     segment::with(1, |interface| interface.failures = 3); // for longer than the disk
-    let options = Options { poll: Duration::ZERO, uring: false, at_once: true };
+    let options = Options { poll: Duration::ZERO, uring: false, inline_memory: true };
     let mut server: Server<MemorySocket> = Server::new(options, None, waker, commands).expect("a server");
     server.restore(Loaded { volumes: vec![volume(path)], interfaces: vec![segment::name(0), segment::name(1)], problems: Vec::new() });
     server.run(&STOP);
@@ -43,8 +43,8 @@ fn what_failed_is_tried_again_however_much_there_is_to_do() {
         let (path, waker) = (path.clone(), waker.clone());
         move || serve(path.to_str().unwrap(), waker, receiver)
     });
-    let (to, mut events) = tokio::sync::mpsc::channel(WATCH_QUEUE);
-    commands.send(Command::Watch { to }).unwrap();
+    let (watcher, mut events) = tokio::sync::mpsc::channel(WATCH_QUEUE);
+    commands.send(Command::Watch { watcher }).unwrap();
     waker.wake();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut until = |what: &str, wanted: &dyn Fn(&Event) -> bool| {
@@ -60,7 +60,7 @@ fn what_failed_is_tried_again_however_much_there_is_to_do() {
     until("failed", &|event| matches!(event, Event::Changed(state) if !state.error.is_empty()));
     std::fs::write(&path, [0; 4096]).unwrap();
     until("served", &|event| matches!(event, Event::Changed(state) if state.error.is_empty() && state.sectors == 8));
-    let served = |interface: &aoe_target::proto::Interface| interface.name == "if1" && interface.serving;
+    let served = |interface: &aoe_target::serve::InterfaceState| interface.name == "if1" && interface.serving;
     until("open", &|event| matches!(event, Event::Interface(interface) if served(interface)));
     STOP.store(true, Ordering::Relaxed);
     waker.wake();

@@ -91,7 +91,7 @@ pub fn mixed(batch: &Batch, volumes: &[Volume], found: &[Vec<u8>]) {
             data == before(sector) || written.any(|written| written == data)
         };
         for (sector, data) in found.chunks_exact(SECTOR).enumerate() {
-            assert!(may_be(sector, data), "sector {sector} of e{}.{} is what nobody in force wrote", volume.shelf, volume.slot);
+            assert!(may_be(sector, data), "sector {sector} of e{}.{} holds what no admitted host wrote", volume.shelf, volume.slot);
         }
         for asked in &batch.asked {
             let Some(answer) = batch.answers.get(&(asked.tag, volume.shelf, volume.slot)) else { continue };
@@ -104,7 +104,7 @@ pub fn mixed(batch: &Batch, volumes: &[Volume], found: &[Vec<u8>]) {
             }
             let request = Ata::parse(&AtaView::new_checked(view.argument()).expect("a request has registers"));
             let good = answer.ata().command & 0xa9 == 0;
-            assert!(!good || batch.allowed(at, view.source()), "{} was never in force", view.source());
+            assert!(!good || batch.allowed(at, view.source()), "{} was never admitted", view.source());
             if good && matches!(request.command, ata::command::READ | ata::command::READ_EXT) {
                 for (index, data) in answer.read(request.count).chunks_exact(SECTOR).enumerate() {
                     assert!(may_be(request.sector() as usize + index, data));

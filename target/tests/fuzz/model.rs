@@ -73,7 +73,7 @@ impl Volume {
         (self.data.len() / SECTOR) as u64
     }
 
-    /// Lists lose whoever is not an initiator in force.
+    /// Lists lose every host that is not admitted.
     pub fn set_access(&mut self, anyone: bool, hosts: Vec<Mac>) {
         (self.anyone, self.hosts) = (anyone, hosts);
         self.mask = self.mask.iter().copied().filter(|mac| self.allows(*mac)).collect();

@@ -50,7 +50,7 @@ impl Rig {
         segment::reset(&[9000, 1500]);
         let (commands, receiver) = mpsc::channel();
         let waker = Arc::new(Waker::new().expect("a waker"));
-        let options = Options { poll: Duration::ZERO, uring: false, at_once: setup.at_once };
+        let options = Options { poll: Duration::ZERO, uring: false, inline_memory: setup.inline_memory };
         let server = Server::new(options, None, waker.clone(), receiver).expect("a server");
         let volume = |shelf, slot, sectors: usize, hosts: &[Mac]| Volume {
             shelf,
@@ -152,7 +152,7 @@ impl Rig {
         if done {
             model.config.clone_from(&string);
         }
-        self.change(volume, |reply| Change::Replace { expected, replacement: string, reply }, done);
+        self.change(volume, |reply| Change::ReplaceConfigString { expected, replacement: string, reply }, done);
     }
 
     fn change<T: 'static>(&mut self, volume: usize, change: impl FnOnce(Reply<T>) -> Change, good: bool) {
@@ -177,8 +177,8 @@ impl Rig {
         self.command(
             |reply| Command::Export { definition: Box::new(definition), reply },
             move |result| {
-                if let Err(status) = result {
-                    assert!(mixed, "{status}");
+                if let Err(error) = result {
+                    assert!(mixed, "{error}");
                 }
             },
         );
@@ -189,7 +189,11 @@ impl Rig {
         self.command(|reply| Command::SetInterfaces { names, reply }, |result| assert_eq!(result.expect("they are set").len(), PORTS));
     }
 
-    fn command<T: 'static>(&mut self, command: impl FnOnce(Reply<T>) -> Command, check: impl FnOnce(Result<T, tonic::Status>) + 'static) {
+    fn command<T: 'static>(
+        &mut self,
+        command: impl FnOnce(Reply<T>) -> Command,
+        check: impl FnOnce(Result<T, aoe_target::serve::Error>) + 'static,
+    ) {
         let (reply, mut answer) = oneshot::channel();
         self.commands.send(command(reply)).expect("the server lives");
         self.waker.wake();

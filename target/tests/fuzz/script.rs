@@ -26,7 +26,7 @@ const MOST_STEPS: usize = 200;
 /// How the target is made, and what is looked at.
 #[derive(Debug, Clone, Copy)]
 pub struct Setup {
-    pub at_once: bool,
+    pub inline_memory: bool,
     /// Changes happen while requests are under way; else each thing is over before the next begins.
     pub mixed: bool,
 }
@@ -74,7 +74,7 @@ impl<'a> Bytes<'a> {
         taken
     }
 
-    /// 0 when there are no more.
+    /// 0 when none is left.
     fn byte(&mut self) -> u8 {
         self.take(1).first().copied().unwrap_or(0)
     }
@@ -91,7 +91,7 @@ impl<'a> Bytes<'a> {
 pub fn read(bytes: &[u8]) -> (Setup, Vec<Step>) {
     let mut bytes = Bytes(bytes);
     let setup = bytes.byte();
-    let setup = Setup { at_once: setup & 1 != 0, mixed: setup & 2 != 0 };
+    let setup = Setup { inline_memory: setup & 1 != 0, mixed: setup & 2 != 0 };
     let mut steps = Vec::new();
     while !bytes.0.is_empty() && steps.len() < MOST_STEPS {
         let step = step(&mut bytes);

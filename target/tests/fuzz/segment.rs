@@ -44,7 +44,7 @@ thread_local! {
     static COUNT: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Makes the interfaces of this thread anew: `if0` and so on, with these MTUs.
+/// Replaces the interfaces of this thread by `if0` and so on, with these MTUs.
 pub fn reset(mtus: &[u32]) {
     let interface = |(at, mtu): (usize, &u32)| {
         let link = Link { index: at as u32, mac: mac(at), mtu: *mtu, up: true };

@@ -97,15 +97,15 @@ fn where_writes_need_the_lock_nothing_is_written_before_it_is_taken() {
     assert!(a.read(0, 1).good() && a.ata(FLUSH_CACHE, 0, 0, &[]).good());
     assert_eq!(a.config(SET_IF_EMPTY, "a's").string(), "a's");
     assert!(a.write(0, &[2; 512]).good());
-    // It was shut out, its lock was taken away, and it is let in again: what it still has to write is of before.
+    // It was cut off and its lock was cleared, then it is admitted again: what it still has to write is stale.
     rpc.replace("v", b"a's", b"").unwrap();
     assert!(refused(a.write(0, &[3; 512])));
-    assert_eq!(a.config(FORCE, "a's, anew").string(), "a's, anew");
+    assert_eq!(a.config(FORCE, "a's, again").string(), "a's, again");
     assert_eq!(a.read(0, 1).data(), [2; 512]);
     assert!(a.write(0, &[4; 512]).good());
     // Not so for hosts that have no lock.
     rpc.access("v", &[A]).unwrap();
-    rpc.replace("v", b"a's, anew", b"").unwrap();
+    rpc.replace("v", b"a's, again", b"").unwrap();
     assert!(a.write(0, &[5; 512]).good());
 }
 

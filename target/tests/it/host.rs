@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use aoe_target::net::link::look_up;
-use aoe_target::wire::header::{self, RESPONSE};
+use aoe_target::net::packet::{bind, packet_socket, set_option};
+use aoe_target::wire::header::{self, RESPONSE, USER_TAG};
 use aoe_target::wire::{Ata, AtaView, Config, ConfigView, ETHERTYPE, Header, HeaderView, Mac, Mask, MaskView, Reserve, ReserveView, ata};
 
 use crate::lab::LIMIT;
@@ -62,20 +63,11 @@ impl Answer {
 impl Host {
     pub fn open(interface: &str) -> Host {
         let link = look_up(interface).unwrap().unwrap();
-        // SAFETY: the descriptor is new and ours; address and time are valid for their lengths.
-        let socket = unsafe {
-            let fd = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(ETHERTYPE.to_be()));
-            assert!(fd >= 0, "{}", io::Error::last_os_error());
-            let mut address: libc::sockaddr_ll = std::mem::zeroed();
-            address.sll_family = libc::AF_PACKET as u16;
-            address.sll_protocol = ETHERTYPE.to_be();
-            address.sll_ifindex = link.index as i32;
-            assert_eq!(libc::bind(fd, (&raw const address).cast(), size_of_val(&address) as u32), 0);
-            let size: libc::c_int = 8 << 20;
-            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, (&raw const size).cast(), 4);
-            File::from_raw_fd(fd)
-        };
-        Host { socket, mac: link.mac, tag: 0x8000_0000, kept: RefCell::default() }
+        let socket = packet_socket().unwrap();
+        bind(socket.as_raw_fd(), link.index, ETHERTYPE).unwrap();
+        const RECEIVE_BUFFER: libc::c_int = 8 << 20;
+        set_option(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, &RECEIVE_BUFFER).unwrap();
+        Host { socket, mac: link.mac, tag: USER_TAG, kept: RefCell::default() }
     }
 
     /// As another host on the same cable.

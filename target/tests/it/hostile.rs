@@ -29,7 +29,7 @@ fn garbage_neither_stops_the_target_nor_changes_the_disk() {
     let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
     for _ in 0..3000 {
         let (shelf, slot, command, argument, cut) = frame.new_tree(&mut runner).unwrap().current();
-        // Who is in force could lock itself out, rightly, with what happens to be an edit of a list.
+        // An admitted host could rightly lock itself out with a frame that happens to be an edit of a list.
         let lists = matches!(command, header::command::MASK | header::command::RESERVE);
         let sender = if lists { &mut stranger } else { &mut host };
         let (_, mut frame) = sender.frame(shelf, slot, command, &argument);

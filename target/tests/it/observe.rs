@@ -104,7 +104,7 @@ fn refused_frames_are_counted_by_reason() {
     ];
     assert_eq!(refused(&rpc.volume_stats().refused), expected);
     assert_eq!(refused(&rpc.stats().refused), [("malformed", 1)]);
-    assert_eq!(rpc.volume_stats().initiators.len(), 1, "who is not in force is not kept");
+    assert_eq!(rpc.volume_stats().initiators.len(), 1, "a host that is not admitted is not kept");
 }
 
 #[test]

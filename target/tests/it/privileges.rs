@@ -57,7 +57,7 @@ fn what_is_kept_is_enough_for_new_interfaces_and_new_volumes() {
 
     if let Some(device) = Loop::new(&lab.disk("device", 1 << 20), &[]) {
         rpc.export(proto::Volume { slot: 4, ..volume("w", &device.0, &[A]) }).expect("a block device");
-        // With more volumes the ring is made anew, with the larger buffers.
+        // With more volumes the ring is made again, with larger buffers.
         for slot in 5..15 {
             rpc.export(proto::Volume { slot, ..volume(&format!("w{slot}"), &lab.disk(&format!("d{slot}"), 1 << 20), &[A]) }).unwrap();
         }

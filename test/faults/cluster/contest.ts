@@ -12,11 +12,11 @@ import { NODES, type NodeName, STORAGE } from '../model/plan.ts';
 import { PROGRAMS } from './disturb.ts';
 
 const SIZE = '1Gi';
-/** Until a pod runs, whatever is going wrong meanwhile. */
+/** Until a pod runs, even during a disturbance. */
 const TAKE_MS = 240_000;
-/** Until writes go on once nothing is wrong any more. */
+/** Until writes continue after a disturbance has ended. */
 const PROGRESS_MS = 120_000;
-/** Until a host that lost the volume is told so by an error. */
+/** Until a host that lost the volume gets an error. */
 const REFUSED_MS = 60_000;
 
 interface Writer extends EpochWriter {
@@ -106,7 +106,7 @@ export class ClusterContest extends Contest<Writer> {
     await this.#persist(() => this.#namespace.kubectl('delete', 'pod', name, '--ignore-not-found', '--timeout=60s'));
   }
 
-  /** Says that the holder's node is out of service, and that its pod is not to be waited for. Its writer is not told. */
+  /** Marks the holder's node as out of service and deletes its pod by force. Its writer does not notice. */
   async giveUp(): Promise<void> {
     const { node, pod: name } = this.holder;
     await this.#persist(() => this.#cluster.kubectl(['taint', 'node', node, `${OUT_OF_SERVICE}=nodeshutdown:NoExecute`, '--overwrite']));
@@ -167,15 +167,15 @@ export class ClusterContest extends Contest<Writer> {
   }
 
   /** Switches the enforcement off: the target lets every host write. The agent must have been stopped. */
-  async letAnybodyIn(): Promise<void> {
+  async admitEveryone(): Promise<void> {
     const { uid } = (await this.#cluster.getJson('aoev', 'faults')).metadata;
-    const script = join(import.meta.dirname, 'let-anybody-in.ts');
+    const script = join(import.meta.dirname, 'admit-everyone.ts');
     await this.#cluster.guest(STORAGE).exec(`${join(ROOT, 'node_modules/.bin/node')} ${script} /run/aoe-csi/target.sock ${uid}`);
   }
 
   /**
    * Waits until a writer has writes answered after one that was refused. Several: the first may be on the disk since it had
-   * the right, with its answer lost, and is nobody else's place then.
+   * the right, with a lost answer; no other host has written there then.
    */
   async writesAgain(epoch: number): Promise<void> {
     const writer = this.writer(epoch);
@@ -186,7 +186,7 @@ export class ClusterContest extends Contest<Writer> {
   async endWriters(node: NodeName): Promise<void> {
     const pids = this.writers.filter((writer) => writer.node === node).map(({ epoch }) => `/host/fault-pid-${epoch}`);
     if (pids.length === 0) return;
-    // By name, too: after a reboot a pid may be anybody's.
+    // The name is checked, too: after a reboot another process may have the pid.
     await this.#cluster
       .guest(node)
       .exec(`for pid in $(cat ${pids.join(' ')}); do grep -qs fault-writer /proc/$pid/cmdline && kill -KILL $pid || true; done`);

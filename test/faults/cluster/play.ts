@@ -5,18 +5,18 @@ import { describeStep, type Step, type Transition } from '../model/plan.ts';
 import type { ClusterContest } from './contest.ts';
 import { disturbCluster } from './disturb.ts';
 
-/** Plays the steps of a plan, one after the other. Each ends with nothing wrong any more and the holder's writes going on. */
+/** Plays the steps of a plan, one after the other. At the end of each step nothing is wrong, and the holder's writes are answered. */
 export async function play(
   cluster: Cluster,
   contest: ClusterContest,
   steps: readonly Step<Disturbance>[],
-  tell: (text: string) => void,
+  report: (text: string) => void,
 ): Promise<void> {
   for (const [index, step] of steps.entries()) {
     const started = performance.now();
-    tell(`step ${index + 1}/${steps.length}: ${describeStep(step)}`);
+    report(`step ${index + 1}/${steps.length}: ${describeStep(step)}`);
     await playStep(cluster, contest, step);
-    tell(`  ${((performance.now() - started) / 1000).toFixed(1)} s; epoch ${contest.holder.epoch} on ${contest.holder.node}`);
+    report(`  ${((performance.now() - started) / 1000).toFixed(1)} s; epoch ${contest.holder.epoch} on ${contest.holder.node}`);
   }
 }
 
@@ -52,7 +52,7 @@ async function go(cluster: Cluster, contest: ClusterContest, { kind, to }: Trans
       return;
     case 'hang':
     case 'cut-off': {
-      // A node that hangs goes on where it stopped; one that is cut off from Kubernetes writes all the time. Neither knows.
+      // A node that hangs continues where it stopped. A node without Kubernetes keeps writing. Neither knows that it lost the volume.
       if (kind === 'hang') await guest.pause();
       else guest.setManagementLink('down');
       try {

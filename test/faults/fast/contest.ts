@@ -13,14 +13,14 @@ import type { FakeHost } from './fake-host.ts';
 import type { ProcessLab } from './process-lab.ts';
 import { Writer } from './writer.ts';
 
-/** Until a call of the attacher or the node plugin has succeeded, whatever is going wrong meanwhile. */
+/** Until a call of the attacher or the node plugin has succeeded, even during a disturbance. */
 const LIMIT_MS = 60_000;
 const CALL_MS = 3_000;
 /** Between two attempts, doubled up to the second. */
 const RETRY_MS = [5, 160] as const;
 /** As in the node plugin. */
 const EXCHANGE = { timeoutMs: 4_000 } as const;
-/** So many blocks without a record are the end of the log. */
+/** The log ends where this many blocks have no record. */
 const HOLE = 256;
 
 const { v1 } = csi;
@@ -37,7 +37,7 @@ export class LabContest extends Contest<Writer> {
     this.#controller = new RpcClient(v1.Controller, v1, lab.parts.csiSocket);
   }
 
-  /** Gives the volume to a node as soon as nothing keeps it from it, and begins an epoch there. */
+  /** Gives the volume to a node as soon as it can have it, and begins an epoch there. */
   async take(node: NodeName): Promise<void> {
     const host = this.#lab.host(node);
     await this.#clear(host);
@@ -54,8 +54,8 @@ export class LabContest extends Contest<Writer> {
   }
 
   /**
-   * What ran on the node in an earlier epoch is over, and so are its frames: the target knows hosts by their MAC, and could
-   * not tell a write of an earlier epoch from one of the next. Networks do not keep frames for that long.
+   * Ends what the node did in an earlier epoch, with all its frames. The target knows hosts by their MAC and cannot distinguish a
+   * write of an earlier epoch from one of the next. Real networks do not keep frames for that long.
    */
   async #clear(host: FakeHost): Promise<void> {
     this.endWriters(host.name);
@@ -95,7 +95,7 @@ export class LabContest extends Contest<Writer> {
     return mac;
   }
 
-  /** The target has the holder's lock, as anybody can read. @throws Error when it has not */
+  /** @throws Error unless the target shows the holder's lock */
   async lockIsHolders(): Promise<void> {
     const { node, disk } = this.holder;
     const host = this.#lab.host(node);
@@ -105,7 +105,7 @@ export class LabContest extends Contest<Writer> {
     throw new Error(`${node} has the volume, and the lock says: ${reply ? escapeString(reply.string) : 'no answer'}`);
   }
 
-  /** Ends the holder in good order: the lock is given back, then the right. */
+  /** Ends the holder in good order: it releases the lock, then the right. */
   async release(): Promise<void> {
     const { node, disk } = this.holder;
     const host = this.#lab.host(node);
@@ -117,7 +117,7 @@ export class LabContest extends Contest<Writer> {
     await this.giveUp();
   }
 
-  /** Takes the right from the holder, whatever became of it. Its writer is not told. */
+  /** Takes the right from the holder, in whatever state it is. Its writer does not notice. */
   async giveUp(): Promise<void> {
     const { node } = this.holder;
     await this.#persist(`unpublish from ${node}`, () =>

@@ -26,7 +26,7 @@ export async function disturbLab(lab: ProcessLab, what: FastDisturbance): Promis
       return () => {
         if (what.how === 'cut') return;
         line[what.how] = false;
-        // What was silent stays so for good: whoever waits there must find out by itself, but not in every step.
+        // A silent connection stays silent for good. Programs must notice that by themselves, but not in every step.
         line.cut();
       };
     }

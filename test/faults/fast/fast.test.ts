@@ -14,13 +14,13 @@ describe.skipIf(skip)('faults in the lab of processes', () => {
     `seed ${SEED}, ${STEPS} steps: no record is lost, none comes late, no two hosts write`,
     async () => {
       const env = { SEED, STEPS, CAN_FAIL: 'yes' };
-      ({ output } = await runLab(env, { limitMs: LIMIT_MS - 5_000, signal: new AbortController().signal, tell: console.log }));
+      ({ output } = await runLab(env, { limitMs: LIMIT_MS - 5_000, signal: new AbortController().signal, report: console.log }));
       expect(output).toMatch(/steps: right;/);
     },
     LIMIT_MS,
   );
 
-  it('finds the second writer once the target lets anybody in: the check can fail', () => {
+  it('finds the second writer once the target admits every host: the check can fail', () => {
     expect(output).toMatch(/every host admitted: found .*twice.*without the right/);
   });
 });

@@ -1,5 +1,5 @@
 // The lab of processes, for one run that run-lab.ts starts. In the environment: SEED, STEPS, ONLY for one kind of disturbance, DEBUG
-// to be told of each step, CAN_FAIL for the test of the test after the steps. Exit code 0: everything was right.
+// to print each step, CAN_FAIL for the test that the checks can fail, after the steps. Exit code 0: everything was right.
 import { join } from 'node:path';
 import { aoe, RpcClient } from '../../../rpc/mod.ts';
 import { ROOT } from '../../testbed/paths.ts';

@@ -13,7 +13,7 @@ export class Part implements AsyncDisposable {
   readonly #argv: readonly string[];
   readonly #log: string;
   #child: ChildProcess | undefined;
-  /** The last words of each time that it ended though nobody had told it to. */
+  /** The last lines of its log, for each time that it ended by itself. */
   readonly surprises: string[] = [];
 
   /** @param log file for all that it writes */

@@ -18,7 +18,7 @@ import { FakeHost } from './fake-host.ts';
 import { Parts } from './parts.ts';
 import { Switch } from './switch.ts';
 
-/** The far end of the cable of the target's network card. */
+/** The other end of the target's cable. */
 const SEGMENT = 'segment0';
 const TARGET = 'target0';
 const TARGET_MAC = '02:00:5e:00:53:01';

@@ -12,12 +12,12 @@ const ISOLATE = ['unshare', '--net', '--mount', '--pid', '--fork', '--kill-child
 export interface RunOptions {
   limitMs: number;
   signal: AbortSignal;
-  /** Is told each line. */
-  tell: (line: string) => void;
+  /** Gets each line of the output. */
+  report: (line: string) => void;
 }
 
 /** Runs main.ts in network, mount and process namespaces of its own. */
-export async function runLab(env: Record<string, string>, { limitMs, signal, tell }: RunOptions): Promise<CommandResult> {
+export async function runLab(env: Record<string, string>, { limitMs, signal, report }: RunOptions): Promise<CommandResult> {
   const logs = join(ROOT, 'dist/logs');
   mkdirSync(logs, { recursive: true });
   const directory = mkdtempSync(join(tmpdir(), 'aoe-faults-'));
@@ -28,7 +28,7 @@ export async function runLab(env: Record<string, string>, { limitMs, signal, tel
       limitMs,
       signal,
       env: { ...env, TMPDIR: directory },
-      onLine: (line) => tell(line),
+      onLine: (line) => report(line),
     });
   } finally {
     rmdirSync(directory);

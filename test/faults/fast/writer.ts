@@ -99,7 +99,7 @@ export class Writer {
     } catch (error) {
       if (!this.isEnded) this.#problem = error;
     } finally {
-      this.#tell();
+      this.#notify();
     }
   }
 
@@ -112,7 +112,7 @@ export class Writer {
       return false;
     }
     this.answered.push(position);
-    this.#tell();
+    this.#notify();
     return true;
   }
 
@@ -150,10 +150,10 @@ export class Writer {
   #refuse(position: number, error: Error): void {
     this.#refused++;
     this.#refusal ??= { position, after: this.answered.length, message: error.message };
-    this.#tell();
+    this.#notify();
   }
 
-  #tell(): void {
+  #notify(): void {
     for (const listener of this.#listeners) listener();
   }
 

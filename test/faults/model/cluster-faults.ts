@@ -21,7 +21,7 @@ function what({ next, pick }: Draw, { transition, holder, node }: Situation): Di
     () => ({ kind: 'api-server-away' }),
     () => ({ kind: 'clock-jump', node, seconds: Math.floor((next() - 0.5) * 7200) }),
   ];
-  // A pod on the storage node ends with it: then somebody else must have the volume, and keep it.
+  // A pod on the storage node ends with the node: another node must have the volume then, and keep it.
   if (!transition && holder !== STORAGE) draws.push(() => ({ kind: 'storage-crash' }));
   return pick(draws)();
 }

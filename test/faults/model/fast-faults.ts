@@ -23,7 +23,7 @@ export type FastDisturbance =
   | { kind: 'bad-link'; node: NodeName; how: How };
 
 function what({ next, pick }: Draw, { holder }: Situation): FastDisturbance {
-  // Mostly the one whose frames are under way; it may be about to lose the volume, so that they arrive when it has.
+  // Mostly the node with frames under way. It may be about to lose the volume, so that they arrive after it has lost it.
   const node = next() < 0.6 ? holder : pick(NODES);
   const kind = next();
   if (kind < 0.45) {

@@ -9,13 +9,13 @@ export type NodeName = (typeof NODES)[number];
 export type Transition =
   /** The pod is deleted, the next is made. */
   | { kind: 'move'; to: NodeName }
-  /** Its node stops, without a word: power failure. It boots again once the other has the volume. */
+  /** Its node loses power. It boots again once the other has the volume. */
   | { kind: 'crash'; to: NodeName }
   /** The same, and the Node object is deleted. */
   | { kind: 'delete-node'; to: NodeName }
   /** Its node hangs, is given up, and goes on later with its writes under way: it does not know that it lost. */
   | { kind: 'hang'; to: NodeName }
-  /** The same, but it only lost Kubernetes: its writer never pauses. */
+  /** The same, but the node only lost Kubernetes: its writer never pauses. */
   | { kind: 'cut-off'; to: NodeName };
 
 /** When a disturbance begins, in seconds after its step, and how long it lasts. */
@@ -36,7 +36,7 @@ export interface Draw {
   pick: <T>(list: readonly T[]) => T;
 }
 
-/** What is so when a disturbance is drawn. */
+/** The situation in which a disturbance is drawn. */
 export interface Situation {
   holder: NodeName;
   transition: Transition | undefined;
@@ -53,7 +53,7 @@ export interface Faults<D> {
 export interface PlanOptions<D> {
   seed: number;
   steps: number;
-  /** Who has the volume at first. */
+  /** The node that has the volume at first. */
   first: NodeName;
   faults: Faults<D>;
   /** Steps with a disturbance of this kind alone, as in fifty crashes of the storage node. */

@@ -1,7 +1,7 @@
 import { emitRecord, epochOf, RECORD } from './record.ts';
 
 describe('a record', () => {
-  it('tells its epoch, at its own position only', () => {
+  it('shows its epoch, at its own position only', () => {
     const bytes = emitRecord(7, 100_000);
     expect(bytes.length).toBe(RECORD);
     expect(epochOf(bytes, 100_000)).toBe(7);

@@ -5,7 +5,7 @@ export const RECORD = 4096;
 const MAGIC = 'aoe-csi!';
 const SUM = RECORD - 4;
 
-/** A record of the log: who wrote it, where it belongs, a filling that differs in each sector, and a sum over all. */
+/** A record of the log: its epoch, its position, a filling that differs in each sector, and a checksum over all. */
 export function emitRecord(epoch: number, position: number): Buffer {
   const bytes = Buffer.alloc(RECORD);
   bytes.write(MAGIC, 0, 'latin1');

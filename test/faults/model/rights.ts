@@ -32,7 +32,7 @@ export class Rights {
   /** A write reaches the target. */
   arrives(mac: string, tag: number): void {
     const key = `${mac} ${tag}`;
-    // A copy of a write that came in time may be answered at any time: its data is the same, and the disk will tell.
+    // A copy of a write that came in time may be answered at any time: its data is the same, and the check of the disk covers it.
     const isAllowed = this.#allowed.has(mac);
     const inTime = this.#arrived.get(key);
     if (!isAllowed && inTime) this.seen.lateCopies++;

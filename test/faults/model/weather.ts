@@ -13,7 +13,7 @@ export interface Weather {
 export const CLEAR: Weather = { lose: 0, repeat: 0, late: { share: 0, fromMs: 0, toMs: 0 }, repliesOnly: false };
 const late = (share: number, fromMs: number, toMs: number): Pick<Weather, 'late'> => ({ late: { share, fromMs, toMs } });
 
-/** Bad weather by name. A takeover takes about 100 ms: what is `late` arrives when somebody else has the volume. */
+/** Bad weather by name. A takeover takes about 100 ms: a `late` frame arrives when another host has the volume. */
 export const WEATHER = {
   loss: { ...CLEAR, lose: 0.15 },
   delay: { ...CLEAR, ...late(1, 1, 15) },

@@ -36,7 +36,7 @@ export interface ImageConfig {
 
 /**
  * Writes an OCI image layout archive (image-layout.md of the OCI image specification) for `ctr images import`.
- * `included` are the layers whose content goes into the archive; the others must be in the importing store already.
+ * The archive contains the layers in `included`; the importing store must have the others already.
  * Gives the image's digest.
  */
 export function writeImage(path: string, config: ImageConfig, layers: Layer[], included: Layer[] = layers): string {

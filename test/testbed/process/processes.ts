@@ -37,7 +37,7 @@ function recorded(): number[] {
     .map(([pid]) => Number(pid));
 }
 
-/** The recorded process whose command line has this word in it. @throws Error when none has */
+/** The recorded process with this word in its command line. @throws Error when there is none */
 export function pidOf(word: string): number {
   const pid = recorded().find((each) => readFileSync(`/proc/${each}/cmdline`, 'utf8').includes(word));
   if (pid === undefined) throw new Error(`no process of the cluster has ${word} in its command line`);

@@ -1,4 +1,4 @@
-// One per guest, and outlives whoever started it: runs linux.uml, holds the guest's serial line, and takes requests on a
+// One per guest. It outlives the process that started it: runs linux.uml, holds the guest's serial line, and takes requests on a
 // unix socket, a JSON line each. Started by guest.ts as: supervisor.ts CONFIG.json
 import { spawn } from 'node:child_process';
 import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -39,7 +39,7 @@ const uml = spawn('taskset', ['-c', String(config.cpu), 'linux.uml', ...config.a
   env: { ...process.env, ...config.env },
 });
 closeSync(log);
-// It makes a session of its own: who kills us does not kill it.
+// It gets a session of its own, so that a signal to our group does not kill it.
 if (uml.pid !== undefined) record(uml.pid);
 const serial = uml.stdio[3] as Duplex;
 const jobs = new Map<string, Job>();

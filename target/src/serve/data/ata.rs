@@ -1,20 +1,20 @@
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::DataPath;
 use super::order::Span;
 use super::slots::Request;
 use crate::disk::Mode;
-use crate::disk::engine::{Completion, Job, Kind};
-use crate::disk::pieces::Pieces;
-use crate::log;
-use crate::net::ATA_HEADER;
+use crate::disk::engine::Kind;
 use crate::net::port::{Data, Outgoing};
 use crate::net::socket::Socket;
 use crate::serve::observe::stats::Refused;
-use crate::serve::server::Server;
-use crate::serve::volume::Status;
-use crate::wire::ata::{self, command, error};
-use crate::wire::header::{self, Failure};
+use crate::serve::ports::Ports;
+use crate::serve::volume::Volume;
+use crate::serve::volume::life::Life;
+use crate::serve::volume::registry::Registry;
+use crate::wire::ata::{command, error};
+use crate::wire::header::Failure;
 use crate::wire::{Ata, AtaView, Header, SECTOR};
 
 /// Features of SET FEATURES that change nothing here: write cache and read-ahead, on and off. Writes are durable anyway.
@@ -22,100 +22,119 @@ const FEATURES: [u8; 4] = [0x02, 0x82, 0xaa, 0x55];
 /// Count register of CHECK POWER MODE: active.
 const ACTIVE: u8 = 0xff;
 
-impl<S: Socket> Server<S> {
-    /// An ATA command for a volume that hears the sender.
-    pub(in crate::serve) fn take_ata(&mut self, id: u32, port: usize, header: &Header, argument: &[u8], directed: bool) {
-        let Ok(view) = AtaView::new_checked(argument) else { return self.refuse(id, port, header, Failure::BadArgument) };
-        let ata = Ata::parse(&view);
-        let sectors = self.ports[port].sectors();
-        let may_be_at_once = self.options.at_once;
-        let volume = self.volume(id);
-        if !volume.allows(header.source) {
-            // The Linux driver drops AoE errors and hangs; an ATA error ends the request at once.
-            return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::NotInForce);
-        }
-        if volume.paused || volume.status == Status::Loading {
-            return self.stats.volume(id).refused.add(Refused::NotReady); // asked again in a moment
-        }
-        let Some(disk) = volume.disk.as_ref().filter(|_| volume.status == Status::Serving) else {
-            return self.refuse(id, port, header, Failure::DeviceUnavailable);
+/// A frame for a volume that hears its sender.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub volume: u32,
+    pub port: usize,
+    pub header: &'a Header,
+    /// The frame names this volume alone.
+    pub directed: bool,
+}
+
+/// Why a command is not done.
+enum Refusal {
+    /// No answer. The initiator sends its request again, or did not mean this volume.
+    Silence(Refused),
+    /// An AoE error. The Linux driver ignores these.
+    Error(Failure),
+    /// An ATA error, with these bits of the error register: it ends the request at once.
+    Abort(u8, Refused),
+}
+
+use Refusal::{Abort, Error, Silence};
+
+impl DataPath {
+    /// Takes an ATA command. `argument` is what follows the header.
+    pub fn take<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, asked: Asked<'_>, argument: &[u8]) {
+        let Ok(view) = AtaView::new_checked(argument) else {
+            registry.stats.volume(asked.volume).refused.add(Refused::BadArgument);
+            return ports.refuse(asked.port, registry.volume(asked.volume), asked.header, Failure::BadArgument);
         };
-        let (disk_sectors, grain) = (disk.sectors(), disk.grain_sectors());
-        let at_once = (may_be_at_once && disk.mode() == Mode::Memory).then(|| disk.clone());
+        let ata = Ata::parse(&view);
+        if let Err(refusal) = self.perform(registry, ports, asked, &ata, view.data()) {
+            self.refuse(registry, ports, asked, &ata, refusal);
+        }
+    }
+
+    fn perform<S: Socket>(
+        &mut self,
+        registry: &mut Registry,
+        ports: &mut Ports<S>,
+        asked: Asked<'_>,
+        ata: &Ata,
+        data: &[u8],
+    ) -> Result<(), Refusal> {
+        let Asked { volume: id, port, header, .. } = asked;
+        let volume = registry.volume(id);
+        if !volume.admits(header.source) {
+            return Err(Abort(error::ABORTED, Refused::NotAdmitted));
+        }
+        let disk = match volume.state.life() {
+            Life::Serving { disk } => disk,
+            Life::Loading | Life::Swapping { .. } => return Err(Silence(Refused::NotReady)),
+            Life::Failed { .. } | Life::Exporting | Life::Leaving { .. } => return Err(Error(Failure::DeviceUnavailable)),
+        };
         let kind = match ata.command {
             command::READ | command::READ_EXT => Kind::Read,
             command::WRITE | command::WRITE_EXT => Kind::Write,
             command::FLUSH_CACHE | command::FLUSH_CACHE_EXT => Kind::Flush,
-            command::IDENTIFY => {
-                let mut data = [0; SECTOR];
-                volume.identity().emit(&mut data);
-                return self.answer_ata(id, port, header, &ata.done(), Data::Bytes(data.to_vec()));
+            _ => {
+                let (answer, data) = without_data(volume, ata).ok_or(Abort(error::ABORTED, Refused::UnknownAtaCommand))?;
+                self.answer(registry, ports, asked, &answer, data);
+                return Ok(());
             }
-            command::CHECK_POWER_MODE => {
-                return self.answer_ata(id, port, header, &Ata { count: ACTIVE, ..ata.done() }, Data::None);
-            }
-            command::SET_FEATURES if FEATURES.contains(&ata.feature) => {
-                return self.answer_ata(id, port, header, &ata.done(), Data::None);
-            }
-            _ => return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::UnknownAtaCommand),
         };
-        let (key, arrived) = (self.ports[port].key, self.now);
-        let mut request = Request { volume: id, port: key, header: *header, ata, kind, offset: 0, length: 0, next: None, arrived };
+        let mut request = Request {
+            volume: id,
+            port: ports.key(port),
+            header: *header,
+            ata: *ata,
+            kind,
+            offset: 0,
+            length: 0,
+            next: None,
+            arrived: self.now,
+        };
         if kind == Kind::Flush {
-            if let Some(slot) = self.take_slot(request) {
-                self.enter(id, slot, Span { start: 0, end: 0, write: false });
+            if let Some(slot) = self.take_slot(registry, request) {
+                self.enter(registry, id, slot, Span { start: 0, end: 0, write: false });
             }
-            return;
+            return Ok(());
         }
-        let volume = self.volume(id);
-        if volume.reserves_against(&request) {
-            return self.refuse(id, port, header, Failure::TargetReserved);
-        }
-        if kind == Kind::Write && !directed {
-            return self.stats.volume(id).refused.add(Refused::ToAll); // nobody's wish
-        }
-        let (read_only, lacks_lock) = (volume.saved.definition.read_only, volume.lacks_lock());
-        let (sector, count) = (ata.sector(), u64::from(ata.count));
-        let length = usize::from(ata.count) * SECTOR;
-        if ata.count == 0 || ata.count > sectors || (kind == Kind::Write && view.data().len() < length) {
-            return self.refuse(id, port, header, Failure::BadArgument);
-        }
-        if kind == Kind::Write && read_only {
-            return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::ReadOnly);
-        }
-        if kind == Kind::Write && lacks_lock {
-            return self.abort(id, port, header, &ata.failed(error::ABORTED), Refused::NoLock);
-        }
-        if sector + count > disk_sectors {
-            return self.abort(id, port, header, &ata.failed(error::NOT_FOUND), Refused::BeyondEnd);
-        }
-        request.offset = sector * SECTOR as u64;
-        request.length = length;
-        let data = if kind == Kind::Write { &view.data()[..length] } else { &[] };
-        if let (Kind::Write, Some(disk)) = (kind, &at_once) {
+        check(volume, disk.sectors(), ports.sectors(port), asked.directed, &request, data)?;
+        request.offset = ata.sector() * SECTOR as u64;
+        request.length = usize::from(ata.count) * SECTOR;
+        let grain = disk.grain_sectors();
+        let inline = (self.inline_memory && disk.mode() == Mode::Memory).then(|| disk.clone());
+        let data = if kind == Kind::Write { &data[..request.length] } else { &[] };
+        if let (Kind::Write, Some(disk)) = (kind, &inline) {
             let result = disk.write(request.offset, data);
             self.now = Instant::now();
-            return self.end(id, port, &request, Data::None, result.as_ref().err());
+            self.end(registry, ports, port, &request, Data::None, result.as_ref().err());
+            return Ok(());
         }
-        let Some(slot) = self.take_slot(request) else { return };
+        let Some(slot) = self.take_slot(registry, request) else { return Ok(()) };
         let buffer = self.slots.buffer(slot);
-        if let Some(disk) = at_once {
-            let request = *self.slots.get(slot);
+        if let Some(disk) = inline {
+            let length = request.length;
             // SAFETY: the buffer is the slot's, and as long as the most sectors of a frame.
             let result = disk.read(request.offset, unsafe { std::slice::from_raw_parts_mut(buffer, length) });
             self.now = Instant::now();
-            return self.end(id, port, &request, Data::Slot { slot, pointer: buffer, length }, result.as_ref().err());
+            self.end(registry, ports, port, &request, Data::Lent { key: slot, pointer: buffer, length }, result.as_ref().err());
+            return Ok(());
         }
         // SAFETY: as above.
         unsafe { std::ptr::copy_nonoverlapping(data.as_ptr(), buffer, data.len()) };
-        self.gather(id, slot, grain);
+        self.gather(registry, id, slot, grain);
+        Ok(())
     }
 
-    /// A slot for a request; none when too many are under way: it is asked again later.
-    fn take_slot(&mut self, request: Request) -> Option<u32> {
+    /// A slot for a request; none when too many are under way: the initiator sends it again later.
+    fn take_slot(&mut self, registry: &mut Registry, request: Request) -> Option<u32> {
         let inserted = self.slots.insert(request);
         if !matches!(inserted, Some((_, false))) {
-            let initiator = self.stats.initiator(request.volume, request.header.source, self.now);
+            let initiator = registry.stats.initiator(request.volume, request.header.source, self.now);
             match inserted {
                 Some(_) => initiator.repeats += 1,
                 None => initiator.dropped += 1,
@@ -124,77 +143,37 @@ impl<S: Socket> Server<S> {
         inserted.map(|(slot, _)| slot)
     }
 
-    /// Gives a request, and those linked to it, to the disk.
-    pub(in crate::serve) fn start(&mut self, slot: u32) {
-        let request = self.slots.get(slot);
-        let (id, kind, offset) = (request.volume, request.kind, request.offset);
-        let mut pieces = Pieces::new(self.slots.buffer(slot), request.length);
-        let mut next = request.next;
-        while let Some(slot) = next {
-            let request = self.slots.get(slot);
-            pieces.push(self.slots.buffer(slot), request.length);
-            next = request.next;
-        }
-        match self.volume(id).disk.clone() {
-            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false }),
-            None => self.completions.push(Completion { id: slot, result: Err(io::ErrorKind::NotFound.into()) }),
-        }
-    }
-
-    /// A request has ended, and those linked to it.
-    pub(in crate::serve) fn complete(&mut self, completion: Completion) {
-        let Completion { id: leader, result } = completion;
-        let id = self.slots.get(leader).volume;
-        let mut start = std::mem::take(&mut self.starting);
-        if result.is_err() && self.slots.get(leader).next.is_some() {
-            self.separate(id, leader, &mut start);
-        } else {
-            let mut next = Some(leader);
-            while let Some(slot) = next {
-                let request = *self.slots.get(slot);
-                next = request.next;
-                let length = if request.kind == Kind::Read { request.length } else { 0 };
-                let data = Data::Slot { slot, pointer: self.slots.buffer(slot), length };
-                match self.ports.iter().position(|port| port.key == request.port) {
-                    Some(port) => self.end(id, port, &request, data, result.as_ref().err()),
-                    None => self.slots.free(slot),
-                }
-            }
-            self.volume(id).order.leave(leader, &mut start);
-        }
-        for slot in start.drain(..) {
-            self.start(slot);
-        }
-        self.starting = start;
-        if !self.volume(id).drains.is_empty() {
-            self.check_drains(id);
-        }
-    }
-
     /// Answers a request that was done, or that failed. Its slot is freed at once, or when the answer is sent.
-    fn end(&mut self, id: u32, port: usize, request: &Request, mut data: Data, failure: Option<&io::Error>) {
+    pub(super) fn end<S: Socket>(
+        &mut self,
+        registry: &mut Registry,
+        ports: &mut Ports<S>,
+        port: usize,
+        request: &Request,
+        mut data: Data,
+        failure: Option<&io::Error>,
+    ) {
         let mut answer = request.ata.done();
         let latency = self.now.saturating_duration_since(request.arrived);
-        let initiator = self.stats.initiator(id, request.header.source, self.now);
+        let initiator = registry.stats.initiator(request.volume, request.header.source, self.now);
         initiator.answered(request.kind, request.length, latency, failure.is_some());
         if let Some(failure) = failure {
             answer = request.ata.failed(if request.kind == Kind::Read { error::UNCORRECTABLE } else { error::ABORTED });
-            if let Data::Slot { length, .. } = &mut data {
+            if let Data::Lent { length, .. } = &mut data {
                 *length = 0;
             }
-            self.complain(id, request.kind, failure);
+            self.warn_of_failure(registry, request.volume, request.kind, failure);
         }
-        self.answer_ata(id, port, &request.header, &answer, data);
+        self.answer(registry, ports, asked_by(request, port), &answer, data);
     }
 
-    /// Ends the waiting requests of those who may not have them done any more.
-    pub(in crate::serve) fn drop_forbidden(&mut self, id: u32) {
-        let mut dropped = Vec::new();
-        let (volumes, slots) = (&mut self.volumes, &self.slots);
-        let Some(volume) = volumes[id as usize].as_mut() else { return };
+    /// Ends the waiting requests that are forbidden now.
+    pub fn drop_forbidden<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, id: u32) {
+        let Some(volume) = registry.get_mut(id) else { return };
         let mut order = std::mem::take(&mut volume.order);
+        let mut dropped = Vec::new();
         order.drop_waiting(|slot| {
-            let forbidden = volume.forbids(slots.get(slot));
+            let forbidden = volume.forbids(self.slots.get(slot));
             if forbidden {
                 dropped.push(slot);
             }
@@ -204,52 +183,81 @@ impl<S: Socket> Server<S> {
         for slot in dropped.into_iter().flat_map(|slot| self.slots.unlink(slot)).collect::<Vec<u32>>() {
             let request = *self.slots.get(slot);
             self.slots.free(slot);
-            if let Some(port) = self.ports.iter().position(|port| port.key == request.port) {
-                self.refuse_waiting(id, port, &request);
+            let Some(port) = ports.position(request.port) else { continue };
+            let volume = registry.volume(id);
+            let refusal = if !volume.hears(request.header.source) {
+                Silence(Refused::Masked)
+            } else if volume.admits(request.header.source) && volume.reserves_against(&request) {
+                Error(Failure::TargetReserved)
+            } else {
+                Abort(error::ABORTED, Refused::NotAdmitted)
+            };
+            self.refuse(registry, ports, asked_by(&request, port), &request.ata, refusal);
+        }
+    }
+
+    fn refuse<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, asked: Asked<'_>, ata: &Ata, refusal: Refusal) {
+        let reason = match refusal {
+            Silence(reason) => reason,
+            Error(failure) => {
+                ports.refuse(asked.port, registry.volume(asked.volume), asked.header, failure);
+                Refused::of(failure, true)
             }
-        }
+            Abort(bits, reason) => {
+                self.answer(registry, ports, asked, &ata.failed(bits), Data::None);
+                reason
+            }
+        };
+        registry.stats.volume(asked.volume).refused.add(reason);
     }
 
-    /// Answers a request that was taken, and may not be done any more, as if it came now.
-    fn refuse_waiting(&mut self, id: u32, port: usize, request: &Request) {
-        let volume = self.volume(id);
-        if !volume.hears(request.header.source) {
-            self.stats.volume(id).refused.add(Refused::Masked);
-        } else if volume.allows(request.header.source) && volume.reserves_against(request) {
-            self.refuse(id, port, &request.header, Failure::TargetReserved);
-        } else {
-            self.abort(id, port, &request.header, &request.ata.failed(error::ABORTED), Refused::NotInForce);
+    fn answer<S: Socket>(&mut self, registry: &Registry, ports: &mut Ports<S>, asked: Asked<'_>, ata: &Ata, data: Data) {
+        let sent = ports.answer_ata(asked.port, registry.volume(asked.volume), asked.header, ata, data);
+        if let Err(Outgoing { data: Data::Lent { key, .. }, .. }) = sent {
+            self.slots.free(key);
         }
     }
+}
 
-    /// Answers a request that is not served with an ATA error.
-    fn abort(&mut self, id: u32, port: usize, header: &Header, answer: &Ata, reason: Refused) {
-        self.stats.volume(id).refused.add(reason);
-        self.answer_ata(id, port, header, answer, Data::None);
-    }
+/// Who asked for a request that is under way.
+fn asked_by(request: &Request, port: usize) -> Asked<'_> {
+    Asked { volume: request.volume, port, header: &request.header, directed: true }
+}
 
-    pub(in crate::serve) fn answer_ata(&mut self, id: u32, port: usize, header: &Header, ata: &Ata, data: Data) {
-        let address = self.volume(id).address();
-        let mut head = [0; ATA_HEADER];
-        let mac = self.ports[port].mac().unwrap_or_default();
-        header.answer(mac, address.shelf, address.slot, None).emit(&mut head[..header::LENGTH]);
-        ata.emit(&mut head[header::LENGTH..]);
-        debug_assert_eq!(ATA_HEADER, header::LENGTH + ata::LENGTH);
-        if let Err(Outgoing { data: Data::Slot { slot, .. }, .. }) = self.queue(port, Outgoing::new(&head, data)) {
-            self.slots.free(slot);
+/// The answer to a command that does not touch the disk; none to one that is not known.
+fn without_data(volume: &Volume, ata: &Ata) -> Option<(Ata, Data)> {
+    match ata.command {
+        command::IDENTIFY => {
+            let mut data = [0; SECTOR];
+            volume.identity().emit(&mut data);
+            Some((ata.done(), Data::Bytes(data.to_vec())))
         }
+        command::CHECK_POWER_MODE => Some((Ata { count: ACTIVE, ..ata.done() }, Data::None)),
+        command::SET_FEATURES if FEATURES.contains(&ata.feature) => Some((ata.done(), Data::None)),
+        _ => None,
     }
+}
 
-    fn complain(&mut self, id: u32, kind: Kind, failure: &io::Error) {
-        let gone = matches!(failure.raw_os_error(), Some(libc::ENODEV | libc::ENXIO));
-        if Instant::now() >= self.next_complaint {
-            self.next_complaint = Instant::now() + Duration::from_secs(1);
-            let volume = self.volume(id);
-            log!(Error, "request failed", uid = volume.uid(), request = format!("{kind:?}"), error = failure);
-        }
-        // Of a disk that is about to be another, nothing more is expected.
-        if gone && self.volume(id).status == Status::Serving && !self.volume(id).paused {
-            self.fail(id, format!("the device is gone: {failure}"));
-        }
+/// Whether a read or a write may be done. `sectors`: of the disk; `most`: of a frame.
+fn check(volume: &Volume, sectors: u64, most: u8, directed: bool, request: &Request, data: &[u8]) -> Result<(), Refusal> {
+    let (ata, write) = (&request.ata, request.kind == Kind::Write);
+    if volume.reserves_against(request) {
+        return Err(Error(Failure::TargetReserved));
     }
+    if write && !directed {
+        return Err(Silence(Refused::ToAll)); // a write that is addressed to all volumes
+    }
+    if ata.count == 0 || ata.count > most || (write && data.len() < usize::from(ata.count) * SECTOR) {
+        return Err(Error(Failure::BadArgument));
+    }
+    if write && volume.saved.definition.read_only {
+        return Err(Abort(error::ABORTED, Refused::ReadOnly));
+    }
+    if write && volume.lacks_lock() {
+        return Err(Abort(error::ABORTED, Refused::NoLock));
+    }
+    if ata.sector() + u64::from(ata.count) > sectors {
+        return Err(Abort(error::NOT_FOUND, Refused::BeyondEnd));
+    }
+    Ok(())
 }

@@ -1,7 +1,127 @@
 //! Requests for data: from a frame to the disk, and back.
 
-mod ata;
+pub mod ata;
 pub mod gather;
 pub mod order;
 mod repeats;
 pub mod slots;
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::ports::Ports;
+use super::volume::registry::Registry;
+use crate::disk::engine::{Completion, Engine, Job, Kind};
+use crate::disk::pieces::Pieces;
+use crate::log;
+use crate::net::port::Data;
+use crate::net::socket::Socket;
+use crate::wake::Waker;
+use slots::Slots;
+
+/// Requests under way, and what does them.
+pub struct DataPath {
+    pub slots: Slots,
+    pub engine: Engine,
+    /// Whether a file in memory is read and written at once, on the serving thread. Tests turn this off to reach the queues.
+    inline_memory: bool,
+    /// When the present frames were taken, or the present completions reaped: the clock is read once for several.
+    pub now: Instant,
+    completions: VecDeque<Completion>,
+    /// Requests to start now; kept for its memory.
+    starting: Vec<u32>,
+    /// Volumes with a request that may still grow.
+    gathering: Vec<u32>,
+    warnings: log::Limit,
+}
+
+impl DataPath {
+    /// Must be called on the thread that uses it. `uring`: whether to use io_uring where the kernel has it.
+    pub fn new(waker: Arc<Waker>, uring: bool, inline_memory: bool) -> io::Result<DataPath> {
+        let (engine, problem) = Engine::new(waker, uring);
+        if let Some(error) = problem {
+            log!(Warn, "io_uring is not available; threads do its work", error = error);
+        }
+        Ok(DataPath {
+            slots: Slots::new()?,
+            engine,
+            inline_memory,
+            now: Instant::now(),
+            completions: VecDeque::new(),
+            starting: Vec::new(),
+            gathering: Vec::new(),
+            warnings: log::Limit::default(),
+        })
+    }
+
+    /// Hands requests to the disks, and takes those that have ended for [`DataPath::next_completion`]. False when none has.
+    /// `woken`: whether the waker was raised.
+    pub fn turn(&mut self, woken: bool) -> bool {
+        self.engine.turn(woken, &mut self.completions);
+        let ended = !self.completions.is_empty();
+        if ended {
+            self.now = Instant::now();
+        }
+        ended
+    }
+
+    pub fn next_completion(&mut self) -> Option<Completion> {
+        self.completions.pop_front()
+    }
+
+    /// Gives a request, and those linked to it, to the disk.
+    fn start(&mut self, registry: &Registry, slot: u32) {
+        let request = self.slots.get(slot);
+        let (id, kind, offset) = (request.volume, request.kind, request.offset);
+        let mut pieces = Pieces::new(self.slots.buffer(slot), request.length);
+        let mut next = request.next;
+        while let Some(slot) = next {
+            let request = self.slots.get(slot);
+            pieces.push(self.slots.buffer(slot), request.length);
+            next = request.next;
+        }
+        match registry.volume(id).state.disk().cloned() {
+            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false }),
+            None => self.completions.push_back(Completion { id: slot, result: Err(io::ErrorKind::NotFound.into()) }),
+        }
+    }
+
+    /// Answers a request that has ended, and those linked to it, and starts those that waited for it. Gives their volume.
+    pub fn complete<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, completion: Completion) -> u32 {
+        let Completion { id: leader, result } = completion;
+        let id = self.slots.get(leader).volume;
+        if result.is_err() && self.slots.get(leader).next.is_some() {
+            self.separate(registry, id, leader);
+        } else {
+            let mut next = Some(leader);
+            while let Some(slot) = next {
+                let request = *self.slots.get(slot);
+                next = request.next;
+                let length = if request.kind == Kind::Read { request.length } else { 0 };
+                let data = Data::Lent { key: slot, pointer: self.slots.buffer(slot), length };
+                match ports.position(request.port) {
+                    Some(port) => self.end(registry, ports, port, &request, data, result.as_ref().err()),
+                    None => self.slots.free(slot),
+                }
+            }
+            registry.volume_mut(id).order.leave(leader, &mut self.starting);
+        }
+        for at in 0..self.starting.len() {
+            self.start(registry, self.starting[at]);
+        }
+        self.starting.clear();
+        id
+    }
+
+    /// Warns that a disk has failed; not more than once a second.
+    fn warn_of_failure(&mut self, registry: &mut Registry, id: u32, kind: Kind, failure: &io::Error) {
+        if self.warnings.take(self.now) {
+            log!(Error, "request failed", uid = registry.volume(id).uid(), request = format!("{kind:?}"), error = failure);
+        }
+        if matches!(failure.raw_os_error(), Some(libc::ENODEV | libc::ENXIO)) {
+            registry.device_gone(id, failure);
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Which requests of a volume may be under way at the same time.
 //!
 //! Requests that overlap, one of them a write, are done in the order in which they came: the Linux driver repeats a write
-//! with a new tag, and the late repetition must not undo a newer write to the same blocks. All others go at once.
+//! with a new tag, and the late repetition must not undo a newer write to the same blocks. All others start at once.
 
 use std::collections::VecDeque;
 
@@ -14,7 +14,7 @@ pub struct Span {
 }
 
 impl Span {
-    /// The span of a request, widened to whole grains: what shares a grain is read and written as one.
+    /// The span of a request, widened to whole grains: the disk reads and writes a grain as one.
     pub fn new(sector: u64, count: u64, write: bool, grain: u64) -> Span {
         Span { start: sector - sector % grain, end: (sector + count).next_multiple_of(grain), write }
     }
@@ -30,39 +30,41 @@ pub struct Order {
     waiting: VecDeque<(u32, Span)>,
 }
 
-/// Requests that may wait for others of their volume: a flood of overlapping writes must not cost more and more.
+/// Most requests of a volume that wait for others: the cost of a flood of overlapping writes must stay limited.
 const MAX_WAITING: usize = 256;
 
+/// What became of a request that was entered.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Turn {
-    Start,
-    Wait,
-    /// Too many wait already.
-    Refuse,
+pub enum Entered {
+    /// It may start.
+    UnderWay,
+    Waiting,
+    /// Too many wait already: it was not taken.
+    Refused,
 }
 
 impl Order {
     /// Takes a request in.
-    pub fn enter(&mut self, id: u32, span: Span) -> Turn {
+    pub fn enter(&mut self, id: u32, span: Span) -> Entered {
         if self.conflicts(&span, self.waiting.len()) {
             if self.waiting.len() >= MAX_WAITING {
-                return Turn::Refuse;
+                return Entered::Refused;
             }
             self.waiting.push_back((id, span));
-            return Turn::Wait;
+            return Entered::Waiting;
         }
         self.under_way.push((id, span));
-        Turn::Start
+        Entered::UnderWay
     }
 
-    /// Takes out a request that has ended; those that may start now go to `start`, in order.
+    /// Removes a request that has ended; those that may start now are added to `start`, in order.
     pub fn leave(&mut self, id: u32, start: &mut Vec<u32>) {
         if self.remove(id) {
             self.start(start);
         }
     }
 
-    /// Puts several requests in the place of one that is under way: they go before all that wait.
+    /// Replaces a request that is under way by several, which go before all that wait.
     pub fn separate(&mut self, id: u32, parts: &[(u32, Span)], start: &mut Vec<u32>) {
         if self.remove(id) {
             for part in parts.iter().rev() {
@@ -77,7 +79,7 @@ impl Order {
         at.map(|at| self.under_way.swap_remove(at)).is_some()
     }
 
-    /// Starts what waits for nothing any more.
+    /// Starts the requests that no longer wait for others.
     fn start(&mut self, start: &mut Vec<u32>) {
         let mut at = 0;
         while at < self.waiting.len() {
@@ -92,7 +94,7 @@ impl Order {
         }
     }
 
-    /// Takes out the waiting requests for which `drop` holds.
+    /// Removes the waiting requests for which `drop` is true.
     pub fn drop_waiting(&mut self, mut drop: impl FnMut(u32) -> bool) {
         self.waiting.retain(|(id, _)| !drop(*id));
     }
@@ -105,7 +107,7 @@ impl Order {
         self.under_way.is_empty() && self.waiting.is_empty()
     }
 
-    /// With what is under way, or with one of the first `waiting` that wait.
+    /// With a request that is under way, or with one of the first `waiting` that wait.
     fn conflicts(&self, span: &Span, waiting: usize) -> bool {
         let others = self.under_way.iter().chain(self.waiting.range(..waiting));
         others.into_iter().any(|(_, other)| other.conflicts(span))
@@ -120,10 +122,10 @@ mod tests {
     #[test]
     fn an_overlapping_write_waits_for_the_one_before() {
         let mut order = Order::default();
-        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Turn::Start);
-        assert_eq!(order.enter(2, Span::new(7, 2, true, 1)), Turn::Wait);
-        assert_eq!(order.enter(3, Span::new(8, 8, false, 1)), Turn::Wait, "behind the waiting write");
-        assert_eq!(order.enter(4, Span::new(16, 8, true, 1)), Turn::Start);
+        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(2, Span::new(7, 2, true, 1)), Entered::Waiting);
+        assert_eq!(order.enter(3, Span::new(8, 8, false, 1)), Entered::Waiting, "behind the waiting write");
+        assert_eq!(order.enter(4, Span::new(16, 8, true, 1)), Entered::UnderWay);
         let mut start = Vec::new();
         order.leave(1, &mut start);
         assert_eq!(start, [2]);
@@ -134,24 +136,24 @@ mod tests {
     #[test]
     fn reads_never_wait_for_reads() {
         let mut order = Order::default();
-        assert_eq!(order.enter(1, Span::new(0, 8, false, 1)), Turn::Start);
-        assert_eq!(order.enter(2, Span::new(0, 8, false, 1)), Turn::Start);
+        assert_eq!(order.enter(1, Span::new(0, 8, false, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(2, Span::new(0, 8, false, 1)), Entered::UnderWay);
     }
 
     #[test]
     fn writes_to_one_block_wait_when_blocks_are_larger_than_sectors() {
         let mut order = Order::default();
-        assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Turn::Start);
-        assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Turn::Wait);
-        assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Turn::Start);
+        assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Entered::UnderWay);
+        assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Entered::Waiting);
+        assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Entered::UnderWay);
     }
 
     #[test]
     fn parts_of_a_request_go_before_what_waited_for_it() {
         let mut order = Order::default();
         let mut start = Vec::new();
-        assert_eq!(order.enter(1, Span::new(0, 4, true, 1)), Turn::Start);
-        assert_eq!(order.enter(4, Span::new(1, 1, true, 1)), Turn::Wait);
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(4, Span::new(1, 1, true, 1)), Entered::Waiting);
         let part = |sector| Span::new(sector, 2, true, 1);
         order.separate(1, &[(1, part(0)), (2, part(2))], &mut start);
         assert_eq!(start, [1, 2]);
@@ -161,8 +163,8 @@ mod tests {
 
         let mut order = Order::default();
         start.clear();
-        assert_eq!(order.enter(1, Span::new(0, 4, true, 8)), Turn::Start);
-        assert_eq!(order.enter(4, Span::new(1, 1, true, 8)), Turn::Wait);
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 8)), Entered::UnderWay);
+        assert_eq!(order.enter(4, Span::new(1, 1, true, 8)), Entered::Waiting);
         let part = |sector| Span::new(sector, 2, true, 8);
         order.separate(1, &[(1, part(0)), (2, part(2))], &mut start);
         assert_eq!(start, [1], "they share a block");
@@ -184,7 +186,7 @@ mod tests {
             let mut next = 0;
             for choice in choices {
                 if next < spans.len() && (running.is_empty() || choice.index(2) == 0) {
-                    if order.enter(next as u32, spans[next]) == Turn::Start {
+                    if order.enter(next as u32, spans[next]) == Entered::UnderWay {
                         running.push(next as u32);
                     }
                     next += 1;

@@ -1,4 +1,5 @@
-//! Requests that come again while they are under way. The Linux driver repeats them with a new tag: only what is asked tells.
+//! Requests that come again while they are under way. The Linux driver repeats them with a new tag: they are recognised by what
+//! they ask for.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
@@ -6,14 +7,14 @@ use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use super::slots::Request;
 use crate::disk::engine::Kind;
 
-/// Reads and writes under way, by a fingerprint of volume, initiator, kind, place and length: with a secret, so that nobody
-/// can make many of them alike.
+/// Reads and writes under way, by a fingerprint of volume, initiator, kind, place and length. It has a secret, so that nobody can
+/// make many fingerprints collide.
 pub struct Repeats {
     secrets: [u64; 2],
     under_way: HashMap<u64, u32, BuildHasherDefault<AsIs>>,
 }
 
-/// A fingerprint is as good as a hash.
+/// Uses a fingerprint as its own hash.
 #[derive(Default)]
 pub struct AsIs(u64);
 
@@ -39,7 +40,7 @@ impl Repeats {
 
     /// Whether the same request is under way already. Each must [`Repeats::leave`].
     pub fn enter(&mut self, request: &Request) -> bool {
-        // One flush is like another.
+        // All flushes of a volume are alike.
         if request.kind == Kind::Flush {
             return false;
         }
@@ -61,7 +62,7 @@ impl Repeats {
         }
     }
 
-    /// Gives memory back. Only when nothing is under way.
+    /// Frees memory. Only when nothing is under way.
     pub fn trim(&mut self) {
         self.under_way = HashMap::default();
     }

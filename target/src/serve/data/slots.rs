@@ -8,9 +8,9 @@ use crate::disk::memory::Buffers;
 use crate::net::MAX_SECTORS;
 use crate::wire::{Ata, Header, Mac, SECTOR};
 
-/// Requests under way in the whole process.
+/// Most requests under way in the whole process.
 pub const SLOTS: usize = 4096;
-/// Of which one initiator may have so many: a flood from one leaves room for the others.
+/// Most of them for one initiator: a flood from one leaves room for the others.
 const SLOTS_OF_ONE: u32 = 3072;
 const BUFFER: usize = MAX_SECTORS as usize * SECTOR;
 
@@ -27,7 +27,7 @@ pub struct Request {
     pub length: usize,
     /// The request that continues this one on the disk, when they are done as one.
     pub next: Option<u32>,
-    /// When it was taken.
+    /// When its frame was taken.
     pub arrived: Instant,
 }
 
@@ -68,9 +68,9 @@ impl Slots {
         self.free.len() == self.requests.len()
     }
 
-    /// None when the initiator, the volume or the process has as many as may be. A volume may have as many as are left then:
-    /// slow ones take a part of all, whatever their number, and leave one to the others. Tells whether the same request is
-    /// under way already.
+    /// Puts a request in a slot, and says whether the same request is under way already. None when the initiator, the volume or
+    /// the process has too many. A volume may have as many slots as are free: slow volumes, whatever their number, leave some
+    /// to the others.
     pub fn insert(&mut self, request: Request) -> Option<(u32, bool)> {
         let left = SLOTS - (self.requests.len() - self.free.len());
         let volume = request.volume as usize;
@@ -143,7 +143,7 @@ impl Slots {
         }
     }
 
-    /// Gives memory back after a burst. Only when nothing is under way.
+    /// Frees memory after a burst. Does nothing while a request is under way.
     pub fn trim(&mut self) {
         if self.is_empty() && self.touched > KEEP {
             self.touched = 0;

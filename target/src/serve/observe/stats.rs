@@ -10,10 +10,10 @@ use crate::wire::header::Failure;
 pub const BUCKETS: usize = 23;
 /// log2 of the first bound, in microseconds.
 const FIRST: u32 = 2;
-/// Initiators that are told apart, per volume and in the whole process: forged addresses take no more memory than this.
+/// Initiators that are counted separately, per volume and in the whole process: forged addresses take no more memory than this.
 const INITIATORS: usize = 64;
 const ALL_INITIATORS: usize = 4096;
-/// How long the counts of an initiator are kept after its last request when it is not in force.
+/// How long the counts of an initiator that is not admitted are kept after its last request.
 const KEEP: Duration = Duration::from_secs(600);
 
 /// Upper bounds of all buckets but the last, in microseconds.
@@ -30,10 +30,10 @@ fn bucket(latency: Duration) -> usize {
 /// Why a frame was not served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    NotInForce,
+    NotAdmitted,
     Masked,
     Reserved,
-    /// The config string is another's.
+    /// Another host holds the lock: its config string is set.
     LockHeld,
     Malformed,
     Version,
@@ -42,57 +42,80 @@ pub enum Refused {
     BadArgument,
     BeyondEnd,
     ReadOnly,
-    /// A write to every volume at once.
+    /// A write that is addressed to all volumes.
     ToAll,
     DeviceUnavailable,
-    /// The disk is being opened, or is about to be another.
+    /// The disk is being opened, or replaced.
     NotReady,
     /// Too many changes of config string or lists wait already.
     TooManyChanges,
-    /// A write to a volume whose lock nobody has taken.
+    /// A write to a volume whose lock nobody holds.
     NoLock,
-    /// Its sender has more frames waiting than it may, and the ring fills.
+    /// The sender has more frames waiting than it may, and the ring fills.
     Flood,
 }
 
 impl Refused {
-    /// In the order of the variants.
-    const NAMES: [&str; 17] = [
-        "not_in_force",
-        "masked",
-        "reserved",
-        "lock_held",
-        "malformed",
-        "version",
-        "unknown_command",
-        "unknown_ata_command",
-        "bad_argument",
-        "beyond_end",
-        "read_only",
-        "to_all",
-        "device_unavailable",
-        "not_ready",
-        "too_many_changes",
-        "no_lock",
-        "flood",
+    const ALL: [Refused; 17] = [
+        Refused::NotAdmitted,
+        Refused::Masked,
+        Refused::Reserved,
+        Refused::LockHeld,
+        Refused::Malformed,
+        Refused::Version,
+        Refused::UnknownCommand,
+        Refused::UnknownAtaCommand,
+        Refused::BadArgument,
+        Refused::BeyondEnd,
+        Refused::ReadOnly,
+        Refused::ToAll,
+        Refused::DeviceUnavailable,
+        Refused::NotReady,
+        Refused::TooManyChanges,
+        Refused::NoLock,
+        Refused::Flood,
     ];
 
-    pub fn of(failure: Failure, allowed: bool) -> Refused {
+    /// The label of metrics: never to be changed.
+    pub fn name(self) -> &'static str {
+        match self {
+            Refused::NotAdmitted => "not_in_force",
+            Refused::Masked => "masked",
+            Refused::Reserved => "reserved",
+            Refused::LockHeld => "lock_held",
+            Refused::Malformed => "malformed",
+            Refused::Version => "version",
+            Refused::UnknownCommand => "unknown_command",
+            Refused::UnknownAtaCommand => "unknown_ata_command",
+            Refused::BadArgument => "bad_argument",
+            Refused::BeyondEnd => "beyond_end",
+            Refused::ReadOnly => "read_only",
+            Refused::ToAll => "to_all",
+            Refused::DeviceUnavailable => "device_unavailable",
+            Refused::NotReady => "not_ready",
+            Refused::TooManyChanges => "too_many_changes",
+            Refused::NoLock => "no_lock",
+            Refused::Flood => "flood",
+        }
+    }
+
+    /// `admitted`: whether the sender is.
+    pub fn of(failure: Failure, admitted: bool) -> Refused {
         match failure {
             Failure::UnrecognizedCommand => Refused::UnknownCommand,
             Failure::BadArgument => Refused::BadArgument,
             Failure::DeviceUnavailable => Refused::DeviceUnavailable,
             Failure::ConfigStringPresent => Refused::LockHeld,
             Failure::UnsupportedVersion => Refused::Version,
-            Failure::TargetReserved if allowed => Refused::Reserved,
-            Failure::TargetReserved => Refused::NotInForce,
+            Failure::TargetReserved if admitted => Refused::Reserved,
+            Failure::TargetReserved => Refused::NotAdmitted,
         }
     }
 }
 
 /// Frames by [`Refused`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RefusedFrames([u64; Refused::NAMES.len()]);
+pub struct RefusedFrames([u64; Refused::ALL.len()]);
 
 impl RefusedFrames {
     pub fn add(&mut self, reason: Refused) {
@@ -101,7 +124,7 @@ impl RefusedFrames {
 
     /// Reasons that there were, with frames.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        Refused::NAMES.into_iter().zip(self.0).filter(|(_, frames)| *frames > 0)
+        Refused::ALL.into_iter().map(|reason| (reason.name(), self.0[reason as usize])).filter(|(_, frames)| *frames > 0)
     }
 }
 
@@ -145,7 +168,7 @@ impl Initiator {
 #[derive(Debug, Clone, Default)]
 pub struct VolumeStats {
     pub initiators: Vec<(Mac, Box<Initiator>)>,
-    /// All those that are too many to tell apart.
+    /// All those together that are too many to count separately.
     pub others: Option<Box<Initiator>>,
     pub refused: RefusedFrames,
 }
@@ -169,7 +192,7 @@ impl Stats {
         self.volumes[id].get_or_insert_default()
     }
 
-    /// The counts of an initiator of a volume. When there are too many of them, one that was not heard of for long makes room.
+    /// The counts of an initiator of a volume. When there are too many of them, those that were idle for long make room.
     pub fn initiator(&mut self, id: u32, mac: Mac, now: Instant) -> &mut Initiator {
         let all = self.initiators;
         let volume = self.volume(id);
@@ -195,11 +218,16 @@ impl Stats {
         initiator
     }
 
-    /// What was counted for a volume, if anything, less the initiators that are out of force (for `allows`) and idle.
-    pub fn look(&mut self, id: u32, allows: impl Fn(Mac) -> bool, now: Instant) -> Option<&VolumeStats> {
-        let volume = self.volumes.get_mut(id as usize)?.as_deref_mut()?;
-        self.initiators -= volume.forget(|mac, idle| idle >= KEEP && !allows(mac), now);
-        Some(volume)
+    /// Forgets the initiators of a volume that are idle and not admitted.
+    pub fn expire(&mut self, id: u32, admits: impl Fn(Mac) -> bool, now: Instant) {
+        if let Some(volume) = self.volumes.get_mut(id as usize).and_then(Option::as_deref_mut) {
+            self.initiators -= volume.forget(|mac, idle| idle >= KEEP && !admits(mac), now);
+        }
+    }
+
+    /// What was counted for a volume, if anything.
+    pub fn get(&self, id: u32) -> Option<&VolumeStats> {
+        self.volumes.get(id as usize)?.as_deref()
     }
 
     /// The volume is gone.
@@ -239,19 +267,20 @@ mod tests {
     }
 
     #[test]
-    fn forged_addresses_are_counted_together_and_those_in_force_stay() {
+    fn forged_addresses_are_counted_together_and_those_admitted_stay() {
         let mut stats = Stats::default();
         let start = Instant::now();
         for number in 0..1000 {
             stats.initiator(0, mac(number), start).answered(Kind::Read, 512, Duration::ZERO, false);
         }
         stats.initiator(0, mac(0), start).answered(Kind::Read, 512, Duration::ZERO, true);
-        let volume = stats.look(0, |_| true, start + KEEP).unwrap();
+        let volume = stats.get(0).unwrap();
         assert_eq!(volume.initiators.len(), INITIATORS);
         assert_eq!(volume.others.as_ref().unwrap().requests[0].bytes, (1000 - INITIATORS as u64) * 512);
         let first = &volume.initiators[0].1.requests[0];
         assert_eq!((first.bytes, first.errors, first.latency[0]), (512, 1, 2));
-        assert_eq!(stats.look(0, |other| other == mac(3), start + KEEP).unwrap().initiators.len(), 1);
+        stats.expire(0, |other| other == mac(3), start + KEEP);
+        assert_eq!(stats.get(0).unwrap().initiators.len(), 1);
         assert_eq!(stats.initiators, 1);
     }
 
@@ -264,7 +293,7 @@ mod tests {
         }
         stats.initiator(0, mac(7), start + KEEP / 2);
         stats.initiator(0, mac(1000), start + KEEP);
-        let volume = stats.look(0, |_| true, start + KEEP).unwrap();
+        let volume = stats.get(0).unwrap();
         assert_eq!(volume.initiators.iter().map(|(mac, _)| *mac).collect::<Vec<_>>(), [mac(7), mac(1000)]);
         assert!(volume.others.is_none());
     }
@@ -279,11 +308,11 @@ mod tests {
             }
         }
         assert_eq!(stats.initiators, ALL_INITIATORS);
-        assert_eq!(stats.look(99, |_| true, now).unwrap().initiators.len(), 0);
+        assert_eq!(stats.get(99).unwrap().initiators.len(), 0);
         stats.forget(0);
         stats.initiator(99, mac(1), now);
-        assert_eq!(stats.look(99, |_| true, now).unwrap().initiators.len(), 1);
-        assert!(stats.look(0, |_| true, now).is_none());
+        assert_eq!(stats.get(99).unwrap().initiators.len(), 1);
+        assert!(stats.get(0).is_none());
     }
 
     #[test]
@@ -293,5 +322,12 @@ mod tests {
         refused.add(Refused::of(Failure::TargetReserved, false));
         refused.add(Refused::of(Failure::TargetReserved, false));
         assert_eq!(refused.iter().collect::<Vec<_>>(), [("not_in_force", 2), ("too_many_changes", 1)]);
+    }
+
+    #[test]
+    fn each_reason_is_counted_by_itself() {
+        for (at, reason) in Refused::ALL.into_iter().enumerate() {
+            assert_eq!(at, reason as usize, "{reason:?} is out of its place");
+        }
     }
 }

@@ -1,17 +1,18 @@
-//! Frames for those who want to see them. Serving never waits for them: frames that find no room are skipped, and counted.
+//! Copies of frames for readers of traces. Serving never waits for a reader: frames for which its queue has no room are
+//! skipped, and counted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc::Sender;
-use tonic::Status as RpcStatus;
 
 use crate::definition::Address;
+use crate::serve::error::Error;
 use crate::wire::header::{ANY_SHELF, ANY_SLOT};
 use crate::wire::{HeaderView, Mac};
 
-/// Traces at the same time: each costs time for every frame, and memory.
+/// Most traces at the same time: each costs time for every frame, and memory.
 const MOST: usize = 4;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -32,21 +33,21 @@ impl Filter {
     }
 }
 
-/// A frame as it was seen.
+/// A frame that was received or sent.
 #[derive(Debug)]
 pub struct Traced {
     pub time: SystemTime,
     /// On the wire.
     pub length: usize,
-    /// From the Ethernet header on, cut.
+    /// From the Ethernet header on, cut to [`Trace::snap`] bytes.
     pub data: Vec<u8>,
 }
 
 pub struct Trace {
     pub filter: Filter,
-    /// Bytes of a frame that are kept.
+    /// Most bytes of a frame that are kept.
     pub snap: usize,
-    /// Frames to go.
+    /// Frames that are still to be taken.
     pub frames: u32,
     pub until: Instant,
     pub to: Sender<Traced>,
@@ -63,15 +64,15 @@ impl Trace {
 pub struct Traces(Vec<Trace>);
 
 impl Traces {
-    /// Whether nobody wants to see frames.
+    /// Whether no trace runs.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    pub fn add(&mut self, trace: Trace) -> Result<(), RpcStatus> {
+    pub fn add(&mut self, trace: Trace) -> Result<(), Error> {
         self.0.retain(|trace| !trace.is_over());
         if self.0.len() >= MOST {
-            return Err(RpcStatus::resource_exhausted(format!("{MOST} traces run already: end one, or wait")));
+            return Err(Error::TooManyTraces(MOST));
         }
         self.0.push(trace);
         Ok(())

@@ -1,9 +1,9 @@
-//! Who sends more than it may does not shut others out.
+//! A host that sends more than it may does not shut others out.
 //!
-//! The receive ring holds what all initiators may have outstanding by the buffer counts that they are told (AoEr11, section
-//! 3.2). When it fills all the same, the kernel drops whatever comes next, and so frames of those who keep to their count.
-//! So frames that wait are counted by sender once there are many. Who has more there than it may is served as many as it
-//! may, and then not listened to for a moment: passing over a frame costs a small part of serving it, and the ring has room
+//! The receive ring has room for all frames that initiators may have outstanding by the advertised buffer counts (AoEr11,
+//! section 3.2). When it fills all the same, the kernel drops what comes next, and so frames of hosts that keep to their count.
+//! So when many frames wait, they are counted by sender. A host with more than it may have is served its allowance, and its
+//! other frames are passed over for a moment: passing over a frame costs a small part of serving it, and the ring has room
 //! again. The same happens after a pause of this process, when hosts have sent their requests several times: all that
 //! they have outstanding is served, and most of the copies are not.
 
@@ -14,15 +14,15 @@ use crate::wire::Mac;
 
 /// Time in which a host that floods is served only as many frames as it may have outstanding.
 const MOMENT: Duration = Duration::from_millis(10);
-/// Frames that a host may have waiting beside its requests for data: discovery, and changes of the lock.
+/// Frames that a host may have waiting in addition to its requests for data: discovery, and changes of the lock.
 const CONTROL: usize = 64;
 
 /// Frames that each host may have outstanding.
 #[derive(Debug, Default)]
 pub struct Allowances {
-    /// By the advertised buffer count, for a host that is named nowhere: those of volumes that are open to all.
+    /// For a host that no volume names: the buffer counts of all volumes that are open to every host.
     pub anyone: usize,
-    /// On top of that, for hosts that are named.
+    /// In addition, for each host that volumes name.
     pub named: HashMap<Mac, usize>,
 }
 
@@ -31,7 +31,7 @@ impl Allowances {
         CONTROL + self.anyone + self.named.get(&host).unwrap_or(&0)
     }
 
-    /// Hosts that may use nothing count as one, since each may use as many addresses as it likes.
+    /// Hosts that may use no volume count as one, since one host can forge any number of addresses.
     fn is_stranger(&self, host: Mac) -> bool {
         self.anyone == 0 && !self.named.contains_key(&host)
     }
@@ -41,13 +41,13 @@ impl Allowances {
 #[derive(Debug, Default)]
 pub struct Flood {
     allowances: Allowances,
-    /// Frames of each that are still to be served in this moment; none stands for all strangers.
+    /// Frames of each that are still to be served in this moment. The key none stands for all strangers.
     left: HashMap<Option<Mac>, usize>,
     until: Option<Instant>,
 }
 
 impl Flood {
-    /// Counts frames that wait by their senders. Gives the hosts that are newly found to flood; none stands for strangers.
+    /// Counts the frames that wait by their senders. Gives the hosts that flood and did not before; none stands for all strangers.
     pub fn count(&mut self, senders: impl Iterator<Item = Mac>, allowances: Allowances, now: Instant) -> Vec<Option<Mac>> {
         self.end(now);
         self.allowances = allowances;
@@ -67,14 +67,14 @@ impl Flood {
         found
     }
 
-    /// Whether a frame of this sender, which has come, is to be passed over.
-    pub fn silences(&mut self, sender: Mac, now: Instant) -> bool {
+    /// Takes a frame from the allowance of its sender, if that floods. False when nothing is left: the frame is to be passed over.
+    pub fn take_allowance(&mut self, sender: Mac, now: Instant) -> bool {
         self.end(now);
         let host = self.group(sender);
-        let Some(left) = self.left.get_mut(&host) else { return false };
+        let Some(left) = self.left.get_mut(&host) else { return true };
         let served = *left > 0;
         *left = left.saturating_sub(1);
-        !served
+        served
     }
 
     /// Whether nobody floods.
@@ -114,22 +114,22 @@ mod tests {
     }
 
     #[test]
-    fn who_keeps_to_the_buffer_count_is_listened_to() {
+    fn a_host_that_keeps_to_the_buffer_count_is_served() {
         let (mut flood, now) = (Flood::default(), Instant::now());
         let all = frames(1, BUFFERS + CONTROL).chain(frames(2, 2 * BUFFERS + CONTROL)).chain(frames(3, CONTROL));
         assert_eq!(flood.count(all, lists(), now), []);
         assert!(flood.is_quiet());
-        assert!(!flood.silences(mac(1), now));
+        assert!(flood.take_allowance(mac(1), now));
     }
 
     #[test]
-    fn who_does_not_is_served_what_it_may_and_told_of_once_a_moment() {
+    fn a_host_that_does_not_is_served_its_allowance_and_reported_once_a_moment() {
         let (mut flood, now) = (Flood::default(), Instant::now());
         let all = || frames(1, BUFFERS + CONTROL + 1).chain(frames(2, 1));
         assert_eq!(flood.count(all(), lists(), now), [Some(mac(1))]);
-        let served = |flood: &mut Flood, now| (0..1000).filter(|_| !flood.silences(mac(1), now)).count();
+        let served = |flood: &mut Flood, now| (0..1000).filter(|_| flood.take_allowance(mac(1), now)).count();
         assert_eq!(served(&mut flood, now), BUFFERS + CONTROL);
-        assert!(!flood.silences(mac(2), now));
+        assert!(flood.take_allowance(mac(2), now));
         let later = now + MOMENT / 2;
         assert_eq!(flood.count(all(), lists(), later), []);
         assert_eq!(served(&mut flood, later), 0);
@@ -143,8 +143,8 @@ mod tests {
         let (mut flood, now) = (Flood::default(), Instant::now());
         let all = (100..=100 + CONTROL as u16).map(mac).chain(frames(1, 1));
         assert_eq!(flood.count(all, lists(), now), [None]);
-        assert!((0..CONTROL as u16).all(|number| !flood.silences(mac(9000 + number), now)));
-        assert!(flood.silences(mac(9999), now) && !flood.silences(mac(1), now));
+        assert!((0..CONTROL as u16).all(|number| flood.take_allowance(mac(9000 + number), now)));
+        assert!(!flood.take_allowance(mac(9999), now) && flood.take_allowance(mac(1), now));
     }
 
     #[test]
@@ -153,6 +153,6 @@ mod tests {
         let open = || Allowances { anyone: BUFFERS, ..lists() };
         assert_eq!(flood.count(frames(7, BUFFERS + CONTROL), open(), now), []);
         assert_eq!(flood.count(frames(7, BUFFERS + CONTROL + 1).chain(frames(8, 1)), open(), now), [Some(mac(7))]);
-        assert!(!flood.silences(mac(8), now));
+        assert!(flood.take_allowance(mac(8), now));
     }
 }

@@ -1,69 +1,48 @@
+//! Volumes: what each is, what it allows, and how it changes.
+
 pub mod change;
+mod drain;
+mod export;
+pub mod life;
 pub mod lists;
+pub mod registry;
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::data::gather::Gathering;
 use super::data::order::Order;
-use crate::definition::{Access, Address};
-use crate::disk::Disk;
-use crate::proto;
+use super::data::slots::Request;
+use super::event::VolumeState;
+use crate::definition::Address;
+use crate::disk::engine::Kind;
 use crate::store::Saved;
 use crate::wire::Mac;
 use crate::wire::identify::Identity;
-use change::{Change, Drain, Step};
+use change::Change;
+use drain::Drain;
+use life::{Life, State};
 
 /// Firmware revision, as IDENTIFY and config answers show it.
 pub const FIRMWARE: &str = env!("CARGO_PKG_VERSION");
 pub const FIRMWARE_NUMBER: u16 = 0x0100;
 const MODEL: &str = "aoe-target";
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
-    /// Its address is taken, nothing is answered: it is being exported for the first time, or removed.
-    Reserved,
-    /// Its disk is being opened after a start: requests stay unanswered and are repeated.
-    Loading,
-    Serving,
-    /// Its disk cannot be used now.
-    Failed,
-}
-
 pub struct Volume {
-    /// What is in force, and on disk.
+    /// What is active, and on disk.
     pub saved: Saved,
-    pub disk: Option<Arc<Disk>>,
-    pub status: Status,
-    pub error: String,
+    pub state: State,
     pub order: Order,
     /// A request that may still grow with the frames of this batch.
     pub gathering: Option<Gathering>,
-    /// Narrows access while a change of it is being saved.
-    pub gate: Option<Access>,
-    /// Requests stay unanswered: the disk is about to be another.
-    pub paused: bool,
-    pub step: Step,
-    /// Wait until the step under way has ended.
+    /// Changes that wait until the one under way has ended.
     pub changes: VecDeque<Change>,
+    /// Answers that wait until requests have ended.
     pub drains: Vec<Drain>,
 }
 
 impl Volume {
-    pub fn new(saved: Saved, status: Status) -> Volume {
-        Volume {
-            saved,
-            disk: None,
-            status,
-            error: String::new(),
-            order: Order::default(),
-            gathering: None,
-            gate: None,
-            paused: false,
-            step: Step::Idle,
-            changes: VecDeque::new(),
-            drains: Vec::new(),
-        }
+    pub fn new(saved: Saved, state: State) -> Volume {
+        Volume { saved, state, order: Order::default(), gathering: None, changes: VecDeque::new(), drains: Vec::new() }
     }
 
     pub fn address(&self) -> Address {
@@ -74,9 +53,9 @@ impl Volume {
         &self.saved.definition.uid
     }
 
-    /// Whether this initiator is in force.
-    pub fn allows(&self, mac: Mac) -> bool {
-        self.saved.definition.access.allows(mac) && self.gate.as_ref().is_none_or(|gate| gate.allows(mac))
+    /// Whether this initiator is admitted. While a change of access is being saved, it must be admitted before and after.
+    pub fn admits(&self, mac: Mac) -> bool {
+        self.saved.definition.access.allows(mac) && self.state.next_access().is_none_or(|access| access.allows(mac))
     }
 
     /// Whether writes are refused because nobody has taken the lock.
@@ -84,45 +63,71 @@ impl Volume {
         self.saved.definition.access.writes_need_lock && self.saved.config.is_empty()
     }
 
-    /// Whether the mask list, if there is one, lets this initiator speak.
+    /// Whether the mask list, if there is one, has this initiator.
     pub fn hears(&self, mac: Mac) -> bool {
         self.saved.mask.is_empty() || self.saved.mask.contains(&mac)
     }
 
-    /// Whether the reserve list, if there is one, lets this initiator read and write.
-    pub fn lets_at_data(&self, mac: Mac) -> bool {
-        self.saved.reserve.is_empty() || self.saved.reserve.contains(&mac)
+    /// Whether the reserve list keeps a request from the data. Flushes are always allowed: they change nothing.
+    pub fn reserves_against(&self, request: &Request) -> bool {
+        let reserve = &self.saved.reserve;
+        request.kind != Kind::Flush && !reserve.is_empty() && !reserve.contains(&request.header.source)
+    }
+
+    /// Whether a request would be refused now.
+    pub fn forbids(&self, request: &Request) -> bool {
+        !self.state.is_exported()
+            || !self.admits(request.header.source)
+            || !self.hears(request.header.source)
+            || self.reserves_against(request)
+            || (self.saved.definition.read_only && request.kind == Kind::Write)
+    }
+
+    /// The hosts that announcements go to.
+    pub fn audience(&self) -> Vec<Mac> {
+        let access = &self.saved.definition.access;
+        if access.anyone { vec![Mac::BROADCAST] } else { access.macs.clone() }
     }
 
     pub fn identity(&self) -> Identity {
+        let disk = self.state.disk();
         Identity {
             serial: self.saved.definition.serial.clone(),
             firmware: FIRMWARE.into(),
             model: MODEL.into(),
-            sectors: self.disk.as_ref().map_or(0, |disk| disk.sectors()),
-            physical_block: self.disk.as_ref().map_or(512, |disk| disk.physical_block()),
+            sectors: disk.map_or(0, |disk| disk.sectors()),
+            physical_block: disk.map_or(512, |disk| disk.physical_block()),
         }
     }
 
-    pub fn state(&self) -> proto::VolumeState {
-        let definition = &self.saved.definition;
-        proto::VolumeState {
-            volume: Some(proto::Volume {
-                uid: definition.uid.clone(),
-                shelf: definition.address.shelf.into(),
-                slot: definition.address.slot.into(),
-                path: definition.path.clone(),
-                serial: definition.serial.clone(),
-                read_only: definition.read_only,
-                access: Some(proto::Access {
-                    anyone: definition.access.anyone,
-                    macs: definition.access.macs.iter().map(Mac::to_string).collect(),
-                    writes_need_lock: definition.access.writes_need_lock,
-                }),
-            }),
-            sectors: self.disk.as_ref().map_or(0, |disk| disk.sectors()),
+    pub fn describe(&self) -> VolumeState {
+        VolumeState {
+            definition: self.saved.definition.clone(),
+            sectors: self.state.disk().map_or(0, |disk| disk.sectors()),
             config_string: self.saved.config.clone(),
-            error: self.error.clone(),
+            error: match self.state.life() {
+                Life::Failed { error } => error.clone(),
+                _ => String::new(),
+            },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::testing::{A, B, request, saved};
+
+    #[test]
+    fn lists_forbid_what_others_have_under_way() {
+        let forbids = |mask: &[Mac], reserve: &[Mac], kind| {
+            let volume = Volume::new(Saved { mask: mask.to_vec(), reserve: reserve.to_vec(), ..saved("/x") }, State::loading());
+            [A, B].map(|mac| volume.forbids(&request(0, mac, kind)))
+        };
+        assert_eq!(forbids(&[], &[], Kind::Write), [false, false]);
+        assert_eq!(forbids(&[], &[A], Kind::Write), [false, true]);
+        assert_eq!(forbids(&[], &[A], Kind::Read), [false, true]);
+        assert_eq!(forbids(&[], &[A], Kind::Flush), [false, false], "it changes nothing");
+        assert_eq!(forbids(&[B], &[], Kind::Flush), [true, false]);
     }
 }

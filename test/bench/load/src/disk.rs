@@ -1,7 +1,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use aoe_target::definition::Address;
+use aoe_target::definition::{Address, Invalid};
 use aoe_target::wire::header::{self, command};
 use aoe_target::wire::identify::Identity;
 use aoe_target::wire::{Ata, Config, ConfigView, Header, HeaderView, Mac, SECTOR, ata};
@@ -26,7 +26,7 @@ pub struct Disk {
 }
 
 /// `count` addresses from `first` on; a shelf has 255 slots.
-pub fn addresses(first: Address, count: usize) -> Result<Vec<Address>, String> {
+pub fn addresses(first: Address, count: usize) -> Result<Vec<Address>, Invalid> {
     let start = u32::from(first.shelf) * 255 + u32::from(first.slot);
     (start..start + count as u32).map(|number| Address::checked(number / 255, number % 255)).collect()
 }

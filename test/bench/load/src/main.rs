@@ -1,4 +1,4 @@
-//! Load generator for ATA over Ethernet targets: `socket` and `ring` the frames, `disk` what volumes there are, `plan` what is read or
+//! Load generator for ATA over Ethernet targets: `socket` the frames, `disk` what volumes there are, `plan` what is read or
 //! written when, `request` one frame and its answer, `pattern` what a sector holds, `load` the window of requests.
 
 mod arguments;
@@ -10,7 +10,6 @@ mod plan;
 mod process;
 mod report;
 mod request;
-mod ring;
 mod socket;
 
 use std::process::ExitCode;
@@ -50,7 +49,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<(String, bool), String> {
     let told = |error: std::io::Error| format!("{}: {error}", arguments.interface);
     let mut socket = Socket::open(&arguments.interface, RING.max(arguments.window * 2)).map_err(told)?;
-    let addresses = disk::addresses(arguments.first, arguments.volumes)?;
+    let addresses = disk::addresses(arguments.first, arguments.volumes).map_err(|invalid| invalid.to_string())?;
     let disks = disk::discover(&mut socket, &addresses).map_err(told)?;
     let settings = settings(arguments, &disks)?;
     let (order, write, until) = match arguments.operation {

@@ -1,13 +1,13 @@
-import type { AoEVolume } from '../../api/volume.ts';
-import { type csi, int64 } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { required } from '../required.ts';
-import type { Call, Deps } from './deps.ts';
-import { describeReadiness } from './describe.ts';
-import { findVolume } from './find-volume.ts';
-import { isResourceName } from './resource-name.ts';
-import { capacityOf } from './size.ts';
-import { topologyOf } from './topology.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { type csi, int64 } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
+import type { Call, Deps } from '../deps.ts';
+import { describeReadiness } from '../describe.ts';
+import { findVolume } from '../find-volume.ts';
+import { isResourceName } from '../resource-name.ts';
+import { capacityOf } from '../size.ts';
+import { topologyOf } from '../topology.ts';
 
 /** A token is this word and the name after which its page begins: it stays valid when that volume is deleted. */
 const TOKEN = 'after/';

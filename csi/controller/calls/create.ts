@@ -1,18 +1,18 @@
-import { isPlaced } from '../../api/capacity.ts';
-import { formatQuantity } from '../../api/quantity.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import { isConflict, isInvalid, messageOf } from '../../kube/mod.ts';
-import { type csi, int64 } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { required } from '../required.ts';
-import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
-import { conditionOf } from './describe.ts';
-import { CREATED_BY, type Wanted, wantedOf } from './request.ts';
-import { resourceName } from './resource-name.ts';
-import { capacityOf, chooseSize } from './size.ts';
-import { segmentOfNode, topologyOf } from './topology.ts';
-import { waitFor } from './wait.ts';
+import { isPlaced } from '../../../api/capacity.ts';
+import { formatQuantity } from '../../../api/quantity.ts';
+import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
+import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
+import { isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
+import { type csi, int64 } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
+import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
+import { conditionOf } from '../describe.ts';
+import { CREATED_BY, type Wanted, wantedOf } from '../request.ts';
+import { resourceName } from '../resource-name.ts';
+import { capacityOf, chooseSize } from '../size.ts';
+import { segmentOfNode, topologyOf } from '../topology.ts';
+import { waitFor } from '../wait.ts';
 
 /** Reasons of the operator's condition Placed that may last, and the gRPC code for each. */
 const REFUSALS: Readonly<Record<string, Code>> = {

@@ -1,13 +1,13 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import { TimeoutError } from '../../kube/mod.ts';
-import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { required } from '../required.ts';
-import type { Call, Deps } from './deps.ts';
-import { describeReadiness, describeUser } from './describe.ts';
-import { isResourceName } from './resource-name.ts';
-import { timeLeft } from './wait.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { TimeoutError } from '../../../kube/mod.ts';
+import type { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
+import type { Call, Deps } from '../deps.ts';
+import { describeReadiness, describeUser } from '../describe.ts';
+import { isResourceName } from '../resource-name.ts';
+import { timeLeft } from '../wait.ts';
 
 /** After a detach it takes the agent a moment to report that the lock is cleared. */
 const LOCK_MS = 3_000;

@@ -1,10 +1,10 @@
-import { available } from '../../api/capacity.ts';
-import { parseQuantity } from '../../api/quantity.ts';
-import { type csi, int64 } from '../../rpc/mod.ts';
-import { unsupported } from './capabilities.ts';
-import type { Deps } from './deps.ts';
-import { DEFAULT_POOL } from './request.ts';
-import { segmentOf, segmentOfNode } from './topology.ts';
+import { available } from '../../../api/capacity.ts';
+import { parseQuantity } from '../../../api/quantity.ts';
+import { type csi, int64 } from '../../../rpc/mod.ts';
+import { unsupported } from '../capabilities.ts';
+import type { Deps } from '../deps.ts';
+import { DEFAULT_POOL } from '../request.ts';
+import { segmentOf, segmentOfNode } from '../topology.ts';
 
 /** GetCapacity: the free bytes of a pool on the nodes of a segment, in all, and the largest volume that fits on one of them. */
 export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {

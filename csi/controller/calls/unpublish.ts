@@ -1,13 +1,13 @@
-import { isPlaced } from '../../api/capacity.ts';
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { required } from '../required.ts';
-import type { Call, Deps } from './deps.ts';
-import { emitDetached } from './events.ts';
-import { changeInitiators, waitForInitiators } from './initiators.ts';
-import { isResourceName } from './resource-name.ts';
+import { isPlaced } from '../../../api/capacity.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import type { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
+import type { Call, Deps } from '../deps.ts';
+import { emitDetached } from '../events.ts';
+import { changeInitiators, waitForInitiators } from '../initiators.ts';
+import { isResourceName } from '../resource-name.ts';
 
 /**
  * ControllerUnpublishVolume: cuts off a node, or all nodes when none is named. When it returns, the target has confirmed that they can

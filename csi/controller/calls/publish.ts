@@ -1,17 +1,17 @@
-import { formatAddress } from '../../api/address.ts';
-import { type AoENode, NodeCondition } from '../../api/node.ts';
-import { AOE_NODES } from '../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, GIVE_UP, VolumeCondition } from '../../api/volume.ts';
-import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { required } from '../required.ts';
-import { mismatch } from './capabilities.ts';
-import type { Call, Deps } from './deps.ts';
-import { conditionOf, describeUser } from './describe.ts';
-import { emitRefused } from './events.ts';
-import { findVolume } from './find-volume.ts';
-import { changeInitiators, waitForInitiators } from './initiators.ts';
-import { segmentOfNode } from './topology.ts';
+import { formatAddress } from '../../../api/address.ts';
+import { type AoENode, NodeCondition } from '../../../api/node.ts';
+import { AOE_NODES } from '../../../api/resources.ts';
+import { type AoEVolume, BREAK_LOCK, GIVE_UP, VolumeCondition } from '../../../api/volume.ts';
+import type { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { required } from '../../required.ts';
+import { mismatch } from '../capabilities.ts';
+import type { Call, Deps } from '../deps.ts';
+import { conditionOf, describeUser } from '../describe.ts';
+import { emitRefused } from '../events.ts';
+import { findVolume } from '../find-volume.ts';
+import { changeInitiators, waitForInitiators } from '../initiators.ts';
+import { segmentOfNode } from '../topology.ts';
 
 /**
  * ControllerPublishVolume: admits a node to the volume, and no other host if it is Exclusive. When it returns, the target has confirmed

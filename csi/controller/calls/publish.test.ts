@@ -1,8 +1,8 @@
-import type { AoEVolume } from '../../api/volume.ts';
-import type { csi } from '../../rpc/mod.ts';
-import { Code } from '../../rpc/status.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import type { csi } from '../../../rpc/mod.ts';
+import { Code } from '../../../rpc/status.ts';
+import { block, call, FakeCluster, mount } from '../testing/fake-cluster.ts';
 import { publishVolume } from './publish.ts';
-import { block, call, FakeCluster, mount } from './testing/fake-cluster.ts';
 
 const publish = (cluster: FakeCluster, request: csi.v1.IControllerPublishVolumeRequest = {}) =>
   publishVolume(cluster.deps, { volumeId: 'v', nodeId: 'a', volumeCapability: mount, ...request }, call());

@@ -1,5 +1,5 @@
-// Tells a target process, past its agent, that every host may read and write a volume: let-anybody-in.ts SOCKET UID
-// With it the enforcement is off, as a test of the tests needs it. The agent would put it back at once: it must be stopped.
+// Lets every host read and write a volume, by a call to the target past its agent: admit-everyone.ts SOCKET UID
+// This turns the enforcement off, for the test that the checks can fail. The agent would undo it at once, so it must be stopped.
 import { aoe, RpcClient } from '../../../rpc/mod.ts';
 
 const { target } = aoe;

@@ -1,6 +1,6 @@
-import type { AoEVolume } from '../../api/volume.ts';
-import { Code } from '../../rpc/status.ts';
-import { call, FakeCluster } from './testing/fake-cluster.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { Code } from '../../../rpc/status.ts';
+import { call, FakeCluster } from '../testing/fake-cluster.ts';
 import { unpublishVolume } from './unpublish.ts';
 
 const unpublish = (cluster: FakeCluster, nodeId = 'a') => unpublishVolume(cluster.deps, { volumeId: 'v', nodeId }, call());

@@ -1,0 +1,27 @@
+use crate::definition::Address;
+use crate::disk::open::OpenError;
+
+/// Why a command was refused. `rpc` gives each case its gRPC status code.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no volume {0}")]
+    NoSuchVolume(String),
+    #[error("{address} is the address of volume {uid}")]
+    AddressTaken { uid: String, address: Address },
+    #[error("volume {uid} has the address {address}")]
+    OtherAddress { uid: String, address: Address },
+    #[error("volume {uid} has the serial number {serial}")]
+    OtherSerial { uid: String, serial: String },
+    /// The volume was removed while this export waited for requests to its old disk.
+    #[error("volume {0} was unexported before its new disk was in use")]
+    Unexported(String),
+    #[error(transparent)]
+    Disk(#[from] OpenError),
+    /// Not the expected config string, but this one.
+    #[error("the config string is {0:?}")]
+    OtherConfigString(String),
+    #[error("the state directory cannot be written: {0}")]
+    NotSaved(std::io::Error),
+    #[error("{0} traces run already: end one, or wait")]
+    TooManyTraces(usize),
+}
