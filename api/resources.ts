@@ -15,6 +15,13 @@ export const AOE_VOLUMES = ours('AoEVolume', 'aoevolumes');
 export const AOE_POOLS = ours('AoEPool', 'aoepools');
 export const AOE_NODES = ours('AoENode', 'aoenodes');
 export const NODES: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false };
+export const PERSISTENT_VOLUMES: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'persistentvolumes',
+  kind: 'PersistentVolume',
+  namespaced: false,
+};
 export const VOLUME_ATTACHMENTS: ResourceType = {
   group: 'storage.k8s.io',
   version: 'v1',

@@ -19,6 +19,15 @@ export const BREAK_LOCK = 'aoe.dev/break-lock';
  */
 export const GIVE_UP = 'aoe.dev/give-up';
 
+/**
+ * Annotation that asks for the removal of a volume's data although a PersistentVolume names the volume. Its value is metadata.uid of
+ * the AoEVolume. DeleteVolume of the CSI controller sets it, and so can a person.
+ */
+export const DELETE_DATA = 'aoe.dev/delete-data';
+
+/** Begins the message of each condition of the agent that says what a deletion waits for: the operator shows such a one in Ready. */
+export const DELETION_WAITS = 'deletion waits: ';
+
 export type AoEVolume = Resource<AoEVolumeSpec, AoEVolumeStatus>;
 
 /** Condition types of an AoEVolume. Each has one writer, named here. */

@@ -2,7 +2,7 @@ import { parseLock } from '../../aoe/mod.ts';
 import { formatAddress } from '../../api/address.ts';
 import type { Condition } from '../../api/meta.ts';
 import { formatQuantity } from '../../api/quantity.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, DELETE_DATA, DELETION_WAITS, VolumeCondition } from '../../api/volume.ts';
 import type { Cleanness } from '../backends/backend.ts';
 import { describeHolder, readHolder } from '../lock/holder.ts';
 import type { TargetError, TargetVolumeState } from '../target/api.ts';
@@ -34,7 +34,7 @@ export function conditionsOf(volume: AoEVolume, seen: Observed, plan: Plan, outc
   if (plan.action === 'wait' || plan.action === 'withdraw') set(VolumeCondition.Exported, notExported(volume, seen, plan.obstacle));
   if (outcome.removal?.outcome === 'waiting') {
     const before = verdicts.get(VolumeCondition.Exported) ?? conditionOf(volume, VolumeCondition.Exported);
-    for (const [type, verdict] of removalWaits(outcome.removal.wait, before?.status ?? 'False')) set(type, verdict);
+    for (const [type, verdict] of removalWaits(volume, outcome.removal.wait, before?.status ?? 'False')) set(type, verdict);
   }
   if (outcome.error) set(VolumeCondition.Exported, targetFailure(outcome.error));
   return verdicts;
@@ -102,7 +102,7 @@ function notExported(volume: AoEVolume, seen: Observed, obstacle: Obstacle): Ver
     case 'place-refused':
       return no('AddressTaken', obstacle.message);
     case 'target-away': {
-      const waits = volume.metadata.deletionTimestamp ? 'deletion waits: ' : '';
+      const waits = volume.metadata.deletionTimestamp ? DELETION_WAITS : '';
       const message = `${waits}the target process does not answer (${obstacle.problem})`;
       return { status: 'Unknown', reason: 'TargetUnavailable', message };
     }
@@ -121,9 +121,13 @@ function notExported(volume: AoEVolume, seen: Observed, obstacle: Obstacle): Ver
   }
 }
 
-function removalWaits(wait: RemovalWait, exportedStatus: Condition['status']): [ConditionType, Verdict][] {
+function removalWaits(
+  { metadata: { name } }: AoEVolume,
+  wait: RemovalWait,
+  exportedStatus: Condition['status'],
+): [ConditionType, Verdict][] {
   const waits = (reason: string, message: string): [ConditionType, Verdict][] => [
-    [VolumeCondition.Exported, { status: exportedStatus, reason, message: `deletion waits: ${message}` }],
+    [VolumeCondition.Exported, { status: exportedStatus, reason, message: `${DELETION_WAITS}${message}` }],
   ];
   switch (wait.for) {
     case 'user':
@@ -132,13 +136,22 @@ function removalWaits(wait: RemovalWait, exportedStatus: Condition['status']): [
       return waits('InUse', 'it is not deleted any more');
     case 'data':
       return waits('Removing', 'its data is still being opened or made');
+    case 'persistent-volume': {
+      const remove = `delete the PersistentVolume, or run: kubectl annotate --overwrite aoev ${name} ${DELETE_DATA}=${wait.uid}`;
+      return waits(
+        'NamedByPersistentVolume',
+        `PersistentVolume ${wait.name} names the volume, so its data is kept; to remove it, ${remove}`,
+      );
+    }
+    case 'api-server':
+      return waits('PersistentVolumesUnknown', `the agent cannot find out whether a PersistentVolume names the volume: ${wait.problem}`);
     case 'pool':
       return waits('NoSuchPool', `AoEPool ${wait.pool}, which holds the data, does not exist: create it again, or remove the finalizer`);
     case 'backend':
       return [
         [
           VolumeCondition.Provisioned,
-          { status: wait.provisioned ? 'True' : 'Unknown', reason: 'RemovalFailed', message: `deletion waits: ${wait.error.message}` },
+          { status: wait.provisioned ? 'True' : 'Unknown', reason: 'RemovalFailed', message: `${DELETION_WAITS}${wait.error.message}` },
         ],
         [VolumeCondition.Exported, { status: 'False', reason: 'Removing', message: 'the volume is being deleted' }],
       ];

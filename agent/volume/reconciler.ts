@@ -37,7 +37,7 @@ export type VolumeEvent =
 export interface VolumeReconcilerOptions {
   /** Name of this node. */
   node: string;
-  kube: Pick<Kube, 'apply' | 'patch' | 'get'>;
+  kube: Pick<Kube, 'apply' | 'patch' | 'get' | 'list'>;
   volumes: Store<AoEVolume>;
   pools: Store<AoEPool>;
   nodes: Store<AoENode>;

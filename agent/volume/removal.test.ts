@@ -1,3 +1,4 @@
+import { KubeError } from '../../kube/mod.ts';
 import { BackendError } from '../backends/backend.ts';
 import { TargetError } from '../target/api.ts';
 import { harness, UID } from '../testing/volume-harness.ts';
@@ -95,4 +96,87 @@ test('a failure of unexport is tried again until it works', async () => {
   await it.reconcile();
   await it.reconcile();
   expect(it.kube.volume()).toBeUndefined();
+});
+
+const persistentVolume = (name: string, csi: object = { driver: 'aoe.dev', volumeHandle: 'v1' }) =>
+  ({ kind: 'PersistentVolume', metadata: { name }, spec: { csi } }) as never;
+
+describe('the data of a deleted volume that a PersistentVolume names', () => {
+  for (const name of ['v1', 'by-hand']) {
+    it(`stays, and so does the export: PersistentVolume ${name}`, async () => {
+      const it = await harness();
+      await it.reconcile();
+      it.kube.put(persistentVolume(name));
+      it.remove();
+      expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+      expect(it.backend.volumes.size).toBe(1);
+      expect(it.target.volumes.size).toBe(1);
+      expect(it.condition('Exported')).toMatchObject({
+        status: 'True',
+        reason: 'NamedByPersistentVolume',
+        message: `deletion waits: PersistentVolume ${name} names the volume, so its data is kept; to remove it, delete the PersistentVolume, or run: kubectl annotate --overwrite aoev v1 aoe.dev/delete-data=${UID}`,
+      });
+    });
+  }
+
+  it('is removed when the PersistentVolume is gone', async () => {
+    const it = await harness();
+    await it.reconcile();
+    it.kube.put(persistentVolume('v1'));
+    it.remove();
+    await it.reconcile();
+    it.kube.remove({ kind: 'PersistentVolume' }, 'v1');
+    await it.reconcile();
+    expect([it.kube.volume(), it.backend.volumes.size]).toStrictEqual([undefined, 0]);
+  });
+
+  it('is removed when the annotation has the UID of the AoEVolume, and not with another value', async () => {
+    const it = await harness();
+    await it.reconcile();
+    it.kube.put(persistentVolume('v1'));
+    it.remove();
+    for (const value of ['', 'v1', 'another-uid']) {
+      it.annotate({ 'aoe.dev/delete-data': value });
+      await it.reconcile();
+      expect(it.backend.volumes.size).toBe(1);
+    }
+    it.annotate({ 'aoe.dev/delete-data': UID });
+    await it.reconcile();
+    expect([it.kube.volume(), it.backend.volumes.size]).toStrictEqual([undefined, 0]);
+  });
+
+  it('stays while PersistentVolumes cannot be read', async () => {
+    const it = await harness();
+    await it.reconcile();
+    it.remove();
+    it.kube.failNext('list', new KubeError(403, 'Forbidden', 'persistentvolumes is forbidden'));
+    expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 5_000 });
+    expect(it.backend.volumes.size).toBe(1);
+    expect(it.condition('Exported')?.reason).toBe('PersistentVolumesUnknown');
+    expect(it.condition('Exported')?.message).toMatch(/^deletion waits: .*persistentvolumes is forbidden/);
+    await it.reconcile();
+    expect(it.backend.volumes.size).toBe(0);
+  });
+
+  it('is not of this volume when the PersistentVolume is of another driver, or names another volume', async () => {
+    const it = await harness();
+    await it.reconcile();
+    it.kube.put(persistentVolume('v1', { driver: 'example.com', volumeHandle: 'v1' }));
+    it.kube.put(persistentVolume('pv', { driver: 'aoe.dev', volumeHandle: 'v10' }));
+    it.kube.put({ kind: 'PersistentVolume', metadata: { name: 'nfs' }, spec: {} } as never);
+    it.remove();
+    await it.reconcile();
+    expect(it.kube.volume()).toBeUndefined();
+  });
+
+  it('is retained with policy Retain, without a wait', async () => {
+    const it = await harness();
+    it.spec({ deletionPolicy: 'Retain' });
+    await it.reconcile();
+    it.kube.put(persistentVolume('v1'));
+    it.remove();
+    await it.reconcile();
+    expect([...it.backend.retained]).toStrictEqual([UID]);
+    expect(it.kube.volume()).toBeUndefined();
+  });
 });

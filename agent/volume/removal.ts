@@ -1,17 +1,20 @@
 import { AOE_VOLUMES } from '../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, type Holder, VOLUME_FINALIZER } from '../../api/volume.ts';
-import { isNotFound, type Kube } from '../../kube/mod.ts';
+import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { isNotFound, type Kube, messageOf } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { wasProvisioned } from './observe.ts';
+import { persistentVolumeOf } from './persistent-volume.ts';
 
 const RETRY_MS = 5_000;
+/** How often PersistentVolumes are read again while one keeps the data: an annotation leads to a reconcile by itself. */
+const PERSISTENT_VOLUME_RETRY_MS = 60_000;
 
 export interface RemovalContext {
-  kube: Pick<Kube, 'patch'>;
+  kube: Pick<Kube, 'patch' | 'get' | 'list'>;
   target: Pick<TargetConnection, 'unexport'>;
   read: ReadVolume;
 }
@@ -23,6 +26,10 @@ export type RemovalWait =
   | { for: 'deletion' }
   /** The data is still being opened or made. */
   | { for: 'data' }
+  /** A PersistentVolume names the volume, and nobody has asked for the removal of its data. */
+  | { for: 'persistent-volume'; name: string; uid: string }
+  /** It is not known whether a PersistentVolume names the volume. */
+  | { for: 'api-server'; problem: string }
   | { for: 'pool'; pool: string }
   | { for: 'backend'; error: BackendError; provisioned: boolean };
 
@@ -71,6 +78,8 @@ export async function removeVolume(
   const lateUser = describeUser(fresh, holder);
   if (lateUser) return wait({ for: 'user', user: lateUser }, RETRY_MS);
   if (dataIsBusy) return wait({ for: 'data' });
+  const keeper = await keeperOf(kube, fresh, signal);
+  if (keeper) return wait(keeper, keeper.for === 'persistent-volume' ? PERSISTENT_VOLUME_RETRY_MS : RETRY_MS);
 
   await target.unexport(uid, signal);
   const provisioned = wasProvisioned(fresh);
@@ -86,6 +95,23 @@ export async function removeVolume(
   }
   await removeFinalizer(kube, fresh, signal);
   return { outcome: 'done' };
+}
+
+/** Why the data of a deleted volume that nobody uses is kept; undefined when it may be removed, or is retained anyway. */
+async function keeperOf(
+  kube: RemovalContext['kube'],
+  volume: AoEVolume,
+  signal: AbortSignal,
+): Promise<Extract<RemovalWait, { for: 'persistent-volume' | 'api-server' }> | undefined> {
+  const { uid = '', annotations } = volume.metadata;
+  if (volume.spec.deletionPolicy === 'Retain' || (uid !== '' && annotations?.[DELETE_DATA] === uid)) return undefined;
+  try {
+    const name = await persistentVolumeOf(kube, volume, signal);
+    return name === undefined ? undefined : { for: 'persistent-volume', name, uid };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { for: 'api-server', problem: messageOf(error) };
+  }
 }
 
 async function removeFinalizer(kube: Pick<Kube, 'patch'>, { metadata }: AoEVolume, signal: AbortSignal): Promise<void> {

@@ -1,7 +1,7 @@
 import { formatAddress } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
 import type { Condition } from '../../api/meta.ts';
-import { type AoEVolume, type AoEVolumeStatus, VolumeCondition, type VolumePhase } from '../../api/volume.ts';
+import { type AoEVolume, type AoEVolumeStatus, DELETION_WAITS, VolumeCondition, type VolumePhase } from '../../api/volume.ts';
 import type { StatusPart } from '../../kube/mod.ts';
 import { addressOf } from '../placement/address-range.ts';
 import type { Refused } from '../placement/placement.ts';
@@ -34,11 +34,19 @@ function users({ spec, status }: AoEVolume): string[] {
   return [...nodes, ...holder];
 }
 
+/** The condition in which the agent says what the deletion waits for. */
+function agentsWait({ status }: AoEVolume): Condition | undefined {
+  const own = (status?.conditions ?? []).filter(({ type }) => type === VolumeCondition.Provisioned || type === VolumeCondition.Exported);
+  return own.find(({ message }) => message.startsWith(DELETION_WAITS));
+}
+
 /** Condition Ready of a volume that is being deleted. */
 function deleting(volume: AoEVolume, obstacle: Obstacle | undefined): Verdict {
   const waits = [...users(volume), ...(obstacle ? [obstacle.message] : [])].join(', ');
-  if (users(volume).length > 0) return { status: 'False', reason: 'InUse', message: `deletion waits: ${waits}` };
-  if (obstacle) return { status: 'False', reason: obstacle.obstacle, message: `deletion waits: ${waits}` };
+  if (users(volume).length > 0) return { status: 'False', reason: 'InUse', message: `${DELETION_WAITS}${waits}` };
+  if (obstacle) return { status: 'False', reason: obstacle.obstacle, message: `${DELETION_WAITS}${waits}` };
+  const wait = agentsWait(volume);
+  if (wait) return { status: 'False', reason: wait.reason, message: wait.message };
   const { nodeName } = volume.spec;
   const message = nodeName ? `the agent on ${nodeName} is removing export and data` : 'waiting for finalizers of others';
   return { status: 'False', reason: 'Deleting', message };

@@ -1,10 +1,10 @@
 import { AOE_VOLUMES } from '../../../api/resources.ts';
-import type { AoEVolume } from '../../../api/volume.ts';
-import { TimeoutError } from '../../../kube/mod.ts';
+import { type AoEVolume, DELETE_DATA } from '../../../api/volume.ts';
+import { isNotFound, TimeoutError } from '../../../kube/mod.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
-import type { Call, Deps } from '../deps.ts';
+import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { describeReadiness, describeUser } from '../describe.ts';
 import { isResourceName } from '../resource-name.ts';
 import { timeLeft } from '../wait.ts';
@@ -25,10 +25,28 @@ export async function deleteVolume(deps: Deps, request: csi.v1.IDeleteVolumeRequ
     const user = describeUser(volume);
     if (user) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${name} is in use by ${user}: it is not deleted`);
     const { uid } = volume.metadata;
+    if (!(await askForRemoval(deps, volume, call))) return {};
     await deps.kube.delete(AOE_VOLUMES, name, { ...(uid ? { uid } : {}), signal });
     await waitUntilGone(deps, volume, call);
     return {};
   });
+}
+
+/**
+ * Asks the agent to remove the data, too: without that it keeps the data while a PersistentVolume names the volume, as one does now.
+ * @returns whether the volume still exists
+ */
+async function askForRemoval(deps: Deps, { metadata: { name, uid, annotations }, spec }: AoEVolume, { signal }: Call): Promise<boolean> {
+  if (spec.external || uid === undefined || annotations?.[DELETE_DATA] === uid) return true;
+  try {
+    // With the UID: a namesake that was made meanwhile is not marked (409).
+    const patch = { metadata: { uid, annotations: { [DELETE_DATA]: uid } } };
+    await deps.kube.patch(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
+    return true;
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+    return false;
+  }
 }
 
 /** Whether no host may use the volume, but a node still has the lock: the agent is about to clear it. */

@@ -1,0 +1,32 @@
+import { API_VERSION } from '../../api/resources.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { statusOf } from './status.ts';
+
+/** Condition Ready of a deleted volume, beside these conditions of its agent. */
+function readyOfDeleted(conditions: { type: string; status: 'True' | 'False' | 'Unknown'; reason: string; message: string }[]) {
+  const volume: AoEVolume = {
+    apiVersion: API_VERSION,
+    kind: 'AoEVolume',
+    metadata: { name: 'v', deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [VOLUME_FINALIZER] },
+    spec: { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', nodeName: 'storage', address: { shelf: 1, slot: 1 } },
+    status: { conditions: conditions.map((each) => ({ ...each, lastTransitionTime: '' })) },
+  };
+  return statusOf(volume, {}).conditions?.find(({ type }) => type === 'Ready');
+}
+
+const provisioned = { type: 'Provisioned', status: 'True', reason: 'Provisioned', message: 'the data is in vg0/aoe-u' } as const;
+
+test('Ready of a deleted volume says what its agent waits for', () => {
+  const message = 'deletion waits: PersistentVolume v names the volume';
+  const held = { type: 'Exported', status: 'True', reason: 'NamedByPersistentVolume', message } as const;
+  expect(readyOfDeleted([provisioned, held])).toMatchObject({ status: 'False', reason: 'NamedByPersistentVolume', message });
+  const stuck = { ...provisioned, reason: 'RemovalFailed', message: 'deletion waits: a process has it open' };
+  const exported = { type: 'Exported', status: 'False', reason: 'Removing', message: 'the volume is being deleted' } as const;
+  expect(readyOfDeleted([stuck, exported])).toMatchObject({ reason: 'RemovalFailed', message: stuck.message });
+});
+
+test('Ready of a deleted volume says that it is being removed when its agent waits for nothing', () => {
+  const exported = { type: 'Exported', status: 'True', reason: 'Exported', message: 'the target serves the volume' } as const;
+  const removing = { status: 'False', reason: 'Deleting', message: 'the agent on storage is removing export and data' };
+  expect(readyOfDeleted([provisioned, exported])).toMatchObject(removing);
+});
