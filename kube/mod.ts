@@ -5,6 +5,7 @@ export { Controller, type ControllerOptions, keysOf, type Result, type WatchOpti
 export type { ControllerMetrics, ReconcileResult } from './controller/metrics.ts';
 export { fieldChanged, generationChanged, labelsChanged, type Predicate } from './controller/predicates.ts';
 export { EventRecorder } from './events.ts';
+export { Index } from './informer/index.ts';
 export { type Change, Informer, type InformerOptions, keyOf } from './informer/informer.ts';
 export { OwnWrites } from './informer/own-writes.ts';
 export type { Store } from './informer/store.ts';
@@ -13,3 +14,4 @@ export { type NextCondition, setCondition } from './status/conditions.ts';
 export { type Attempts, retryOnConflict } from './status/retry-on-conflict.ts';
 export { writeToSame } from './status/same-object.ts';
 export { applyStatus, type StatusPart } from './status/status-writer.ts';
+export { WriteDelay } from './status/write-delay.ts';

@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { aoe, Code, csi, fromInt64, type Handlers, int64, RpcClient, RpcError, RpcServer } from './mod.ts';
@@ -92,6 +95,22 @@ describe('gRPC over a unix socket', () => {
     await broken.stop();
     expect(logged).toHaveLength(2);
     expect(logged.every((keys) => 'stack' in keys && 'path' in keys && !('request' in keys))).toBe(true);
+  });
+
+  it('keeps a connection that is idle for a day: the sidecars exit when they lose theirs', async () => {
+    jest.useFakeTimers({ doNotFake: ['nextTick', 'setImmediate', 'queueMicrotask'] });
+    const session = connectHttp2('http://localhost', { createConnection: () => connect(socket) });
+    try {
+      await once(session, 'remoteSettings');
+      const ended = once(session, 'close').then(() => 'closed');
+      jest.advanceTimersByTime(24 * 3_600_000);
+      jest.useRealTimers();
+      const stays = new Promise((resolve) => setTimeout(resolve, 100, 'open'));
+      expect(await Promise.race([ended, stays])).toBe('open');
+    } finally {
+      jest.useRealTimers();
+      session.destroy();
+    }
   });
 
   it('carries 64-bit numbers exactly', () => {

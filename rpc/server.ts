@@ -46,12 +46,13 @@ export interface ServeOptions {
 
 /** How long a stopping server waits for calls that are under way. */
 const GRACE_MS = 5_000;
-/** Health probes leave connections open. */
-const MAX_IDLE_MS = 120_000;
 
-/** A gRPC server on a unix socket. */
+/**
+ * A gRPC server on a unix socket. It closes no connection for being idle: Kubernetes' sidecars take a lost connection for the end of the
+ * driver, and exit (csi-lib-utils, connection.go).
+ */
 export class RpcServer {
-  readonly #server = new Server({ 'grpc.max_connection_idle_ms': MAX_IDLE_MS });
+  readonly #server = new Server();
   readonly #log: RpcLog;
   readonly #socket: string;
   readonly #mode: number;

@@ -75,3 +75,37 @@ test('an agent says once a minute that it is alive, and nothing else when nothin
     [3, '2025-12-31T23:01:00Z'],
   ]);
 });
+
+test('the number of served volumes is written once for changes that come together', async () => {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const nodes = kube.store<AoENode>('AoENode');
+  const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
+  const served: number[] = [];
+  const target = { connected: true, interfaces: () => [on('eth1')], states: () => served } as unknown as TargetConnection;
+  const status = new NodeReconciler({ node: 'n1', kube, nodes, target, network: { link }, now: () => clock.now });
+  const reconcile = () => status.reconcile('n1', new AbortController().signal);
+  await reconcile();
+  for (let i = 0; i < 8; i++) {
+    served.push(i);
+    clock.now += 500;
+    expect(await reconcile()).toStrictEqual({ requeueAfterMs: 5_000 - 500 * i });
+  }
+  expect([kube.written.length, nodes.get('n1')?.status?.targets]).toStrictEqual([1, 0]);
+  clock.now += 1_500;
+  expect(await reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+  expect([kube.written.length, nodes.get('n1')?.status?.targets]).toStrictEqual([2, 8]);
+});
+
+test('a write by the node plugin at the same moment is no conflict', async () => {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const late = kube.lateStore<AoENode>('AoENode');
+  late.catchUp();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1', labels: { changed: 'meanwhile' } } });
+  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetConnection;
+  const withoutReads = { apply: kube.apply, get: () => Promise.reject(new Error('the AoENode is read again')) };
+  const status = new NodeReconciler({ node: 'n1', kube: withoutReads, nodes: late, target, network: { link } });
+  await status.reconcile('n1', new AbortController().signal);
+  expect(kube.written).toHaveLength(1);
+});

@@ -1,13 +1,15 @@
 import { TARGET_END } from '../../api/local-link.ts';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { AOE_NODES } from '../../api/resources.ts';
-import { applyStatus, type Kube, type Result, type Store } from '../../kube/mod.ts';
+import { applyStatus, type Kube, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import type { NodeNetwork } from './network.ts';
 
 /** How often the status is checked, and agentSeen renewed. */
 const CHECK_EVERY_MS = 60_000;
+/** For how long changes of the number of served volumes gather: it is for people. */
+const COUNT_DELAY_MS = 5_000;
 
 export interface NodeReconcilerOptions {
   /** Name of this node. */
@@ -23,9 +25,11 @@ export interface NodeReconcilerOptions {
 /** Keeps the agent's part of this node's AoENode: when the agent was last seen, the local link, how many volumes are served, condition TargetReady. */
 export class NodeReconciler {
   readonly #options: NodeReconcilerOptions;
+  readonly #delay: WriteDelay;
 
   constructor(options: NodeReconcilerOptions) {
     this.#options = options;
+    this.#delay = new WriteDelay(COUNT_DELAY_MS, options.now);
   }
 
   /** Reconciles the AoENode of this node, which it makes when there is none: for kube's Controller. */
@@ -38,7 +42,10 @@ export class NodeReconciler {
     // Once made, the link stays in the status: its address does not change, and the condition says what is wrong with it.
     const reported = before?.interfaces?.filter(({ local }) => local) ?? [];
     const interfaces = 'mac' in network.link ? [{ ...network.link, local: true }] : reported;
-    const targets = target.connected ? target.states().length : (before?.targets ?? 0);
+    const served = target.connected ? target.states().length : (before?.targets ?? 0);
+    const leftMs = before?.targets === undefined || before.targets === served ? 0 : this.#delay.left(name);
+    if (leftMs === 0) this.#delay.clear(name);
+    const targets = leftMs > 0 ? before?.targets : served;
     // A time in the future was written before the clock was set back.
     const ageMs = now() - Date.parse(before?.agentSeen ?? '');
     const agentSeen = ageMs >= 0 && ageMs < CHECK_EVERY_MS ? before?.agentSeen : `${new Date(now()).toISOString().slice(0, 19)}Z`;
@@ -47,9 +54,11 @@ export class NodeReconciler {
       conditions: [{ type: NodeCondition.TargetReady, ...this.#targetReady() }],
       fields: { interfaces, targets, agentSeen },
       present: { interfaces: reported },
+      // The node plugin writes to it, too. It is about the node of this name, whichever object that is.
+      anyVersion: true,
       signal,
     });
-    return { requeueAfterMs: CHECK_EVERY_MS };
+    return { requeueAfterMs: leftMs > 0 ? Math.min(leftMs, CHECK_EVERY_MS) : CHECK_EVERY_MS };
   }
 
   #targetReady(): { status: 'True' | 'False'; reason: string; message: string } {

@@ -22,22 +22,33 @@ function owner(volume: AoEVolume, volumes: readonly AoEVolume[], claim: (volume:
   return volumes.find((other) => other.metadata.name !== volume.metadata.name && claim(other) === claimed && hasPrecedence(other, volume));
 }
 
+const addressClaim = ({ spec }: AoEVolume): string | undefined => {
+  const address = addressOf(spec);
+  return address && addressKey(address);
+};
+
+const serialClaim = ({ spec, status }: AoEVolume): string | undefined => spec.external?.serial ?? status?.serial;
+
+/** What a volume claims for itself, as keys of an index: its address and its serial number. */
+export function claimsOf(volume: AoEVolume): string[] {
+  const [address, serial] = [addressClaim(volume), serialClaim(volume)];
+  return [...(address === undefined ? [] : [`address ${address}`]), ...(serial === undefined ? [] : [`serial ${serial}`])];
+}
+
 /** The other volume that owns the address which this one claims; undefined when this one owns it, or claims none. */
 export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
-  return owner(volume, volumes, ({ spec }) => {
-    const address = addressOf(spec);
-    return address && addressKey(address);
-  });
+  return owner(volume, volumes, addressClaim);
 }
 
 /** The other volume that owns the serial number of this one's disk: the two disks cannot be told apart. */
 function serialOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
-  return owner(volume, volumes, ({ spec, status }) => spec.external?.serial ?? status?.serial);
+  return owner(volume, volumes, serialClaim);
 }
 
 /**
  * Why a volume cannot have the place in its spec, although that was chosen already: the spec may have been copied from another
  * volume, or names the external target of another.
+ * @param volumes all that share a claim with it, at least
  */
 export function conflictingClaim(volume: AoEVolume, volumes: readonly AoEVolume[]): Refused | undefined {
   const address = addressOwner(volume, volumes);

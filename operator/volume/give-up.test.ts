@@ -17,12 +17,14 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
   const reconciler = new VolumeReconciler({
     kube: api,
     volumes: api.store<AoEVolume>('AoEVolume'),
+    byClaim: { get: () => [] },
     pools: nothing,
     nodes: nothing as { get(): AoENode | undefined; list(): AoENode[] },
     kubeNodes: nothing as { get(): KubeNode | undefined },
     agents: { silence: () => undefined },
     events: api,
     range: new AddressRange('1'),
+    statusDelayMs: 0,
     log: createLog('test', 'silent'),
   });
   const annotations = annotation === undefined ? {} : { [GIVE_UP]: annotation };

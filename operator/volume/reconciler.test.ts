@@ -9,6 +9,7 @@ import { KubeError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { createLog } from '../../run/log.ts';
 import { AddressRange } from '../placement/address-range.ts';
+import { claimsOf } from '../placement/claims.ts';
 import { VolumeReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
@@ -29,7 +30,7 @@ function external(name: string, slot: number, serial: string): AoEVolume {
 }
 
 /** One node with room for one volume, and a watch that shows nothing new unless told to. */
-function cluster() {
+function cluster({ statusDelayMs = 0 } = {}) {
   const api = new FakeApi();
   const node: AoENode = { apiVersion: API_VERSION, kind: 'AoENode', metadata: { name: 'a' }, spec: { maintenance: false } };
   const pool: AoEPool = {
@@ -42,15 +43,31 @@ function cluster() {
   api.put(node);
   api.put(pool);
   const volumes = api.lateStore<AoEVolume>('AoEVolume');
+  const lists = { count: 0 };
+  const claims = new Map<string, string[]>();
+  const catchUp = (): void => {
+    volumes.catchUp();
+    claims.clear();
+    for (const each of volumes.list())
+      for (const claim of claimsOf(each)) claims.set(claim, [...(claims.get(claim) ?? []), each.metadata.name]);
+  };
   const reconciler = new VolumeReconciler({
     kube: api,
-    volumes,
+    volumes: {
+      get: (name) => volumes.get(name),
+      list: () => {
+        lists.count++;
+        return volumes.list();
+      },
+    },
+    byClaim: { get: (claim) => claims.get(claim) ?? [] },
     pools: api.store('AoEPool'),
     nodes: api.store('AoENode'),
     kubeNodes: api.store<KubeNode>('Node'),
     agents: { silence: () => undefined },
     events: api,
     range: new AddressRange('1'),
+    statusDelayMs,
     log,
   });
   const live = (name: string) => api.read<AoEVolume>(AOE_VOLUMES, name);
@@ -58,10 +75,12 @@ function cluster() {
     api,
     live,
     /** The watch shows all that has happened. */
-    catchUp: () => volumes.catchUp(),
+    catchUp,
+    /** How often all volumes were read. */
+    lists,
     add: (...added: AoEVolume[]) => {
       for (const each of added) api.put(each);
-      volumes.catchUp();
+      catchUp();
     },
     reconcile: (name: string) => reconciler.reconcile(name, signal),
     condition: (name: string, type: string) => live(name)?.status?.conditions?.find((each) => each.type === type),
@@ -87,6 +106,16 @@ describe('VolumeReconciler', () => {
     expect(it.events()).toStrictEqual(['Placed']);
     expect(it.condition('first', 'Placed')?.status).toBe('True');
     expect([it.api.patches, it.api.written.length]).toStrictEqual([1, 1]);
+  });
+
+  it('reads all volumes to place one, and not when one changes that has its place', async () => {
+    const it = cluster();
+    it.add(volume('first'));
+    await it.reconcile('first');
+    it.catchUp();
+    it.lists.count = 0;
+    for (let pass = 0; pass < 3; pass++) await it.reconcile('first');
+    expect(it.lists.count).toBe(0);
   });
 
   it('keeps the place reserved when the answer to its patch was lost', async () => {
@@ -139,6 +168,59 @@ describe('VolumeReconciler', () => {
     it.catchUp();
     await it.reconcile('first');
     expect(it.api.written).toHaveLength(1);
+  });
+
+  /** The statuses that the operator writes while a volume is made and attached, with an agent that reports step by step. */
+  async function writesOf(statusDelayMs: number): Promise<(string | undefined)[]> {
+    const it = cluster({ statusDelayMs });
+    const step = async (...conditions: ReturnType<typeof served>[]): Promise<void> => {
+      const part = { metadata: { name: 'first' }, status: { conditions } };
+      if (conditions.length > 0) await it.api.apply(AOE_VOLUMES, part, { fieldManager: 'agent', subresource: 'status' });
+      it.catchUp();
+      await it.reconcile('first');
+    };
+    it.add(volume('first'));
+    await step();
+    await step({ ...served('Exported'), status: 'False', reason: 'NotProvisioned' });
+    await step(served('Provisioned'), { ...served('Exported'), status: 'False', reason: 'NotProvisioned' });
+    await step(served('Provisioned'), served('Exported'));
+    for (const nodes of [['b'], ['b', 'c'], null]) {
+      await it.api.patch(AOE_VOLUMES, 'first', { spec: { initiators: { nodes } } });
+      await step();
+    }
+    const written = it.api.written.filter(({ manager }) => manager !== 'agent') as { status: AoEVolume['status'] }[];
+    return written.map(({ status }) => status?.conditions?.find(({ type }) => type === 'Ready')?.reason);
+  }
+
+  it('writes its status once when the volume is ready soon, and does not write each generation', async () => {
+    expect(await writesOf(0)).toStrictEqual(['Waiting', 'NotProvisioned', 'Exported', 'Exported', 'Exported', 'Exported']);
+    expect(await writesOf(60_000)).toStrictEqual(['Exported']);
+  });
+
+  it('asks to be called again for a status that it has not written yet', async () => {
+    const it = cluster({ statusDelayMs: 60_000 });
+    it.add(volume('first'));
+    const { requeueAfterMs = 0 } = (await it.reconcile('first')) ?? {};
+    expect(requeueAfterMs).toBeGreaterThan(50_000);
+    expect(requeueAfterMs).toBeLessThanOrEqual(60_000);
+    expect(it.live('first')?.status).toBeUndefined();
+  });
+
+  it('writes at once what is refused, and what was ready and is not any longer', async () => {
+    const it = cluster({ statusDelayMs: 60_000 });
+    it.add(volume('first'), volume('second'));
+    for (const name of ['first', 'second']) await it.reconcile(name);
+    expect(it.condition('second', 'Placed')?.reason).toBe('PoolFull');
+    const report = async (...conditions: ReturnType<typeof served>[]): Promise<void> => {
+      const part = { metadata: { name: 'first' }, status: { conditions } };
+      await it.api.apply(AOE_VOLUMES, part, { fieldManager: 'agent', subresource: 'status' });
+      it.catchUp();
+      await it.reconcile('first');
+    };
+    await report(served('Provisioned'), served('Exported'));
+    expect(it.condition('first', 'Ready')?.reason).toBe('Exported');
+    await report(served('Provisioned'), { ...served('Exported'), status: 'False', reason: 'DeviceFailed' });
+    expect(it.condition('first', 'Ready')?.reason).toBe('DeviceFailed');
   });
 
   it('writes no status into a new volume of the same name', async () => {
@@ -265,5 +347,5 @@ describe('VolumeReconciler', () => {
 });
 
 function served(type: string) {
-  return { type, status: 'True' as const, reason: type, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
+  return { type, status: 'True' as 'True' | 'False', reason: type, message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
 }

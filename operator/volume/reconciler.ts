@@ -12,24 +12,28 @@ import {
   type Kube,
   KubeError,
   OwnWrites,
+  type Result,
   type StatusPart,
   type Store,
+  WriteDelay,
 } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { AgentLiveness } from '../node/agent-liveness.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
-import { conflictingClaim } from '../placement/claims.ts';
+import { claimsOf, conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { giveUp } from './give-up.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
-import { type Findings, statusOf } from './status.ts';
+import { canWait, type Findings, statusOf } from './status.ts';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
   readonly volumes: Store<AoEVolume>;
+  /** Names of volumes by {@link claimsOf}. */
+  readonly byClaim: { get(claim: string): string[] };
   readonly pools: Pick<Store<AoEPool>, 'list'>;
   readonly nodes: Store<AoENode>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
@@ -37,7 +41,12 @@ interface Options {
   readonly events: Pick<EventRecorder, 'event'>;
   readonly range: AddressRange;
   readonly log: Logger;
+  /** For how long changes of a status gather that nobody waits for, in milliseconds. */
+  readonly statusDelayMs?: number;
 }
+
+/** A new volume is often ready by then, so that one write of the status is enough; and agents write at other moments. */
+const STATUS_DELAY_MS = 250;
 
 /** Limit for asking the API server what became of a write, in milliseconds. */
 const LEARN_MS = 5_000;
@@ -47,24 +56,31 @@ export class VolumeReconciler {
   readonly #options: Options;
   /** The volumes, with what this operator has placed and the watch has not shown yet: so no room or address is given twice. */
   readonly #volumes: OwnWrites<AoEVolume>;
+  readonly #delay: WriteDelay;
   #lastAddress: Address | undefined;
 
   constructor(options: Options) {
     this.#options = options;
     this.#volumes = new OwnWrites(options.volumes);
+    this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
   }
 
   /** Reconciles one volume. Safe to repeat at any time; different volumes may be reconciled at once. */
-  async reconcile(name: string, signal: AbortSignal): Promise<void> {
+  async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const { kube } = this.#options;
     const found = this.#volumes.get(name);
-    if (!found) return;
+    if (!found) {
+      this.#delay.clear(name);
+      return undefined;
+    }
     await refuseBreak(this.#options, found, signal);
     const given = await giveUp(this.#options, found, signal);
-    if (given.outcome === 'gone') return;
+    if (given.outcome === 'gone') return undefined;
     const { volume, refused } = await this.#ensurePlaced(given.volume, signal);
     const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp: given.outcome === 'givenUp' });
     const status = statusOf(volume, { refused, obstacle });
+    const leftMs = !refused && !obstacle && canWait(volume, status) ? this.#delay.left(name) : 0;
+    if (leftMs > 0) return { requeueAfterMs: leftMs };
     const written = await applyStatus(kube, AOE_VOLUMES, volume, {
       manager: FIELD_MANAGER,
       ...status,
@@ -72,16 +88,21 @@ export class VolumeReconciler {
       still: (now) => isPlaced(now) === isPlaced(volume),
       signal,
     });
-    if (!written) return;
+    this.#delay.clear(name);
+    if (!written) return undefined;
     this.#volumes.confirm(written);
     this.#report(found, { refused, obstacle }, status);
+    return undefined;
   }
 
   /** The volume as it is placed now, or why it is not. */
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
+    if (isPlaced(volume) || volume.spec.external) {
+      const rivals = claimsOf(volume).flatMap((claim) => this.#options.byClaim.get(claim));
+      return { volume, refused: conflictingClaim(volume, this.#volumes.reservedOf(rivals)) };
+    }
     const volumes = this.#volumes.reserved();
-    if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, volumes) };
     const { pools, nodes, kubeNodes, agents, range } = this.#options;
     const cluster = {
       pools: pools.list(),

@@ -112,3 +112,19 @@ export function statusOf(volume: AoEVolume, { refused, obstacle }: Findings): Re
   const observedGeneration = metadata.generation;
   return { conditions: verdicts.map(([type, each]) => ({ type, ...each, observedGeneration })), fields };
 }
+
+/**
+ * Whether nobody waits for a new status: the volume is not ready and was not before, or only the generation differs. Meanwhile the
+ * next condition of the agent, or the next change of the spec, may come.
+ */
+export function canWait({ metadata, status }: AoEVolume, next: Pick<StatusPart, 'conditions'>): boolean {
+  if (metadata.deletionTimestamp) return false;
+  const before = new Map(status?.conditions?.map((each) => [each.type, each]));
+  const changed = (next.conditions ?? []).filter((each) => {
+    const old = before.get(each.type);
+    return old?.status !== each.status || old.reason !== each.reason || old.message !== each.message;
+  });
+  if (changed.length === 0) return status?.observedGeneration !== metadata.generation;
+  const { status: ready } = next.conditions?.find(({ type }) => type === VolumeCondition.Ready) ?? {};
+  return ready !== 'True' && before.get(VolumeCondition.Ready)?.status !== 'True';
+}
