@@ -80,6 +80,18 @@ describe('exec()', () => {
     expect(isAlive(pid)).toBe(false);
   });
 
+  test('reports when a program that was killed has really ended, and nothing about one that ended by itself', async () => {
+    const killed: Promise<void>[] = [];
+    const onKilled = (ended: Promise<void>) => killed.push(ended);
+    await sh('true', { ...LIMIT, onKilled });
+    await failure(sh('exit 3', { ...LIMIT, onKilled }));
+    expect(killed).toHaveLength(0);
+    const error = await failure(sh('echo $$; sleep 30', { timeoutMs: 300, onKilled }));
+    expect(killed).toHaveLength(1);
+    await killed[0];
+    expect(isAlive(Number(error.stdout))).toBe(false);
+  });
+
   test('ends with the reason of its signal, and kills the program', async () => {
     const stop = new AbortController();
     const reason = new Error('told to end');

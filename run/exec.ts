@@ -6,6 +6,11 @@ export interface ExecOptions {
   readonly timeoutMs: number;
   readonly signal?: AbortSignal | undefined;
   readonly input?: string | undefined;
+  /**
+   * Called when the program was killed before it ended: at its limit, or by the signal. `ended` is fulfilled when the program has
+   * really ended. A program that waits for a dead disk (state D) ends only when the disk answers.
+   */
+  readonly onKilled?: (ended: Promise<void>) => void;
 }
 
 export interface ExecResult {
@@ -49,7 +54,7 @@ const LINGER_MS = 500;
  * @throws ExecError
  */
 export function exec(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
-  const { timeoutMs, signal, input } = options;
+  const { timeoutMs, signal, input, onKilled } = options;
   const command = [program, ...args].join(' ');
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(signal.reason);
@@ -78,6 +83,7 @@ export function exec(program: string, args: readonly string[], options: ExecOpti
         } catch {
           // It ended at the same moment.
         }
+        onKilled?.(new Promise((ended) => child.once('exit', () => ended())));
       }
       child.unref();
       settle(() => reject(error));

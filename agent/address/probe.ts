@@ -1,8 +1,11 @@
 import { type FrameSocket, Initiator, type TargetAddress } from '../../aoe/mod.ts';
 import type { Logger } from '../../run/log.ts';
 
-/** Four queries within this time: a target answers in well under a millisecond unless its host is busy, and any frame may be lost. */
-const PROBE = { timeoutMs: 300, retransmitMs: 75, settleMs: 20, attempts: 4 } as const;
+/**
+ * Four queries, after 0, 35, 105 and 245 ms, since the pause doubles each time. A target answers in well under a millisecond unless its
+ * host is busy, and any frame may be lost.
+ */
+const PROBE = { timeoutMs: 300, retransmitMs: 35, settleMs: 20, attempts: 4 } as const;
 
 /** Another target that answers at an address of ours. */
 export interface Stranger {

@@ -30,9 +30,16 @@ export class FakeLvm {
   /** Throws from `Exec` without (before) or with (after) the command's effect. */
   crash: { when: 'before' | 'after'; command: string } | undefined;
 
-  readonly run: Exec = async (command, args) => {
+  /** Commands are killed at their limit, and end only with this. */
+  hangs: Promise<void> | undefined;
+
+  readonly run: Exec = async (command, args, { onKilled }) => {
     const what = args.includes('--deltag') && args.includes('aoe.dev/new') ? 'untag' : command;
     this.calls.push(what);
+    if (this.hangs) {
+      onKilled?.(this.hangs);
+      throw new Error('took too long');
+    }
     if (this.crash?.when === 'before' && this.crash.command === what) throw new Error('crash');
     const stdout = this.#do(command, args.slice(args[0] === '--config' ? 2 : 0));
     if (this.crash?.when === 'after' && this.crash.command === what) throw new Error('crash');

@@ -256,7 +256,7 @@ export abstract class LvmBase implements Backend {
 
   async #change(command: string, args: string[]): Promise<void> {
     try {
-      await this.lvm.change(command, args);
+      await this.lvm.change(this.group, command, args);
     } catch (error) {
       this.#known = undefined;
       throw error;

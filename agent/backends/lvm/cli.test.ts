@@ -30,7 +30,7 @@ test('commands that change something are quiet, and are not stopped with the age
     calls.push({ args, signal: options.signal });
     return { stdout: '', stderr: '' };
   };
-  await new LvmCli(run, 'x').change('lvremove', ['vg0/a']);
+  await new LvmCli(run, 'x').change('vg0', 'lvremove', ['vg0/a']);
   expect(calls).toStrictEqual([{ args: ['--config', 'x', '--yes', '--quiet', 'vg0/a'], signal: undefined }]);
 });
 

@@ -2,6 +2,7 @@ import { messageOf } from '../../../kube/mod.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import { BackendError } from '../backend.ts';
+import { HungCommands } from './hung-commands.ts';
 import { parseReport, reportArgs, type VolumeGroup } from './report.ts';
 
 const REPORT_LIMIT_MS = 20_000;
@@ -10,15 +11,15 @@ const CHANGE_LIMIT_MS = 120_000;
 
 /**
  * Runs LVM's commands with our own configuration, one at a time per volume group: LVM locks a group anyway, and waiting here
- * costs no process.
+ * costs no process. While a command that was killed has not ended, no other is started in its group.
  */
 export class LvmCli {
-  readonly #run: Exec;
+  readonly #commands: HungCommands;
   readonly #config: string;
   readonly #groups = new Map<string, Semaphore>();
 
   constructor(run: Exec, config: string) {
-    this.#run = run;
+    this.#commands = new HungCommands(run);
     this.#config = config;
   }
 
@@ -34,12 +35,12 @@ export class LvmCli {
 
   /**
    * The group with its volumes. Call it in the group's turn.
-   * @throws BackendError PoolMissing, BackendFailed
+   * @throws BackendError PoolMissing, PoolNotReady when a command hangs, BackendFailed
    */
   async report(group: string, signal: AbortSignal): Promise<VolumeGroup> {
     const read = async (volumes: boolean): Promise<VolumeGroup | undefined> => {
       const options = { timeoutMs: REPORT_LIMIT_MS, signal };
-      const { stdout } = await this.#run('vgs', ['--config', this.#config, ...reportArgs(group, { volumes })], options);
+      const { stdout } = await this.#commands.run(group, 'vgs', ['--config', this.#config, ...reportArgs(group, { volumes })], options);
       return parseReport(stdout);
     };
     try {
@@ -58,15 +59,16 @@ export class LvmCli {
   /**
    * Runs a command that changes something. It is not killed when the agent ends, and it is quiet: writing into a pipe that
    * nobody reads any more would end it half-way. Call it in the group's turn.
-   * @throws Error of `Exec`
+   * @throws Error of `Exec`; BackendError PoolNotReady when a command hangs
    */
-  async change(command: string, args: string[]): Promise<void> {
-    await this.#run(command, ['--config', this.#config, '--yes', '--quiet', ...args], { timeoutMs: CHANGE_LIMIT_MS });
+  async change(group: string, command: string, args: string[]): Promise<void> {
+    await this.#commands.run(group, command, ['--config', this.#config, '--yes', '--quiet', ...args], { timeoutMs: CHANGE_LIMIT_MS });
   }
 }
 
-/** A BackendError for the failure of an LVM command, with what LVM printed. */
+/** A BackendError for the failure of an LVM command, with what LVM printed. A BackendError stays as it is. */
 export function failed(doing: string, error: unknown): BackendError {
+  if (error instanceof BackendError) return error;
   const words = stderrOf(error)
     .split('\n')
     .map((line) => line.trim())

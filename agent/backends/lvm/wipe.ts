@@ -1,10 +1,12 @@
 import { open, readFile, stat } from 'node:fs/promises';
+import { basename, dirname } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
 import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import type { Cleanness } from '../backend.ts';
 import { failed } from './cli.ts';
+import { HungCommands } from './hung-commands.ts';
 
 const BASE_LIMIT_MS = 60_000;
 /** Per GiB: ten times what a slow SSD needs to zero or discard a GiB by itself. */
@@ -59,12 +61,14 @@ export async function zeroEnds(path: string, bytes: number): Promise<void> {
  * @throws BackendError
  */
 export function wiper(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf, ends = zeroEnds): Wipe {
+  // Not those of LVM's commands: a volume that cannot be wiped does not keep LVM from removing others.
+  const commands = new HungCommands(run);
   return async (path, bytes, signal) => {
     const { writeZeroes, discard, rotational } = await traits(path);
     const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;
     const attempt = async (command: string, ...args: string[]): Promise<boolean> => {
       try {
-        await run(command, [...args, path], { timeoutMs, signal });
+        await commands.run(basename(dirname(path)), command, [...args, path], { timeoutMs, signal });
         return true;
       } catch (error) {
         signal.throwIfAborted();
