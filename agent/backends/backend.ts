@@ -61,6 +61,12 @@ export interface Backend {
    */
   open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined>;
   /**
+   * Backing volumes that were made for other AoEVolumes of this name; none when this AoEVolume has a backing volume of its own. A
+   * retained one is not among them, nor one whose AoEVolume's name is not known.
+   * @throws BackendError
+   */
+  namesakes(volume: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]>;
+  /**
    * Makes the volume when there is none, and finishes what a crash left half made. It does not wipe: see `unwiped` of the result,
    * and createEmpty.
    * @throws BackendError

@@ -30,6 +30,11 @@ export class FakeBackend implements Backend {
     return this.volumes.get(uid);
   }
 
+  async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>): Promise<BackingVolume[]> {
+    if (this.volumes.has(uid)) return [];
+    return [...this.volumes.values()].filter(({ volume }) => volume === name);
+  }
+
   async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
     this.#enter('create');
     await this.gate;

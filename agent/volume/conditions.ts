@@ -60,6 +60,8 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
       return no('NoSuchPool', `AoEPool ${spec.pool} does not exist: create it`);
     case 'lost':
       return no('BackingLost', `${data.path} is gone, and with it the data: bring it back under that name, or delete the AoEVolume`);
+    case 'namesakes':
+      return no('OrphanOfSameName', orphanOfSameName(data.found));
     case 'shrunk':
       return no(
         'BackingTooSmall',
@@ -68,6 +70,12 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
     case 'failed':
       return no(data.error.reason, data.error.message);
   }
+}
+
+function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['found']): string {
+  const names = found.map(({ name, uid }) => `${name} (UID ${uid})`).join(' and ');
+  const advice = 'retain it or remove it on the node: docs/operate.md, "Data of the same name", says how';
+  return `there is data of an earlier AoEVolume of this name, in ${names}: it is not used for this one, and nothing is created while it is there; ${advice}. If it is just being removed, this volume is created after that`;
 }
 
 function available({ name, bytes, growthProblem, cleanness }: AvailableData, capacity: string): Verdict {

@@ -110,3 +110,27 @@ test('a claim that grew is still served, at its size, and says so; also by a tar
     expect(it.condition('Provisioned')?.message).toMatch(/still has 10Mi instead of the 20Mi of spec.capacity: pool default cannot/);
   }
 });
+
+test('an AoEVolume that is restored with another UID gets no new data while the old is there, and goes on when that is gone', async () => {
+  const it = await harness();
+  const old = await it.backend.create({ uid: 'old', name: 'v1', bytes: 10 * MiB });
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+  expect(it.condition('Provisioned')).toMatchObject({ status: 'False', reason: 'OrphanOfSameName' });
+  expect(it.condition('Provisioned')?.message).toMatch(/^there is data of an earlier AoEVolume of this name, in fake\/old \(UID old\)/);
+  expect(it.condition('Exported')?.reason).toBe('NotProvisioned');
+  expect([...it.backend.volumes.values()]).toStrictEqual([old]);
+  expect(it.target.volumes.size).toBe(0);
+  await it.backend.remove('old');
+  await it.reconcile();
+  expect(it.condition('Exported')?.status).toBe('True');
+});
+
+test('the deletion of an AoEVolume that was refused leaves the old data alone', async () => {
+  const it = await harness();
+  await it.backend.create({ uid: 'old', name: 'v1', bytes: 10 * MiB });
+  await it.reconcile();
+  it.remove();
+  await it.reconcile();
+  expect(it.kube.volume()).toBeUndefined();
+  expect([...it.backend.volumes.keys()]).toStrictEqual(['old']);
+});

@@ -1,6 +1,6 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type Backend, BackendError, type Cleanness } from '../backends/backend.ts';
+import { type Backend, BackendError, type BackingVolume, type Cleanness } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 
 /** What came of opening, or making, the data of a volume. */
@@ -9,6 +9,8 @@ export type DataResult =
   | { kind: 'no-pool' }
   /** It was there once, and is gone. */
   | { kind: 'lost'; path: string }
+  /** There is none, and data of earlier AoEVolumes of this name is there: it may be what is looked for, so nothing is made. */
+  | { kind: 'namesakes'; found: readonly BackingVolume[] }
   /** It has become smaller than it was. Sizes are in bytes. */
   | { kind: 'shrunk'; name: string; bytes: number; expected: number }
   | { kind: 'failed'; error: BackendError };
@@ -43,6 +45,8 @@ export async function ensureData(
   const { uid = '', name } = metadata;
   const bytes = parseQuantity(spec.capacity ?? '0');
   try {
+    const found = mode === 'create' ? await backend.namesakes({ uid, name }, signal) : [];
+    if (found.length > 0) return { kind: 'namesakes', found };
     let backing = mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal);
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');

@@ -42,10 +42,34 @@ test('a file is made sparse, found again, and removed', async () => {
   expect(blocks * 512).toBeLessThan(MiB);
   expect(mode & 0o777).toBe(0o600);
   expect(await open(directory).open('u-1')).toStrictEqual(made);
-  expect((await open(directory).measure(signal)).volumes).toStrictEqual([made]);
+  expect((await open(directory).measure(signal)).volumes).toStrictEqual([{ ...made, volume: 'pvc-1' }]);
   await open(directory).remove('u-1');
   await open(directory).remove('u-1');
   expect((await open(directory).measure(signal)).volumes).toStrictEqual([]);
+});
+
+test('data of an earlier AoEVolume of the same name is found by the record beside it, until it is removed or retained', async () => {
+  for (const end of ['remove', 'retain'] as const) {
+    const directory = await folder();
+    const again = { uid: 'u-2', name: 'pvc-1' };
+    const made = await open(directory).create(request);
+    await open(directory).create({ uid: 'u-3', name: 'pvc-3', bytes: MiB });
+    expect(await open(directory).namesakes(again, signal)).toStrictEqual([{ ...made, volume: 'pvc-1' }]);
+    expect(await open(directory).namesakes(request, signal), 'its own').toStrictEqual([]);
+    const backend = open(directory);
+    await backend.namesakes(again, signal);
+    await backend[end]('u-1');
+    expect(await backend.namesakes(again, signal)).toStrictEqual([]);
+  }
+});
+
+test('a file without a record, made by an earlier version, is served and measured, and has no name', async () => {
+  const directory = await folder();
+  const made = await open(directory).create(request);
+  await rm(join(directory, 'u-1.img.volume'));
+  expect(await open(directory).open('u-1')).toStrictEqual(made);
+  expect((await open(directory).measure(signal)).volumes).toStrictEqual([made]);
+  expect(await open(directory).namesakes({ uid: 'u-2', name: 'pvc-1' }, signal)).toStrictEqual([]);
 });
 
 test('after a crash at any step of creating or removing, repeating it completes it', async () => {
@@ -177,5 +201,5 @@ test('the file of a snapshot is no volume', async () => {
   const backend = open(directory);
   const made = await backend.create(request);
   await writeFile(join(directory, 'snap-u-9.img'), 'data');
-  expect((await backend.measure(signal)).volumes).toStrictEqual([made]);
+  expect((await backend.measure(signal)).volumes).toStrictEqual([{ ...made, volume: 'pvc-1' }]);
 });

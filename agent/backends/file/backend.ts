@@ -20,6 +20,8 @@ const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
 /** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
 const MARKER = '.aoe-pool';
+/** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
+const RECORD_SUFFIX = '.img.volume';
 const BLOCK = 512;
 
 export interface FileOptions {
@@ -42,6 +44,8 @@ export class FileBackend implements Backend {
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
+  /** Names of AoEVolumes by UID, as read from the records: they never change. */
+  readonly #names = new Map<string, string>();
 
   constructor({ pool, directory, expected, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
     this.#pool = pool;
@@ -81,7 +85,21 @@ export class FileBackend implements Backend {
     return this.#find(checkUid(uid));
   }
 
-  async create({ uid, bytes }: CreateRequest): Promise<BackingVolume> {
+  async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {
+    await this.#prepare();
+    await this.#recognize();
+    if (await this.#find(checkUid(uid))) return [];
+    const found: BackingVolume[] = [];
+    for (const other of await this.#uids()) {
+      signal.throwIfAborted();
+      if ((await this.#nameOf(other)) !== name) continue;
+      const volume = await this.#find(other);
+      if (volume) found.push({ ...volume, volume: name });
+    }
+    return found;
+  }
+
+  async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
     await this.#prepare();
     await this.#recognize();
     const existing = await this.#find(checkUid(uid));
@@ -95,6 +113,7 @@ export class FileBackend implements Backend {
     const size = roundUp(bytes, MiB);
     try {
       await this.#fs.createSparse(half, size);
+      await this.#fs.write(this.#record(uid), `${name}\n`);
       await this.#fs.rename(half, this.path(uid));
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
@@ -111,6 +130,8 @@ export class FileBackend implements Backend {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.unlink(path));
     await this.#drop(join(this.#directory, `${uid}${NEW_SUFFIX}`), (path) => this.#fs.unlink(path));
+    await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
+    this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
     this.#gone.push(uid);
   }
@@ -126,14 +147,38 @@ export class FileBackend implements Backend {
     await this.#prepare();
     await this.#recognize();
     const found: BackingVolume[] = [];
-    for (const name of await this.#fs.readdir(this.#directory)) {
+    for (const uid of await this.#uids()) {
       signal.throwIfAborted();
-      const id = name.slice(0, -SUFFIX.length);
-      if (!name.endsWith(SUFFIX) || kindOf(id) !== 'volume') continue;
-      const volume = await this.#find(id);
-      if (volume) found.push(volume);
+      const volume = await this.#find(uid);
+      const name = volume && (await this.#nameOf(uid));
+      if (volume) found.push(name === undefined ? volume : { ...volume, volume: name });
     }
     return found;
+  }
+
+  /** UIDs in the names of the files. */
+  async #uids(): Promise<string[]> {
+    const names = (await this.#fs.readdir(this.#directory)).filter((name) => name.endsWith(SUFFIX));
+    return names.map((name) => name.slice(0, -SUFFIX.length)).filter((id) => kindOf(id) === 'volume');
+  }
+
+  #record(uid: string): string {
+    return join(this.#directory, `${checkUid(uid)}${RECORD_SUFFIX}`);
+  }
+
+  /** The name of the AoEVolume that a file was made for; undefined when it is not known. */
+  async #nameOf(uid: string): Promise<string | undefined> {
+    const known = this.#names.get(uid);
+    if (known !== undefined) return known;
+    const path = this.#record(uid);
+    try {
+      const name = (await this.#fs.read(path)).trim();
+      if (name) this.#names.set(uid, name);
+      return name || undefined;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw this.#failed(`reading ${path}`, error);
+    }
   }
 
   async #find(uid: string): Promise<BackingVolume | undefined> {

@@ -63,3 +63,16 @@ test('a snapshot that carries our mark is no volume, and what it takes is not pr
   expect([after.size, after.free]).toStrictEqual([before.size - 8 * MiB, before.free - 8 * MiB]);
   expect(() => backend.path('snap-u-9')).toThrow(RangeError);
 });
+
+test('data of an earlier AoEVolume of the same name is found by its tag, unless it is retained', async () => {
+  const fake = new FakeLvm();
+  const again = { uid: 'u-2', name: 'pvc-1' };
+  await createEmpty(linearBackend(fake), request, signal);
+  await createEmpty(linearBackend(fake), { uid: 'u-3', name: 'pvc-3', bytes: MiB }, signal);
+  const backend = linearBackend(fake);
+  expect(await backend.namesakes(again, signal)).toMatchObject([{ uid: 'u-1', name: 'vg0/aoe-u-1', volume: 'pvc-1' }]);
+  expect(await backend.namesakes(request, signal), 'its own').toStrictEqual([]);
+  expect(await linearBackend(fake, { pool: 'p2' }).namesakes(again, signal), 'of another pool').toStrictEqual([]);
+  await backend.retain('u-1', signal);
+  expect(await backend.namesakes(again, signal)).toStrictEqual([]);
+});

@@ -94,6 +94,12 @@ export abstract class LvmBase implements Backend {
     return this.#backing(uid, volume);
   }
 
+  async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {
+    await this.#turn(() => this.recent(signal), signal);
+    if (this.#known?.has(uid)) return [];
+    return [...(this.#known ?? [])].map(([other, volume]) => this.#backing(other, volume)).filter(({ volume }) => volume === name);
+  }
+
   async create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume> {
     const uid = checkUid(request.uid);
     const made = await this.#turn(() => this.#make(request, signal), signal);
