@@ -285,7 +285,11 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     await create('pvc-7');
     await kube.delete(AOE_NODES, 'storage-1');
     agent.down.add('storage-1');
-    await refuses(publish('pvc-7', 'worker-1'), Code.UNAVAILABLE, /node storage-1, which holds the data, has no AoENode/);
+    await refuses(
+      publish('pvc-7', 'worker-1'),
+      Code.UNAVAILABLE,
+      /node storage-1, which holds the data, does not exist any more: .* aoe\.dev.give-up=storage-1/,
+    );
     await announceNode(kube, 'storage-1');
     await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
     await agent.up('storage-1');
