@@ -1,0 +1,89 @@
+import { Cluster } from '../testbed/cluster.ts';
+import { aoeVolume, claim, pod, storageClass } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+/** What a person did not ask for does not touch data, and what a program has open is not taken from under it. */
+describe('data and disks are kept', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  beforeAll(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'data-kept');
+    await cluster.apply([storageClass('data-kept', { pool: 'lvm' }, 'Immediate')]);
+  });
+  afterAll(async () => {
+    await ns?.delete();
+    await cluster?.kubectl(['delete', 'storageclass', 'data-kept', '--ignore-not-found']);
+    await cluster?.kubectl(['delete', 'aoev', 'e2e-restored', '--ignore-not-found', '--timeout=60s']);
+  });
+
+  const volumesIn = (node: string) => cluster.guest(node).exec('lvs --noheadings -o lv_name vg0');
+  const conditionReason = (name: string, type: string, reason: string) =>
+    cluster.poll(
+      async () => {
+        const { status } = await cluster.getJson('aoev', name);
+        const found = status?.conditions?.find((each: { type: string }) => each.type === type);
+        return found?.reason === reason ? (found as { message: string }) : undefined;
+      },
+      {
+        timeoutMs: 40_000,
+        what: `reason ${reason} of condition ${type} on ${name}`,
+        explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
+      },
+    );
+
+  it('while a PersistentVolume names the AoEVolume that somebody deleted, and until the claim is deleted', async () => {
+    await ns.apply([claim('kept', { storageClass: 'data-kept' })]);
+    const volume = await ns.bound('kept');
+    const { metadata, spec } = await cluster.getJson('aoev', volume);
+    await cluster.kubectl(['delete', 'aoev', volume, '--wait=false']);
+    const { message } = await conditionReason(volume, 'Exported', 'NamedByPersistentVolume');
+    expect(message).toContain(`aoe.dev/delete-data=${metadata.uid}`);
+    expect(await volumesIn(spec.nodeName)).toContain(metadata.uid);
+    await ns.kubectl('delete', 'pvc', 'kept');
+    await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=90s']);
+    expect(await volumesIn(spec.nodeName)).not.toContain(metadata.uid);
+  });
+
+  it('when an AoEVolume comes back from a backup with another UID: it gets no empty disk instead', async () => {
+    await cluster.apply([aoeVolume('e2e-restored', { capacity: '16Mi', pool: 'lvm' })]);
+    await conditionReason('e2e-restored', 'Ready', 'Exported');
+    const { metadata, spec } = await cluster.getJson('aoev', 'e2e-restored');
+    // The object is lost, not its data.
+    await cluster.kubectl(['patch', 'aoev', 'e2e-restored', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
+    await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--timeout=30s']);
+    const { finalizers } = metadata;
+    const backup = aoeVolume('e2e-restored', spec);
+    await cluster.apply([{ ...backup, metadata: { ...backup.metadata, finalizers } }]);
+    const { message } = await conditionReason('e2e-restored', 'Provisioned', 'OrphanOfSameName');
+    expect(message).toContain(metadata.uid);
+    const restored = await cluster.getJson('aoev', 'e2e-restored');
+    expect(await volumesIn(spec.nodeName)).toContain(metadata.uid);
+    expect(await volumesIn(spec.nodeName)).not.toContain(restored.metadata.uid);
+
+    await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--timeout=60s']);
+    expect(await volumesIn(spec.nodeName)).toContain(metadata.uid);
+    await cluster.guest(spec.nodeName).exec(`timeout 60 sh -c 'until lvremove -fy vg0/aoe-${metadata.uid}; do sleep 1; done'`);
+  });
+
+  it('a disk that a pod has open stays in the kernel after its node has lost the volume', async () => {
+    await ns.apply([
+      claim('open', { storageClass: 'data-kept', volumeMode: 'Block' }),
+      pod('opener', { claim: 'open', node: 'worker-1', block: true, script: 'exec 3</dev/data; touch /tmp/ready; sleep 3600' }),
+    ]);
+    await ns.ready('opener', 90_000);
+    const volume = await ns.volumeOf('open');
+    const { status } = await cluster.getJson('aoev', volume);
+    await cluster.kubectl(['annotate', 'aoev', volume, '--overwrite', 'aoe.dev/break-lock=worker-1']);
+    const select = `involvedObject.name=${volume},reason=StaleDiskInUse`;
+    const message = await cluster.poll(
+      async () => (await cluster.kubectl(['get', 'events', '--field-selector', select, '-o', 'jsonpath={.items[*].message}'])) || undefined,
+      { timeoutMs: 180_000, what: `an event StaleDiskInUse about ${volume}` },
+    );
+    expect(message).toMatch(/process \d+|loop device/);
+    const disk = `/sys/block/etherd!${status.address}`;
+    await cluster.guest('worker-1').exec(`test -d '${disk}'`);
+    await ns.kubectl('delete', 'pod', 'opener');
+    await cluster.guest('worker-1').exec(`timeout 150 sh -c "while [ -d '${disk}' ]; do sleep 1; done"`, { timeoutMs: 160_000 });
+  });
+});
