@@ -1,13 +1,14 @@
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
-import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
+import { startApiServer, startControllers, startEtcd, startSnapshotController } from './control-plane.ts';
 import { filledDisk } from './disk.ts';
 import { Guest, type GuestOptions } from './guest.ts';
 import { ourArchive } from './image/images.ts';
+import { KIT } from './kit.ts';
 import { makeNetwork, removeNetwork } from './network.ts';
 import { startContainerd, startKubelet } from './node.ts';
-import { KIT, RUN, SHM } from './paths.ts';
+import { RUN, SHM } from './paths.ts';
 import { killRecorded } from './process/processes.ts';
 import { type PollOptions, poll, runInNetns, sh } from './process/shell.ts';
 import type { Step } from './progress.ts';
@@ -78,6 +79,7 @@ export class Cluster {
       const apiServer = startApiServer();
       return Promise.all([
         apiServer.then(startControllers),
+        apiServer.then(startSnapshotController),
         ...[...cluster.#guests.values()].map((guest) => cluster.#bootNode(guest, archive, apiServer)),
       ]);
     };
