@@ -42,7 +42,7 @@ describe('a target that is silent for longer than aoe_deadsecs', () => {
   const metric = () => cluster.guest(WORKER).exec('curl -s http://127.0.0.1:9810/metrics | grep ^aoe_csi_node_disk_down_seconds || true');
   const writes = (name: string, command: string) => ns.kubectl('exec', name, '--', 'timeout', '20', 'sh', '-c', command);
 
-  it('node.module.parameters of the chart are in force on every node', async () => {
+  it('node.module.parameters of the chart have effect on every node', async () => {
     await installChart(cluster, { node: { module: { parameters: { aoe_deadsecs: DEAD_SECONDS } } } });
     for (const node of NODES) {
       await cluster.poll(
