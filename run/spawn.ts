@@ -88,7 +88,7 @@ export async function spawn(program: string, args: readonly string[], input?: st
       ...(stdin === undefined ? {} : { stdin: new Socket({ fd: opened.keep(stdin), readable: false, writable: true }) }),
     };
     // A program need not read its input.
-    streams.stdin?.on('error', () => {}).end(input);
+    streams.stdin?.on('error', () => {}).end(input ?? '');
     return {
       ...streams,
       exited,
