@@ -161,7 +161,7 @@ for (const [what, change] of [
     'of a volume that was deleted and created again',
     ({ node }) => void Object.assign(node.volumes.items.get('v1')?.metadata ?? {}, { uid: 'x' }),
   ],
-  ['of a volume that is gone', ({ node }) => void node.volumes.items.clear()],
+  ['of a volume that is gone', ({ node }) => node.volumes.items.clear()],
   [
     'while the API server does not answer',
     ({ node }) => {
