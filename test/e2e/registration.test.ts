@@ -9,7 +9,8 @@ describe('the registration with the kubelet', () => {
   beforeAll(async () => {
     cluster = await Cluster.attach();
   });
-  const rename = (from: string, to: string) => cluster.guest(WORKER).exec(`ip link set ${from} down name ${to} up`);
+  const rename = (from: string, to: string) =>
+    cluster.guest(WORKER).exec(`ip link set ${from} down; ip link set ${from} name ${to}; ip link set ${to} up`);
   afterAll(async () => {
     await rename('away0', 'vec0').catch(() => '');
   });
