@@ -1,10 +1,10 @@
+import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { poolTotals } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEPool, PoolCondition, type PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, type NextCondition, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
-import type { AgentLiveness } from '../node/agent-liveness.ts';
 
 /** An agent takes what was given up off the segment within seconds after its node came back; then nobody needs to know it any more. */
 const FORGET_ABANDONED_MS = 60 * 60_000;
