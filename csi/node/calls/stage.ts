@@ -6,6 +6,7 @@ import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { oneRightDisk } from '../disk/identity.ts';
 import { DiskInUseError } from '../disk/local-disk.ts';
+import { removeDeadMount } from '../filesystem/dead-mount.ts';
 import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { releaseAfterFailure, takeLock } from '../lock/take.ts';
@@ -79,6 +80,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   const isLost = needsLock && !context.external && !isLockUnbroken(survey.configs, job.owner, earlier);
   // Before the lock is taken: until then the target takes no writes from here, so stale data of this node cannot be written back.
   if (isLost && earlier) await removeStale(deps, job);
+  else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
   await recordStaged(deps, job, [...(isLost ? [] : (earlier?.locks ?? [])), since].slice(-MAX_LOCKS));
@@ -106,14 +108,19 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
  * to it since: what is cached here would be written over their data.
  */
 async function removeStale(deps: Deps, { name, volumeId, disk, stagingPath, signal }: StageJob): Promise<void> {
-  const unmounted = await disk.unmountAll({ at: stagingPath }, signal);
-  if (unmounted.length > 0)
-    deps.log.warn({ volume: volumeId, address: disk.address, unmounted }, 'unmounted what was left from before this node lost the volume');
-  await disk.remove(signal).catch((error: unknown) => {
+  try {
+    const unmounted = await disk.unmountAll({ at: stagingPath }, signal);
+    if (unmounted.length > 0)
+      deps.log.warn(
+        { volume: volumeId, address: disk.address, unmounted },
+        'unmounted what was left from before this node lost the volume',
+      );
+    await disk.remove(signal);
+  } catch (error) {
     if (!(error instanceof DiskInUseError)) throw error;
     const message = `${name}: ${error.message}. This node had lost the volume, so what it has cached of it must go first`;
     throw new RpcError(Code.FAILED_PRECONDITION, message, { cause: error });
-  });
+  }
 }
 
 async function recordStaged({ staged }: Deps, { volumeId, context, stagingPath, owner }: StageJob, locks: string[]): Promise<void> {
