@@ -109,6 +109,11 @@ export class Cluster {
     rmSync(RUN, { recursive: true, force: true });
   }
 
+  /** Names of the nodes. */
+  get nodes(): string[] {
+    return [...this.#guests.keys()];
+  }
+
   guest(name: string): Guest {
     const guest = this.#guests.get(name);
     if (!guest) throw new Error(`there is no node ${name}: the nodes are ${[...this.#guests.keys()].join(', ')}`);

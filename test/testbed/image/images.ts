@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached } from '../cache.ts';
-import { KIT, sidecars } from '../kit.ts';
+import { KIT, KIT_KEY, sidecars } from '../kit.ts';
 import { keyOf, ROOT } from '../paths.ts';
 import { sh } from '../process/shell.ts';
 import { type Layer, packLayer, readLayer, writeImage } from './oci.ts';
@@ -50,7 +50,7 @@ async function ourLayer(): Promise<Layer> {
 }
 
 /** Writes an image of one layer as an archive, and gives its digest. */
-async function smallImage(made: string, name: string, fill: (root: string) => void, entrypoint?: string[]): Promise<string> {
+export async function smallImage(made: string, name: string, fill: (root: string) => void, entrypoint?: string[]): Promise<string> {
   const root = join(made, 'root');
   mkdirSync(root);
   fill(root);
@@ -70,8 +70,8 @@ export interface StableImages {
 
 export async function stableImages(): Promise<StableImages> {
   const base = await baseLayer();
-  const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit'].map((name) => join(import.meta.dirname, name));
-  const folder = await cached('images', keyOf(sources, base.digest), async (made) => {
+  const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit.ts'].map((name) => join(import.meta.dirname, name));
+  const folder = await cached('images', keyOf(sources, base.digest, KIT_KEY), async (made) => {
     const digests = [
       await smallImage(
         made,
