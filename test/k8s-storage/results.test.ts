@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Outcome } from './report.ts';
 import { Results, skipTable, table } from './results.ts';
-import type { Outcome } from './suite.ts';
 
 const name = (suite: string, text: string) => `External Storage [Driver: aoe.dev] [Testpattern: Dynamic PV (ext4)] ${suite} ${text}`;
 const outcome = (state: Outcome['state'], message = ''): Outcome => ({ state, seconds: 1, message });

@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { type Outcome, suiteOf } from './suite.ts';
+import { type Outcome, suiteOf } from './report.ts';
 
 /** The last outcome of a spec, and how often it failed before. */
 export interface Result extends Outcome {

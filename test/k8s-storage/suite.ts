@@ -1,23 +1,15 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { cached } from '../testbed/cache.ts';
 import type { Cluster } from '../testbed/cluster.ts';
 import { smallImage } from '../testbed/image/images.ts';
 import { STORAGE_SUITE_KEY } from '../testbed/kit.ts';
 import { keyOf } from '../testbed/paths.ts';
 import { CommandError, run, runInNetns, sh } from '../testbed/process/shell.ts';
+import { type Outcome, outcomesOf } from './report.ts';
 
-/** How a spec ended, and how long it took. */
-export interface Outcome {
-  /** As ginkgo has it: what neither passed nor was skipped has failed. */
-  state: 'passed' | 'skipped' | 'failed';
-  seconds: number;
-  /** Why it was skipped, or what failed. */
-  message: string;
-}
-
-/** Driver manifests: what the suite tests, and which of its specs. */
+/** What the suite is told of the driver. */
 export const DRIVER = join(import.meta.dirname, 'driver.yaml');
 
 const BUILD = join(import.meta.dirname, '../testbed/kit/build');
@@ -65,7 +57,7 @@ export class StorageSuite {
 
   /** Names of all specs for a driver. */
   async specs(manifest: string): Promise<string[]> {
-    const outcomes = await this.#report(manifest, ['-ginkgo.dry-run'], (args) => this.#run(args));
+    const outcomes = await this.#report(manifest, ['-ginkgo.dry-run', '-ginkgo.focus=External Storage'], (args) => this.#run(args));
     return [...outcomes.keys()];
   }
 
@@ -104,34 +96,4 @@ export class StorageSuite {
 /** A regular expression of Go that matches the text alone. */
 function literal(text: string): string {
   return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
-}
-
-interface SpecReport {
-  LeafNodeType: string;
-  ContainerHierarchyTexts: string[] | null;
-  LeafNodeText: string;
-  State: string;
-  /** Nanoseconds. */
-  RunTime: number;
-  Failure?: { Message: string };
-}
-
-/** Outcomes by the specs' names, from ginkgo's report (types.Report of github.com/onsi/ginkgo/v2). Those that were not selected are left out. */
-export function outcomesOf(report: string): Map<string, Outcome> {
-  const suites: { PreRunStats: { SpecsThatWillRun: number }; SpecReports: SpecReport[] | null }[] = JSON.parse(report);
-  const outcomes = new Map<string, Outcome>();
-  for (const spec of suites.flatMap(({ SpecReports }) => SpecReports ?? [])) {
-    if (spec.LeafNodeType !== 'It') continue;
-    const message = spec.Failure?.Message ?? '';
-    // What the focus leaves out is "skipped", too, but nothing says why.
-    if (spec.State === 'pending' || (spec.State === 'skipped' && message === '')) continue;
-    const state = spec.State === 'passed' || spec.State === 'skipped' ? spec.State : 'failed';
-    outcomes.set([...(spec.ContainerHierarchyTexts ?? []), spec.LeafNodeText].join(' '), { state, seconds: spec.RunTime / 1e9, message });
-  }
-  return outcomes;
-}
-
-/** What a spec is about, such as `subPath`, from its name. */
-export function suiteOf(name: string): string {
-  return /\[Testpattern: [^\]]*\] ([^ ]+)/.exec(name)?.[1] ?? basename(name);
 }

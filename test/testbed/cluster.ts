@@ -69,7 +69,7 @@ export class Cluster {
     mkdirSync(RUN, { recursive: true });
     mkdirSync(SHM, { recursive: true });
     makeNetwork();
-    const disk = await step('images for the nodes', filledDisk, { usually: '90 s the first time' });
+    const disk = await step('images for the nodes', filledDisk, { usually: '2 minutes the first time' });
     const archive = options.bare ? undefined : await step('our image', ourArchive);
     const cluster = new Cluster();
     linkSync(disk, COMMON_DISK);
