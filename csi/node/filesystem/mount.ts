@@ -35,9 +35,11 @@ export async function mountFilesystem(deps: Deps, job: StageJob, usage: MountUsa
   // Read again, now that this node has the lock: another node may have formatted the disk since the first read.
   const volume = await volumes.get(volumeId, signal);
   if (volume?.metadata.uid !== context.volumeUID) throw new RpcError(Code.ABORTED, `${name}: the AoEVolume was deleted meanwhile`);
-  const { content, blank } = await inspect(filesystems, device, signal);
+  // A new volume is empty, so that blkid need not be started. A disk of an external target can hold what blkid finds elsewhere: VMFS, or the
+  // second header of LUKS.
+  const isNew = volume.status?.filesystem === undefined && !context.external;
   // A pod that outlived its staging mount can have it mounted elsewhere: then neither mkfs nor fsck can run.
-  const isClaimed = await job.disk.isClaimed(signal);
+  const [{ content, blank }, isClaimed] = await Promise.all([inspect(filesystems, device, isNew, signal), job.disk.isClaimed(signal)]);
   const isShared = context.access !== 'Exclusive';
   const decision = mountOrFormat({
     name,
@@ -84,9 +86,15 @@ async function format(
   await volumes.record(volume, { filesystem: { type, state: 'Formatted' } }, signal);
 }
 
-async function inspect(filesystems: Filesystems, device: Disk, signal: AbortSignal): Promise<{ content: Content; blank: boolean }> {
+async function inspect(
+  filesystems: Filesystems,
+  device: Disk,
+  isNew: boolean,
+  signal: AbortSignal,
+): Promise<{ content: Content; blank: boolean }> {
+  if (isNew && (await filesystems.isBlank(device, signal))) return { content: { kind: 'nothing' }, blank: true };
   const content = await filesystems.probe(device.path, signal);
-  if (content.kind !== 'nothing') return { content, blank: false };
+  if (content.kind !== 'nothing' || isNew) return { content, blank: false };
   if (await filesystems.isBlank(device, signal)) return { content, blank: true };
   // blkid also finds "nothing" after a read error. The disk has been read by now, so a second answer can be trusted.
   return { content: await filesystems.probe(device.path, signal), blank: false };
