@@ -65,3 +65,13 @@ test('an external disk with empty ends is not formatted when blkid finds somethi
   await expect(it.stage()).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/holds VMFS/) });
   expect(it.node.filesystems.calls).toStrictEqual([]);
 });
+
+test('a format that was not recorded as finished is recorded when the file system is there', async () => {
+  const it = setUp();
+  const volume = it.node.volumes.items.get('v1') ?? assert.fail();
+  volume.status = { filesystem: { type: 'ext4', state: 'Formatting' } };
+  it.node.target.content = { kind: 'found', type: 'ext4' };
+  await it.stage();
+  expect(it.node.volumes.items.get('v1')?.status?.filesystem).toStrictEqual({ type: 'ext4', state: 'Formatted' });
+  expect(it.node.filesystems.calls).toStrictEqual(['check ext4']);
+});
