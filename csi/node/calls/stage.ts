@@ -99,7 +99,11 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     if (usage.kind === 'mount') current = deps.volumes.get(job.volumeId, signal);
     current?.catch(() => {});
     job.step('attach');
-    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost }, signal).finally(() => recorded);
+    try {
+      device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost }, signal);
+    } finally {
+      await recorded;
+    }
     if (usage.kind === 'mount' && (await isMounted(deps, job, usage))) return;
   } catch (error) {
     await releaseAfterFailure(deps, job);

@@ -76,7 +76,11 @@ export async function mountFilesystem(
   // Where other hosts may read at the same time, not even the journal may be replayed.
   const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
   const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : [])];
-  await deps.mounter.mount(device.path, stagingPath, { type: usage.type, options, signal }).finally(() => recorded);
+  try {
+    await deps.mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });
+  } finally {
+    await recorded;
+  }
 }
 
 /** Formats an empty disk. That it has begun is recorded before, so that an interrupted format is recognized. */
