@@ -1,4 +1,4 @@
-import { outcomesOf, suiteOf } from './report.ts';
+import { describeOutcomes, outcomesOf, suiteOf, unexplainedSkips } from './report.ts';
 
 const spec = (LeafNodeText: string, State: string, Message?: string) => ({
   LeafNodeType: 'It',
@@ -31,5 +31,15 @@ describe('outcomesOf()', () => {
 describe('suiteOf()', () => {
   it('is the word behind the test pattern', () => {
     expect(suiteOf(name('should store data'))).toBe('volumes');
+  });
+});
+
+describe('unexplainedSkips()', () => {
+  it('is empty for a reason that the page has', () => {
+    const skipped = (message: string) => ({ state: 'skipped' as const, seconds: 0, message });
+    const passed = { state: 'passed' as const, seconds: 1, message: '' };
+    const outcomes = [passed, skipped('testnodevolumeattachlimit not enabled'), skipped('it was not in the mood')];
+    expect(unexplainedSkips(outcomes)).toStrictEqual(['it was not in the mood']);
+    expect(describeOutcomes(outcomes)).toBe('specs: 1 passed, 2 skipped');
   });
 });

@@ -1,4 +1,5 @@
-import { basename } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 
 /** How a spec ended, and how long it took. */
 export interface Outcome {
@@ -37,4 +38,18 @@ export function outcomesOf(report: string): Map<string, Outcome> {
 /** What a spec is about, such as `subPath`, from its name. */
 export function suiteOf(name: string): string {
   return /\[Testpattern: [^\]]*\] ([^ ]+)/.exec(name)?.[1] ?? basename(name);
+}
+
+const PAGE = join(import.meta.dirname, '../../docs/kubernetes.md');
+
+/** The reasons why specs were skipped that docs/kubernetes.md does not explain. */
+export function unexplainedSkips(outcomes: Iterable<Outcome>): string[] {
+  const page = readFileSync(PAGE, 'utf8');
+  return [...outcomes].filter(({ state, message }) => state === 'skipped' && !page.includes(message)).map(({ message }) => message);
+}
+
+/** One line for a log: how many specs passed, failed and were skipped. */
+export function describeOutcomes(outcomes: Iterable<Outcome>): string {
+  const states = [...Map.groupBy(outcomes, ({ state }) => state)].map(([state, all]) => `${all.length} ${state}`);
+  return `specs: ${states.join(', ') || 'none'}`;
 }
