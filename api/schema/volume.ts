@@ -118,6 +118,9 @@ export const AoEVolumeStatus = z.object({
   conditions: Conditions.optional(),
   address: z.string().optional().describe('The address in use, as the Linux driver writes it: e7.3.'),
   capacity: Quantity.optional().describe('Size of the disk, as its target reports it.'),
+  reserved: Quantity.optional().describe(
+    'Size for which the operator has reserved room in the pool. The agent makes the data no larger, so that no pool is promised twice.',
+  ),
   serial: z.string().optional().describe('IDENTIFY serial number. It is compared before every mount.'),
   paths: z
     .array(

@@ -9,7 +9,7 @@ import { parseArgs, promisify } from 'node:util';
 import { createEmpty } from '../../agent/backends/create-empty.ts';
 import { LvmCli } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
-import { wiper } from '../../agent/backends/lvm/wipe.ts';
+import { rangeWiper, wiper } from '../../agent/backends/lvm/wipe.ts';
 import { BackendRegistry } from '../../agent/backends/registry.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
 import type { Exec } from '../../run/exec.ts';
@@ -45,6 +45,7 @@ function backendOf(spec: AoEPoolSpec, pool = 'p1'): ReturnType<BackendRegistry['
   const backends = new BackendRegistry({
     lvm: new LvmCli(run, lvmConfig({ udev: false })),
     wipe: wiper(run),
+    wipeRange: rangeWiper(run),
     hasDevice,
     expected: () => [],
   });

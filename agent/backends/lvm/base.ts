@@ -12,6 +12,7 @@ import {
 } from '../backend.ts';
 import { failed, type LvmCli } from './cli.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import type { WipeRange } from './wipe.ts';
 
 /** On every logical volume of ours. */
 export const TAG = 'aoe.dev';
@@ -21,8 +22,15 @@ const TAG_VOLUME = 'aoe.dev/volume=';
 const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
+/**
+ * While a volume grows: what lies behind this many bytes may still be another volume's old data. Until that is wiped and the tag is taken
+ * off, the volume has only these bytes.
+ */
+const TAG_CLEAN = 'aoe.dev/clean=';
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
+/** Bytes that are wiped between two notes of how far a wipe has come. */
+const WIPE_STEP = 16 * 1024 ** 3;
 const RECENT_MS = 5_000;
 /** A volume group that is missing is not looked for more often than this, however many volumes ask for it. */
 const MISSING_MS = 1_000;
@@ -76,7 +84,7 @@ export abstract class LvmBase implements Backend {
     try {
       return await this.#turn(async () => {
         const group = await this.report(signal);
-        const volumes = [...(this.#known ?? [])].map(([uid, volume]) => this.#backing(uid, volume));
+        const volumes = [...(this.#known ?? [])].map(([uid, volume]) => this.backing(uid, volume));
         return { ...this.measurement(group, [...(this.#known?.values() ?? [])]), volumes };
       }, signal);
     } catch (error) {
@@ -91,13 +99,13 @@ export abstract class LvmBase implements Backend {
     if (!volume) return undefined;
     // It was exported before, so it holds data. TAG_NEW can only come from restored LVM metadata, and must not lead to a wipe.
     if (volume.tags.includes(TAG_NEW)) return await this.#markReady(uid, volume, undefined, signal);
-    return this.#backing(uid, volume);
+    return this.backing(uid, volume);
   }
 
   async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {
     await this.#turn(() => this.recent(signal), signal);
     if (this.#known?.has(uid)) return [];
-    return [...(this.#known ?? [])].map(([other, volume]) => this.#backing(other, volume)).filter(({ volume }) => volume === name);
+    return [...(this.#known ?? [])].map(([other, volume]) => this.backing(other, volume)).filter(({ volume }) => volume === name);
   }
 
   async create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume> {
@@ -105,7 +113,7 @@ export abstract class LvmBase implements Backend {
     const made = await this.#turn(() => this.#make(request, signal), signal);
     const volume = await this.#activated(uid, made, signal);
     if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished while it was made`);
-    return this.#backing(uid, volume);
+    return this.backing(uid, volume);
   }
 
   /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
@@ -116,9 +124,46 @@ export abstract class LvmBase implements Backend {
   ): Promise<BackingVolume> {
     const volume = await this.#turn(() => this.#find(uid, signal), signal);
     if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished before it was wiped`);
-    if (!volume.tags.includes(TAG_NEW)) return this.#backing(uid, volume);
+    if (!volume.tags.includes(TAG_NEW)) return this.backing(uid, volume);
     const cleanness = await wipe(this.path(uid), volume.bytes, signal);
     return await this.#markReady(uid, volume, cleanness, signal);
+  }
+
+  /**
+   * Extends a volume to at least this size. Its new part is not wiped.
+   * @param marksNew note how much of it is clean, before it is extended: see {@link wipeGrown}
+   */
+  protected async extend(uid: string, bytes: number, { marksNew }: { marksNew: boolean }, signal: AbortSignal): Promise<LogicalVolume> {
+    return await this.#turn(async () => {
+      const { extent } = await this.report(signal);
+      const found = this.#known?.get(uid);
+      if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished before it was extended`);
+      const size = roundUp(bytes, extent);
+      if (found.bytes >= size) return found;
+      await this.admit({ uid, name: '', bytes: size - found.bytes }, signal);
+      const volume = marksNew ? await this.#noteClean(uid, found, cleanBytes(found)) : found;
+      try {
+        await this.#change('lvextend', ['--size', `${size}b`, this.#name(uid)]);
+      } catch (error) {
+        throw this.#isFull(error, size - found.bytes) ?? failed(`extending logical volume ${this.#name(uid)}`, error);
+      }
+      const extended = { ...volume, bytes: size };
+      this.#known?.set(uid, extended);
+      return extended;
+    }, signal);
+  }
+
+  /** Wipes what {@link extend} has added, a part at a time: a wipe that was cut short goes on where it was. */
+  protected async wipeGrown(uid: string, extended: LogicalVolume, wipe: WipeRange, signal: AbortSignal): Promise<BackingVolume> {
+    let volume = extended;
+    while (cleanBytes(volume) < volume.bytes) {
+      const from = cleanBytes(volume);
+      const to = Math.min(volume.bytes, from + WIPE_STEP);
+      await wipe(this.path(uid), { from, to }, signal);
+      const seen = volume;
+      volume = await this.#turn(() => this.#noteClean(uid, seen, to < seen.bytes ? to : undefined), signal);
+    }
+    return this.backing(uid, volume);
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
@@ -190,12 +235,8 @@ export abstract class LvmBase implements Backend {
     try {
       await this.#change('lvcreate', args);
     } catch (error) {
-      const said = stderrOf(error);
-      if (/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) {
-        throw new BackendError('PoolFull', `volume group ${this.group} does not have ${request.bytes} bytes free: ${said.trim()}`, {
-          cause: error,
-        });
-      }
+      const full = this.#isFull(error, request.bytes);
+      if (full) throw full;
       // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
       await this.report(signal);
       if (!this.#known?.has(request.uid)) throw failed(`creating logical volume ${this.#name(request.uid)}`, error);
@@ -233,7 +274,7 @@ export abstract class LvmBase implements Backend {
       }
       for (const [each, state] of batch) this.#known?.set(each, state.volume);
     }, signal);
-    return this.#backing(uid, volume);
+    return this.backing(uid, volume);
   }
 
   async #find(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
@@ -260,6 +301,29 @@ export abstract class LvmBase implements Backend {
     return active;
   }
 
+  /** Notes with a volume how many of its bytes are clean; undefined: all. Call it in the group's turn. */
+  async #noteClean(uid: string, volume: LogicalVolume, bytes: number | undefined): Promise<LogicalVolume> {
+    const before = volume.tags.filter((tag) => tag.startsWith(TAG_CLEAN));
+    const after = bytes === undefined ? [] : [`${TAG_CLEAN}${bytes}`];
+    if (before.join() === after.join()) return volume;
+    const args = [...before.flatMap((tag) => ['--deltag', tag]), ...after.flatMap((tag) => ['--addtag', tag])];
+    try {
+      await this.#change('lvchange', [...args, this.#name(uid)]);
+    } catch (error) {
+      throw failed(`noting what of logical volume ${this.#name(uid)} is wiped`, error);
+    }
+    const marked = { ...volume, tags: [...volume.tags.filter((tag) => !before.includes(tag)), ...after] };
+    this.#known?.set(uid, marked);
+    return marked;
+  }
+
+  /** The error when LVM has refused a command for want of room. */
+  #isFull(error: unknown, bytes: number): BackendError | undefined {
+    const said = stderrOf(error);
+    if (!/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) return undefined;
+    return new BackendError('PoolFull', `volume group ${this.group} does not have ${bytes} bytes free: ${said.trim()}`, { cause: error });
+  }
+
   async #change(command: string, args: string[]): Promise<void> {
     try {
       await this.lvm.change(this.group, command, args);
@@ -277,16 +341,23 @@ export abstract class LvmBase implements Backend {
     return `${this.group}/${PREFIX}${uid}`;
   }
 
-  #backing(uid: string, { bytes, tags }: LogicalVolume): BackingVolume {
+  protected backing(uid: string, volume: LogicalVolume): BackingVolume {
+    const { tags } = volume;
     const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
     return {
       uid,
       volume: tagged(TAG_VOLUME),
       name: this.#name(uid),
-      bytes,
+      bytes: cleanBytes(volume),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };
   }
+}
+
+/** The part of a volume from its start that may be exported: all of it, unless it is growing. */
+function cleanBytes({ bytes, tags }: LogicalVolume): number {
+  const tag = tags.find((each) => each.startsWith(TAG_CLEAN));
+  return tag === undefined ? bytes : Math.min(bytes, Number(tag.slice(TAG_CLEAN.length)));
 }

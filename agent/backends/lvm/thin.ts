@@ -1,4 +1,4 @@
-import { BackendError, type CreateRequest, type Measurement } from '../backend.ts';
+import { BackendError, type CreateRequest, type Growth, type Measurement } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
@@ -10,6 +10,9 @@ const MAX_METADATA_PERCENT = 90;
 /** Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool. */
 export class LvmThinBackend extends LvmBase {
   readonly #thinPool: string;
+  readonly growth: Growth = {
+    grow: async (uid, bytes, signal) => this.backing(uid, await this.extend(uid, bytes, { marksNew: false }, signal)),
+  };
 
   constructor(options: LvmOptions & { thinPool: string }) {
     super(options);
