@@ -99,7 +99,8 @@ export class FakeLvm {
         const bytes = Math.ceil(Number.parseInt(option('--size') ?? '', 10) / this.extent) * this.extent;
         if (!volume) throw new CommandError(`  Failed to find logical volume "${args.at(-1)}"\n`);
         if (bytes <= volume.bytes) throw new CommandError(`  New size given (${bytes}) not larger than existing size (${volume.bytes})\n`);
-        if (!volume.pool && bytes - volume.bytes > this.free()) throw new CommandError('  Insufficient free space: 9 extents needed, but only 1 available\n');
+        if (!volume.pool && bytes - volume.bytes > this.free())
+          throw new CommandError('  Insufficient free space: 9 extents needed, but only 1 available\n');
         volume.bytes = bytes;
         return '';
       }

@@ -68,9 +68,11 @@ export class FakeTarget implements TargetApi {
     }
     const { configString = new Uint8Array(), volume: before } = this.volumes.get(volume.uid) ?? {};
     const ofDisk = this.sizes.get(volume.path) ?? 0;
-    if (!this.features.includes('exported_size')) return this.#keep({ volume: { ...volume, bytes: 0 }, bytes: ofDisk, configString, error: '' });
+    if (!this.features.includes('exported_size'))
+      return this.#keep({ volume: { ...volume, bytes: 0 }, bytes: ofDisk, configString, error: '' });
     const bytes = volume.bytes || (before?.bytes ?? 0);
-    if (bytes < (before?.bytes ?? 0)) throw new TargetError('invalid', `${volume.uid} has ${before?.bytes} bytes, and is never made smaller`);
+    if (bytes < (before?.bytes ?? 0))
+      throw new TargetError('invalid', `${volume.uid} has ${before?.bytes} bytes, and is never made smaller`);
     return this.#keep({ volume: { ...volume, bytes }, bytes: bytes || ofDisk, configString, error: '' });
   }
 

@@ -88,7 +88,12 @@ for (const [what, of, observed, plan] of [
   ['a volume that grew', volume(), seen({ data: { ...data, bytes: 20 * MiB }, exported: state() }), 'serve: export, admit nobody'],
   ['a volume whose size the target was not told', volume(), seen({ exported: state({ bytes: 0 }) }), 'serve: export, admit nobody'],
   ['a volume that the target has larger', volume(), seen({ exported: state({ bytes: 20 * MiB }) }), 'serve: admit nobody'],
-  ['a volume of whole sectors and a rest', volume(), seen({ data: { ...data, bytes: 10 * MiB + 7 }, exported: state() }), 'serve: admit nobody'],
+  [
+    'a volume of whole sectors and a rest',
+    volume(),
+    seen({ data: { ...data, bytes: 10 * MiB + 7 }, exported: state() }),
+    'serve: admit nobody',
+  ],
   [
     'a volume that grew, and a target that knows no sizes',
     volume(),
@@ -269,5 +274,7 @@ test('data grows only when the target has the present size, since it would serve
   expect(barrier({ exported: state() })).toBeUndefined();
   expect(barrier({ exported: state({ bytes: 0 }) })).toBe('the target is given the present size first');
   expect(barrier({ targetProblem: 'no process' })).toMatch(/does not answer \(no process\)/);
-  expect(barrier({ knowsExportedSize: false, exported: state({ bytes: 0 }) })).toMatch(/of an earlier version, which cannot take a new size/);
+  expect(barrier({ knowsExportedSize: false, exported: state({ bytes: 0 }) })).toMatch(
+    /of an earlier version, which cannot take a new size/,
+  );
 });

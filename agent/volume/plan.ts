@@ -150,7 +150,11 @@ function needsLock({ spec }: AoEVolume): boolean {
 }
 
 /** The definition to export; undefined when the target serves the volume so, or there is no data to serve. */
-function planExport(volume: AoEVolume, { exported, data, isReopenDue, knowsExportedSize }: Observed, access: TargetAccess): TargetVolume | undefined {
+function planExport(
+  volume: AoEVolume,
+  { exported, data, isReopenDue, knowsExportedSize }: Observed,
+  access: TargetAccess,
+): TargetVolume | undefined {
   // Data that is gone stays as it is at the target, too: its loss may be a mistake that is being corrected.
   if (data?.kind !== 'available') return undefined;
   const { uid = '' } = volume.metadata;

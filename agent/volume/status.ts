@@ -27,7 +27,8 @@ export interface VolumeStatus {
 export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
   const { capacity, serial, paths, initiators, holder } = volume.status ?? {};
   const fields: VolumeStatus['fields'] = { capacity, serial, paths, initiators, holder };
-  if (seen.data?.kind === 'available') fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
+  if (seen.data?.kind === 'available')
+    fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
   if (plan.action === 'serve') fields.paths = seen.paths;
   else if ((plan.action === 'wait' || plan.action === 'withdraw') && !outcome.error && isOff(plan)) fields.paths = undefined;
   const { confirmed, holderSeen } = outcome;
