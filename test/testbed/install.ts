@@ -1,8 +1,8 @@
-import { writeFileSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cluster } from './cluster.ts';
 import { OUR_IMAGE } from './image/images.ts';
-import { ROOT, RUN } from './paths.ts';
+import { KIT, ROOT, RUN } from './paths.ts';
 
 export const NAMESPACE = 'aoe-csi';
 
@@ -14,6 +14,8 @@ const VALUES = {
     pullPolicy: 'Never',
   },
   interfaces: ['vec0'],
+  // A kit of an earlier version has no csi-resizer.
+  controller: { resizer: { enabled: existsSync(join(KIT, 'csi-resizer')) } },
   logLevel: 'debug',
   pools: [
     { name: 'default', backend: 'file', directory: '/var/lib/aoe-csi/pools/default' },
