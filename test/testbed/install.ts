@@ -28,9 +28,9 @@ const VALUES = {
  * Installs the chart, or upgrades it, and waits until all its pods are Ready.
  * @param more values beside those of the test bed
  */
-export async function installChart(cluster: Cluster, more: object = {}): Promise<string> {
+export async function installChart(cluster: Cluster, more: { controller?: object; [key: string]: unknown } = {}): Promise<string> {
   const values = join(RUN, 'values.json');
-  writeFileSync(values, JSON.stringify({ ...VALUES, ...more }));
+  writeFileSync(values, JSON.stringify({ ...VALUES, ...more, controller: { ...VALUES.controller, ...more.controller } }));
   return cluster.helm([
     ...['upgrade', '--install', 'aoe-csi', join(ROOT, 'charts/aoe-csi'), '--namespace', NAMESPACE, '--create-namespace'],
     ...['--values', values, '--wait', '--timeout', '180s'],
