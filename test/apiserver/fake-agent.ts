@@ -60,7 +60,10 @@ export class FakeAgent {
       const exported = setCondition(status?.conditions, { ...conflict, observedGeneration: generation });
       return this.#report(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
     }
-    const bytes = Math.min(parseQuantity(spec.capacity ?? '0'), parseQuantity(reservedCapacity({ spec, ...(status ? { status } : {}) }) ?? '0'));
+    const bytes = Math.min(
+      parseQuantity(spec.capacity ?? '0'),
+      parseQuantity(reservedCapacity({ spec, ...(status ? { status } : {}) }) ?? '0'),
+    );
     await this.#report(name, uid, {
       capacity: formatQuantity(Math.max(Math.ceil(bytes / GRAIN) * GRAIN, parseQuantity(status?.capacity ?? '0'))),
       serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
