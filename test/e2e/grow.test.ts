@@ -6,7 +6,8 @@ import { Namespace } from './namespace.ts';
 const IDLE = 'touch /tmp/ready; sleep 3600';
 const MiB = 1 << 20;
 /** A node notices a volume that was made larger by hand within 75 s. */
-const NOTICED_MS = 120_000;
+const NOTICED_MS = 180_000;
+const READY_MS = 180_000;
 
 describe('a volume that grows', () => {
   let cluster: Cluster;
@@ -45,7 +46,7 @@ describe('a volume that grows', () => {
       );
   };
   const serves = (volume: string, capacity: string): Promise<string> =>
-    cluster.kubectl(['wait', 'aoev', volume, `--for=jsonpath={.status.capacity}=${capacity}`, '--timeout=60s']);
+    cluster.kubectl(['wait', 'aoev', volume, `--for=jsonpath={.status.capacity}=${capacity}`, '--timeout=120s']);
   const filesystemMiB = async (podName: string): Promise<number> =>
     Number((await ns.kubectl('exec', podName, '--', 'df', '-m', '/data')).trim().split('\n').at(-1)?.split(/\s+/)[1]);
   const sizeOf = async (node: string, address: string): Promise<number> =>
@@ -63,7 +64,7 @@ describe('a volume that grows', () => {
         pod(name, { claim: name, node: 'worker-1', script: RECORDER }),
       ]),
     );
-    for (const { name } of volumes) await ns.ready(name);
+    for (const { name } of volumes) await ns.ready(name, READY_MS);
     for (const { name, grown } of volumes) await ask(name, grown);
     for (const { name, grown, least } of volumes) {
       await serves(await ns.volumeOf(name), grown);
@@ -78,7 +79,7 @@ describe('a volume that grows', () => {
     const records = Number((await ns.kubectl('exec', 'file', '--', 'wc', '-l', '/data/records')).split(' ')[0]);
     await ns.kubectl('delete', 'pod', 'file', '--now');
     await ns.apply([pod('again', { claim: 'file', node: 'storage-2', script: `wc -l < /data/records; ${IDLE}` })]);
-    await ns.ready('again');
+    await ns.ready('again', READY_MS);
     expect(Number(await ns.kubectl('logs', 'again'))).toBeGreaterThanOrEqual(records);
     expect(await filesystemMiB('again')).toBeGreaterThan(100);
     for (const name of ['again', 'lvm', 'thin']) await ns.kubectl('delete', 'pod', name, '--now');
@@ -86,13 +87,13 @@ describe('a volume that grows', () => {
 
   it('grows without a pod, and the pod that comes next has all of it', async () => {
     await ns.apply([claim('offline', { storageClass: 'grow-thin' }), pod('first', { claim: 'offline', node: 'worker-1', script: IDLE })]);
-    await ns.ready('first');
+    await ns.ready('first', READY_MS);
     await ns.kubectl('delete', 'pod', 'first', '--now');
     const volume = await ns.volumeOf('offline');
     await ask('offline', '160Mi');
     await serves(volume, '160Mi');
     await ns.apply([pod('second', { claim: 'offline', node: 'storage-1', script: IDLE })]);
-    await ns.ready('second');
+    await ns.ready('second', READY_MS);
     expect(await filesystemMiB('second')).toBeGreaterThan(130);
     await ns.kubectl('delete', 'pod', 'second', '--now');
   });
@@ -103,12 +104,12 @@ describe('a volume that grows', () => {
       claim('shared', { storageClass: 'grow-lvm', accessMode: 'ReadWriteMany', volumeMode: 'Block', size: '64Mi' }),
       ...nodes.map((node) => pod(`shared-${node}`, { claim: 'shared', node, script: IDLE, block: true })),
     ]);
-    for (const node of nodes) await ns.ready(`shared-${node}`);
+    for (const node of nodes) await ns.ready(`shared-${node}`, READY_MS);
     const volume = await ns.volumeOf('shared');
     const { spec, status } = await cluster.getJson('aoev', volume);
     // What a deleted volume has left where this one grows.
     await cluster.guest(spec.nodeName).exec(
-      `lvcreate --yes -Wn -L 96M -n old vg0; tr '\\0' '\\253' < /dev/zero | dd of=/dev/vg0/old bs=1M count=96 iflag=fullblock oflag=direct status=none
+      `lvcreate --yes -Wn -L 96M -n old vg0; head -c 96M /dev/zero | tr '\\0' '\\253' | dd of=/dev/vg0/old bs=1M iflag=fullblock oflag=direct status=none
 lvremove --yes vg0/old`,
       { timeoutMs: 120_000 },
     );
