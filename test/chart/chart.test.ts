@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { existsSync, readFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Script } from 'node:vm';
 import { parse } from 'yaml';
 import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
@@ -146,10 +146,7 @@ describe('the chart with its defaults', () => {
   });
 
   it('gives the sidecars only flags that they know', async () => {
-    // A kit of an earlier version has no csi-resizer.
-    const hasResizer = existsSync(join(dirname(kitProgram('csi-attacher')), 'csi-resizer'));
-    const sidecars = ['csi-provisioner', 'csi-attacher', ...(hasResizer ? ['csi-resizer'] : [])];
-    for (const name of sidecars) {
+    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
       const help = await helpOf(kitProgram(name));
       for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];

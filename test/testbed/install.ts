@@ -1,8 +1,8 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cluster } from './cluster.ts';
 import { OUR_IMAGE } from './image/images.ts';
-import { KIT, ROOT, RUN } from './paths.ts';
+import { ROOT, RUN } from './paths.ts';
 
 export const NAMESPACE = 'aoe-csi';
 
@@ -14,8 +14,6 @@ const VALUES = {
     pullPolicy: 'Never',
   },
   interfaces: ['vec0'],
-  // A kit of an earlier version has no csi-resizer.
-  controller: { resizer: { enabled: existsSync(join(KIT, 'csi-resizer')) } },
   logLevel: 'debug',
   pools: [
     { name: 'default', backend: 'file', directory: '/var/lib/aoe-csi/pools/default' },
@@ -28,9 +26,9 @@ const VALUES = {
  * Installs the chart, or upgrades it, and waits until all its pods are Ready.
  * @param more values beside those of the test bed
  */
-export async function installChart(cluster: Cluster, more: { controller?: object; [key: string]: unknown } = {}): Promise<string> {
+export async function installChart(cluster: Cluster, more: object = {}): Promise<string> {
   const values = join(RUN, 'values.json');
-  writeFileSync(values, JSON.stringify({ ...VALUES, ...more, controller: { ...VALUES.controller, ...more.controller } }));
+  writeFileSync(values, JSON.stringify({ ...VALUES, ...more }));
   return cluster.helm([
     ...['upgrade', '--install', 'aoe-csi', join(ROOT, 'charts/aoe-csi'), '--namespace', NAMESPACE, '--create-namespace'],
     ...['--values', values, '--wait', '--timeout', '180s'],

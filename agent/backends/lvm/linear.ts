@@ -6,6 +6,7 @@ import type { Wipe, WipeRange } from './wipe.ts';
 /** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `wiper` for how far that goes. */
 export class LvmLinearBackend extends LvmBase {
   protected override readonly initialTags = [TAG_NEW];
+  protected override readonly kind = { layout: ['linear'] };
   readonly growth: Growth;
   readonly #wipe: Wipe;
 
@@ -14,7 +15,7 @@ export class LvmLinearBackend extends LvmBase {
     this.#wipe = options.wipe;
     this.growth = {
       grow: async (uid, bytes, signal) =>
-        this.wipeGrown(uid, await this.extend(uid, bytes, { marksNew: true }, signal), options.wipeRange, signal),
+        this.wipeGrown(await this.extend(uid, bytes, { marksNew: true }, signal), options.wipeRange, signal),
     };
   }
 
@@ -23,7 +24,7 @@ export class LvmLinearBackend extends LvmBase {
   }
 
   protected override createArgs({ bytes }: CreateRequest): string[] {
-    return ['--wipesignatures', 'y', '--zero', 'y', '--type', 'linear', '--size', sizeArg(bytes), this.group];
+    return ['--wipesignatures', 'y', '--zero', 'y', '--type', 'linear', '--size', sizeArg(bytes), this.group.name];
   }
 
   protected override async admit(): Promise<void> {
