@@ -128,6 +128,7 @@ async function growth(): Promise<Fact[]> {
   const limit = AbortSignal.timeout(120_000);
   while (!existsSync(socket)) await setTimeout(10, undefined, { signal: limit });
   const volume = { uid: 'v', shelf: 7, slot: 0, path, serial: 's', readOnly: false, macs: ['02:00:5e:00:53:0a'], writesNeedLock: false };
+  await target.setInterfaces(['target0'], limit);
   const resize = async (bytes: number): Promise<void> => {
     await truncate(path, bytes);
     await target.export({ ...volume, bytes }, limit);

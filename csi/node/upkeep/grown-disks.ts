@@ -35,7 +35,7 @@ export class GrownDisks {
       await this.#grow(volumeId, record, volume, parseQuantity(volume.status.capacity));
     } catch (error) {
       // A call of the kubelet is under way, or the target is silent: the next check tries again.
-      this.#parts.log.warn({ volume: volumeId, error: messageOf(error) }, 'a disk that is to be larger is not larger yet');
+      this.#parts.log.info({ volume: volumeId, error: messageOf(error) }, 'the size of a disk cannot be checked now');
     } finally {
       this.#busy.delete(volumeId);
     }
