@@ -45,15 +45,17 @@ export class SystemFilesystems implements Filesystems {
 
   async isBlank({ path, bytes }: Disk, signal: AbortSignal): Promise<boolean> {
     const length = Math.min(BLANK_BYTES, bytes);
-    for (const start of [0, bytes - length]) {
-      const args = [`if=${path}`, `bs=${length}`, 'count=1', `skip=${start}`, 'iflag=skip_bytes,fullblock', 'status=none'];
-      const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
-        throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
-      });
-      // Fewer bytes than the kernel said: nothing is known about the rest, so it does not count as zeros.
-      if (stdout !== '\0'.repeat(length)) return false;
-    }
-    return true;
+    const ends = await Promise.all([0, bytes - length].map((start) => this.#isZero(path, { start, length }, signal)));
+    return !ends.includes(false);
+  }
+
+  /** False also when there are fewer bytes than that: nothing is known about the rest. */
+  async #isZero(path: string, { start, length }: { start: number; length: number }, signal: AbortSignal): Promise<boolean> {
+    const args = [`if=${path}`, `bs=${length}`, 'count=1', `skip=${start}`, 'iflag=skip_bytes,fullblock', 'status=none'];
+    const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
+      throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
+    });
+    return stdout.length === length && !/[^\0]/.test(stdout);
   }
 
   async format(path: string, type: string, signal: AbortSignal): Promise<void> {
