@@ -50,7 +50,7 @@ function problemOf(
     return { reason: 'PoolNotReady', message: `pool ${spec.pool} is not ready on ${spec.nodeName}, so the volume does not grow yet${why}` };
   }
   const others = volumes().filter(({ metadata: { name } }) => name !== metadata.name);
-  const room = available(pool, node, others);
+  const room = available(pool, node, others, pools);
   if (footprint(wanted, node) <= room) return undefined;
   const [more, free] = [footprint(wanted, node) - footprint(has, node), Math.max(0, room - footprint(has, node))].map(formatQuantity);
   const back = status?.capacity ?? has;
