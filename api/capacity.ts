@@ -1,11 +1,32 @@
-import type { AoEPool, PoolNode } from './pool.ts';
+import type { PoolNode } from './pool.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
 /** Bytes that a volume takes in a pool on a node: its capacity, rounded up to the backend's granularity. */
 export function footprint(capacity: string, node: PoolNode): number {
-  const grain = Math.max(1, parseQuantity(node.granularity ?? '1'));
-  return Math.ceil(parseQuantity(capacity) / grain) * grain;
+  return roundUp(parseQuantity(capacity), grainOf(node));
+}
+
+/** @param grain at least 1 */
+export function roundUp(bytes: number, grain: number): number {
+  return Math.ceil(bytes / grain) * grain;
+}
+
+/** The unit in bytes in which the backend makes volumes. */
+export function grainOf(node: PoolNode): number {
+  return Math.max(1, parseQuantity(node.granularity ?? '1'));
+}
+
+/** What a placed volume takes where: a key of pool and node, and its capacity in bytes. Undefined when it takes nothing. */
+export function reservationOf(volume: AoEVolume): { key: string; size: number } | undefined {
+  const { pool, nodeName, capacity } = volume.spec;
+  if (pool === undefined || nodeName === undefined || !capacity || !isPlaced(volume)) return undefined;
+  return { key: reservationKey(pool, nodeName), size: parseQuantity(capacity) };
+}
+
+/** The key of {@link reservationOf}. */
+export function reservationKey(pool: string, node: string): string {
+  return `${pool} ${node}`;
 }
 
 /**
@@ -20,15 +41,12 @@ export function isPlaced({ metadata, spec }: AoEVolume): boolean {
  * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
  * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. 0 when the
  * pool is not ready there.
+ * @param reserved what the placed AoEVolumes take there, see {@link reservationOf}, each rounded up to {@link grainOf} the node
  */
-export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>): number {
+export function available(node: PoolNode, reserved: number): number {
   if (!node.ready) return 0;
-  let bytes = parseQuantity(node.size ?? '0') - parseQuantity(node.orphaned ?? '0') - parseQuantity(node.displacedBytes ?? '0');
-  for (const volume of volumes) {
-    const { pool: name, nodeName, capacity } = volume.spec;
-    if (name === pool.metadata.name && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
-  }
-  return Math.max(0, bytes);
+  const unowned = parseQuantity(node.orphaned ?? '0') + parseQuantity(node.displacedBytes ?? '0');
+  return Math.max(0, parseQuantity(node.size ?? '0') - unowned - reserved);
 }
 
 /** Totals of a pool over the nodes where it can be used, for its status. */

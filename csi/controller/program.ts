@@ -1,9 +1,10 @@
+import { reservationOf } from '../../api/capacity.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { EventRecorder, Informer, type Kube } from '../../kube/mod.ts';
+import { EventRecorder, Informer, type Kube, Sums } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
@@ -32,6 +33,7 @@ export async function runController({ kube, socket, http, version, log }: Contro
   void synced.then(() => {
     ready = true;
   });
+  const reserved = new Sums(volumes, reservationOf);
   const server = new RpcServer({ socket, log });
   server.add(
     csi.v1.Identity,
@@ -39,7 +41,7 @@ export async function runController({ kube, socket, http, version, log }: Contro
     identityService(version, () => ready),
   );
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
-  server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, events, busy: new BusyVolumes(), log }));
+  server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, reserved, pools, nodes, events, busy: new BusyVolumes(), log }));
   const serving = (async () => {
     // Not before the stores are filled: ListVolumes would answer that there are no volumes.
     await Promise.race([synced, ...watching]);

@@ -15,15 +15,17 @@ import {
   type Result,
   type StatusPart,
   type Store,
+  type Sums,
   WriteDelay,
 } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { AgentLiveness } from '../node/agent-liveness.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
-import { claimsOf, conflictingClaim } from '../placement/claims.ts';
+import { conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
+import { IndexedReservations } from '../placement/reservations.ts';
 import { giveUp } from './give-up.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
@@ -32,8 +34,10 @@ import { canWait, type Findings, statusOf } from './status.ts';
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
   readonly volumes: Store<AoEVolume>;
-  /** Names of volumes by {@link claimsOf}. */
+  /** Names of volumes by claimsOf. */
   readonly byClaim: { get(claim: string): string[] };
+  /** Of reservationOf. */
+  readonly sizes: Pick<Sums<AoEVolume>, 'total'>;
   readonly pools: Pick<Store<AoEPool>, 'list'>;
   readonly nodes: Store<AoENode>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
@@ -56,12 +60,14 @@ export class VolumeReconciler {
   readonly #options: Options;
   /** The volumes, with what this operator has placed and the watch has not shown yet: so no room or address is given twice. */
   readonly #volumes: OwnWrites<AoEVolume>;
+  readonly #reserved: IndexedReservations;
   readonly #delay: WriteDelay;
   #lastAddress: Address | undefined;
 
   constructor(options: Options) {
     this.#options = options;
     this.#volumes = new OwnWrites(options.volumes);
+    this.#reserved = new IndexedReservations({ ...options, volumes: this.#volumes });
     this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
   }
 
@@ -98,20 +104,17 @@ export class VolumeReconciler {
   /** The volume as it is placed now, or why it is not. */
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
-    if (isPlaced(volume) || volume.spec.external) {
-      const rivals = claimsOf(volume).flatMap((claim) => this.#options.byClaim.get(claim));
-      return { volume, refused: conflictingClaim(volume, this.#volumes.reservedOf(rivals)) };
-    }
-    const volumes = this.#volumes.reserved();
+    if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) };
     const { pools, nodes, kubeNodes, agents, range } = this.#options;
     const cluster = {
       pools: pools.list(),
       nodes: nodes.list(),
-      volumes,
+      reserved: this.#reserved,
       notReady: (node: string) => notReady(kubeNodes.get(node)),
       silent: (node: AoENode) => agents.silence(node),
     };
-    const placement = place(volume, cluster, range, this.#lastAddress ?? newestAddress(volumes));
+    this.#lastAddress ??= newestAddress(this.#volumes.reserved());
+    const placement = place(volume, cluster, range, this.#lastAddress);
     if ('refused' in placement) return { volume, refused: placement };
     return { volume: await this.#write(volume, placement, signal) };
   }
