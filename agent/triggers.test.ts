@@ -67,11 +67,12 @@ test('after a change of one volume at the target: that volume, and the state of 
   expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
 });
 
-test('after a change of its connection or interfaces: all volumes, and the state of the node', () => {
+test('after a change of its connection or interfaces: all volumes, and the state of the node; after the connection also the exports', () => {
   for (const type of ['connection', 'interfaces'] as const) {
     const requests = afterTargetChange({ type }, context);
     expect(requests.map(({ controller, key }) => `${controller}/${key}`)).toStrictEqual([
       'node/storage',
+      ...(type === 'connection' ? ['exports/storage'] : []),
       'volumes/a',
       'volumes/b',
       'volumes/c',

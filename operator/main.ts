@@ -1,3 +1,4 @@
+import { AgentLiveness } from '../api/agent-liveness.ts';
 import { reservationOf } from '../api/capacity.ts';
 import type { KubeNode } from '../api/kube-node.ts';
 import { GROUP } from '../api/meta.ts';
@@ -12,8 +13,8 @@ import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { lead } from './lead.ts';
 import { countVolumes } from './metrics.ts';
-import { AgentLiveness, isMoreThanHeartbeat } from './node/agent-liveness.ts';
 import { removeGoneNodes } from './node/gone.ts';
+import { isMoreThanHeartbeat } from './node/heartbeat.ts';
 import { reconcileOwner } from './node/owner.ts';
 import { AddressRange } from './placement/address-range.ts';
 import { claimsOf } from './placement/claims.ts';
