@@ -4,7 +4,7 @@ import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { Controller, EventRecorder, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
+import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import type { Exec } from '../run/exec.ts';
 import type { Logger } from '../run/log.ts';
@@ -22,7 +22,7 @@ import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
 import { OrphanedExports } from './target/orphaned-exports.ts';
 import { afterLinkChange, afterTargetChange, afterVolumeEvent, type Request, watches } from './triggers.ts';
-import { provisionedUids } from './volume/observe.ts';
+import { provisionedIn, provisionedUids } from './volume/observe.ts';
 import { VolumeReconciler } from './volume/reconciler.ts';
 
 const VOLUMES_AT_ONCE = 16;
@@ -60,7 +60,10 @@ export async function runAgent(
     open: (name) => RawSocket.open(name),
     log,
   });
-  const backends = BackendRegistry.ofNode(run, { expected: (pool) => provisionedUids(volumes.list(), pool), mountPoints });
+  // Before the controllers, which read them after each change.
+  const byUid = new Index(volumes, ({ metadata }) => [metadata.uid ?? '']);
+  const byPool = new Index(volumes, provisionedIn);
+  const backends = BackendRegistry.ofNode(run, { expected: (pool) => provisionedUids(volumes, byPool.each(pool)), mountPoints });
   const backendOf = (pool: AoEPool) => backends.of(pool);
   const macs = new MacMemory().follow(nodes);
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-agent`, node });
@@ -75,7 +78,7 @@ export async function runAgent(
   const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, target, log });
 
   const shared = { log, metrics: controllerMetrics() };
-  const context = { node, volumes, pools };
+  const context = { node, volumes, byUid, pools };
   const controllers = {
     volumes: new Controller({
       ...shared,

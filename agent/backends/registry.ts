@@ -17,7 +17,7 @@ export interface BackendRegistryOptions {
   wipe: Wipe;
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
-  expected: (pool: string) => readonly string[];
+  expected: (pool: string) => Iterable<string>;
   /** Directories of the node where disks for file pools are mounted. */
   mountPoints?: readonly string[];
 }

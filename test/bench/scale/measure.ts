@@ -1,6 +1,6 @@
 // In namespaces of its own: see main.ts. Prints progress, and the results as one line of JSON.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -32,6 +32,12 @@ const CHANGE_EVERY_MS = 20;
 const AT_ONCE = 16;
 const SAMPLES = 5;
 
+/** Environment that the chart gives our programs, as arguments of env(1). */
+const ENVIRONMENT = Array.from(
+  readFileSync(join(ROOT, 'charts/aoe-csi/templates/_helpers.tpl'), 'utf8').matchAll(/^- \{ name: (\w+), value: "(.*)" \}$/gm),
+  ([, name, value]) => `${name}=${value}`,
+);
+
 const dist = (name: string): string => join(ROOT, 'dist', name);
 const at = (name: string): string => join(tmpdir(), name);
 
@@ -51,7 +57,7 @@ class Lab {
     this.#target = new Part('target', [dist('cargo/release/aoe-target'), '--socket', target, '--state', at('target')], at('target.log'));
     const part = (name: Program, program: string, ...args: string[]): [Program, Part] => {
       const common = [`--kubeconfig=${api.kubeconfig}`, `--http=${this.#health[name]}`];
-      return [name, new Part(name, [process.execPath, dist(program), ...args, ...common], at(`${name}.log`))];
+      return [name, new Part(name, ['env', ...ENVIRONMENT, process.execPath, dist(program), ...args, ...common], at(`${name}.log`))];
     };
     this.parts = Object.fromEntries([
       // One identity: an operator that is started again has the lease at once.
