@@ -169,17 +169,6 @@ describe('the chart with its defaults', () => {
     }
   });
 
-  it('keeps the memory of our programs small, and lets others decide otherwise', async () => {
-    const small = await render({ node: { extraEnv: [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=512' }] } });
-    for (const name of ['operator', 'csi-controller', 'agent', 'csi-node']) {
-      const { env } = container(small, name);
-      // The last one of a name counts.
-      const value = (key: string) => env.findLast((entry: Manifest) => entry.name === key)?.value;
-      expect(value('NODE_OPTIONS'), name).toMatch(name === 'csi-node' ? /^--max-old-space-size=512$/ : /^--max-semi-space-size=2 /);
-      expect(value('MALLOC_ARENA_MAX'), name).toBe('1');
-    }
-  });
-
   it('asks no directory of a node to be there that the node could lack', () => {
     // A hostPath of type Directory that is missing keeps the whole pod down.
     const paths: string[] = podSpecs(manifests)
