@@ -18,7 +18,18 @@ const node = (name: string, interfaces: string[], agentSeen = ''): AoENode =>
 const labelled = (labels: Record<string, string>, resourceVersion = '1'): KubeObject => ({
   metadata: { name: 'storage', labels, resourceVersion },
 });
-const context = { node: 'storage', volumes: { list: () => volumes }, pools: { list: () => [pool('fast', 1), pool('slow', 1)] } };
+let lists = 0;
+const context = {
+  node: 'storage',
+  volumes: {
+    list: () => {
+      lists++;
+      return volumes;
+    },
+  },
+  byUid: { get: (uid: string) => volumes.flatMap(({ metadata }) => (metadata.uid === uid ? [metadata.name] : [])) },
+  pools: { list: () => [pool('fast', 1), pool('slow', 1)] },
+};
 
 /** The keys that a change leads to. */
 function keys<T>({ when, keys: of }: WatchOptions<T>, change: Change<T>): string[] {
@@ -59,12 +70,14 @@ for (const [what, got, want] of [
   test(`after ${what}`, () => expect(got).toStrictEqual(want));
 }
 
-test('after a change of one volume at the target: that volume, and the state of the node', () => {
+test('after a change of one volume at the target: that volume, and the state of the node; the others are not read', () => {
+  lists = 0;
   expect(afterTargetChange({ type: 'volume', uid: 'uid-b' }, context)).toStrictEqual([
     { controller: 'node', key: 'storage' },
     { controller: 'volumes', key: 'b' },
   ]);
   expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
+  expect(lists).toBe(0);
 });
 
 test('after a change of its connection or interfaces: all volumes, and the state of the node; after the connection also the exports', () => {

@@ -1,19 +1,31 @@
 import { isPlaced } from '../api/capacity.ts';
 import { type KubeNode, notReady } from '../api/kube-node.ts';
+import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
 
 /** The cached objects that triggers read. */
 export interface Stores {
-  readonly volumes: Pick<Store<AoEVolume>, 'list'>;
+  /** Names of volumes by {@link usesOf}. */
+  readonly byUse: { get(use: string): string[] };
   readonly pools: Pick<Store<AoEPool>, 'list'>;
 }
 
 const nameOf = ({ metadata }: KubeObject): string => metadata.name;
 
-function namesOf(volumes: Stores['volumes'], isWanted: (volume: AoEVolume) => boolean): string[] {
-  return volumes.list().filter(isWanted).map(nameOf);
+const WAITING = 'waiting';
+const onNode = (name: string): string => `on ${name}`;
+const withInitiator = (name: string): string => `initiator ${name}`;
+
+/** What leads from a change elsewhere to a volume, as keys of an index. */
+export function usesOf(volume: AoEVolume): string[] {
+  const { nodeName, initiators } = volume.spec;
+  return [
+    ...(isWaiting(volume) ? [WAITING] : []),
+    ...(nodeName === undefined ? [] : [onNode(nodeName)]),
+    ...(initiators.nodes ?? []).map(withInitiator),
+  ];
 }
 
 const WAITS_FOR: ReadonlySet<string> = new Set([VolumeCondition.Placed, VolumeCondition.Grown]);
@@ -26,8 +38,8 @@ function isWaiting(volume: AoEVolume): boolean {
 }
 
 /** Volumes that wait for a place or for room to grow: room, an address or a node may be there now. */
-export function waitingVolumes({ volumes }: Stores): string[] {
-  return namesOf(volumes, isWaiting);
+export function waitingVolumes({ byUse }: Stores): string[] {
+  return byUse.get(WAITING);
 }
 
 /** Volumes to reconcile after a change of one: itself, and when it is deleted those that wait for its room or its address. */
@@ -35,14 +47,19 @@ export function volumesAfterVolume({ type, object }: Change<AoEVolume>, stores: 
   return type === 'deleted' ? [nameOf(object), ...waitingVolumes(stores)] : [nameOf(object)];
 }
 
-/** Volumes to reconcile after a change of a Node or an AoENode: those placed on it, and those that wait for a place. */
+/** Volumes to reconcile after a change of a Node: those placed on it, and those that wait for a place. */
 export function volumesAfterNode({ object }: Change<KubeObject>, stores: Stores): string[] {
-  return [...waitingVolumes(stores), ...namesOf(stores.volumes, ({ spec }) => spec.nodeName === nameOf(object))];
+  return [...waitingVolumes(stores), ...stores.byUse.get(onNode(nameOf(object)))];
+}
+
+/** The same after a change of an AoENode. For the volumes placed on it matters only whether it exists. */
+export function volumesAfterAoENode(change: Change<AoENode>, stores: Stores): string[] {
+  return isNew(change) || isDeleted(change) ? volumesAfterNode(change, stores) : waitingVolumes(stores);
 }
 
 /** Volumes whose spec.initiators names the node that changed: it may not exist any longer. */
-export function volumesOfInitiator({ object }: Change<KubeObject>, { volumes }: Stores): string[] {
-  return namesOf(volumes, ({ spec }) => spec.initiators.nodes?.includes(nameOf(object)) ?? false);
+export function volumesOfInitiator({ object }: Change<KubeObject>, { byUse }: Stores): string[] {
+  return byUse.get(withInitiator(nameOf(object)));
 }
 
 export function allPools({ pools }: Stores): string[] {

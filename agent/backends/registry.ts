@@ -19,7 +19,7 @@ export interface BackendRegistryOptions {
   wipeRange: WipeRange;
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
-  expected: (pool: string) => readonly string[];
+  expected: (pool: string) => Iterable<string>;
   /** Directories of the node where disks for file pools are mounted. */
   mountPoints?: readonly string[];
   /** The other file pools of this node. */

@@ -1,6 +1,7 @@
 import { TARGET_END } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Store } from '../../kube/mod.ts';
 import { type DesiredAccess, desiredAccess } from '../access/desired.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { Stranger } from '../address/probe.ts';
@@ -45,9 +46,17 @@ export function wasProvisioned({ status }: AoEVolume): boolean {
   return status?.capacity !== undefined;
 }
 
-/** UIDs of those volumes in a pool that have data. */
-export function provisionedUids(volumes: readonly AoEVolume[], pool: string): string[] {
-  return volumes.filter((volume) => volume.spec.pool === pool && wasProvisioned(volume)).map(({ metadata }) => metadata.uid ?? '');
+/** The pool in which the volume's data was made, as a key of an index; none when it was not made yet. */
+export function provisionedIn(volume: AoEVolume): string[] {
+  return wasProvisioned(volume) && volume.spec.pool !== undefined ? [volume.spec.pool] : [];
+}
+
+/** UIDs of the volumes of these names, one after the other: who looks for the first that suits does not read the others. */
+export function* provisionedUids(volumes: Pick<Store<AoEVolume>, 'get'>, names: Iterable<string>): Generator<string, void, undefined> {
+  for (const name of names) {
+    const uid = volumes.get(name)?.metadata.uid;
+    if (uid !== undefined) yield uid;
+  }
 }
 
 export interface ObserveContext {

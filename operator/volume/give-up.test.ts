@@ -20,6 +20,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
     kube: api,
     volumes: api.store<AoEVolume>('AoEVolume'),
     byClaim: { get: () => [] },
+    sizes: { total: () => 0 },
     pools: nothing,
     nodes: nothing as { get(): AoENode | undefined; list(): AoENode[] },
     kubeNodes: nothing as { get(): KubeNode | undefined },
