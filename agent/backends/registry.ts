@@ -8,9 +8,7 @@ import { LvmCli } from './lvm/cli.ts';
 import { lvmConfig, udevReachable } from './lvm/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import { limited, type Wipe, wiper } from './lvm/wipe.ts';
-
-const WIPES_AT_ONCE = 4;
+import { type Wipe, wiper } from './lvm/wipe.ts';
 
 export interface BackendRegistryOptions {
   lvm: LvmCli;
@@ -34,14 +32,14 @@ export class BackendRegistry {
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
   static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints'>): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
-    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, ...options });
+    return new BackendRegistry({ lvm, wipe: wiper(run), hasDevice, ...options });
   }
 
   /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
-    const { backend: kind, volumeGroup, thinPool, directory } = pool.spec;
-    const key = JSON.stringify([kind, volumeGroup, thinPool, directory]);
+    const { backend: kind, volumeGroup, thinPool, directory, wipe } = pool.spec;
+    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, wipe]);
     const open = this.#open.get(name);
     if (open?.key === key) return open.backend;
     const backend = this.#make(pool);
@@ -54,7 +52,7 @@ export class BackendRegistry {
     const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, extent: spec.wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':

@@ -134,3 +134,20 @@ test('the deletion of an AoEVolume that was refused leaves the old data alone', 
   expect(it.kube.volume()).toBeUndefined();
   expect([...it.backend.volumes.keys()]).toStrictEqual(['old']);
 });
+
+test('a wipe that takes long is reported, is no failure, and the deletion of the volume stops it', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.backend.unwiped = true;
+  it.backend.wiping = new Promise(() => {});
+  expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 30_000 });
+  expect(it.condition('Provisioned')).toMatchObject({ status: 'False', reason: 'Wiping' });
+  expect(it.kube.events).toStrictEqual([]);
+  expect(it.target.volumes.size).toBe(0);
+  it.remove();
+  await it.reconcile(volumes);
+  await it.tick();
+  expect(it.world.dataSettled).toStrictEqual(['v1']);
+  await it.reconcile(volumes);
+  expect([it.kube.volume(), it.backend.volumes.size]).toStrictEqual([undefined, 0]);
+});

@@ -14,7 +14,7 @@ import { LockEvents } from '../lock/events.ts';
 import { Subscribers } from '../subscribers.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
-import { ensureData } from './data.ts';
+import { type DataResult, ensureData } from './data.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
 import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
@@ -141,7 +141,7 @@ export class VolumeReconciler {
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, stop), {
+        : memory.data.run((stop) => this.#ensureData(volume, backend, mode, memory, stop), {
             patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
             ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
           }),
@@ -151,6 +151,16 @@ export class VolumeReconciler {
     const data = job && 'result' in job ? job.result : undefined;
     if (data?.kind === 'available' && data.made) this.#subscribers.emit({ type: 'pool', pool: volume.spec.pool ?? '' });
     return { data, probe, error: job && 'error' in job ? { thrown: job.error } : undefined };
+  }
+
+  #ensureData(
+    volume: AoEVolume,
+    backend: Backend | undefined,
+    mode: 'open' | 'create',
+    { wipe }: VolumeMemory,
+    stop: AbortSignal,
+  ): Promise<DataResult> {
+    return ensureData(volume, backend, mode, stop, (progress) => wipe.note(progress)).finally(() => wipe.end());
   }
 
   async #probe(address: Parameters<ProbeAddress>[0], signal: AbortSignal): Promise<ProbeResult> {

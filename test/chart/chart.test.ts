@@ -204,7 +204,7 @@ describe('values of the chart', () => {
       interfaces: ['eth1', 'eth2'],
       addresses: { shelves: '100-200' },
       pools: [
-        { name: 'fast', backend: 'lvm', volumeGroup: 'nvme', nodeSelector: { disk: 'nvme' } },
+        { name: 'fast', backend: 'lvm', volumeGroup: 'nvme', wipe: 'Ends', nodeSelector: { disk: 'nvme' } },
         { name: 'thin', backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' },
         { name: 'files', backend: 'file', directory: '/srv/aoe/files' },
       ],
@@ -219,6 +219,7 @@ describe('values of the chart', () => {
     expect(container(manifests, 'operator').args.includes('--shelves=100-200')).toBeTruthy();
     for (const name of ['agent', 'csi-node']) expect(container(manifests, name).args.includes('--interfaces=eth1,eth2'), name).toBeTruthy();
     expect(container(manifests, 'csi-node').args.includes('--endpoint=unix:///var/lib/k0s/kubelet/plugins/aoe.dev/csi.sock')).toBeTruthy();
+    expect(of(manifests, 'AoEPool', 'fast').spec.wipe).toBe('Ends');
     expect(of(manifests, 'AoEPool', 'thin').spec).toStrictEqual({ backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' });
     expect(of(manifests, 'StorageClass', 'fast').parameters['csi.storage.k8s.io/fstype']).toBe('xfs');
     expect(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe')).toBeTruthy();
@@ -330,6 +331,12 @@ describe('values of the chart', () => {
     ['a directory that only looks as if it were inside', { pools: [{ ...file, directory: '/var/lib/aoe-csi-2' }] }, /do not see/],
     ['an LVM pool without a volume group', { pools: [{ name: 'a', backend: 'lvm' }] }, /backend lvm needs a volumeGroup/],
     ['a thin pool without its name', { pools: [{ name: 'a', backend: 'lvm-thin', volumeGroup: 'v' }] }, /needs a thinPool/],
+    [
+      'a pool that wipes what reads as zeros',
+      { pools: [{ ...file, wipe: 'Full' }] },
+      /wipe goes with backend lvm, this one has backend file/,
+    ],
+    ['an unknown wipe', { pools: [{ name: 'a', backend: 'lvm', volumeGroup: 'v', wipe: 'Half' }] }, /must be one of 'Full', 'Ends'/],
     ['two pools of one name', { pools: [1, 2].map(() => ({ name: 'a', backend: 'lvm', volumeGroup: 'v' })) }, /two pools of that name/],
     ['two default classes', { storageClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /only one can be the default/],
     ['an unknown filesystem', { storageClasses: [{ name: 'a', fsType: 'btrfs' }] }, /must be one of 'ext4', 'xfs'/],
