@@ -16,7 +16,7 @@ import { NodeNetwork } from './node/network.ts';
 import { NodeReconciler } from './node/reconciler.ts';
 import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
-import { PoolReconciler } from './pool/reconciler.ts';
+import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
 import type { TargetApi } from './target/api.ts';
 import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
@@ -60,7 +60,11 @@ export async function runAgent(
     open: (name) => RawSocket.open(name),
     log,
   });
-  const backends = BackendRegistry.ofNode(run, { expected: (pool) => provisionedUids(volumes.list(), pool), mountPoints });
+  const backends = BackendRegistry.ofNode(run, {
+    expected: (pool) => provisionedUids(volumes.list(), pool),
+    siblings: (pool) => otherFilePools(pool, pools.list(), self.get(node)),
+    mountPoints,
+  });
   const backendOf = (pool: AoEPool) => backends.of(pool);
   const macs = new MacMemory().follow(nodes);
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-agent`, node });

@@ -3,6 +3,7 @@ import type { AoEPool } from '../../api/pool.ts';
 import type { Exec } from '../../run/exec.ts';
 import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
+import type { FilePool } from './file/space.ts';
 import type { HasDevice } from './lvm/base.ts';
 import { LvmCli } from './lvm/cli.ts';
 import { lvmConfig, udevReachable } from './lvm/config.ts';
@@ -18,6 +19,8 @@ export interface BackendRegistryOptions {
   expected: (pool: string) => readonly string[];
   /** Directories of the node where disks for file pools are mounted. */
   mountPoints?: readonly string[];
+  /** The other file pools of this node. */
+  siblings?: (pool: string) => readonly FilePool[];
 }
 
 /** One backend per pool, replaced when the settings of the pool change. */
@@ -30,7 +33,7 @@ export class BackendRegistry {
   }
 
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
-  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints'>): BackendRegistry {
+  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints' | 'siblings'>): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
     return new BackendRegistry({ lvm, wipe: wiper(run), hasDevice, ...options });
   }
@@ -38,8 +41,8 @@ export class BackendRegistry {
   /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
-    const { backend: kind, volumeGroup, thinPool, directory, wipe } = pool.spec;
-    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, wipe]);
+    const { backend: kind, volumeGroup, thinPool, directory, reserve, wipe } = pool.spec;
+    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, reserve, wipe]);
     const open = this.#open.get(name);
     if (open?.key === key) return open.backend;
     const backend = this.#make(pool);
@@ -48,15 +51,19 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected, mountPoints = [] } = this.#options;
-    const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
+    const { lvm, wipe, hasDevice, expected, mountPoints = [], siblings = () => [] } = this.#options;
+    const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
         return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, extent: spec.wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool), mountPoints });
+        return new FileBackend({
+          ...{ pool, directory, reserve, mountPoints },
+          expected: () => expected(pool),
+          siblings: () => siblings(pool),
+        });
     }
   }
 }

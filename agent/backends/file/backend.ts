@@ -9,20 +9,16 @@ import {
   checkUid,
   kindOf,
   type Measurement,
-  roundDown,
   roundUp,
 } from '../backend.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
+import { type FilePool, MARKER, SUFFIX, spaceOf, takenBy } from './space.ts';
 
-const SUFFIX = '.img';
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
-/** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
-const MARKER = '.aoe-pool';
 /** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
 const RECORD_SUFFIX = '.img.volume';
-const BLOCK = 512;
 
 export interface FileOptions {
   /** Name of the AoEPool. */
@@ -32,6 +28,10 @@ export interface FileOptions {
   expected: () => readonly string[];
   /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
   mountPoints?: readonly string[];
+  /** spec.reserve of the AoEPool. */
+  reserve?: string | undefined;
+  /** The other file pools of this node. */
+  siblings?: () => readonly FilePool[];
   fs?: FileSystem;
 }
 
@@ -41,17 +41,21 @@ export class FileBackend implements Backend {
   readonly #directory: string;
   readonly #expected: () => readonly string[];
   readonly #mountPoint: string | undefined;
+  readonly #reserve: string | undefined;
+  readonly #siblings: () => readonly FilePool[];
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
 
-  constructor({ pool, directory, expected, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
+  constructor({ pool, directory, expected, mountPoints = [], reserve, siblings = () => [], fs = nodeFileSystem }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
     this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
+    this.#reserve = reserve;
+    this.#siblings = siblings;
     this.#fs = fs;
   }
 
@@ -65,14 +69,12 @@ export class FileBackend implements Backend {
       let promised = 0;
       const volumes = await this.#list(signal);
       for (const { uid, bytes } of volumes) {
-        const stats = await this.#fs.stat(this.path(uid)).catch(() => undefined);
-        taken += (stats?.blocks ?? 0) * BLOCK;
+        taken += takenBy(await this.#fs.stat(this.path(uid)).catch(() => undefined));
         promised += bytes;
       }
-      const { bavail, bsize } = await this.#fs.statfs(this.#directory);
-      // Not the size of the file system: the space that other software takes there cannot be promised.
-      const size = roundDown(bavail * bsize + taken, MiB);
-      return { ready: true, size, free: Math.max(0, size - promised), granularity: MiB, volumes };
+      const options = { fs: this.#fs, directory: this.#directory, reserve: this.#reserve, siblings: this.#siblings() };
+      const space = await spaceOf(options, { taken, promised });
+      return { ready: true, ...space, granularity: MiB, volumes };
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, volumes: [] };
       throw error;
