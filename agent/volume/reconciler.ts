@@ -14,11 +14,11 @@ import { LockEvents } from '../lock/events.ts';
 import { Subscribers } from '../subscribers.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
-import { type DataResult, ensureData } from './data.ts';
+import { ensureData } from './data.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
-import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
+import { EXPORTED_SIZE, type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
+import { growthBarrier, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf } from './status.ts';
 
 /**
@@ -138,10 +138,12 @@ export class VolumeReconciler {
     const targetProblem = target.connected ? undefined : target.problem;
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
+    const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
+    const onWipeProgress = memory.wipe.note.bind(memory.wipe);
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => this.#ensureData(volume, backend, mode, memory, stop), {
+        : memory.data.run((stop) => ensureData(volume, backend, mode, stop, { barrier, onWipeProgress }).finally(() => memory.wipe.end()), {
             patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
             ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
           }),
@@ -151,16 +153,6 @@ export class VolumeReconciler {
     const data = job && 'result' in job ? job.result : undefined;
     if (data?.kind === 'available' && data.made) this.#subscribers.emit({ type: 'pool', pool: volume.spec.pool ?? '' });
     return { data, probe, error: job && 'error' in job ? { thrown: job.error } : undefined };
-  }
-
-  #ensureData(
-    volume: AoEVolume,
-    backend: Backend | undefined,
-    mode: 'open' | 'create',
-    { wipe }: VolumeMemory,
-    stop: AbortSignal,
-  ): Promise<DataResult> {
-    return ensureData(volume, backend, mode, stop, (progress) => wipe.note(progress)).finally(() => wipe.end());
   }
 
   async #probe(address: Parameters<ProbeAddress>[0], signal: AbortSignal): Promise<ProbeResult> {
@@ -190,6 +182,11 @@ export class VolumeReconciler {
       log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume has a problem');
       // Data that could not be made yet is in the condition alone, which is tried again; lost data gets an Event, too.
       if (type !== VolumeCondition.Provisioned || seen.provisioned) events.event(volume, 'Warning', reason, message);
+    }
+    const [was, is] = [volume.status?.capacity, fields.capacity];
+    if (was !== undefined && is !== undefined && is !== was) {
+      log.info({ volume: volume.metadata.name, from: was, to: is }, 'volume has grown');
+      events.event(volume, 'Normal', 'Grown', `grown from ${was} to ${is}; nodes that use it take the new size next`);
     }
     const cleared = broken || outcome.lockCleared === true;
     this.#context.lockEvents.changed(volume, before.status?.holder, fields.holder, { cleared });

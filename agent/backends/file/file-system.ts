@@ -14,6 +14,8 @@ export interface FileSystem {
   mkdir(path: string): Promise<void>;
   /** Makes a new sparse file of this size, on stable storage. */
   createSparse(path: string, bytes: number): Promise<void>;
+  /** Makes a file larger, on stable storage. What is added reads as zeros. */
+  extend(path: string, bytes: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
@@ -49,6 +51,16 @@ export const nodeFileSystem: FileSystem = {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.truncate(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  extend: async (path, bytes) => {
+    const file = await open(path, 'r+');
+    try {
+      // Read again here: a truncation to less would destroy data.
+      if ((await file.stat()).size < bytes) await file.truncate(bytes);
       await file.sync();
     } finally {
       await file.close();

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { WipeExtent } from '../../../api/pool.ts';
 import { MiB } from '../../../api/quantity.ts';
 import type { Exec } from '../../../run/exec.ts';
-import { type Traits, wiper } from './wipe.ts';
+import { rangeWiper, type Traits, wiper } from './wipe.ts';
 
 const { signal } = new AbortController();
 const SSD: Traits = { writeZeroes: true, discard: true, rotational: false };
@@ -97,4 +97,21 @@ test('two programs run at a time in each volume group, and a wipe that is stoppe
   expect([...gates.keys()]).toContain('/dev/vg0/c');
   for (const gate of gates.values()) gate.reject(new Error('EIO'));
   expect((await failed).map(({ status }) => status)).toStrictEqual(['rejected', 'rejected', 'rejected']);
+});
+
+test('a part of a device is zeroed and flushed, while the device is in use', async () => {
+  const calls: string[] = [];
+  const run = async (command: string, args: readonly string[]) => {
+    calls.push([command, ...args].join(' '));
+    return { stdout: '', stderr: '' };
+  };
+  await rangeWiper(run)('/dev/vg0/x', { from: 4 * MiB, to: 10 * MiB }, signal);
+  expect(calls).toStrictEqual([
+    `blkdiscard --zeroout --force --offset ${4 * MiB} --length ${6 * MiB} --step ${1024 * MiB} /dev/vg0/x`,
+    'sync --data /dev/vg0/x',
+  ]);
+  const fails = async () => {
+    throw Object.assign(new Error('exit 1'), { stderr: 'blkdiscard: Input/output error' });
+  };
+  await expect(rangeWiper(fails)('/dev/vg0/x', { from: 0, to: MiB }, signal)).rejects.toMatchObject({ name: 'BackendError' });
 });

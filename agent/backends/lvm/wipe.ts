@@ -20,6 +20,34 @@ const AT_ONCE_PER_GROUP = 2;
 /** Bytes that one program zeroes: as many as take a few seconds, so that others get their turn, and a wipe can be stopped. */
 const STEP = { first: 256 * MiB, least: 64 * MiB, most: 4 * GiB, shortMs: 1_000, longMs: 4_000 };
 
+const RANGES_AT_ONCE = 2;
+
+/** Makes a part of a device read as zeros, durably. Offsets are in bytes. */
+export type WipeRange = (path: string, range: { from: number; to: number }, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Zeroes parts of devices, by the device's own zeroing where it has it, else by writing zeros (block/blk-lib.c, blkdev_issue_zeroout).
+ * The device may be in use.
+ * @throws BackendError
+ */
+export function rangeWiper(run: Exec): WipeRange {
+  const commands = new HungCommands(run);
+  const turns = new Semaphore(RANGES_AT_ONCE);
+  return async (path, { from, to }, signal) => {
+    const timeoutMs = BASE_LIMIT_MS + Math.ceil((to - from) / GiB) * WRITE_LIMIT_MS_PER_GIB;
+    const range = ['--offset', String(from), '--length', String(to - from), '--step', String(GiB)];
+    await turns.run(async () => {
+      try {
+        await commands.run(basename(dirname(path)), 'blkdiscard', ['--zeroout', '--force', ...range, path], { timeoutMs, signal });
+        await commands.run(basename(dirname(path)), 'sync', ['--data', path], { timeoutMs, signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        throw failed(`wiping bytes ${from} to ${to} of ${path}`, error);
+      }
+    }, signal);
+  };
+}
+
 export interface WipeOptions {
   extent: WipeExtent;
   /** Bytes from the start that are known to be zeros. */
