@@ -108,7 +108,7 @@ test('data does not grow beyond what the operator has reserved, nor while someth
   const waits = await ensureData(wanting20('10Mi'), backend, 'open', signal);
   expect(waits).toMatchObject({ kind: 'available', bytes: 10 * MiB });
   expect(waits).not.toHaveProperty('growthProblem');
-  const barred = await ensureData(reserved(), backend, 'open', signal, 'the target is away');
+  const barred = await ensureData(reserved(), backend, 'open', signal, { barrier: 'the target is away' });
   expect(barred).toMatchObject({ bytes: 10 * MiB, growthProblem: { reason: 'NotGrown', message: 'the target is away' } });
   expect(backend.calls).not.toContain('grow');
 });
@@ -158,4 +158,21 @@ test('the deletion of an AoEVolume that was refused leaves the old data alone', 
   await it.reconcile();
   expect(it.kube.volume()).toBeUndefined();
   expect([...it.backend.volumes.keys()]).toStrictEqual(['old']);
+});
+
+test('a wipe that takes long is reported, is no failure, and the deletion of the volume stops it', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.backend.unwiped = true;
+  it.backend.wiping = new Promise(() => {});
+  expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 30_000 });
+  expect(it.condition('Provisioned')).toMatchObject({ status: 'False', reason: 'Wiping' });
+  expect(it.kube.events).toStrictEqual([]);
+  expect(it.target.volumes.size).toBe(0);
+  it.remove();
+  await it.reconcile(volumes);
+  await it.tick();
+  expect(it.world.dataSettled).toStrictEqual(['v1']);
+  await it.reconcile(volumes);
+  expect([it.kube.volume(), it.backend.volumes.size]).toStrictEqual([undefined, 0]);
 });

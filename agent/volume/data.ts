@@ -1,7 +1,7 @@
 import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type Backend, BackendError, type BackingVolume, type Cleanness } from '../backends/backend.ts';
+import { type Backend, BackendError, type BackingVolume, type Cleanness, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 
 /** What came of opening, or making, the data of a volume. */
@@ -36,17 +36,23 @@ export interface GrowthProblem {
   message: string;
 }
 
+export interface DataOptions {
+  /** Why the data must not grow now, although room is reserved for that. */
+  barrier?: string | undefined;
+  /** Called while new data is wiped. */
+  onWipeProgress?: (progress: WipeProgress) => void;
+}
+
 /**
  * Opens the data of a volume, or makes it. Errors of the backend are part of the result.
  * @param mode `open`: the data was made before, so it is looked for, and never made again
- * @param barrier why the data must not grow now, although room is reserved for that
  */
 export async function ensureData(
   volume: AoEVolume,
   backend: Backend | undefined,
   mode: 'open' | 'create',
   signal: AbortSignal,
-  barrier?: string,
+  { barrier, onWipeProgress }: DataOptions = {},
 ): Promise<DataResult> {
   if (!backend) return { kind: 'no-pool' };
   const { metadata, spec, status } = volume;
@@ -56,7 +62,8 @@ export async function ensureData(
   try {
     const found = mode === 'create' ? await backend.namesakes({ uid, name }, signal) : [];
     if (found.length > 0) return { kind: 'namesakes', found };
-    let backing = mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal);
+    let backing =
+      mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal, onWipeProgress);
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');
     if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };

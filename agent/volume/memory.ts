@@ -1,11 +1,12 @@
 import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
 import type { DataResult } from './data.ts';
 import { Job } from './job.ts';
+import { WipeMeter } from './wiping.ts';
 
 /** A volume in trouble is opened again at most this often: each attempt is a change of its own, which leads to a reconcile. */
 const REOPEN_EVERY_MS = 5_000;
-/** Zeroing a large volume takes time; every step of it has a limit of its own. */
-const DATA_LIMIT_MS = 60 * 60_000;
+/** Zeroing all of a large volume takes a day and more; every step of it has a limit of its own. */
+const DATA_LIMIT_MS = 14 * 24 * 60 * 60_000;
 
 /** What the agent remembers of one volume between reconciles. */
 export class VolumeMemory {
@@ -14,6 +15,7 @@ export class VolumeMemory {
   readonly addressSchedule: AddressSchedule;
   /** Opening or making the data. */
   readonly data: Job<DataResult>;
+  readonly wipe = new WipeMeter();
   /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
   readonly namedMacs = new Set<string>();
   #reopenedAt = Number.NEGATIVE_INFINITY;

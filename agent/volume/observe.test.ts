@@ -3,6 +3,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { MacMemory } from '../access/mac-memory.ts';
 import { AddressSchedule } from '../address/schedule.ts';
 import { observe, provisionedIn, provisionedUids, sortedMacs, wasProvisioned } from './observe.ts';
+import { WipeMeter } from './wiping.ts';
 
 const [A, B] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b'];
 const node = (name: string, mac: string): AoENode =>
@@ -50,7 +51,7 @@ test('what the target and the nodes say now is read, and what a target has lost 
     supports: (name: string) => name === 'writes_need_lock',
     interfaces: () => interfaces,
   };
-  const memory = { namedMacs: new Set<string>(), addressSchedule: new AddressSchedule(), isReopenDue: true };
+  const memory = { namedMacs: new Set<string>(), addressSchedule: new AddressSchedule(), isReopenDue: true, wipe: new WipeMeter() };
   const of = volume('u-1', 'fast', { initiators: { nodes: ['a'], macs: [A, B] } });
   const seen = observe({ node: 's', nodes: { list: () => nodes }, macs, target }, of, memory, { data: undefined, probe: undefined });
   expect(seen).toMatchObject({ provisioned: false, exported: undefined, knowsWritesNeedLock: true, isReopenDue: true, nextProbeMs: 1 });

@@ -9,6 +9,7 @@ import type { TargetInterface, TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import type { DataResult } from './data.ts';
 import type { VolumeMemory } from './memory.ts';
+import type { Wiping } from './wiping.ts';
 
 /** Feature of the target: the size of a volume is part of its definition. */
 export const EXPORTED_SIZE = 'exported_size';
@@ -22,6 +23,8 @@ export interface Observed {
   provisioned: boolean;
   /** What came of the data in this reconcile; undefined when that is not known yet, or was not asked for. */
   data: DataResult | undefined;
+  /** The wipe of new data that is under way. */
+  wiping: Wiping | undefined;
   /** Undefined when the address was not probed. */
   probe: ProbeResult | undefined;
   /** Milliseconds until the address is to be probed again. */
@@ -71,7 +74,7 @@ export interface ObserveContext {
 export function observe(
   { node, nodes, macs, target }: ObserveContext,
   volume: AoEVolume,
-  { namedMacs, addressSchedule, isReopenDue }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue'>,
+  { namedMacs, addressSchedule, isReopenDue, wipe }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue' | 'wipe'>,
   { data, probe }: Pick<Observed, 'data' | 'probe'>,
 ): Observed {
   const exported = target.state(volume.metadata.uid ?? '');
@@ -80,6 +83,7 @@ export function observe(
   return {
     provisioned: wasProvisioned(volume),
     data,
+    wiping: wipe.state,
     probe,
     nextProbeMs: addressSchedule.waitMs,
     targetProblem: target.connected ? undefined : target.problem,

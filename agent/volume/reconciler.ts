@@ -149,10 +149,11 @@ export class VolumeReconciler {
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
     const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
+    const onWipeProgress = memory.wipe.note.bind(memory.wipe);
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, stop, barrier), {
+        : memory.data.run((stop) => ensureData(volume, backend, mode, stop, { barrier, onWipeProgress }).finally(() => memory.wipe.end()), {
             patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
             ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
           }),

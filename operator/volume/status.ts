@@ -86,8 +86,8 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
   return { status: 'Unknown', reason: 'External', message };
 }
 
-/** Reasons that end by themselves when a node or a pool appears: the volume waits, nothing has failed. */
-const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'Waiting']);
+/** Reasons that end by themselves, or when a node or a pool appears: the volume waits, nothing has failed. */
+const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'Waiting', 'Wiping']);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';

@@ -9,6 +9,7 @@ import { parseArgs, promisify } from 'node:util';
 import { createEmpty } from '../../agent/backends/create-empty.ts';
 import { LvmCli } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
+import { LvmLinearBackend } from '../../agent/backends/lvm/linear.ts';
 import { rangeWiper, wiper } from '../../agent/backends/lvm/wipe.ts';
 import { BackendRegistry } from '../../agent/backends/registry.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
@@ -288,6 +289,35 @@ if (values.grow) {
     await backend.remove('u-own', signal);
     assert.ok(await hasDevice(backend.path('u-own')));
     await lvm('lvremove', 'aoetest/aoe-u-own');
+  });
+
+  test('nothing of an earlier volume shows where a disk cannot zero itself, and with Ends only the ends are zeroed', async () => {
+    const slow = (extent?: 'Ends') => {
+      const wipe = wiper(run, async () => ({ writeZeroes: false, discard: false, rotational: true }));
+      return new LvmLinearBackend({
+        lvm: new LvmCli(run, lvmConfig({ udev: false })),
+        pool: 'p1',
+        group: 'aoetest',
+        hasDevice,
+        wipe,
+        wipeRange: rangeWiper(run),
+        extent,
+      });
+    };
+    const old = slow();
+    for (const extent of [undefined, 'Ends'] as const) {
+      await createEmpty(old, { uid: 'u-old', name: 'pvc-old', bytes: 96 * MiB }, signal);
+      await fill(old.path('u-old'), 96 * MiB, 0xef);
+      await old.remove('u-old', signal);
+      const backend = slow(extent);
+      const made = await createEmpty(backend, { uid: 'u-new', name: 'pvc-new', bytes: 96 * MiB }, signal);
+      assert.equal(made.cleanness, extent && 'ends');
+      const found = await read(backend.path('u-new'), 0, 96 * MiB);
+      const isZero = (from: number, to: number) => found.subarray(from, to).every((byte) => byte === 0);
+      assert.deepEqual([isZero(0, MiB), isZero(95 * MiB, 96 * MiB)], [true, true]);
+      assert.equal(isZero(MiB, 95 * MiB), extent === undefined);
+      await backend.remove('u-new', signal);
+    }
   });
 
   test('a full group and a missing group have different errors', async () => {
