@@ -38,12 +38,14 @@ export interface AgentOptions {
   run: Exec;
   /** Called once the state of the cluster is known. */
   ready: () => void;
+  /** Called at the begin with what tells whether a part has hung that only a restart gets going again. */
+  watched: (hung: () => string | undefined) => void;
   log: Logger;
 }
 
 /** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
 export async function runAgent(
-  { node, selection, mountPoints, kube, targetApi, run, ready, log }: AgentOptions,
+  { node, selection, mountPoints, kube, targetApi, run, ready, watched, log }: AgentOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
@@ -101,6 +103,8 @@ export async function runAgent(
       .needs(volumes)
       .needs(pools),
   };
+  // Not those that wait for disks: a restart would not help.
+  watched(() => controllers.node.hung ?? controllers.exports.hung);
   const enqueue = (requests: Request[]): void => {
     for (const { controller, key, afterMs } of requests) controllers[controller].enqueue(key, afterMs);
   };

@@ -105,7 +105,9 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity, ...LEASE });
   const synced = Promise.all(informers.map((informer) => informer.synced));
   await Promise.all([
-    serveHealth(config.http, { synced }, signal, log),
+    serveHealth(config.http, { synced }, signal, log, {
+      hung: () => controllers.map(({ hung }) => hung).find((each) => each !== undefined),
+    }),
     ...informers.map((informer) => informer.run(signal)),
     elector.run(signal, (leading) => lead({ informers, controllers }, leading)),
   ]);

@@ -221,6 +221,18 @@ describe('VolumeReconciler', () => {
     expect(it.condition('first', 'Ready')?.reason).toBe('DeviceFailed');
   });
 
+  it('writes no status of a deletion that is over soon', async () => {
+    const it = cluster({ statusDelayMs: 60_000 });
+    const served_ = [served('Provisioned'), served('Exported')];
+    it.add({ ...volume('first'), status: { conditions: served_ } });
+    await it.reconcile('first');
+    const written = it.api.written.length;
+    const { metadata, ...rest } = it.live('first') as AoEVolume;
+    it.add({ ...rest, metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } });
+    expect((await it.reconcile('first'))?.requeueAfterMs).toBeGreaterThan(50_000);
+    expect(it.api.written).toHaveLength(written);
+  });
+
   it('writes no status into a new volume of the same name', async () => {
     const it = cluster();
     it.add(volume('first', { pool: 'later' }));

@@ -49,8 +49,11 @@ interface Options {
   readonly statusDelayMs?: number;
 }
 
-/** A new volume is often ready by then, so that one write of the status is enough; and agents write at other moments. */
-const STATUS_DELAY_MS = 250;
+/**
+ * A new volume is mostly ready by then, and a deleted one gone, so that one write of the status is enough, or none. A write in
+ * between would come at the same time as the agent's, which would have to repeat its own.
+ */
+const STATUS_DELAY_MS = 1_000;
 
 /** Limit for asking the API server what became of a write, in milliseconds. */
 const LEARN_MS = 5_000;

@@ -122,11 +122,11 @@ export function statusOf(volume: AoEVolume, { refused, obstacle }: Findings): Re
 }
 
 /**
- * Whether nobody waits for a new status: the volume is not ready and was not before, or only the generation differs. Meanwhile the
- * next condition of the agent, or the next change of the spec, may come.
+ * Whether nobody waits for a new status: the volume is not ready and was not before, or is being deleted, or only the generation
+ * differs. Meanwhile the next condition of the agent, or the next change of the spec, may come, or the volume may be gone.
  */
 export function canWait({ metadata, status }: AoEVolume, next: Pick<StatusPart, 'conditions'>): boolean {
-  if (metadata.deletionTimestamp) return false;
+  if (metadata.deletionTimestamp) return true;
   const before = new Map(status?.conditions?.map((each) => [each.type, each]));
   const changed = (next.conditions ?? []).filter((each) => {
     const old = before.get(each.type);
