@@ -16,7 +16,7 @@ import { NodeNetwork } from './node/network.ts';
 import { NodeReconciler } from './node/reconciler.ts';
 import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
-import { PoolReconciler } from './pool/reconciler.ts';
+import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
 import type { TargetApi } from './target/api.ts';
 import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
@@ -65,7 +65,11 @@ export async function runAgent(
   // Before the controllers, which read them after each change.
   const byUid = new Index(volumes, ({ metadata }) => [metadata.uid ?? '']);
   const byPool = new Index(volumes, provisionedIn);
-  const backends = BackendRegistry.ofNode(run, { expected: (pool) => provisionedUids(volumes, byPool.each(pool)), mountPoints });
+  const backends = BackendRegistry.ofNode(run, {
+    expected: (pool) => provisionedUids(volumes, byPool.each(pool)),
+    siblings: (pool) => otherFilePools(pool, pools.list(), self.get(node)),
+    mountPoints,
+  });
   const backendOf = (pool: AoEPool) => backends.of(pool);
   const macs = new MacMemory().follow(nodes);
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-agent`, node });

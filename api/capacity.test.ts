@@ -1,8 +1,15 @@
 import fc from 'fast-check';
 import { available, footprint, grainOf, isPlaced, poolTotals, reservationKey, reservationOf, roundUp } from './capacity.ts';
-import type { PoolNode } from './pool.ts';
+import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity, MiB } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
+
+const pool: AoEPool = {
+  apiVersion: 'aoe.dev/v1alpha1',
+  kind: 'AoEPool',
+  metadata: { name: 'p' },
+  spec: { backend: 'lvm', volumeGroup: 'v' },
+};
 
 function node(changes: Partial<PoolNode> = {}): PoolNode {
   return { name: 'n', ready: true, size: '1Gi', granularity: '4Mi', ...changes };
@@ -18,11 +25,14 @@ function volume(spec: Partial<AoEVolumeSpec> = {}, finalizers = [VOLUME_FINALIZE
   };
 }
 
-/** Bytes that volumes take in pool p on a node. */
-function taken(volumes: readonly AoEVolume[], on = node()): number {
-  const parts = volumes.map(reservationOf).filter((part) => part?.key === reservationKey('p', on.name));
-  return parts.reduce((sum, part) => sum + roundUp(part?.size ?? 0, grainOf(on)), 0);
-}
+/** Bytes that volumes take in a pool on a node. */
+const taken =
+  (volumes: readonly AoEVolume[], on = node()) =>
+  (name: string): number => {
+    const parts = volumes.map(reservationOf).filter((part) => part?.key === reservationKey(name, on.name));
+    return parts.reduce((sum, part) => sum + roundUp(part?.size ?? 0, grainOf(on)), 0);
+  };
+const none = (): number => 0;
 
 test('footprint() rounds up to what the backend can make', () => {
   expect(footprint('1', node())).toBe(4 * MiB);
@@ -40,8 +50,8 @@ test('a volume is placed when node and address were granted, not when they are a
 });
 
 test('available() is the size less what is promised there', () => {
-  expect(available(node(), 0)).toBe(1024 * MiB);
-  expect(available(node(), taken([volume(), volume({ capacity: '1' })]))).toBe((1024 - 100 - 4) * MiB);
+  expect(available(pool, node(), [], none)).toBe(1024 * MiB);
+  expect(available(pool, node(), [], taken([volume(), volume({ capacity: '1' })]))).toBe((1024 - 100 - 4) * MiB);
 });
 
 test('volumes of other pools, of other nodes, without a place, or served by somebody else take nothing there', () => {
@@ -52,18 +62,31 @@ test('volumes of other pools, of other nodes, without a place, or served by some
     volume({}, []),
     { ...volume(), spec: { ...external, pool: undefined } },
   ];
-  expect(available(node(), taken(others))).toBe(1024 * MiB);
+  expect(available(pool, node(), [], taken(others))).toBe(1024 * MiB);
 });
 
 test('available() is less by what orphans and displaced backing volumes take', () => {
-  expect(available(node({ orphaned: '24Mi' }), 0)).toBe(1000 * MiB);
-  expect(available(node({ orphaned: '24Mi', displacedBytes: '100Mi' }), 0)).toBe(900 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi' }), [], none)).toBe(1000 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [], none)).toBe(900 * MiB);
+});
+
+test('available() is less by what is in other pools with the same space', () => {
+  const other = (name: string, nodes: PoolNode[]): AoEPool => ({ ...pool, metadata: { name }, status: { nodes } });
+  const pools = [
+    pool,
+    other('q', [node({ orphaned: '8Mi' }), node({ name: 'm', orphaned: '99Mi' })]),
+    other('r', [node({ orphaned: '99Mi' })]),
+  ];
+  const volumes = [volume(), volume({ pool: 'q' }), volume({ pool: 'q', nodeName: 'm' }), volume({ pool: 'r' })];
+  expect(available(pool, node({ sharedWith: ['q'] }), pools, taken(volumes))).toBe((1024 - 200 - 8) * MiB);
+  expect(available(pool, node({ sharedWith: ['q', 'gone'] }), pools, taken(volumes))).toBe((1024 - 200 - 8) * MiB);
+  expect(available(pool, node(), pools, taken(volumes))).toBe((1024 - 100) * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {
-  expect(available(node({ ready: false }), 0)).toBe(0);
-  expect(available(node({ size: undefined }), 0)).toBe(0);
-  expect(available(node(), taken([volume({ capacity: '2Gi' })]))).toBe(0);
+  expect(available(pool, node({ ready: false }), [], none)).toBe(0);
+  expect(available(pool, node({ size: undefined }), [], none)).toBe(0);
+  expect(available(pool, node(), [], taken([volume({ capacity: '2Gi' })]))).toBe(0);
 });
 
 test('volumes placed one after the other where they fit never overshoot the pool', () => {
@@ -76,12 +99,12 @@ test('volumes placed one after the other where they fit never overshoot the pool
       let sum = 0;
       for (const bytes of wishes) {
         const capacity = formatQuantity(bytes);
-        if (footprint(capacity, place) > available(place, taken(placed, place))) continue;
+        if (footprint(capacity, place) > available(pool, place, [pool], taken(placed, place))) continue;
         placed.push(volume({ capacity }));
         sum += footprint(capacity, place);
       }
       expect(sum).toBeLessThanOrEqual(1024 * MiB);
-      expect(available(place, taken(placed, place))).toBe(1024 * MiB - sum);
+      expect(available(pool, place, [pool], taken(placed, place))).toBe(1024 * MiB - sum);
     }),
   );
 });

@@ -1,6 +1,6 @@
 import { DEFAULT_SEGMENT } from './meta.ts';
 import { type AoENode, NodeCondition } from './node.ts';
-import type { PoolNode } from './pool.ts';
+import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
@@ -21,7 +21,8 @@ export function grainOf(node: PoolNode): number {
 
 /** What a placed volume takes where: a key of pool and node, and its capacity in bytes. Undefined when it takes nothing. */
 export function reservationOf(volume: AoEVolume): { key: string; size: number } | undefined {
-  const { pool, nodeName, capacity } = volume.spec;
+  const { pool, nodeName } = volume.spec;
+  const capacity = reservedCapacity(volume);
   if (pool === undefined || nodeName === undefined || !capacity || !isPlaced(volume)) return undefined;
   return { key: reservationKey(pool, nodeName), size: parseQuantity(capacity) };
 }
@@ -40,15 +41,31 @@ export function isPlaced({ metadata, spec }: AoEVolume): boolean {
 }
 
 /**
- * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
- * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. 0 when the
- * pool is not ready there.
- * @param reserved what the placed AoEVolumes take there, see {@link reservationOf}, each rounded up to {@link grainOf} the node
+ * The capacity that is promised to a volume in its pool: what the operator has reserved, and at least what it has. Volumes of earlier
+ * versions have no status.reserved: their capacity could not change. Undefined for an external volume.
  */
-export function available(node: PoolNode, reserved: number): number {
+export function reservedCapacity({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): string | undefined {
+  const { reserved, capacity } = status ?? {};
+  if (reserved === undefined || capacity === undefined) return reserved ?? capacity ?? spec.capacity;
+  return parseQuantity(capacity) > parseQuantity(reserved) ? capacity : reserved;
+}
+
+/**
+ * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
+ * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. What is in other
+ * pools with the same space counts, too. 0 when the pool is not ready there.
+ * @param pools all pools: those that the node's entry names in `sharedWith` are among them
+ * @param reserved what the placed AoEVolumes of a pool take on the node, see {@link reservationOf}, each rounded up to {@link grainOf}
+ */
+export function available(pool: AoEPool, node: PoolNode, pools: readonly AoEPool[], reserved: (pool: string) => number): number {
   if (!node.ready) return 0;
-  const unowned = parseQuantity(node.orphaned ?? '0') + parseQuantity(node.displacedBytes ?? '0');
-  return Math.max(0, parseQuantity(node.size ?? '0') - unowned - reserved);
+  const names = new Set([pool.metadata.name, ...(node.sharedWith ?? [])]);
+  const sharers = pools.filter(({ metadata }) => metadata.name !== pool.metadata.name && names.has(metadata.name));
+  const entries = [node, ...sharers.flatMap(({ status }) => status?.nodes?.find(({ name }) => name === node.name) ?? [])];
+  let bytes = parseQuantity(node.size ?? '0');
+  for (const { orphaned = '0', displacedBytes = '0' } of entries) bytes -= parseQuantity(orphaned) + parseQuantity(displacedBytes);
+  for (const name of names) bytes -= reserved(name);
+  return Math.max(0, bytes);
 }
 
 /** What the cluster knows of a node beyond its AoENode and its entry in a pool. */

@@ -3,7 +3,7 @@ import { GROUP, VERSION } from './meta.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from './resources.ts';
 import { AoENodeSpec, AoENodeStatus } from './schema/node.ts';
 import { AoEPoolSpec, AoEPoolStatus } from './schema/pool.ts';
-import { AoEVolumeSpec, AoEVolumeStatus } from './schema/volume.ts';
+import { AoEVolumeSpec, AoEVolumeStatus, VOLUME_RULES } from './schema/volume.ts';
 
 interface Column {
   name: string;
@@ -21,6 +21,8 @@ interface Definition {
   status: z.ZodType;
   columns: Column[];
   selectable?: string[];
+  /** CEL rules about the object as a whole. */
+  rules?: { rule: string; message: string }[];
 }
 
 const AGE: Column = { name: 'Age', jsonPath: '.metadata.creationTimestamp', type: 'date' };
@@ -45,6 +47,7 @@ const DEFINITIONS: Definition[] = [
       AGE,
     ],
     selectable: ['.spec.nodeName', '.spec.pool'],
+    rules: VOLUME_RULES,
   },
   {
     type: AOE_POOLS,
@@ -127,6 +130,7 @@ export function customResourceDefinitions(): Record<string, unknown>[] {
                 description: definition.description,
                 type: 'object',
                 required: ['spec'],
+                ...(definition.rules ? { 'x-kubernetes-validations': definition.rules } : {}),
                 properties: {
                   apiVersion: { type: 'string' },
                   kind: { type: 'string' },

@@ -55,7 +55,7 @@ export async function harness() {
   kube.put(node('other', MAC.other, '02:00:00:00:08:08'));
   kube.put(node('storage', '02:00:00:00:00:01', MAC.local));
   /** An agent that has just been started: it remembers nothing. */
-  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) => {
+  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume'), { statusDelayMs = 0 } = {}) => {
     const reconciler = new VolumeReconciler({
       node: 'storage',
       kube,
@@ -70,6 +70,7 @@ export async function harness() {
       },
       schedule: { now: () => world.now, random: () => 0.5 },
       macs: new MacMemory({ now: () => world.now }).follow(kube.store<AoENode>('AoENode')),
+      statusDelayMs,
       signal: stop.signal,
       events: kube,
       log,
@@ -117,6 +118,11 @@ export async function harness() {
         UID,
         new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
       ),
+    /** The operator reserves room for this capacity. */
+    reserve: (reserved: string) => {
+      const present = kube.volume();
+      if (present) kube.put({ ...present, status: { ...(present.status as object), reserved } } as never);
+    },
     /** Fulfilled when the agent has heard what the target did last. */
     tick: () => new Promise((resolve) => setImmediate(resolve)),
     annotate: (annotations: Record<string, string>) => {

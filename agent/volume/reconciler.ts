@@ -2,7 +2,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store } from '../../kube/mod.ts';
+import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { ProbeAddress } from '../address/probe.ts';
@@ -16,9 +16,9 @@ import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
 import { ensureData } from './data.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
-import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
+import { EXPORTED_SIZE, type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
+import { growthBarrier, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf } from './status.ts';
 
 /**
@@ -26,6 +26,8 @@ import { newProblems, statusOf } from './status.ts';
  * pool. New volumes: 1000, so that they do not hold a worker.
  */
 const DATA_PATIENCE_MS = { exported: 100, other: 1_000 } as const;
+/** For how long nothing is written about a new volume whose data is being made, in milliseconds: mostly it is exported by then. */
+const NEW_STATUS_DELAY_MS = 5_000;
 
 /** What a reconcile finds out that concerns others. */
 export type VolumeEvent =
@@ -47,6 +49,8 @@ export interface VolumeReconcilerOptions {
   target: TargetConnection;
   probe: ProbeAddress;
   schedule?: AddressScheduleOptions | undefined;
+  /** For how long nothing is written about a new volume whose data is being made, in milliseconds. */
+  statusDelayMs?: number | undefined;
   /** Ends the work on data, which goes on beside reconciles. */
   signal: AbortSignal;
   events: Pick<EventRecorder, 'event'>;
@@ -62,12 +66,14 @@ export class VolumeReconciler {
   /** UIDs of removed volumes by name, until the watch shows that they are gone. */
   readonly #removedUids = new Map<string, string>();
   readonly #subscribers = new Subscribers<VolumeEvent>();
+  readonly #delay: WriteDelay;
 
   constructor(options: VolumeReconcilerOptions) {
     const { kube, target, events, log, signal, schedule, volumes } = options;
     this.#options = options;
     this.#memories = new VolumeMemories({ signal, schedule });
     this.#volumes = new OwnWrites(volumes);
+    this.#delay = new WriteDelay(options.statusDelayMs ?? NEW_STATUS_DELAY_MS);
     this.#context = {
       kube,
       target,
@@ -91,6 +97,7 @@ export class VolumeReconciler {
   /** Reconciles one volume: for kube's Controller. */
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const found = this.#volumes.get(name);
+    if (!found) this.#delay.clear(name);
     this.#memories.forgetName(name, { except: found?.metadata.uid });
     if (found && this.#removedUids.get(name) === found.metadata.uid) return undefined;
     this.#removedUids.delete(name);
@@ -118,6 +125,9 @@ export class VolumeReconciler {
       this.#removed(volume);
       return undefined;
     }
+    const leftMs = !failure && isBeingMade(volume, plan) ? this.#delay.left(name) : 0;
+    if (leftMs > 0) return { requeueAfterMs: leftMs };
+    this.#delay.clear(name);
     await this.#report(volume, { before: found, broken, seen, plan, outcome }, signal);
     if (failure) throw failure.thrown;
     const requeueAfterMs = retryMsOf(plan, outcome, seen);
@@ -138,10 +148,11 @@ export class VolumeReconciler {
     const targetProblem = target.connected ? undefined : target.problem;
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
+    const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, stop), {
+        : memory.data.run((stop) => ensureData(volume, backend, mode, stop, barrier), {
             patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
             ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
           }),
@@ -181,9 +192,20 @@ export class VolumeReconciler {
       // Data that could not be made yet is in the condition alone, which is tried again; lost data gets an Event, too.
       if (type !== VolumeCondition.Provisioned || seen.provisioned) events.event(volume, 'Warning', reason, message);
     }
+    const [was, is] = [volume.status?.capacity, fields.capacity];
+    if (was !== undefined && is !== undefined && is !== was) {
+      log.info({ volume: volume.metadata.name, from: was, to: is }, 'volume has grown');
+      events.event(volume, 'Normal', 'Grown', `grown from ${was} to ${is}; nodes that use it take the new size next`);
+    }
     const cleared = broken || outcome.lockCleared === true;
     this.#context.lockEvents.changed(volume, before.status?.holder, fields.holder, { cleared });
     const written = await applyStatus(kube, AOE_VOLUMES, volume, { manager: FIELD_MANAGER, conditions, fields, signal });
     if (written) this.#volumes.confirm(written);
   }
+}
+
+/** Whether the data of a volume is just being made of which this agent has not said anything yet. */
+function isBeingMade({ metadata, status }: AoEVolume, plan: Plan): boolean {
+  const isNew = !metadata.deletionTimestamp && !status?.conditions?.some(({ type }) => type === VolumeCondition.Exported);
+  return isNew && plan.action === 'wait' && plan.obstacle.because === 'data-pending';
 }

@@ -69,7 +69,10 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
     if (nodeName && node.name !== nodeName) continue;
     const misfit = unfit(node, host, cluster, segments);
     if (misfit) misfits.push(misfit);
-    else candidates.push({ node, free: available(node, cluster.reserved.taken(pool.metadata.name, node, volume.metadata.name)) });
+    else {
+      const taken = (name: string) => cluster.reserved.taken(name, node, volume.metadata.name);
+      candidates.push({ node, free: available(pool, node, cluster.pools, taken) });
+    }
   }
   const reasons = misfits.map(({ reason }) => reason);
   if (candidates.length === 0) {

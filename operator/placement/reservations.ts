@@ -14,7 +14,7 @@ export interface Reservations {
 }
 
 interface Options {
-  readonly volumes: Pick<OwnWrites<AoEVolume>, 'reservedOf' | 'pending'>;
+  readonly volumes: Pick<OwnWrites<AoEVolume>, 'get' | 'reservedOf' | 'pending'>;
   /** Names of volumes by {@link claimsOf}. */
   readonly byClaim: { get(claim: string): string[] };
   /** Of {@link reservationOf}, without what the watch has not shown. */
@@ -45,11 +45,13 @@ export class IndexedReservations implements Reservations {
       return reservation?.key === key ? roundUp(reservation.size, grain) : 0;
     };
     let bytes = this.#options.sizes.total(key, grain);
-    for (const { stored, written } of this.#options.volumes.pending()) {
+    const pending = this.#options.volumes.pending();
+    for (const { stored, written } of pending) {
       bytes -= takes(stored);
       if (written.metadata.name !== except) bytes += takes(written);
     }
-    return bytes;
+    const own = pending.some(({ stored }) => stored.metadata.name === except) ? undefined : this.#options.volumes.get(except);
+    return own ? bytes - takes(own) : bytes;
   }
 
   #claiming(claims: readonly string[]): AoEVolume[] {

@@ -25,5 +25,8 @@ export function indexesOf(volumes: () => readonly AoEVolume[]) {
 export function reservationsOf(volumes: readonly AoEVolume[]): IndexedReservations {
   const reservedOf = (names: Iterable<string>): AoEVolume[] =>
     [...names].flatMap((name) => volumes.find((each) => each.metadata.name === name) ?? []);
-  return new IndexedReservations({ volumes: { reservedOf, pending: () => [] }, ...indexesOf(() => volumes) });
+  return new IndexedReservations({
+    volumes: { get: (name) => volumes.find((each) => each.metadata.name === name), reservedOf, pending: () => [] },
+    ...indexesOf(() => volumes),
+  });
 }

@@ -32,7 +32,7 @@ describe('the chart with its defaults', () => {
     expect(spec.securityContext.runAsUser > 0).toBe(true);
     expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
     expect(spec.hostNetwork).toBeUndefined();
-    expect(spec.containers.length).toBe(4);
+    expect(spec.containers.length).toBe(5);
     for (const { name, securityContext } of spec.containers) {
       expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
       expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
@@ -146,7 +146,7 @@ describe('the chart with its defaults', () => {
   });
 
   it('gives the sidecars only flags that they know', async () => {
-    for (const name of ['csi-provisioner', 'csi-attacher']) {
+    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
       const help = await helpOf(kitProgram(name));
       for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
@@ -166,17 +166,6 @@ describe('the chart with its defaults', () => {
       expect(latest, `${name}: ${soonest} to ${latest} s`).toBeLessThanOrEqual(180);
       expect(startupProbe.failureThreshold * startupProbe.periodSeconds, name).toBeGreaterThanOrEqual(300);
       expect(startupProbe.httpGet, name).toStrictEqual(livenessProbe.httpGet);
-    }
-  });
-
-  it('keeps the memory of our programs small, and lets others decide otherwise', async () => {
-    const small = await render({ node: { extraEnv: [{ name: 'NODE_OPTIONS', value: '--max-old-space-size=512' }] } });
-    for (const name of ['operator', 'csi-controller', 'agent', 'csi-node']) {
-      const { env } = container(small, name);
-      // The last one of a name counts.
-      const value = (key: string) => env.findLast((entry: Manifest) => entry.name === key)?.value;
-      expect(value('NODE_OPTIONS'), name).toMatch(name === 'csi-node' ? /^--max-old-space-size=512$/ : /^--max-semi-space-size=2 /);
-      expect(value('MALLOC_ARENA_MAX'), name).toBe('1');
     }
   });
 
@@ -240,7 +229,7 @@ describe('values of the chart', () => {
   it('turn on leader election in the sidecars with the second replica', async () => {
     const one = await render();
     const two = await render({ controller: { replicas: 2 } });
-    for (const name of ['csi-provisioner', 'csi-attacher']) {
+    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
       expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
       expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
     }
@@ -281,7 +270,7 @@ describe('values of the chart', () => {
   it('add arguments and environment to every program', async () => {
     const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
     const manifests = await render({
-      controller: { operator: more, csi: more, provisioner: more, attacher: more },
+      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more },
       node: more,
       storage: { agent: more, target: more },
     });
@@ -305,6 +294,14 @@ describe('values of the chart', () => {
       expect(container(manifests, name).args.includes(`--http=:${port}`), name).toBeTruthy();
       expect(container(manifests, name).ports[0].containerPort).toBe(port);
     }
+  });
+
+  it('let claims grow, or not', async () => {
+    const storageClasses = [{ name: 'fixed', pool: 'default', allowVolumeExpansion: false }, { name: 'plain' }];
+    const manifests = await render({ controller: { resizer: { enabled: false } }, storageClasses });
+    expect(containers(manifests).some(({ name }) => name === 'csi-resizer')).toBe(false);
+    for (const [name, may] of Object.entries({ fixed: false, plain: true }))
+      expect(of(manifests, 'StorageClass', name).allowVolumeExpansion).toBe(may);
   });
 
   it('give pull secrets to every pod', async () => {

@@ -3,8 +3,10 @@ import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
-  stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
-  statfs(path: string): Promise<{ bavail: number; bsize: number }>;
+  /** `blocks` of 512 bytes; `device` is the number of the file system's device. */
+  stat(path: string): Promise<{ file: boolean; size: number; blocks: number; device: number }>;
+  /** Blocks of `bsize` bytes: those in all, and those that are free. */
+  statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number }>;
   read(path: string): Promise<string>;
   /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;
@@ -12,6 +14,8 @@ export interface FileSystem {
   mkdir(path: string): Promise<void>;
   /** Makes a new sparse file of this size, on stable storage. */
   createSparse(path: string, bytes: number): Promise<void>;
+  /** Makes a file larger, on stable storage. What is added reads as zeros. */
+  extend(path: string, bytes: number): Promise<void>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
@@ -27,7 +31,7 @@ export const nodeFileSystem: FileSystem = {
   readdir: (path) => readdir(path),
   stat: async (path) => {
     const stats = await stat(path);
-    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks };
+    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks, device: stats.dev };
   },
   statfs: (path) => statfs(path),
   read: (path) => readFile(path, 'utf8'),
@@ -47,6 +51,16 @@ export const nodeFileSystem: FileSystem = {
     const file = await open(path, 'wx', 0o600);
     try {
       await file.truncate(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  extend: async (path, bytes) => {
+    const file = await open(path, 'r+');
+    try {
+      // Read again here: a truncation to less would destroy data.
+      if ((await file.stat()).size < bytes) await file.truncate(bytes);
       await file.sync();
     } finally {
       await file.close();

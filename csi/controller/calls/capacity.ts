@@ -13,12 +13,13 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
   const problem = (request.volumeCapabilities ?? []).map(unsupported).find((each) => each !== undefined);
   const pool = deps.pools.get(request.parameters?.pool ?? DEFAULT_POOL);
   const segment = segmentOf(request.accessibleTopology);
+  const pools = deps.pools.list();
   const free = (problem ? [] : (pool?.status?.nodes ?? [])).flatMap((entry) => {
     if (!pool || unfit(entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
     // Backends round sizes up to their granularity, so the rest holds no volume.
     const grain = grainOf(entry);
-    const reserved = deps.reserved.total(reservationKey(pool.metadata.name, entry.name), grain);
-    return [Math.floor(available(entry, reserved) / grain) * grain];
+    const reserved = (name: string) => deps.reserved.total(reservationKey(name, entry.name), grain);
+    return [Math.floor(available(pool, entry, pools, reserved) / grain) * grain];
   });
   const sum = free.reduce((bytes, each) => bytes + each, 0);
   return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, ...free)) } };

@@ -4,12 +4,16 @@ import type { Exec } from '../../../run/exec.ts';
 import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
 import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
+import { growCommand, sizeInSuperblock } from './grow.ts';
 
 const PROBE_MS = 20_000;
 /** mkfs and e2fsck go on across the calls of the kubelet. A full check of 10 TiB with many files takes hours. */
 const FORMAT_MS = 3_600_000;
 const CHECK_MS = 6 * 3_600_000;
 const READ_MS = 60_000;
+/** Growing writes the metadata of what is new: minutes for many TiB. */
+const GROW_MS = 3_600_000;
+const SUPERBLOCK_BYTES = 2048;
 const USAGE_MS = 10_000;
 const BLANK_BYTES = MiB;
 
@@ -22,7 +26,7 @@ const FORMAT_ARGS: Readonly<Record<string, readonly string[]>> = {
   xfs: ['-q', '-f', '-K'],
 };
 
-/** blkid(8), mkfs(8), fsck(8), od(1) and stat(1): a disk that hangs hangs a program that can be given up. */
+/** blkid(8), mkfs(8), fsck(8), dd(1) and stat(1): a disk that hangs hangs a program that can be given up. */
 export class SystemFilesystems implements Filesystems {
   readonly #exec: Exec;
 
@@ -51,11 +55,11 @@ export class SystemFilesystems implements Filesystems {
 
   /** False also when there are fewer bytes than that: nothing is known about the rest. */
   async #isZero(path: string, { start, length }: { start: number; length: number }, signal: AbortSignal): Promise<boolean> {
-    const args = ['-A', 'd', '-t', 'x8', '-j', String(start), '-N', String(length), path];
-    const { stdout } = await this.#exec('od', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
+    const args = [`if=${path}`, `bs=${length}`, 'count=1', `skip=${start}`, 'iflag=skip_bytes,fullblock', 'status=none'];
+    const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
       throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
     });
-    return isDumpOfZeros(stdout, { start, length });
+    return stdout.length === length && !/[^\0]/.test(stdout);
   }
 
   async format(path: string, type: string, signal: AbortSignal): Promise<void> {
@@ -94,6 +98,24 @@ export class SystemFilesystems implements Filesystems {
     }
   }
 
+  async size(path: string, type: string, signal: AbortSignal): Promise<number | undefined> {
+    const args = ['-An', '-v', '-tx1', `-N${SUPERBLOCK_BYTES}`, path];
+    const { stdout } = await this.#exec('od', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
+      throw new RpcError(Code.INTERNAL, `the superblock on ${path} cannot be read: ${failureText(error)}`, { cause: error });
+    });
+    return sizeInSuperblock(Buffer.from(stdout.replace(/\s/g, ''), 'hex'), type);
+  }
+
+  async grow(filesystem: { device: string; path: string; type: string }, signal: AbortSignal): Promise<void> {
+    const [program, args] = growCommand(filesystem);
+    try {
+      await this.#exec(program, args, { timeoutMs: GROW_MS, signal });
+    } catch (error) {
+      const message = `${program} of ${filesystem.device} failed, and the file system has the size that it had: ${failureText(error)}`;
+      throw new RpcError(Code.INTERNAL, message, { cause: error });
+    }
+  }
+
   async usage(path: string, signal: AbortSignal): Promise<FilesystemUsage> {
     const args = ['--file-system', '--format=%S %b %f %a %c %d', path];
     const { stdout } = await this.#exec('stat', args, { timeoutMs: USAGE_MS, signal }).catch((error: unknown) => {
@@ -105,13 +127,6 @@ export class SystemFilesystems implements Filesystems {
       inodes: { total: inodes, used: inodes - inodesFree, available: inodesFree },
     };
   }
-}
-
-/** Reads the output of od(1): lines of offset and data, `*` for repetitions of a line, and at last the offset of the end. */
-function isDumpOfZeros(dump: string, { start, length }: { start: number; length: number }): boolean {
-  const lines = dump.trimEnd().split('\n');
-  const end = lines.pop();
-  return length > 0 && Number(end) === start + length && lines.every((line) => /^(\*|\d+( 0+)+)$/.test(line));
 }
 
 /** Reads the output of `blkid -p -o export`: a file system or other signature (TYPE), or a partition table (PTTYPE). */

@@ -3,6 +3,7 @@
 mod access;
 mod ata;
 mod config;
+mod grow;
 mod host;
 mod hostile;
 mod hung;

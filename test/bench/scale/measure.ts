@@ -32,11 +32,10 @@ const CHANGE_EVERY_MS = 20;
 const AT_ONCE = 16;
 const SAMPLES = 5;
 
-/** Environment that the chart gives our programs, as arguments of env(1). */
-const ENVIRONMENT = Array.from(
-  readFileSync(join(ROOT, 'charts/aoe-csi/templates/_helpers.tpl'), 'utf8').matchAll(/^- \{ name: (\w+), value: "(.*)" \}$/gm),
-  ([, name, value]) => `${name}=${value}`,
-);
+/** Flags of Node.js, and environment as arguments of env(1), as the chart gives them to our programs. */
+const HELPERS = readFileSync(join(ROOT, 'charts/aoe-csi/templates/_helpers.tpl'), 'utf8');
+const FLAGS = /^node, (--.*)$/m.exec(HELPERS)?.[1]?.split(', ') ?? [];
+const ENVIRONMENT = Array.from(HELPERS.matchAll(/^- \{ name: (\w+), value: "(.*)" \}$/gm), ([, name, value]) => `${name}=${value}`);
 
 const dist = (name: string): string => join(ROOT, 'dist', name);
 const at = (name: string): string => join(tmpdir(), name);
@@ -57,7 +56,10 @@ class Lab {
     this.#target = new Part('target', [dist('cargo/release/aoe-target'), '--socket', target, '--state', at('target')], at('target.log'));
     const part = (name: Program, program: string, ...args: string[]): [Program, Part] => {
       const common = [`--kubeconfig=${api.kubeconfig}`, `--http=${this.#health[name]}`];
-      return [name, new Part(name, ['env', ...ENVIRONMENT, process.execPath, dist(program), ...args, ...common], at(`${name}.log`))];
+      return [
+        name,
+        new Part(name, ['env', ...ENVIRONMENT, process.execPath, ...FLAGS, dist(program), ...args, ...common], at(`${name}.log`)),
+      ];
     };
     this.parts = Object.fromEntries([
       // One identity: an operator that is started again has the lease at once.
