@@ -52,10 +52,15 @@ export async function runController({ kube, socket, http, version, log }: Contro
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
   const parts = { kube, volumes, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
   server.add(csi.v1.Controller, csi.v1, controllerService(parts));
+  const served = Promise.withResolvers<void>();
   const serving = (async () => {
     // Not before the stores are filled: ListVolumes would answer that there are no volumes.
     await Promise.race([synced, ...watching]);
-    await server.run(signal);
+    await server.start();
+    served.resolve();
+    // Until the signal is aborted.
+    await Promise.all(watching);
+    await server.stop();
   })();
-  await Promise.all([serveHealth(http, { synced }, signal, log), ...watching, serving]);
+  await Promise.all([serveHealth(http, { synced, served: served.promise }, signal, log), ...watching, serving]);
 }
