@@ -274,7 +274,8 @@ mod tests {
     #[test]
     fn a_file_that_is_smaller_than_hosts_know_is_refused_whether_it_is_open_or_not() {
         let file = Temporary::new("/tmp", "small", 1 << 20);
-        let small = |current| matches!(open(file.path(), false, 2049, current), Err(OpenError::Unfit { reason: Unfit::TooSmall { .. }, .. }));
+        let small =
+            |current| matches!(open(file.path(), false, 2049, current), Err(OpenError::Unfit { reason: Unfit::TooSmall { .. }, .. }));
         assert!(small(None));
         let disk = file.open();
         assert!(small(Some(&disk)));
