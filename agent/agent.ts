@@ -38,7 +38,7 @@ export interface AgentOptions {
   run: Exec;
   /** Called once the state of the cluster is known. */
   ready: () => void;
-  /** Called at the begin with what tells whether a part has hung that only a restart gets going again. */
+  /** Called once at the start. The function that it gets says which part has hung so that only a restart helps; undefined: none. */
   watched: (hung: () => string | undefined) => void;
   log: Logger;
 }

@@ -52,7 +52,7 @@ export function volumesAfterNode({ object }: Change<KubeObject>, stores: Stores)
   return [...waitingVolumes(stores), ...stores.byUse.get(onNode(nameOf(object)))];
 }
 
-/** The same after a change of an AoENode. For the volumes placed on it matters only whether it exists. */
+/** The same after a change of an AoENode. For the volumes placed on it, only its existence matters. */
 export function volumesAfterAoENode(change: Change<AoENode>, stores: Stores): string[] {
   return isNew(change) || isDeleted(change) ? volumesAfterNode(change, stores) : waitingVolumes(stores);
 }

@@ -9,7 +9,7 @@ import type { Outcome } from './outcome.ts';
 
 const SECTOR = 512;
 const DATA_RETRY_MS = 15_000;
-/** How often it is reported how far the wipe of a new volume has come. */
+/** How often the progress of the wipe of a new volume is reported. */
 const WIPING_REPORT_MS = 30_000;
 const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;

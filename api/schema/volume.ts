@@ -158,7 +158,7 @@ export const AoEVolumeStatus = z.object({
 });
 export type AoEVolumeStatus = z.infer<typeof AoEVolumeStatus>;
 
-/** What the API server checks of an AoEVolume as a whole (CEL). A growth that cannot be had is taken back by the capacity that the disk has. */
+/** What the API server checks of an AoEVolume as a whole (CEL). A growth for which there is no room can be taken back, to the capacity that the disk has. */
 export const VOLUME_RULES = [
   {
     rule: [

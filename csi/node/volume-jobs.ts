@@ -64,7 +64,7 @@ export class VolumeJobs {
    */
   async run<T>(volumeId: string, operation: string, work: () => Promise<T>): Promise<T> {
     this.#refuseSecond(volumeId, operation);
-    // The operation may change what was achieved. An error is kept, so that somebody hears of it.
+    // The operation may change what was achieved. An error is kept, so that the next call reports it.
     const job = this.#jobs.get(volumeId);
     if (job?.state === 'done') this.#forget(job);
     this.#others.set(volumeId, operation);

@@ -12,7 +12,7 @@ const FILE_WRITER = 'touch /tmp/ready; while true; do echo x >> /data/load && sy
 const DISK_WRITER =
   'exec 3<>/dev/data; touch /tmp/ready; while true; do dd if=/dev/zero of=/dev/data bs=4k count=1 conv=fsync,notrunc 2>/dev/null; usleep 100000; done';
 
-/** A target that does not answer for longer than aoe_deadsecs: an ordinary event, of which the kernel's driver must recover. */
+/** A target that does not answer for longer than aoe_deadsecs: an ordinary event, from which nodes must recover. */
 describe('a target that is silent for longer than aoe_deadsecs', () => {
   let cluster: Cluster;
   let ns: Namespace;

@@ -20,7 +20,7 @@ const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
 /** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
 const RECORD_SUFFIX = '.img.volume';
-/** Removed volumes to remember before it is checked which AoEVolumes are gone. */
+/** How many removed volumes are remembered before those without an AoEVolume are forgotten. */
 const FORGET_AT = 256;
 
 export interface FileOptions {

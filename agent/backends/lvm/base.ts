@@ -23,7 +23,7 @@ const TAG_VOLUME = 'aoe.dev/volume=';
 const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
-/** While a new volume is zeroed: so many bytes from its start are zeros on stable storage. */
+/** While a new volume is zeroed: this many bytes from its start are zeros on stable storage. */
 const TAG_ZEROED = 'aoe.dev/zeroed=';
 /**
  * While a volume grows: what lies behind this many bytes may still be another volume's old data. Until that is wiped and the tag is taken
@@ -32,7 +32,7 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
 const TAG_CLEAN = 'aoe.dev/clean=';
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
-/** Bytes that are wiped between two notes of how far a wipe has come. */
+/** Bytes that a growth wipes before TAG_CLEAN is updated. */
 const WIPE_STEP = 16 * 1024 ** 3;
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
@@ -40,7 +40,7 @@ const WIPE_STEP = 16 * 1024 ** 3;
  */
 const FRESH_MS = 30_000;
 
-/** After so many bytes it is noted with a new volume how much of it is zeroed. */
+/** Bytes of a new volume that are zeroed before TAG_ZEROED is updated. */
 const NOTE_ZEROED_EVERY = 32 * 1024 ** 3;
 
 /** Whether a device node exists. */

@@ -1,9 +1,9 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import type { Turns } from './turns.ts';
 
-/** So many items are not kept waiting by other commands. */
+/** When this many items wait, their command no longer lets all others go first. */
 const URGENT_AT = 8;
-/** Items that one command gets at most: it has a limit of time. */
+/** Most items for one command, because a command has a time limit. */
 const MOST = 16;
 
 /** An item that waits for a command. Exactly one of the two functions is to be called. */

@@ -1,4 +1,4 @@
-/** A patient task lets others go first for so long, in milliseconds. */
+/** How long a patient task lets others go first, in milliseconds. */
 const PATIENCE_MS = 10_000;
 
 interface Waiter {

@@ -52,7 +52,7 @@ export interface WipeOptions {
   extent: WipeExtent;
   /** Bytes from the start that are known to be zeros. */
   from: number;
-  /** Called from time to time when all writes are done: so many bytes from the start are zeros on stable storage. */
+  /** Called from time to time, with the number of bytes from the start that are zeros on stable storage by then. */
   onZeroed: (bytes: number) => Promise<void>;
   signal: AbortSignal;
 }

@@ -60,12 +60,12 @@ async function expand(deps: Deps, volume: AoEVolume, bounds: Bounds, call: Call)
   throw expanded;
 }
 
-/** Sets spec.capacity, also to less than before when that cannot be had. */
+/** Sets spec.capacity, also to less than before when there is no room for that. */
 async function setCapacity(deps: Deps, first: AoEVolume, capacity: string, call: Call): Promise<AoEVolume> {
   const { name } = first.metadata;
   const write = async (volume: AoEVolume): Promise<AoEVolume> => {
     const [has, wanted] = [volume.spec.capacity ?? '0', capacity].map(parseQuantity) as [number, number];
-    // A person may have asked for more. That serves as well, unless it cannot be had.
+    // A person may have asked for more. That is enough, too, unless there is no room for it.
     if (has === wanted || (has > wanted && !isRefused(volume))) return volume;
     const { resourceVersion } = volume.metadata;
     const patch = { metadata: { resourceVersion }, spec: { capacity } };
