@@ -108,7 +108,7 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
     }
     let sectors = sectors_of(&file, block)?;
     let physical_block = if block { ioctl_int(&file, BLKPBSZGET)? } else { 4096 };
-    let logical_block = if block { ioctl_int(&file, BLKSSZGET)? } else { SECTOR as u32 };
+    let logical_block = if block { ioctl_int(&file, BLKSSZGET)? } else { direct_alignment(&file, identity.device) };
     let mut disk = Disk {
         file,
         mode: Mode::Memory,
@@ -146,6 +146,22 @@ fn set_direct(file: &File, direct: bool) -> bool {
         let flags = if direct { flags | libc::O_DIRECT } else { flags & !libc::O_DIRECT };
         libc::fcntl(file.as_raw_fd(), libc::F_SETFL, flags) == 0
     }
+}
+
+/// What offsets of direct requests to a file must be multiples of, in bytes: as its file system says (STATX_DIOALIGN, since Linux 6.1), or
+/// else the logical block of the disk that it is on. Trying does not show it where the file has a hole, which can be read in any pieces.
+fn direct_alignment(file: &File, device: u64) -> u32 {
+    // SAFETY: all bytes zero are a valid statx.
+    let mut about: libc::statx = unsafe { std::mem::zeroed() };
+    // SAFETY: the descriptor is open, the path ends with NUL, and `about` lives until the call returns.
+    let asked = unsafe { libc::statx(file.as_raw_fd(), c"".as_ptr(), libc::AT_EMPTY_PATH, libc::STATX_DIOALIGN, &raw mut about) };
+    if asked == 0 && about.stx_mask & libc::STATX_DIOALIGN != 0 && about.stx_dio_offset_align != 0 {
+        return about.stx_dio_offset_align;
+    }
+    let disk = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
+    // A partition has its queue one folder higher. File systems on several disks, such as btrfs, have no such device: they are tried.
+    let block = ["queue", "../queue"].iter().find_map(|queue| std::fs::read_to_string(format!("{disk}/{queue}/logical_block_size")).ok());
+    block.and_then(|text| text.trim().parse().ok()).unwrap_or(SECTOR as u32)
 }
 
 /// The smallest direct request, in bytes, found by trying; none when direct I/O does not work.

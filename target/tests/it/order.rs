@@ -47,6 +47,34 @@ fn so_it_does_on_a_disk_of_larger_blocks() {
     mix(&lab, 1500, 0, &loops.0);
 }
 
+#[test]
+fn so_it_does_on_a_sparse_file_on_a_disk_of_larger_blocks() {
+    let Some(lab) = Lab::new(1500) else { return };
+    let Some(loops) = Loop::new(&lab.disk("large", 64 << 20), &["--sector-size", "4096"]) else { return };
+    let folder = lab.folder.join("mounted");
+    std::fs::create_dir_all(&folder).unwrap();
+    program("mkfs.ext4", &["-q", &loops.0]).unwrap();
+    let Some(_mount) = Mount::new(&loops.0, folder.to_str().unwrap()) else { return };
+    let file = folder.join("disk");
+    std::fs::File::create(&file).unwrap().set_len(512 * SECTORS).unwrap();
+    mix(&lab, 1500, 0, file.to_str().unwrap());
+}
+
+struct Mount(String);
+
+impl Mount {
+    fn new(device: &str, folder: &str) -> Option<Mount> {
+        program("mount", &[device, folder])?;
+        Some(Mount(folder.to_owned()))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = program("umount", &[&self.0]);
+    }
+}
+
 /// A file as a block device.
 pub struct Loop(pub String);
 
