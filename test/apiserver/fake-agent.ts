@@ -17,6 +17,7 @@ export class FakeAgent {
   /** Errors of this fake. */
   readonly errors: unknown[] = [];
   readonly #written = new Map<string, string>();
+  readonly #turns = new Map<string, Promise<void>>();
 
   constructor(kube: Kube) {
     this.#kube = kube;
@@ -25,9 +26,18 @@ export class FakeAgent {
 
   async run(signal: AbortSignal): Promise<void> {
     this.volumes.subscribe(({ type, object }) => {
-      if (type === 'applied') this.#serve(object).catch((error: unknown) => signal.aborted || this.errors.push(error));
+      if (type === 'applied') this.#inTurn(object.metadata.name, signal);
     });
     await this.volumes.run(signal);
+  }
+
+  /** One write of a volume after the other, as a real agent does: a late one would undo the next. */
+  #inTurn(name: string, signal: AbortSignal): void {
+    const serve = async (): Promise<void> => {
+      const volume = this.volumes.get(name);
+      if (volume) await this.#serve(volume).catch((error: unknown) => signal.aborted || this.errors.push(error));
+    };
+    this.#turns.set(name, (this.#turns.get(name) ?? Promise.resolve()).then(serve));
   }
 
   /** The agent of a node comes back: it checks all volumes. */
