@@ -5,7 +5,6 @@ import { CACHE, keyOf } from './paths.ts';
 const SOURCES = join(import.meta.dirname, 'kit');
 const SHARED = ['build', 'go.mod', 'go.sum', 'tools.go'].map((name) => join(SOURCES, name));
 export const KIT_KEY = keyOf([...SHARED, join(SOURCES, 'cmd/hyperkube')]);
-export const STORAGE_SUITE_KEY = keyOf([...SHARED, join(SOURCES, 'cmd/storage-suite')]);
 /** Folder of the Kubernetes programs and the snapshot CRDs that `test/testbed/kit/build` makes. */
 export const KIT = join(CACHE, `kit-${KIT_KEY}`);
 /** CRDs of snapshots and group snapshots, which a distribution of Kubernetes installs and a driver's chart does not. */
