@@ -122,11 +122,13 @@ function reapAll(): void {
 
 function reap(pid: number): void {
   const status = Buffer.alloc(4);
-  if (waitpid(pid, status, WNOHANG) === 0) return;
+  const ended = waitpid(pid, status, WNOHANG);
+  if (ended === 0) return;
   const end = running.get(pid);
   running.delete(pid);
   if (running.size === 0) process.off('SIGCHLD', reapAll);
-  end?.(parseStatus(status.readInt32LE()));
+  // How it ended is not known when somebody else has waited for it: that must not count as success.
+  end?.(ended === pid ? parseStatus(status.readInt32LE()) : { code: null, signal: 'SIGKILL' });
 }
 
 /** A status of waitpid(2), as bits/waitstatus.h takes it apart. */

@@ -31,6 +31,19 @@ test('a write under way is reserved only, until the store is newer than what it 
   expect(labels()).toStrictEqual(['stored', 'stored', 'stored']);
 });
 
+test('a write that is repeated with newer versions is reserved until it is settled, or the object is gone', () => {
+  const { store, writes, labels } = overlay(object('9', 'old'));
+  writes.reserve(object('9', 'ours'), { isHeld: true });
+  store.object = object('10', 'stored');
+  expect(labels()).toStrictEqual(['stored', 'stored', 'ours']);
+  writes.confirm(object('11', 'confirmed'));
+  store.object = object('12', 'newer');
+  expect(labels()).toStrictEqual(['newer', 'newer', 'newer']);
+  writes.reserve(object('12', 'ours'), { isHeld: true });
+  store.object = object('13', 'another', 'u2');
+  expect(labels()).toStrictEqual(['another', 'another', 'another']);
+});
+
 test('a write that was refused is reserved no longer', () => {
   const { writes, labels } = overlay(object('9', 'old'));
   writes.reserve(object('9', 'ours'));

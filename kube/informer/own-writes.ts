@@ -5,6 +5,8 @@ interface Entry<T> {
   readonly object: T;
   /** Whether the API server has answered. Until then metadata.resourceVersion is the one that the write is based on. */
   readonly isConfirmed: boolean;
+  /** It counts until confirm() or drop(), whatever version the store shows. */
+  readonly isHeld?: boolean;
 }
 
 /**
@@ -61,9 +63,11 @@ export class OwnWrites<T extends KubeObject> implements Store<T> {
    * A write is about to be sent. It counts in {@link reserved} until confirm() or drop(), or until the store shows a version
    * newer than the one that it is based on: then it has arrived, or can only be refused.
    * @param object as it will be, with the metadata.resourceVersion that the write asks for
+   * @param options `isHeld`: the write is repeated with newer versions, so that none of them settles it: only confirm() and drop() do,
+   *   and the end of the object
    */
-  reserve(object: T): void {
-    this.#entries.set(object.metadata.name, { object, isConfirmed: false });
+  reserve(object: T, { isHeld = false }: { isHeld?: boolean } = {}): void {
+    this.#entries.set(object.metadata.name, { object, isConfirmed: false, isHeld });
   }
 
   /** The object as the API server answered a write. */
@@ -92,7 +96,8 @@ export class OwnWrites<T extends KubeObject> implements Store<T> {
     if (!entry) return undefined;
     const written = entry.object.metadata;
     const isOlder = (now: bigint, then: bigint): boolean => (entry.isConfirmed ? now < then : now <= then);
-    if (stored && stored.metadata.uid === written.uid && isOlder(versionOf(stored), versionOf(entry.object))) return entry;
+    const isSame = stored !== undefined && stored.metadata.uid === written.uid;
+    if (isSame && (entry.isHeld || isOlder(versionOf(stored), versionOf(entry.object)))) return entry;
     this.#entries.delete(name);
     return undefined;
   }

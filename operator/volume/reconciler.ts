@@ -109,17 +109,21 @@ export class VolumeReconciler {
     signal: AbortSignal,
   ): Promise<AoEVolume | undefined> {
     const grows = reserved !== undefined && reserved !== reservedCapacity(volume);
-    if (grows) this.#volumes.reserve({ ...volume, status: { ...volume.status, reserved } });
+    const { name } = volume.metadata;
+    if (grows) this.#volumes.reserve({ ...volume, status: { ...volume.status, reserved } }, { isHeld: true });
     try {
-      return await applyStatus(this.#options.kube, AOE_VOLUMES, volume, {
+      const written = await applyStatus(this.#options.kube, AOE_VOLUMES, volume, {
         manager: FIELD_MANAGER,
         ...status,
         // A patch whose answer was lost may have placed it, and the size may be another one: the watch will show it.
         still: (now) => isPlaced(now) === isPlaced(volume) && now.spec.capacity === volume.spec.capacity,
         signal,
       });
+      if (grows && !written) this.#volumes.drop(name);
+      return written;
     } catch (error) {
-      if (grows) await this.#learn(volume, error);
+      // After a broken connection it may still arrive. The next attempt, which follows soon, settles it.
+      if (grows && error instanceof KubeError && error.code < 500) this.#volumes.drop(name);
       throw error;
     }
   }
