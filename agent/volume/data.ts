@@ -65,7 +65,8 @@ export async function ensureData(
     let backing =
       mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal, onWipeProgress);
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
-    const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');
+    // Not spec.capacity: it may have grown since the data was made.
+    const expected = parseQuantity(status?.capacity ?? '0');
     if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
     let growthProblem: GrowthProblem | undefined;
     if (backing.bytes < bytes) {
