@@ -49,10 +49,7 @@ export class FakeBackend implements Backend {
   async wipe(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume> {
     this.#enter('wipe');
     onProgress?.({ zeroed: 0, bytes: this.volumes.get(uid)?.bytes ?? 0 });
-    // As long as the test wants, unless it is stopped.
-    const stopped = Promise.withResolvers<never>();
-    signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
-    await Promise.race([this.wiping, stopped.promise]);
+    await this.#untilWiped(signal);
     const { unwiped: _, ...volume } = this.volumes.get(uid) as BackingVolume;
     this.volumes.set(uid, volume);
     return volume;
@@ -61,8 +58,9 @@ export class FakeBackend implements Backend {
   /** From now on volumes can grow. */
   allowGrowth(): void {
     this.growth = {
-      grow: async (uid, bytes) => {
+      grow: async (uid, bytes, signal) => {
         this.#enter('grow');
+        await this.#untilWiped(signal);
         const volume = { ...(this.volumes.get(uid) as BackingVolume), bytes };
         this.volumes.set(uid, volume);
         return volume;
@@ -78,6 +76,13 @@ export class FakeBackend implements Backend {
   async retain(uid: string): Promise<void> {
     this.#enter('retain');
     if (this.volumes.delete(uid)) this.retained.add(uid);
+  }
+
+  /** As long as the test wants, unless it is stopped. */
+  async #untilWiped(signal: AbortSignal): Promise<void> {
+    const stopped = Promise.withResolvers<never>();
+    signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
+    await Promise.race([this.wiping, stopped.promise]);
   }
 
   #enter(call: string): void {

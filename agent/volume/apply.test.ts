@@ -62,6 +62,51 @@ test('a claim that grows: the data, then the target, and then the status', async
   expect(it.kube.events.map(({ reason }) => reason)).toStrictEqual(['Grown']);
 });
 
+test('a volume that is not exported is exported at its present size before its data grows, also in the middle of a growth', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  it.backend.allowGrowth();
+  it.backend.wiping = new Promise(() => {});
+  it.spec({ capacity: '20Mi' });
+  it.reserve('20Mi');
+  await it.reconcile(volumes);
+  expect(it.backend.calls.filter((call) => call === 'grow')).toHaveLength(1);
+  await it.target.unexport(UID);
+  await it.tick();
+  await it.reconcile(volumes);
+  await it.tick();
+  expect(it.world.dataSettled, 'the growth is stopped').toStrictEqual(['v1']);
+  await it.reconcile(volumes);
+  expect(it.condition('Provisioned')).toMatchObject({ status: 'True', reason: 'NotGrown' });
+  expect(it.target.volumes.get(UID)?.volume.bytes).toBe(10 << 20);
+  // An agent that was just started finds it so, too.
+  await it.target.unexport(UID);
+  await it.tick();
+  const next = it.make();
+  await it.reconcile(next);
+  expect(it.target.volumes.get(UID)?.volume.bytes).toBe(10 << 20);
+  expect(it.backend.calls.filter((call) => call === 'grow')).toHaveLength(1);
+  it.backend.wiping = undefined;
+  await it.reconcile(next);
+  expect(it.target.volumes.get(UID)?.volume.bytes).toBe(20 << 20);
+  expect(it.volume().status?.capacity).toBe('20Mi');
+});
+
+test('a new volume that was made before its claim grew is exported at the size that it was made with, and then grows', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.backend.allowGrowth();
+  await it.backend.create({ uid: UID, name: 'v1', bytes: 10 << 20 });
+  it.spec({ capacity: '20Mi' });
+  it.reserve('20Mi');
+  await it.reconcile(volumes);
+  expect(it.target.volumes.get(UID)?.volume.bytes).toBe(10 << 20);
+  expect(it.volume().status?.capacity).toBe('10Mi');
+  await it.reconcile(volumes);
+  expect(it.volume().status?.capacity).toBe('20Mi');
+});
+
 test('a volume of an earlier version: the target is given the present size before the data grows', async () => {
   const it = await harness();
   it.target.features = ['writes_need_lock'];

@@ -102,6 +102,20 @@ test('a claim that grew gets a larger backing volume where the backend can grow 
   expect(grown).not.toHaveProperty('growthProblem');
 });
 
+test('data that was made before its claim grew, and was not reported yet, keeps its size, and then grows', async () => {
+  for (const unwiped of [false, true]) {
+    const backend = holding(10 * MiB);
+    if (unwiped) backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes: 10 * MiB, unwiped });
+    const barrier = 'it is exported first';
+    const made = await ensureData(wanting20(), backend, 'create', signal, { barrier });
+    expect(made).toMatchObject({ kind: 'available', bytes: 10 * MiB });
+    backend.allowGrowth();
+    const barred = await ensureData(wanting20(), backend, 'create', signal, { barrier });
+    expect(barred).toMatchObject({ bytes: 10 * MiB, growthProblem: { reason: 'NotGrown', message: barrier } });
+    expect(await ensureData(wanting20(), backend, 'create', signal)).toMatchObject({ kind: 'available', bytes: 20 * MiB });
+  }
+});
+
 test('data does not grow beyond what the operator has reserved, nor while something is in the way', async () => {
   const backend = holding(10 * MiB);
   backend.allowGrowth();

@@ -1,6 +1,7 @@
 import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import { messageOf } from '../../kube/mod.ts';
 import { type Backend, BackendError, type BackingVolume, type Cleanness, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 
@@ -39,6 +40,8 @@ export interface GrowthProblem {
 export interface DataOptions {
   /** Why the data must not grow now, although room is reserved for that. */
   barrier?: string | undefined;
+  /** Ends growth that is under way: the data stays available at the size that it had. The reason is an Error that says why. */
+  stopGrowth?: AbortSignal | undefined;
   /** Called while new data is wiped. */
   onWipeProgress?: (progress: WipeProgress) => void;
 }
@@ -52,7 +55,7 @@ export async function ensureData(
   backend: Backend | undefined,
   mode: 'open' | 'create',
   signal: AbortSignal,
-  { barrier, onWipeProgress }: DataOptions = {},
+  { barrier, stopGrowth, onWipeProgress }: DataOptions = {},
 ): Promise<DataResult> {
   if (!backend) return { kind: 'no-pool' };
   const { metadata, spec, status } = volume;
@@ -65,18 +68,21 @@ export async function ensureData(
     let backing =
       mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal, onWipeProgress);
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
-    const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');
+    // Not spec.capacity: it may have grown since the data was made.
+    const expected = parseQuantity(status?.capacity ?? '0');
     if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
     let growthProblem: GrowthProblem | undefined;
     if (backing.bytes < bytes) {
       // The volume stays in use at the size that it has, whatever becomes of its growth.
       try {
-        if (barrier !== undefined) growthProblem = { reason: 'NotGrown', message: barrier };
-        else if (backend.growth) backing = await backend.growth.grow(uid, bytes, signal);
-        else growthProblem = { reason: 'NotGrown', message: `pool ${spec.pool} cannot make volumes larger` };
+        if (!backend.growth) growthProblem = { reason: 'NotGrown', message: `pool ${spec.pool} cannot make volumes larger` };
+        else if (barrier !== undefined) growthProblem = { reason: 'NotGrown', message: barrier };
+        else backing = await backend.growth.grow(uid, bytes, stopGrowth ? AbortSignal.any([signal, stopGrowth]) : signal);
       } catch (error) {
-        if (!(error instanceof BackendError)) throw error;
-        growthProblem = { reason: error.reason === 'PoolFull' ? 'NoRoomToGrow' : 'NotGrown', message: error.message };
+        signal.throwIfAborted();
+        if (stopGrowth?.aborted) growthProblem = { reason: 'NotGrown', message: messageOf(stopGrowth.reason) };
+        else if (!(error instanceof BackendError)) throw error;
+        else growthProblem = { reason: error.reason === 'PoolFull' ? 'NoRoomToGrow' : 'NotGrown', message: error.message };
       }
     }
     return {

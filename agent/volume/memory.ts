@@ -18,12 +18,24 @@ export class VolumeMemory {
   readonly wipe = new WipeMeter();
   /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
   readonly namedMacs = new Set<string>();
+  #growth = new AbortController();
   #reopenedAt = Number.NEGATIVE_INFINITY;
 
   constructor(name: string, { signal, schedule }: VolumeMemoriesOptions) {
     this.name = name;
     this.addressSchedule = new AddressSchedule(schedule);
     this.data = new Job({ signal, limitMs: DATA_LIMIT_MS });
+  }
+
+  /** For growth of the data that begins now: aborted by {@link stopGrowth}. */
+  beginGrowth(): AbortSignal {
+    this.#growth = new AbortController();
+    return this.#growth.signal;
+  }
+
+  /** Ends the growth of the data that is under way. */
+  stopGrowth(reason: Error): void {
+    this.#growth.abort(reason);
   }
 
   /** Whether the target may be asked now to open the disk again. */

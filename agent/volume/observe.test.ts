@@ -30,6 +30,18 @@ test('the UIDs of volumes are read one after the other', () => {
   expect([first, asked]).toStrictEqual(['u-1', ['gone', 'u-1']]);
 });
 
+test('the UIDs of volumes are those of the names at the start, also when these change while they are read', () => {
+  const names = new Set(['u-1', 'u-2']);
+  const read: string[] = [];
+  for (const uid of provisionedUids({ get: (name) => volume(name, 'fast') }, names)) {
+    read.push(uid);
+    // A change of a volume moves its name to the end of an index.
+    names.delete(uid);
+    if (read.length < 10) names.add(uid);
+  }
+  expect(read).toStrictEqual(['u-1', 'u-2']);
+});
+
 test('MAC addresses are compared in lower case and in order', () => {
   expect(sortedMacs([B.toUpperCase(), A])).toStrictEqual([A, B]);
 });

@@ -54,9 +54,12 @@ export function provisionedIn(volume: AoEVolume): string[] {
   return wasProvisioned(volume) && volume.spec.pool !== undefined ? [volume.spec.pool] : [];
 }
 
-/** UIDs of the volumes of these names, one after the other: who looks for the first that suits does not read the others. */
+/**
+ * UIDs of the volumes of these names, one after the other: who looks for the first that suits does not read the others. The names may
+ * change meanwhile: those are used that are there when the first UID is read.
+ */
 export function* provisionedUids(volumes: Pick<Store<AoEVolume>, 'get'>, names: Iterable<string>): Generator<string, void, undefined> {
-  for (const name of names) {
+  for (const name of [...names]) {
     const uid = volumes.get(name)?.metadata.uid;
     if (uid !== undefined) yield uid;
   }

@@ -271,7 +271,7 @@ test('a volume is used when a host is admitted, or its config string is set', ()
 
 test('data grows only when the target has the present size, since it would serve the new part after a restart', () => {
   const barrier = (change: Partial<Observed>): string | undefined => growthBarrier(seen(change));
-  expect(barrier({})).toBeUndefined();
+  expect(barrier({})).toBe('the volume is exported at its present size first');
   expect(barrier({ exported: state() })).toBeUndefined();
   expect(barrier({ exported: state({ bytes: 0 }) })).toBe('the target is given the present size first');
   expect(barrier({ targetProblem: 'no process' })).toMatch(/does not answer \(no process\)/);

@@ -15,6 +15,9 @@ const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
 const AT_ONCE_MS = 1;
 
+/** Why the data of a volume that is not exported does not grow. */
+export const NOT_EXPORTED = 'the volume is exported at its present size first';
+
 /** What to find out before a plan is made. */
 export interface Preparation {
   /** `open`: the data was made before. `create`: it may be made. */
@@ -41,7 +44,8 @@ export function planPreparation(
 
 /**
  * Why the data of a volume must not grow now, although it may; undefined when nothing is in the way. The target must have the present
- * size first: it would serve the new part after a restart, even before that is wiped.
+ * size first: it would serve the new part after a restart, even before that is wiped. A volume that is not exported is exported first,
+ * since its growth may take hours.
  */
 export function growthBarrier({
   exported,
@@ -51,7 +55,8 @@ export function growthBarrier({
   if (targetProblem !== undefined) return `the target process does not answer (${targetProblem})`;
   if (!knowsExportedSize)
     return 'the target on this node is of an earlier version, which cannot take a new size: replace its pod, as docs/install.md, "Upgrade", says';
-  return exported && exported.volume.bytes === 0 ? 'the target is given the present size first' : undefined;
+  if (!exported) return NOT_EXPORTED;
+  return exported.volume.bytes === 0 ? 'the target is given the present size first' : undefined;
 }
 
 /** Why a volume is not exported now. */

@@ -18,7 +18,7 @@ import { ensureData } from './data.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
 import { EXPORTED_SIZE, type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { growthBarrier, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
+import { growthBarrier, NOT_EXPORTED, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf } from './status.ts';
 
 /**
@@ -149,14 +149,22 @@ export class VolumeReconciler {
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
     const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
+    // The wipe of the new part may take hours, and would keep the volume off the segment: it goes on once the volume is exported.
+    if (!exported && targetProblem === undefined) memory.stopGrowth(new Error(NOT_EXPORTED));
     const onWipeProgress = memory.wipe.note.bind(memory.wipe);
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, stop, { barrier, onWipeProgress }).finally(() => memory.wipe.end()), {
-            patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
-            ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
-          }),
+        : memory.data.run(
+            (stop) => {
+              const options = { barrier, stopGrowth: memory.beginGrowth(), onWipeProgress };
+              return ensureData(volume, backend, mode, stop, options).finally(() => memory.wipe.end());
+            },
+            {
+              patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
+              ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
+            },
+          ),
       address && this.#probe(address, signal),
     ]);
     if (probe) memory.addressSchedule.probed({ conflict: 'stranger' in probe && probe.stranger !== undefined });

@@ -25,7 +25,7 @@ export class Index<T extends KubeObject> {
     return [...this.each(key)];
   }
 
-  /** As get(), without a copy: to be read before anything else can run. */
+  /** As get(), without a copy: it is to be read, or copied, before anything else can run. */
   each(key: string): Iterable<string> {
     return this.#names.get(key) ?? [];
   }
