@@ -237,10 +237,10 @@ for (const [user, access] of [
 test('a disk that the kernel had before, and that nobody uses, is removed before the volume is locked', async () => {
   const it = setUp();
   await it.node.driver.attach('e7.3');
-  const { acquire } = it.node.wire;
+  const acquire = it.node.wire.acquire.bind(it.node.wire);
   it.node.wire.acquire = async (...args) => {
     expect(it.node.driver.known.has('e7.3')).toBe(false);
-    return acquire.apply(it.node.wire, args);
+    return acquire(...args);
   };
   await it.stage(block);
   expect(it.node.target.holder?.node).toBe('worker-1');
