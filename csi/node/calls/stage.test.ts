@@ -51,13 +51,13 @@ test('a disk that the kernel remembers from an earlier target is flushed and fou
   expect(node.driver.flushed).toStrictEqual(['e7.3']);
 });
 
-test('a wrong disk in the kernel that is in use is not flushed; the stage fails and gives the lock back', async () => {
+test('a wrong disk in the kernel that is in use is not flushed; the stage fails before it takes the lock', async () => {
   const { disk, node, stage } = setUp();
   await node.driver.attach('e7.3');
   Object.assign(disk(), { serial: 'OLD', busy: true });
-  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /wrong disk/));
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /in use on this node already/));
   expect(node.driver.flushed).toStrictEqual([]);
-  expect(node.target.holder).toBeUndefined();
+  expect(node.wire.calls).toStrictEqual([]);
 });
 
 test('nobody at the address is UNAVAILABLE with advice', async () => {
@@ -209,6 +209,50 @@ test('a refused stage names the program that has the disk open', async () => {
   it.hadByAnother();
   it.disk().openedBy.push('process 77 (qemu)');
   await expect(it.stage(block)).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /volume v1 .*in use.* by process 77 \(qemu\)/));
+});
+
+for (const [user, access] of [
+  ['a program', 'Exclusive'],
+  ['a mount', 'Exclusive'],
+  ['a program', 'ReadOnlyMany'],
+] as const) {
+  test(`while ${user} still uses the volume that had the address before, the ${access} volume that got it is not locked`, async () => {
+    const it = setUp({ access });
+    const { driver, mounter, wire, deps } = it.node;
+    const before = { version: 1, volumeUID: 'uid-0', address: 'e7.3', access, external: false, stagingPath: '/staging-0' } as const;
+    await deps.staged.put('v0', before);
+    await driver.attach('e7.3');
+    if (user === 'a mount') await mounter.mount('/dev/etherd/e7.3', '/pods/p0/disk', { options: ['bind'] });
+    else it.disk().openedBy.push('process 77 (qemu)');
+    const usage = access === 'Exclusive' ? block : mountOf('ext4', Mode.MULTI_NODE_READER_ONLY);
+    const users = user === 'a mount' ? /in use on this node already, by the mount at \/pods\/p0\/disk/ : /by process 77 \(qemu\)/;
+    for (let attempt = 0; attempt < 2; attempt++) await expect(it.stage(usage)).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, users));
+    // The target accepts the writes of the host that has the lock, whoever on the host writes.
+    expect(wire.calls).toStrictEqual([]);
+    expect(await deps.staged.get('v1')).toBeUndefined();
+    expect(driver.flushed).toStrictEqual([]);
+  });
+}
+
+test('a disk that the kernel had before, and that nobody uses, is removed before the volume is locked', async () => {
+  const it = setUp();
+  await it.node.driver.attach('e7.3');
+  const acquire = it.node.wire.acquire.bind(it.node.wire);
+  it.node.wire.acquire = async (...args) => {
+    expect(it.node.driver.known.has('e7.3')).toBe(false);
+    return acquire(...args);
+  };
+  await it.stage(block);
+  expect(it.node.target.holder?.node).toBe('worker-1');
+});
+
+test('a volume in use whose record is lost is staged again when its lock is still there', async () => {
+  const it = setUp();
+  await it.stage(block);
+  await it.node.mounter.mount('/dev/etherd/e7.3', it.targetPath, { options: ['bind'] });
+  await it.node.deps.staged.delete('v1');
+  await it.stage(block);
+  expect(it.node.driver.flushed).toStrictEqual([]);
 });
 
 test('a disk that the kernel had before, and that a program has open, is not taken for a volume that was not staged here', async () => {

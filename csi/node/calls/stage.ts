@@ -6,7 +6,7 @@ import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { oneRightDisk } from '../disk/identity.ts';
-import { DiskInUseError } from '../disk/local-disk.ts';
+import { DiskInUseError, inUseAlready } from '../disk/local-disk.ts';
 import { removeDeadMount } from '../filesystem/dead-mount.ts';
 import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
@@ -79,10 +79,16 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   const survey = await deps.wire.survey(context.target, signal);
   const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
   const needsLock = context.access === 'Exclusive';
-  const isLost = needsLock && !context.external && !isLockUnbroken(survey.configs, job.owner, earlier);
-  // Before the lock is taken: until then the target takes no writes from here, so stale data of this node cannot be written back.
+  const isUnbroken = needsLock && isLockUnbroken(survey.configs, job.owner, earlier);
+  const isLost = needsLock && !context.external && !isUnbroken;
+  // Nothing says that what has the disk open here belongs to this volume: another volume may have had the address before. Several volumes
+  // without a lock may share an external target.
+  const isForeign = earlier?.address !== context.address && !isUnbroken && (needsLock || !context.external);
+  // Before the lock is taken: until then the target takes no writes from here, so neither stale data of this node can be written back,
+  // nor can programs that still use another volume write to this one.
   job.step('lock');
-  if (isLost && earlier) await removeStale(deps, job);
+  if (isForeign) await refuseUsed(job);
+  else if (isLost) await removeStale(deps, job);
   else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
@@ -100,7 +106,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     current?.catch(() => {});
     job.step('attach');
     try {
-      device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost }, signal);
+      device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost || isForeign }, signal);
     } finally {
       await recorded;
     }
@@ -115,6 +121,15 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     { volume: job.volumeId, address: context.address, serial: surveyed.serial, device: device.path, kind: usage.kind, tookMs: job.took() },
     'volume staged',
   );
+}
+
+/**
+ * Removes the disk at an address that is new to this volume, if the kernel has one and nobody uses it.
+ * @throws RpcError FAILED_PRECONDITION while somebody uses it: the writes would go to this volume, once this node has its lock
+ */
+async function refuseUsed({ name, disk, signal }: StageJob): Promise<void> {
+  const users = await disk.removeUnused(signal);
+  if (users.length > 0) throw inUseAlready(name, users);
 }
 
 /**

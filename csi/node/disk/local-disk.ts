@@ -190,7 +190,7 @@ export class LocalDisk {
     signal: AbortSignal,
   ): Promise<Disk> {
     const { driver } = this.#parts;
-    const users = await this.#removeUnused(signal);
+    const users = await this.removeUnused(signal);
     let found = '';
     for (const attempt of [1, 2]) {
       const disk = await driver.attach(this.address, { timeoutMs: ATTACH_MS, bytes, signal });
@@ -201,12 +201,9 @@ export class LocalDisk {
         );
       }
       found = await driver.serial(this.address, signal);
-      if (found === serial && mustBeFresh && users.length > 0) {
-        const message = `${name}: the disk is in use on this node already, by ${users.join(', ')}; what is cached of it may be stale, so end that first`;
-        throw new RpcError(Code.FAILED_PRECONDITION, message);
-      }
+      if (found === serial && mustBeFresh && users.length > 0) throw inUseAlready(name, users);
       if (found === serial) return disk;
-      if (attempt === 1) await this.#removeUnused(signal);
+      if (attempt === 1) await this.removeUnused(signal);
     }
     checkSerial(name, found, serial);
     throw new RpcError(Code.INTERNAL, `${name}: the kernel's disk could not be checked`);
@@ -247,7 +244,7 @@ export class LocalDisk {
    * and it sends to all paths in turn.
    * @returns who uses it, when it stays
    */
-  async #removeUnused(signal: AbortSignal): Promise<readonly string[]> {
+  async removeUnused(signal: AbortSignal): Promise<readonly string[]> {
     const mounts = (await this.mounts()).filter(({ isStale }) => !isStale);
     if (mounts.length > 0) return mounts.map(({ target }) => `the mount at ${target}`);
     try {
@@ -258,6 +255,12 @@ export class LocalDisk {
       throw error;
     }
   }
+}
+
+/** @param name how messages name the volume */
+export function inUseAlready(name: string, users: readonly string[]): RpcError {
+  const message = `${name}: the disk is in use on this node already, by ${users.join(', ')}; what is cached of it may be stale or of another volume, so end that first`;
+  return new RpcError(Code.FAILED_PRECONDITION, message);
 }
 
 /**

@@ -41,7 +41,10 @@ test('while a program keeps the disk open, the new mount waits', async () => {
   const it = await down();
   await it.unpublish();
   Object.assign(it.disk(), { openedBy: ['process 7 (postgres)'] });
-  await expect(it.publish()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /process 7 \(postgres\)/));
+  // The first attempt removes the staging mount. The file system stays in the kernel all the same, and the next attempt must see that.
+  for (const attempt of [it.publish, it.stage, it.stage])
+    await expect(attempt()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /process 7 \(postgres\)/));
+  expect(it.node.mounter.mounts).toStrictEqual([]);
   expect(it.node.driver.flushed).toStrictEqual([]);
   Object.assign(it.disk(), { openedBy: [] });
   await it.publish();
@@ -64,4 +67,25 @@ test('a raw block disk that is down stays as it is published: it is revived when
   Object.assign(it.disk(), { state: 'down' });
   await it.publish(block);
   expect(it.node.driver.flushed).toStrictEqual([]);
+});
+
+test('a raw block volume that a pod uses can be staged again while its disk is down', async () => {
+  const it = setUp();
+  await it.stage(block);
+  await it.node.mounter.mount('/dev/etherd/e7.3', it.targetPath, { options: ['bind'] });
+  Object.assign(it.disk(), { state: 'closewait', openedBy: ['process 7 (qemu)'] });
+  await it.stage(block);
+  expect(it.node.driver.flushed).toStrictEqual([]);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual([it.targetPath]);
+});
+
+test('while a pod uses the disk, which is down, as a raw block device, no file system is mounted from it', async () => {
+  const it = setUp();
+  await it.stage();
+  await it.node.mounter.unmount(it.stagingTargetPath);
+  await it.node.mounter.mount('/dev/etherd/e7.3', it.targetPath, { options: ['bind'] });
+  Object.assign(it.disk(), { state: 'down' });
+  await expect(it.stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /still mounted at .*pods\/p1\/mount/));
+  expect(it.node.driver.flushed).toStrictEqual([]);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual([it.targetPath]);
 });

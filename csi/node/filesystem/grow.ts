@@ -4,6 +4,23 @@ import type { Disk, Filesystems, MountPoint } from '../contracts.ts';
 /** A file system cannot use less than this much more. */
 const LEAST_BYTES = 4096;
 
+type GrowableMount = Pick<MountPoint, 'target' | 'type' | 'options' | 'superOptions'>;
+
+/**
+ * Whether a mounted file system is smaller than its disk, and somebody may write to it.
+ * @throws RpcError INTERNAL when its size cannot be read
+ */
+export async function canGrow(
+  filesystems: Pick<Filesystems, 'size'>,
+  disk: Disk,
+  mount: Omit<GrowableMount, 'target'>,
+  signal: AbortSignal,
+): Promise<boolean> {
+  if (mount.options.includes('ro') || mount.superOptions.includes('ro')) return false;
+  const bytes = await filesystems.size(disk.path, mount.type, signal);
+  return bytes !== undefined && disk.bytes - bytes >= LEAST_BYTES;
+}
+
 /**
  * Makes a mounted file system as large as its disk. One that fills its disk stays as it is, and so does one that nobody may write to.
  * @returns whether it was made larger
@@ -12,12 +29,10 @@ const LEAST_BYTES = 4096;
 export async function growFilesystem(
   filesystems: Pick<Filesystems, 'size' | 'grow'>,
   disk: Disk,
-  mount: Pick<MountPoint, 'target' | 'type' | 'options' | 'superOptions'>,
+  mount: GrowableMount,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (mount.options.includes('ro') || mount.superOptions.includes('ro')) return false;
-  const bytes = await filesystems.size(disk.path, mount.type, signal);
-  if (bytes === undefined || disk.bytes - bytes < LEAST_BYTES) return false;
+  if (!(await canGrow(filesystems, disk, mount, signal))) return false;
   await filesystems.grow({ device: disk.path, path: mount.target, type: mount.type }, signal);
   return true;
 }

@@ -50,3 +50,32 @@ test('what cannot be done now is tried again at the next check', async () => {
   await it.check('128Mi');
   expect(it.disk().disk.bytes).toBe(128 * MiB);
 });
+
+test('while volumes are checked that have nothing to grow, one after the other, the calls of the kubelet are served', async () => {
+  const it = setUp();
+  await it.stage();
+  const { deps, filesystems, volumes } = it.node;
+  const record = (await deps.staged.get('v1')) as StagedVolume;
+  const volume = { ...volumes.items.get('v1'), status: { serial: 'S1', capacity: '64Mi' } } as AoEVolume;
+  await deps.staged.put('v2', record);
+  const sized = [Promise.withResolvers<number>(), Promise.withResolvers<number>()];
+  const asked = sized.map(() => Promise.withResolvers<void>());
+  let calls = 0;
+  filesystems.size = () => {
+    asked[calls]?.resolve();
+    return (sized[calls++] as PromiseWithResolvers<number>).promise;
+  };
+  const disks = new GrownDisks(deps, () => {});
+  const checks = ['v1', 'v2'].map((volumeId) => disks.check(volumeId, record, volume));
+  await asked[0]?.promise;
+  await it.publish();
+  await it.unpublish();
+  expect(calls).toBe(1);
+  sized[0]?.resolve(64 * MiB);
+  await asked[1]?.promise;
+  await it.publish();
+  sized[1]?.resolve(64 * MiB);
+  await Promise.all(checks);
+  await disks.check('v1', record, volume);
+  expect(calls).toBe(2);
+});

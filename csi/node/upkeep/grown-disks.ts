@@ -1,8 +1,12 @@
 import { parseQuantity } from '../../../api/quantity.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
+import { Semaphore } from '../../../run/semaphore.ts';
 import { growStaged } from '../calls/expand.ts';
+import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
+import type { LocalDisk } from '../disk/local-disk.ts';
+import { canGrow } from '../filesystem/grow.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
 
 /** Limit for one volume. What has begun goes on, and the next check asks for its result. */
@@ -12,7 +16,8 @@ type Parts = Parameters<typeof growStaged>[0] & Pick<Deps, 'log'>;
 
 /**
  * Makes disks on this node larger when their AoEVolume has grown without a call to this plugin: by hand, or while another node was the one
- * that was asked. Also ends a growth that a restart of this plugin has cut short.
+ * that was asked. Also ends a growth that a restart of this plugin has cut short. One volume is checked at a time, and its calls from the
+ * kubelet have to wait only when there is something to grow.
  */
 export class GrownDisks {
   readonly #parts: Parts;
@@ -20,6 +25,7 @@ export class GrownDisks {
   /** Sizes of the disks, in bytes, for which nothing is left to do. */
   readonly #done = new Map<string, number>();
   readonly #busy = new Set<string>();
+  readonly #oneByOne = new Semaphore(1);
 
   /** @param emit emits an Event of a volume whose disk has grown */
   constructor(parts: Parts, emit: (volume: AoEVolume, message: string) => void) {
@@ -32,7 +38,8 @@ export class GrownDisks {
     if (record.external || volume.status?.capacity === undefined || this.#busy.has(volumeId)) return;
     this.#busy.add(volumeId);
     try {
-      await this.#grow(volumeId, record, volume, parseQuantity(volume.status.capacity));
+      const least = parseQuantity(volume.status.capacity);
+      await this.#oneByOne.run(() => this.#grow(volumeId, record, volume, least));
     } catch (error) {
       // A call of the kubelet is under way, or the target is silent: the next check tries again.
       this.#parts.log.info({ volume: volumeId, error: messageOf(error) }, 'the size of a disk cannot be checked now');
@@ -41,17 +48,27 @@ export class GrownDisks {
     }
   }
 
-  async #grow(volumeId: string, { address }: StagedVolume, volume: AoEVolume, least: number): Promise<void> {
+  async #grow(volumeId: string, { address, stagingPath }: StagedVolume, volume: AoEVolume, least: number): Promise<void> {
     const { localDisk, nodeName } = this.#parts;
     const disk = localDisk(address);
     const before = await disk.device();
     // Not while the disk is being attached, or is down.
     if (!before || (await disk.health()) !== 'up') return;
-    if (before.bytes >= least && this.#done.get(volumeId) === before.bytes) return;
-    await growStaged(this.#parts, volumeId, { least, most: 0 }, AbortSignal.timeout(WAIT_MS));
+    const signal = AbortSignal.timeout(WAIT_MS);
+    if (before.bytes >= least) {
+      if (this.#done.get(volumeId) === before.bytes) return;
+      if (!(await this.#hasRoom(disk, before, stagingPath, signal))) return void this.#done.set(volumeId, before.bytes);
+    }
+    await growStaged(this.#parts, volumeId, { least, most: 0 }, signal);
     const { bytes } = (await disk.device()) ?? before;
     this.#done.set(volumeId, bytes);
     if (bytes > before.bytes)
       this.#emit(volume, `disk and file system on node ${nodeName} have grown from ${before.bytes} to ${bytes} bytes`);
+  }
+
+  /** Whether the file system that is mounted at the staging path can grow. */
+  async #hasRoom(disk: LocalDisk, device: Disk, stagingPath: string, signal: AbortSignal): Promise<boolean> {
+    const mount = (await disk.mounts()).find(({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === stagingPath);
+    return mount !== undefined && canGrow(this.#parts.filesystems, device, mount, signal);
   }
 }
