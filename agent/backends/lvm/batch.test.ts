@@ -28,7 +28,7 @@ test('one command is for all that wait', async () => {
   expect(commands.at(-1)).toStrictEqual([9]);
 });
 
-test('a command gets at most 16 items, and the next command the others', async () => {
+test('a command gets so many items, and the others the next one', async () => {
   const { it, commands, free } = batch();
   const all = numbers(20).map((item) => it.add(item, signal));
   free();
