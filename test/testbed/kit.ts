@@ -10,6 +10,9 @@ export const KIT = join(CACHE, `kit-${KIT_KEY}`);
 /** CRDs of snapshots and group snapshots, which a distribution of Kubernetes installs and a driver's chart does not. */
 export const SNAPSHOT_CRDS = join(KIT, 'snapshot-crds');
 
+/** The image of pods' first container: containerd starts it, and the benchmark's pods have nothing else. */
+export const PAUSE_IMAGE = 'registry.k8s.io/pause:3.10.2';
+
 /** Version of a Go module in the kit, such as `v1.37.2` of `k8s.io/kubernetes`. @throws Error when the kit does not name it */
 export function kitVersion(module: string): string {
   const versions = new Map(

@@ -1,5 +1,6 @@
 import type { ResourceType } from '../../../api/resources.ts';
 import type { KubeObject } from '../../../kube/mod.ts';
+import { PAUSE_IMAGE } from '../../testbed/kit.ts';
 
 const core = (kind: string, plural: string, namespaced = true): ResourceType => ({ group: '', version: 'v1', kind, plural, namespaced });
 export const CLAIMS = core('PersistentVolumeClaim', 'persistentvolumeclaims');
@@ -34,7 +35,7 @@ export function claim(name: string, storageClass: string, node?: string): KubeOb
 export function pod(name: string, withClaim: boolean): KubeObject {
   const container = {
     name: 'pause',
-    image: 'registry.k8s.io/pause:3.10.1',
+    image: PAUSE_IMAGE,
     imagePullPolicy: 'Never',
     ...(withClaim ? { volumeMounts: [{ name: 'data', mountPath: '/data' }] } : {}),
   };

@@ -1,7 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached } from '../cache.ts';
-import { KIT, KIT_KEY, sidecars } from '../kit.ts';
+import { KIT, KIT_KEY, PAUSE_IMAGE, sidecars } from '../kit.ts';
 import { keyOf, ROOT } from '../paths.ts';
 import { sh } from '../process/shell.ts';
 import { type Layer, packLayer, readLayer, writeImage } from './oci.ts';
@@ -73,12 +73,9 @@ export async function stableImages(): Promise<StableImages> {
   const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit.ts'].map((name) => join(import.meta.dirname, name));
   const folder = await cached('images', keyOf(sources, base.digest, KIT_KEY), async (made) => {
     const digests = [
-      await smallImage(
-        made,
-        'registry.k8s.io/pause:3.10.2',
-        (root) => sh(`gcc -Os -static -s -o '${root}/pause' '${import.meta.dirname}/pause.c'`),
-        ['/pause'],
-      ),
+      await smallImage(made, PAUSE_IMAGE, (root) => sh(`gcc -Os -static -s -o '${root}/pause' '${import.meta.dirname}/pause.c'`), [
+        '/pause',
+      ]),
       await smallImage(made, BUSYBOX_IMAGE, (root) => {
         mkdirSync(join(root, 'bin'));
         mkdirSync(join(root, 'tmp'));
