@@ -9,12 +9,11 @@ import { LvmCli } from './lvm/cli.ts';
 import { lvmConfig, udevReachable } from './lvm/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import { rangeWiper, type Wipe, type WipeRange, wiper } from './lvm/wipe.ts';
+import { Wiper } from './lvm/wipe.ts';
 
 export interface BackendRegistryOptions {
   lvm: LvmCli;
-  wipe: Wipe;
-  wipeRange: WipeRange;
+  wiper: Pick<Wiper, 'wipe' | 'zero'>;
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
   expected: (pool: string) => Iterable<string>;
@@ -36,7 +35,7 @@ export class BackendRegistry {
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
   static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints' | 'siblings'>): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
-    return new BackendRegistry({ lvm, wipe: wiper(run), wipeRange: rangeWiper(run), hasDevice, ...options });
+    return new BackendRegistry({ lvm, wiper: new Wiper(run), hasDevice, ...options });
   }
 
   /** The backend of a pool. */
@@ -52,11 +51,11 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, wipeRange, hasDevice, expected, mountPoints = [], siblings = () => [] } = this.#options;
+    const { lvm, wiper, hasDevice, expected, mountPoints = [], siblings = () => [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, wipeRange, extent: spec.wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wiper, extent: spec.wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':

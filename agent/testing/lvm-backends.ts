@@ -2,7 +2,6 @@ import type { Cleanness } from '../backends/backend.ts';
 import { LvmCli } from '../backends/lvm/cli.ts';
 import { LvmLinearBackend } from '../backends/lvm/linear.ts';
 import { LvmThinBackend } from '../backends/lvm/thin.ts';
-import type { Wipe } from '../backends/lvm/wipe.ts';
 import type { FakeLvm } from './fake-lvm.ts';
 
 const MiB = 1 << 20;
@@ -17,16 +16,18 @@ export function linearBackend(
     cleanness = 'zeroed',
   }: { pool?: string; wiped?: string[]; crash?: boolean; cleanness?: Cleanness } = {},
 ): LvmLinearBackend {
-  const wipe: Wipe = async (path) => {
+  const note = (what: string): void => {
     if (crash) throw new Error('crash');
-    wiped.push(path);
-    return cleanness;
+    wiped.push(what);
   };
-  const wipeRange = async (path: string, { from, to }: { from: number; to: number }): Promise<void> => {
-    if (crash) throw new Error('crash');
-    wiped.push(`${path} ${from}-${to}`);
+  const wiper = {
+    wipe: async (path: string): Promise<Cleanness> => {
+      note(path);
+      return cleanness;
+    },
+    zero: async (path: string, { from, to }: { from: number; to: number }): Promise<void> => note(`${path} ${from}-${to}`),
   };
-  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wipe, wipeRange });
+  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wiper });
 }
 
 /** Thin volumes in a thin pool of 64 MiB in the fake group. */

@@ -107,13 +107,18 @@ test('a new volume that was made before its claim grew is exported at the size t
   expect(it.volume().status?.capacity).toBe('20Mi');
 });
 
-test('a volume of an earlier version: the target is given the present size before the data grows', async () => {
-  const it = await harness();
-  it.target.features = ['writes_need_lock'];
+/** The target is replaced by one with these features. */
+async function restartWith(it: Awaited<ReturnType<typeof harness>>, ...features: string[]): Promise<void> {
   it.target.stop();
   await it.connected(false);
+  it.target.features = features;
   it.target.start();
   await it.connected(true);
+}
+
+test('a volume of an earlier version: the target is given the present size before the data grows', async () => {
+  const it = await harness();
+  await restartWith(it, 'writes_need_lock');
   const volumes = it.make();
   it.target.sizes.set(it.backend.path(UID), 10 << 20);
   it.backend.allowGrowth();
@@ -124,11 +129,7 @@ test('a volume of an earlier version: the target is given the present size befor
   expect(it.condition('Provisioned')).toMatchObject({ status: 'True', reason: 'NotGrown' });
   expect(it.condition('Provisioned')?.message).toMatch(/the target on this node is of an earlier version/);
   expect(it.condition('Exported')?.status).toBe('True');
-  it.target.stop();
-  await it.connected(false);
-  it.target.features = ['writes_need_lock', 'exported_size'];
-  it.target.start();
-  await it.connected(true);
+  await restartWith(it, 'writes_need_lock', 'exported_size');
   await it.reconcile(volumes);
   expect(it.target.volumes.get(UID)?.volume.bytes).toBe(10 << 20);
   expect(it.backend.calls).not.toContain('grow');
@@ -140,11 +141,7 @@ test('a volume of an earlier version: the target is given the present size befor
 
 test('a target that knows no sizes and keeps the old one is asked again after a while only', async () => {
   const it = await harness();
-  it.target.features = ['writes_need_lock'];
-  it.target.stop();
-  await it.connected(false);
-  it.target.start();
-  await it.connected(true);
+  await restartWith(it, 'writes_need_lock');
   const volumes = it.make();
   it.target.sizes.set(it.backend.path(UID), 5 << 20);
   await it.reconcile(volumes);

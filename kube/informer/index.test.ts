@@ -1,27 +1,18 @@
 import type { KubeObject } from '../client/types.ts';
+import { FakeInformer } from '../testing/fake-informer.ts';
 import { Index } from './index.ts';
-import type { Change } from './informer.ts';
 
 type Thing = KubeObject & { colors: string[] };
 const thing = (name: string, ...colors: string[]): Thing => ({ metadata: { name }, colors });
 
 function indexed(...present: Thing[]) {
-  const listeners: ((change: Change<Thing>) => void)[] = [];
   let reads = 0;
-  const informer = {
-    list: () => present,
-    subscribe: (listener: (change: Change<Thing>) => void) => {
-      listeners.push(listener);
-      return () => true;
-    },
-  };
+  const informer = new FakeInformer(...present);
   const index = new Index(informer, (object) => {
     reads++;
     return object.colors;
   });
-  const change = (type: 'applied' | 'deleted', object: Thing): void => {
-    for (const listener of listeners) listener({ type, object });
-  };
+  const change = informer.change.bind(informer);
   return { index, change, reads: () => reads };
 }
 

@@ -1,27 +1,18 @@
 import fc from 'fast-check';
 import type { KubeObject } from '../client/types.ts';
-import type { Change } from './informer.ts';
+import { FakeInformer } from '../testing/fake-informer.ts';
 import { Sums } from './sums.ts';
 
 type Thing = KubeObject & { key?: string; size: number };
 
 function summed(...present: Thing[]) {
-  const listeners: ((change: Change<Thing>) => void)[] = [];
   let reads = 0;
-  const informer = {
-    list: () => present,
-    subscribe: (listener: (change: Change<Thing>) => void) => {
-      listeners.push(listener);
-      return () => true;
-    },
-  };
+  const informer = new FakeInformer(...present);
   const sums = new Sums(informer, ({ key, size }) => {
     reads++;
     return key === undefined ? undefined : { key, size };
   });
-  const change = (type: 'applied' | 'deleted', object: Thing): void => {
-    for (const listener of listeners) listener({ type, object });
-  };
+  const change = informer.change.bind(informer);
   return { sums, change, reads: () => reads };
 }
 

@@ -8,7 +8,7 @@ import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
 import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
-import { ApiServer, unavailable } from './server.ts';
+import { type ApiServer, serveTests, unavailable } from './server.ts';
 
 type Spec = Record<string, unknown>;
 type Thing = KubeObject & { spec: Spec; status?: Record<string, unknown> };
@@ -22,13 +22,8 @@ let kube: Kube;
 let count = 0;
 
 describe.skipIf(unavailable)('the CRDs on a real API server', () => {
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
-  });
-  afterAll(async () => {
-    kube?.close();
-    await server?.stop();
+  serveTests((started) => {
+    ({ server, kube } = started);
   });
 
   const create = (type: ResourceType, spec: Spec): Promise<Thing> => {

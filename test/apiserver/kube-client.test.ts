@@ -5,7 +5,7 @@ import { EVENTS, LEASES } from '../../kube/client/types.ts';
 import { EventRecorder, isConflict, Kube, KubeError, type KubeObject, LeaseElector, LeaseLostError } from '../../kube/mod.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
 import { volume } from './objects.ts';
-import { ApiServer, unavailable } from './server.ts';
+import { type ApiServer, serveTests, unavailable } from './server.ts';
 
 interface Event extends KubeObject {
   regarding: { kind: string; name: string; uid: string };
@@ -19,13 +19,8 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
   let server: ApiServer;
   let kube: Kube;
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
-  });
-  afterAll(async () => {
-    kube?.close();
-    await server?.stop();
+  serveTests((started) => {
+    ({ server, kube } = started);
   });
 
   describe('server-side apply', () => {

@@ -5,7 +5,7 @@ import { Backoff } from '../../kube/controller/backoff.ts';
 import { Informer, type InformerOptions, Kube } from '../../kube/mod.ts';
 import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
 import { volume } from './objects.ts';
-import { ApiServer, unavailable } from './server.ts';
+import { type ApiServer, serveTests, unavailable } from './server.ts';
 
 const LIMIT = { timeoutMs: 30_000 };
 /** In life pauses between attempts grow to 10 s. */
@@ -51,13 +51,8 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
     expect(have.sort()).toStrictEqual(want);
   }
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
-  });
-  afterAll(async () => {
-    kube?.close();
-    await server?.stop();
+  serveTests((started) => {
+    ({ server, kube } = started);
   });
 
   it('sees a change some milliseconds after it is made', async () => {

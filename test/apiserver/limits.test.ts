@@ -4,7 +4,7 @@ import { AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, MAX_NODES } from '../../api/volume.ts';
 import { applyStatus, EventRecorder, type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { makePool, volume } from './objects.ts';
-import { ApiServer, unavailable } from './server.ts';
+import { serveTests, unavailable } from './server.ts';
 
 /** A name of 253 characters, the most that Kubernetes takes for nodes and for our objects: labels of 63, each with a last part of its own. */
 const longName = (last: string): string =>
@@ -12,16 +12,10 @@ const longName = (last: string): string =>
 const signal = AbortSignal.timeout(60_000);
 
 describe.skipIf(unavailable)('names at the limits of a real API server', () => {
-  let server: ApiServer;
   let kube: Kube;
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
-  });
-  afterAll(async () => {
-    kube?.close();
-    await server?.stop();
+  serveTests((started) => {
+    ({ kube } = started);
   });
 
   test('two agents on nodes of such names report their parts of one pool', async () => {

@@ -194,6 +194,24 @@ current-context: test
   }
 }
 
+/**
+ * A server and a client for all tests of the `describe` that calls this; both end with it.
+ * @param onStart gets them before the first test
+ */
+export function serveTests(onStart: (started: { server: ApiServer; kube: Kube }) => void): void {
+  let server: ApiServer | undefined;
+  let kube: Kube | undefined;
+  beforeAll(async () => {
+    server = await ApiServer.start();
+    kube = server.kube();
+    onStart({ server, kube });
+  });
+  afterAll(async () => {
+    kube?.close();
+    await server?.stop();
+  });
+}
+
 interface AuditEvent {
   userAgent?: string;
   verb: string;

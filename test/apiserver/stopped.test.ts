@@ -7,7 +7,7 @@ import type { Kube } from '../../kube/mod.ts';
 import { render } from '../chart/helm.ts';
 import { makePool } from './objects.ts';
 import { Program } from './programs.ts';
-import { ApiServer, freePorts, unavailable } from './server.ts';
+import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const STOPPED_MS = 60_000;
 const [LEADER = '', STANDBY = '', CONTROLLER = ''] = (await freePorts(3)).map((port) => `127.0.0.1:${port}`);
@@ -38,15 +38,10 @@ describe.skipIf(unavailable)('a program that gets no CPU time for a minute', () 
   let server: ApiServer;
   let kube: Kube;
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
+  serveTests((started) => {
+    ({ server, kube } = started);
   });
-  afterAll(async () => {
-    kube?.close();
-    await server?.stop();
-    rmSync(directory, { recursive: true, force: true });
-  });
+  afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
   test('is not restarted by its probe, and goes on with its work', async () => {
     const common = [`--kubeconfig=${server.kubeconfig}`];

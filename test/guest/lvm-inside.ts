@@ -10,7 +10,7 @@ import { createEmpty } from '../../agent/backends/create-empty.ts';
 import { LvmCli } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
 import { LvmLinearBackend } from '../../agent/backends/lvm/linear.ts';
-import { rangeWiper, wiper } from '../../agent/backends/lvm/wipe.ts';
+import { Wiper } from '../../agent/backends/lvm/wipe.ts';
 import { BackendRegistry } from '../../agent/backends/registry.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
 import type { Exec } from '../../run/exec.ts';
@@ -45,8 +45,7 @@ const hasDevice = (path: string): Promise<boolean> =>
 function backendOf(spec: AoEPoolSpec, pool = 'p1'): ReturnType<BackendRegistry['of']> {
   const backends = new BackendRegistry({
     lvm: new LvmCli(run, lvmConfig({ udev: false })),
-    wipe: wiper(run),
-    wipeRange: rangeWiper(run),
+    wiper: new Wiper(run),
     hasDevice,
     expected: () => [],
   });
@@ -293,14 +292,13 @@ if (values.grow) {
 
   test('nothing of an earlier volume shows where a disk cannot zero itself, and with Ends only the ends are zeroed', async () => {
     const slow = (extent?: 'Ends') => {
-      const wipe = wiper(run, async () => ({ writeZeroes: false, discard: false, rotational: true }));
+      const wiper = new Wiper(run, async () => ({ writeZeroes: false, discard: false, rotational: true }));
       return new LvmLinearBackend({
         lvm: new LvmCli(run, lvmConfig({ udev: false })),
         pool: 'p1',
         group: 'aoetest',
         hasDevice,
-        wipe,
-        wipeRange: rangeWiper(run),
+        wiper,
         extent,
       });
     };

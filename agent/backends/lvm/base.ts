@@ -15,7 +15,7 @@ import type { LvmCli } from './cli.ts';
 import { failed } from './failed.ts';
 import { type LvmGroup, TAG } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
-import type { WipeOptions, WipeRange } from './wipe.ts';
+import type { WipeOptions, Wiper } from './wipe.ts';
 
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
@@ -32,15 +32,13 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
 const TAG_CLEAN = 'aoe.dev/clean=';
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
-/** Bytes that a growth wipes before TAG_CLEAN is updated. */
-const WIPE_STEP = 16 * 1024 ** 3;
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
  * so this is for changes by others.
  */
 const FRESH_MS = 30_000;
 
-/** Bytes of a new volume that are zeroed before TAG_ZEROED is updated. */
+/** Bytes that are zeroed before TAG_ZEROED or TAG_CLEAN is updated. */
 const NOTE_ZEROED_EVERY = 32 * 1024 ** 3;
 
 /** Whether a device node exists. */
@@ -143,7 +141,7 @@ export abstract class LvmBase implements Backend {
 
   /**
    * Extends a volume to at least this size. Its new part is not wiped.
-   * @param marksNew note how much of it is clean, before it is extended: see {@link wipeGrown}
+   * @param marksNew note how much of it is clean, before it is extended: see {@link zeroGrown}
    */
   protected async extend(uid: string, bytes: number, { marksNew }: { marksNew: boolean }, signal: AbortSignal): Promise<LogicalVolume> {
     const { extent } = await this.group.read(0, signal);
@@ -165,16 +163,16 @@ export abstract class LvmBase implements Backend {
     }, signal);
   }
 
-  /** Wipes what {@link extend} has added, a part at a time: a wipe that was cut short goes on where it was. */
-  protected async wipeGrown(extended: LogicalVolume, wipe: WipeRange, signal: AbortSignal): Promise<BackingVolume> {
+  /** Zeroes what {@link extend} has added. When it is cut short, it goes on near where it was. */
+  protected async zeroGrown(extended: LogicalVolume, wiper: Pick<Wiper, 'zero'>, signal: AbortSignal): Promise<BackingVolume> {
     let volume = extended;
-    while (cleanBytes(volume) < volume.bytes) {
-      const from = cleanBytes(volume);
-      const to = Math.min(volume.bytes, from + WIPE_STEP);
-      await wipe(this.path(uidOf(volume)), { from, to }, signal);
-      volume = await this.#noteClean(volume, to < volume.bytes ? to : undefined, signal);
-    }
-    return this.backing(volume);
+    const { bytes } = volume;
+    const onZeroed = async (end: number): Promise<void> => {
+      if (end < bytes && end - cleanBytes(volume) >= NOTE_ZEROED_EVERY) volume = await this.#noteClean(volume, end, signal);
+    };
+    if (cleanBytes(volume) < bytes)
+      await wiper.zero(this.path(uidOf(volume)), { from: cleanBytes(volume), to: bytes }, { onZeroed, signal });
+    return this.backing(await this.#noteClean(volume, undefined, signal));
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {

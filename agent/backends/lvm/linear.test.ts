@@ -5,7 +5,7 @@ import { linearBackend } from '../../testing/lvm-backends.ts';
 import { createEmpty } from '../create-empty.ts';
 import { LvmCli } from './cli.ts';
 import { LvmLinearBackend } from './linear.ts';
-import type { Wipe } from './wipe.ts';
+import type { Wiper } from './wipe.ts';
 
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 10 * MiB };
@@ -125,8 +125,10 @@ test('volumes that were wiped to different degrees at the same time are each mar
     pool: 'p1',
     group: fake.group,
     hasDevice: fake.hasDevice,
-    wipeRange: async () => {},
-    wipe: async (path) => (turn++ % 2 === 0 ? 'zeroed' : path.endsWith('7') ? 'discarded' : 'ends'),
+    wiper: {
+      wipe: async (path) => (turn++ % 2 === 0 ? 'zeroed' : path.endsWith('7') ? 'discarded' : 'ends'),
+      zero: async () => {},
+    },
   });
   const made = await Promise.all(
     Array.from({ length: 8 }, (_, index) => createEmpty(backend, { ...request, uid: `u-${index}`, bytes: MiB }, signal)),
@@ -144,22 +146,21 @@ test('volumes that were wiped to different degrees at the same time are each mar
 const GiB = 1024 * MiB;
 
 /** A pool with room for a large volume, whose wipes the test carries out. */
-function largeBackend(fake: FakeLvm, wipe: Wipe, extent?: WipeExtent): LvmLinearBackend {
+function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], extent?: WipeExtent): LvmLinearBackend {
   fake.size = 1024 * GiB;
   return new LvmLinearBackend({
     lvm: new LvmCli(fake.run, 'x'),
     pool: 'p1',
     group: fake.group,
     hasDevice: fake.hasDevice,
-    wipe,
-    wipeRange: async () => {},
+    wiper: { wipe, zero: async () => {} },
     extent,
   });
 }
 
 test('a pool wipes the whole of new volumes unless it is told otherwise', async () => {
   const extents: string[] = [];
-  const wipe: Wipe = async (_path, _bytes, { extent }) => {
+  const wipe: Wiper['wipe'] = async (_path, _bytes, { extent }) => {
     extents.push(extent);
     return 'zeroed';
   };

@@ -2,24 +2,23 @@ import type { WipeExtent } from '../../../api/pool.ts';
 import type { BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backend.ts';
 import { LvmBase, type LvmOptions, TAG_NEW } from './base.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
-import type { Wipe, WipeRange } from './wipe.ts';
+import type { Wiper } from './wipe.ts';
 
-/** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `wiper` for how far that goes. */
+/** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `Wiper` for how far that goes. */
 export class LvmLinearBackend extends LvmBase {
   protected override readonly initialTags = [TAG_NEW];
   protected override readonly kind = { layout: ['linear'] };
   readonly growth: Growth;
-  readonly #wipe: Wipe;
+  readonly #wiper: Pick<Wiper, 'wipe' | 'zero'>;
   readonly #extent: WipeExtent;
 
   /** @param options `extent`: how much of a new volume is wiped; Full when it is undefined */
-  constructor(options: LvmOptions & { wipe: Wipe; wipeRange: WipeRange; extent?: WipeExtent | undefined }) {
+  constructor(options: LvmOptions & { wiper: Pick<Wiper, 'wipe' | 'zero'>; extent?: WipeExtent | undefined }) {
     super(options);
-    this.#wipe = options.wipe;
+    this.#wiper = options.wiper;
     this.#extent = options.extent ?? 'Full';
     this.growth = {
-      grow: async (uid, bytes, signal) =>
-        this.wipeGrown(await this.extend(uid, bytes, { marksNew: true }, signal), options.wipeRange, signal),
+      grow: async (uid, bytes, signal) => this.zeroGrown(await this.extend(uid, bytes, { marksNew: true }, signal), this.#wiper, signal),
     };
   }
 
@@ -37,7 +36,7 @@ export class LvmLinearBackend extends LvmBase {
 
   wipe(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume> {
     const extent = this.#extent;
-    return this.wipeNew(uid, (path, bytes, options) => this.#wipe(path, bytes, { ...options, extent }), { signal, onProgress });
+    return this.wipeNew(uid, (path, bytes, options) => this.#wiper.wipe(path, bytes, { ...options, extent }), { signal, onProgress });
   }
 
   protected override measurement({ free, extent, missingDisks, name }: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {

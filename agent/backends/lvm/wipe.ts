@@ -20,48 +20,17 @@ const AT_ONCE_PER_GROUP = 2;
 /** Bytes that one program zeroes: as many as take a few seconds, so that others get their turn, and a wipe can be stopped. */
 const STEP = { first: 256 * MiB, least: 64 * MiB, most: 4 * GiB, shortMs: 1_000, longMs: 4_000 };
 
-const RANGES_AT_ONCE = 2;
-
-/** Makes a part of a device read as zeros, durably. Offsets are in bytes. */
-export type WipeRange = (path: string, range: { from: number; to: number }, signal: AbortSignal) => Promise<void>;
-
-/**
- * Zeroes parts of devices, by the device's own zeroing where it has it, else by writing zeros (block/blk-lib.c, blkdev_issue_zeroout).
- * The device may be in use.
- * @throws BackendError
- */
-export function rangeWiper(run: Exec): WipeRange {
-  const commands = new HungCommands(run);
-  const turns = new Semaphore(RANGES_AT_ONCE);
-  return async (path, { from, to }, signal) => {
-    const timeoutMs = BASE_LIMIT_MS + Math.ceil((to - from) / GiB) * WRITE_LIMIT_MS_PER_GIB;
-    const range = ['--offset', String(from), '--length', String(to - from), '--step', String(GiB)];
-    await turns.run(async () => {
-      try {
-        await commands.run(basename(dirname(path)), 'blkdiscard', ['--zeroout', '--force', ...range, path], { timeoutMs, signal });
-        await commands.run(basename(dirname(path)), 'sync', ['--data', path], { timeoutMs, signal });
-      } catch (error) {
-        signal.throwIfAborted();
-        throw failed(`wiping bytes ${from} to ${to} of ${path}`, error);
-      }
-    }, signal);
-  };
-}
-
-export interface WipeOptions {
-  extent: WipeExtent;
-  /** Bytes from the start that are known to be zeros. */
-  from: number;
-  /** Called from time to time, with the number of bytes from the start that are zeros on stable storage by then. */
-  onZeroed: (bytes: number) => Promise<void>;
+export interface ZeroOptions {
+  /** Called from time to time, with the offset up to which all bytes of the range are zeros on stable storage by then. */
+  onZeroed: (end: number) => Promise<void>;
   signal: AbortSignal;
 }
 
-/**
- * Removes a previous owner's data from a new block device.
- * @throws BackendError, the signal's reason
- */
-export type Wipe = (path: string, bytes: number, options: WipeOptions) => Promise<Cleanness>;
+export interface WipeOptions extends ZeroOptions {
+  extent: WipeExtent;
+  /** Bytes from the start that are known to be zeros. */
+  from: number;
+}
 
 /** What the kernel says about a device. */
 export interface Traits {
@@ -89,71 +58,104 @@ export async function traitsOf(path: string): Promise<Traits> {
 }
 
 /**
- * Wipes new block devices, at most a few of each volume group at a time. Where the device can zero itself quickly, all of it is
- * zeroed. Else extent `Full` zeroes it a part at a time, which takes as long as to write all of it; extent `Ends` discards all of it,
- * where the device can, and zeroes both ends. A spinning disk zeroes itself no faster than it is written.
+ * Removes former owners' data from block devices, in a few of each volume group at a time.
  *
  * It is all done by programs, because whatever waits for a disk that does not answer cannot be stopped. fallocate(1) ends with
  * fsync(2), which empties the disk's cache.
  */
-export function wiper(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf): Wipe {
-  // Not those of LVM's commands: a volume that cannot be wiped does not keep LVM from removing others.
-  const commands = new HungCommands(run);
-  const turns = new Map<string, Semaphore>();
-  return async (path, bytes, { extent, from, onZeroed, signal }) => {
-    const group = basename(dirname(path));
-    const turn = turns.get(group) ?? new Semaphore(AT_ONCE_PER_GROUP);
-    turns.set(group, turn);
+export class Wiper {
+  readonly #traits: (path: string) => Promise<Traits>;
+  /** Not that of LVM's commands: a volume that cannot be wiped does not keep LVM from removing others. */
+  readonly #commands: HungCommands;
+  readonly #turns = new Map<string, Semaphore>();
 
-    /** Lets the device do it by itself. @returns false when it cannot */
-    const attempt = async (program: string, ...args: string[]): Promise<boolean> => {
-      const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;
-      try {
-        await turn.run(() => commands.run(group, program, [...args, path], { timeoutMs, signal }), signal);
-        return true;
-      } catch (error) {
-        signal.throwIfAborted();
-        // The kernel offers it, but the device does not support it: go on with the next best.
-        if (/not supported|unsupported/i.test(stderrOf(error))) return false;
-        throw failed(`wiping ${path}`, error);
-      }
-    };
-    /** Zeroes a part, by the device or by writing zeros (block/blk-lib.c, blkdev_issue_zeroout). @returns how many milliseconds it took */
-    const zero = async (start: number, end: number): Promise<number> => {
-      const timeoutMs = BASE_LIMIT_MS + Math.ceil((end - start) / GiB) * WRITE_LIMIT_MS_PER_GIB;
-      const args = ['--zero-range', '--offset', String(start), '--length', String(end - start), path];
-      try {
-        return await turn.run(async () => {
-          const begun = performance.now();
-          // Without the signal: the program would go on in the kernel to the end of its part, and keep the volume open.
-          await commands.run(group, 'fallocate', args, { timeoutMs });
-          return performance.now() - begun;
-        }, signal);
-      } catch (error) {
-        signal.throwIfAborted();
-        throw failed(`zeroing bytes ${start} to ${end} of ${path}`, error);
-      }
-    };
+  constructor(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf) {
+    this.#commands = new HungCommands(run);
+    this.#traits = traits;
+  }
 
-    const { writeZeroes, discard, rotational } = await traits(path);
-    // Punching a hole in a block device is zeroing by the device or an error, and never a slow write of zeros (block/fops.c).
-    const punch = (): Promise<boolean> => attempt('fallocate', '--punch-hole', '--offset', String(from), '--length', String(bytes - from));
-    if (writeZeroes && !rotational && (await punch())) return 'zeroed';
+  /**
+   * Wipes a new device. Where the device can zero itself quickly, all of it is zeroed. Else extent `Full` zeroes it a part at a time, which
+   * takes as long as to write all of it; extent `Ends` discards all of it, where the device can, and zeroes both ends. A spinning disk zeroes
+   * itself no faster than it is written.
+   * @throws BackendError, the signal's reason
+   */
+  async wipe(path: string, bytes: number, { extent, from, ...options }: WipeOptions): Promise<Cleanness> {
+    const { signal } = options;
+    const { writeZeroes, discard, rotational } = await this.#traits(path);
+    const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;
+    if (writeZeroes && !rotational) {
+      // Punching a hole in a block device is zeroing by the device or an error, and never a slow write of zeros (block/fops.c).
+      const args = ['--punch-hole', '--offset', String(from), '--length', String(bytes - from), path];
+      if (await this.#attempt(path, 'fallocate', args, { timeoutMs, signal })) return 'zeroed';
+    }
     if (extent === 'Full') {
-      let step = STEP.first;
-      for (let at = from; at < bytes; ) {
-        const end = Math.min(bytes, at + step);
-        const took = await zero(at, end);
-        at = end;
-        if (took < STEP.shortMs) step = Math.min(STEP.most, step * 2);
-        if (took > STEP.longMs) step = Math.max(STEP.least, step / 2);
-        await onZeroed(at);
-      }
+      await this.zero(path, { from, to: bytes }, options);
       return 'zeroed';
     }
-    const isDiscarded = discard && (await attempt('blkdiscard', '--force', '--step', String(GiB)));
+    const isDiscarded =
+      discard && (await this.#attempt(path, 'blkdiscard', ['--force', '--step', String(GiB), path], { timeoutMs, signal }));
     const end = Math.min(MiB, bytes);
-    for (const at of new Set([0, bytes - end])) await zero(at, at + end);
+    for (const at of new Set([0, bytes - end])) await this.#zeroPart(path, { from: at, to: at + end }, signal);
     return isDiscarded ? 'discarded' : 'ends';
-  };
+  }
+
+  /**
+   * Makes a part of a device read as zeros, durably, a few seconds' worth at a time. The device may be in use. Offsets are in bytes.
+   * @throws BackendError, the signal's reason
+   */
+  async zero(path: string, { from, to }: { from: number; to: number }, { onZeroed, signal }: ZeroOptions): Promise<void> {
+    let step = STEP.first;
+    for (let at = from; at < to; ) {
+      const end = Math.min(to, at + step);
+      const took = await this.#zeroPart(path, { from: at, to: end }, signal);
+      at = end;
+      if (took < STEP.shortMs) step = Math.min(STEP.most, step * 2);
+      if (took > STEP.longMs) step = Math.max(STEP.least, step / 2);
+      await onZeroed(at);
+    }
+  }
+
+  /** Lets the device do it by itself. @returns false when it cannot */
+  async #attempt(path: string, program: string, args: string[], options: { timeoutMs: number; signal: AbortSignal }): Promise<boolean> {
+    const { signal } = options;
+    try {
+      await this.#turn(path).run(() => this.#commands.run(groupOf(path), program, args, options), signal);
+      return true;
+    } catch (error) {
+      signal.throwIfAborted();
+      // The kernel offers it, but the device does not support it: go on with the next best.
+      if (/not supported|unsupported/i.test(stderrOf(error))) return false;
+      throw failed(`wiping ${path}`, error);
+    }
+  }
+
+  /** Zeroes a part, by the device or by writing zeros (block/blk-lib.c, blkdev_issue_zeroout). @returns how many milliseconds it took */
+  async #zeroPart(path: string, { from, to }: { from: number; to: number }, signal: AbortSignal): Promise<number> {
+    const timeoutMs = BASE_LIMIT_MS + Math.ceil((to - from) / GiB) * WRITE_LIMIT_MS_PER_GIB;
+    const args = ['--zero-range', '--offset', String(from), '--length', String(to - from), path];
+    try {
+      return await this.#turn(path).run(async () => {
+        const begun = performance.now();
+        // Without the signal: the program would go on in the kernel to the end of its part, and keep the volume open.
+        await this.#commands.run(groupOf(path), 'fallocate', args, { timeoutMs });
+        return performance.now() - begun;
+      }, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      throw failed(`zeroing bytes ${from} to ${to} of ${path}`, error);
+    }
+  }
+
+  #turn(path: string): Semaphore {
+    const group = groupOf(path);
+    const turn = this.#turns.get(group) ?? new Semaphore(AT_ONCE_PER_GROUP);
+    this.#turns.set(group, turn);
+    return turn;
+  }
+}
+
+/** The volume group of a logical volume, by its path: `/dev/vg0/name`. */
+function groupOf(path: string): string {
+  return basename(dirname(path));
 }

@@ -1,11 +1,10 @@
-import { API_VERSION } from '../../../api/resources.ts';
-import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, VOLUME_FINALIZER } from '../../../api/volume.ts';
+import type { AoEVolume, AoEVolumeSpec, AoEVolumeStatus } from '../../../api/volume.ts';
 import { type Condition, TimeoutError } from '../../../kube/mod.ts';
 import { type csi, fromInt64, int64 } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import type { Deps } from '../deps.ts';
-import { block, call, mount } from '../testing/fake-cluster.ts';
+import { block, call, mount, placedVolume } from '../testing/fake-cluster.ts';
 import { expandVolume } from './expand.ts';
 
 const GiB = 1024 ** 3;
@@ -21,19 +20,7 @@ function cluster(
 ) {
   const asked: string[] = [];
   let volume: AoEVolume = {
-    apiVersion: API_VERSION,
-    kind: 'AoEVolume',
-    metadata: { name: 'v', uid: 'u', generation: 1, resourceVersion: '1', finalizers: [VOLUME_FINALIZER], ...metadata },
-    spec: {
-      capacity: '4Gi',
-      pool: 'p',
-      access: 'Exclusive',
-      initiators: {},
-      deletionPolicy: 'Delete',
-      nodeName: 'storage',
-      address: { shelf: 7, slot: 3 },
-      ...spec,
-    },
+    ...placedVolume({ spec: { capacity: '4Gi', pool: 'p', ...spec }, metadata }),
     status: { capacity: '4Gi' },
   };
   const deps = {

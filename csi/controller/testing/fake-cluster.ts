@@ -13,6 +13,23 @@ export const block = { block: {}, accessMode: { mode: Mode.MULTI_NODE_MULTI_WRIT
 /** A call that nobody cancels, and that may take 20 s. */
 export const call = (): Call => ({ signal: new AbortController().signal, deadline: Date.now() + 20_000 });
 
+/** Volume `v`, which has its place on node `storage`. */
+export function placedVolume({ spec = {}, metadata = {} }: { spec?: Partial<AoEVolumeSpec>; metadata?: object } = {}): AoEVolume {
+  return {
+    apiVersion: API_VERSION,
+    kind: 'AoEVolume',
+    metadata: { name: 'v', uid: 'u', generation: 1, resourceVersion: '1', finalizers: [VOLUME_FINALIZER], ...metadata },
+    spec: {
+      access: 'Exclusive',
+      initiators: {},
+      deletionPolicy: 'Delete',
+      nodeName: 'storage',
+      address: { shelf: 7, slot: 3 },
+      ...spec,
+    },
+  };
+}
+
 /** An API server with one volume, `v`, and a target that does at once what the spec says. */
 export class FakeCluster {
   volume: AoEVolume | undefined;
@@ -28,20 +45,7 @@ export class FakeCluster {
   nodeConditions: Condition[] = [];
 
   constructor(spec: Partial<AoEVolumeSpec> = {}) {
-    this.volume = {
-      apiVersion: API_VERSION,
-      kind: 'AoEVolume',
-      metadata: { name: 'v', uid: 'u', generation: 1, resourceVersion: '1', finalizers: [VOLUME_FINALIZER] },
-      spec: {
-        access: 'Exclusive',
-        initiators: {},
-        deletionPolicy: 'Delete',
-        nodeName: 'storage',
-        address: { shelf: 7, slot: 3 },
-        ...spec,
-      },
-      status: { serial: 'S' },
-    };
+    this.volume = { ...placedVolume({ spec }), status: { serial: 'S' } };
   }
 
   get nodes(): string[] | undefined {

@@ -24,7 +24,7 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
   const staging = request.stagingTargetPath;
   const readOnly = request.readonly === true || usage.readOnly;
   const publishOnce = async (): Promise<'unusable' | 'published'> => {
-    if ((await wasLost(deps, volumeId, signal)) || (usage.kind === 'mount' && (await isDead(deps, volumeId)))) return 'unusable';
+    if ((await wasLost(deps, volumeId, signal)) || (usage.kind === 'mount' && (await isDiskDown(deps, volumeId)))) return 'unusable';
     const device = await publishable(deps, { volumeId, staging, target, readOnly, usage }, signal);
     if (!device) return 'published';
     await bind(deps, usage.kind === 'mount' ? staging : device.path, target, { directory: usage.kind === 'mount', readOnly, signal });
@@ -34,7 +34,7 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
   };
   const publishNow = () => deps.jobs.run(volumeId, 'NodePublishVolume', publishOnce);
   if ((await publishNow()) === 'published') return;
-  // The kubelet does not know of it, and would publish for ever without staging.
+  // The kubelet knows of neither, and would publish for ever without staging.
   deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost, or whose disk was down');
   await stage(deps, request, signal);
   if ((await publishNow()) === 'unusable') {
@@ -110,7 +110,7 @@ async function wasLost(deps: Deps, volumeId: string, signal: AbortSignal): Promi
 }
 
 /** Whether what is staged is a file system whose disk the kernel has given up. */
-async function isDead(deps: Deps, volumeId: string): Promise<boolean> {
+async function isDiskDown(deps: Deps, volumeId: string): Promise<boolean> {
   const record = await deps.staged.get(volumeId);
   return record !== undefined && (await isDown(deps.localDisk(record.address)));
 }

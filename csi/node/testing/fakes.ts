@@ -19,7 +19,7 @@ import type {
 import type { Deps } from '../deps.ts';
 import { LocalDisk } from '../disk/local-disk.ts';
 import { mountAt } from '../disk/mountinfo.ts';
-import { StagedVolumes } from '../record/staged-volumes.ts';
+import { type StagedVolume, StagedVolumes } from '../record/staged-volumes.ts';
 import { VolumeJobs } from '../volume-jobs.ts';
 
 /** A target and its disk. */
@@ -361,5 +361,17 @@ export class FakeNode {
       interfaces: async () => ['eth0'],
       log: silent,
     };
+  }
+  /** The node has staged `v1`, with these differences. */
+  recordStaged(differences: Partial<StagedVolume> = {}): Promise<void> {
+    return this.deps.staged.put('v1', {
+      version: 1,
+      volumeUID: 'uid-1',
+      address: 'e7.3',
+      access: 'Exclusive',
+      external: false,
+      stagingPath: '/staging/v1',
+      ...differences,
+    });
   }
 }

@@ -13,16 +13,7 @@ async function down(kind: 'block' | 'filesystem', { node = new FakeNode(), recor
   await node.driver.attach('e7.3');
   if (kind === 'block') await node.mounter.mount('/dev/etherd/e7.3', '/publish/v1', { options: ['bind'] });
   else await node.mounter.mount('/dev/etherd/e7.3', '/staging/v1', { type: 'ext4', options: [] });
-  await node.deps.staged.put('v1', {
-    version: 1,
-    volumeUID: 'uid-1',
-    address: 'e7.3',
-    access: 'Exclusive',
-    external: false,
-    stagingPath: '/staging/v1',
-    locks: [LOCK],
-    ...record,
-  });
+  await node.recordStaged({ locks: [LOCK], ...record });
   node.target.holder = { node: 'worker-1', nodeUID: 'uid-of-worker-1', volumeUID: 'uid-1', since: LOCK };
   const volume = node.volumes.items.get('v1') as AoEVolume;
   volume.status = { serial: 'S1', initiators: { observedGeneration: 1, nodes: ['worker-1'], macs: [MAC] } };

@@ -17,15 +17,7 @@ async function staged(record: object = {}) {
   await node.driver.attach('e7.3');
   await node.mounter.mount('/dev/etherd/e7.3', '/staging/v1', { type: 'ext4', options: [] });
   await node.mounter.mount('/staging/v1', POD, { options: ['bind'] });
-  await node.deps.staged.put('v1', {
-    version: 1,
-    volumeUID: 'uid-1',
-    address: 'e7.3',
-    access: 'Exclusive',
-    external: false,
-    stagingPath: '/staging/v1',
-    ...record,
-  });
+  await node.recordStaged(record);
   const events: string[] = [];
   const lostVolumes = new LostVolumes(node.deps, {
     macs: async () => [MAC],
@@ -210,15 +202,7 @@ test('the mark of a lost volume goes when it is unstaged, or deleted', async () 
 
 test('a stage that runs a long e2fsck when the node loses the volume is ended, and what it left is cleaned up', async () => {
   const node = new FakeNode();
-  const record = {
-    version: 1,
-    volumeUID: 'uid-1',
-    address: 'e7.3',
-    access: 'Exclusive',
-    external: false,
-    stagingPath: '/staging/v1',
-  } as const;
-  await node.deps.staged.put('v1', record);
+  await node.recordStaged();
   const lostVolumes = new LostVolumes(node.deps, { macs: async () => [MAC], emit: () => {} });
   await node.driver.attach('e7.3');
   const check = (job: AbortSignal) =>
