@@ -147,6 +147,10 @@ export class Initiator {
       if (to !== undefined) resolve();
       else settling ??= setTimeout(resolve, settleMs);
     };
+    // With a number of attempts the limit counts time between sent requests only: a process without CPU time must not conclude that nobody
+    // answers.
+    let limit = setTimeout(resolve, timeoutMs);
+    let leftMs = timeoutMs;
     const ask = (waitMs: number): void => {
       // A new tag each time, so that a capture of the wire shows to which repetition an answer belongs.
       const tag = this.#freshTag();
@@ -174,8 +178,6 @@ export class Initiator {
       if (tags.length < attempts) repeating = setTimeout(() => ask(Math.min(waitMs * 2, MAX_RETRANSMIT_MS)), waitMs);
     };
     const abort = (): void => reject(signal?.reason);
-    let limit = setTimeout(resolve, timeoutMs);
-    let leftMs = timeoutMs;
     signal?.addEventListener('abort', abort, { once: true });
     try {
       ask(retransmitMs);

@@ -21,7 +21,7 @@ describe('AgentLiveness', () => {
     expect(agents.silence(old)).toBeUndefined();
     world.now++;
     for (let asked = 0; asked < 2; asked++)
-      expect(agents.silence(old) ?? '').toMatch(/^the agent on a is silent since 1970-01-01T00:00:00Z: is its pod running there/);
+      expect(agents.silence(old) ?? '').toMatch(/^the agent on a has not reported since 1970-01-01T00:00:00Z: is its pod running there/);
     const now = node('2', { agentSeen: '1970-01-01T00:00:01Z' });
     agents.heard(now);
     expect(agents.silence(now)).toBeUndefined();

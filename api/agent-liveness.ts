@@ -38,7 +38,7 @@ export class AgentLiveness {
   silence({ metadata: { name }, status }: AoENode): string | undefined {
     const last = this.#signs.get(name);
     if (!status?.agentSeen || !last || !this.#isOver(last.at)) return undefined;
-    return `the agent on ${name} is silent since ${status.agentSeen}: is its pod running there, and does the node have the label aoe.dev/storage=true?`;
+    return `the agent on ${name} has not reported since ${status.agentSeen}: is its pod running there, and does the node have the label aoe.dev/storage=true?`;
   }
 
   /** Whether the agent's last report ended a silence. */

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import { available, footprint, grainOf, isPlaced, poolTotals, reservationKey, reservationOf, roundUp } from './capacity.ts';
+import { available, footprint, grainOf, isPlaced, poolTotals, reservationKey, reservationOf } from './capacity.ts';
 import type { AoEPool, PoolNode } from './pool.ts';
-import { formatQuantity, MiB } from './quantity.ts';
+import { formatQuantity, MiB, roundUp } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
 
 const pool: AoEPool = {

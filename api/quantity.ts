@@ -49,3 +49,13 @@ export function formatQuantity(bytes: number): string {
   }
   return `${value}${suffix}`;
 }
+
+/** @param grain at least 1 */
+export function roundUp(bytes: number, grain: number): number {
+  return Math.ceil(bytes / grain) * grain;
+}
+
+/** @param grain at least 1 */
+export function roundDown(bytes: number, grain: number): number {
+  return Math.floor(bytes / grain) * grain;
+}

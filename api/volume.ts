@@ -1,8 +1,11 @@
 import type { Resource } from './meta.ts';
 import type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase } from './schema/volume.ts';
 
-export { ACCESS, type Access, isAccess, MAX_NODES } from './access.ts';
+export { ACCESS, type Access, isAccess } from './access.ts';
 export type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase };
+
+/** Nodes that a volume can be attached to at once: the most that spec.initiators holds. */
+export const MAX_NODES = 64;
 
 /** Finalizer that keeps an AoEVolume until its agent has removed the export, the lock and, unless it is retained, the data. */
 export const VOLUME_FINALIZER = 'aoe.dev/backing-volume';

@@ -45,7 +45,7 @@ export async function serveHealth(
     const path = request.url?.split('?')[0];
     if (path === '/healthz') {
       const found = hung();
-      if (found !== undefined) log.error({ hung: found }, 'not healthy: to be restarted');
+      if (found !== undefined) log.error({ hung: found }, '/healthz fails, so the kubelet will restart this program');
       answer(found === undefined ? 200 : 503, `${found ?? 'ok'}\n`);
     } else if (path === '/readyz') {
       const found = problems();

@@ -97,7 +97,7 @@ export const PoolNode = z.object({
 });
 export type PoolNode = z.infer<typeof PoolNode>;
 
-/** A backing volume whose AoEVolume was given up and deleted while its node was gone: should the node come back, it must not serve it. */
+/** A backing volume whose AoEVolume was given up and deleted while its node was gone. If the node returns, its target must not serve the volume. */
 export const Abandoned = z.object({
   uid: z.string().max(63).describe('UID of the AoEVolume, by which its backing volume is named.'),
   volume: z.string().max(253).describe('Name of the AoEVolume.'),

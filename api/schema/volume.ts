@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { ACCESS, MAX_NODES } from '../access.ts';
+import { ACCESS } from '../access.ts';
+import { MAX_NODES } from '../volume.ts';
 import { Address, Mac } from './address.ts';
 import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';

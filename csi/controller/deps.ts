@@ -1,4 +1,4 @@
-import type { NodeHealth } from '../../api/capacity.ts';
+import type { NodeHealth } from '../../api/eligibility.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';

@@ -229,7 +229,7 @@ test('it has hung when all its calls of reconcile go on though their time is ove
   clock.time = 660_000;
   expect(controller.hung, 'b still has time').toBeUndefined();
   clock.time = 760_000;
-  expect(controller.hung).toBe('controller test has hung: for 660 s and more no reconcile has ended of a, b');
+  expect(controller.hung).toBe('controller test is stuck: the reconciles of a, b have been running for more than 660 s');
   ends.get('b')?.();
   await delay(1);
   expect(controller.hung, 'there is a worker again').toBeUndefined();

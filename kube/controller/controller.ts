@@ -6,9 +6,15 @@ import type { ControllerMetrics, ReconcileResult } from './metrics.ts';
 import { WorkQueue } from './queue.ts';
 
 const LIMIT_MS = 600_000;
-/** A call of reconcile whose signal was aborted this long ago has hung, in milliseconds. */
+/** A call of reconcile whose signal was aborted this long ago is stuck, in milliseconds. */
 const HUNG_MS = 60_000;
-const AWAKE = new AwakeClock();
+let shared: AwakeClock | undefined;
+
+/** One clock for all controllers of a process. */
+function awakeClock(): AwakeClock {
+  shared ??= new AwakeClock();
+  return shared;
+}
 
 /** What a reconcile asks for: nothing, or to be repeated after a while. */
 export interface Result {
@@ -42,6 +48,7 @@ export interface WatchOptions<T> {
 export class Controller {
   readonly #options: ControllerOptions;
   readonly #queue: WorkQueue;
+  readonly #clock: { now(): number };
   readonly #needed: (() => Promise<void>)[] = [];
   readonly #known: (() => void)[] = [];
   /** Keys that are being worked on, and since when, by the clock of the options. */
@@ -49,6 +56,7 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? awakeClock();
     const { name, metrics } = options;
     this.#queue = new WorkQueue({
       added: () => metrics?.added(name),
@@ -85,15 +93,15 @@ export class Controller {
   }
 
   /**
-   * Why this controller will get nothing done any more, for people; undefined while it can. It has hung when all its calls of reconcile
-   * go on although their time is over. Time in which the process could not work does not count.
+   * Why this controller is stuck, for people; undefined while it works. It is stuck when all its calls of reconcile go on although their
+   * time is over. Time in which the process could not work does not count.
    */
   get hung(): string | undefined {
-    const { concurrency = 1, name, timeoutMs = LIMIT_MS, clock = AWAKE } = this.#options;
+    const { concurrency = 1, name, timeoutMs = LIMIT_MS } = this.#options;
     const limitMs = timeoutMs + HUNG_MS;
-    const now = clock.now();
+    const now = this.#clock.now();
     if (this.#running.size < concurrency || [...this.#running.values()].some((since) => now - since < limitMs)) return undefined;
-    return `controller ${name} has hung: for ${limitMs / 1000} s and more no reconcile has ended of ${[...this.#running.keys()].join(', ')}`;
+    return `controller ${name} is stuck: the reconciles of ${[...this.#running.keys()].join(', ')} have been running for more than ${limitMs / 1000} s`;
   }
 
   /** Works until the signal is aborted and the calls under way have ended. Begins when all its informers are synced. */
@@ -120,7 +128,7 @@ export class Controller {
       const key = await this.#queue.take();
       if (key === undefined) return;
       const started = performance.now();
-      this.#running.set(key, (this.#options.clock ?? AWAKE).now());
+      this.#running.set(key, this.#clock.now());
       let result: ReconcileResult | undefined;
       try {
         result = await this.#reconcile(key, signal);

@@ -1,5 +1,6 @@
 import { type Address, formatAddress } from '../../api/address.ts';
-import { available, footprint, type NodeHealth, type Unfit, unfit } from '../../api/capacity.ts';
+import { available, footprint } from '../../api/capacity.ts';
+import { type NodeHealth, type Unfit, unfit } from '../../api/eligibility.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity } from '../../api/quantity.ts';

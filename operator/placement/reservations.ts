@@ -1,6 +1,7 @@
 import type { Address } from '../../api/address.ts';
-import { grainOf, reservationKey, reservationOf, roundUp } from '../../api/capacity.ts';
+import { grainOf, reservationKey, reservationOf } from '../../api/capacity.ts';
 import type { PoolNode } from '../../api/pool.ts';
+import { roundUp } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { OwnWrites, Sums } from '../../kube/mod.ts';
 import { addressClaim, claimsOf } from './claims.ts';
@@ -44,13 +45,11 @@ export class IndexedReservations implements Reservations {
       const reservation = reservationOf(volume);
       return reservation?.key === key ? roundUp(reservation.size, grain) : 0;
     };
-    let bytes = this.#options.sizes.total(key, grain);
-    const pending = this.#options.volumes.pending();
-    for (const { stored, written } of pending) {
-      bytes -= takes(stored);
-      if (written.metadata.name !== except) bytes += takes(written);
-    }
-    const own = pending.some(({ stored }) => stored.metadata.name === except) ? undefined : this.#options.volumes.get(except);
+    const { sizes, volumes } = this.#options;
+    let bytes = sizes.total(key, grain);
+    const pending = volumes.pending();
+    for (const { stored, written } of pending) bytes += takes(written) - takes(stored);
+    const own = pending.find(({ stored }) => stored.metadata.name === except)?.written ?? volumes.get(except);
     return own ? bytes - takes(own) : bytes;
   }
 

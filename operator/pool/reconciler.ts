@@ -6,7 +6,7 @@ import { AOE_POOLS } from '../../api/resources.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, type NextCondition, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 
-/** An agent takes what was given up off the segment within seconds after its node came back; then nobody needs to know it any more. */
+/** An agent withdraws abandoned exports within seconds of its node's return, so the entry is not needed after an hour. */
 const FORGET_ABANDONED_MS = 60 * 60_000;
 
 /** No watch shows that an agent has fallen silent: poll for it. */

@@ -1,4 +1,5 @@
-import { reservationOf, roundUp } from '../../api/capacity.ts';
+import { reservationOf } from '../../api/capacity.ts';
+import { roundUp } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { claimsOf } from '../placement/claims.ts';
 import { IndexedReservations } from '../placement/reservations.ts';

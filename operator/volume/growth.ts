@@ -46,7 +46,12 @@ function problemOf(
 ): Pick<Condition, 'reason' | 'message'> | undefined {
   const pool = pools.find(({ metadata: { name } }) => name === spec.pool);
   const node = pool?.status?.nodes?.find(({ name }) => name === spec.nodeName);
-  if (!pool || !node?.ready) {
+  if (!pool)
+    return {
+      reason: 'PoolNotReady',
+      message: `AoEPool ${spec.pool} does not exist, so the volume does not grow: create it again as it was`,
+    };
+  if (!node?.ready) {
     const why = node?.message ? `: ${node.message}` : '';
     return { reason: 'PoolNotReady', message: `pool ${spec.pool} is not ready on ${spec.nodeName}, so the volume does not grow yet${why}` };
   }

@@ -226,7 +226,7 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
     await pools.waitFor('third', (pool) => pool?.status?.readyNodes === 0, LIMIT);
     await kube.create(AOE_VOLUMES, volume('unheard', { pool: 'third' }));
     await volumes.waitFor('unheard', (now) => condition(now, 'Placed')?.reason === 'NodesNotReady', LIMIT);
-    expect(condition(volumes.get('unheard'), 'Placed')?.message ?? '').toMatch(/the agent on storage-3 is silent since/);
+    expect(condition(volumes.get('unheard'), 'Placed')?.message ?? '').toMatch(/the agent on storage-3 has not reported since/);
     // Whatever its clock says.
     await say(new Date(0));
     await volumes.waitFor('unheard', (now) => now?.spec.nodeName === 'storage-3', LIMIT);

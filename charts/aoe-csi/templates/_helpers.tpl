@@ -39,7 +39,7 @@ node, --no-maglev, --no-turbofan
 {{/*
 Environment that run/config reads, and the container's extraEnv: the argument is the container's settings. The rest keeps memory
 small: by default Node.js lets new objects take 32 MiB and more before it looks which are left, its heap may grow to half of the
-machine's memory, and the allocator of glibc has a pool for each thread, to which large texts go back and not to the machine.
+machine's memory, and glibc keeps an arena for each thread, where freed large strings stay instead of returning to the system.
 A heap of 256 MiB is enough for 20,000 volumes. A variable of extraEnv with the same name wins.
 */}}
 {{- define "aoe-csi.env" -}}

@@ -1,4 +1,6 @@
-import { available, grainOf, reservationKey, unfit } from '../../../api/capacity.ts';
+import { available, grainOf, reservationKey } from '../../../api/capacity.ts';
+import { unfit } from '../../../api/eligibility.ts';
+import { roundDown } from '../../../api/quantity.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { unsupported } from '../capabilities.ts';
 import type { Deps } from '../deps.ts';
@@ -19,7 +21,7 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
     // Backends round sizes up to their granularity, so the rest holds no volume.
     const grain = grainOf(entry);
     const reserved = (name: string) => deps.reserved.total(reservationKey(name, entry.name), grain);
-    return [Math.floor(available(pool, entry, pools, reserved) / grain) * grain];
+    return [roundDown(available(pool, entry, pools, reserved), grain)];
   });
   const sum = free.reduce((bytes, each) => bytes + each, 0);
   return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, ...free)) } };

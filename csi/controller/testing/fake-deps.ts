@@ -1,6 +1,8 @@
-import { type NodeHealth, reservationOf, roundUp } from '../../../api/capacity.ts';
+import { reservationOf } from '../../../api/capacity.ts';
+import type { NodeHealth } from '../../../api/eligibility.ts';
 import type { AoENode } from '../../../api/node.ts';
 import type { AoEPool } from '../../../api/pool.ts';
+import { roundUp } from '../../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, VOLUME_FINALIZER } from '../../../api/volume.ts';
 import { TimeoutError } from '../../../kube/mod.ts';

@@ -32,7 +32,7 @@ pub enum Unfit {
     #[error("the device is read-only")]
     ReadOnly,
     /// Sectors of 512 bytes.
-    #[error("it has {has} sectors instead of the {needed} that hosts know: it was made smaller")]
+    #[error("it has {has} sectors, but hosts were shown {needed}: it was made smaller")]
     TooSmall { has: u64, needed: u64 },
     #[error("it cannot promise durable writes: {0}")]
     NotDurable(io::Error),
@@ -148,8 +148,8 @@ fn set_direct(file: &File, direct: bool) -> bool {
     }
 }
 
-/// What offsets of direct requests to a file must be multiples of, in bytes: as its file system says (STATX_DIOALIGN, since Linux 6.1), or
-/// else the logical block of the disk that it is on. Trying does not show it where the file has a hole, which can be read in any pieces.
+/// Alignment in bytes of direct I/O to a file: as its file system says (STATX_DIOALIGN, since Linux 6.1), or else the logical block of the
+/// disk that it is on. A trial read cannot find it: reads of a hole succeed at any alignment.
 fn direct_alignment(file: &File, device: u64) -> u32 {
     // SAFETY: all bytes zero are a valid statx.
     let mut about: libc::statx = unsafe { std::mem::zeroed() };
