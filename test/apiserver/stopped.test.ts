@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_POOLS } from '../../api/resources.ts';
 import type { Kube } from '../../kube/mod.ts';
 import { render } from '../chart/helm.ts';
+import { poll } from '../testbed/process/shell.ts';
 import { makePool } from './objects.ts';
 import { Program } from './programs.ts';
 import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
@@ -73,14 +74,10 @@ describe.skipIf(unavailable)('a program that gets no CPU time for a minute', () 
     // The standby leads when the leader is gone, and works.
     await leader.stop();
     await makePool(kube, 'default');
-    const limit = Date.now() + 40_000;
-    for (;;) {
-      const pool = (await kube.get(AOE_POOLS, 'default')) as {
-        status?: { conditions?: unknown[] };
-      };
-      if (pool.status?.conditions) break;
-      expect(Date.now(), standby.log.slice(-2_000)).toBeLessThan(limit);
-      await delay(100);
-    }
+    const hasConditions = async (): Promise<true | undefined> => {
+      const pool = (await kube.get(AOE_POOLS, 'default')) as { status?: { conditions?: unknown[] } };
+      return pool.status?.conditions && true;
+    };
+    await poll(hasConditions, { timeoutMs: 40_000, what: 'the status of the pool', explain: async () => standby.log.slice(-2_000) });
   });
 });

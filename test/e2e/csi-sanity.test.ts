@@ -1,4 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { describeOutcomes, outcomesOf, unexplainedSkips } from '../k8s-storage/report.ts';
 import { Cluster } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
 import { KIT } from '../testbed/kit.ts';
@@ -28,15 +30,17 @@ describe('csi-sanity', () => {
 code=0; timeout ${LIMIT_S} ${join(KIT, 'csi-sanity')} --ginkgo.no-color \\
   --csi.endpoint=unix:///var/lib/kubelet/plugins/aoe.dev/csi.sock --csi.controllerendpoint=unix://${sockets}/csi.sock \\
   --csi.mountdir=${folder}/target --csi.stagingdir=${folder}/staging \\
-  --csi.testvolumeparameters=${folder}/parameters.yaml --csi.testvolumesize=${64 << 20} > ${folder}/log 2>&1 || code=$?
+  --csi.testvolumeparameters=${folder}/parameters.yaml --csi.testvolumesize=${64 << 20} \\
+  --ginkgo.json-report=/host/csi-sanity.json > ${folder}/log 2>&1 || code=$?
 tail -c 8000 ${folder}/log; rm -r ${folder}; echo "exit code $code"`,
         { timeoutMs: (LIMIT_S + 20) * 1000 },
       );
       expect(output, output).toMatch(/exit code 0\n$/);
-      const ran = /Ran (\d+) of .*/.exec(output);
-      console.log(ran?.[0] ?? 'nothing ran');
+      const outcomes = [...outcomesOf(readFileSync(join(guest.directory, 'csi-sanity.json'), 'utf8')).values()];
+      console.log(describeOutcomes(outcomes));
       // None was skipped for a capability that went missing.
-      expect(Number(ran?.[1]), output).toBeGreaterThanOrEqual(49);
+      expect(outcomes.filter(({ state }) => state === 'passed').length, output).toBeGreaterThanOrEqual(49);
+      expect(unexplainedSkips(outcomes)).toStrictEqual([]);
       expect(await cluster.kubectl(['get', 'aoev', '-o', 'name'])).not.toMatch(/sanity/);
     },
     (LIMIT_S + 30) * 1000,

@@ -12,7 +12,6 @@ const READY_MS = 180_000;
 describe('a volume that grows', () => {
   let cluster: Cluster;
   let ns: Namespace;
-  let hasResizer = false;
   beforeAll(async () => {
     cluster = await Cluster.attach();
     ns = await Namespace.create(cluster, 'grow');
@@ -21,8 +20,6 @@ describe('a volume that grows', () => {
       storageClass('grow-lvm', { pool: 'lvm', 'csi.storage.k8s.io/fstype': 'xfs' }, 'Immediate'),
       storageClass('grow-thin', { pool: 'thin' }, 'Immediate'),
     ]);
-    const containers = ['-n', NAMESPACE, 'get', 'deployment', 'aoe-csi-controller', '-o', 'jsonpath={..containers[*].name}'];
-    hasResizer = (await cluster.kubectl(containers)).includes('csi-resizer');
   });
   afterAll(async () => {
     await ns?.delete();
@@ -32,19 +29,8 @@ describe('a volume that grows', () => {
 
   const sizeVolume = (volume: string, capacity: string): Promise<string> =>
     cluster.kubectl(['patch', 'aoev', volume, '--type=merge', '-p', JSON.stringify({ spec: { capacity } })]);
-  /** Asks for a larger size: by the claim, or by its AoEVolume where nothing would read the claim. */
-  const ask = async (name: string, size: string): Promise<void> => {
-    if (!hasResizer) await sizeVolume(await ns.volumeOf(name), size);
-    else
-      await ns.kubectl(
-        'patch',
-        'pvc',
-        name,
-        '--type=merge',
-        '-p',
-        JSON.stringify({ spec: { resources: { requests: { storage: size } } } }),
-      );
-  };
+  const ask = (name: string, storage: string): Promise<string> =>
+    ns.kubectl('patch', 'pvc', name, '--type=merge', '-p', JSON.stringify({ spec: { resources: { requests: { storage } } } }));
   const serves = (volume: string, capacity: string): Promise<string> =>
     cluster.kubectl(['wait', 'aoev', volume, `--for=jsonpath={.status.capacity}=${capacity}`, '--timeout=120s']);
   const filesystemMiB = async (podName: string): Promise<number> =>
@@ -74,7 +60,7 @@ describe('a volume that grows', () => {
         explain: () => cluster.kubectl(['-n', NAMESPACE, 'logs', '-l', 'app.kubernetes.io/component=node', '--tail=20']),
       });
       expect((await ns.kubectl('get', 'pod', name, '-o', 'jsonpath={.status.phase}')).trim(), 'no write has failed').toBe('Running');
-      if (hasResizer) await ns.kubectl('wait', 'pvc', name, `--for=jsonpath={.status.capacity.storage}=${grown}`, '--timeout=90s');
+      await ns.kubectl('wait', 'pvc', name, `--for=jsonpath={.status.capacity.storage}=${grown}`, '--timeout=90s');
     }
     const records = Number((await ns.kubectl('exec', 'file', '--', 'wc', '-l', '/data/records')).split(' ')[0]);
     await ns.kubectl('delete', 'pod', 'file', '--now');

@@ -24,6 +24,9 @@ describe('the versions of the kit', () => {
     const install = textOf('docs/install.md');
     expect(install).toContain(`Kubernetes ${kubernetes} `);
     for (const page of [install, textOf('README.md')]) expect(page).toContain(`tested with ${minor}`);
+    const suites = textOf('docs/kubernetes.md');
+    expect(suites).toContain(`Kubernetes ${kubernetes} `);
+    expect(suites).toContain(`csi-sanity ${kitVersion('github.com/kubernetes-csi/csi-test/v5').slice(1)}\n`);
     for (const [, name = '', version] of install.matchAll(/(csi-[a-z]+) (\d+\.\d+\.\d+)/g))
       expect(`v${version}`, name).toBe(sidecars.find((sidecar) => sidecar.name === name)?.version);
   });

@@ -4,6 +4,7 @@ import { CACHE, keyOf } from './paths.ts';
 
 const SOURCES = join(import.meta.dirname, 'kit');
 const SHARED = ['build', 'go.mod', 'go.sum', 'tools.go'].map((name) => join(SOURCES, name));
+export const STORAGE_SUITE_KEY = keyOf([...SHARED, join(SOURCES, 'cmd/storage-suite')]);
 export const KIT_KEY = keyOf([...SHARED, join(SOURCES, 'cmd/hyperkube')]);
 /** Folder of the Kubernetes programs and the snapshot CRDs that `test/testbed/kit/build` makes. */
 export const KIT = join(CACHE, `kit-${KIT_KEY}`);

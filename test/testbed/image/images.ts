@@ -50,7 +50,7 @@ async function ourLayer(): Promise<Layer> {
 }
 
 /** Writes an image of one layer as an archive, and gives its digest. */
-async function smallImage(made: string, name: string, fill: (root: string) => void, entrypoint?: string[]): Promise<string> {
+export async function smallImage(made: string, name: string, fill: (root: string) => void, entrypoint?: string[]): Promise<string> {
   const root = join(made, 'root');
   mkdirSync(root);
   fill(root);

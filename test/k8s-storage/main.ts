@@ -1,0 +1,59 @@
+// Kubernetes' storage suite on the test bed (make test-k8s-storage): on the cluster that demo-up started, else on one of its own. Results
+// are kept, so that the next run goes on where this one ended; specs that failed run again. Variables: ONLY, a word of the specs' names;
+// MINUTES, how long to go on (600).
+
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { freshCluster, isClusterUp, runningCluster } from '../../scripts/suites/cluster.ts';
+import { Cluster } from '../testbed/cluster.ts';
+import { STORAGE_SUITE_KEY } from '../testbed/kit.ts';
+import { CACHE, keyOf } from '../testbed/paths.ts';
+import { prepare } from '../testbed/prepare.ts';
+import { Progress, type Step } from '../testbed/progress.ts';
+import { Results, skipTable, table } from './results.ts';
+import { DRIVER, StorageSuite } from './suite.ts';
+
+/** Specs in one run of the suite's program. What a run that is cut short has found is lost. */
+const PIECE = 8;
+
+const only = process.env.ONLY ?? '';
+const end = Date.now() + Number(process.env.MINUTES ?? 600) * 60_000;
+const progress = new Progress();
+const step: Step = (what, work, options) => progress.step(what, work, options);
+const interrupted = new AbortController();
+process.once('SIGINT', () => interrupted.abort());
+
+async function runAll(suite: StorageSuite, cluster: Cluster): Promise<boolean> {
+  const results = new Results(join(CACHE, 'storage-suite-results.json'), `${STORAGE_SUITE_KEY} ${keyOf([DRIVER])}`);
+  const names = await suite.specs(DRIVER);
+  const done = (name: string) => ['passed', 'skipped'].includes(results.get(name)?.state ?? '');
+  const waiting = names.filter((name) => name.includes(only) && !done(name));
+  console.log(`${names.length} specs, of which ${waiting.length} are to run`);
+  for (let at = 0; at < waiting.length && Date.now() < end && !interrupted.signal.aborted; at += PIECE) {
+    const outcomes = await suite.runSpecs(cluster, DRIVER, waiting.slice(at, at + PIECE));
+    results.add(outcomes);
+    for (const [name, { state, seconds, message }] of outcomes) {
+      if (state !== 'skipped') console.log(`${state} ${name} (${seconds.toFixed(1)} s)${state === 'failed' ? `\n${message}` : ''}`);
+      if (state === 'failed') process.exitCode = 1;
+    }
+    await delay(0);
+  }
+  console.log(`\n${table(names, results)}\n\n${skipTable(names, results)}`);
+  return names.every(done);
+}
+
+try {
+  await prepare(progress);
+  const suite = await step("Kubernetes' storage suite", () => StorageSuite.build(), { usually: '3 minutes the first time' });
+  const held = isClusterUp() ? await runningCluster(step) : await freshCluster(step, interrupted.signal);
+  try {
+    const cluster = await Cluster.attach();
+    await step("images of the suite's pods", () => suite.installImages(cluster), { usually: '20 s' });
+    await runAll(suite, cluster);
+  } finally {
+    await held.release();
+  }
+} catch (error) {
+  progress.fail(error);
+  process.exitCode = 1;
+}
