@@ -46,6 +46,10 @@ for (const [result, want] of [
     { ...data, bytes: 10 * MiB, growthProblem: { reason: 'NoRoomToGrow', message: 'no room' } },
     'True NoRoomToGrow: the data is in vg/x; it still has 10Mi instead of the 20Mi of spec.capacity: no room',
   ],
+  [
+    { ...data, growthProblem: { reason: 'NotGrown', message: 'it is not exported' } },
+    'True NotGrown: the data is in vg/x; it has 20Mi, and an earlier growth beyond that is not finished: it is not exported',
+  ],
   [{ kind: 'no-pool' }, 'False NoSuchPool: AoEPool fast does not exist: create it'],
   [
     { kind: 'lost', path: '/dev/x' },

@@ -1,7 +1,7 @@
 import { parseLock } from '../../aoe/mod.ts';
 import { formatAddress } from '../../api/address.ts';
 import type { Condition } from '../../api/meta.ts';
-import { formatQuantity } from '../../api/quantity.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, DELETE_DATA, DELETION_WAITS, VolumeCondition } from '../../api/volume.ts';
 import type { Cleanness } from '../backends/backend.ts';
 import { describeHolder, readHolder } from '../lock/holder.ts';
@@ -89,8 +89,11 @@ function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['fou
 function available({ name, bytes, growthProblem, cleanness }: AvailableData, capacity: string): Verdict {
   const message = `the data is in ${name}${cleanness ? CLEANNESS[cleanness] : ''}`;
   if (growthProblem === undefined) return { status: 'True', reason: 'Provisioned', message };
-  const size = `${formatQuantity(bytes)} instead of the ${capacity} of spec.capacity`;
-  return { status: 'True', reason: growthProblem.reason, message: `${message}; it still has ${size}: ${growthProblem.message}` };
+  const state =
+    bytes < parseQuantity(capacity)
+      ? `it still has ${formatQuantity(bytes)} instead of the ${capacity} of spec.capacity`
+      : `it has ${formatQuantity(bytes)}, and an earlier growth beyond that is not finished`;
+  return { status: 'True', reason: growthProblem.reason, message: `${message}; ${state}: ${growthProblem.message}` };
 }
 
 function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Verdict | undefined {

@@ -286,11 +286,13 @@ export abstract class LvmBase implements Backend {
     const { name, tags } = volume;
     const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
+    const bytes = cleanBytes(volume);
     return {
       uid: uidOf(volume),
       volume: tagged(TAG_VOLUME),
       name: this.group.pathOf(name),
-      bytes: cleanBytes(volume),
+      bytes,
+      ...(bytes < volume.bytes ? { extended: volume.bytes } : {}),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };

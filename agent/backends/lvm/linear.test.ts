@@ -2,6 +2,7 @@ import type { WipeExtent } from '../../../api/pool.ts';
 import { MiB } from '../../../api/quantity.ts';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { linearBackend } from '../../testing/lvm-backends.ts';
+import { ensureData } from '../../volume/data.ts';
 import { createEmpty } from '../create-empty.ts';
 import { LvmCli } from './cli.ts';
 import { LvmLinearBackend } from './linear.ts';
@@ -247,6 +248,22 @@ test('a growth that is larger than the one before it, which did not finish, wipe
   await expect(linearBackend(fake, { crash: true }).growth.grow('u-1', 20 * MiB, signal)).rejects.toThrow();
   expect((await linearBackend(fake, { wiped }).growth.grow('u-1', 24 * MiB, signal)).bytes).toBe(24 * MiB);
   expect(wiped).toStrictEqual([`/dev/vg0/aoe-u-1 ${12 * MiB}-${24 * MiB}`]);
+});
+
+test('a growth that was interrupted and then taken back is finished, so that the size of the volume has all the space that it took', async () => {
+  const fake = new FakeLvm();
+  await inUse(fake);
+  await expect(linearBackend(fake, { crash: true }).growth.grow('u-1', 20 * MiB, signal)).rejects.toThrow();
+  const wiped: string[] = [];
+  const backend = linearBackend(fake, { wiped });
+  expect(await backend.open('u-1', signal)).toMatchObject({ bytes: 12 * MiB, extended: 20 * MiB });
+  const volume = { metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { capacity: '12Mi' }, status: { capacity: '12Mi', reserved: '12Mi' } };
+  const ensure = (barrier?: string) => ensureData(volume as never, backend, 'open', signal, { barrier });
+  expect(await ensure('not exported')).toMatchObject({ bytes: 12 * MiB, growthProblem: { reason: 'NotGrown', message: 'not exported' } });
+  expect(wiped).toStrictEqual([]);
+  expect(await ensure()).toMatchObject({ kind: 'available', bytes: 20 * MiB });
+  expect(wiped).toStrictEqual([`/dev/vg0/aoe-u-1 ${12 * MiB}-${20 * MiB}`]);
+  expect(await backend.open('u-1', signal)).not.toHaveProperty('extended');
 });
 
 test('a group that has no room for a growth says so, and the volume stays as it is', async () => {
