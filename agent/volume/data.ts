@@ -70,7 +70,8 @@ export async function ensureData(
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     // Not spec.capacity: it may have grown since the data was made.
     const expected = parseQuantity(status?.capacity ?? '0');
-    if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
+    // Data of 0 bytes must not be exported: the target takes that for the size of the device.
+    if (backing.bytes < Math.max(1, expected)) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
     let growthProblem: GrowthProblem | undefined;
     // An interrupted growth has taken its space from the pool already. It is finished even when spec.capacity was set back: then
     // status.capacity, and with it what is reserved, has that space.

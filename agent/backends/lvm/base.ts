@@ -147,6 +147,11 @@ export abstract class LvmBase implements Backend {
     const { extent } = await this.group.read(0, signal);
     const found = this.#known(nameOf(uid));
     if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was extended`);
+    // A wipe from there would destroy the data.
+    if (cleanBytes(found) === 0) {
+      const message = `tag ${TAG_CLEAN}… of logical volume ${this.#pathOf(uid)} is not the size of a part of it: set it to the size that the volume had before it grew`;
+      throw new BackendError('BackendFailed', message);
+    }
     const size = roundUp(bytes, extent);
     if (found.bytes >= size) return found;
     const volume = marksNew ? await this.#noteClean(found, cleanBytes(found), signal) : found;
@@ -299,10 +304,9 @@ export abstract class LvmBase implements Backend {
   }
 }
 
-/** The part of a volume from its start that may be exported: all of it, unless it is growing. */
-function cleanBytes({ bytes, tags }: LogicalVolume): number {
-  const tag = tags.find((each) => each.startsWith(TAG_CLEAN));
-  return tag === undefined ? bytes : Math.min(bytes, Number(tag.slice(TAG_CLEAN.length)));
+/** The part of a volume from its start that may be exported: all of it, unless it is growing. 0 when its TAG_CLEAN cannot be read. */
+function cleanBytes(volume: LogicalVolume): number {
+  return bytesTag(volume, TAG_CLEAN) ?? volume.bytes;
 }
 
 /** The name of a volume's logical volume. */
@@ -320,6 +324,13 @@ function zeroedTags({ tags }: LogicalVolume): string[] {
 
 /** How many bytes from the start of a new volume are known to be zeros. */
 function zeroedBytes(volume: LogicalVolume): number {
-  const bytes = Number(zeroedTags(volume)[0]?.slice(TAG_ZEROED.length) ?? 0);
-  return Number.isSafeInteger(bytes) && bytes <= volume.bytes ? bytes : 0;
+  return bytesTag(volume, TAG_ZEROED) ?? 0;
+}
+
+/** The number of bytes in the tag with this prefix: 0 when it is no number, or not within the volume; undefined without such a tag. */
+function bytesTag({ bytes, tags }: LogicalVolume, prefix: string): number | undefined {
+  const tag = tags.find((each) => each.startsWith(prefix));
+  if (tag === undefined) return undefined;
+  const value = Number(tag.slice(prefix.length));
+  return Number.isSafeInteger(value) && value >= 0 && value <= bytes ? value : 0;
 }

@@ -266,6 +266,26 @@ test('a growth that was interrupted and then taken back is finished, so that the
   expect(await backend.open('u-1', signal)).not.toHaveProperty('extended');
 });
 
+for (const tag of ['x', '', '-1', '1.5', '1e99', `${24 * MiB}`]) {
+  test(`a volume whose tag of its clean part is "${tag}" is neither exported nor wiped`, async () => {
+    const fake = new FakeLvm();
+    await inUse(fake);
+    fake.volumes.get('aoe-u-1')?.tags.push(`aoe.dev/clean=${tag}`);
+    const wiped: string[] = [];
+    const backend = linearBackend(fake, { wiped });
+    for (const status of [{ capacity: '12Mi', reserved: '20Mi' }, { reserved: '20Mi' }]) {
+      const volume = { metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { capacity: '20Mi' }, status } as never;
+      expect(await ensureData(volume, backend, 'capacity' in status ? 'open' : 'create', signal)).toMatchObject({
+        kind: 'shrunk',
+        bytes: 0,
+      });
+    }
+    await expect(backend.growth.grow('u-1', 20 * MiB, signal)).rejects.toMatchObject({ reason: 'BackendFailed' });
+    expect(wiped).toStrictEqual([]);
+    expect(fake.volumes.get('aoe-u-1')).toMatchObject({ bytes: 12 * MiB, tags: expect.arrayContaining([`aoe.dev/clean=${tag}`]) });
+  });
+}
+
 test('a group that has no room for a growth says so, and the volume stays as it is', async () => {
   const fake = new FakeLvm();
   await inUse(fake);
