@@ -30,6 +30,8 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
  * off, the volume has only these bytes.
  */
 const TAG_CLEAN = 'aoe.dev/clean=';
+/** Prefix of a tag that ends with a number of bytes from the start of its volume. */
+type BytesPrefix = typeof TAG_ZEROED | typeof TAG_CLEAN;
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
 /**
@@ -130,10 +132,9 @@ export abstract class LvmBase implements Backend {
     const { bytes } = found;
     const onZeroed = async (zeroed: number): Promise<void> => {
       onProgress({ zeroed, bytes });
-      if (zeroed < bytes && zeroed - zeroedBytes(volume) >= NOTE_ZEROED_EVERY)
-        volume = await this.group.mark({ volume, off: zeroedTags(volume), on: [`${TAG_ZEROED}${zeroed}`] }, signal);
+      volume = await this.#noteProgress(volume, TAG_ZEROED, zeroed, signal);
     };
-    const from = zeroedBytes(found);
+    const from = bytesTag(found, TAG_ZEROED) ?? 0;
     onProgress({ zeroed: from, bytes });
     const cleanness = await wipe(this.path(uid), bytes, { from, onZeroed, signal });
     return await this.#markReady(volume, cleanness, signal);
@@ -154,7 +155,7 @@ export abstract class LvmBase implements Backend {
     }
     const size = roundUp(bytes, extent);
     if (found.bytes >= size) return found;
-    const volume = marksNew ? await this.#noteClean(found, cleanBytes(found), signal) : found;
+    const volume = marksNew ? await this.#noteBytes(found, TAG_CLEAN, cleanBytes(found), signal) : found;
     return await this.group.turn(async () => {
       await this.admit({ uid, name: '', bytes: size - found.bytes }, signal);
       try {
@@ -173,11 +174,11 @@ export abstract class LvmBase implements Backend {
     let volume = extended;
     const { bytes } = volume;
     const onZeroed = async (end: number): Promise<void> => {
-      if (end < bytes && end - cleanBytes(volume) >= NOTE_ZEROED_EVERY) volume = await this.#noteClean(volume, end, signal);
+      volume = await this.#noteProgress(volume, TAG_CLEAN, end, signal);
     };
     if (cleanBytes(volume) < bytes)
       await wiper.zero(this.path(uidOf(volume)), { from: cleanBytes(volume), to: bytes }, { onZeroed, signal });
-    return this.backing(await this.#noteClean(volume, undefined, signal));
+    return this.backing(await this.#noteBytes(volume, TAG_CLEAN, undefined, signal));
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
@@ -246,7 +247,7 @@ export abstract class LvmBase implements Backend {
   /** Takes TAG_NEW off, and notes how far the volume was wiped. */
   async #markReady(volume: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
     const on = cleanness === undefined || cleanness === 'zeroed' ? [] : [`${TAG_WIPED}${cleanness}`];
-    return this.backing(await this.group.mark({ volume, off: [TAG_NEW, ...zeroedTags(volume)], on }, signal));
+    return this.backing(await this.group.mark({ volume, off: [TAG_NEW, ...tagsOf(volume, TAG_ZEROED)], on }, signal));
   }
 
   async #activate(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
@@ -268,10 +269,16 @@ export abstract class LvmBase implements Backend {
     return active;
   }
 
-  /** Notes with a volume how many of its bytes are clean; undefined: all. */
-  async #noteClean(volume: LogicalVolume, bytes: number | undefined, signal: AbortSignal): Promise<LogicalVolume> {
-    const off = volume.tags.filter((tag) => tag.startsWith(TAG_CLEAN));
-    const on = bytes === undefined ? [] : [`${TAG_CLEAN}${bytes}`];
+  /** Notes how far a wipe has come, when that is {@link NOTE_ZEROED_EVERY} further than the last note, and not the end. */
+  async #noteProgress(volume: LogicalVolume, prefix: BytesPrefix, bytes: number, signal: AbortSignal): Promise<LogicalVolume> {
+    const isDue = bytes < volume.bytes && bytes - (bytesTag(volume, prefix) ?? 0) >= NOTE_ZEROED_EVERY;
+    return isDue ? await this.#noteBytes(volume, prefix, bytes, signal) : volume;
+  }
+
+  /** Writes the tag with this prefix; `undefined` removes it: all bytes are clean. */
+  async #noteBytes(volume: LogicalVolume, prefix: BytesPrefix, bytes: number | undefined, signal: AbortSignal): Promise<LogicalVolume> {
+    const off = tagsOf(volume, prefix);
+    const on = bytes === undefined ? [] : [`${prefix}${bytes}`];
     return off.join() === on.join() ? volume : await this.group.mark({ volume, off, on }, signal);
   }
 
@@ -289,7 +296,7 @@ export abstract class LvmBase implements Backend {
 
   protected backing(volume: LogicalVolume): BackingVolume {
     const { name, tags } = volume;
-    const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
+    const tagged = (prefix: string): string | undefined => tagsOf(volume, prefix)[0]?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
     const bytes = cleanBytes(volume);
     return {
@@ -318,19 +325,14 @@ function uidOf({ name }: LogicalVolume): string {
   return name.slice(PREFIX.length);
 }
 
-function zeroedTags({ tags }: LogicalVolume): string[] {
-  return tags.filter((tag) => tag.startsWith(TAG_ZEROED));
-}
-
-/** How many bytes from the start of a new volume are known to be zeros. */
-function zeroedBytes(volume: LogicalVolume): number {
-  return bytesTag(volume, TAG_ZEROED) ?? 0;
+function tagsOf({ tags }: LogicalVolume, prefix: string): string[] {
+  return tags.filter((tag) => tag.startsWith(prefix));
 }
 
 /** The number of bytes in the tag with this prefix: 0 when it is no number, or not within the volume; undefined without such a tag. */
-function bytesTag({ bytes, tags }: LogicalVolume, prefix: string): number | undefined {
-  const tag = tags.find((each) => each.startsWith(prefix));
+function bytesTag(volume: LogicalVolume, prefix: BytesPrefix): number | undefined {
+  const [tag] = tagsOf(volume, prefix);
   if (tag === undefined) return undefined;
   const value = Number(tag.slice(prefix.length));
-  return Number.isSafeInteger(value) && value >= 0 && value <= bytes ? value : 0;
+  return Number.isSafeInteger(value) && value >= 0 && value <= volume.bytes ? value : 0;
 }
