@@ -6,6 +6,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { applyStatus, type Kube, type KubeObject, messageOf, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { type Backend, type BackingVolume, type Measurement, roundUp } from '../backends/backend.ts';
+import type { FilePool } from '../backends/file/space.ts';
 import { nodeFieldManager } from '../field-manager.ts';
 import type { PoolMetrics } from './metrics.ts';
 import { CONFIRM_AFTER_MS, type Orphans } from './orphans.ts';
@@ -82,11 +83,7 @@ export function selects({ spec }: AoEPool, node: KubeObject | undefined): boolea
 }
 
 /** The file pools that are on the node beside one: they may be on the same file system. */
-export function otherFilePools(
-  name: string,
-  pools: readonly AoEPool[],
-  node: KubeObject | undefined,
-): { pool: string; directory: string }[] {
+export function otherFilePools(name: string, pools: readonly AoEPool[], node: KubeObject | undefined): FilePool[] {
   return pools.flatMap((pool) => {
     const { metadata, spec } = pool;
     if (metadata.name === name || spec.directory === undefined || !selects(pool, node)) return [];

@@ -11,7 +11,7 @@ import type { Observed } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 import { isUsed, type Obstacle, type Plan } from './plan.ts';
 import type { RemovalWait } from './removal.ts';
-import type { Wiping } from './wiping.ts';
+import type { Wiping } from './wipe-meter.ts';
 
 /** A condition without its type: what `kubectl describe` shows. docs/conditions.md explains every reason. */
 export type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;

@@ -9,7 +9,7 @@ import type { TargetInterface, TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import type { DataResult } from './data.ts';
 import type { VolumeMemory } from './memory.ts';
-import type { Wiping } from './wiping.ts';
+import type { Wiping } from './wipe-meter.ts';
 
 /** Feature of the target: the size of a volume is part of its definition. */
 export const EXPORTED_SIZE = 'exported_size';

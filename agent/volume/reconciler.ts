@@ -26,7 +26,7 @@ import { newProblems, statusOf } from './status.ts';
  * pool. New volumes: 1000, so that they do not hold a worker.
  */
 const DATA_PATIENCE_MS = { exported: 100, other: 1_000 } as const;
-/** For how long nothing is written about a new volume whose data is being made, in milliseconds: mostly it is exported by then. */
+/** In milliseconds: mostly a new volume is exported by then. */
 const NEW_STATUS_DELAY_MS = 5_000;
 
 /** What a reconcile finds out that concerns others. */
@@ -49,7 +49,7 @@ export interface VolumeReconcilerOptions {
   target: TargetConnection;
   probe: ProbeAddress;
   schedule?: AddressScheduleOptions | undefined;
-  /** For how long nothing is written about a new volume whose data is being made, in milliseconds. */
+  /** For how long nothing is written about a new volume whose data is being made, in milliseconds; 5000 when it is undefined. */
   statusDelayMs?: number | undefined;
   /** Ends the work on data, which goes on beside reconciles. */
   signal: AbortSignal;

@@ -151,14 +151,14 @@ export class FileBackend implements Backend {
     await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
-    this.#forget(uid);
+    this.#noteGone(uid);
   }
 
   async retain(uid: string): Promise<void> {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#fs.syncDirectory(this.#directory);
-    this.#forget(uid);
+    this.#noteGone(uid);
   }
 
   async #list(signal: AbortSignal): Promise<{ volumes: BackingVolume[]; files: FileSize[] }> {
@@ -294,7 +294,7 @@ export class FileBackend implements Backend {
   }
 
   /** The volume is not expected any more. */
-  #forget(uid: string): void {
+  #noteGone(uid: string): void {
     this.#gone.add(uid);
     if (this.#gone.size < FORGET_AT) return;
     const known = new Set(this.#expected());
