@@ -11,9 +11,6 @@ import type { DataResult } from './data.ts';
 import type { VolumeMemory } from './memory.ts';
 import type { Wiping } from './wipe-meter.ts';
 
-/** Feature of the target: the size of a volume is part of its definition. */
-export const EXPORTED_SIZE = 'exported_size';
-
 /** What a probe of the volume's address found, or why the address could not be probed. */
 export type ProbeResult = { stranger: Stranger | undefined } | { error: string };
 
@@ -92,7 +89,7 @@ export function observe(
     targetProblem: target.connected ? undefined : target.problem,
     exported,
     knowsWritesNeedLock: target.supports('writes_need_lock'),
-    knowsExportedSize: target.supports(EXPORTED_SIZE),
+    knowsExportedSize: target.supports('exported_size'),
     isReopenDue,
     access: desiredAccess(volume, nodes.list(), { self: node, memory: macs, namedMacs, admitted }),
     paths: target.interfaces().flatMap(pathsOf),
