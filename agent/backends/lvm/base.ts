@@ -122,7 +122,7 @@ export abstract class LvmBase implements Backend {
   /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
   protected async wipeNew(
     uid: string,
-    wipe: (path: string, bytes: number, options: Omit<WipeOptions, 'extent'>) => Promise<Cleanness>,
+    wipe: (path: string, bytes: number, options: Omit<WipeOptions, 'wipeExtent'>) => Promise<Cleanness>,
     { signal, onProgress = () => {} }: { signal: AbortSignal; onProgress?: ((progress: WipeProgress) => void) | undefined },
   ): Promise<BackingVolume> {
     const found = await this.#find(uid, 0, signal);

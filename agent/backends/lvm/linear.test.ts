@@ -147,7 +147,7 @@ test('volumes that were wiped to different degrees at the same time are each mar
 const GiB = 1024 * MiB;
 
 /** A pool with room for a large volume, whose wipes the test carries out. */
-function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], extent?: WipeExtent): LvmLinearBackend {
+function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], wipeExtent?: WipeExtent): LvmLinearBackend {
   fake.size = 1024 * GiB;
   return new LvmLinearBackend({
     lvm: new LvmCli(fake.run, 'x'),
@@ -155,17 +155,18 @@ function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], extent?: WipeExtent): 
     group: fake.group,
     hasDevice: fake.hasDevice,
     wiper: { wipe, zero: async () => {} },
-    extent,
+    wipeExtent,
   });
 }
 
 test('a pool wipes the whole of new volumes unless it is told otherwise', async () => {
   const extents: string[] = [];
-  const wipe: Wiper['wipe'] = async (_path, _bytes, { extent }) => {
-    extents.push(extent);
+  const wipe: Wiper['wipe'] = async (_path, _bytes, { wipeExtent }) => {
+    extents.push(wipeExtent);
     return 'zeroed';
   };
-  for (const extent of [undefined, 'Full', 'Ends'] as const) await createEmpty(largeBackend(new FakeLvm(), wipe, extent), request, signal);
+  for (const wipeExtent of [undefined, 'Full', 'Ends'] as const)
+    await createEmpty(largeBackend(new FakeLvm(), wipe, wipeExtent), request, signal);
   expect(extents).toStrictEqual(['Full', 'Full', 'Ends']);
 });
 
