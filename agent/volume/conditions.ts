@@ -76,7 +76,7 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
 function wiping({ zeroed, bytes, remainingMs }: Wiping): Verdict {
   const left = remainingMs === undefined ? '' : `, about ${Math.ceil(remainingMs / 60_000)} min left`;
   const progress = `${formatQuantity(zeroed)} of ${formatQuantity(bytes)} done${left}`;
-  const message = `the new volume is overwritten with zeros before its first use, because it may show data of an earlier volume: ${progress}`;
+  const message = `the new volume is overwritten with zeros before its first use, because its disk space may hold data of a deleted volume: ${progress}`;
   return { status: 'False', reason: 'Wiping', message };
 }
 

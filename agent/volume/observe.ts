@@ -32,7 +32,7 @@ export interface Observed {
   exported: TargetVolumeState | undefined;
   /** Whether the target knows writes that need the lock. */
   knowsWritesNeedLock: boolean;
-  /** Whether the target is told the size of a volume. Without that, no volume grows. */
+  /** Whether the target takes a size with an export. No volume grows on a target that does not. */
   knowsExportedSize: boolean;
   /** Whether the target may be asked now to open the disk again. */
   isReopenDue: boolean;
@@ -52,7 +52,7 @@ export function provisionedIn(volume: AoEVolume): string[] {
 }
 
 /**
- * UIDs of the volumes of these names, one after the other: who looks for the first that suits does not read the others. The names may
+ * UIDs of the volumes of these names. The UIDs are read lazily, so a caller that stops at the first match reads no more. The names may
  * change meanwhile: those are used that are there when the first UID is read.
  */
 export function* provisionedUids(volumes: Pick<Store<AoEVolume>, 'get'>, names: Iterable<string>): Generator<string, void, undefined> {

@@ -282,7 +282,7 @@ export abstract class LvmBase implements Backend {
     return off.join() === on.join() ? volume : await this.group.mark({ volume, off, on }, signal);
   }
 
-  /** The error when LVM has refused a command for want of room. */
+  /** The error to report when LVM refused a command because the group is full. */
   #fullError(error: unknown, bytes: number): BackendError | undefined {
     const said = stderrOf(error);
     if (!/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) return undefined;

@@ -58,7 +58,7 @@ export async function traitsOf(path: string): Promise<Traits> {
 }
 
 /**
- * Removes former owners' data from block devices, in a few of each volume group at a time.
+ * Removes old data from block devices, at most two at a time in each volume group.
  *
  * It is all done by programs, because whatever waits for a disk that does not answer cannot be stopped. fallocate(1) ends with
  * fsync(2), which empties the disk's cache.
