@@ -13,7 +13,10 @@ export interface BackingVolume {
   volume?: string | undefined;
   /** What an administrator would look for: `vg0/aoe-…`, or the path of a file. */
   name: string;
+  /** The part of it that may be exported: all of it, unless it is growing. */
   bytes: number;
+  /** The whole size in bytes while a growth is not finished. What lies behind `bytes` may still hold another volume's old data. */
+  extended?: number;
   /** It may still hold another volume's old data: `wipe` it before it is exported. */
   unwiped?: true;
   /** How far it was wiped, where that is known and some of it may still hold old data. */

@@ -55,7 +55,7 @@ export class BackendRegistry {
     const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wiper, extent: spec.wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wiper, wipeExtent: spec.wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':

@@ -71,6 +71,28 @@ test('an orphan is counted after a second look, by its name in the backend, and 
   expect(it.backend.volumes.has('u-1')).toBe(true);
 });
 
+test('space that an interrupted growth has taken is not promised, whether its AoEVolume gave back the reservation or is gone', async () => {
+  const it = harness();
+  const status = { capacity: '10Mi', reserved: '10Mi' };
+  it.kube.put({ kind: 'AoEVolume', metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { nodeName: 'storage' }, status } as never);
+  it.backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes: 10 << 20, extended: 30 << 20 });
+  await it.reconcile();
+  expect(it.entry()?.size).toBe('80Mi');
+  it.kube.put({
+    kind: 'AoEVolume',
+    metadata: { name: 'pvc-1', uid: 'u-1' },
+    spec: { nodeName: 'storage' },
+    status: { ...status, reserved: '40Mi' },
+  } as never);
+  await it.reconcile();
+  expect(it.entry()?.size, 'while it is reserved').toBe('100Mi');
+  it.kube.remove({ kind: 'AoEVolume' }, 'pvc-1');
+  await it.reconcile();
+  it.world.now = 10_000;
+  await it.reconcile();
+  expect([it.entry()?.size, it.entry()?.orphaned]).toStrictEqual(['100Mi', '30Mi']);
+});
+
 test('a pool that no longer selects this node loses its entry', async () => {
   const it = harness();
   await it.reconcile();

@@ -1,10 +1,12 @@
+import { reservedCapacity } from '../../api/capacity.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
-import { formatQuantity } from '../../api/quantity.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { applyStatus, type Kube, type KubeObject, messageOf, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import type { Backend, BackingVolume, Measurement } from '../backends/backend.ts';
+import { type Backend, type BackingVolume, type Measurement, roundUp } from '../backends/backend.ts';
+import type { FilePool } from '../backends/file/space.ts';
 import { nodeFieldManager } from '../field-manager.ts';
 import type { PoolMetrics } from './metrics.ts';
 import { CONFIRM_AFTER_MS, type Orphans } from './orphans.ts';
@@ -62,7 +64,7 @@ export class PoolReconciler {
     const measurement = await backendOf(pool).measure(signal);
     const known = new Set(volumes.list().map(({ metadata }) => metadata.uid ?? ''));
     const { orphans, hasSuspects } = detector.check(pool.metadata.name, measurement.volumes, (uid) => known.has(uid));
-    const entry = entryOf(node, measurement);
+    const entry = entryOf(node, { ...measurement, size: measurement.size - unreservedBytes(measurement, volumes.list()) });
     try {
       return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects };
     } catch (error) {
@@ -81,11 +83,7 @@ export function selects({ spec }: AoEPool, node: KubeObject | undefined): boolea
 }
 
 /** The file pools that are on the node beside one: they may be on the same file system. */
-export function otherFilePools(
-  name: string,
-  pools: readonly AoEPool[],
-  node: KubeObject | undefined,
-): { pool: string; directory: string }[] {
+export function otherFilePools(name: string, pools: readonly AoEPool[], node: KubeObject | undefined): FilePool[] {
   return pools.flatMap((pool) => {
     const { metadata, spec } = pool;
     if (metadata.name === name || spec.directory === undefined || !selects(pool, node)) return [];
@@ -93,11 +91,25 @@ export function otherFilePools(
   });
 }
 
+/**
+ * Bytes of the pool that interrupted growths have taken beyond what is reserved for their AoEVolumes: spec.capacity was set back
+ * meanwhile. Until status.capacity has them, they must not be promised to other volumes.
+ */
+function unreservedBytes({ volumes, granularity }: Measurement, owners: readonly AoEVolume[]): number {
+  let bytes = 0;
+  for (const { uid, extended = 0 } of volumes) {
+    const owner = extended > 0 ? owners.find(({ metadata }) => metadata.uid === uid) : undefined;
+    if (owner) bytes += Math.max(0, extended - roundUp(parseQuantity(reservedCapacity(owner) ?? '0'), granularity));
+  }
+  return bytes;
+}
+
 /** The part of an entry about backing volumes that no AoEVolume of this node names. */
 type UnownedPart = Pick<PoolNode, 'orphans' | 'orphaned' | 'displaced' | 'displacedBytes'>;
 
 function unownedOf({ orphans, displaced }: Unowned): UnownedPart {
-  const size = (volumes: readonly BackingVolume[]) => formatQuantity(volumes.reduce((sum, { bytes }) => sum + bytes, 0));
+  const size = (volumes: readonly BackingVolume[]) =>
+    formatQuantity(volumes.reduce((sum, { bytes, extended = bytes }) => sum + extended, 0));
   const part: UnownedPart = {};
   if (orphans.length > 0) {
     part.orphaned = size(orphans);

@@ -44,10 +44,13 @@ export type TargetEvent =
   | { type: 'synced' }
   | { type: 'interface'; interface: TargetInterface };
 
+/** What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. */
+export type TargetFeature = 'writes_need_lock' | 'exported_size';
+
 export interface TargetInfo {
   version: string;
   interfaces: TargetInterface[];
-  /** What it can do beyond its first version. */
+  /** Each {@link TargetFeature} that it has, and those that only later agents know. */
   features: string[];
 }
 

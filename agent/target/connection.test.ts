@@ -97,13 +97,14 @@ test('a volume that the target does not report after it was away is gone, and no
 
 test('the features of the target are known while it is connected', async () => {
   const fake = new FakeTarget();
+  fake.features = ['writes_need_lock', 'unheard-of'];
   const connection = new TargetConnection(fake, log);
   const stop = new AbortController();
   const connected = Promise.withResolvers<void>();
   connection.subscribe(({ type }) => type === 'connection' && connected.resolve());
   const running = connection.run(stop.signal);
   await connected.promise;
-  expect([connection.supports('writes_need_lock'), connection.supports('unheard-of')]).toStrictEqual([true, false]);
+  expect([connection.supports('writes_need_lock'), connection.supports('exported_size')]).toStrictEqual([true, false]);
   stop.abort();
   await running;
 });

@@ -7,6 +7,7 @@ import {
   type TargetApi,
   TargetError,
   type TargetEvent,
+  type TargetFeature,
   type TargetInterface,
   type TargetVolume,
   type TargetVolumeState,
@@ -48,7 +49,7 @@ export class TargetConnection {
   }
 
   /** Whether the connected target has this feature. */
-  supports(feature: string): boolean {
+  supports(feature: TargetFeature): boolean {
     return this.#features.includes(feature);
   }
 

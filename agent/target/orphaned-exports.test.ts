@@ -49,12 +49,12 @@ function world({ served, watched = [], existing = [], abandoned = [] }: World) {
   return { reconcile: () => it.reconcile(signal), target, served, watched, existing, lists, clock };
 }
 
-const refuted: [string, Partial<World>][] = [
+const mustNotServe: [string, Partial<World>][] = [
   ['is placed on another node', { existing: [{ uid: 'u-1', spec: { nodeName: 'there' } }] }],
   ['was given up and deleted', { abandoned: [{ uid: 'u-1', volume: 'v', node: 'here' }] }],
   ['is gone, and its address belongs to a volume of another node', { existing: [{ uid: 'u-2', spec: { nodeName: 'there', address } }] }],
 ];
-for (const [what, cluster] of refuted) {
+for (const [what, cluster] of mustNotServe) {
   test(`a served volume that ${what} is taken off the segment at the first check`, async () => {
     const { reconcile, served } = world({ served: ['u-0', 'u-1'], watched: ['u-0'], ...cluster });
     await reconcile();

@@ -9,8 +9,11 @@ import type { TargetVolumeState } from './api.ts';
 import type { TargetConnection } from './connection.ts';
 
 const CHECK_EVERY_MS = 60_000;
-/** How long an export without an AoEVolume is left alone when nothing but the absence of the AoEVolume speaks against it. */
-export const PATIENCE_MS = 55_000;
+/**
+ * How long an export without an AoEVolume is left alone when nothing but the absence of the AoEVolume speaks against it: a little less than
+ * the time between checks, so that the second check confirms the first.
+ */
+export const PATIENCE_MS = CHECK_EVERY_MS - 5_000;
 
 export interface OrphanedExportsOptions {
   /** Name of this node. */
@@ -30,7 +33,7 @@ type Finding =
   /** Its AoEVolume is placed here, and the watch is late; or it is placed nowhere. */
   | { kind: 'known' }
   /** An object says that this node must not serve it. */
-  | { kind: 'refuted'; why: string }
+  | { kind: 'mustNotServe'; why: string }
   /** Nothing is known of it. */
   | { kind: 'absent' };
 
@@ -77,7 +80,7 @@ export class OrphanedExports {
     for (const state of unknown) {
       const { uid } = state.volume;
       const finding = this.#find(state, cluster);
-      if (finding.kind === 'refuted') due.set(uid, finding.why);
+      if (finding.kind === 'mustNotServe') due.set(uid, finding.why);
       if (finding.kind !== 'absent') continue;
       const since = before.get(uid) ?? now;
       this.#absentSince.set(uid, since);
@@ -92,18 +95,22 @@ export class OrphanedExports {
     if (owner) {
       const { nodeName } = owner.spec;
       if (nodeName === undefined || nodeName === node) return { kind: 'known' };
-      return { kind: 'refuted', why: `AoEVolume ${owner.metadata.name} is placed on node ${nodeName}` };
+      return { kind: 'mustNotServe', why: `AoEVolume ${owner.metadata.name} is placed on node ${nodeName}` };
     }
     for (const { metadata, status } of pools.list()) {
-      const given = status?.abandoned?.find((entry) => entry.uid === uid && entry.node === node);
-      if (given) return { kind: 'refuted', why: `AoEVolume ${given.volume} of pool ${metadata.name} was given up and deleted` };
+      const abandoned = status?.abandoned?.find((entry) => entry.uid === uid && entry.node === node);
+      if (abandoned)
+        return { kind: 'mustNotServe', why: `AoEVolume ${abandoned.volume} of pool ${metadata.name} was given up and deleted` };
     }
-    // One of this node is exported by this agent, and only when the address is free: that can wait.
-    const heir = cluster.find(
+    // A volume of this node at the same address does not count: this agent exports it only once the address is free.
+    const newOwner = cluster.find(
       (other) => isPlaced(other) && other.spec.nodeName !== node && sameAddress(other.spec.address, { shelf, slot }),
     );
-    if (!heir) return { kind: 'absent' };
-    return { kind: 'refuted', why: `its address belongs to AoEVolume ${heir.metadata.name} on node ${heir.spec.nodeName} now` };
+    if (!newOwner) return { kind: 'absent' };
+    return {
+      kind: 'mustNotServe',
+      why: `its address belongs to AoEVolume ${newOwner.metadata.name} on node ${newOwner.spec.nodeName} now`,
+    };
   }
 
   /** Each one, even if others fail. @throws TargetError */

@@ -46,6 +46,10 @@ for (const [result, want] of [
     { ...data, bytes: 10 * MiB, growthProblem: { reason: 'NoRoomToGrow', message: 'no room' } },
     'True NoRoomToGrow: the data is in vg/x; it still has 10Mi instead of the 20Mi of spec.capacity: no room',
   ],
+  [
+    { ...data, growthProblem: { reason: 'NotGrown', message: 'it is not exported' } },
+    'True NotGrown: the data is in vg/x; it has 20Mi, and an earlier growth beyond that is not finished: it is not exported',
+  ],
   [{ kind: 'no-pool' }, 'False NoSuchPool: AoEPool fast does not exist: create it'],
   [
     { kind: 'lost', path: '/dev/x' },
@@ -64,7 +68,7 @@ test('while a new volume is overwritten, Provisioned says how far that has come,
   const of = (zeroed: number, remainingMs?: number) =>
     verdict(VolumeCondition.Provisioned, { seen: { wiping: { zeroed, bytes: 20 * MiB, remainingMs } }, plan: WAIT });
   const before =
-    'False Wiping: the new volume is overwritten with zeros before its first use, because it may show data of an earlier volume: ';
+    'False Wiping: the new volume is overwritten with zeros before its first use, because its disk space may hold data of a deleted volume: ';
   expect(of(0)).toBe(`${before}0 of 20Mi done`);
   expect(of(5 * MiB, 90_000)).toBe(`${before}5Mi of 20Mi done, about 2 min left`);
 });

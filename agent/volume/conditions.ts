@@ -1,7 +1,7 @@
 import { parseLock } from '../../aoe/mod.ts';
 import { formatAddress } from '../../api/address.ts';
 import type { Condition } from '../../api/meta.ts';
-import { formatQuantity } from '../../api/quantity.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, DELETE_DATA, DELETION_WAITS, VolumeCondition } from '../../api/volume.ts';
 import type { Cleanness } from '../backends/backend.ts';
 import { describeHolder, readHolder } from '../lock/holder.ts';
@@ -11,7 +11,7 @@ import type { Observed } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 import { isUsed, type Obstacle, type Plan } from './plan.ts';
 import type { RemovalWait } from './removal.ts';
-import type { Wiping } from './wiping.ts';
+import type { Wiping } from './wipe-meter.ts';
 
 /** A condition without its type: what `kubectl describe` shows. docs/conditions.md explains every reason. */
 export type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
@@ -76,7 +76,7 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
 function wiping({ zeroed, bytes, remainingMs }: Wiping): Verdict {
   const left = remainingMs === undefined ? '' : `, about ${Math.ceil(remainingMs / 60_000)} min left`;
   const progress = `${formatQuantity(zeroed)} of ${formatQuantity(bytes)} done${left}`;
-  const message = `the new volume is overwritten with zeros before its first use, because it may show data of an earlier volume: ${progress}`;
+  const message = `the new volume is overwritten with zeros before its first use, because its disk space may hold data of a deleted volume: ${progress}`;
   return { status: 'False', reason: 'Wiping', message };
 }
 
@@ -89,8 +89,11 @@ function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['fou
 function available({ name, bytes, growthProblem, cleanness }: AvailableData, capacity: string): Verdict {
   const message = `the data is in ${name}${cleanness ? CLEANNESS[cleanness] : ''}`;
   if (growthProblem === undefined) return { status: 'True', reason: 'Provisioned', message };
-  const size = `${formatQuantity(bytes)} instead of the ${capacity} of spec.capacity`;
-  return { status: 'True', reason: growthProblem.reason, message: `${message}; it still has ${size}: ${growthProblem.message}` };
+  const state =
+    bytes < parseQuantity(capacity)
+      ? `it still has ${formatQuantity(bytes)} instead of the ${capacity} of spec.capacity`
+      : `it has ${formatQuantity(bytes)}, and an earlier growth beyond that is not finished`;
+  return { status: 'True', reason: growthProblem.reason, message: `${message}; ${state}: ${growthProblem.message}` };
 }
 
 function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Verdict | undefined {

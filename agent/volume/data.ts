@@ -28,7 +28,7 @@ export interface AvailableData {
   made: boolean;
   /** How far the disk was wiped, where it may still hold old data. */
   cleanness?: Cleanness;
-  /** Why the data is smaller than it is to be: spec.capacity has grown, and the operator has reserved room. */
+  /** Why the data is smaller than it is to be: spec.capacity has grown, and the operator has reserved room, or a growth was interrupted. */
   growthProblem?: GrowthProblem;
 }
 
@@ -70,14 +70,18 @@ export async function ensureData(
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     // Not spec.capacity: it may have grown since the data was made.
     const expected = parseQuantity(status?.capacity ?? '0');
-    if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
+    // Data of 0 bytes must not be exported: the target takes that for the size of the device.
+    if (backing.bytes < Math.max(1, expected)) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
     let growthProblem: GrowthProblem | undefined;
-    if (backing.bytes < bytes) {
+    // An interrupted growth has taken its space from the pool already. It is finished even when spec.capacity was set back: then
+    // status.capacity, and with it what is reserved, has that space.
+    const wanted = Math.max(bytes, backing.extended ?? 0);
+    if (backing.bytes < wanted) {
       // The volume stays in use at the size that it has, whatever becomes of its growth.
       try {
         if (!backend.growth) growthProblem = { reason: 'NotGrown', message: `pool ${spec.pool} cannot make volumes larger` };
         else if (barrier !== undefined) growthProblem = { reason: 'NotGrown', message: barrier };
-        else backing = await backend.growth.grow(uid, bytes, stopGrowth ? AbortSignal.any([signal, stopGrowth]) : signal);
+        else backing = await backend.growth.grow(uid, wanted, stopGrowth ? AbortSignal.any([signal, stopGrowth]) : signal);
       } catch (error) {
         signal.throwIfAborted();
         if (stopGrowth?.aborted) growthProblem = { reason: 'NotGrown', message: messageOf(stopGrowth.reason) };

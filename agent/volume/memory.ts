@@ -1,7 +1,7 @@
 import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
 import type { DataResult } from './data.ts';
 import { Job } from './job.ts';
-import { WipeMeter } from './wiping.ts';
+import { WipeMeter } from './wipe-meter.ts';
 
 /** A volume in trouble is opened again at most this often: each attempt is a change of its own, which leads to a reconcile. */
 const REOPEN_EVERY_MS = 5_000;

@@ -3,7 +3,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { MacMemory } from '../access/mac-memory.ts';
 import { AddressSchedule } from '../address/schedule.ts';
 import { observe, provisionedIn, provisionedUids, sortedMacs, wasProvisioned } from './observe.ts';
-import { WipeMeter } from './wiping.ts';
+import { WipeMeter } from './wipe-meter.ts';
 
 const [A, B] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b'];
 const node = (name: string, mac: string): AoENode =>

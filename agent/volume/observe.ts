@@ -9,10 +9,7 @@ import type { TargetInterface, TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import type { DataResult } from './data.ts';
 import type { VolumeMemory } from './memory.ts';
-import type { Wiping } from './wiping.ts';
-
-/** Feature of the target: the size of a volume is part of its definition. */
-export const EXPORTED_SIZE = 'exported_size';
+import type { Wiping } from './wipe-meter.ts';
 
 /** What a probe of the volume's address found, or why the address could not be probed. */
 export type ProbeResult = { stranger: Stranger | undefined } | { error: string };
@@ -35,7 +32,7 @@ export interface Observed {
   exported: TargetVolumeState | undefined;
   /** Whether the target knows writes that need the lock. */
   knowsWritesNeedLock: boolean;
-  /** Whether the target is told the size of a volume. Without that, no volume grows. */
+  /** Whether the target takes a size with an export. No volume grows on a target that does not. */
   knowsExportedSize: boolean;
   /** Whether the target may be asked now to open the disk again. */
   isReopenDue: boolean;
@@ -55,7 +52,7 @@ export function provisionedIn(volume: AoEVolume): string[] {
 }
 
 /**
- * UIDs of the volumes of these names, one after the other: who looks for the first that suits does not read the others. The names may
+ * UIDs of the volumes of these names. The UIDs are read lazily, so a caller that stops at the first match reads no more. The names may
  * change meanwhile: those are used that are there when the first UID is read.
  */
 export function* provisionedUids(volumes: Pick<Store<AoEVolume>, 'get'>, names: Iterable<string>): Generator<string, void, undefined> {
@@ -92,7 +89,7 @@ export function observe(
     targetProblem: target.connected ? undefined : target.problem,
     exported,
     knowsWritesNeedLock: target.supports('writes_need_lock'),
-    knowsExportedSize: target.supports(EXPORTED_SIZE),
+    knowsExportedSize: target.supports('exported_size'),
     isReopenDue,
     access: desiredAccess(volume, nodes.list(), { self: node, memory: macs, namedMacs, admitted }),
     paths: target.interfaces().flatMap(pathsOf),

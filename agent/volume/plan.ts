@@ -170,7 +170,7 @@ function planExport(
   const bytes = knowsExportedSize ? roundDown(data.bytes, SECTOR) : 0;
   const wanted = { uid, shelf, slot, path: data.path, serial: serialForUid(uid), readOnly, bytes, ...access };
   if (!exported || !sameExport(exported, wanted)) return wanted;
-  // A target that is not told sizes reads that of the disk when the volume is exported again.
+  // A target without `exported_size` reads the size of the disk at each export.
   const hasGrown = !knowsExportedSize && exported.bytes > 0 && exported.bytes < data.bytes;
   return (exported.error || hasGrown) && isReopenDue ? wanted : undefined;
 }

@@ -16,7 +16,7 @@ import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
 import { ensureData } from './data.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
-import { EXPORTED_SIZE, type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
+import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 import { growthBarrier, NOT_EXPORTED, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf } from './status.ts';
@@ -26,7 +26,7 @@ import { newProblems, statusOf } from './status.ts';
  * pool. New volumes: 1000, so that they do not hold a worker.
  */
 const DATA_PATIENCE_MS = { exported: 100, other: 1_000 } as const;
-/** For how long nothing is written about a new volume whose data is being made, in milliseconds: mostly it is exported by then. */
+/** In milliseconds: mostly a new volume is exported by then. */
 const NEW_STATUS_DELAY_MS = 5_000;
 
 /** What a reconcile finds out that concerns others. */
@@ -49,7 +49,7 @@ export interface VolumeReconcilerOptions {
   target: TargetConnection;
   probe: ProbeAddress;
   schedule?: AddressScheduleOptions | undefined;
-  /** For how long nothing is written about a new volume whose data is being made, in milliseconds. */
+  /** For how long nothing is written about a new volume whose data is being made, in milliseconds; 5000 when it is undefined. */
   statusDelayMs?: number | undefined;
   /** Ends the work on data, which goes on beside reconciles. */
   signal: AbortSignal;
@@ -148,7 +148,7 @@ export class VolumeReconciler {
     const targetProblem = target.connected ? undefined : target.problem;
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
-    const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
+    const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports('exported_size') });
     // The wipe of the new part may take hours, and would keep the volume off the segment: it goes on once the volume is exported.
     if (!exported && targetProblem === undefined) memory.stopGrowth(new Error(NOT_EXPORTED));
     const onWipeProgress = memory.wipe.note.bind(memory.wipe);

@@ -1,6 +1,6 @@
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, VOLUME_FINALIZER } from '../../api/volume.ts';
-import { isConflict, isNotFound, type Kube, messageOf } from '../../kube/mod.ts';
+import { type Kube, messageOf, retryOnConflict } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
 import { readHolder } from '../lock/holder.ts';
@@ -10,8 +10,6 @@ import { wasProvisioned } from './observe.ts';
 import { persistentVolumeOf } from './persistent-volume.ts';
 
 const RETRY_MS = 5_000;
-/** How often the removal of the finalizer is attempted in one reconcile, when others write at the same time. */
-const FINALIZER_ATTEMPTS = 5;
 /** How often PersistentVolumes are read again while one keeps the data: an annotation leads to a reconcile by itself. */
 const PERSISTENT_VOLUME_RETRY_MS = 60_000;
 
@@ -122,17 +120,9 @@ async function removeFinalizer(
   volume: AoEVolume,
   signal: AbortSignal,
 ): Promise<void> {
-  let current: AoEVolume | undefined = volume;
-  for (let attempt = 1; current; attempt++) {
-    const { name, uid, resourceVersion, finalizers = [] } = current.metadata;
+  const write = async ({ metadata: { name, uid, resourceVersion, finalizers = [] } }: AoEVolume): Promise<void> => {
     const metadata = { uid, resourceVersion, finalizers: finalizers.filter((finalizer) => finalizer !== VOLUME_FINALIZER) };
-    try {
-      await kube.patch(AOE_VOLUMES, name, { metadata }, { signal });
-      return;
-    } catch (error) {
-      if (isNotFound(error)) return;
-      if (!isConflict(error) || attempt === FINALIZER_ATTEMPTS) throw error;
-    }
-    current = await read(volume, signal);
-  }
+    await kube.patch(AOE_VOLUMES, name, { metadata }, { signal });
+  };
+  await retryOnConflict(volume, { write, read: () => read(volume, signal), signal });
 }

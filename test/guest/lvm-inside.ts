@@ -299,7 +299,7 @@ if (values.grow) {
         group: 'aoetest',
         hasDevice,
         wiper,
-        extent,
+        wipeExtent: extent,
       });
     };
     const old = slow();

@@ -202,6 +202,19 @@ test('the pool counts what is free and what its files have taken', async () => {
   expect(after.free).toBe(after.size - 64 * MiB);
 });
 
+test('a measurement reads the size of each file once', async () => {
+  const directory = await folder();
+  const read: string[] = [];
+  const stat = (path: string) => {
+    read.push(path);
+    return nodeFileSystem.stat(path);
+  };
+  const fs = { ...nodeFileSystem, stat };
+  await open(directory).create(request);
+  await open(directory, { fs }).measure(signal);
+  expect(read.filter((path) => path.endsWith('.img'))).toStrictEqual([join(directory, 'u-1.img')]);
+});
+
 test('a size beyond the file system is refused', async () => {
   await expect(open(await folder()).create({ ...request, bytes: 2 ** 60 })).rejects.toMatchObject({ name: 'BackendError' });
 });

@@ -13,7 +13,7 @@ import {
   roundUp,
 } from '../backend.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
-import { type FilePool, MARKER, SUFFIX, spaceOf, takenBy } from './space.ts';
+import { type FilePool, type FileSize, MARKER, SUFFIX, spaceOf } from './space.ts';
 
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
@@ -69,15 +69,9 @@ export class FileBackend implements Backend {
 
   async measure(signal: AbortSignal): Promise<Measurement> {
     try {
-      let taken = 0;
-      let promised = 0;
-      const volumes = await this.#list(signal);
-      for (const { uid, bytes } of volumes) {
-        taken += takenBy(await this.#fs.stat(this.path(uid)).catch(() => undefined));
-        promised += bytes;
-      }
+      const { volumes, files } = await this.#list(signal);
       const options = { fs: this.#fs, directory: this.#directory, reserve: this.#reserve, siblings: this.#siblings() };
-      const space = await spaceOf(options, { taken, promised });
+      const space = await spaceOf(options, files);
       return { ready: true, ...space, granularity: MiB, volumes };
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, volumes: [] };
@@ -157,27 +151,30 @@ export class FileBackend implements Backend {
     await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
-    this.#forget(uid);
+    this.#noteGone(uid);
   }
 
   async retain(uid: string): Promise<void> {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#fs.syncDirectory(this.#directory);
-    this.#forget(uid);
+    this.#noteGone(uid);
   }
 
-  async #list(signal: AbortSignal): Promise<BackingVolume[]> {
+  async #list(signal: AbortSignal): Promise<{ volumes: BackingVolume[]; files: FileSize[] }> {
     await this.#prepare();
     await this.#recognize();
-    const found: BackingVolume[] = [];
+    const volumes: BackingVolume[] = [];
+    const files: FileSize[] = [];
     for (const uid of await this.#uids()) {
       signal.throwIfAborted();
-      const volume = await this.#find(uid);
-      const name = volume && (await this.#nameOf(uid));
-      if (volume) found.push(name === undefined ? volume : { ...volume, volume: name });
+      const file = await this.#stat(uid);
+      if (!file) continue;
+      const volume = await this.#nameOf(uid);
+      volumes.push({ uid, ...(volume === undefined ? {} : { volume }), name: this.path(uid), bytes: file.size });
+      files.push(file);
     }
-    return found;
+    return { volumes, files };
   }
 
   /** UIDs in the names of the files. */
@@ -206,10 +203,16 @@ export class FileBackend implements Backend {
   }
 
   async #find(uid: string): Promise<BackingVolume | undefined> {
+    const file = await this.#stat(uid);
+    return file && { uid, name: this.path(uid), bytes: file.size };
+  }
+
+  /** The file of a volume; undefined when there is none. */
+  async #stat(uid: string): Promise<FileSize | undefined> {
     const path = this.path(uid);
     try {
       const stats = await this.#fs.stat(path);
-      return stats.file ? { uid, name: path, bytes: stats.size } : undefined;
+      return stats.file ? stats : undefined;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
       throw this.#failed(`looking at ${path}`, error);
@@ -291,7 +294,7 @@ export class FileBackend implements Backend {
   }
 
   /** The volume is not expected any more. */
-  #forget(uid: string): void {
+  #noteGone(uid: string): void {
     this.#gone.add(uid);
     if (this.#gone.size < FORGET_AT) return;
     const known = new Set(this.#expected());

@@ -27,7 +27,7 @@ function world(free: number, files: Record<string, File>, kubelet = 9) {
     statfs: async () => ({ blocks: (100 * GiB) / 4096, bavail: free / 4096, bsize: 4096 }),
   };
   return (options: Partial<SpaceOptions> = {}, own = { taken: 0, promised: 0 }) =>
-    spaceOf({ fs, directory: '/a', reserve: undefined, siblings: [], ...options }, own);
+    spaceOf({ fs, directory: '/a', reserve: undefined, siblings: [], ...options }, [{ size: own.promised, blocks: own.taken / 512 }]);
 }
 
 test('a pool on the file system of the kubelet leaves it 20 % by default, another pool leaves nothing', async () => {

@@ -36,10 +36,10 @@ export interface SpaceOptions {
   readonly siblings: readonly FilePool[];
 }
 
-/** Bytes that volumes take on the disk, and those that are promised to them: their full sizes. */
-export interface Usage {
-  readonly taken: number;
-  readonly promised: number;
+/** The file of a volume: its full size in bytes is promised to it, and it takes `blocks` of 512 bytes on the disk. */
+export interface FileSize {
+  readonly size: number;
+  readonly blocks: number;
 }
 
 /** Sizes in bytes, as in a Measurement. They are those of all pools on the file system together. */
@@ -54,20 +54,21 @@ export interface Space {
 /**
  * What volumes may take on the file system of a pool: what is free and what they have taken, less the reserve. Pools on one file system
  * have the same space, so none of it is promised twice.
- * @param own the volumes of the pool itself
+ * @param own the files of the pool itself
  * @throws Error when the file system cannot be read
  */
-export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions, own: Usage): Promise<Space> {
+export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions, own: readonly FileSize[]): Promise<Space> {
   const { bavail, blocks, bsize } = await fs.statfs(directory);
-  let { taken, promised } = own;
+  const files = [...own];
   const sharedWith: string[] = [];
   for (const sibling of siblings) {
-    const usage = (await isSameFileSystem(fs, sibling.directory, directory)) ? await usageOf(fs, sibling) : undefined;
-    if (!usage) continue;
+    const theirs = (await isSameFileSystem(fs, sibling.directory, directory)) ? await filesOf(fs, sibling) : undefined;
+    if (!theirs) continue;
     sharedWith.push(sibling.pool);
-    taken += usage.taken;
-    promised += usage.promised;
+    files.push(...theirs);
   }
+  const taken = files.reduce((sum, { blocks }) => sum + blocks * BLOCK, 0);
+  const promised = files.reduce((sum, { size: bytes }) => sum + bytes, 0);
   const kept = reserve ?? ((await isSameFileSystem(fs, KUBELET_FILE, directory)) ? KUBELET_RESERVE : '0%');
   // Not the size of the file system: the space that other software takes there cannot be promised.
   const size = roundDown(bavail * bsize + taken - bytesOf(kept, blocks * bsize), MiB);
@@ -84,23 +85,17 @@ export function bytesOf(reserve: string, total: number): number {
   return reserve.endsWith('%') ? Math.ceil((total * Number(reserve.slice(0, -1))) / 100) : parseQuantity(reserve);
 }
 
-/** What the volumes in the directory of a pool use; undefined when the pool is not there. */
-async function usageOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): Promise<Usage | undefined> {
+/** The files of the volumes in the directory of a pool; undefined when the pool is not there. */
+async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): Promise<FileSize[] | undefined> {
   const owner = await fs.read(join(directory, MARKER)).catch(() => '');
   if (owner.trim() !== pool) return undefined;
-  let [taken, promised] = [0, 0];
+  const files: FileSize[] = [];
   for (const name of await fs.readdir(directory)) {
     if (!name.endsWith(SUFFIX) || kindOf(name) !== 'volume') continue;
     const stats = await fs.stat(join(directory, name)).catch(() => undefined);
-    taken += takenBy(stats);
-    promised += stats?.size ?? 0;
+    if (stats) files.push(stats);
   }
-  return { taken, promised };
-}
-
-/** Bytes that a file takes on the disk. A file that is gone takes none. */
-export function takenBy(stats: { blocks: number } | undefined): number {
-  return (stats?.blocks ?? 0) * BLOCK;
+  return files;
 }
 
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {

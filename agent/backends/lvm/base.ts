@@ -30,6 +30,8 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
  * off, the volume has only these bytes.
  */
 const TAG_CLEAN = 'aoe.dev/clean=';
+/** Prefix of a tag that ends with a number of bytes from the start of its volume. */
+type BytesPrefix = typeof TAG_ZEROED | typeof TAG_CLEAN;
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
 /**
@@ -120,7 +122,7 @@ export abstract class LvmBase implements Backend {
   /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
   protected async wipeNew(
     uid: string,
-    wipe: (path: string, bytes: number, options: Omit<WipeOptions, 'extent'>) => Promise<Cleanness>,
+    wipe: (path: string, bytes: number, options: Omit<WipeOptions, 'wipeExtent'>) => Promise<Cleanness>,
     { signal, onProgress = () => {} }: { signal: AbortSignal; onProgress?: ((progress: WipeProgress) => void) | undefined },
   ): Promise<BackingVolume> {
     const found = await this.#find(uid, 0, signal);
@@ -130,10 +132,9 @@ export abstract class LvmBase implements Backend {
     const { bytes } = found;
     const onZeroed = async (zeroed: number): Promise<void> => {
       onProgress({ zeroed, bytes });
-      if (zeroed < bytes && zeroed - zeroedBytes(volume) >= NOTE_ZEROED_EVERY)
-        volume = await this.group.mark({ volume, off: zeroedTags(volume), on: [`${TAG_ZEROED}${zeroed}`] }, signal);
+      volume = await this.#noteProgress(volume, TAG_ZEROED, zeroed, signal);
     };
-    const from = zeroedBytes(found);
+    const from = bytesTag(found, TAG_ZEROED) ?? 0;
     onProgress({ zeroed: from, bytes });
     const cleanness = await wipe(this.path(uid), bytes, { from, onZeroed, signal });
     return await this.#markReady(volume, cleanness, signal);
@@ -147,9 +148,14 @@ export abstract class LvmBase implements Backend {
     const { extent } = await this.group.read(0, signal);
     const found = this.#known(nameOf(uid));
     if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was extended`);
+    // A wipe from there would destroy the data.
+    if (cleanBytes(found) === 0) {
+      const message = `tag ${TAG_CLEAN}… of logical volume ${this.#pathOf(uid)} is not the size of a part of it: set it to the size that the volume had before it grew`;
+      throw new BackendError('BackendFailed', message);
+    }
     const size = roundUp(bytes, extent);
     if (found.bytes >= size) return found;
-    const volume = marksNew ? await this.#noteClean(found, cleanBytes(found), signal) : found;
+    const volume = marksNew ? await this.#noteBytes(found, TAG_CLEAN, cleanBytes(found), signal) : found;
     return await this.group.turn(async () => {
       await this.admit({ uid, name: '', bytes: size - found.bytes }, signal);
       try {
@@ -168,11 +174,11 @@ export abstract class LvmBase implements Backend {
     let volume = extended;
     const { bytes } = volume;
     const onZeroed = async (end: number): Promise<void> => {
-      if (end < bytes && end - cleanBytes(volume) >= NOTE_ZEROED_EVERY) volume = await this.#noteClean(volume, end, signal);
+      volume = await this.#noteProgress(volume, TAG_CLEAN, end, signal);
     };
     if (cleanBytes(volume) < bytes)
       await wiper.zero(this.path(uidOf(volume)), { from: cleanBytes(volume), to: bytes }, { onZeroed, signal });
-    return this.backing(await this.#noteClean(volume, undefined, signal));
+    return this.backing(await this.#noteBytes(volume, TAG_CLEAN, undefined, signal));
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
@@ -241,7 +247,7 @@ export abstract class LvmBase implements Backend {
   /** Takes TAG_NEW off, and notes how far the volume was wiped. */
   async #markReady(volume: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
     const on = cleanness === undefined || cleanness === 'zeroed' ? [] : [`${TAG_WIPED}${cleanness}`];
-    return this.backing(await this.group.mark({ volume, off: [TAG_NEW, ...zeroedTags(volume)], on }, signal));
+    return this.backing(await this.group.mark({ volume, off: [TAG_NEW, ...tagsOf(volume, TAG_ZEROED)], on }, signal));
   }
 
   async #activate(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
@@ -263,14 +269,20 @@ export abstract class LvmBase implements Backend {
     return active;
   }
 
-  /** Notes with a volume how many of its bytes are clean; undefined: all. */
-  async #noteClean(volume: LogicalVolume, bytes: number | undefined, signal: AbortSignal): Promise<LogicalVolume> {
-    const off = volume.tags.filter((tag) => tag.startsWith(TAG_CLEAN));
-    const on = bytes === undefined ? [] : [`${TAG_CLEAN}${bytes}`];
+  /** Notes how far a wipe has come, when that is {@link NOTE_ZEROED_EVERY} further than the last note, and not the end. */
+  async #noteProgress(volume: LogicalVolume, prefix: BytesPrefix, bytes: number, signal: AbortSignal): Promise<LogicalVolume> {
+    const isDue = bytes < volume.bytes && bytes - (bytesTag(volume, prefix) ?? 0) >= NOTE_ZEROED_EVERY;
+    return isDue ? await this.#noteBytes(volume, prefix, bytes, signal) : volume;
+  }
+
+  /** Writes the tag with this prefix; `undefined` removes it: all bytes are clean. */
+  async #noteBytes(volume: LogicalVolume, prefix: BytesPrefix, bytes: number | undefined, signal: AbortSignal): Promise<LogicalVolume> {
+    const off = tagsOf(volume, prefix);
+    const on = bytes === undefined ? [] : [`${prefix}${bytes}`];
     return off.join() === on.join() ? volume : await this.group.mark({ volume, off, on }, signal);
   }
 
-  /** The error when LVM has refused a command for want of room. */
+  /** The error to report when LVM refused a command because the group is full. */
   #fullError(error: unknown, bytes: number): BackendError | undefined {
     const said = stderrOf(error);
     if (!/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) return undefined;
@@ -284,23 +296,24 @@ export abstract class LvmBase implements Backend {
 
   protected backing(volume: LogicalVolume): BackingVolume {
     const { name, tags } = volume;
-    const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
+    const tagged = (prefix: string): string | undefined => tagsOf(volume, prefix)[0]?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
+    const bytes = cleanBytes(volume);
     return {
       uid: uidOf(volume),
       volume: tagged(TAG_VOLUME),
       name: this.group.pathOf(name),
-      bytes: cleanBytes(volume),
+      bytes,
+      ...(bytes < volume.bytes ? { extended: volume.bytes } : {}),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };
   }
 }
 
-/** The part of a volume from its start that may be exported: all of it, unless it is growing. */
-function cleanBytes({ bytes, tags }: LogicalVolume): number {
-  const tag = tags.find((each) => each.startsWith(TAG_CLEAN));
-  return tag === undefined ? bytes : Math.min(bytes, Number(tag.slice(TAG_CLEAN.length)));
+/** The part of a volume from its start that may be exported: all of it, unless it is growing. 0 when its TAG_CLEAN cannot be read. */
+function cleanBytes(volume: LogicalVolume): number {
+  return bytesTag(volume, TAG_CLEAN) ?? volume.bytes;
 }
 
 /** The name of a volume's logical volume. */
@@ -312,12 +325,14 @@ function uidOf({ name }: LogicalVolume): string {
   return name.slice(PREFIX.length);
 }
 
-function zeroedTags({ tags }: LogicalVolume): string[] {
-  return tags.filter((tag) => tag.startsWith(TAG_ZEROED));
+function tagsOf({ tags }: LogicalVolume, prefix: string): string[] {
+  return tags.filter((tag) => tag.startsWith(prefix));
 }
 
-/** How many bytes from the start of a new volume are known to be zeros. */
-function zeroedBytes(volume: LogicalVolume): number {
-  const bytes = Number(zeroedTags(volume)[0]?.slice(TAG_ZEROED.length) ?? 0);
-  return Number.isSafeInteger(bytes) && bytes <= volume.bytes ? bytes : 0;
+/** The number of bytes in the tag with this prefix: 0 when it is no number, or not within the volume; undefined without such a tag. */
+function bytesTag(volume: LogicalVolume, prefix: BytesPrefix): number | undefined {
+  const [tag] = tagsOf(volume, prefix);
+  if (tag === undefined) return undefined;
+  const value = Number(tag.slice(prefix.length));
+  return Number.isSafeInteger(value) && value >= 0 && value <= volume.bytes ? value : 0;
 }

@@ -1,7 +1,7 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import type { Turns } from './turns.ts';
 
-/** When this many items wait, their command no longer lets all others go first. */
+/** From this many waiting items on, their command is queued like any other. */
 const URGENT_AT = 8;
 /** Most items for one command, because a command has a time limit. */
 const MOST = 16;

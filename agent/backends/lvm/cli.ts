@@ -37,7 +37,7 @@ export class LvmCli {
    * The group with its volumes. Call it in the group's turn.
    * @throws BackendError PoolMissing, PoolNotReady when a command hangs, BackendFailed
    */
-  async report(group: string, signal: AbortSignal): Promise<VolumeGroup> {
+  async report(group: string, signal?: AbortSignal): Promise<VolumeGroup> {
     const read = async (volumes: boolean): Promise<VolumeGroup | undefined> => {
       const options = { timeoutMs: REPORT_LIMIT_MS, signal };
       const { stdout } = await this.#commands.run(group, 'vgs', ['--config', this.#config, ...reportArgs(group, { volumes })], options);
@@ -47,7 +47,7 @@ export class LvmCli {
       const found = (await read(true)) ?? (await read(false));
       if (found) return found;
     } catch (error) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       if (!/volume group "?[^"]*"? not found/i.test(stderrOf(error))) throw failed(`reading volume group ${group}`, error);
     }
     throw new BackendError(

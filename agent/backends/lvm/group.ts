@@ -69,7 +69,7 @@ export class LvmGroup {
    * Reports the group. Call it in the group's turn.
    * @throws BackendError
    */
-  async report(signal: AbortSignal): Promise<VolumeGroup> {
+  async report(signal?: AbortSignal): Promise<VolumeGroup> {
     this.#volumes = undefined;
     const at = performance.now();
     if (this.#missing && at - this.#missing.at < MISSING_MS) throw this.#missing.error;
@@ -159,14 +159,13 @@ export class LvmGroup {
   }
 
   async #removeOne(name: string): Promise<void> {
-    const { signal } = new AbortController();
-    if (!this.#volumes) await this.report(signal);
+    if (!this.#volumes) await this.report();
     if (!this.#volumes?.has(name)) return;
     try {
       await this.#lvremove([name]);
     } catch (error) {
       const doing = `removing logical volume ${this.pathOf(name)}`;
-      const { volumes } = await this.report(signal);
+      const { volumes } = await this.report();
       if (!volumes.some((volume) => volume.name === name)) return;
       if (!/in use|used by|busy/i.test(stderrOf(error))) throw failed(doing, error);
       const message = `${doing}: a process on this node still has it open; the removal is tried again`;
@@ -183,9 +182,10 @@ export class LvmGroup {
   async #markAll(items: readonly Pending<Mark>[]): Promise<void> {
     const alike = Map.groupBy(items, ({ item: { off, on } }) => JSON.stringify([off, on]));
     for (const group of alike.values()) {
-      if (group.length > 1) {
+      const [first, ...others] = group;
+      if (first && others.length > 0) {
         try {
-          await this.#markTogether(group);
+          await this.#markTogether(first.item, group);
           for (const { done } of group) done();
           continue;
         } catch {
@@ -193,7 +193,7 @@ export class LvmGroup {
         }
       }
       for (const each of group) {
-        await this.#markTogether([each]).then(each.done, (error: unknown) =>
+        await this.#markTogether(each.item, [each]).then(each.done, (error: unknown) =>
           each.fail(failed(`changing the tags of logical volume ${this.pathOf(each.item.volume.name)}`, error)),
         );
       }
@@ -201,8 +201,7 @@ export class LvmGroup {
   }
 
   /** Makes the same change to several volumes. */
-  async #markTogether(items: readonly Pending<Mark>[]): Promise<void> {
-    const { off, on } = items[0]?.item ?? { off: [], on: [] };
+  async #markTogether({ off, on }: Pick<Mark, 'off' | 'on'>, items: readonly Pending<Mark>[]): Promise<void> {
     const tags = [...off.flatMap((tag) => ['--deltag', tag]), ...on.flatMap((tag) => ['--addtag', tag])];
     await this.change('lvchange', [...tags, ...items.map(({ item }) => this.pathOf(item.volume.name))]);
     for (const { item } of items) this.#volumes?.set(item.volume.name, marked(item));

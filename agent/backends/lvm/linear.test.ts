@@ -2,6 +2,7 @@ import type { WipeExtent } from '../../../api/pool.ts';
 import { MiB } from '../../../api/quantity.ts';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { linearBackend } from '../../testing/lvm-backends.ts';
+import { ensureData } from '../../volume/data.ts';
 import { createEmpty } from '../create-empty.ts';
 import { LvmCli } from './cli.ts';
 import { LvmLinearBackend } from './linear.ts';
@@ -146,7 +147,7 @@ test('volumes that were wiped to different degrees at the same time are each mar
 const GiB = 1024 * MiB;
 
 /** A pool with room for a large volume, whose wipes the test carries out. */
-function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], extent?: WipeExtent): LvmLinearBackend {
+function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], wipeExtent?: WipeExtent): LvmLinearBackend {
   fake.size = 1024 * GiB;
   return new LvmLinearBackend({
     lvm: new LvmCli(fake.run, 'x'),
@@ -154,17 +155,18 @@ function largeBackend(fake: FakeLvm, wipe: Wiper['wipe'], extent?: WipeExtent): 
     group: fake.group,
     hasDevice: fake.hasDevice,
     wiper: { wipe, zero: async () => {} },
-    extent,
+    wipeExtent,
   });
 }
 
 test('a pool wipes the whole of new volumes unless it is told otherwise', async () => {
   const extents: string[] = [];
-  const wipe: Wiper['wipe'] = async (_path, _bytes, { extent }) => {
-    extents.push(extent);
+  const wipe: Wiper['wipe'] = async (_path, _bytes, { wipeExtent }) => {
+    extents.push(wipeExtent);
     return 'zeroed';
   };
-  for (const extent of [undefined, 'Full', 'Ends'] as const) await createEmpty(largeBackend(new FakeLvm(), wipe, extent), request, signal);
+  for (const wipeExtent of [undefined, 'Full', 'Ends'] as const)
+    await createEmpty(largeBackend(new FakeLvm(), wipe, wipeExtent), request, signal);
   expect(extents).toStrictEqual(['Full', 'Full', 'Ends']);
 });
 
@@ -248,6 +250,42 @@ test('a growth that is larger than the one before it, which did not finish, wipe
   expect((await linearBackend(fake, { wiped }).growth.grow('u-1', 24 * MiB, signal)).bytes).toBe(24 * MiB);
   expect(wiped).toStrictEqual([`/dev/vg0/aoe-u-1 ${12 * MiB}-${24 * MiB}`]);
 });
+
+test('a growth that was interrupted and then taken back is finished, so that the size of the volume has all the space that it took', async () => {
+  const fake = new FakeLvm();
+  await inUse(fake);
+  await expect(linearBackend(fake, { crash: true }).growth.grow('u-1', 20 * MiB, signal)).rejects.toThrow();
+  const wiped: string[] = [];
+  const backend = linearBackend(fake, { wiped });
+  expect(await backend.open('u-1', signal)).toMatchObject({ bytes: 12 * MiB, extended: 20 * MiB });
+  const volume = { metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { capacity: '12Mi' }, status: { capacity: '12Mi', reserved: '12Mi' } };
+  const ensure = (barrier?: string) => ensureData(volume as never, backend, 'open', signal, { barrier });
+  expect(await ensure('not exported')).toMatchObject({ bytes: 12 * MiB, growthProblem: { reason: 'NotGrown', message: 'not exported' } });
+  expect(wiped).toStrictEqual([]);
+  expect(await ensure()).toMatchObject({ kind: 'available', bytes: 20 * MiB });
+  expect(wiped).toStrictEqual([`/dev/vg0/aoe-u-1 ${12 * MiB}-${20 * MiB}`]);
+  expect(await backend.open('u-1', signal)).not.toHaveProperty('extended');
+});
+
+for (const tag of ['x', '', '-1', '1.5', '1e99', `${24 * MiB}`]) {
+  test(`a volume whose tag of its clean part is "${tag}" is neither exported nor wiped`, async () => {
+    const fake = new FakeLvm();
+    await inUse(fake);
+    fake.volumes.get('aoe-u-1')?.tags.push(`aoe.dev/clean=${tag}`);
+    const wiped: string[] = [];
+    const backend = linearBackend(fake, { wiped });
+    for (const status of [{ capacity: '12Mi', reserved: '20Mi' }, { reserved: '20Mi' }]) {
+      const volume = { metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { capacity: '20Mi' }, status } as never;
+      expect(await ensureData(volume, backend, 'capacity' in status ? 'open' : 'create', signal)).toMatchObject({
+        kind: 'shrunk',
+        bytes: 0,
+      });
+    }
+    await expect(backend.growth.grow('u-1', 20 * MiB, signal)).rejects.toMatchObject({ reason: 'BackendFailed' });
+    expect(wiped).toStrictEqual([]);
+    expect(fake.volumes.get('aoe-u-1')).toMatchObject({ bytes: 12 * MiB, tags: expect.arrayContaining([`aoe.dev/clean=${tag}`]) });
+  });
+}
 
 test('a group that has no room for a growth says so, and the volume stays as it is', async () => {
   const fake = new FakeLvm();

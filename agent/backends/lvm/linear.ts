@@ -10,13 +10,13 @@ export class LvmLinearBackend extends LvmBase {
   protected override readonly kind = { layout: ['linear'] };
   readonly growth: Growth;
   readonly #wiper: Pick<Wiper, 'wipe' | 'zero'>;
-  readonly #extent: WipeExtent;
+  readonly #wipeExtent: WipeExtent;
 
-  /** @param options `extent`: how much of a new volume is wiped; Full when it is undefined */
-  constructor(options: LvmOptions & { wiper: Pick<Wiper, 'wipe' | 'zero'>; extent?: WipeExtent | undefined }) {
+  /** @param options `wipeExtent`: how much of a new volume is wiped; Full when it is undefined */
+  constructor(options: LvmOptions & { wiper: Pick<Wiper, 'wipe' | 'zero'>; wipeExtent?: WipeExtent | undefined }) {
     super(options);
     this.#wiper = options.wiper;
-    this.#extent = options.extent ?? 'Full';
+    this.#wipeExtent = options.wipeExtent ?? 'Full';
     this.growth = {
       grow: async (uid, bytes, signal) => this.zeroGrown(await this.extend(uid, bytes, { marksNew: true }, signal), this.#wiper, signal),
     };
@@ -35,8 +35,8 @@ export class LvmLinearBackend extends LvmBase {
   }
 
   wipe(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume> {
-    const extent = this.#extent;
-    return this.wipeNew(uid, (path, bytes, options) => this.#wiper.wipe(path, bytes, { ...options, extent }), { signal, onProgress });
+    const wipeExtent = this.#wipeExtent;
+    return this.wipeNew(uid, (path, bytes, options) => this.#wiper.wipe(path, bytes, { ...options, wipeExtent }), { signal, onProgress });
   }
 
   protected override measurement({ free, extent, missingDisks, name }: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {

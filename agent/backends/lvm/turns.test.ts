@@ -15,7 +15,7 @@ function taken() {
       },
       { isPatient, signal },
     );
-  return { world, turns, free: resolve, first, task };
+  return { world, turns, free: resolve, freed: promise, first, task };
 }
 
 test('one task runs at a time, and patient ones let the others go first', async () => {
@@ -47,4 +47,16 @@ test('a task that is stopped while it waits does not begin, and one that fails g
   expect(world.order).toStrictEqual(['next']);
   await expect(task('late', false, stop.signal)).rejects.toThrow('stopped');
   expect(await turns.run(async () => 1)).toBe(1);
+});
+
+test('a task that is stopped when it has just got its turn does not begin, and the next one does', async () => {
+  const { world, free, freed, task } = taken();
+  const stop = new AbortController();
+  const all = Promise.allSettled([task('stopped', false, stop.signal), task('next', false)]);
+  // The abort comes after the turn was passed on, and before the task begins.
+  const aborted = freed.then(() => stop.abort(new Error('stopped')));
+  free();
+  await aborted;
+  expect(await all).toMatchObject([{ status: 'rejected', reason: { message: 'stopped' } }, { status: 'fulfilled' }]);
+  expect(world.order).toStrictEqual(['next']);
 });

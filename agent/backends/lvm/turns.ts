@@ -33,6 +33,8 @@ export class Turns {
     if (this.#isTaken) await this.#wait(isPatient ? this.#patient : this.#urgent, signal);
     this.#isTaken = true;
     try {
+      // It may have been aborted after the turn was given to it.
+      signal?.throwIfAborted();
       return await task();
     } finally {
       this.#leave();

@@ -11,7 +11,7 @@ const GiB = 1024 * MiB;
 
 interface Case {
   traits?: Traits;
-  extent?: WipeExtent;
+  wipeExtent?: WipeExtent;
   bytes?: number;
   from?: number;
   /** Programs that say that the device cannot do that. */
@@ -19,7 +19,7 @@ interface Case {
 }
 
 /** What a wipe does, as `program offset+length` in MiB, and what it says. */
-async function wipe({ traits = DISK, extent = 'Full', bytes = 10 * MiB, from = 0, refuse = [] }: Case) {
+async function wipe({ traits = DISK, wipeExtent = 'Full', bytes = 10 * MiB, from = 0, refuse = [] }: Case) {
   const calls: string[] = [];
   const zeroed: number[] = [];
   const run: Exec = async (program, args) => {
@@ -30,13 +30,13 @@ async function wipe({ traits = DISK, extent = 'Full', bytes = 10 * MiB, from = 0
     return { stdout: '', stderr: '' };
   };
   const onZeroed = async (done: number): Promise<void> => void zeroed.push(done / MiB);
-  const cleanness = await new Wiper(run, async () => traits).wipe('/dev/vg0/x', bytes, { extent, from, onZeroed, signal });
+  const cleanness = await new Wiper(run, async () => traits).wipe('/dev/vg0/x', bytes, { wipeExtent, from, onZeroed, signal });
   return { cleanness, calls, zeroed };
 }
 
-for (const extent of ['Full', 'Ends'] as const) {
-  test(`a device that zeroes itself quickly is zeroed whole: ${extent}`, async () => {
-    expect(await wipe({ traits: SSD, extent })).toStrictEqual({ cleanness: 'zeroed', calls: ['punch 0+10'], zeroed: [] });
+for (const wipeExtent of ['Full', 'Ends'] as const) {
+  test(`a device that zeroes itself quickly is zeroed whole: ${wipeExtent}`, async () => {
+    expect(await wipe({ traits: SSD, wipeExtent })).toStrictEqual({ cleanness: 'zeroed', calls: ['punch 0+10'], zeroed: [] });
   });
 }
 
@@ -56,19 +56,24 @@ test('a large volume is overwritten a part at a time, in larger parts where that
   expect(zeroed).toStrictEqual([384, 896, 1920, 2048]);
 });
 
-test('with extent Ends, any other device is discarded where it can, and both ends are overwritten', async () => {
-  expect(await wipe({ extent: 'Ends' })).toStrictEqual({ cleanness: 'ends', calls: ['zero 0+1', 'zero 9+1'], zeroed: [] });
+test('with wipeExtent Ends, any other device is discarded where it can, and both ends are overwritten', async () => {
+  expect(await wipe({ wipeExtent: 'Ends' })).toStrictEqual({ cleanness: 'ends', calls: ['zero 0+1', 'zero 9+1'], zeroed: [] });
   const refuse = ['punch'];
-  const discarded = await wipe({ extent: 'Ends', traits: SSD, refuse });
+  const discarded = await wipe({ wipeExtent: 'Ends', traits: SSD, refuse });
   expect(discarded).toStrictEqual({ cleanness: 'discarded', calls: ['punch 0+10', 'blkdiscard', 'zero 0+1', 'zero 9+1'], zeroed: [] });
-  expect((await wipe({ extent: 'Ends', traits: SSD, refuse: ['punch', 'blkdiscard'] })).cleanness).toBe('ends');
-  expect((await wipe({ extent: 'Ends', bytes: MiB / 2 })).calls).toStrictEqual(['zero 0+0.5']);
+  expect((await wipe({ wipeExtent: 'Ends', traits: SSD, refuse: ['punch', 'blkdiscard'] })).cleanness).toBe('ends');
+  expect((await wipe({ wipeExtent: 'Ends', bytes: MiB / 2 })).calls).toStrictEqual(['zero 0+0.5']);
 });
 
 test('any other failure is an error: the volume is not clean', async () => {
   const run = () => Promise.reject(Object.assign(new Error('exit 1'), { stderr: 'fallocate: Input/output error' }));
   for (const traits of [SSD, DISK]) {
-    const wiped = new Wiper(run, async () => traits).wipe('/dev/vg0/x', MiB, { extent: 'Full', from: 0, onZeroed: async () => {}, signal });
+    const wiped = new Wiper(run, async () => traits).wipe('/dev/vg0/x', MiB, {
+      wipeExtent: 'Full',
+      from: 0,
+      onZeroed: async () => {},
+      signal,
+    });
     await expect(wiped).rejects.toMatchObject({ name: 'BackendError', message: expect.stringMatching(/Input\/output error/) });
   }
 });
@@ -85,7 +90,8 @@ test('two programs run at a time in each volume group, and a wipe that is stoppe
     async () => DISK,
   );
   const stop = new AbortController();
-  const begin = (path: string, each = signal) => wiper.wipe(path, GiB, { extent: 'Full', from: 0, onZeroed: async () => {}, signal: each });
+  const begin = (path: string, each = signal) =>
+    wiper.wipe(path, GiB, { wipeExtent: 'Full', from: 0, onZeroed: async () => {}, signal: each });
   const stopped = expect(begin('/dev/vg0/a', stop.signal)).rejects.toThrow('stopped');
   const failed = Promise.allSettled(['/dev/vg0/b', '/dev/vg0/c', '/dev/vg1/d'].map((path) => begin(path)));
   await setImmediate();

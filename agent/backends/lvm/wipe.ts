@@ -27,7 +27,7 @@ export interface ZeroOptions {
 }
 
 export interface WipeOptions extends ZeroOptions {
-  extent: WipeExtent;
+  wipeExtent: WipeExtent;
   /** Bytes from the start that are known to be zeros. */
   from: number;
 }
@@ -58,7 +58,7 @@ export async function traitsOf(path: string): Promise<Traits> {
 }
 
 /**
- * Removes former owners' data from block devices, in a few of each volume group at a time.
+ * Removes old data from block devices, at most two at a time in each volume group.
  *
  * It is all done by programs, because whatever waits for a disk that does not answer cannot be stopped. fallocate(1) ends with
  * fsync(2), which empties the disk's cache.
@@ -75,12 +75,12 @@ export class Wiper {
   }
 
   /**
-   * Wipes a new device. Where the device can zero itself quickly, all of it is zeroed. Else extent `Full` zeroes it a part at a time, which
-   * takes as long as to write all of it; extent `Ends` discards all of it, where the device can, and zeroes both ends. A spinning disk zeroes
+   * Wipes a new device. Where the device can zero itself quickly, all of it is zeroed. Else wipeExtent `Full` zeroes it a part at a time, which
+   * takes as long as to write all of it; wipeExtent `Ends` discards all of it, where the device can, and zeroes both ends. A spinning disk zeroes
    * itself no faster than it is written.
    * @throws BackendError, the signal's reason
    */
-  async wipe(path: string, bytes: number, { extent, from, ...options }: WipeOptions): Promise<Cleanness> {
+  async wipe(path: string, bytes: number, { wipeExtent, from, ...options }: WipeOptions): Promise<Cleanness> {
     const { signal } = options;
     const { writeZeroes, discard, rotational } = await this.#traits(path);
     const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;
@@ -89,7 +89,7 @@ export class Wiper {
       const args = ['--punch-hole', '--offset', String(from), '--length', String(bytes - from), path];
       if (await this.#attempt(path, 'fallocate', args, { timeoutMs, signal })) return 'zeroed';
     }
-    if (extent === 'Full') {
+    if (wipeExtent === 'Full') {
       await this.zero(path, { from, to: bytes }, options);
       return 'zeroed';
     }

@@ -1,4 +1,4 @@
-import { WipeMeter } from './wiping.ts';
+import { WipeMeter } from './wipe-meter.ts';
 
 test('a wipe says how far it has come, and how long it will take at its rate', () => {
   let now = 0;
