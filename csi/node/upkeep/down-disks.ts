@@ -149,7 +149,8 @@ export class DownDisks {
       if (!(error instanceof RpcError)) throw error;
       if (error.code === Code.FAILED_PRECONDITION)
         return { kind: 'DiskNotRevived', message: `${story}. It is not revived: ${error.message}` };
-      return { kind: 'DiskDown', message: `${story}, and does not answer yet. ${remedy}` };
+      const why = error.message.replace(/[^.?]$/, '$&.');
+      return { kind: 'DiskDown', message: `${story}, and it cannot be used yet: ${why} ${remedy}` };
     }
   }
 
