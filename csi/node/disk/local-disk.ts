@@ -212,11 +212,16 @@ export class LocalDisk {
   /**
    * Lets the kernel take the size that the target serves, while the disk is in use.
    * @param name how messages name the volume
-   * @throws RpcError UNAVAILABLE when the kernel does not; FAILED_PRECONDITION when its disk is another one
+   * @throws RpcError UNAVAILABLE when the disk is not up, or the kernel does not take the size; FAILED_PRECONDITION when its disk is another one
    */
   async grow(name: string, { serial, bytes }: Surveyed, signal: AbortSignal): Promise<Disk> {
     const { driver } = this.#parts;
-    const disk = (await this.health()) === 'up' ? await driver.grow(this.address, { timeoutMs: GROW_MS, bytes, signal }) : undefined;
+    const health = await this.health();
+    if (health !== 'up') {
+      const message = `${name}: disk ${this.address} is ${health}, so it cannot take a new size: is its storage node in trouble?`;
+      throw new RpcError(Code.UNAVAILABLE, message);
+    }
+    const disk = await driver.grow(this.address, { timeoutMs: GROW_MS, bytes, signal });
     if (!disk) {
       const message = `${name}: the target serves ${bytes} bytes, but the kernel's aoe driver did not take that size within ${GROW_MS / 1000} s (state of the disk: ${await this.health()}); see dmesg`;
       throw new RpcError(Code.UNAVAILABLE, message);
