@@ -57,9 +57,7 @@ export async function growStaged(
       const before = await deviceOf(deps, volumeId);
       step('revalidate');
       const device = await disk.grow(name, surveyed, signal);
-      const mount = (await disk.mounts()).find(
-        ({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === record.stagingPath,
-      );
+      const mount = await disk.filesystemAt(record.stagingPath);
       step('growth of the file system');
       const filesystem = mount !== undefined && !external && (await growFilesystem(deps.filesystems, device, mount, signal));
       if (device.bytes > before.bytes || filesystem)

@@ -68,7 +68,7 @@ async function publishable(
   const disk = deps.localDisk(staged.address);
   const device = await disk.device();
   const kind = usage.kind === 'mount' ? 'filesystem' : 'node';
-  const own = (await disk.mounts()).filter((each) => each.kind === kind && !each.isStale);
+  const own = (await disk.liveMounts()).filter((each) => each.kind === kind);
   if (!device || (usage.kind === 'mount' && !own.some((each) => each.target === staging))) {
     throw new RpcError(
       Code.FAILED_PRECONDITION,

@@ -51,7 +51,7 @@ async function recall(deps: Deps, volumeId: string, stagingPath: string, signal:
 
 /** Before anything is undone: a volume that a pod still uses stays as it is. */
 async function checkUnpublished({ nodeName }: Deps, volumeId: string, disk: LocalDisk, stagingPath: string): Promise<void> {
-  const others = (await disk.mounts()).filter(({ target, isStale }) => target !== stagingPath && !isStale);
+  const others = (await disk.liveMounts()).filter(({ target }) => target !== stagingPath);
   if (others.length === 0) return;
   throw new RpcError(
     Code.INTERNAL,

@@ -68,6 +68,16 @@ export class LocalDisk {
     return (await this.#parts.mounter.list()).flatMap((mount) => this.#own(mount, devices) ?? []);
   }
 
+  /** The mounts of the disk that is here now. Those of an earlier disk at the address are left out. */
+  async liveMounts(): Promise<DiskMount[]> {
+    return (await this.mounts()).filter(({ isStale }) => !isStale);
+  }
+
+  /** The mount at a path of the file system on the disk; undefined when it is not mounted there. */
+  async filesystemAt(path: string): Promise<DiskMount | undefined> {
+    return (await this.liveMounts()).find(({ kind, target }) => kind === 'filesystem' && target === path);
+  }
+
   /** What a mount is to this disk; undefined when it is not a mount of it. */
   #own(mount: MountPoint, devices: ReadonlySet<string>): DiskMount | undefined {
     const node = `/etherd/${this.address}`;
@@ -250,7 +260,7 @@ export class LocalDisk {
    * @returns who uses it, when it stays
    */
   async removeUnused(signal: AbortSignal): Promise<readonly string[]> {
-    const mounts = (await this.mounts()).filter(({ isStale }) => !isStale);
+    const mounts = await this.liveMounts();
     if (mounts.length > 0) return mounts.map(({ target }) => `the mount at ${target}`);
     try {
       await this.remove(signal);

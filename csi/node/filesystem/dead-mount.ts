@@ -17,7 +17,7 @@ export async function isDown(disk: LocalDisk): Promise<boolean> {
  */
 export async function removeDeadMount(deps: Deps, { name, volumeId, disk, stagingPath, signal }: StageJob): Promise<void> {
   if (!(await isDown(disk))) return;
-  const mounts = (await disk.mounts()).filter(({ isStale }) => !isStale);
+  const mounts = await disk.liveMounts();
   const refuse = (why: string, cause?: unknown): never => {
     const message = `${name}: the disk was down, so a file system that is mounted from it has lost writes. It is mounted again when all pods on this node that use it have ended: ${why}`;
     throw new RpcError(Code.FAILED_PRECONDITION, message, { cause });

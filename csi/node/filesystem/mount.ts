@@ -96,7 +96,7 @@ async function growMounted(
 ): Promise<void> {
   step('growth of the file system');
   try {
-    const mount = (await disk.mounts()).find(({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === stagingPath);
+    const mount = await disk.filesystemAt(stagingPath);
     if (mount && (await growFilesystem(filesystems, device, mount, signal)))
       log.info({ volume: volumeId, device: device.path, bytes: device.bytes }, 'file system has grown to the size of its disk');
   } catch (error) {

@@ -129,7 +129,7 @@ export class DownDisks {
   /** Undefined when nothing of the volume is published here: the next stage sees to its disk. */
   async #assess(volumeId: string, volume: AoEVolume, record: StagedVolume, signal: AbortSignal): Promise<Finding | undefined> {
     const { nodeName, localDisk, wire } = this.#parts;
-    const mounts = (await localDisk(record.address).mounts()).filter(({ isStale }) => !isStale);
+    const mounts = await localDisk(record.address).liveMounts();
     if (mounts.length === 0) return undefined;
     const hasFilesystem = mounts.some(({ kind }) => kind === 'filesystem');
     const story = `node ${nodeName}: ${await this.#story(record)}`;

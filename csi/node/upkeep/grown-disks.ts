@@ -74,7 +74,7 @@ export class GrownDisks {
 
   /** Whether the file system that is mounted at the staging path can grow. */
   async #hasRoom(disk: LocalDisk, device: Disk, stagingPath: string, signal: AbortSignal): Promise<boolean> {
-    const mount = (await disk.mounts()).find(({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === stagingPath);
+    const mount = await disk.filesystemAt(stagingPath);
     return mount !== undefined && canGrow(this.#parts.filesystems, device, mount, signal);
   }
 }
