@@ -62,6 +62,12 @@ export class LocalDisk {
     return this.#parts.driver.state(this.address);
   }
 
+  /** Whether the kernel has given up the disk: a file system that is mounted from it has lost writes, and stays broken when the disk comes back. */
+  async isDown(): Promise<boolean> {
+    const health = await this.health();
+    return health === 'down' || health === 'closewait';
+  }
+
   /** All mounts of the disk that this process sees, the oldest first. */
   async mounts(): Promise<DiskMount[]> {
     const devices = new Set(await this.#parts.driver.stack(this.address));
@@ -127,7 +133,7 @@ export class LocalDisk {
     return unmountLayers(mounter, path, {
       keep: ({ device }) => devices.has(device),
       isLazy: async (mount) => {
-        const lazy = await isDead(driver, mount);
+        const lazy = await isDiskGoneOrDown(driver, mount);
         log.warn({ target: path, source: mount.source, device: mount.device, lazy }, 'removing a stale mount');
         return lazy;
       },
@@ -282,7 +288,7 @@ export function inUseAlready(name: string, users: readonly string[]): RpcError {
  * Whether the disk of a mount is gone or down. Such a mount must be detached lazily: a plain unmount would wait for the disk, and nothing
  * can be saved there.
  */
-export async function isDead(driver: Pick<Driver, 'disk' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
+export async function isDiskGoneOrDown(driver: Pick<Driver, 'disk' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
   const address = source.replace(/^\/dev\/etherd\//, '');
   const disk = await driver.disk(address);
   return disk?.device !== device || (await driver.state(address)) !== 'up';

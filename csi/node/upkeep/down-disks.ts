@@ -83,13 +83,12 @@ export class DownDisks {
     const checks = [...records].map(async ([volumeId, record]) => {
       // The address was reused: nobody can say whose the disk is, so it is not revived for either volume.
       if ((addresses.get(record.address)?.length ?? 0) > 1) return void this.#outages.delete(volumeId);
-      const health = await localDisk(record.address).health();
-      if (health === 'up' || health === 'absent') return void this.#outages.delete(volumeId);
+      if (!(await localDisk(record.address).isDown())) return void this.#outages.delete(volumeId);
       if (this.#outages.has(volumeId)) {
         await places.run(() => this.#handle(volumeId, record, AbortSignal.any([signal, AbortSignal.timeout(HANDLE_MS)])), signal);
         return;
       }
-      log.warn({ volume: volumeId, address: record.address, health }, 'the kernel has given up a disk: its target was silent too long');
+      log.warn({ volume: volumeId, address: record.address }, 'the kernel has given up a disk: its target was silent too long');
       this.#outages.set(volumeId, { since: Date.now(), reported: '', reportedAt: 0 });
     });
     await Promise.all(checks);
