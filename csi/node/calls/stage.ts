@@ -1,5 +1,5 @@
 import { type LockOwner, lockTime } from '../../../aoe/mod.ts';
-import type { AoEVolume } from '../../../api/volume.ts';
+import { type AoEVolume, serialOf } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -75,7 +75,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   // survey finds, for another path to the disk.
   const prepared = early(prepare(deps, signal));
   job.step('survey of the targets');
-  const expected = context.serial ?? volume.status?.serial ?? volume.spec.external?.serial;
+  const expected = context.serial ?? serialOf(volume);
   const survey = await deps.wire.survey(context.target, signal);
   const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
   const needsLock = context.access === 'Exclusive';

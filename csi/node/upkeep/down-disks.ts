@@ -1,5 +1,5 @@
 import { parseAddress } from '../../../api/address.ts';
-import type { AoEVolume, Initiators } from '../../../api/volume.ts';
+import { type AoEVolume, type Initiators, serialOf } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { loop } from '../../../run/loop.ts';
@@ -135,7 +135,7 @@ export class DownDisks {
     const remedy = hasFilesystem
       ? 'The file system mounted from it gives I/O errors until it is mounted again: delete the pods on this node that use the volume'
       : 'Its users have I/O errors until the target is back';
-    const serial = volume.status?.serial ?? volume.spec.external?.serial;
+    const serial = serialOf(volume);
     try {
       const survey = await wire.survey(parseAddress(record.address), signal);
       const surveyed = oneRightDisk(nameOf(volumeId, record, nodeName), survey, { serial, external: record.external });
