@@ -52,3 +52,8 @@ export const VolumeCondition = {
   /** operator: the summary of the others. */
   Ready: 'Ready',
 } as const;
+
+/** Serial number that the volume's disk must report; undefined while it is not known. That of an external target is the one in the spec. */
+export function serialOf({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): string | undefined {
+  return spec.external?.serial ?? status?.serial;
+}

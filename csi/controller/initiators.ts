@@ -1,40 +1,21 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import { isConflict, retryOnConflict } from '../../kube/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { type Call, type Deps, FIELD_MANAGER } from './deps.ts';
+import { changeSpec } from './change-spec.ts';
+import type { Call, Deps } from './deps.ts';
 import { conditionOf } from './describe.ts';
-import { findVolume } from './find-volume.ts';
 import { waitFor } from './wait.ts';
 
 /**
  * Writes the nodes that `decide` gives into the volume's spec. When the volume has changed since it was read, it decides again.
  * @throws RpcError NOT_FOUND when the volume was deleted, ABORTED when others keep changing it; and what `decide` throws
  */
-export async function changeInitiators(
-  deps: Deps,
-  first: AoEVolume,
-  decide: (volume: AoEVolume) => string[],
-  call: Call,
-): Promise<AoEVolume> {
-  const { signal } = call;
-  const { name } = first.metadata;
-  const write = async (volume: AoEVolume): Promise<AoEVolume> => {
+export function changeInitiators(deps: Deps, first: AoEVolume, decide: (volume: AoEVolume) => string[], call: Call): Promise<AoEVolume> {
+  const change = (volume: AoEVolume): object | undefined => {
     const before = volume.spec.initiators.nodes ?? [];
     const nodes = decide(volume);
-    if (nodes.length === before.length && nodes.every((node, i) => node === before[i])) return volume;
-    const { resourceVersion } = volume.metadata;
-    const patch = { metadata: { resourceVersion }, spec: { initiators: { nodes: nodes.length > 0 ? nodes : null } } };
-    return deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
+    if (nodes.length === before.length && nodes.every((node, i) => node === before[i])) return undefined;
+    return { initiators: { nodes: nodes.length > 0 ? nodes : null } };
   };
-  try {
-    const written = await retryOnConflict(first, { write, read: () => findVolume(deps, name, call), signal });
-    if (written) return written;
-  } catch (error) {
-    if (!isConflict(error)) throw error;
-    throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others at each attempt to write it: try again`);
-  }
-  throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
+  return changeSpec(deps, first, change, call);
 }
 
 /** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */

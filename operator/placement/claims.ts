@@ -1,6 +1,6 @@
 import type { Address } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, serialOf, VolumeCondition } from '../../api/volume.ts';
 import { addressKey, addressOf } from './address-range.ts';
 import type { Refused } from './placement.ts';
 
@@ -33,11 +33,9 @@ export function addressClaim(address: Address): string {
   return `address ${addressKey(address)}`;
 }
 
-const claimedSerial = ({ spec, status }: AoEVolume): string | undefined => spec.external?.serial ?? status?.serial;
-
 /** What a volume claims for itself, as keys of an index: its address and its serial number. */
 export function claimsOf(volume: AoEVolume): string[] {
-  const [address, serial] = [addressOf(volume.spec), claimedSerial(volume)];
+  const [address, serial] = [addressOf(volume.spec), serialOf(volume)];
   return [...(address === undefined ? [] : [addressClaim(address)]), ...(serial === undefined ? [] : [`serial ${serial}`])];
 }
 
@@ -48,7 +46,7 @@ export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): 
 
 /** The other volume that owns the serial number of this one's disk: the two disks cannot be told apart. */
 function serialOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
-  return owner(volume, volumes, claimedSerial);
+  return owner(volume, volumes, serialOf);
 }
 
 /**

@@ -73,7 +73,8 @@ describe('a target that is silent for longer than aoe_deadsecs', () => {
     }
     for (const node of ['storage-1', 'storage-2']) cluster.guest(node).setStorageLink('down');
     for (const name of ['file', 'disk']) await becomes(name, 'down,closewait', 40_000);
-    for (const name of ['file', 'disk']) expect(await ns.event(name, 'DiskDown')).toMatch(/aoe_deadsecs \(10 s\), and does not answer yet/);
+    for (const name of ['file', 'disk'])
+      expect(await ns.event(name, 'DiskDown')).toMatch(/aoe_deadsecs \(10 s\), and it cannot be used yet: /);
     expect(await down(['file', 'disk'])).toStrictEqual(['file', 'disk']);
   });
 

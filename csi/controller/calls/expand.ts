@@ -1,13 +1,12 @@
 import { isPlaced } from '../../../api/capacity.ts';
 import { formatQuantity, parseQuantity } from '../../../api/quantity.ts';
-import { AOE_VOLUMES } from '../../../api/resources.ts';
 import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
-import { isConflict, retryOnConflict } from '../../../kube/mod.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { unsupported } from '../capabilities.ts';
-import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
+import { changeSpec } from '../change-spec.ts';
+import type { Call, Deps } from '../deps.ts';
 import { conditionOf, describeReadiness } from '../describe.ts';
 import { findVolume } from '../find-volume.ts';
 import { type Bounds, boundsOf, capacityOf, chooseSize } from '../size.ts';
@@ -60,25 +59,15 @@ async function expand(deps: Deps, volume: AoEVolume, bounds: Bounds, call: Call)
   throw expanded;
 }
 
-/** Sets spec.capacity, also to less than before when there is no room for that. */
-async function setCapacity(deps: Deps, first: AoEVolume, capacity: string, call: Call): Promise<AoEVolume> {
-  const { name } = first.metadata;
-  const write = async (volume: AoEVolume): Promise<AoEVolume> => {
-    const [has, wanted] = [volume.spec.capacity ?? '0', capacity].map(parseQuantity) as [number, number];
-    // A person may have asked for more. That is enough, too, unless there is no room for it.
-    if (has === wanted || (has > wanted && !isRefused(volume))) return volume;
-    const { resourceVersion } = volume.metadata;
-    const patch = { metadata: { resourceVersion }, spec: { capacity } };
-    return deps.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal: call.signal });
+/** Sets spec.capacity. Makes it smaller only when the pool has no room for the present value. */
+function setCapacity(deps: Deps, first: AoEVolume, capacity: string, call: Call): Promise<AoEVolume> {
+  const wanted = parseQuantity(capacity);
+  const change = (volume: AoEVolume): object | undefined => {
+    const has = parseQuantity(volume.spec.capacity ?? '0');
+    // Somebody has asked for a larger size already: leave it, unless the pool has no room for it.
+    return has === wanted || (has > wanted && !isRefused(volume)) ? undefined : { capacity };
   };
-  try {
-    const written = await retryOnConflict(first, { write, read: () => findVolume(deps, name, call), signal: call.signal });
-    if (written) return written;
-  } catch (error) {
-    if (!isConflict(error)) throw error;
-    throw new RpcError(Code.ABORTED, `AoEVolume ${name} was changed by others at each attempt to write it: try again`);
-  }
-  throw new RpcError(Code.NOT_FOUND, `AoEVolume ${name} was deleted meanwhile`);
+  return changeSpec(deps, first, change, call);
 }
 
 function isRefused(volume: AoEVolume): boolean {

@@ -1,7 +1,7 @@
 import { formatAddress } from '../../../api/address.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES } from '../../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, VolumeCondition } from '../../../api/volume.ts';
+import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, serialOf, VolumeCondition } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -47,7 +47,7 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
     return {
       publishContext: {
         address: formatAddress(address),
-        serial: admitted.spec.external?.serial ?? admitted.status?.serial ?? '',
+        serial: serialOf(admitted) ?? '',
         volumeUID: admitted.metadata.uid ?? '',
         access: admitted.spec.access,
         external: String(admitted.spec.external !== undefined),

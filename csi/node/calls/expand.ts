@@ -1,4 +1,5 @@
 import { parseAddress } from '../../../api/address.ts';
+import { serialOf } from '../../../api/volume.ts';
 import { type csi, fromInt64, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -44,7 +45,7 @@ export async function growStaged(
       const volume = await deps.volumes.get(volumeId, signal);
       if (volume?.metadata.uid !== record.volumeUID) throw new RpcError(Code.NOT_FOUND, `${name}: its AoEVolume was deleted`);
       const { external } = record;
-      const serial = volume.spec.external?.serial ?? volume.status?.serial;
+      const serial = serialOf(volume);
       const surveyed = oneRightDisk(name, await deps.wire.survey(parseAddress(record.address), signal), { serial, external });
       if (surveyed.bytes < least)
         throw new RpcError(
@@ -57,9 +58,7 @@ export async function growStaged(
       const before = await deviceOf(deps, volumeId);
       step('revalidate');
       const device = await disk.grow(name, surveyed, signal);
-      const mount = (await disk.mounts()).find(
-        ({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === record.stagingPath,
-      );
+      const mount = await disk.filesystemAt(record.stagingPath);
       step('growth of the file system');
       const filesystem = mount !== undefined && !external && (await growFilesystem(deps.filesystems, device, mount, signal));
       if (device.bytes > before.bytes || filesystem)

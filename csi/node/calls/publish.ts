@@ -9,7 +9,6 @@ import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
-import { isDown } from '../filesystem/dead-mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { ownerOf } from '../record/staged-volumes.ts';
 import { stage } from './stage.ts';
@@ -68,7 +67,7 @@ async function publishable(
   const disk = deps.localDisk(staged.address);
   const device = await disk.device();
   const kind = usage.kind === 'mount' ? 'filesystem' : 'node';
-  const own = (await disk.mounts()).filter((each) => each.kind === kind && !each.isStale);
+  const own = (await disk.liveMounts()).filter((each) => each.kind === kind);
   if (!device || (usage.kind === 'mount' && !own.some((each) => each.target === staging))) {
     throw new RpcError(
       Code.FAILED_PRECONDITION,
@@ -112,7 +111,7 @@ async function wasLost(deps: Deps, volumeId: string, signal: AbortSignal): Promi
 /** Whether what is staged is a file system whose disk the kernel has given up. */
 async function isDiskDown(deps: Deps, volumeId: string): Promise<boolean> {
   const record = await deps.staged.get(volumeId);
-  return record !== undefined && (await isDown(deps.localDisk(record.address)));
+  return record !== undefined && (await deps.localDisk(record.address).isDown());
 }
 
 async function bind(

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Code } from '../../../rpc/status.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { block, fails, Mode, mountOf, setUp } from '../testing/calls.ts';
 
 test('stage locks, formats an empty disk once and mounts it; repeating it changes nothing', async () => {
@@ -146,6 +146,33 @@ test('the serial and holder of an external disk are recorded, and the serial is 
   expect(node.volumes.items.get('v1')?.status?.holder).toBeUndefined();
   node.target.serial = 'S2';
   await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /wrong disk/));
+});
+
+test('a stage that fails while its record is written releases the lock after that', async () => {
+  const { node, stage } = setUp({ external: 'true', serial: '' });
+  const order: string[] = [];
+  node.volumes.record = (_volume, status) =>
+    'serial' in status ? Promise.reject(new RpcError(Code.ABORTED, 'the volume was deleted')) : Promise.resolve();
+  const { staged, wire } = node.deps;
+  const put = staged.put.bind(staged);
+  const written = Promise.withResolvers<void>();
+  staged.put = async (volumeId, record) => {
+    if (record.locks?.length === 1 && node.wire.calls.includes('acquire')) {
+      // The stage has failed by then, unless it waits for this.
+      setImmediate(written.resolve);
+      await written.promise;
+      order.push('record');
+    }
+    await put(volumeId, record);
+  };
+  const release = wire.release.bind(wire);
+  wire.release = (...args) => {
+    order.push('release');
+    return release(...args);
+  };
+  await expect(stage()).rejects.toSatisfy(fails(Code.ABORTED, /was deleted/));
+  await written.promise;
+  expect(order).toStrictEqual(['record', 'release']);
 });
 
 test('raw block: no format, no mount at the staging path; unpublish removes the file', async () => {

@@ -1,5 +1,5 @@
 import { type LockOwner, lockTime } from '../../../aoe/mod.ts';
-import type { AoEVolume } from '../../../api/volume.ts';
+import { type AoEVolume, serialOf } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -7,6 +7,7 @@ import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { oneRightDisk } from '../disk/identity.ts';
 import { DiskInUseError, inUseAlready } from '../disk/local-disk.ts';
+import { early } from '../early.ts';
 import { removeDeadMount } from '../filesystem/dead-mount.ts';
 import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
@@ -72,10 +73,9 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   const { name, volume, context, usage, signal } = job;
   // The driver loads while the target is asked. Discovery must wait for the answer: it would take a second target at the address, which the
   // survey finds, for another path to the disk.
-  const prepared = prepare(deps, signal);
-  prepared.catch(() => {});
+  const prepared = early(prepare(deps, signal));
   job.step('survey of the targets');
-  const expected = context.serial ?? volume.status?.serial ?? volume.spec.external?.serial;
+  const expected = context.serial ?? serialOf(volume);
   const survey = await deps.wire.survey(context.target, signal);
   const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
   const needsLock = context.access === 'Exclusive';
@@ -94,24 +94,21 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
   await recordStaged(deps, job, [...(isLost ? [] : (earlier?.locks ?? [])), since].slice(-MAX_LOCKS));
   if (needsLock) await takeLock(deps, job, since);
+  // The record is written, and the volume read again, while the kernel attaches the disk. It is read again because another node may have
+  // formatted the disk before this node took the lock.
+  const recorded = early(recordStaged(deps, job, [since]));
   let device: Disk;
-  // While the kernel looks for the disk. The volume is read again, now that this node has the lock: another node may have formatted the disk
-  // since the first read.
-  const recorded = recordStaged(deps, job, [since]);
-  recorded.catch(() => {});
   let current: Promise<AoEVolume | undefined> | undefined;
   try {
     if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
-    if (usage.kind === 'mount') current = deps.volumes.get(job.volumeId, signal);
-    current?.catch(() => {});
+    if (usage.kind === 'mount') current = early(deps.volumes.get(job.volumeId, signal));
     job.step('attach');
-    try {
-      device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost || isForeign }, signal);
-    } finally {
-      await recorded;
-    }
+    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost || isForeign }, signal);
+    await recorded;
     if (usage.kind === 'mount' && (await isMounted(deps, job, usage))) return;
   } catch (error) {
+    // Once the lock is released and this call has ended, the next call may write the record.
+    await Promise.allSettled([recorded]);
     await releaseAfterFailure(deps, job);
     throw error;
   }

@@ -4,7 +4,7 @@ import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Deps } from '../deps.ts';
-import { isDead, type LocalDisk } from '../disk/local-disk.ts';
+import { isDiskGoneOrDown, type LocalDisk } from '../disk/local-disk.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
 
@@ -21,7 +21,7 @@ export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequ
     // Another volume that is staged here has the address now: the disk is not this volume's any more.
     const successor = staged && (await deps.staged.successor(volumeId, staged.address));
     if (disk && !successor) await checkUnpublished(deps, volumeId, disk, stagingPath);
-    await unmountLayers(deps.mounter, stagingPath, { isLazy: (mount) => isDead(deps.driver, mount), signal });
+    await unmountLayers(deps.mounter, stagingPath, { isLazy: (mount) => isDiskGoneOrDown(deps.driver, mount), signal });
     if (!staged) return deps.staged.delete(volumeId);
     if (!successor) await disk?.remove(signal);
     if (staged.access === 'Exclusive') await unlock(deps, volumeId, staged, signal);
@@ -51,7 +51,7 @@ async function recall(deps: Deps, volumeId: string, stagingPath: string, signal:
 
 /** Before anything is undone: a volume that a pod still uses stays as it is. */
 async function checkUnpublished({ nodeName }: Deps, volumeId: string, disk: LocalDisk, stagingPath: string): Promise<void> {
-  const others = (await disk.mounts()).filter(({ target, isStale }) => target !== stagingPath && !isStale);
+  const others = (await disk.liveMounts()).filter(({ target }) => target !== stagingPath);
   if (others.length === 0) return;
   throw new RpcError(
     Code.INTERNAL,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { MountPoint } from '../contracts.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { DriverBusyError } from './kernel-driver.ts';
-import { DiskInUseError, isDead, LocalDisk } from './local-disk.ts';
+import { DiskInUseError, isDiskGoneOrDown, LocalDisk } from './local-disk.ts';
 
 const signal = new AbortController().signal;
 
@@ -138,12 +138,12 @@ test('clearStale() removes mounts of earlier disks down to the present one', asy
 test('a mount is dead when its disk is gone, replaced or down', async () => {
   const { driver, known } = await setUp();
   const mount = mountOf({ device: '152:16', source: '/dev/etherd/e7.3' });
-  expect(await isDead(driver, mount)).toBe(false);
-  expect(await isDead(driver, { ...mount, device: '152:99' })).toBe(true);
+  expect(await isDiskGoneOrDown(driver, mount)).toBe(false);
+  expect(await isDiskGoneOrDown(driver, { ...mount, device: '152:99' })).toBe(true);
   known.state = 'closewait';
-  expect(await isDead(driver, mount)).toBe(true);
+  expect(await isDiskGoneOrDown(driver, mount)).toBe(true);
   driver.known.clear();
-  expect(await isDead(driver, mount)).toBe(true);
+  expect(await isDiskGoneOrDown(driver, mount)).toBe(true);
 });
 
 test('revive() needs the right disk, of the right size, in the kernel', async () => {

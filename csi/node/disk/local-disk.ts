@@ -62,10 +62,26 @@ export class LocalDisk {
     return this.#parts.driver.state(this.address);
   }
 
+  /** Whether the kernel has given up the disk: a file system that is mounted from it has lost writes, and stays broken when the disk comes back. */
+  async isDown(): Promise<boolean> {
+    const health = await this.health();
+    return health === 'down' || health === 'closewait';
+  }
+
   /** All mounts of the disk that this process sees, the oldest first. */
   async mounts(): Promise<DiskMount[]> {
     const devices = new Set(await this.#parts.driver.stack(this.address));
     return (await this.#parts.mounter.list()).flatMap((mount) => this.#own(mount, devices) ?? []);
+  }
+
+  /** The mounts of the disk that is here now. Those of an earlier disk at the address are left out. */
+  async liveMounts(): Promise<DiskMount[]> {
+    return (await this.mounts()).filter(({ isStale }) => !isStale);
+  }
+
+  /** The mount at a path of the file system on the disk; undefined when it is not mounted there. */
+  async filesystemAt(path: string): Promise<DiskMount | undefined> {
+    return (await this.liveMounts()).find(({ kind, target }) => kind === 'filesystem' && target === path);
   }
 
   /** What a mount is to this disk; undefined when it is not a mount of it. */
@@ -117,7 +133,7 @@ export class LocalDisk {
     return unmountLayers(mounter, path, {
       keep: ({ device }) => devices.has(device),
       isLazy: async (mount) => {
-        const lazy = await isDead(driver, mount);
+        const lazy = await isDiskGoneOrDown(driver, mount);
         log.warn({ target: path, source: mount.source, device: mount.device, lazy }, 'removing a stale mount');
         return lazy;
       },
@@ -212,11 +228,16 @@ export class LocalDisk {
   /**
    * Lets the kernel take the size that the target serves, while the disk is in use.
    * @param name how messages name the volume
-   * @throws RpcError UNAVAILABLE when the kernel does not; FAILED_PRECONDITION when its disk is another one
+   * @throws RpcError UNAVAILABLE when the disk is not up, or the kernel does not take the size; FAILED_PRECONDITION when its disk is another one
    */
   async grow(name: string, { serial, bytes }: Surveyed, signal: AbortSignal): Promise<Disk> {
     const { driver } = this.#parts;
-    const disk = (await this.health()) === 'up' ? await driver.grow(this.address, { timeoutMs: GROW_MS, bytes, signal }) : undefined;
+    const health = await this.health();
+    if (health !== 'up') {
+      const message = `${name}: disk ${this.address} is ${health}, so it cannot take a new size: is its storage node in trouble?`;
+      throw new RpcError(Code.UNAVAILABLE, message);
+    }
+    const disk = await driver.grow(this.address, { timeoutMs: GROW_MS, bytes, signal });
     if (!disk) {
       const message = `${name}: the target serves ${bytes} bytes, but the kernel's aoe driver did not take that size within ${GROW_MS / 1000} s (state of the disk: ${await this.health()}); see dmesg`;
       throw new RpcError(Code.UNAVAILABLE, message);
@@ -245,7 +266,7 @@ export class LocalDisk {
    * @returns who uses it, when it stays
    */
   async removeUnused(signal: AbortSignal): Promise<readonly string[]> {
-    const mounts = (await this.mounts()).filter(({ isStale }) => !isStale);
+    const mounts = await this.liveMounts();
     if (mounts.length > 0) return mounts.map(({ target }) => `the mount at ${target}`);
     try {
       await this.remove(signal);
@@ -267,7 +288,7 @@ export function inUseAlready(name: string, users: readonly string[]): RpcError {
  * Whether the disk of a mount is gone or down. Such a mount must be detached lazily: a plain unmount would wait for the disk, and nothing
  * can be saved there.
  */
-export async function isDead(driver: Pick<Driver, 'disk' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
+export async function isDiskGoneOrDown(driver: Pick<Driver, 'disk' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
   const address = source.replace(/^\/dev\/etherd\//, '');
   const disk = await driver.disk(address);
   return disk?.device !== device || (await driver.state(address)) !== 'up';

@@ -1,13 +1,7 @@
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { StageJob } from '../calls/stage-job.ts';
 import type { Deps } from '../deps.ts';
-import { DiskInUseError, type LocalDisk } from '../disk/local-disk.ts';
-
-/** Whether the kernel has given up the disk: a file system that is mounted from it has lost writes, and stays broken when the disk comes back. */
-export async function isDown(disk: LocalDisk): Promise<boolean> {
-  const health = await disk.health();
-  return health === 'down' || health === 'closewait';
-}
+import { DiskInUseError } from '../disk/local-disk.ts';
 
 /**
  * Removes the staging mount of a file system whose disk is down, and the disk with all that is cached of it, so that it can be attached,
@@ -16,8 +10,8 @@ export async function isDown(disk: LocalDisk): Promise<boolean> {
  * @throws RpcError FAILED_PRECONDITION while somebody has the disk open: the kernel would mount the same broken file system again
  */
 export async function removeDeadMount(deps: Deps, { name, volumeId, disk, stagingPath, signal }: StageJob): Promise<void> {
-  if (!(await isDown(disk))) return;
-  const mounts = (await disk.mounts()).filter(({ isStale }) => !isStale);
+  if (!(await disk.isDown())) return;
+  const mounts = await disk.liveMounts();
   const refuse = (why: string, cause?: unknown): never => {
     const message = `${name}: the disk was down, so a file system that is mounted from it has lost writes. It is mounted again when all pods on this node that use it have ended: ${why}`;
     throw new RpcError(Code.FAILED_PRECONDITION, message, { cause });

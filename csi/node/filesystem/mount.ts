@@ -5,6 +5,7 @@ import type { StageJob } from '../calls/stage-job.ts';
 import type { MountUsage } from '../calls/usage.ts';
 import type { Content, Disk, Filesystems } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
+import { early } from '../early.ts';
 import { mountOrFormat } from './format-rule.ts';
 import { growFilesystem } from './grow.ts';
 
@@ -72,8 +73,9 @@ export async function mountFilesystem(
   }
   // Also when an earlier attempt has formatted the disk and could not record it: "Formatting" permits another format.
   const isFinished = decision === 'format' || (volume.status?.filesystem?.state === 'Formatting' && !usage.readOnly && !isShared);
-  const recorded = isFinished ? deps.volumes.record(volume, { filesystem: { type: usage.type, state: 'Formatted' } }, signal) : undefined;
-  recorded?.catch(() => {});
+  const recorded = isFinished
+    ? early(deps.volumes.record(volume, { filesystem: { type: usage.type, state: 'Formatted' } }, signal))
+    : undefined;
   job.step('mount');
   // Where other hosts may read at the same time, not even the journal may be replayed.
   const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
@@ -94,7 +96,7 @@ async function growMounted(
 ): Promise<void> {
   step('growth of the file system');
   try {
-    const mount = (await disk.mounts()).find(({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === stagingPath);
+    const mount = await disk.filesystemAt(stagingPath);
     if (mount && (await growFilesystem(filesystems, device, mount, signal)))
       log.info({ volume: volumeId, device: device.path, bytes: device.bytes }, 'file system has grown to the size of its disk');
   } catch (error) {

@@ -43,7 +43,7 @@ export async function releaseAfterFailure(
 ): Promise<void> {
   if (context.access !== 'Exclusive') return;
   const isStaged = (await mounter.list()).some(({ target }) => target === stagingPath);
-  if (isStaged || (await disk.mounts()).some(({ isStale }) => !isStale)) return;
+  if (isStaged || (await disk.liveMounts()).length > 0) return;
   const { outcome } = await wire
     .release(context.target, owner, AbortSignal.timeout(RELEASE_MS))
     .catch((error: unknown) => ({ outcome: messageOf(error) }));

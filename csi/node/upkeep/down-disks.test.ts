@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { formatLock } from '../../../aoe/mod.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { DownDisks } from './down-disks.ts';
 
@@ -70,9 +71,36 @@ test('a disk whose target is away stays as it is, and is reported once', async (
   it.stays();
   expect(it.events).toHaveLength(1);
   expect(it.events[0]).toMatch(
-    /^Warning DiskDown: node worker-1: disk e7\.3 .* \(10 s\), and does not answer yet\. Its users have I\/O errors/,
+    /^Warning DiskDown: node worker-1: disk e7\.3 .* \(10 s\), and it cannot be used yet: .*no target answers\..*\? Its users have I\/O errors/,
   );
 });
+
+for (const [what, change, message] of [
+  [
+    'that this node cannot ask, without an AoE interface,',
+    ({ wire }: FakeNode) => {
+      wire.survey = () => Promise.reject(new RpcError(Code.UNAVAILABLE, 'this node has no AoE interface that is up: see --interfaces'));
+    },
+    /cannot be used yet: this node has no AoE interface that is up: see --interfaces\. Its users/,
+  ],
+  [
+    'that answers, but does not admit this node,',
+    ({ wire }: FakeNode) => {
+      const survey = wire.survey.bind(wire);
+      wire.survey = async (address) => ({ ...(await survey(address)), identities: [] });
+    },
+    /cannot be used yet: .* does not identify its disk; it may be starting, or it does not admit this host\. Its users/,
+  ],
+] as const) {
+  test(`an event about a disk whose target is one ${what} says so`, async () => {
+    const it = await down('block');
+    change(it.node);
+    await it.check(3);
+    it.stays();
+    expect(it.events).toStrictEqual([expect.stringMatching(message)]);
+    expect(it.events[0]).toMatch(/^Warning DiskDown: /);
+  });
+}
 
 test('a mounted file system is not revived: an event asks for a new mount', async () => {
   const it = await down('filesystem');

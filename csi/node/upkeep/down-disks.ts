@@ -1,5 +1,5 @@
 import { parseAddress } from '../../../api/address.ts';
-import type { AoEVolume, Initiators } from '../../../api/volume.ts';
+import { type AoEVolume, type Initiators, serialOf } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { loop } from '../../../run/loop.ts';
@@ -83,13 +83,12 @@ export class DownDisks {
     const checks = [...records].map(async ([volumeId, record]) => {
       // The address was reused: nobody can say whose the disk is, so it is not revived for either volume.
       if ((addresses.get(record.address)?.length ?? 0) > 1) return void this.#outages.delete(volumeId);
-      const health = await localDisk(record.address).health();
-      if (health === 'up' || health === 'absent') return void this.#outages.delete(volumeId);
+      if (!(await localDisk(record.address).isDown())) return void this.#outages.delete(volumeId);
       if (this.#outages.has(volumeId)) {
         await places.run(() => this.#handle(volumeId, record, AbortSignal.any([signal, AbortSignal.timeout(HANDLE_MS)])), signal);
         return;
       }
-      log.warn({ volume: volumeId, address: record.address, health }, 'the kernel has given up a disk: its target was silent too long');
+      log.warn({ volume: volumeId, address: record.address }, 'the kernel has given up a disk: its target was silent too long');
       this.#outages.set(volumeId, { since: Date.now(), reported: '', reportedAt: 0 });
     });
     await Promise.all(checks);
@@ -129,14 +128,14 @@ export class DownDisks {
   /** Undefined when nothing of the volume is published here: the next stage sees to its disk. */
   async #assess(volumeId: string, volume: AoEVolume, record: StagedVolume, signal: AbortSignal): Promise<Finding | undefined> {
     const { nodeName, localDisk, wire } = this.#parts;
-    const mounts = (await localDisk(record.address).mounts()).filter(({ isStale }) => !isStale);
+    const mounts = await localDisk(record.address).liveMounts();
     if (mounts.length === 0) return undefined;
     const hasFilesystem = mounts.some(({ kind }) => kind === 'filesystem');
     const story = `node ${nodeName}: ${await this.#story(record)}`;
     const remedy = hasFilesystem
       ? 'The file system mounted from it gives I/O errors until it is mounted again: delete the pods on this node that use the volume'
       : 'Its users have I/O errors until the target is back';
-    const serial = volume.status?.serial ?? volume.spec.external?.serial;
+    const serial = serialOf(volume);
     try {
       const survey = await wire.survey(parseAddress(record.address), signal);
       const surveyed = oneRightDisk(nameOf(volumeId, record, nodeName), survey, { serial, external: record.external });
@@ -149,7 +148,8 @@ export class DownDisks {
       if (!(error instanceof RpcError)) throw error;
       if (error.code === Code.FAILED_PRECONDITION)
         return { kind: 'DiskNotRevived', message: `${story}. It is not revived: ${error.message}` };
-      return { kind: 'DiskDown', message: `${story}, and does not answer yet. ${remedy}` };
+      const why = error.message.replace(/[^.?]$/, '$&.');
+      return { kind: 'DiskDown', message: `${story}, and it cannot be used yet: ${why} ${remedy}` };
     }
   }
 

@@ -1,18 +1,18 @@
 import { MiB } from '../../../api/quantity.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
-import { setUp } from '../testing/calls.ts';
+import { block, mountOf, setUp } from '../testing/calls.ts';
 import { GrownDisks } from './grown-disks.ts';
 
-async function staged() {
+async function staged(capability = mountOf()) {
   const it = setUp();
-  await it.stage();
+  await it.stage(capability);
   const events: string[] = [];
   const disks = new GrownDisks(it.node.deps, (_volume, message) => events.push(message));
   /** The volume with this capacity in its status is checked, and what that starts ends. */
-  const check = async (capacity: string): Promise<void> => {
+  const check = async (capacity: string, volumeId = 'v1'): Promise<void> => {
     const volume = { ...it.node.volumes.items.get('v1'), status: { serial: 'S1', capacity } } as AoEVolume;
-    await disks.check('v1', (await it.node.deps.staged.get('v1')) as StagedVolume, volume);
+    await disks.check(volumeId, (await it.node.deps.staged.get(volumeId)) as StagedVolume, volume);
   };
   it.node.filesystems.calls.length = 0;
   return { ...it, check, events, calls: it.node.filesystems.calls };
@@ -26,9 +26,40 @@ test('a volume that was made larger by hand grows on the node that has it', asyn
   it.node.filesystems.sizes.set('/dev/etherd/e7.3', 64 * MiB);
   await it.check('128Mi');
   expect(it.calls).toStrictEqual(['grow ext4']);
-  expect(it.events).toStrictEqual([`disk and file system on node worker-1 have grown from ${64 * MiB} to ${128 * MiB} bytes`]);
+  expect(it.events).toStrictEqual([`disk on node worker-1 has grown from ${64 * MiB} to ${128 * MiB} bytes`]);
   await it.check('128Mi');
   expect(it.calls).toHaveLength(1);
+});
+
+test('a raw block volume grows, without a file system', async () => {
+  const it = await staged(block);
+  it.node.target.bytes = 128 * MiB;
+  await it.check('128Mi');
+  expect([it.calls, it.events]).toStrictEqual([[], [`disk on node worker-1 has grown from ${64 * MiB} to ${128 * MiB} bytes`]]);
+});
+
+test('a volume that was unstaged is forgotten', async () => {
+  const it = await staged();
+  const { deps, filesystems } = it.node;
+  const size = filesystems.size.bind(filesystems);
+  let asked = 0;
+  filesystems.size = (path) => {
+    asked++;
+    return size(path);
+  };
+  for (let i = 0; i < 2; i++) await it.check('64Mi');
+  expect(asked).toBe(1);
+  const record = (await deps.staged.get('v1')) as StagedVolume;
+  await it.unstage();
+  // Nothing is left to do for another volume.
+  await deps.staged.put('v2', record);
+  await it.node.driver.attach('e7.3');
+  await it.check('64Mi', 'v2');
+  await deps.staged.delete('v2');
+  await it.stage();
+  asked = 0;
+  await it.check('64Mi');
+  expect(asked).toBe(1);
 });
 
 test('a growth that a restart has cut short is finished', async () => {

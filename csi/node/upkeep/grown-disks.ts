@@ -57,18 +57,24 @@ export class GrownDisks {
     const signal = AbortSignal.timeout(WAIT_MS);
     if (before.bytes >= least) {
       if (this.#done.get(volumeId) === before.bytes) return;
-      if (!(await this.#hasRoom(disk, before, stagingPath, signal))) return void this.#done.set(volumeId, before.bytes);
+      if (!(await this.#hasRoom(disk, before, stagingPath, signal))) return this.#finish(volumeId, before.bytes);
     }
     await growStaged(this.#parts, volumeId, { least, most: 0 }, signal);
     const { bytes } = (await disk.device()) ?? before;
+    await this.#finish(volumeId, bytes);
+    if (bytes > before.bytes) this.#emit(volume, `disk on node ${nodeName} has grown from ${before.bytes} to ${bytes} bytes`);
+  }
+
+  /** Remembers that nothing is left to do at this size, in bytes. Forgets the volumes that are not staged here any more. */
+  async #finish(volumeId: string, bytes: number): Promise<void> {
+    const staged = new Set(await this.#parts.staged.list());
+    for (const known of this.#done.keys()) if (!staged.has(known)) this.#done.delete(known);
     this.#done.set(volumeId, bytes);
-    if (bytes > before.bytes)
-      this.#emit(volume, `disk and file system on node ${nodeName} have grown from ${before.bytes} to ${bytes} bytes`);
   }
 
   /** Whether the file system that is mounted at the staging path can grow. */
   async #hasRoom(disk: LocalDisk, device: Disk, stagingPath: string, signal: AbortSignal): Promise<boolean> {
-    const mount = (await disk.mounts()).find(({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === stagingPath);
+    const mount = await disk.filesystemAt(stagingPath);
     return mount !== undefined && canGrow(this.#parts.filesystems, device, mount, signal);
   }
 }
