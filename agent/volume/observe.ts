@@ -52,7 +52,7 @@ export function provisionedIn(volume: AoEVolume): string[] {
 }
 
 /**
- * UIDs of the volumes of these names. The UIDs are read lazily, so a caller that stops at the first match reads no more. The names may
+ * UIDs of the volumes of these names. The UIDs are read lazily, so a caller may stop at the first match. The names may
  * change meanwhile: those are used that are there when the first UID is read.
  */
 export function* provisionedUids(volumes: Pick<Store<AoEVolume>, 'get'>, names: Iterable<string>): Generator<string, void, undefined> {

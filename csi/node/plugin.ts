@@ -100,9 +100,14 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
       if (claim) events.event(claim, type, reason, `AoEVolume ${volume.metadata.name}, ${message}`);
     },
   });
-  gauge('aoe_csi_node_disk_down_seconds', 'How long the kernel of this node has had the disk of a volume down.', ['volume'], (set) => {
-    for (const { volumeId, seconds } of downDisks.down()) set({ volume: volumeId }, seconds);
-  });
+  gauge(
+    'aoe_csi_node_disk_down_seconds',
+    'How long the kernel of this node has had the disk of a volume down.',
+    ['volume'],
+    async (set) => {
+      for (const { volumeId, seconds } of await downDisks.down()) set({ volume: volumeId }, seconds);
+    },
+  );
   const registration = new KubeletRegistration({
     server: () =>
       new RpcServer({ socket: join(kubeletPath, 'plugins_registry', `${DRIVER_NAME}-reg.sock`), log }).add(

@@ -53,13 +53,13 @@ test('a raw block disk is revived when its target is back with the same serial n
   const it = await down('block');
   await it.check(1);
   it.stays();
-  expect(it.downDisks.down().map(({ volumeId }) => volumeId)).toStrictEqual(['v1']);
+  expect((await it.downDisks.down()).map(({ volumeId }) => volumeId)).toStrictEqual(['v1']);
   await it.check(1);
   expect(it.revived).toStrictEqual(['e7.3']);
   expect(it.events).toStrictEqual([
     'Normal DiskRevived: node worker-1: disk e7.3 is down, because its target did not answer for longer than aoe_deadsecs (10 s). Its target answers again, and the raw block device works again; programs had I/O errors meanwhile',
   ]);
-  expect(it.downDisks.down()).toStrictEqual([]);
+  expect(await it.downDisks.down()).toStrictEqual([]);
   await it.check(2);
   expect(it.events).toHaveLength(1);
 });
@@ -230,16 +230,23 @@ test('a shared volume has no lock, and is revived', async () => {
   expect(it.revived).toStrictEqual(['e7.3']);
 });
 
+test('a disk that was staged again is not called down until the next check', async () => {
+  const it = await down('filesystem');
+  await it.check(1);
+  it.disk.state = 'up';
+  expect(await it.downDisks.down()).toStrictEqual([]);
+});
+
 test('a disk that was unstaged, or came back by itself, is forgotten', async () => {
   const it = await down('filesystem');
   await it.check(1);
-  expect(it.downDisks.down()).toHaveLength(1);
+  expect(await it.downDisks.down()).toHaveLength(1);
   it.disk.state = 'up';
   await it.check(1);
-  expect(it.downDisks.down()).toStrictEqual([]);
+  expect(await it.downDisks.down()).toStrictEqual([]);
   it.disk.state = 'down';
   await it.check(1);
   await it.node.deps.staged.delete('v1');
   await it.check(1);
-  expect(it.downDisks.down()).toStrictEqual([]);
+  expect(await it.downDisks.down()).toStrictEqual([]);
 });

@@ -36,6 +36,7 @@ type Finding =
   | { readonly kind: Exclude<OutageReason, 'DiskRevived'>; readonly message: string };
 
 interface Outage {
+  readonly address: string;
   /** When the disk was found down (Date.now()). */
   readonly since: number;
   reported: string;
@@ -64,9 +65,14 @@ export class DownDisks {
     await loop((stop) => this.check(stop), { everyMs: CHECK_MS, jitter: 0.25, signal, failed });
   }
 
-  /** The volumes whose disk is down, and for how many seconds it has been known. */
-  down(): { volumeId: string; seconds: number }[] {
-    return [...this.#outages].map(([volumeId, { since }]) => ({ volumeId, seconds: Math.round((Date.now() - since) / 1000) }));
+  /** The volumes whose disk is down now, and for how many seconds it has been known. A disk that was staged again since the last check is not among them. */
+  async down(): Promise<{ volumeId: string; seconds: number }[]> {
+    const known = [...this.#outages].map(async ([volumeId, { address, since }]) => ({
+      volumeId,
+      seconds: Math.round((Date.now() - since) / 1000),
+      isDown: await this.#parts.localDisk(address).isDown(),
+    }));
+    return (await Promise.all(known)).filter(({ isDown }) => isDown).map(({ volumeId, seconds }) => ({ volumeId, seconds }));
   }
 
   /** Checks all volumes that are staged here, once. A disk is handled from the second check in a row on that finds it down. */
@@ -89,7 +95,7 @@ export class DownDisks {
         return;
       }
       log.warn({ volume: volumeId, address: record.address }, 'the kernel has given up a disk: its target was silent too long');
-      this.#outages.set(volumeId, { since: Date.now(), reported: '', reportedAt: 0 });
+      this.#outages.set(volumeId, { address: record.address, since: Date.now(), reported: '', reportedAt: 0 });
     });
     await Promise.all(checks);
   }
