@@ -52,7 +52,7 @@ describe('the chart with its defaults', () => {
 
   it('gives the target no token for the API server', () => {
     expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken).toBe(false);
-    const bound = manifests.filter(({ kind }) => /Binding$/.test(kind)).flatMap(({ subjects }) => subjects);
+    const bound = manifests.filter(({ kind }) => /RoleBinding$/.test(kind)).flatMap(({ subjects }) => subjects);
     expect(bound.some(({ name }: Manifest) => name === 'aoe-csi-target')).toBe(false);
   });
 
@@ -71,7 +71,7 @@ describe('the chart with its defaults', () => {
     const roles = new Set(
       manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role').map(({ kind, metadata }) => `${kind}/${metadata.name}`),
     );
-    for (const { roleRef, subjects } of manifests.filter(({ kind }) => /Binding$/.test(kind))) {
+    for (const { roleRef, subjects } of manifests.filter(({ kind }) => /RoleBinding$/.test(kind))) {
       expect(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`).toBe(true);
       for (const { name, namespace } of subjects) {
         expect(accounts.has(name), name).toBe(true);
@@ -197,6 +197,15 @@ describe('the chart with its defaults', () => {
     expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual([...names]);
     expect(definitions).toStrictEqual(customResourceDefinitions().toSorted(byName));
     expect((await render({ crds: { upgrade: false } })).filter(({ metadata }) => metadata.name === 'aoe-csi-crds')).toStrictEqual([]);
+  });
+
+  it('limits what is written with the tokens of nodes: exactly those of the programs that run there', () => {
+    const { spec } = of(manifests, 'ValidatingAdmissionPolicy', 'aoe-csi-nodes');
+    expect(spec.failurePolicy).toBe('Fail');
+    for (const account of ['aoe-csi-agent', 'aoe-csi-node'])
+      expect(spec.matchConditions[0].expression).toMatch(`system:serviceaccount:aoe:${account}'`);
+    const binding = of(manifests, 'ValidatingAdmissionPolicyBinding', 'aoe-csi-nodes').spec;
+    expect(binding).toStrictEqual({ policyName: 'aoe-csi-nodes', validationActions: ['Deny'] });
   });
 
   it('has a test pod whose script is valid JavaScript', () => {
