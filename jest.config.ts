@@ -40,6 +40,8 @@ export default {
     // On a real API server, on this machine.
     project('apiserver', ['test/apiserver/**/*.test.ts'], { serial, testTimeout: 3 * MINUTE }),
     project('chart', ['test/chart/**/*.test.ts'], { testTimeout: MINUTE }),
+    // What `make release` makes.
+    project('release', ['test/release/**/*.test.ts'], { testTimeout: MINUTE }),
     // On veth pairs in network namespaces of their own.
     project('wire', ['test/{wire,conformance}/**/*.test.ts'], { serial, testTimeout: MINUTE }),
     // In a guest of their own, with the kernel's driver.
