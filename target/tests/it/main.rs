@@ -3,6 +3,7 @@
 mod access;
 mod ata;
 mod config;
+mod hold;
 mod host;
 mod hostile;
 mod hung;

@@ -195,6 +195,7 @@ impl<S: Socket> Server<S> {
     fn commit(&mut self, id: u32) {
         let volume = self.registry.volume_mut(id);
         let Some(committed) = volume.state.saved(volume.order.is_empty()) else { return };
+        let swapping = volume.state.is_swapping();
         let before = std::mem::replace(&mut volume.saved, *committed.next).definition.access;
         let new: Vec<Mac> = volume.audience().into_iter().filter(|mac| committed.fresh || !before.allows(*mac)).collect();
         self.data.drop_forbidden(&mut self.registry, &mut self.ports, id);
@@ -209,6 +210,9 @@ impl<S: Socket> Server<S> {
             None => {}
         }
         self.registry.emit_changed(id);
+        if swapping {
+            self.end_hold(id); // the writes that wait for it keep the old disk in use
+        }
         self.check_drains(id);
         self.next_change(id);
     }
