@@ -1,5 +1,5 @@
-import { spawn } from 'node:child_process';
-import { TOOL_ENVIRONMENT } from './config.ts';
+import type { Socket } from 'node:net';
+import { type Exit, spawn } from './spawn.ts';
 
 export interface ExecOptions {
   /** Limit in milliseconds: then the program and all that it has started are killed. */
@@ -53,64 +53,63 @@ const LINGER_MS = 500;
  * for a dead disk.
  * @throws ExecError
  */
-export function exec(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
+export async function exec(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
   const { timeoutMs, signal, input, onKilled } = options;
+  signal?.throwIfAborted();
   const command = [program, ...args].join(' ');
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) return reject(signal.reason);
-    // In a process group of its own, so that everything it starts can be killed with it.
-    const child = spawn(program, args, { detached: true, stdio: ['pipe', 'pipe', 'pipe'], env: TOOL_ENVIRONMENT });
-    const output = { stdout: '', stderr: '' };
-    child.on('error', (error) =>
-      settle(() => reject(new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error }))),
-    );
-    let limit: NodeJS.Timeout | undefined;
-    let linger: NodeJS.Timeout | undefined;
-    let settled = false;
-    const settle = (finish: () => void) => {
-      if (settled) return;
-      settled = true;
-      clearTimeout(limit);
-      clearTimeout(linger);
-      signal?.removeEventListener('abort', abort);
-      for (const stream of child.stdio) stream?.destroy();
-      finish();
-    };
-    const kill = (error: unknown) => {
-      if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) {
-        try {
-          process.kill(-child.pid, 'SIGKILL');
-        } catch {
-          // It ended at the same moment.
-        }
-        onKilled?.(new Promise((ended) => child.once('exit', () => ended())));
-      }
-      child.unref();
-      settle(() => reject(error));
-    };
-    const abort = () => kill(signal?.reason);
-    const end = (code: number | null, killedBy: NodeJS.Signals | null) => {
-      const what = killedBy ? `was killed by ${killedBy}` : `exit status ${code}`;
-      if (code === 0) settle(() => resolve(output));
-      else settle(() => reject(new ExecError(command, what, code ?? undefined, output)));
-    };
-    // The program could not be started, and may have no pipes: event "error" follows.
-    if (child.pid === undefined) return;
-    for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', (text: string) => {
-        if (output[name].length < MAX_OUTPUT) output[name] += text;
-      });
-    }
-    limit = setTimeout(
-      () => kill(new ExecError(command, `took longer than ${timeoutMs / 1000} s and was killed`, undefined, output)),
-      timeoutMs,
-    );
-    signal?.addEventListener('abort', abort, { once: true });
-    child.on('exit', (...how) => {
-      if (!settled) linger = setTimeout(() => end(...how), LINGER_MS);
+  const output = { stdout: '', stderr: '' };
+  const started = spawn(program, args, input);
+  let hasEnded = false;
+  const run = async (): Promise<Exit> => {
+    const child = await started.catch((error: Error) => {
+      throw new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error });
     });
-    child.on('close', end);
-    child.stdin.on('error', () => {});
-    child.stdin.end(input ?? '');
+    const read = Promise.all((['stdout', 'stderr'] as const).map((name) => collect(child[name], (text) => append(output, name, text))));
+    const exit = await child.exited;
+    hasEnded = true;
+    const linger = setTimeout(child.closeStreams, LINGER_MS);
+    await read;
+    clearTimeout(linger);
+    child.closeStreams();
+    return exit;
+  };
+  const end = async (): Promise<void> => {
+    const child = await started.catch(() => undefined);
+    child?.closeStreams();
+    child?.kill();
+    await child?.exited;
+  };
+  const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
+  const kill = (reason: unknown): void => {
+    const ended = end();
+    if (!hasEnded) onKilled?.(ended);
+    stop(reason);
+  };
+  const onAbort = (): void => kill(signal?.reason);
+  const onLimit = (): void => kill(new ExecError(command, `took longer than ${timeoutMs / 1000} s and was killed`, undefined, output));
+  const limit = setTimeout(onLimit, timeoutMs);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  try {
+    const { code, signal: killedBy } = await Promise.race([run(), stopped]);
+    if (code === 0) return output;
+    throw new ExecError(command, killedBy ? `was killed by ${killedBy}` : `exit status ${code}`, code ?? undefined, output);
+  } finally {
+    clearTimeout(limit);
+    signal?.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Reads a stream until it is closed. */
+function collect(stream: Socket, onText: (text: string) => void): Promise<void> {
+  return new Promise((resolve) => {
+    stream
+      .setEncoding('utf8')
+      .on('data', onText)
+      .on('error', () => {})
+      .on('close', () => resolve());
   });
+}
+
+function append(output: { stdout: string; stderr: string }, name: 'stdout' | 'stderr', text: string): void {
+  if (output[name].length < MAX_OUTPUT) output[name] += text;
 }

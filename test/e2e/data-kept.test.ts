@@ -49,9 +49,16 @@ describe('data and disks are kept', () => {
     await cluster.apply([aoeVolume('e2e-restored', { capacity: '16Mi', pool: 'lvm' })]);
     await conditionReason('e2e-restored', 'Ready', 'Exported');
     const { metadata, spec } = await cluster.getJson('aoev', 'e2e-restored');
-    // The object is lost, not its data.
-    await cluster.kubectl(['patch', 'aoev', 'e2e-restored', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
-    await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--timeout=30s']);
+    // The object is lost while the agent cannot remove its data.
+    const agent = "pkill -f '^node /app/agent.js'";
+    await cluster.guest(spec.nodeName).exec(`${agent} -STOP`);
+    try {
+      await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--wait=false']);
+      await cluster.kubectl(['patch', 'aoev', 'e2e-restored', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
+      await cluster.kubectl(['wait', 'aoev', 'e2e-restored', '--for=delete', '--timeout=30s']);
+    } finally {
+      await cluster.guest(spec.nodeName).exec(`${agent} -CONT`);
+    }
     const { finalizers } = metadata;
     const backup = aoeVolume('e2e-restored', spec);
     await cluster.apply([{ ...backup, metadata: { ...backup.metadata, finalizers } }]);

@@ -106,14 +106,19 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
  * to it since: what is cached here would be written over their data.
  */
 async function removeStale(deps: Deps, { name, volumeId, disk, stagingPath, signal }: StageJob): Promise<void> {
-  const unmounted = await disk.unmountAll({ at: stagingPath }, signal);
-  if (unmounted.length > 0)
-    deps.log.warn({ volume: volumeId, address: disk.address, unmounted }, 'unmounted what was left from before this node lost the volume');
-  await disk.remove(signal).catch((error: unknown) => {
+  try {
+    const unmounted = await disk.unmountAll({ at: stagingPath }, signal);
+    if (unmounted.length > 0)
+      deps.log.warn(
+        { volume: volumeId, address: disk.address, unmounted },
+        'unmounted what was left from before this node lost the volume',
+      );
+    await disk.remove(signal);
+  } catch (error) {
     if (!(error instanceof DiskInUseError)) throw error;
     const message = `${name}: ${error.message}. This node had lost the volume, so what it has cached of it must go first`;
     throw new RpcError(Code.FAILED_PRECONDITION, message, { cause: error });
-  });
+  }
 }
 
 async function recordStaged({ staged }: Deps, { volumeId, context, stagingPath, owner }: StageJob, locks: string[]): Promise<void> {

@@ -105,6 +105,19 @@ test('unmountAll() detaches all mounts of the disk, the newest first, and nothin
   expect(mounter.calls).toStrictEqual(['umount -l /pod', 'umount -l /staging']);
 });
 
+test('unmountAll() leaves the device node at the paths by which the kubelet finds its loop device, until nobody has the disk open', async () => {
+  const { disk, mounter, known } = await setUp();
+  mounter.mounts.push(
+    mountOf({ target: '/volumeDevices/dev/pod', root: '/etherd/e7.3', type: 'devtmpfs' }),
+    mountOf({ target: '/pod', device: '152:16' }),
+  );
+  Object.assign(known, { openedBy: ['/dev/loop0 (a loop device)'] });
+  await expect(disk.unmountAll({ at: '/staging' }, signal)).rejects.toBeInstanceOf(DiskInUseError);
+  expect(mounter.calls).toStrictEqual(['umount -l /pod']);
+  Object.assign(known, { openedBy: [] });
+  expect(await disk.unmountAll({ at: '/staging' }, signal)).toStrictEqual(['/volumeDevices/dev/pod']);
+});
+
 test('unmountAll() of one path leaves the mounts of the volume that has the address now', async () => {
   const { disk, mounter } = await setUp();
   mounter.mounts.push(mountOf({ target: '/staging', device: '152:99' }), mountOf({ target: '/pod', device: '152:16' }));

@@ -124,18 +124,32 @@ export class LocalDisk {
 
   /**
    * Detaches mounts lazily. What a program still has open there fails from now on, or must be closed before the disk can be removed.
+   * Mounts of the device node stay while somebody has the disk open: by their paths the kubelet finds the loop devices that it has to
+   * remove (pkg/volume/util/volumepathhandler in Kubernetes), and without them the loop devices would keep the disk for ever.
    * @param at a path where the disk is, or was, mounted: whatever is mounted there goes
    * @param onlyThere all other mounts of the address stay, since they are of another volume
    * @returns the paths that were unmounted
+   * @throws DiskInUseError when mounts of the device node stay
    */
   async unmountAll({ at, onlyThere = false }: { at: string; onlyThere?: boolean }, signal: AbortSignal): Promise<string[]> {
     const { driver, mounter } = this.#parts;
     const devices = new Set(await driver.stack(this.address));
-    const mounts = (await mounter.list()).filter((each) => each.target === at || (!onlyThere && this.#own(each, devices)));
-    const targets = mounts.map(({ target }) => target);
-    // The newest first: it lies on top.
-    for (const target of targets.toReversed()) await mounter.unmount(target, { lazy: true, signal });
-    return targets;
+    const mounts = (await mounter.list()).flatMap((each) => {
+      const own = this.#own(each, devices);
+      return each.target === at || (own && !onlyThere) ? [{ target: each.target, isNode: own?.kind === 'node' && !own.isStale }] : [];
+    });
+    const unmount = async (isNode: boolean): Promise<void> => {
+      // The newest first: it lies on top.
+      const targets = mounts.filter((each) => each.isNode === isNode).toReversed();
+      for (const { target } of targets) await mounter.unmount(target, { lazy: true, signal });
+    };
+    await unmount(false);
+    if (mounts.some(({ isNode }) => isNode)) {
+      const users = await this.users(signal);
+      if (users.length > 0) throw new DiskInUseError(this.address, users);
+      await unmount(true);
+    }
+    return mounts.map(({ target }) => target);
   }
 
   /**

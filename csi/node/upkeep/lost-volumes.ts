@@ -98,8 +98,9 @@ export class LostVolumes {
     const disk = this.#parts.localDisk(address);
     // Another volume that is staged here has the address now: only the mount at our own staging path can be this one's.
     const successor = await staged.successor(volumeId, address);
-    const unmounted = await disk.unmountAll({ at: record.stagingPath, onlyThere: successor !== undefined }, signal);
+    let unmounted: string[];
     try {
+      unmounted = await disk.unmountAll({ at: record.stagingPath, onlyThere: successor !== undefined }, signal);
       if (!successor) await disk.remove(signal);
     } catch (error) {
       if (error instanceof DiskInUseError && lost !== 'deleted')
