@@ -22,6 +22,8 @@ class CommandError extends Error {
 export class FakeLvm {
   readonly volumes = new Map<string, FakeLv>();
   readonly calls: string[] = [];
+  /** Names of volumes that a process has open. */
+  readonly open = new Set<string>();
   readonly group = 'vg0';
   readonly extent = 4 << 20;
   size = 100 * (4 << 20);
@@ -80,18 +82,24 @@ export class FakeLvm {
           const volume = this.volumes.get(name);
           if (!volume) throw new CommandError(`  Failed to find logical volume "${this.group}/${name}"\n`);
           const gone = all('--deltag');
-          volume.tags = [...volume.tags.filter((tag) => !gone.includes(tag)), ...all('--addtag')];
+          volume.tags = [...new Set([...volume.tags.filter((tag) => !gone.includes(tag)), ...all('--addtag')])];
           if (args.includes('--activate')) volume.active = true;
         }
         return '';
       case 'lvremove': {
-        const name = (args.at(-1) ?? '').slice(this.group.length + 1);
-        if (!this.volumes.delete(name)) throw new CommandError(`  Failed to find logical volume "${this.group}/${name}"\n`);
+        // What cannot be removed does not keep it from removing the others.
+        const said = args.filter((arg) => arg.startsWith(`${this.group}/`)).map((arg) => this.#remove(arg.slice(this.group.length + 1)));
+        if (said.join('') !== '') throw new CommandError(said.join(''));
         return '';
       }
       default:
         return '';
     }
+  }
+
+  #remove(name: string): string {
+    if (this.open.has(name)) return `  Logical volume ${this.group}/${name} in use.\n`;
+    return this.volumes.delete(name) ? '' : `  Failed to find logical volume "${this.group}/${name}"\n`;
   }
 
   #report(volumes: boolean): string {

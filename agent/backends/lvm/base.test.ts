@@ -58,7 +58,7 @@ test('a snapshot that carries our mark is no volume, and what it takes is not pr
     active: true,
     layout: 'linear',
   });
-  const after = await backend.measure(signal);
+  const after = await linearBackend(fake).measure(signal);
   expect(after.volumes).toStrictEqual(before.volumes);
   expect([after.size, after.free]).toStrictEqual([before.size - 8 * MiB, before.free - 8 * MiB]);
   expect(() => backend.path('snap-u-9')).toThrow(RangeError);
@@ -75,4 +75,38 @@ test('data of an earlier AoEVolume of the same name is found by its tag, unless 
   expect(await linearBackend(fake, { pool: 'p2' }).namesakes(again, signal), 'of another pool').toStrictEqual([]);
   await backend.retain('u-1', signal);
   expect(await backend.namesakes(again, signal)).toStrictEqual([]);
+});
+
+test('the size of a pool follows our own changes without another report', async () => {
+  const fake = new FakeLvm();
+  const backend = linearBackend(fake);
+  const before = await backend.measure(signal);
+  fake.calls.length = 0;
+  await createEmpty(backend, request, signal);
+  expect(await backend.measure(signal)).toMatchObject({ size: before.size, free: before.free - 12 * MiB, volumes: [{ uid: 'u-1' }] });
+  await backend.remove('u-1', signal);
+  expect(await backend.measure(signal)).toStrictEqual(before);
+  await backend.remove('u-1', signal);
+  expect(fake.calls).toStrictEqual(['lvcreate', 'untag', 'lvremove']);
+  expect(before.free).toBe(fake.free());
+});
+
+test('a volume that is missing is looked for in a new report before it counts as lost', async () => {
+  const fake = new FakeLvm();
+  const backend = linearBackend(fake);
+  await backend.measure(signal);
+  fake.volumes.set('aoe-u-1', { name: 'aoe-u-1', bytes: 4 * MiB, tags: ['aoe.dev'], active: true, layout: 'linear' });
+  expect(await backend.open('u-1', signal)).toMatchObject({ uid: 'u-1' });
+  fake.volumes.clear();
+  fake.calls.length = 0;
+  expect(await Promise.all(['u-1', 'u-2', 'u-3'].map((uid) => backend.open(uid, signal)))).toStrictEqual([undefined, undefined, undefined]);
+  expect(fake.calls.every((call) => call === 'vgs')).toBe(true);
+});
+
+test("data of the same name that was removed by hand meanwhile is in nobody's way", async () => {
+  const fake = new FakeLvm();
+  const backend = linearBackend(fake);
+  await createEmpty(backend, request, signal);
+  fake.volumes.clear();
+  expect(await backend.namesakes({ uid: 'u-2', name: 'pvc-1' }, signal)).toStrictEqual([]);
 });

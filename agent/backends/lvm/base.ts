@@ -10,7 +10,9 @@ import {
   type Measurement,
   roundUp,
 } from '../backend.ts';
-import { failed, type LvmCli } from './cli.ts';
+import type { LvmCli } from './cli.ts';
+import { failed } from './failed.ts';
+import type { LvmGroup } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
 /** On every logical volume of ours. */
@@ -23,9 +25,11 @@ const TAG_POOL = 'aoe.dev/pool=';
 const TAG_WIPED = 'aoe.dev/wiped=';
 const TAG_RETAINED = 'aoe.dev/retained';
 const PREFIX = 'aoe-';
-const RECENT_MS = 5_000;
-/** A volume group that is missing is not looked for more often than this, however many volumes ask for it. */
-const MISSING_MS = 1_000;
+/**
+ * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
+ * so this is for changes by others.
+ */
+const FRESH_MS = 30_000;
 
 /** Whether a device node exists. */
 export type HasDevice = (path: string) => Promise<boolean>;
@@ -38,47 +42,39 @@ export interface LvmOptions {
   hasDevice: HasDevice;
 }
 
-/** What linear and thin volumes have in common: found by name and tag, kept in a cached report, activated when inactive. */
+/** What linear and thin volumes have in common: found by name and tag in the group's report, activated when inactive. */
 export abstract class LvmBase implements Backend {
-  protected readonly lvm: LvmCli;
-  protected readonly group: string;
+  protected readonly group: LvmGroup;
   readonly #pool: string;
   readonly #hasDevice: HasDevice;
-  /** Our volumes by UID, as last reported or made; undefined after a command that failed, until the next report. */
-  #known: Map<string, LogicalVolume> | undefined;
-  /** VolumeReconciler that are ready and wait for TAG_NEW to be taken off, with the tag to add at the same time, if any. */
-  readonly #unmarked = new Map<string, { volume: LogicalVolume; add: string | undefined }>();
-  #missing: { error: BackendError; at: number } | undefined;
-  #last: { group: VolumeGroup; at: number } | undefined;
 
   constructor({ lvm, pool, group, hasDevice }: LvmOptions) {
-    this.lvm = lvm;
-    this.group = group;
+    this.group = lvm.group(group);
     this.#pool = pool;
     this.#hasDevice = hasDevice;
   }
 
   /** Tags of a new volume, beside those that name it: TAG_NEW where it may hold old data. */
   protected readonly initialTags: readonly string[] = [];
+  /** How LVM reports a new volume of this backend. */
+  protected abstract readonly kind: Pick<LogicalVolume, 'layout' | 'pool'>;
   /** Whether a logical volume is of this backend's type. */
   protected abstract accepts(volume: LogicalVolume): boolean;
   /** Arguments of lvcreate after name and tags. */
   protected abstract createArgs(request: CreateRequest): string[];
-  /** Refuses when the pool cannot take a new volume. */
+  /** Refuses when the pool cannot take a new volume. It is called in the group's turn. */
   protected abstract admit(request: CreateRequest, signal: AbortSignal): Promise<void>;
   protected abstract measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'>;
 
   path(uid: string): string {
-    return `/dev/${this.group}/${PREFIX}${checkUid(uid)}`;
+    return `/dev/${this.group.pathOf(nameOf(uid))}`;
   }
 
   async measure(signal: AbortSignal): Promise<Measurement> {
     try {
-      return await this.#turn(async () => {
-        const group = await this.report(signal);
-        const volumes = [...(this.#known ?? [])].map(([uid, volume]) => this.#backing(uid, volume));
-        return { ...this.measurement(group, [...(this.#known?.values() ?? [])]), volumes };
-      }, signal);
+      const group = await this.group.read(FRESH_MS, signal);
+      const ours = this.ours(group);
+      return { ...this.measurement(group, ours), volumes: ours.map((volume) => this.#backing(volume)) };
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: 1, volumes: [] };
       throw error;
@@ -86,26 +82,29 @@ export abstract class LvmBase implements Backend {
   }
 
   async open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
-    const found = await this.#turn(() => this.#find(uid, signal), signal);
+    const found = await this.#find(uid, 0, signal);
     const volume = found && (await this.#activated(uid, found, signal));
     if (!volume) return undefined;
     // It was exported before, so it holds data. TAG_NEW can only come from restored LVM metadata, and must not lead to a wipe.
-    if (volume.tags.includes(TAG_NEW)) return await this.#markReady(uid, volume, undefined, signal);
-    return this.#backing(uid, volume);
+    if (volume.tags.includes(TAG_NEW)) return await this.#markReady(volume, undefined, signal);
+    return this.#backing(volume);
   }
 
   async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {
-    await this.#turn(() => this.recent(signal), signal);
-    if (this.#known?.has(uid)) return [];
-    return [...(this.#known ?? [])].map(([other, volume]) => this.#backing(other, volume)).filter(({ volume }) => volume === name);
+    const find = async (maxAgeMs: number): Promise<BackingVolume[]> => {
+      const volumes = this.ours(await this.group.read(maxAgeMs, signal)).map((volume) => this.#backing(volume));
+      return volumes.some((each) => each.uid === uid) ? [] : volumes.filter(({ volume }) => volume === name);
+    };
+    // What was found may have been removed by hand meanwhile.
+    return (await find(FRESH_MS)).length > 0 ? await find(0) : [];
   }
 
   async create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume> {
     const uid = checkUid(request.uid);
-    const made = await this.#turn(() => this.#make(request, signal), signal);
+    const made = await this.group.turn(() => this.#make(request, signal), signal);
     const volume = await this.#activated(uid, made, signal);
-    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished while it was made`);
-    return this.#backing(uid, volume);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished while it was made`);
+    return this.#backing(volume);
   }
 
   /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
@@ -114,179 +113,129 @@ export abstract class LvmBase implements Backend {
     wipe: (path: string, bytes: number, signal: AbortSignal) => Promise<Cleanness>,
     signal: AbortSignal,
   ): Promise<BackingVolume> {
-    const volume = await this.#turn(() => this.#find(uid, signal), signal);
-    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#name(uid)} vanished before it was wiped`);
-    if (!volume.tags.includes(TAG_NEW)) return this.#backing(uid, volume);
+    const volume = await this.#find(uid, 0, signal);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was wiped`);
+    if (!volume.tags.includes(TAG_NEW)) return this.#backing(volume);
     const cleanness = await wipe(this.path(uid), volume.bytes, signal);
-    return await this.#markReady(uid, volume, cleanness, signal);
+    return await this.#markReady(volume, cleanness, signal);
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#turn(async () => {
-      if (!(await this.#find(uid, signal))) return;
-      try {
-        await this.#change('lvremove', [this.#name(uid)]);
-      } catch (error) {
-        if (!(await this.#find(uid, signal))) return;
-        const doing = `removing logical volume ${this.#name(uid)}`;
-        if (/in use|used by|busy/i.test(stderrOf(error))) {
-          throw new BackendError('BackingBusy', `${doing}: a process on this node still has it open; the removal is tried again`, {
-            cause: error,
-          });
-        }
-        throw failed(doing, error);
-      }
-      this.#known?.delete(uid);
-      this.#unmarked.delete(uid);
-    }, signal);
+    if (await this.#find(uid, FRESH_MS, signal)) await this.group.remove(nameOf(uid), signal);
   }
 
   async retain(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#turn(async () => {
-      if (!(await this.#find(uid, signal))) return;
-      try {
-        await this.#change('lvchange', ['--addtag', TAG_RETAINED, '--deltag', TAG, this.#name(uid)]);
-      } catch (error) {
-        throw failed(`keeping logical volume ${this.#name(uid)}`, error);
-      }
-      this.#known?.delete(uid);
-      this.#unmarked.delete(uid);
-    }, signal);
+    const volume = await this.#find(uid, FRESH_MS, signal);
+    if (volume) await this.group.mark({ volume, off: [TAG], on: [TAG_RETAINED] }, signal);
   }
 
-  /** Reads the group and our volumes in it. Call it in the group's turn. */
-  protected async report(signal: AbortSignal): Promise<VolumeGroup> {
-    this.#known = undefined;
-    if (this.#missing && performance.now() - this.#missing.at < MISSING_MS) throw this.#missing.error;
-    const group = await this.lvm.report(this.group, signal).catch((error: unknown) => {
-      if (error instanceof BackendError && error.reason === 'PoolMissing') this.#missing = { error, at: performance.now() };
-      throw error;
-    });
-    this.#last = { group, at: performance.now() };
-    const ours = group.volumes.filter((volume) => this.#isOurs(volume) && kindOf(volume.name.slice(PREFIX.length)) === 'volume');
-    this.#known = new Map(ours.map((volume) => [volume.name.slice(PREFIX.length), volume]));
-    return group;
+  /** The volumes of this pool in a group. */
+  protected ours(group: VolumeGroup): LogicalVolume[] {
+    return group.volumes.filter((volume) => this.#isOurs(volume));
   }
 
-  /** The group and our volumes, read at most RECENT_MS ago; our own changes since then are included. Call it in the group's turn. */
-  protected async recent(signal: AbortSignal): Promise<{ group: VolumeGroup; ours: LogicalVolume[] }> {
-    const fresh = this.#known && this.#last && performance.now() - this.#last.at < RECENT_MS;
-    const group = fresh && this.#last ? this.#last.group : await this.report(signal);
-    return { group, ours: [...(this.#known?.values() ?? [])] };
-  }
-
-  #isOurs({ name, tags, ...rest }: LogicalVolume): boolean {
+  #isOurs(volume: LogicalVolume): boolean {
+    const { name, tags } = volume;
+    if (!name.startsWith(PREFIX) || kindOf(uidOf(volume)) !== 'volume' || !tags.includes(TAG)) return false;
     const pool = tags.find((tag) => tag.startsWith(TAG_POOL))?.slice(TAG_POOL.length) ?? this.#pool;
-    return name.startsWith(PREFIX) && tags.includes(TAG) && pool === this.#pool && this.accepts({ name, tags, ...rest });
+    return pool === this.#pool && this.accepts(volume);
+  }
+
+  /** Our volume as it is known; one that is not known is looked for in a report of at most this age. */
+  async #find(uid: string, maxAgeMs: number, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    const name = nameOf(uid);
+    if (!this.#known(name)) await this.group.read(maxAgeMs, signal);
+    return this.#known(name);
+  }
+
+  #known(name: string): LogicalVolume | undefined {
+    const volume = this.group.get(name);
+    return volume && this.#isOurs(volume) ? volume : undefined;
   }
 
   async #make(request: CreateRequest, signal: AbortSignal): Promise<LogicalVolume> {
-    if (!this.#known) await this.report(signal);
-    const existing = this.#known?.get(request.uid);
+    const name = nameOf(request.uid);
+    const { extent } = await this.group.readInTurn(Number.POSITIVE_INFINITY, signal);
+    const existing = this.#known(name);
     if (existing) return existing;
     await this.admit(request, signal);
     const tags = [TAG, `${TAG_VOLUME}${request.name}`, `${TAG_POOL}${this.#pool}`, ...this.initialTags];
-    const args = ['--name', `${PREFIX}${request.uid}`, ...tags.flatMap((tag) => ['--addtag', tag]), ...this.createArgs(request)];
+    const args = ['--name', name, ...tags.flatMap((tag) => ['--addtag', tag]), ...this.createArgs(request)];
     try {
-      await this.#change('lvcreate', args);
+      await this.group.change('lvcreate', args);
     } catch (error) {
       const said = stderrOf(error);
       if (/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) {
-        throw new BackendError('PoolFull', `volume group ${this.group} does not have ${request.bytes} bytes free: ${said.trim()}`, {
+        throw new BackendError('PoolFull', `volume group ${this.group.name} does not have ${request.bytes} bytes free: ${said.trim()}`, {
           cause: error,
         });
       }
       // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
-      await this.report(signal);
-      if (!this.#known?.has(request.uid)) throw failed(`creating logical volume ${this.#name(request.uid)}`, error);
+      await this.group.report(signal);
+      const made = this.#known(name);
+      if (!made) throw failed(`creating logical volume ${this.#pathOf(request.uid)}`, error);
+      return made;
     }
-    const made = this.#known?.get(request.uid);
-    if (made) return made;
-    const bytes = roundUp(request.bytes, this.#last?.group.extent ?? 512);
-    const volume = { name: `${PREFIX}${request.uid}`, bytes, tags, active: true, layout: [], zeroes: false, health: '' };
-    this.#known?.set(request.uid, volume);
+    const volume = { name, bytes: roundUp(request.bytes, extent), tags, active: true, zeroes: false, health: '', ...this.kind };
+    this.group.note(volume);
     return volume;
   }
 
   /** The volume once it is active and its device node exists; undefined when there is no such volume any more. */
   async #activated(uid: string, volume: LogicalVolume, signal: AbortSignal): Promise<LogicalVolume | undefined> {
     if (volume.active && (await this.#hasDevice(this.path(uid)))) return volume;
-    return await this.#turn(() => this.#activate(uid, signal), signal);
+    return await this.group.turn(() => this.#activate(uid, signal), signal);
   }
 
-  /** Takes TAG_NEW off, and notes how far the volume was wiped. One command does so for all volumes that wait for the group's turn. */
-  async #markReady(uid: string, seen: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
-    const add = cleanness === undefined || cleanness === 'zeroed' ? undefined : `${TAG_WIPED}${cleanness}`;
-    const volume = { ...seen, tags: [...seen.tags.filter((tag) => tag !== TAG_NEW), ...(add ? [add] : [])] };
-    this.#unmarked.set(uid, { volume, add });
-    await this.#turn(async () => {
-      if (!this.#unmarked.has(uid)) return;
-      const batch = [...this.#unmarked].filter(([, other]) => other.add === add);
-      for (const [each] of batch) this.#unmarked.delete(each);
-      const tags = ['--deltag', TAG_NEW, ...(add ? ['--addtag', add] : [])];
-      try {
-        await this.#change('lvchange', [...tags, ...batch.map(([each]) => this.#name(each))]);
-      } catch (error) {
-        // The failure may be about another volume of the batch: each of them tries again by itself.
-        for (const [each, state] of batch) if (each !== uid) this.#unmarked.set(each, state);
-        throw failed(`marking logical volume ${this.#name(uid)} as ready`, error);
-      }
-      for (const [each, state] of batch) this.#known?.set(each, state.volume);
-    }, signal);
-    return this.#backing(uid, volume);
-  }
-
-  async #find(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
-    if (!this.#known?.has(uid)) await this.report(signal);
-    return this.#known?.get(uid);
+  /** Takes TAG_NEW off, and notes how far the volume was wiped. */
+  async #markReady(volume: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
+    const on = cleanness === undefined || cleanness === 'zeroed' ? [] : [`${TAG_WIPED}${cleanness}`];
+    return this.#backing(await this.group.mark({ volume, off: [TAG_NEW], on }, signal));
   }
 
   async #activate(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
-    await this.report(signal);
-    const volume = this.#known?.get(uid);
+    await this.group.report(signal);
+    const volume = this.#known(nameOf(uid));
     if (!volume) return undefined;
     if (volume.active && (await this.#hasDevice(this.path(uid)))) return volume;
-    const doing = `activating logical volume ${this.#name(uid)}`;
+    const doing = `activating logical volume ${this.#pathOf(uid)}`;
     try {
-      await this.#change('lvchange', ['--activate', 'y', '--ignoreactivationskip', this.#name(uid)]);
+      await this.group.change('lvchange', ['--activate', 'y', '--ignoreactivationskip', this.#pathOf(uid)]);
       // Active, but without a device node: it was made while another /dev was mounted, or was lost with it.
-      if (!(await this.#hasDevice(this.path(uid)))) await this.#change('vgmknodes', [this.group]);
+      if (!(await this.#hasDevice(this.path(uid)))) await this.group.change('vgmknodes', [this.group.name]);
     } catch (error) {
       throw failed(doing, error);
     }
     if (!(await this.#hasDevice(this.path(uid)))) throw new BackendError('BackendFailed', `${doing}: ${this.path(uid)} did not appear`);
     const active = { ...volume, active: true };
-    this.#known?.set(uid, active);
+    this.group.note(active);
     return active;
   }
 
-  async #change(command: string, args: string[]): Promise<void> {
-    try {
-      await this.lvm.change(this.group, command, args);
-    } catch (error) {
-      this.#known = undefined;
-      throw error;
-    }
+  #pathOf(uid: string): string {
+    return this.group.pathOf(nameOf(uid));
   }
 
-  #turn<R>(task: () => Promise<R>, signal: AbortSignal): Promise<R> {
-    return this.lvm.mutex(this.group).run(task, signal);
-  }
-
-  #name(uid: string): string {
-    return `${this.group}/${PREFIX}${uid}`;
-  }
-
-  #backing(uid: string, { bytes, tags }: LogicalVolume): BackingVolume {
+  #backing(volume: LogicalVolume): BackingVolume {
+    const { name, bytes, tags } = volume;
     const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
     return {
-      uid,
+      uid: uidOf(volume),
       volume: tagged(TAG_VOLUME),
-      name: this.#name(uid),
+      name: this.group.pathOf(name),
       bytes,
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };
   }
+}
+
+/** The name of a volume's logical volume. */
+function nameOf(uid: string): string {
+  return `${PREFIX}${checkUid(uid)}`;
+}
+
+function uidOf({ name }: LogicalVolume): string {
+  return name.slice(PREFIX.length);
 }

@@ -1,5 +1,6 @@
 import { FakeLvm } from '../../testing/fake-lvm.ts';
-import { failed, LvmCli } from './cli.ts';
+import { LvmCli } from './cli.ts';
+import { failed } from './failed.ts';
 
 const { signal } = new AbortController();
 
@@ -34,8 +35,8 @@ test('commands that change something are quiet, and are not stopped with the age
   expect(calls).toStrictEqual([{ args: ['--config', 'x', '--yes', '--quiet', 'vg0/a'], signal: undefined }]);
 });
 
-test('a group has one turn for all its pools', () => {
+test('a group is shared by all its pools', () => {
   const lvm = new LvmCli(new FakeLvm().run, 'x');
-  expect(lvm.mutex('vg0')).toBe(lvm.mutex('vg0'));
-  expect(lvm.mutex('vg0')).not.toBe(lvm.mutex('vg1'));
+  expect(lvm.group('vg0')).toBe(lvm.group('vg0'));
+  expect(lvm.group('vg0')).not.toBe(lvm.group('vg1'));
 });

@@ -1,7 +1,7 @@
-import { messageOf } from '../../../kube/mod.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
-import { Semaphore } from '../../../run/semaphore.ts';
 import { BackendError } from '../backend.ts';
+import { failed } from './failed.ts';
+import { LvmGroup } from './group.ts';
 import { HungCommands } from './hung-commands.ts';
 import { parseReport, reportArgs, type VolumeGroup } from './report.ts';
 
@@ -16,21 +16,21 @@ const CHANGE_LIMIT_MS = 120_000;
 export class LvmCli {
   readonly #commands: HungCommands;
   readonly #config: string;
-  readonly #groups = new Map<string, Semaphore>();
+  readonly #groups = new Map<string, LvmGroup>();
 
   constructor(run: Exec, config: string) {
     this.#commands = new HungCommands(run);
     this.#config = config;
   }
 
-  /** Gives the turns of a volume group, which all its pools share. */
-  mutex(group: string): Semaphore {
-    let mutex = this.#groups.get(group);
-    if (!mutex) {
-      mutex = new Semaphore(1);
-      this.#groups.set(group, mutex);
+  /** A volume group, which all its pools share. */
+  group(name: string): LvmGroup {
+    let group = this.#groups.get(name);
+    if (!group) {
+      group = new LvmGroup(this, name);
+      this.#groups.set(name, group);
     }
-    return mutex;
+    return group;
   }
 
   /**
@@ -64,15 +64,4 @@ export class LvmCli {
   async change(group: string, command: string, args: string[]): Promise<void> {
     await this.#commands.run(group, command, ['--config', this.#config, '--yes', '--quiet', ...args], { timeoutMs: CHANGE_LIMIT_MS });
   }
-}
-
-/** A BackendError for the failure of an LVM command, with what LVM printed. A BackendError stays as it is. */
-export function failed(doing: string, error: unknown): BackendError {
-  if (error instanceof BackendError) return error;
-  const words = stderrOf(error)
-    .split('\n')
-    .map((line) => line.trim())
-    .filter((line) => line && !line.startsWith('WARNING'));
-  const reason = words.length > 0 ? words.join('; ') : messageOf(error);
-  return new BackendError('BackendFailed', `${doing}: ${reason}`, { cause: error });
 }

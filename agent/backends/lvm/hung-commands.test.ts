@@ -57,5 +57,6 @@ test('a pool of which a command hangs is not ready, starts nothing more, and is 
   expect(fake.calls).toStrictEqual(['vgs']);
   fake.hangs = undefined;
   resolve();
+  await setImmediate();
   expect(await backend.measure(signal)).toMatchObject({ ready: true });
 });

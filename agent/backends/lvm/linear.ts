@@ -6,6 +6,7 @@ import type { Wipe } from './wipe.ts';
 /** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `wiper` for how far that goes. */
 export class LvmLinearBackend extends LvmBase {
   protected override readonly initialTags = [TAG_NEW];
+  protected override readonly kind = { layout: ['linear'] };
   readonly #wipe: Wipe;
 
   constructor(options: LvmOptions & { wipe: Wipe }) {
@@ -18,7 +19,7 @@ export class LvmLinearBackend extends LvmBase {
   }
 
   protected override createArgs({ bytes }: CreateRequest): string[] {
-    return ['--wipesignatures', 'y', '--zero', 'y', '--type', 'linear', '--size', sizeArg(bytes), this.group];
+    return ['--wipesignatures', 'y', '--zero', 'y', '--type', 'linear', '--size', sizeArg(bytes), this.group.name];
   }
 
   protected override async admit(): Promise<void> {

@@ -6,14 +6,18 @@ import type { LogicalVolume, VolumeGroup } from './report.ts';
 /** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
 const MAX_DATA_PERCENT = 95;
 const MAX_METADATA_PERCENT = 90;
+/** How old a report may be that a new volume is admitted on: how full the thin pool is changes with every write. */
+const RECENT_MS = 5_000;
 
 /** Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool. */
 export class LvmThinBackend extends LvmBase {
+  protected override readonly kind: { layout: string[]; pool: string };
   readonly #thinPool: string;
 
   constructor(options: LvmOptions & { thinPool: string }) {
     super(options);
     this.#thinPool = options.thinPool;
+    this.kind = { layout: ['thin', 'sparse'], pool: options.thinPool };
   }
 
   protected override accepts({ pool }: LogicalVolume): boolean {
@@ -22,18 +26,16 @@ export class LvmThinBackend extends LvmBase {
 
   protected override createArgs({ bytes }: CreateRequest): string[] {
     // Blocks that were never written read as zeros: there is nothing to wipe, and a wipe would only allocate blocks.
-    return ['--wipesignatures', 'n', '--type', 'thin', '--thinpool', this.#thinPool, '--virtualsize', sizeArg(bytes), this.group];
+    return ['--wipesignatures', 'n', '--type', 'thin', '--thinpool', this.#thinPool, '--virtualsize', sizeArg(bytes), this.group.name];
   }
 
   protected override async admit({ bytes }: CreateRequest, signal: AbortSignal): Promise<void> {
-    const { group, ours } = await this.recent(signal);
-    const { ready, free, message } = this.measurement(group, ours);
-    if (!ready) throw new BackendError('PoolNotReady', message ?? `thin pool ${this.group}/${this.#thinPool} is not ready`);
+    const group = await this.group.readInTurn(RECENT_MS, signal);
+    const { ready, free, message } = this.measurement(group, this.ours(group));
+    const pool = `thin pool ${this.group.pathOf(this.#thinPool)}`;
+    if (!ready) throw new BackendError('PoolNotReady', message ?? `${pool} is not ready`);
     if (free < bytes) {
-      throw new BackendError(
-        'PoolFull',
-        `thin pool ${this.group}/${this.#thinPool} has ${free} bytes that are not promised to a volume, and ${bytes} are needed`,
-      );
+      throw new BackendError('PoolFull', `${pool} has ${free} bytes that are not promised to a volume, and ${bytes} are needed`);
     }
   }
 

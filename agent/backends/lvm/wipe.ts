@@ -5,7 +5,7 @@ import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import type { Cleanness } from '../backend.ts';
-import { failed } from './cli.ts';
+import { failed } from './failed.ts';
 import { HungCommands } from './hung-commands.ts';
 
 const BASE_LIMIT_MS = 60_000;
