@@ -157,3 +157,15 @@ describe('gRPC over a unix socket', () => {
     await streaming.stop();
   });
 });
+
+describe('csi.proto', () => {
+  // CSI 1.13 removed VolumeCondition and reserved its numbers: kubelets up to Kubernetes 1.36 read it, newer ones skip it.
+  it('carries VolumeCondition where CSI 1.12 had it, beside the health of CSI 1.13', () => {
+    const condition = { abnormal: true, message: 'x' };
+    const field2 = Buffer.from([0x12, 5, 0x08, 1, 0x12, 1, 'x'.charCodeAt(0)]);
+    for (const type of [v1.NodeGetVolumeStatsResponse, v1.ListVolumesResponse.VolumeStatus, v1.ControllerGetVolumeResponse.VolumeStatus])
+      expect(Buffer.from(type.encode({ volumeCondition: condition }).finish())).toStrictEqual(field2);
+    expect(v1.ControllerServiceCapability.RPC.Type).toMatchObject({ VOLUME_CONDITION: 11, GET_VOLUME_HEALTH: 16, LIST_VOLUME_HEALTH: 17 });
+    expect(v1.NodeServiceCapability.RPC.Type).toMatchObject({ VOLUME_CONDITION: 4, GET_VOLUME_HEALTH: 7, GET_STORAGE_HEALTH: 8 });
+  });
+});

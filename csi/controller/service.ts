@@ -57,5 +57,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     getSnapshot: unsupportedCall('GetSnapshot'),
     controllerExpandVolume: unsupportedCall('ControllerExpandVolume'),
     controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
+    controllerListVolumeHealth: unsupportedCall('ControllerListVolumeHealth'),
+    controllerGetVolumeHealth: unsupportedCall('ControllerGetVolumeHealth'),
   };
 }

@@ -40,6 +40,9 @@ export function nodeService(deps: Deps, { segment }: { segment: string }): Handl
       await work(...args);
       return {};
     });
+  const unsupportedCall = (what: string) => async (): Promise<never> => {
+    throw new RpcError(Code.UNIMPLEMENTED, `${what} is not supported yet`);
+  };
   return {
     nodeGetInfo: async () => ({
       nodeId: deps.nodeName,
@@ -51,9 +54,9 @@ export function nodeService(deps: Deps, { segment }: { segment: string }): Handl
     nodeUnstageVolume: order('NodeUnstageVolume', unstage),
     nodePublishVolume: order('NodePublishVolume', publish),
     nodeUnpublishVolume: order('NodeUnpublishVolume', unpublish),
-    nodeExpandVolume: async () => {
-      throw new RpcError(Code.UNIMPLEMENTED, 'volumes cannot be expanded yet');
-    },
     nodeGetVolumeStats: call('NodeGetVolumeStats', stats),
+    nodeExpandVolume: unsupportedCall('NodeExpandVolume'),
+    nodeGetVolumeHealth: unsupportedCall('NodeGetVolumeHealth'),
+    nodeGetStorageHealth: unsupportedCall('NodeGetStorageHealth'),
   };
 }

@@ -46,6 +46,8 @@ export function controller(): Handlers<csi.v1.Controller> {
     getSnapshot: absent,
     controllerExpandVolume: absent,
     controllerModifyVolume: absent,
+    controllerListVolumeHealth: absent,
+    controllerGetVolumeHealth: absent,
   };
 }
 
@@ -77,6 +79,8 @@ export function node(nodeName: string, directory: string): Handlers<csi.v1.Node>
     nodeUnstageVolume: absent,
     nodeGetVolumeStats: absent,
     nodeExpandVolume: absent,
+    nodeGetVolumeHealth: absent,
+    nodeGetStorageHealth: absent,
   };
 }
 
