@@ -18,6 +18,8 @@ export interface BackendRegistryOptions {
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
   expected: (pool: string) => readonly string[];
+  /** Whether snapshots were taken in this pool on this node. */
+  hasSnapshots?: (pool: string) => boolean;
   /** Directories of the node where disks for file pools are mounted. */
   mountPoints?: readonly string[];
 }
@@ -32,7 +34,7 @@ export class BackendRegistry {
   }
 
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
-  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints'>): BackendRegistry {
+  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints'>): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
     return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, ...options });
   }
@@ -50,7 +52,7 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected, mountPoints = [] } = this.#options;
+    const { lvm, wipe, hasDevice, expected, hasSnapshots = () => false, mountPoints = [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
     switch (spec.backend) {
       case 'lvm':
@@ -58,7 +60,7 @@ export class BackendRegistry {
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool), mountPoints });
+        return new FileBackend({ pool, directory, expected: () => expected(pool), hasSnapshots: () => hasSnapshots(pool), mountPoints });
     }
   }
 }

@@ -1,4 +1,4 @@
-import { aoe, Code, type Handlers, int64, RpcError, RpcServer } from '../../rpc/mod.ts';
+import { aoe, Code, fromInt64, type Handlers, int64, RpcError, RpcServer } from '../../rpc/mod.ts';
 import {
   type TargetAccess,
   TargetError,
@@ -86,6 +86,8 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     replaceConfigString: async ({ uid, expected, replacement }) => ({
       state: state(await answer(fake.replaceConfigString(uid ?? '', expected ?? new Uint8Array(), replacement ?? new Uint8Array()))),
     }),
+    hold: async ({ uid }) => ({ number: int64(await answer(fake.hold(uid ?? ''))) }),
+    release: async ({ uid, number }) => ({ heldThroughout: await answer(fake.release(uid ?? '', fromInt64(number))) }),
     getStats: async () => {
       const stats = await answer(fake.getStats());
       return {

@@ -11,8 +11,10 @@ import {
   type Measurement,
   roundDown,
   roundUp,
+  type Snapshots,
 } from '../backend.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
+import { FileSnapshots } from './snapshots.ts';
 
 const SUFFIX = '.img';
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
@@ -30,6 +32,8 @@ export interface FileOptions {
   directory: string;
   /** UIDs of the volumes that were made there. When there are any, a directory without the marker, or without all of them, is the wrong one. */
   expected: () => readonly string[];
+  /** Whether there are snapshots that were taken there. */
+  hasSnapshots?: () => boolean;
   /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
   mountPoints?: readonly string[];
   fs?: FileSystem;
@@ -40,19 +44,29 @@ export class FileBackend implements Backend {
   readonly #pool: string;
   readonly #directory: string;
   readonly #expected: () => readonly string[];
+  readonly #hasSnapshots: () => boolean;
   readonly #mountPoint: string | undefined;
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
+  readonly snapshots: Snapshots;
 
-  constructor({ pool, directory, expected, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
+  constructor({ pool, directory, expected, hasSnapshots = () => false, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
+    this.#hasSnapshots = hasSnapshots;
     this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
     this.#fs = fs;
+    this.snapshots = new FileSnapshots({
+      directory,
+      fs,
+      prepare: () => this.#prepare(),
+      pathOf: (uid) => this.path(uid),
+      free: async (signal) => (await this.measure(signal)).free,
+    });
   }
 
   path(uid: string): string {
@@ -65,8 +79,7 @@ export class FileBackend implements Backend {
       let promised = 0;
       const volumes = await this.#list(signal);
       for (const { uid, bytes } of volumes) {
-        const stats = await this.#fs.stat(this.path(uid)).catch(() => undefined);
-        taken += (stats?.blocks ?? 0) * BLOCK;
+        taken += await this.#own(this.path(uid));
         promised += bytes;
       }
       const { bavail, bsize } = await this.#fs.statfs(this.#directory);
@@ -143,6 +156,17 @@ export class FileBackend implements Backend {
     this.#gone.push(uid);
   }
 
+  /** Bytes of a file that are not shared with others: to write those takes no more room. */
+  async #own(path: string): Promise<number> {
+    try {
+      return await this.#fs.unshared(path);
+    } catch {
+      // Where the file system does not tell, it has no clones either.
+      const stats = await this.#fs.stat(path).catch(() => undefined);
+      return (stats?.blocks ?? 0) * BLOCK;
+    }
+  }
+
   async #list(signal: AbortSignal): Promise<BackingVolume[]> {
     await this.#prepare();
     await this.#recognize();
@@ -205,8 +229,8 @@ export class FileBackend implements Backend {
       if (error instanceof BackendError) throw error;
       if (!hasCode(error, 'ENOENT')) throw this.#failed(`reading ${marker}`, error);
     }
-    if (this.#expected().length > 0) {
-      throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes that were made there: is its file system mounted?`);
+    if (this.#expected().length > 0 || this.#hasSnapshots()) {
+      throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes and snapshots that were made there: is its file system mounted?`);
     }
     await this.#checkMounted();
     try {

@@ -1,4 +1,6 @@
-import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { copyFile, mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { unsharedBytes } from './extents.ts';
 
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
@@ -12,6 +14,12 @@ export interface FileSystem {
   mkdir(path: string): Promise<void>;
   /** Makes a new sparse file of this size, on stable storage. */
   createSparse(path: string, bytes: number): Promise<void>;
+  /** Makes a new file that shares all blocks of another one (ioctl_ficlone(2)), and fails where that is not possible. */
+  clone(from: string, to: string): Promise<void>;
+  /** Puts the data of a file on stable storage. */
+  syncFile(path: string): Promise<void>;
+  /** Bytes of a file's blocks that no other file shares. */
+  unshared(path: string): Promise<number>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
@@ -52,6 +60,16 @@ export const nodeFileSystem: FileSystem = {
       await file.close();
     }
   },
+  clone: (from, to) => copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE),
+  syncFile: async (path) => {
+    const file = await open(path, 'r');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  unshared: unsharedBytes,
   rename,
   unlink,
   isMountPoint: async (path) => {

@@ -20,11 +20,11 @@ export const TAG = 'aoe.dev';
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
 const TAG_VOLUME = 'aoe.dev/volume=';
-const TAG_POOL = 'aoe.dev/pool=';
+export const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
-const TAG_RETAINED = 'aoe.dev/retained';
-const PREFIX = 'aoe-';
+export const TAG_RETAINED = 'aoe.dev/retained';
+export const PREFIX = 'aoe-';
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
  * so this is for changes by others.
