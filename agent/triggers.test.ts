@@ -1,5 +1,6 @@
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import type { Change, KubeObject, WatchOptions } from '../kube/mod.ts';
 import { afterLinkChange, afterTargetChange, afterVolumeEvent, watches } from './triggers.ts';
@@ -18,7 +19,16 @@ const node = (name: string, interfaces: string[], agentSeen = ''): AoENode =>
 const labelled = (labels: Record<string, string>, resourceVersion = '1'): KubeObject => ({
   metadata: { name: 'storage', labels, resourceVersion },
 });
-const context = { node: 'storage', volumes: { list: () => volumes }, pools: { list: () => [pool('fast', 1), pool('slow', 1)] } };
+const snapshots = [
+  { metadata: { name: 's1' }, spec: { volumeName: 'a' } },
+  { metadata: { name: 's2' }, spec: { volumeName: 'a' }, status: { pool: 'fast', createdAt: '2026-11-28T08:00:00Z' } },
+] as never as AoESnapshot[];
+const context = {
+  node: 'storage',
+  volumes: { list: () => volumes },
+  pools: { list: () => [pool('fast', 1), pool('slow', 1)] },
+  snapshots: { list: () => snapshots },
+};
 
 /** The keys that a change leads to. */
 function keys<T>({ when, keys: of }: WatchOptions<T>, change: Change<T>): string[] {

@@ -1,4 +1,5 @@
 import type { Backend, BackingVolume, CreateRequest, Growth, Measurement } from '../backends/backend.ts';
+import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** A pool in memory. */
 export class FakeBackend implements Backend {
@@ -13,6 +14,7 @@ export class FakeBackend implements Backend {
   unwiped = false;
   size = 100 << 20;
   growth?: Growth;
+  readonly snapshots = new FakeSnapshots();
 
   path(uid: string): string {
     return `/dev/fake/${uid}`;

@@ -230,7 +230,10 @@ export class FileBackend implements Backend {
       if (!hasCode(error, 'ENOENT')) throw this.#failed(`reading ${marker}`, error);
     }
     if (this.#expected().length > 0 || this.#hasSnapshots()) {
-      throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes and snapshots that were made there: is its file system mounted?`);
+      throw new BackendError(
+        'PoolMissing',
+        `${this.#directory} lacks the volumes and snapshots that were made there: is its file system mounted?`,
+      );
     }
     await this.#checkMounted();
     try {

@@ -18,9 +18,7 @@ impl From<Error> for Status {
             Error::NoSuchVolume(_) | Error::Unexported(_) | Error::Disk(OpenError::Missing(_)) => Status::not_found(text),
             Error::AddressTaken { .. } | Error::OtherAddress { .. } => Status::already_exists(text),
             Error::OtherSerial { .. } => Status::invalid_argument(text),
-            Error::Disk(OpenError::Unfit { .. }) | Error::OtherConfigString(_) | Error::NotServed(_) => {
-                Status::failed_precondition(text)
-            }
+            Error::Disk(OpenError::Unfit { .. }) | Error::OtherConfigString(_) | Error::NotServed(_) => Status::failed_precondition(text),
             Error::Held { .. } | Error::NotStill { .. } => Status::aborted(text),
             Error::NotSaved(_) => Status::internal(text),
             Error::TooManyTraces(_) => Status::resource_exhausted(text),

@@ -182,7 +182,8 @@ impl<S: Socket> Server<S> {
     /// Sleeps until something happens, or until `limit`.
     fn sleep(&mut self, limit: Option<Instant>) {
         let trim = self.data.slots.needs_trim().then(|| Instant::now() + retry::INTERVAL);
-        let limit = [limit, self.registry.retry.at(), self.registry.holds.next_end(), self.ports.retry.at(), trim].into_iter().flatten().min();
+        let limit =
+            [limit, self.registry.retry.at(), self.registry.holds.next_end(), self.ports.retry.at(), trim].into_iter().flatten().min();
         let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         if !self.poll_kernel(timeout) {
             self.data.slots.trim();

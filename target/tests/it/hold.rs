@@ -57,9 +57,8 @@ fn a_disk_does_not_change_while_its_volume_is_held_under_load() {
     let Some(lab) = Lab::new(1500) else { return };
     let (disk, target, mut rpc) = serve(&lab);
     let mut host = lab.host().named(A);
-    let mut counter = 0u8;
-    for _ in 0..20 {
-        let tags: Vec<u32> = (0..64).map(|block| write(&mut host, block * 2, { counter += 1; counter })).collect();
+    for round in 0..20 {
+        let tags: Vec<u32> = (0..64).map(|block| write(&mut host, block * 2, round + block as u8)).collect();
         let number = rpc.hold("v", 0).unwrap();
         let held = fs::read(&disk).unwrap();
         std::thread::sleep(Duration::from_millis(5));
@@ -68,7 +67,6 @@ fn a_disk_does_not_change_while_its_volume_is_held_under_load() {
         for tag in tags {
             assert!(host.answer_kept(tag).good());
         }
-        counter = counter.wrapping_add(100);
     }
     target.stop();
 }
@@ -156,7 +154,8 @@ fn a_hold_waits_for_the_writes_that_are_under_way_and_gives_up_at_its_limit() {
     rpc.interfaces(&[TARGET]).unwrap();
     rpc.export(volume("v", &disk, &[A])).unwrap();
     let mut host = lab.host().named(A);
-    assert!(host.write(0, &[1; 1024]).good());
+    let written = host.write(0, &[1; 1024]);
+    assert!(written.good(), "{written:?}: {}", target.log());
     let frozen = mounted.freeze();
     let tag = write(&mut host, 0, 2);
     assert!(host.silence());
