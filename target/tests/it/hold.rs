@@ -154,10 +154,12 @@ fn a_hold_waits_for_the_writes_that_are_under_way_and_gives_up_at_its_limit() {
     rpc.interfaces(&[TARGET]).unwrap();
     rpc.export(volume("v", &disk, &[A])).unwrap();
     let mut host = lab.host().named(A);
-    let written = host.write(0, &[1; 1024]);
-    assert!(written.good(), "{written:?}: {}", target.log());
+    // Whole blocks of the disk below.
+    let write = |host: &mut Host| host.send(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[1; 4096]));
+    let tag = write(&mut host);
+    assert!(host.answer_kept(tag).good());
     let frozen = mounted.freeze();
-    let tag = write(&mut host, 0, 2);
+    let tag = write(&mut host);
     assert!(host.silence());
     let refused = rpc.hold("v", 200).unwrap_err();
     assert_eq!(refused.code(), Code::Aborted, "{refused}");
