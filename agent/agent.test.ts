@@ -72,8 +72,18 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   const node = (labels: Record<string, string>) => kube.put({ kind: 'Node', metadata: { name: 'n', labels } });
   node({ disk: 'ssd' });
   const spec = { backend: 'file', directory: join(directory, 'pool'), nodeSelector: { disk: 'ssd' } };
-  kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec } as never);
+  // While this node was gone, a volume was given up that its target still serves.
+  const status = { abandoned: [{ uid: 'u-0', volume: 'v0', node: 'n' }] };
+  kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec, status } as never);
   const targetApi = new FakeTarget();
+  await targetApi.export({ uid: 'u-0', shelf: 9, slot: 9, path: '/gone', serial: 's', readOnly: false, macs: [], writesNeedLock: false });
+  const unexport = targetApi.unexport.bind(targetApi);
+  const withdrawn = new Promise((resolve) => {
+    targetApi.unexport = async (uid) => {
+      await unexport(uid);
+      resolve(uid);
+    };
+  });
   const ready = Promise.withResolvers<void>();
   const stop = new AbortController();
   const running = runAgent(
@@ -95,6 +105,7 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
     await rm(directory, { recursive: true, force: true });
   });
   await ready.promise;
+  expect(await withdrawn).toBe('u-0');
 
   const entry = () =>
     kube.read<KubeObject & { status?: { nodes?: { ready: boolean; volumes: number }[] } }>(AOE_POOLS, 'fast')?.status?.nodes?.[0];

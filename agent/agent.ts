@@ -93,7 +93,7 @@ export async function runAgent(
     log,
   });
   const nodeWork = new NodeReconciler({ node, kube, nodes, target, network });
-  const orphanedExports = new OrphanedExports({ kube, volumes, target, log });
+  const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, target, log });
 
   const shared = { log, metrics: controllerMetrics() };
   const context = { node, volumes, pools, snapshots };
@@ -125,6 +125,9 @@ export async function runAgent(
       nodes,
       watches.node(context),
     ),
+    exports: new Controller({ ...shared, name: 'exports', reconcile: (_key, stop) => orphanedExports.reconcile(stop) })
+      .needs(volumes)
+      .needs(pools),
   };
   const enqueue = (requests: Request[]): void => {
     for (const { controller, key, afterMs } of requests) controllers[controller].enqueue(key, afterMs);
@@ -137,13 +140,13 @@ export async function runAgent(
   // The local link and the interfaces come first: they need neither the API server nor the target.
   await network.check(signal).catch((error: unknown) => log.warn({ error }, 'interfaces could not be set'));
   controllers.node.enqueue(node);
+  controllers.exports.enqueue(node);
   try {
     await Promise.all([
       ...informers.map((informer) => informer.run(signal)),
       ...Object.values(controllers).map((controller) => controller.run(signal)),
       target.run(signal),
       network.run(signal),
-      volumes.synced.then(() => orphanedExports.run(signal)),
       Promise.all(informers.map(({ synced }) => synced)).then(ready),
     ]);
   } finally {

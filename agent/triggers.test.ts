@@ -38,6 +38,7 @@ const added = <T>(object: T): Change<T> => ({ type: 'applied', object });
 const changed = <T>(previous: T, object: T): Change<T> => ({ type: 'applied', object, previous });
 const deleted = <T>(object: T): Change<T> => ({ type: 'deleted', object, previous: object });
 
+const [ofVolumeSnapshots, ofPoolSnapshots] = [watches.snapshotsOfVolume(context), watches.snapshotsOfPool(context)];
 const { volumes: ofVolumes, pools: ofPools } = watches;
 const [ofPool, ofNodes, ofSelf, ofNode] = [
   watches.volumesOfPool(context),
@@ -58,6 +59,9 @@ for (const [what, got, want] of [
   ['a pool that is gone: its volumes', keys(ofPool, deleted(pool('fast', 1))), ['a', 'b']],
   ['a pool that is gone: itself', keys(ofPools, deleted(pool('fast', 1))), ['fast']],
   ['a new node: volumes that name nodes', keys(ofNodes, added(node('worker', ['x']))), ['a']],
+  ['a volume that has data now: its snapshots that were not taken', keys(ofVolumeSnapshots, added(volume('a', 'fast'))), ['s1']],
+  ['another heartbeat of a volume: no snapshot', keys(ofVolumeSnapshots, changed(volume('a', 'fast'), volume('a', 'fast'))), []],
+  ['other settings of a pool: its snapshots', keys(ofPoolSnapshots, changed(pool('fast', 1), pool('fast', 2))), ['s2']],
   ['other addresses of a node: volumes that name nodes', keys(ofNodes, changed(node('worker', ['x']), node('worker', ['y']))), ['a']],
   ['the heartbeat of an agent: no volume', keys(ofNodes, changed(node('worker', ['x'], '1'), node('worker', ['x'], '2'))), []],
   ['a node that is gone: volumes that name nodes', keys(ofNodes, deleted(node('worker', ['x']))), ['a']],
@@ -77,11 +81,12 @@ test('after a change of one volume at the target: that volume, and the state of 
   expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
 });
 
-test('after a change of its connection or interfaces: all volumes, and the state of the node', () => {
+test('after a change of its connection or interfaces: all volumes, and the state of the node; after the connection also the exports', () => {
   for (const type of ['connection', 'interfaces'] as const) {
     const requests = afterTargetChange({ type }, context);
     expect(requests.map(({ controller, key }) => `${controller}/${key}`)).toStrictEqual([
       'node/storage',
+      ...(type === 'connection' ? ['exports/storage'] : []),
       'volumes/a',
       'volumes/b',
       'volumes/c',

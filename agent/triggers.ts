@@ -19,7 +19,7 @@ export interface TriggerContext {
 
 /** A key to reconcile, at once or after a while. */
 export interface Request {
-  controller: 'volumes' | 'snapshots' | 'pools' | 'node';
+  controller: 'volumes' | 'snapshots' | 'pools' | 'node' | 'exports';
   key: string;
   afterMs?: number;
 }
@@ -57,10 +57,14 @@ export const watches = {
   node: ({ node }: TriggerContext): WatchOptions<AoENode> => ({ keys: ({ object }) => (object.metadata.name === node ? [node] : []) }),
 };
 
-/** After a change at the target process: the state of this node, and the volume, or all when more than one may be concerned. */
+/**
+ * After a change at the target process: the state of this node, and the volume, or all when more than one may be concerned. After the
+ * connection was made or lost also all exports: the target may serve what is not this node's any more.
+ */
 export function afterTargetChange(change: TargetChange, { node, volumes }: TriggerContext): Request[] {
   const concerned = volumes.list().filter(({ metadata }) => change.type !== 'volume' || metadata.uid === change.uid);
-  return [{ controller: 'node', key: node }, ...namesOf(concerned).map((key): Request => ({ controller: 'volumes', key }))];
+  const exports: Request[] = change.type === 'connection' ? [{ controller: 'exports', key: node }] : [];
+  return [{ controller: 'node', key: node }, ...exports, ...namesOf(concerned).map((key): Request => ({ controller: 'volumes', key }))];
 }
 
 /** After what the reconcile of a volume found out. */

@@ -1,3 +1,5 @@
+import { DEFAULT_SEGMENT } from './meta.ts';
+import { type AoENode, NodeCondition } from './node.ts';
 import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity, parseQuantity } from './quantity.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
@@ -29,6 +31,45 @@ export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVo
     if (name === pool.metadata.name && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
   }
   return Math.max(0, bytes);
+}
+
+/** What the cluster knows of a node beyond its AoENode and its entry in a pool. */
+export interface NodeHealth {
+  /** Why a node is not Ready; undefined when it is. */
+  readonly notReady?: (node: string) => string | undefined;
+  /** Why a storage node cannot be relied on; undefined when its agent reports. */
+  readonly silent?: (node: AoENode) => string | undefined;
+}
+
+/** Why a node takes no new volumes. */
+export interface Unfit {
+  readonly reason: string;
+  /** It may end by itself, as a restart does: the volume waits. */
+  readonly passing: boolean;
+}
+
+/** Reasons of condition TargetReady with which no host could use a new volume. */
+const NOT_SERVING = new Set(['NotAnswering', 'NoInterface']);
+
+/**
+ * Why a node takes no new volumes of a pool, whatever their size; undefined when it takes them. Placement and GetCapacity both ask here.
+ * @param node the node's entry in the status of the pool
+ * @param host its AoENode
+ * @param segments those on which the volume may be; any when there are none
+ */
+export function unfit(node: PoolNode, host: AoENode | undefined, health: NodeHealth, segments: readonly string[] = []): Unfit | undefined {
+  const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
+  if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
+  if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
+  if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
+  if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, passing: true };
+  // The last report of a silent agent, of pool and target, never expires: ignore it.
+  const silent = health.silent?.(host);
+  if (silent !== undefined) return { reason: silent, passing: true };
+  const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
+  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };
+  const notReady = health.notReady?.(node.name);
+  return notReady === undefined ? undefined : { reason: notReady, passing: true };
 }
 
 /** Totals of a pool over the nodes where it can be used, for its status. */

@@ -1,8 +1,11 @@
 import type { Resource } from './meta.ts';
-import type { AoEPoolSpec, AoEPoolStatus, Backend, PoolNode } from './schema/pool.ts';
+import type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, PoolNode } from './schema/pool.ts';
 
-export type { AoEPoolSpec, AoEPoolStatus, Backend, PoolNode };
+export type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, PoolNode };
 export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;
+
+/** At most this many abandoned volumes of a pool are remembered, the newest ones. */
+export const MAX_ABANDONED = 200;
 
 /** Condition types of an AoEPool. */
 export const PoolCondition = {

@@ -1,8 +1,10 @@
+import { AgentLiveness } from '../api/agent-liveness.ts';
 import type { KubeNode } from '../api/kube-node.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
@@ -11,18 +13,22 @@ import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { lead } from './lead.ts';
 import { countVolumes } from './metrics.ts';
-import { AgentLiveness, isMoreThanHeartbeat } from './node/agent-liveness.ts';
 import { removeGoneNodes } from './node/gone.ts';
+import { isMoreThanHeartbeat } from './node/heartbeat.ts';
 import { reconcileOwner } from './node/owner.ts';
 import { AddressRange } from './placement/address-range.ts';
 import { claimsOf } from './placement/claims.ts';
 import { reconcilePool } from './pool/reconciler.ts';
+import { reconcileSnapshot } from './snapshot/reconciler.ts';
 import {
   allPools,
   isDeleted,
   isNew,
   itself,
+  placeChanged,
   readinessChanged,
+  snapshotsAfterNode,
+  snapshotsOfVolume,
   volumesAfterNode,
   volumesAfterVolume,
   volumesOfInitiator,
@@ -60,10 +66,11 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-operator' });
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
+  const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
-  const stores = { volumes, pools, nodes, kubeNodes };
-  const informers = [volumes, pools, nodes, kubeNodes];
+  const stores = { volumes, pools, snapshots, nodes, kubeNodes };
+  const informers = [volumes, pools, snapshots, nodes, kubeNodes];
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
   const agents = new AgentLiveness({ limitMs: config['agent-silence'] });
   // Subscribed before the controllers: predicate nodeNews asks for what is noted here.
@@ -81,6 +88,11 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .watch(pools, { keys: () => waitingVolumes(stores) })
       .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterNode(change, stores) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, stores) }),
+    new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(parts, key, stop) })
+      .watch(snapshots, { keys: itself })
+      .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, stores) })
+      .watch(nodes, { ...nodeNews, keys: (change) => snapshotsAfterNode(change, stores) })
+      .watch(kubeNodes, { when: readinessChanged, keys: (change) => snapshotsAfterNode(change, stores) }),
     new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => reconcilePool(parts, key, stop) })
       .watch(pools, { keys: itself })
       .watch(nodes, { ...nodeNews, keys: () => allPools(stores) }),

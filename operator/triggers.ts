@@ -1,6 +1,7 @@
 import { isPlaced } from '../api/capacity.ts';
 import { type KubeNode, notReady } from '../api/kube-node.ts';
 import type { AoEPool } from '../api/pool.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
 
@@ -8,6 +9,7 @@ import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/
 export interface Stores {
   readonly volumes: Pick<Store<AoEVolume>, 'list'>;
   readonly pools: Pick<Store<AoEPool>, 'list'>;
+  readonly snapshots: Pick<Store<AoESnapshot>, 'list'>;
 }
 
 const nameOf = ({ metadata }: KubeObject): string => metadata.name;
@@ -42,6 +44,25 @@ export function volumesAfterNode({ object }: Change<KubeObject>, stores: Stores)
 export function volumesOfInitiator({ object }: Change<KubeObject>, { volumes }: Stores): string[] {
   return namesOf(volumes, ({ spec }) => spec.initiators.nodes?.includes(nameOf(object)) ?? false);
 }
+
+/** Snapshots that name the volume that changed. */
+export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: Stores): string[] {
+  return snapshots
+    .list()
+    .filter(({ spec }) => spec.volumeName === nameOf(object))
+    .map(nameOf);
+}
+
+/** Snapshots on the node that changed, and those of which it is not known yet where they will be. */
+export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }: Stores): string[] {
+  return snapshots
+    .list()
+    .filter(({ status }) => status?.nodeName === undefined || status.nodeName === nameOf(object))
+    .map(nameOf);
+}
+
+/** A snapshot depends on where its volume is, and on which volume has the name. */
+export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName]);
 
 export function allPools({ pools }: Stores): string[] {
   return pools.list().map(nameOf);

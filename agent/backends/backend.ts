@@ -132,7 +132,7 @@ export type Instant = (make: () => Promise<void>) => Promise<Date>;
  * only once it is whole: what a crash left half made is not found, and is removed when the snapshot is taken again or removed.
  */
 export interface Snapshots {
-  /** Why none can be taken here, and what to do; undefined when they can. */
+  /** Why none can be taken here, and what to do; undefined when they can. @throws BackendError */
   problem(): Promise<string | undefined>;
   /** Snapshots that are whole. */
   list(signal: AbortSignal): Promise<BackingSnapshot[]>;

@@ -7,10 +7,10 @@ import { applyStatus, type Kube, type KubeObject, messageOf, type Result, type S
 import type { Logger } from '../../run/log.ts';
 import type { Backend, BackingVolume, Measurement } from '../backends/backend.ts';
 import { nodeFieldManager } from '../field-manager.ts';
-import { snapshotsOf } from './snapshots.ts';
 import type { PoolMetrics } from './metrics.ts';
 import { CONFIRM_AFTER_MS, type Orphans } from './orphans.ts';
 import { findOwners, type Unowned } from './owners.ts';
+import { snapshotsOf } from './snapshots.ts';
 
 const MEASURE_EVERY_MS = 60_000;
 

@@ -1,58 +1,123 @@
+import { sameAddress } from '../../api/address.ts';
+import { isPlaced } from '../../api/capacity.ts';
+import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { Kube, Store } from '../../kube/mod.ts';
+import type { Kube, Result, Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import { loop } from '../../run/loop.ts';
+import type { TargetVolumeState } from './api.ts';
 import type { TargetConnection } from './connection.ts';
 
 const CHECK_EVERY_MS = 60_000;
+/** How long an export without an AoEVolume is left alone when nothing but the absence of the AoEVolume speaks against it. */
+export const PATIENCE_MS = 55_000;
 
 export interface OrphanedExportsOptions {
+  /** Name of this node. */
+  node: string;
   kube: Pick<Kube, 'list'>;
   /** The AoEVolumes of this node; synced. */
   volumes: Pick<Store<AoEVolume>, 'list'>;
+  /** Synced. */
+  pools: Pick<Store<AoEPool>, 'list'>;
   target: Pick<TargetConnection, 'connected' | 'states' | 'unexport'>;
   log: Logger;
+  now?: () => number;
 }
 
+/** What the API server knows of an exported volume that is none of this node's AoEVolumes. */
+type Finding =
+  /** Its AoEVolume is placed here, and the watch is late; or it is placed nowhere. */
+  | { kind: 'known' }
+  /** An object says that this node must not serve it. */
+  | { kind: 'refuted'; why: string }
+  /** Nothing is known of it. */
+  | { kind: 'absent' };
+
 /**
- * Takes an exported volume off the segment when its AoEVolume is gone: a user removed the finalizer, or deleted it while this node
- * was down. The volume must be found twice, and the API server itself must have no AoEVolume with its UID. The data stays.
+ * Takes exported volumes off the segment that are not this node's to serve any more. The data stays.
+ *
+ * The target serves from its own state, so a node that was away for long may serve what has been given up or moved meanwhile. Such an
+ * export ends at once when an object of the API server speaks against it: its AoEVolume is placed on another node, its address was given
+ * to another node's AoEVolume, or its pool's status says that it was given up. When its AoEVolume is merely absent, for example because a user removed
+ * the finalizer, the export ends only if the AoEVolume stays absent for {@link PATIENCE_MS}.
  */
 export class OrphanedExports {
   readonly #options: OrphanedExportsOptions;
-  #suspects = new Set<string>();
+  readonly #now: () => number;
+  /** Since when the AoEVolumes of exports are absent, by UID. */
+  #absentSince = new Map<string, number>();
 
   constructor(options: OrphanedExportsOptions) {
     this.#options = options;
-  }
-
-  /** Checks again and again, until the signal aborts. */
-  async run(signal: AbortSignal): Promise<void> {
-    const failed = (error: unknown): void => this.#options.log.warn({ error }, 'search for exported volumes without an AoEVolume failed');
-    await loop((stop) => this.check(stop), { everyMs: CHECK_EVERY_MS, signal, failed });
+    this.#now = options.now ?? (() => performance.now());
   }
 
   /**
-   * Checks once.
+   * Checks once: for kube's Controller.
    * @throws KubeError, TargetError
    */
-  async check(signal: AbortSignal): Promise<void> {
-    const { kube, volumes, target, log } = this.#options;
-    if (!target.connected) return;
-    const known = new Set(volumes.list().map(({ metadata }) => metadata.uid));
-    const unknown = target
-      .states()
-      .map(({ volume }) => volume.uid)
-      .filter((uid) => !known.has(uid));
-    const confirmed = unknown.filter((uid) => this.#suspects.has(uid));
-    this.#suspects = new Set(unknown);
-    if (confirmed.length === 0) return;
-    const { items } = await kube.list<AoEVolume>(AOE_VOLUMES, { signal });
-    const existing = new Set(items.map(({ metadata }) => metadata.uid));
-    for (const uid of confirmed.filter((each) => !existing.has(each))) {
-      await target.unexport(uid, signal);
-      log.warn({ uid }, 'an exported volume without an AoEVolume was taken off the segment');
+  async reconcile(signal: AbortSignal): Promise<Result> {
+    const { kube, volumes, target } = this.#options;
+    if (target.connected) {
+      const known = new Set(volumes.list().map(({ metadata }) => metadata.uid));
+      const unknown = target.states().filter(({ volume }) => !known.has(volume.uid));
+      const cluster = unknown.length > 0 ? (await kube.list<AoEVolume>(AOE_VOLUMES, { signal })).items : [];
+      await this.#withdraw(this.#decide(unknown, cluster), signal);
     }
+    return { requeueAfterMs: CHECK_EVERY_MS };
+  }
+
+  /** The exports to withdraw now, by UID, and why. */
+  #decide(unknown: readonly TargetVolumeState[], cluster: readonly AoEVolume[]): Map<string, string> {
+    const now = this.#now();
+    const before = this.#absentSince;
+    const due = new Map<string, string>();
+    this.#absentSince = new Map();
+    for (const state of unknown) {
+      const { uid } = state.volume;
+      const finding = this.#find(state, cluster);
+      if (finding.kind === 'refuted') due.set(uid, finding.why);
+      if (finding.kind !== 'absent') continue;
+      const since = before.get(uid) ?? now;
+      this.#absentSince.set(uid, since);
+      if (now - since >= PATIENCE_MS) due.set(uid, 'there is no AoEVolume with its UID');
+    }
+    return due;
+  }
+
+  #find({ volume: { uid, shelf, slot } }: TargetVolumeState, cluster: readonly AoEVolume[]): Finding {
+    const { node, pools } = this.#options;
+    const owner = cluster.find(({ metadata }) => metadata.uid === uid);
+    if (owner) {
+      const { nodeName } = owner.spec;
+      if (nodeName === undefined || nodeName === node) return { kind: 'known' };
+      return { kind: 'refuted', why: `AoEVolume ${owner.metadata.name} is placed on node ${nodeName}` };
+    }
+    for (const { metadata, status } of pools.list()) {
+      const given = status?.abandoned?.find((entry) => entry.uid === uid && entry.node === node);
+      if (given) return { kind: 'refuted', why: `AoEVolume ${given.volume} of pool ${metadata.name} was given up and deleted` };
+    }
+    // One of this node is exported by this agent, and only when the address is free: that can wait.
+    const heir = cluster.find(
+      (other) => isPlaced(other) && other.spec.nodeName !== node && sameAddress(other.spec.address, { shelf, slot }),
+    );
+    if (!heir) return { kind: 'absent' };
+    return { kind: 'refuted', why: `its address belongs to AoEVolume ${heir.metadata.name} on node ${heir.spec.nodeName} now` };
+  }
+
+  /** Each one, even if others fail. @throws TargetError */
+  async #withdraw(due: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
+    const failures: unknown[] = [];
+    for (const [uid, why] of due) {
+      try {
+        await this.#options.target.unexport(uid, signal);
+        this.#options.log.warn({ uid, why }, 'an exported volume was taken off the segment');
+      } catch (error) {
+        signal.throwIfAborted();
+        failures.push(error);
+      }
+    }
+    if (failures.length > 0) throw failures[0];
   }
 }

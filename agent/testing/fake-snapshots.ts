@@ -1,4 +1,4 @@
-import { type BackingSnapshot, BackendError, type Instant, type SnapshotRequest, type Snapshots } from '../backends/backend.ts';
+import { BackendError, type BackingSnapshot, type Instant, type SnapshotRequest, type Snapshots } from '../backends/backend.ts';
 
 /** Snapshots in memory. What is half made is kept apart, as a crash would leave it. */
 export class FakeSnapshots implements Snapshots {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { MAX_ABANDONED } from '../pool.ts';
 import { Conditions } from './meta.ts';
 import { Quantity } from './quantity.ts';
 
@@ -77,6 +78,14 @@ export const PoolNode = z.object({
 });
 export type PoolNode = z.infer<typeof PoolNode>;
 
+/** A backing volume whose AoEVolume was given up and deleted while its node was gone: should the node come back, it must not serve it. */
+export const Abandoned = z.object({
+  uid: z.string().max(63).describe('UID of the AoEVolume, by which its backing volume is named.'),
+  volume: z.string().max(253).describe('Name of the AoEVolume.'),
+  node: z.string().max(253).describe('Storage node that had the data.'),
+});
+export type Abandoned = z.infer<typeof Abandoned>;
+
 export const AoEPoolStatus = z.object({
   conditions: Conditions.optional(),
   readyNodes: z.number().int().optional().describe('Number of nodes on which the pool can be used.'),
@@ -86,5 +95,13 @@ export const AoEPoolStatus = z.object({
     .array(PoolNode)
     .optional()
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] }),
+  abandoned: z
+    .array(Abandoned)
+    .max(MAX_ABANDONED)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['uid'] })
+    .describe(
+      'Volumes that were given up and deleted without their storage node. Their data stays on its disks. An entry is removed an hour after the node came back.',
+    ),
 });
 export type AoEPoolStatus = z.infer<typeof AoEPoolStatus>;

@@ -33,7 +33,11 @@ describe('capabilities of a volume', () => {
     ['a second one that is wrong', [block(Mode.SINGLE_NODE_WRITER), mount(Mode.SINGLE_NODE_WRITER, 'ntfs')], /ntfs/],
     ['a volume that nobody can fill', [block(Mode.MULTI_NODE_READER_ONLY)], /would stay empty/],
     ['a filesystem, and a block device for many', [mount(Mode.SINGLE_NODE_WRITER), block(Mode.MULTI_NODE_MULTI_WRITER)], /contradict/],
-    ['a writer and many readers', [mount(Mode.SINGLE_NODE_WRITER), mount(Mode.MULTI_NODE_READER_ONLY)], /would stay empty/],
+    [
+      'a writer and many readers',
+      [mount(Mode.SINGLE_NODE_WRITER), mount(Mode.MULTI_NODE_READER_ONLY)],
+      /contradict one another: an Exclusive volume/,
+    ],
   ];
   for (const [what, capabilities, message] of refused) {
     it(`are refused: ${what}`, () => {

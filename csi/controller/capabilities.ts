@@ -45,7 +45,7 @@ export function checkCapabilities(capabilities: readonly Capability[] | null | u
 export function accessFor(capabilities: readonly Capability[]): Access {
   const modes = new Set(capabilities.map(({ accessMode }) => accessMode?.mode));
   const shared = modes.has(Mode.MULTI_NODE_MULTI_WRITER);
-  if (modes.has(Mode.MULTI_NODE_READER_ONLY) && !shared) {
+  if (modes.has(Mode.MULTI_NODE_READER_ONLY) && modes.size === 1) {
     throw new RpcError(
       Code.INVALID_ARGUMENT,
       'a new volume that nobody may write (ReadOnlyMany) would stay empty: use ReadWriteOnce, or a PersistentVolume for an AoEVolume that has data',

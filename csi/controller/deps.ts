@@ -1,3 +1,4 @@
+import type { NodeHealth } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
@@ -11,6 +12,7 @@ export interface Deps {
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
   readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
+  readonly health: NodeHealth;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly busy: BusyVolumes;
   readonly log: Pick<Log, 'warn'>;

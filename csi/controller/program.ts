@@ -1,7 +1,9 @@
+import { AgentLiveness } from '../../api/agent-liveness.ts';
+import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { EventRecorder, Informer, type Kube } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
@@ -25,7 +27,14 @@ export async function runController({ kube, socket, http, version, log }: Contro
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
-  const informers = [volumes, pools, nodes];
+  const kubeNodes = new Informer<KubeNode>(kube, NODES);
+  const informers = [volumes, pools, nodes, kubeNodes];
+  const agents = new AgentLiveness();
+  nodes.subscribe(({ type, object }) => (type === 'deleted' ? agents.forget(object.metadata.name) : agents.heard(object)));
+  const health = {
+    notReady: (node: string) => notReady(kubeNodes.get(node)),
+    silent: (node: AoENode) => agents.silence(node),
+  };
   const watching = informers.map((informer) => informer.run(signal));
   const synced = Promise.all(informers.map((informer) => informer.synced));
   let ready = false;
@@ -39,7 +48,8 @@ export async function runController({ kube, socket, http, version, log }: Contro
     identityService(version, () => ready),
   );
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
-  server.add(csi.v1.Controller, csi.v1, controllerService({ kube, volumes, pools, nodes, events, busy: new BusyVolumes(), log }));
+  const parts = { kube, volumes, pools, nodes, health, events, busy: new BusyVolumes(), log };
+  server.add(csi.v1.Controller, csi.v1, controllerService(parts));
   const serving = (async () => {
     // Not before the stores are filled: ListVolumes would answer that there are no volumes.
     await Promise.race([synced, ...watching]);

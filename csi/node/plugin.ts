@@ -3,8 +3,12 @@ import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
 import { INITIATOR_END } from '../../api/local-link.ts';
 import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
 import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
+import { pluginregistration, RpcServer } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
+import { gauge } from '../../run/metrics.ts';
 import { registrationService } from './calls/registration.ts';
+import { claimOf } from './cluster/claim-of.ts';
+import { KubeletRegistration } from './cluster/kubelet-registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumeClient } from './cluster/volume-client.ts';
 import type { Deps } from './deps.ts';
@@ -17,6 +21,7 @@ import { SocketWire } from './lock/wire.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
 import { sharedFor } from './shared-for.ts';
+import { DownDisks } from './upkeep/down-disks.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
 import { VolumeJobs } from './volume-jobs.ts';
@@ -41,8 +46,8 @@ export interface NodePluginOptions {
 }
 
 /**
- * The node plugin: handlers for the CSI Node service and for the kubelet's Registration service, and the tasks that keep the AoENode up
- * to date and clean up lost volumes.
+ * The node plugin: the handlers of the CSI Node service, the registration with the kubelet, and the tasks that keep the AoENode up
+ * to date, clean up lost volumes and care for disks that are down.
  */
 export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces, kubeletPath, moduleParameters, log }: NodePluginOptions) {
   const driver = new KernelDriver(exec, undefined, moduleParameters);
@@ -75,18 +80,51 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     log,
   };
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-node`, node: nodeName });
+  const macs = async () => (await listInterfaces()).map(({ mac }) => mac);
   const lostVolumes = new LostVolumes(deps, {
-    macs: async () => (await listInterfaces()).map(({ mac }) => mac),
+    macs,
     emit: (volume, reason, message) => events.event(volume, 'Warning', reason, message),
   });
+  const downDisks = new DownDisks(deps, {
+    macs,
+    deadSeconds: () => driver.deadSeconds(),
+    emit: (volume, type, reason, message) => {
+      events.event(volume, type, reason, message);
+      // Those who run the pods see their claim, and often not the AoEVolume.
+      const claim = claimOf(volume);
+      if (claim) events.event(claim, type, reason, `AoEVolume ${volume.metadata.name}, ${message}`);
+    },
+  });
+  gauge('aoe_csi_node_disk_down_seconds', 'How long the kernel of this node has had the disk of a volume down.', ['volume'], (set) => {
+    for (const { volumeId, seconds } of downDisks.down()) set({ volume: volumeId }, seconds);
+  });
+  const registration = new KubeletRegistration({
+    server: () =>
+      new RpcServer({ socket: join(kubeletPath, 'plugins_registry', `${DRIVER_NAME}-reg.sock`), log }).add(
+        pluginregistration.Registration,
+        pluginregistration,
+        registrationService(join(directory, 'csi.sock'), log),
+      ),
+    staged,
+    log,
+  });
   return {
-    node: nodeService(deps, { segment }),
-    registration: registrationService(join(directory, 'csi.sock'), log),
-    /** Runs until the signal is aborted. */
+    node: nodeService(deps, { segment, hasTopology: () => registration.hasTopology }),
+    /** Registers with the kubelet and does all else that no call asks for, until the signal is aborted. Its sockets must be served by then. */
     run: async (signal: AbortSignal): Promise<void> => {
-      signal.addEventListener('abort', () => deps.jobs.stop(), { once: true });
-      const nodeObject = keepNodeObject({ nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log }, signal);
-      await Promise.all([nodeObject, lostVolumes.run(signal)]);
+      const stopped = Promise.withResolvers<void>();
+      const stop = (): void => {
+        deps.jobs.stop();
+        stopped.resolve(registration.stop());
+      };
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+      const onChecked = (canMount: boolean) => registration.update(canMount);
+      const nodeObject = keepNodeObject(
+        { nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log, onChecked },
+        signal,
+      );
+      await Promise.all([nodeObject, lostVolumes.run(signal), downDisks.run(signal), stopped.promise]);
     },
   };
 }

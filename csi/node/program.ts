@@ -1,9 +1,8 @@
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { DEFAULT_SEGMENT, DRIVER_NAME, SEGMENT_KEY } from '../../api/meta.ts';
+import { DEFAULT_SEGMENT, SEGMENT_KEY } from '../../api/meta.ts';
 import { NODES } from '../../api/resources.ts';
 import type { Kube, KubeObject } from '../../kube/mod.ts';
-import { csi, pluginregistration, RpcServer } from '../../rpc/mod.ts';
+import { csi, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
 import { identityService } from '../identity.ts';
@@ -40,7 +39,7 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
   }
 }
 
-/** Serves Identity, Node and the kubelet's Registration, and keeps the AoENode, until the signal is aborted. */
+/** Serves Identity and Node, registers with the kubelet, and keeps the AoENode, until the signal is aborted. */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
   const { kube, nodeName, socket, kubeletPath, interfaces, moduleParameters, http, version, log } = options;
   let ready = false;
@@ -55,11 +54,8 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
     identityService(version, () => ready),
   );
   services.add(csi.v1.Node, csi.v1, plugin.node);
-  const registration = new RpcServer({ socket: join(kubeletPath, 'plugins_registry', `${DRIVER_NAME}-reg.sock`), log });
-  registration.add(pluginregistration.Registration, pluginregistration, plugin.registration);
   await services.start();
   ready = true;
-  // The kubelet calls as soon as it sees the registration socket.
-  await Promise.all([health, registration.run(signal), plugin.run(signal)]);
+  await Promise.all([health, plugin.run(signal)]);
   await services.stop();
 }

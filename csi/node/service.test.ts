@@ -15,6 +15,11 @@ test('NodeGetInfo tells node, segment and the limit of the driver', async () => 
   });
 });
 
+test('NodeGetInfo names no segment while the node cannot mount volumes', async () => {
+  const service = nodeService(setUp().node.deps, { segment: 'rack-1', hasTopology: () => false });
+  expect(await service.nodeGetInfo({}, context)).not.toHaveProperty('accessibleTopology');
+});
+
 test('missing and malformed fields are INVALID_ARGUMENT', async () => {
   const { service, publishContext, stagingTargetPath, targetPath } = setUp();
   const good = { volumeId: 'v1', publishContext, stagingTargetPath, volumeCapability: mountOf() };

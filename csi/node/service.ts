@@ -19,8 +19,14 @@ const CALL_MS = 110_000;
  */
 const MAX_VOLUMES = 2 ** 16;
 
-/** The CSI node service. Every method fails with an RpcError and nothing else. */
-export function nodeService(deps: Deps, { segment }: { segment: string }): Handlers<csi.v1.Node> {
+/**
+ * The CSI node service. Every method fails with an RpcError and nothing else.
+ * @param hasTopology false while this node cannot mount volumes: then NodeGetInfo names no segment, and no volume can be used here
+ */
+export function nodeService(
+  deps: Deps,
+  { segment, hasTopology = () => true }: { segment: string; hasTopology?: () => boolean },
+): Handlers<csi.v1.Node> {
   const call =
     <Request, Answer>(name: string, work: (deps: Deps, request: Request, signal: AbortSignal) => Promise<Answer>) =>
     async (request: Request, context: CallContext): Promise<Answer> => {
@@ -47,7 +53,7 @@ export function nodeService(deps: Deps, { segment }: { segment: string }): Handl
     nodeGetInfo: async () => ({
       nodeId: deps.nodeName,
       maxVolumesPerNode: int64(MAX_VOLUMES),
-      accessibleTopology: { segments: { [SEGMENT_KEY]: segment } },
+      ...(hasTopology() ? { accessibleTopology: { segments: { [SEGMENT_KEY]: segment } } } : {}),
     }),
     nodeGetCapabilities: async () => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) }),
     nodeStageVolume: order('NodeStageVolume', stage),

@@ -1,7 +1,6 @@
 import { type Address, formatAddress } from '../../api/address.ts';
-import { available, footprint } from '../../api/capacity.ts';
-import { DEFAULT_SEGMENT } from '../../api/meta.ts';
-import { type AoENode, NodeCondition } from '../../api/node.ts';
+import { available, footprint, type NodeHealth, type Unfit, unfit } from '../../api/capacity.ts';
+import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
@@ -10,14 +9,10 @@ import { addressOwner } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
 
 /** All that placement looks at. `volumes` has also what this operator has placed and no watch has shown yet. */
-export interface Cluster {
+export interface Cluster extends NodeHealth {
   readonly pools: readonly AoEPool[];
   readonly nodes: readonly AoENode[];
   readonly volumes: readonly AoEVolume[];
-  /** Why a node is not Ready; undefined when it is. */
-  readonly notReady?: (node: string) => string | undefined;
-  /** Why a storage node cannot be relied on; undefined when its agent reports. */
-  readonly silent?: (node: AoENode) => string | undefined;
 }
 
 interface Candidate {
@@ -53,31 +48,6 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
   );
 }
 
-/** Why a node takes no new volumes, whatever their size, and whether that may end by itself; undefined when it takes them. */
-function unfit(node: PoolNode, host: AoENode | undefined, cluster: Cluster, segments: readonly string[]): Unfit | undefined {
-  const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
-  if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
-  if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
-  if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
-  if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, passing: true };
-  // The last report of a silent agent, of pool and target, never expires: ignore it.
-  const silent = cluster.silent?.(host);
-  if (silent !== undefined) return { reason: silent, passing: true };
-  const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
-  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };
-  const notReady = cluster.notReady?.(node.name);
-  return notReady === undefined ? undefined : { reason: notReady, passing: true };
-}
-
-interface Unfit {
-  readonly reason: string;
-  /** It may end by itself, as a restart does: the volume waits. */
-  readonly passing: boolean;
-}
-
-/** Reasons of condition TargetReady with which no host could use a new volume. */
-const NOT_SERVING = new Set(['NotAnswering', 'NoInterface']);
-
 function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   const { pool: poolName, segments, nodeName, capacity = '0' } = volume.spec;
   const pool = cluster.pools.find(({ metadata }) => metadata.name === poolName);
@@ -95,7 +65,7 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   for (const node of pool.status?.nodes ?? []) {
     const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
     if (nodeName && node.name !== nodeName) continue;
-    const misfit = unfit(node, host, cluster, segments ?? []);
+    const misfit = unfit(node, host, cluster, segments);
     if (misfit) misfits.push(misfit);
     else candidates.push({ node, free: available(pool, node, others) });
   }

@@ -72,6 +72,23 @@ describe('reconcilePool', () => {
     expect([status().readyNodes, status().free, status().conditions?.[0]?.message]).toStrictEqual([0, '0', 'a: silent since then']);
   });
 
+  it('forgets volumes that were given up once their node has been back for an hour', async () => {
+    const entry = (node: string) => ({ uid: `u-${node}`, volume: 'v', node });
+    const it = world({ nodes: [a], abandoned: ['back', 'silent', 'new', 'away', 'mute'].map(entry) }, ['a'], ({ metadata }) =>
+      metadata.name === 'silent' ? 'silent' : undefined,
+    );
+    const node = (name: string, creationTimestamp: string, agentSeen: string | undefined) =>
+      it.api.put({ kind: 'AoENode', metadata: { name, creationTimestamp }, status: { agentSeen } } as never);
+    const [old, recent] = [new Date(Date.now() - 2 * 3600_000).toISOString(), new Date(Date.now() - 1000).toISOString()];
+    node('back', old, recent);
+    node('silent', old, recent);
+    node('new', recent, recent);
+    node('mute', old, undefined);
+    await it.reconcile();
+    expect(it.status().abandoned?.map(({ node: name }) => name)).toStrictEqual(['silent', 'new', 'away', 'mute']);
+    expect(it.status().nodes).toStrictEqual([a]);
+  });
+
   it('writes nothing when nothing has changed', async () => {
     const { api, reconcile } = world({ nodes: [a] }, ['a']);
     await reconcile();

@@ -1,10 +1,13 @@
+import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { poolTotals } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEPool, PoolCondition, type PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, type NextCondition, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
-import type { AgentLiveness } from '../node/agent-liveness.ts';
+
+/** An agent takes what was given up off the segment within seconds after its node came back; then nobody needs to know it any more. */
+const FORGET_ABANDONED_MS = 60 * 60_000;
 
 /** No watch shows that an agent has fallen silent: poll for it. */
 const POLL_MS = 60_000;
@@ -14,14 +17,15 @@ interface Options {
   readonly pools: Pick<Store<AoEPool>, 'get'>;
   readonly nodes: Pick<Store<AoENode>, 'get'>;
   readonly agents: Pick<AgentLiveness, 'silence' | 'limitMs'>;
+  readonly now?: () => number;
 }
 
 /**
- * Removes entries of nodes that are gone from a pool's status (each agent writes only its own entry), and sums up the others:
- * totals, and condition Ready. What a silent agent reported last does not count.
+ * Removes entries of nodes that are gone from a pool's status (each agent writes only its own entry), and those of abandoned volumes
+ * whose node is back; and sums up the others: totals, and condition Ready. What a silent agent reported last does not count.
  */
 export async function reconcilePool(
-  { kube, pools, nodes, agents }: Options,
+  { kube, pools, nodes, agents, now = Date.now }: Options,
   name: string,
   signal: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
@@ -29,13 +33,22 @@ export async function reconcilePool(
   if (!pool || pool.metadata.deletionTimestamp) return undefined;
   const entries = (pool.status?.nodes ?? []).map((entry) => ({ entry, node: nodes.get(entry.name) }));
   const present = entries.flatMap(({ entry, node }) => (node ? [{ entry, node }] : []));
+  const { abandoned = [] } = pool.status ?? {};
+  const isBack = (node: AoENode | undefined): boolean =>
+    node?.status?.agentSeen !== undefined &&
+    agents.silence(node) === undefined &&
+    now() - Date.parse(node.metadata.creationTimestamp ?? '') > FORGET_ABANDONED_MS;
+  const remembered = abandoned.filter(({ node }) => !isBack(nodes.get(node)));
   const believed = present.map(({ entry, node }) => believe(entry, agents.silence(node)));
   const conditions = [{ ...readyOf(believed), observedGeneration: pool.metadata.generation }];
   const part = { manager: FIELD_MANAGER, fields: poolTotals(believed), conditions, anyVersion: true, signal };
   try {
-    if (present.length !== entries.length) {
+    if (present.length !== entries.length || remembered.length !== abandoned.length) {
       const { resourceVersion } = pool.metadata;
-      const status = { nodes: present.map(({ entry }) => entry) };
+      const status = {
+        ...(present.length === entries.length ? {} : { nodes: present.map(({ entry }) => entry) }),
+        ...(remembered.length === abandoned.length ? {} : { abandoned: remembered }),
+      };
       await kube.patch(AOE_POOLS, name, { metadata: { resourceVersion }, status }, { subresource: 'status', signal });
     }
     await applyStatus(kube, AOE_POOLS, pool, part);

@@ -1,7 +1,9 @@
 import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import { AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { KubeError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { createLog } from '../../run/log.ts';
 import { AddressRange } from '../placement/address-range.ts';
@@ -100,6 +102,29 @@ describe('a storage node that never comes back', () => {
     expect(it.live()).toBeUndefined();
     expect(it.reasons()).toStrictEqual(['GivenUp', 'DataAbandoned']);
     expect(it.api.events.at(-1)?.message).toContain('stays on the disks of that node, as backing volume u');
+  });
+
+  it('is remembered in the status of its pool before it is gone, so that its node does not serve it when it comes back', async () => {
+    const it = cluster({ annotation: 'storage-2', nodes: [] });
+    const older = { uid: 'u-0', volume: 'v-0', node: 'storage-2' };
+    it.api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name: 'p' }, status: { abandoned: [older] } } as never);
+    await it.api.delete(AOE_VOLUMES, 'v');
+    const abandoned = () => it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned;
+    await it.reconcile();
+    expect(it.live()).toBeUndefined();
+    expect(abandoned()).toStrictEqual([older, { uid: 'u', volume: 'v', node: 'storage-2' }]);
+  });
+
+  it('keeps its AoEVolume while its pool cannot be written', async () => {
+    const it = cluster({ annotation: 'storage-2', nodes: [] });
+    await it.reconcile();
+    it.api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name: 'p' } } as never);
+    await it.api.delete(AOE_VOLUMES, 'v');
+    it.api.failNext('patch', new KubeError(409, 'Conflict', 'the pool was changed'));
+    await expect(it.reconcile()).rejects.toThrow('the pool was changed');
+    expect(it.live()?.metadata.finalizers).toStrictEqual([VOLUME_FINALIZER]);
+    await it.reconcile();
+    expect(it.live()).toBeUndefined();
   });
 
   it('keeps a deleted volume while spec.initiators names a host', async () => {

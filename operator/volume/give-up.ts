@@ -1,4 +1,5 @@
-import { AOE_NODES, AOE_VOLUMES, NODES } from '../../api/resources.ts';
+import { type AoEPool, MAX_ABANDONED } from '../../api/pool.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type EventRecorder, isNotFound, type Kube } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
@@ -38,6 +39,7 @@ export async function giveUp(options: Options, volume: AoEVolume, signal: AbortS
   const { uid, resourceVersion, finalizers = [] } = released.metadata;
   const left = finalizers.filter((each) => each !== VOLUME_FINALIZER);
   if (left.length === finalizers.length) return { outcome: 'givenUp', volume: released };
+  await remember(kube, volume, named, signal);
   try {
     await kube.patch(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
   } catch (error) {
@@ -70,4 +72,20 @@ async function release(kube: Options['kube'], volume: AoEVolume, signal: AbortSi
   // With the version: should the node come back at this moment, its agent's report stays.
   const patch = { metadata: { resourceVersion }, status: next };
   return kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, patch, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
+}
+
+/**
+ * Notes in the status of the pool that the volume was given up, before the AoEVolume is gone. Should the node come back, its target
+ * serves the volume from its own state: by this entry its agent knows that it must not.
+ */
+async function remember(kube: Options['kube'], { metadata, spec }: AoEVolume, node: string, signal: AbortSignal): Promise<void> {
+  const { name: volume, uid = '' } = metadata;
+  const pool = await kube.get<AoEPool>(AOE_POOLS, spec.pool ?? '', { signal });
+  const { abandoned = [] } = pool?.status ?? {};
+  if (!pool || abandoned.some((entry) => entry.uid === uid)) return;
+  // With the version: of two that are given up at once, neither entry may be lost.
+  const { resourceVersion } = pool.metadata;
+  const status = { abandoned: [...abandoned, { uid, volume, node }].slice(-MAX_ABANDONED) };
+  const write = { fieldManager: FIELD_MANAGER, subresource: 'status', signal } as const;
+  await kube.patch(AOE_POOLS, pool.metadata.name, { metadata: { resourceVersion }, status }, write);
 }

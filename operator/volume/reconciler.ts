@@ -1,4 +1,5 @@
 import { type Address, formatAddress } from '../../api/address.ts';
+import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { isPlaced } from '../../api/capacity.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
@@ -19,7 +20,6 @@ import {
 } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
-import type { AgentLiveness } from '../node/agent-liveness.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
 import { claimsOf, conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';

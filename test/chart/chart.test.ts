@@ -132,6 +132,14 @@ describe('the chart with its defaults', () => {
     expect(spec.fsGroupPolicy).toBe('File');
   });
 
+  it('keeps pods off nodes whose plugin is not registered, where Kubernetes can', async () => {
+    const required = async (version: string, values: object = {}) =>
+      of(await render(values, CHART, version), 'CSIDriver').spec.preventPodSchedulingIfMissing;
+    expect(await required('1.36.3')).toBeUndefined();
+    expect(await required('1.37.0')).toBe(true);
+    expect(await required('1.37.0', { node: { preventPodSchedulingIfMissing: false } })).toBeUndefined();
+  });
+
   it('keeps pools on uninstall, and makes no class the default unasked', () => {
     expect(of(manifests, 'AoEPool').metadata.annotations['helm.sh/resource-policy']).toBe('keep');
     expect(of(manifests, 'StorageClass').metadata.annotations).toBeUndefined();

@@ -42,9 +42,9 @@ async function withValues<R>(values: object, use: (file: string) => Promise<R>):
 const run = promisify(execFile);
 
 /** Renders the chart, or another one. Rejects with helm's message when it refuses the values. */
-export function render(values: object = {}, chart = CHART): Promise<Manifest[]> {
+export function render(values: object = {}, chart = CHART, kubeVersion = KUBE_VERSION): Promise<Manifest[]> {
   return withValues(values, async (file) => {
-    const command = ['template', 'release', chart, '--namespace', 'aoe', '--kube-version', KUBE_VERSION, '--values', file];
+    const command = ['template', 'release', chart, '--namespace', 'aoe', '--kube-version', kubeVersion, '--values', file];
     const { stdout } = await run(kitProgram('helm'), command, { timeout: 60_000, maxBuffer: 16 << 20 });
     return parseAllDocuments(stdout)
       .map((document) => document.toJS())

@@ -70,7 +70,8 @@ describe('data and disks are kept', () => {
 
     await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--timeout=60s']);
     expect(await volumesIn(spec.nodeName)).toContain(metadata.uid);
-    await cluster.guest(spec.nodeName).exec(`timeout 60 sh -c 'until lvremove -fy vg0/aoe-${metadata.uid}; do sleep 1; done'`);
+    // Nobody asked for its removal, and the target may serve it for a few minutes more: it is kept as docs/operate.md says.
+    await cluster.guest(spec.nodeName).exec(`lvchange --addtag aoe.dev/retained --deltag aoe.dev vg0/aoe-${metadata.uid}`);
   });
 
   it('a disk that a pod has open stays in the kernel after its node has lost the volume', async () => {

@@ -40,7 +40,8 @@ export class FileSnapshots implements Snapshots {
   }
 
   async problem(): Promise<string | undefined> {
-    const { directory, fs } = this.#options;
+    const { directory, fs, prepare } = this.#options;
+    await prepare();
     const [from, to] = PROBES.map((name) => join(directory, name)) as [string, string];
     const remove = async (): Promise<void> => {
       for (const path of [from, to]) await fs.unlink(path).catch(() => {});

@@ -1,21 +1,22 @@
-import { available } from '../../../api/capacity.ts';
+import { available, unfit } from '../../../api/capacity.ts';
 import { parseQuantity } from '../../../api/quantity.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { unsupported } from '../capabilities.ts';
 import type { Deps } from '../deps.ts';
 import { DEFAULT_POOL } from '../request.ts';
-import { segmentOf, segmentOfNode } from '../topology.ts';
+import { segmentOf } from '../topology.ts';
 
-/** GetCapacity: the free bytes of a pool on the nodes of a segment, in all, and the largest volume that fits on one of them. */
+/**
+ * GetCapacity: the free bytes of a pool on the nodes of a segment, in all, and the largest volume that fits on one of them. Nodes to
+ * which the operator would give no volume do not count.
+ */
 export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
   const problem = (request.volumeCapabilities ?? []).map(unsupported).find((each) => each !== undefined);
   const pool = deps.pools.get(request.parameters?.pool ?? DEFAULT_POOL);
   const segment = segmentOf(request.accessibleTopology);
   const volumes = deps.volumes.list();
   const free = (problem ? [] : (pool?.status?.nodes ?? [])).flatMap((entry) => {
-    const node = deps.nodes.get(entry.name);
-    if (!pool || !node || node.spec?.maintenance) return [];
-    if (segment !== undefined && segmentOfNode(deps, entry.name) !== segment) return [];
+    if (!pool || unfit(entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
     // Backends round sizes up to their granularity, so the rest holds no volume.
     const granularity = Math.max(1, parseQuantity(entry.granularity ?? '1'));
     return [Math.floor(available(pool, entry, volumes) / granularity) * granularity];

@@ -68,6 +68,7 @@ export class FakeCluster {
       events: { event: (_object: unknown, _type: string, reason: string, message: string) => this.events.push(`${reason}: ${message}`) },
       volumes: { waitFor: async (_name: string, ask: (object: AoEVolume | undefined) => unknown) => ask(this.#seen()) },
       nodes: { get: node },
+      health: {},
       busy: new BusyVolumes(),
       log: { warn() {} },
     } as unknown as Deps;

@@ -9,6 +9,7 @@ import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
+import { isDown } from '../filesystem/dead-mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { ownerOf } from '../record/staged-volumes.ts';
 import { stage } from './stage.ts';
@@ -22,8 +23,8 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
   if (!request.stagingTargetPath) throw new RpcError(Code.FAILED_PRECONDITION, 'staging_target_path is missing');
   const staging = request.stagingTargetPath;
   const readOnly = request.readonly === true || usage.readOnly;
-  const publishOnce = async (): Promise<'lost' | 'published'> => {
-    if (await wasLost(deps, volumeId, signal)) return 'lost';
+  const publishOnce = async (): Promise<'unusable' | 'published'> => {
+    if ((await wasLost(deps, volumeId, signal)) || (usage.kind === 'mount' && (await isDead(deps, volumeId)))) return 'unusable';
     const device = await publishable(deps, { volumeId, staging, target, readOnly, usage }, signal);
     if (!device) return 'published';
     await bind(deps, usage.kind === 'mount' ? staging : device.path, target, { directory: usage.kind === 'mount', readOnly, signal });
@@ -33,11 +34,13 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
   };
   const publishNow = () => deps.jobs.run(volumeId, 'NodePublishVolume', publishOnce);
   if ((await publishNow()) === 'published') return;
-  // The kubelet does not know of the loss, and would publish for ever without staging.
-  deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost');
+  // The kubelet does not know of it, and would publish for ever without staging.
+  deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost, or whose disk was down');
   await stage(deps, request, signal);
-  if ((await publishNow()) === 'lost')
-    throw new RpcError(Code.ABORTED, `volume ${volumeId} was lost again by node ${deps.nodeName} while it was staged, try again later`);
+  if ((await publishNow()) === 'unusable') {
+    const message = `volume ${volumeId} was lost again by node ${deps.nodeName}, or its disk is down, after it was staged; try again later`;
+    throw new RpcError(Code.ABORTED, message);
+  }
 }
 
 interface Publication {
@@ -104,6 +107,12 @@ async function wasLost(deps: Deps, volumeId: string, signal: AbortSignal): Promi
       `volume ${volumeId} (${record.address}): its target does not answer; is the storage node in trouble?`,
     );
   return !isLockUnbroken(configs, ownerOf(deps, record), record);
+}
+
+/** Whether what is staged is a file system whose disk the kernel has given up. */
+async function isDead(deps: Deps, volumeId: string): Promise<boolean> {
+  const record = await deps.staged.get(volumeId);
+  return record !== undefined && (await isDown(deps.localDisk(record.address)));
 }
 
 async function bind(

@@ -6,6 +6,7 @@ import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { oneRightDisk } from '../disk/identity.ts';
 import { DiskInUseError } from '../disk/local-disk.ts';
+import { removeDeadMount } from '../filesystem/dead-mount.ts';
 import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { releaseAfterFailure, takeLock } from '../lock/take.ts';
@@ -79,6 +80,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   const isLost = needsLock && !context.external && !isLockUnbroken(survey.configs, job.owner, earlier);
   // Before the lock is taken: until then the target takes no writes from here, so stale data of this node cannot be written back.
   if (isLost && earlier) await removeStale(deps, job);
+  else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
   await recordStaged(deps, job, [...(isLost ? [] : (earlier?.locks ?? [])), since].slice(-MAX_LOCKS));

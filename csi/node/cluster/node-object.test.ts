@@ -28,7 +28,7 @@ class FakeKube {
 const eth0 = { name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000, up: true, physical: true };
 
 /** Runs until the AoENode was read `reads` times. */
-async function run(kube: FakeKube, reads: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<void> {
+async function run(kube: FakeKube, reads: number, { found = [eth0], missing = [] }: Partial<SelectedInterfaces> = {}): Promise<boolean[]> {
   const { deps } = new FakeNode();
   const stop = new AbortController();
   let left = reads;
@@ -39,7 +39,10 @@ async function run(kube: FakeKube, reads: number, { found = [eth0], missing = []
   };
   const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, checkMs: 1 };
   const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
-  await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames }, stop.signal);
+  const checked: boolean[] = [];
+  const onChecked = async (canMount: boolean) => void checked.push(canMount);
+  await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames, onChecked }, stop.signal);
+  return checked;
 }
 
 test('a missing AoENode is created, and gets segment, interfaces and condition', async () => {
@@ -89,4 +92,14 @@ test('one of two named interfaces is enough, and the message names the missing o
 
 test('a node with no interface that is up is not ready', async () => {
   expect((await conditionOf({ found: [] }))?.reason).toBe('NoInterface');
+});
+
+test('each check says whether the node can mount volumes, also while the API server does not answer', async () => {
+  const kube = new FakeKube();
+  kube.get = async () => {
+    kube.onGet();
+    throw new Error('connection refused');
+  };
+  expect(await run(kube, 1)).toContain(true);
+  expect(await run(new FakeKube(), 1, { found: [] })).not.toContain(true);
 });

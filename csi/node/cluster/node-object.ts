@@ -22,6 +22,8 @@ export interface NodeObjectOptions {
   /** The names of all interfaces that the kernel's driver uses, the local veth pair included. */
   readonly interfaceNames: () => Promise<readonly string[]>;
   readonly log: Log;
+  /** Called after each check, before the AoENode is written. */
+  readonly onChecked?: (canMount: boolean) => Promise<void>;
   /** Time between two checks, in milliseconds. Default 30000. */
   readonly checkMs?: number;
 }
@@ -43,6 +45,7 @@ async function update({ nodeName, segment, kube, log, ...options }: NodeObjectOp
   const { found, missing } = await options.interfaces();
   const interfaces = found.map(({ name, mac, mtu }) => ({ name, mac, mtu }));
   const condition = await initiatorReady(options, { found, missing }, signal);
+  await options.onChecked?.(condition.status === 'True');
   const node = (await kube.get<AoENode>(AOE_NODES, nodeName, { signal })) ?? (await create(kube, nodeName, signal));
   if (!node) return;
   const present = node.status?.interfaces?.filter(({ local }) => !local).map(({ name, mac, mtu }) => ({ name, mac, mtu }));

@@ -49,6 +49,13 @@ test('oneRightDisk() refuses a target that does not identify its disk', async ()
   expect(() => oneRightDisk('v', { configs, identities: [] }, ours)).toThrow(expect.objectContaining({ code: Code.UNAVAILABLE }));
 });
 
+test('oneRightDisk() refuses a target whose config string is not known: it may show another lock', async () => {
+  const { identities } = await survey(target());
+  expect(() => oneRightDisk('v', { configs: [], identities }, ours)).toThrow(
+    expect.objectContaining({ code: Code.UNAVAILABLE, message: expect.stringMatching(/config string/) }),
+  );
+});
+
 test('checkSerial() ignores the blanks that pad a serial number', () => {
   expect(() => checkSerial('v', 'S1', ' S1 ')).not.toThrow();
   expect(() => checkSerial('v', 'S1', undefined)).not.toThrow();

@@ -9,7 +9,7 @@ export interface Surveyed {
 
 /**
  * Makes sure that exactly one disk answers at an address, and that it is the right one.
- * @throws RpcError UNAVAILABLE when no target answers; FAILED_PRECONDITION when two disks answer, or the wrong one
+ * @throws RpcError UNAVAILABLE when no target answers both questions; FAILED_PRECONDITION when two disks answer, or the wrong one
  */
 export function oneRightDisk(
   name: string,
@@ -28,6 +28,13 @@ export function oneRightDisk(
     throw new RpcError(
       Code.UNAVAILABLE,
       `${name}: the target at ${configs[0]?.mac ?? identities[0]?.mac} does not identify its disk; it may be starting, or it does not admit this host`,
+    );
+  }
+  // Without a config string nothing is known about the lock: whether this node still has it, or another host had the disk meanwhile.
+  if (configs.length === 0) {
+    throw new RpcError(
+      Code.UNAVAILABLE,
+      `${name}: the target at ${first.mac} identifies its disk, but does not answer with its config string; are frames lost on the segment?`,
     );
   }
   const other = disks.find(({ identity }) => identity?.serial !== first.identity?.serial || identity?.sectors !== first.identity?.sectors);

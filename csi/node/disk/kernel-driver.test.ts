@@ -117,3 +117,11 @@ for (const [kernel, files] of [
     await it.driver.flush('e7.3', AbortSignal.timeout(1_000));
   });
 }
+
+test('deadSeconds() reads the parameter of the module, and nothing without the module', async () => {
+  const { driver, paths } = setUp();
+  expect(await driver.deadSeconds()).toBeUndefined();
+  mkdirSync(join(paths.sysfs, 'module/aoe/parameters'), { recursive: true });
+  writeFileSync(join(paths.sysfs, 'module/aoe/parameters/aoe_deadsecs'), '180\n');
+  expect(await driver.deadSeconds()).toBe(180);
+});

@@ -82,6 +82,12 @@ export class KernelDriver implements Driver {
     return this.#discovery.waitFor(address, check, { timeoutMs, signal });
   }
 
+  /** The module's parameter aoe_deadsecs: seconds without an answer after which it gives a disk up, 0 for never; undefined without the module. */
+  async deadSeconds(): Promise<number | undefined> {
+    const text = await readFile(`${this.#paths.sysfs}/module/aoe/parameters/aoe_deadsecs`, 'utf8').catch(() => undefined);
+    return text === undefined ? undefined : Number(text);
+  }
+
   async state(address: string): Promise<DiskState> {
     const text = await readFile(join(this.#sysfs(address), 'state'), 'utf8').catch(() => undefined);
     return text === undefined ? 'absent' : parseDiskState(text);

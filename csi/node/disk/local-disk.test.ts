@@ -144,3 +144,20 @@ test('a mount is dead when its disk is gone, replaced or down', async () => {
   driver.known.clear();
   expect(await isDead(driver, mount)).toBe(true);
 });
+
+test('revive() needs the right disk, of the right size, in the kernel', async () => {
+  const { disk, driver, known } = await setUp();
+  const surveyed = { serial: 'S1', bytes: 64 << 20 };
+  const asked: unknown[] = [];
+  driver.attach = async (_address, ...more: unknown[]) => {
+    asked.push(...more);
+    return known.disk;
+  };
+  await disk.revive('v', surveyed, signal);
+  expect(asked).toMatchObject([{ bytes: 64 << 20 }]);
+  known.serial = 'S2';
+  await expect(disk.revive('v', surveyed, signal)).rejects.toThrow(/wrong disk/);
+  driver.attach = async () => undefined;
+  known.state = 'closewait';
+  await expect(disk.revive('v', surveyed, signal)).rejects.toThrow(/kernel's disk is closewait/);
+});

@@ -200,6 +200,20 @@ export class LocalDisk {
   }
 
   /**
+   * Makes the kernel use a disk again that it had given up while programs have it open. They go on with what it holds now: nobody else
+   * may have written to it, and no file system may be mounted from it.
+   * @param surveyed serial number and size, as the target reports them
+   * @throws RpcError UNAVAILABLE when the kernel does not get an answer; FAILED_PRECONDITION when it got the wrong disk
+   */
+  async revive(name: string, { serial, bytes }: Surveyed, signal: AbortSignal): Promise<void> {
+    const { driver } = this.#parts;
+    if (!(await driver.attach(this.address, { timeoutMs: ATTACH_MS, bytes, signal }))) {
+      throw new RpcError(Code.UNAVAILABLE, `${name}: the target answers, but the kernel's disk is ${await this.health()}; see dmesg`);
+    }
+    checkSerial(name, await driver.serial(this.address, signal), serial);
+  }
+
+  /**
    * Removes the disk unless it is in use. The kernel may remember a disk that had the address before, or paths to targets that are gone,
    * and it sends to all paths in turn.
    * @returns who uses it, when it stays

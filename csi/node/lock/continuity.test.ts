@@ -31,6 +31,7 @@ for (const [what, configs, staged, unbroken] of [
   ['one of two locks, of a stage that was interrupted', [lockOf(second)], record([first, second]), true],
   ['a lock that was taken later', [lockOf(second)], record([first]), false],
   ['no lock', [configOf(new Uint8Array())], record([first]), false],
+  ['no answer of any target', [], record([first]), false],
   ['the lock of another node', [lockOf(first, { node: 'b' })], record([first]), false],
   ['the lock of this node for another volume', [lockOf(first, { volumeUID: 'x' })], record([first]), false],
   ['a string that is not a lock', [configOf(new TextEncoder().encode('hello'))], record([first]), false],

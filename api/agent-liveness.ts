@@ -1,10 +1,12 @@
-import type { AoENode } from '../../api/node.ts';
-import { fieldChanged } from '../../kube/mod.ts';
+import type { AoENode } from './node.ts';
 
 /** An agent reports about once a minute that it is alive; after this it counts as silent. */
 const LIMIT_MS = 5 * 60_000;
 
-/** When agents reported last, by this program's clock, since those of the nodes may be wrong. Times are in milliseconds. */
+/**
+ * When agents reported last, by the clock of the program that asks, since those of the nodes may be wrong. Operator and CSI controller
+ * have one each. Times are in milliseconds.
+ */
 export class AgentLiveness {
   /** By node: the last sign of life (status.agentSeen), when it came, and whether the agent had been silent until then. */
   readonly #signs = new Map<string, { sign: string; at: number; endedSilence: boolean }>();
@@ -48,10 +50,3 @@ export class AgentLiveness {
     return this.#now() - since >= this.limitMs;
   }
 }
-
-/** Whether a change of an AoENode is more than a report that its agent is still alive. */
-export const isMoreThanHeartbeat = fieldChanged((node: AoENode) => ({
-  ...node,
-  metadata: { ...node.metadata, resourceVersion: undefined },
-  status: { ...node.status, agentSeen: undefined },
-}));

@@ -1,5 +1,5 @@
-import type { AoENode } from '../../api/node.ts';
-import { AgentLiveness, isMoreThanHeartbeat } from './agent-liveness.ts';
+import { AgentLiveness } from './agent-liveness.ts';
+import type { AoENode } from './node.ts';
 
 const MINUTE_MS = 60_000;
 const node = (resourceVersion: string, status: AoENode['status']): AoENode =>
@@ -50,19 +50,5 @@ describe('AgentLiveness', () => {
     expect(agents.endedSilence('a')).toBe(false);
     agents.forget('a');
     expect(agents.endedSilence('a')).toBe(false);
-  });
-});
-
-describe('isMoreThanHeartbeat', () => {
-  it('tells a report that the agent is alive from a change', () => {
-    const previous = node('1', { agentSeen: '2026-01-01T11:58:00Z', targets: 3 });
-    const table: [AoENode['status'], boolean][] = [
-      [{ targets: 3, agentSeen: '2026-01-01T11:59:00Z' }, false],
-      [{ targets: 4, agentSeen: '2026-01-01T12:00:00Z' }, true],
-      [{ targets: 4, agentSeen: '2026-01-01T11:58:00Z' }, true],
-    ];
-    for (const [status, expected] of table)
-      expect(isMoreThanHeartbeat({ type: 'applied', object: node('2', status), previous })).toBe(expected);
-    expect(isMoreThanHeartbeat({ type: 'applied', object: previous })).toBe(true);
   });
 });

@@ -1,0 +1,168 @@
+import { SEGMENT_KEY } from '../../../api/meta.ts';
+import { MiB } from '../../../api/quantity.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { KubeError } from '../../../kube/mod.ts';
+import { type csi, int64 } from '../../../rpc/mod.ts';
+import { Code } from '../../../rpc/status.ts';
+import { controllerService } from '../service.ts';
+import { call, Mode, mount } from '../testing/fake-cluster.ts';
+import { fakeDeps, putVolume, type Reaction, ready } from '../testing/fake-deps.ts';
+
+const failed = (type: string, reason: string): NonNullable<NonNullable<AoEVolume['status']>['conditions']>[number] => ({
+  type,
+  status: 'False',
+  reason,
+  message: `because of ${reason}`,
+  lastTransitionTime: '',
+});
+
+/** A controller whose operator and agent react so to each new volume. */
+function world(reaction: Reaction | undefined = ready) {
+  const { api, deps } = fakeDeps({ reaction });
+  const service = controllerService(deps);
+  return {
+    api,
+    create: (fields: csi.v1.ICreateVolumeRequest = {}) =>
+      service.createVolume({ name: 'v', volumeCapabilities: [mount], ...fields } as csi.v1.CreateVolumeRequest, call()),
+    volume: () => api.read<AoEVolume>(AOE_VOLUMES, 'v'),
+  };
+}
+const capability = (mode: number, fsType = '') => ({ mount: { fsType }, accessMode: { mode } });
+const range = (least: number, most = 0) => ({ requiredBytes: int64(least), limitBytes: int64(most) });
+
+test('a volume is created as it is requested, and found again when the call is repeated', async () => {
+  const { create, volume, api } = world();
+  const expected = { volumeId: 'v', accessibleTopology: [{ segments: { [SEGMENT_KEY]: 'default' } }] };
+  expect((await create()).volume).toMatchObject(expected);
+  const made = volume();
+  expect(made?.spec).toMatchObject({ pool: 'default', capacity: '1Gi', access: 'Exclusive', deletionPolicy: 'Delete' });
+  expect((await create()).volume).toMatchObject(expected);
+  expect(volume()?.metadata.uid).toBe(made?.metadata.uid);
+  expect(api.all('AoEVolume')).toHaveLength(1);
+});
+
+const refused: [string, csi.v1.ICreateVolumeRequest, Code, RegExp][] = [
+  ['no name', { name: '' }, Code.INVALID_ARGUMENT, /^name is missing$/],
+  ['no capability', { volumeCapabilities: [] }, Code.INVALID_ARGUMENT, /volume_capabilities is missing/],
+  [
+    'xfs under 300 MiB',
+    { volumeCapabilities: [capability(Mode.SINGLE_NODE_WRITER, 'xfs')], capacityRange: range(100 * MiB) },
+    Code.OUT_OF_RANGE,
+    /xfs needs at least 300Mi/,
+  ],
+  [
+    'xfs under a limit of less than 300 MiB',
+    { volumeCapabilities: [capability(Mode.SINGLE_NODE_WRITER, 'xfs')], capacityRange: range(0, 299 * MiB) },
+    Code.OUT_OF_RANGE,
+    /xfs needs at least 300Mi/,
+  ],
+  [
+    'ReadWriteOnce and ReadOnlyMany',
+    { volumeCapabilities: [capability(Mode.SINGLE_NODE_WRITER), capability(Mode.MULTI_NODE_READER_ONLY)] },
+    Code.INVALID_ARGUMENT,
+    /contradict one another: an Exclusive volume cannot be used on many nodes/,
+  ],
+  [
+    'ReadWriteOnce and ReadWriteMany of a filesystem',
+    { volumeCapabilities: [capability(Mode.SINGLE_NODE_WRITER), capability(Mode.MULTI_NODE_MULTI_WRITER)] },
+    Code.INVALID_ARGUMENT,
+    /ReadWriteMany/,
+  ],
+  ['ReadOnlyMany alone', { volumeCapabilities: [capability(Mode.MULTI_NODE_READER_ONLY)] }, Code.INVALID_ARGUMENT, /would stay empty/],
+  ['a parameter that is not known', { parameters: { pol: 'fast' } }, Code.INVALID_ARGUMENT, /parameter pol is not known: use pool/],
+  ['a size below 0', { capacityRange: range(-1) }, Code.INVALID_ARGUMENT, /cannot be negative/],
+  ['a limit below the size', { capacityRange: range(2 * MiB, MiB) }, Code.OUT_OF_RANGE, /at least 2097152 and at most 1048576/],
+  ['no size that the pool can make', { capacityRange: range(4 * MiB + 1, 5 * MiB) }, Code.OUT_OF_RANGE, /multiples of 4Mi/],
+];
+for (const [what, request, code, message] of refused) {
+  test(`refused, and nothing is created: ${what}`, async () => {
+    const { create, api } = world();
+    await expect(create(request)).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
+    expect(api.all('AoEVolume')).toStrictEqual([]);
+  });
+}
+
+const unplaced: [string, Code][] = [
+  ['PoolFull', Code.RESOURCE_EXHAUSTED],
+  ['NoEligibleNode', Code.RESOURCE_EXHAUSTED],
+  ['AddressRangeExhausted', Code.RESOURCE_EXHAUSTED],
+  ['NoSuchPool', Code.INVALID_ARGUMENT],
+];
+for (const [reason, code] of unplaced) {
+  test(`a volume that has no place (${reason}) is deleted again: the caller forgets it after this code`, async () => {
+    const { create, volume } = world({ status: { conditions: [failed('Placed', reason)] } });
+    await expect(create()).rejects.toMatchObject({ code, message: `AoEVolume v: because of ${reason}` });
+    expect(volume()).toBeUndefined();
+  });
+}
+
+test('a volume that may still become ready stays: the caller tries again after these codes', async () => {
+  for (const [status, code] of [
+    [{ phase: 'Failed', conditions: [failed('Placed', 'NodesNotReady')] }, Code.UNAVAILABLE],
+    [{ phase: 'Pending' }, Code.DEADLINE_EXCEEDED],
+  ] as const) {
+    const { create, volume } = world({ status: structuredClone(status) as NonNullable<AoEVolume['status']> });
+    await expect(create()).rejects.toMatchObject({ code });
+    expect(volume()).toBeDefined();
+  }
+});
+
+test('a volume for which the pool has no room after all is deleted, so that the next one finds another node', async () => {
+  const { create, volume } = world({ ...ready, status: { conditions: [failed('Provisioned', 'PoolFull')] } });
+  await expect(create()).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
+  expect(volume()?.metadata.deletionTimestamp).toBeDefined();
+});
+
+test('a volume that became larger than the limit is deleted', async () => {
+  const { create, volume } = world({ ...ready, status: { ...ready.status, capacity: '2Gi' } });
+  await expect(create({ capacityRange: range(0, 1024 * MiB) })).rejects.toMatchObject({ code: Code.OUT_OF_RANGE });
+  expect(volume()?.metadata.deletionTimestamp).toBeDefined();
+});
+
+test('a volume of the same name that a person created is never deleted', async () => {
+  const { create, volume, api } = world();
+  putVolume(api, 'v', {}, { conditions: [failed('Provisioned', 'PoolFull')] });
+  await expect(create()).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
+  expect(volume()?.metadata.deletionTimestamp).toBeUndefined();
+});
+
+const different: [string, csi.v1.ICreateVolumeRequest, RegExp][] = [
+  ['another pool', { parameters: { pool: 'fast' } }, /exists with pool default, but fast is requested/],
+  [
+    'another access',
+    { volumeCapabilities: [{ block: {}, accessMode: { mode: Mode.MULTI_NODE_MULTI_WRITER } }] },
+    /access Exclusive, but Shared/,
+  ],
+  ['more', { capacityRange: range(2048 * MiB) }, /capacity 1Gi, but at least 2Gi/],
+  ['less', { capacityRange: range(0, 512 * MiB) }, /capacity 1Gi, but at most 512Mi/],
+  ['another segment', { accessibilityRequirements: { requisite: [{ segments: { [SEGMENT_KEY]: 's2' } }] } }, /segment default, but s2/],
+];
+for (const [what, request, message] of different) {
+  test(`ALREADY_EXISTS when the volume of that name is not what is requested: ${what}`, async () => {
+    const { create, api } = world();
+    putVolume(api, 'v', { nodeName: 'a', address: { shelf: 1, slot: 0 } });
+    await expect(create(request)).rejects.toMatchObject({ code: Code.ALREADY_EXISTS, message: expect.stringMatching(message) });
+  });
+}
+
+test('ALREADY_EXISTS when the name belongs to an external target', async () => {
+  const { create, api } = world();
+  putVolume(api, 'v', { external: { shelf: 1, slot: 0 } });
+  await expect(create()).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
+});
+
+test('a name whose volume is being deleted is tried again later', async () => {
+  const { create, api } = world();
+  putVolume(api, 'v');
+  await api.delete(AOE_VOLUMES, 'v');
+  await expect(create()).rejects.toMatchObject({ code: Code.ABORTED });
+});
+
+test('what the API server refuses is an invalid argument; when it does not answer, the caller tries again', async () => {
+  const { create, api } = world();
+  api.failNext('create', new KubeError(422, 'Invalid', 'spec.pool: too long'));
+  await expect(create()).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT, message: expect.stringContaining('too long') });
+  api.failNext('create', new KubeError(503, 'Unreachable', 'connection refused'));
+  await expect(create()).rejects.toMatchObject({ code: Code.UNAVAILABLE });
+});

@@ -1,0 +1,74 @@
+import type { NodeHealth } from '../../../api/capacity.ts';
+import type { AoENode } from '../../../api/node.ts';
+import type { AoEPool } from '../../../api/pool.ts';
+import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
+import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, VOLUME_FINALIZER } from '../../../api/volume.ts';
+import { TimeoutError } from '../../../kube/mod.ts';
+import { FakeApi } from '../../../kube/testing/fake-api.ts';
+import { BusyVolumes } from '../../busy-volumes.ts';
+import type { Deps } from '../deps.ts';
+
+/** What operator and agent make of a new volume. */
+export type Reaction = Pick<AoEVolume, 'status'> & { spec?: Partial<AoEVolumeSpec>; finalizers?: string[] };
+
+export const ready: Reaction = {
+  spec: { nodeName: 'a', address: { shelf: 1, slot: 0 } },
+  finalizers: [VOLUME_FINALIZER],
+  status: {
+    capacity: '1Gi',
+    phase: 'Ready',
+    conditions: [{ type: 'Ready', status: 'True', reason: 'Ready', message: 'ready', lastTransitionTime: '' }],
+  },
+};
+
+/** An API server with a pool `default` on node `a`, and caches that are never late. */
+export function fakeDeps({ reaction, health = {} }: { reaction?: Reaction | undefined; health?: NodeHealth } = {}) {
+  const api = new FakeApi();
+  const warnings: unknown[] = [];
+  putNode(api, 'a');
+  putPool(api, 'default', [{ name: 'a', ready: true, size: '10Gi', free: '10Gi', granularity: '4Mi' }]);
+  const deps = {
+    kube: api,
+    volumes: {
+      ...api.store<AoEVolume>('AoEVolume'),
+      waitFor: async (name: string, ask: (volume: AoEVolume | undefined) => unknown) => {
+        const volume = api.read<AoEVolume>(AOE_VOLUMES, name);
+        if (volume && reaction && !volume.status) {
+          const { spec, finalizers, status } = reaction;
+          const metadata = { ...volume.metadata, ...(finalizers ? { finalizers } : {}) };
+          api.put({ ...volume, metadata, spec: { ...volume.spec, ...spec }, ...(status ? { status } : {}) });
+        }
+        const answer = ask(api.read<AoEVolume>(AOE_VOLUMES, name));
+        if (answer === undefined) throw new TimeoutError('nothing more happens');
+        return answer;
+      },
+    },
+    pools: api.store<AoEPool>('AoEPool'),
+    nodes: api.store<AoENode>('AoENode'),
+    health,
+    events: api,
+    busy: new BusyVolumes(),
+    log: { warn: (fields: unknown) => warnings.push(fields) },
+  } as unknown as Deps;
+  return { api, deps, warnings };
+}
+
+export function putNode(api: FakeApi, name: string, { segment, maintenance = false }: { segment?: string; maintenance?: boolean } = {}) {
+  const status = segment === undefined ? {} : { segment };
+  api.put<AoENode>({ apiVersion: API_VERSION, kind: 'AoENode', metadata: { name }, spec: { maintenance }, status });
+}
+
+export function putPool(api: FakeApi, name: string, nodes: NonNullable<AoEPool['status']>['nodes']): void {
+  const spec = { backend: 'file', directory: '/d' } as const;
+  api.put<AoEPool>({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name }, spec, status: { nodes } });
+}
+
+export function putVolume(api: FakeApi, name: string, spec: Partial<AoEVolumeSpec> = {}, status: AoEVolumeStatus = {}): void {
+  api.put<AoEVolume>({
+    apiVersion: API_VERSION,
+    kind: 'AoEVolume',
+    metadata: { name, finalizers: [VOLUME_FINALIZER] },
+    spec: { pool: 'default', capacity: '1Gi', access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
+    status,
+  });
+}

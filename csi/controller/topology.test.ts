@@ -1,0 +1,25 @@
+import { SEGMENT_KEY } from '../../api/meta.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import { Code } from '../../rpc/status.ts';
+import { fakeDeps, putNode } from './testing/fake-deps.ts';
+import { segmentOf, topologyOf } from './topology.ts';
+
+test('a volume can be used on the segment of its node, or anywhere while it has none', () => {
+  const { api, deps } = fakeDeps();
+  putNode(api, 'b', { segment: 's2' });
+  const from = (nodeName?: string) => topologyOf(deps, { spec: { nodeName } } as AoEVolume);
+  expect(from('b')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 's2' } }]);
+  expect(from('a')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
+  expect(from('gone')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
+  expect(from()).toStrictEqual([]);
+});
+
+test('a topology names a segment or none, and nothing of others', () => {
+  expect(segmentOf({ segments: { [SEGMENT_KEY]: 's1' } })).toBe('s1');
+  expect(segmentOf({ segments: {} })).toBeUndefined();
+  expect(segmentOf(undefined)).toBeUndefined();
+  const both = { segments: { [SEGMENT_KEY]: 's1', zone: 'a' } };
+  expect(() => segmentOf(both)).toThrow(
+    expect.objectContaining({ code: Code.INVALID_ARGUMENT, message: expect.stringContaining('topology key zone') }),
+  );
+});

@@ -1,0 +1,9 @@
+import type { AoENode } from '../../api/node.ts';
+import { fieldChanged } from '../../kube/mod.ts';
+
+/** Whether a change of an AoENode is more than a report that its agent is still alive. */
+export const isMoreThanHeartbeat = fieldChanged((node: AoENode) => ({
+  ...node,
+  metadata: { ...node.metadata, resourceVersion: undefined },
+  status: { ...node.status, agentSeen: undefined },
+}));
