@@ -1,5 +1,8 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { localMac } from '../../api/local-link.ts';
-import { ensureLocalLink } from './local-link.ts';
+import { ensureLocalLink, localLinkState } from './local-link.ts';
 
 const { signal } = new AbortController();
 
@@ -61,4 +64,25 @@ test('a foreign interface of our name is left alone', async () => {
   };
   await expect(ensureLocalLink('n', run, new AbortController().signal)).rejects.toThrow(/not a veth/);
   expect(calls).toHaveLength(1);
+});
+
+test('the state of the pair changes with every setting, and there is none without both ends', async () => {
+  const sysfs = await mkdtemp(join(tmpdir(), 'aoe-link-'));
+  onTestFinished(() => rm(sysfs, { recursive: true }));
+  const write = (name: string, attribute: string, value: string) => writeFile(join(sysfs, 'class/net', name, attribute), `${value}\n`);
+  const seen: (string | undefined)[] = [];
+  for (const name of ['aoe-target', 'aoe-local']) {
+    await mkdir(join(sysfs, 'class/net', name), { recursive: true });
+    for (const attribute of ['ifindex', 'iflink', 'address', 'mtu', 'flags']) {
+      expect(await localLinkState(sysfs)).toBeUndefined();
+      await write(name, attribute, '1');
+    }
+  }
+  seen.push(await localLinkState(sysfs));
+  expect(await localLinkState(sysfs)).toBe(seen[0]);
+  for (const attribute of ['ifindex', 'iflink', 'address', 'mtu', 'flags']) {
+    await write('aoe-local', attribute, '2');
+    seen.push(await localLinkState(sysfs));
+  }
+  expect(new Set(seen).size).toBe(6);
 });

@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { INITIATOR_END, localMac, TARGET_END } from '../../api/local-link.ts';
 import { type Exec, stderrOf } from '../../run/exec.ts';
 
@@ -68,4 +70,20 @@ export async function ensureLocalLink(node: string, run: Exec, signal: AbortSign
     if (wanted.length > 0) await ip('link', 'set', 'dev', name, ...wanted);
   }
   return { name: INITIATOR_END, mac, mtu: MTU };
+}
+
+/** What sysfs has of a network interface, for the pair: an index is given to no other interface until the next boot. */
+const ATTRIBUTES = ['ifindex', 'iflink', 'address', 'mtu', 'flags'];
+
+/**
+ * What sysfs says about both ends: it is the same as long as nothing about the pair has changed, and reading it starts no program.
+ * @returns undefined when an end is missing
+ */
+export async function localLinkState(sysfs = '/sys'): Promise<string | undefined> {
+  const files = [TARGET_END, INITIATOR_END].flatMap((name) => ATTRIBUTES.map((attribute) => join(sysfs, 'class/net', name, attribute)));
+  try {
+    return (await Promise.all(files.map((file) => readFile(file, 'latin1')))).join('');
+  } catch {
+    return undefined;
+  }
 }

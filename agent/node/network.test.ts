@@ -16,7 +16,13 @@ const GOOD = [
 function node(present = [eth('eth1'), eth('eth2')]) {
   const sent: string[][] = [];
   const changes = new Subscribers<TargetChange>();
-  const world = { present, links: GOOD as object[], failure: undefined as Error | undefined };
+  const world = {
+    present,
+    links: GOOD as object[],
+    linkState: undefined as string | undefined,
+    programs: 0,
+    failure: undefined as Error | undefined,
+  };
   const target = {
     connected: true,
     interfaces: () => [{ name: 'eth9', mac: '02:00:00:00:00:99', mtu: 1500, serving: true, error: '' }],
@@ -30,7 +36,11 @@ function node(present = [eth('eth1'), eth('eth2')]) {
     node: 'n',
     selection: 'auto',
     target,
-    run: async () => ({ stdout: JSON.stringify(world.links), stderr: '' }),
+    run: async () => {
+      world.programs++;
+      return { stdout: JSON.stringify(world.links), stderr: '' };
+    },
+    linkState: async () => world.linkState,
     log: pino({ level: 'silent' }),
     list: async () => world.present,
   });
@@ -101,4 +111,16 @@ test('the local link is reported when it is made, when it is lost, and not in be
   world.links = [{ ifname: 'aoe-local', linkinfo: { info_kind: 'bridge' } }];
   await it.check(signal);
   expect(seen).toStrictEqual([{ name: 'aoe-local', mac: localMac('n'), mtu: 9000 }, { problem: expect.stringContaining('is not a veth') }]);
+});
+
+test('a local link that has not changed is looked at without a program', async () => {
+  const { it, world } = node();
+  world.linkState = 'good';
+  for (let checks = 0; checks < 3; checks++) await it.check(signal);
+  expect(world.programs).toBe(1);
+  world.linkState = 'another';
+  world.links = [{ ifname: 'aoe-local', linkinfo: { info_kind: 'bridge' } }];
+  for (let checks = 0; checks < 3; checks++) await it.check(signal);
+  expect(world.programs).toBe(4);
+  expect(it.link).toHaveProperty('problem');
 });

@@ -7,7 +7,7 @@ import type { Logger } from '../../run/log.ts';
 import { Subscribers } from '../subscribers.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { chooseInterfaces, type InterfaceSelection } from './interfaces.ts';
-import { ensureLocalLink, type LocalLink } from './local-link.ts';
+import { ensureLocalLink, type LocalLink, localLinkState } from './local-link.ts';
 
 const CHECK_EVERY_MS = 10_000;
 
@@ -19,6 +19,8 @@ export interface NodeNetworkOptions {
   run: Exec;
   log: Logger;
   list?: () => Promise<readonly NetworkInterface[]>;
+  /** Same as {@link localLinkState}. */
+  linkState?: () => Promise<string | undefined>;
 }
 
 /** Keeps the local link in place, and the target on the chosen interfaces. */
@@ -26,6 +28,8 @@ export class NodeNetwork {
   readonly #options: NodeNetworkOptions;
   readonly #subscribers = new Subscribers<void>();
   #link: LocalLink | { problem: string } = { problem: 'it is not made yet' };
+  /** State of the pair when it was last as it should be; undefined while it is not. */
+  #goodLinkState: string | undefined;
   #chosen: readonly string[] = [];
   #present: readonly NetworkInterface[] = [];
   /** The interfaces that the target was last given in this connection, as a key to compare; empty when it was given none. */
@@ -86,18 +90,8 @@ export class NodeNetwork {
    * @throws TargetError
    */
   async check(signal: AbortSignal): Promise<void> {
-    const { node, selection, target, run, log, list = listInterfaces } = this.#options;
-    const before = JSON.stringify(this.#link);
-    try {
-      this.#link = await ensureLocalLink(node, run, signal);
-    } catch (error) {
-      signal.throwIfAborted();
-      this.#link = { problem: messageOf(error) };
-    }
-    if (JSON.stringify(this.#link) !== before) {
-      if ('problem' in this.#link) log.warn(this.#link, 'no local link');
-      this.#subscribers.emit();
-    }
+    const { selection, target, log, list = listInterfaces } = this.#options;
+    await this.#checkLink(signal);
     this.#present = await list();
     this.#chosen = chooseInterfaces(selection, this.#present, this.#chosen);
     const key = this.#chosen.join(',');
@@ -111,5 +105,24 @@ export class NodeNetwork {
       throw error;
     }
     log.info({ interfaces: this.#chosen }, 'serving on interfaces');
+  }
+
+  async #checkLink(signal: AbortSignal): Promise<void> {
+    const { node, run, log, linkState = localLinkState } = this.#options;
+    const state = await linkState();
+    if (state !== undefined && state === this.#goodLinkState) return;
+    const before = JSON.stringify(this.#link);
+    this.#goodLinkState = undefined;
+    try {
+      this.#link = await ensureLocalLink(node, run, signal);
+      // It was as it should be, and nobody has changed it meanwhile.
+      if ((await linkState()) === state) this.#goodLinkState = state;
+    } catch (error) {
+      signal.throwIfAborted();
+      this.#link = { problem: messageOf(error) };
+    }
+    if (JSON.stringify(this.#link) === before) return;
+    if ('problem' in this.#link) log.warn(this.#link, 'no local link');
+    this.#subscribers.emit();
   }
 }

@@ -96,7 +96,10 @@ export class FakeLvm {
         return '';
       case 'lvremove': {
         // What cannot be removed does not keep it from removing the others.
-        const said = args.filter((arg) => arg.startsWith(`${this.group}/`)).map((arg) => this.#remove(arg.slice(this.group.length + 1)));
+        const tag = option('--select')?.replace('lv_tags=', '') ?? '';
+        const said = args
+          .filter((arg) => arg.startsWith(`${this.group}/`))
+          .map((arg) => this.#remove(arg.slice(this.group.length + 1), tag));
         if (said.join('') !== '') throw new CommandError(said.join(''));
         return '';
       }
@@ -105,7 +108,8 @@ export class FakeLvm {
     }
   }
 
-  #remove(name: string): string {
+  #remove(name: string, tag: string): string {
+    if (this.volumes.get(name)?.tags.includes(tag) === false) return '';
     if (this.open.has(name)) return `  Logical volume ${this.group}/${name} in use.\n`;
     return this.volumes.delete(name) ? '' : `  Failed to find logical volume "${this.group}/${name}"\n`;
   }

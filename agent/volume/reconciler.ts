@@ -59,6 +59,8 @@ export class VolumeReconciler {
   readonly #context: ApplyContext & { lockEvents: LockEvents };
   readonly #memories: VolumeMemories;
   readonly #volumes: OwnWrites<AoEVolume>;
+  /** UIDs of removed volumes by name, until the watch shows that they are gone. */
+  readonly #removedUids = new Map<string, string>();
   readonly #subscribers = new Subscribers<VolumeEvent>();
 
   constructor(options: VolumeReconcilerOptions) {
@@ -90,6 +92,8 @@ export class VolumeReconciler {
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const found = this.#volumes.get(name);
     this.#memories.forgetName(name, { except: found?.metadata.uid });
+    if (found && this.#removedUids.get(name) === found.metadata.uid) return undefined;
+    this.#removedUids.delete(name);
     // Without the finalizer it is not placed yet, or its data was removed: nothing of it may be made.
     if (!found || found.spec.nodeName !== this.#options.node || !found.metadata.finalizers?.includes(VOLUME_FINALIZER)) return undefined;
     const { volume, broken } = await breakLock(this.#context, found, signal);
@@ -159,6 +163,7 @@ export class VolumeReconciler {
 
   #removed({ metadata: { name, uid = '' }, spec: { pool = '' } }: AoEVolume): void {
     this.#volumes.drop(name);
+    this.#removedUids.set(name, uid);
     this.#memories.forget(uid);
     this.#options.log.info({ volume: name, uid, pool }, 'volume removed');
     this.#subscribers.emit({ type: 'pool', pool });

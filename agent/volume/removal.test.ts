@@ -1,3 +1,4 @@
+import type { AoEVolume } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
 import { BackendError } from '../backends/backend.ts';
 import { TargetError } from '../target/api.ts';
@@ -96,6 +97,36 @@ test('a failure of unexport is tried again until it works', async () => {
   await it.reconcile();
   await it.reconcile();
   expect(it.kube.volume()).toBeUndefined();
+});
+
+test('a volume that others write to meanwhile is removed once, and only the write of the finalizer is repeated', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.remove();
+  const conflict = new KubeError(409, 'Conflict', 'the object has been modified');
+  for (let writes = 0; writes < 3; writes++) it.kube.failNext('patch', conflict);
+  await it.reconcile();
+  expect(it.kube.volume()).toBeUndefined();
+  expect(it.backend.calls.filter((call) => call === 'remove')).toHaveLength(1);
+});
+
+test('a volume is not removed a second time while the watch still shows it; another one of its name is made', async () => {
+  const it = await harness();
+  const late = it.kube.lateStore<AoEVolume>('AoEVolume');
+  late.catchUp();
+  const volumes = it.make(late);
+  await it.reconcile(volumes);
+  it.remove();
+  late.catchUp();
+  await it.reconcile(volumes);
+  expect(it.kube.volume()).toBeUndefined();
+  await it.reconcile(volumes);
+  expect(it.backend.calls).toStrictEqual(['create', 'remove']);
+  it.kube.put({ kind: 'AoEVolume', metadata: { name: 'v1', uid: 'another', finalizers: ['aoe.dev/backing-volume'] }, spec: {} } as never);
+  it.spec({});
+  late.catchUp();
+  await it.reconcile(volumes);
+  expect(it.backend.calls).toStrictEqual(['create', 'remove', 'create']);
 });
 
 const persistentVolume = (name: string, csi: object = { driver: 'aoe.dev', volumeHandle: 'v1' }) =>

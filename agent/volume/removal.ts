@@ -1,6 +1,6 @@
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, VOLUME_FINALIZER } from '../../api/volume.ts';
-import { isNotFound, type Kube, messageOf } from '../../kube/mod.ts';
+import { isConflict, isNotFound, type Kube, messageOf } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
 import { readHolder } from '../lock/holder.ts';
@@ -10,6 +10,8 @@ import { wasProvisioned } from './observe.ts';
 import { persistentVolumeOf } from './persistent-volume.ts';
 
 const RETRY_MS = 5_000;
+/** How often the removal of the finalizer is attempted in one reconcile, when others write at the same time. */
+const FINALIZER_ATTEMPTS = 5;
 /** How often PersistentVolumes are read again while one keeps the data: an annotation leads to a reconcile by itself. */
 const PERSISTENT_VOLUME_RETRY_MS = 60_000;
 
@@ -93,7 +95,7 @@ export async function removeVolume(
     const neverMade = error.reason === 'PoolMissing' && !provisioned && !state;
     if (!neverMade) return wait({ for: 'backend', error, provisioned }, RETRY_MS);
   }
-  await removeFinalizer(kube, fresh, signal);
+  await removeFinalizer({ kube, read }, fresh, signal);
   return { outcome: 'done' };
 }
 
@@ -114,12 +116,23 @@ async function keeperOf(
   }
 }
 
-async function removeFinalizer(kube: Pick<Kube, 'patch'>, { metadata }: AoEVolume, signal: AbortSignal): Promise<void> {
-  const finalizers = (metadata.finalizers ?? []).filter((finalizer) => finalizer !== VOLUME_FINALIZER);
-  const { name, uid, resourceVersion } = metadata;
-  try {
-    await kube.patch(AOE_VOLUMES, name, { metadata: { uid, resourceVersion, finalizers } }, { signal });
-  } catch (error) {
-    if (!isNotFound(error)) throw error;
+/** Removes our finalizer. Others write the status meanwhile, so the version may be too old: then this write alone is repeated. */
+async function removeFinalizer(
+  { kube, read }: Pick<RemovalContext, 'kube' | 'read'>,
+  volume: AoEVolume,
+  signal: AbortSignal,
+): Promise<void> {
+  let current: AoEVolume | undefined = volume;
+  for (let attempt = 1; current; attempt++) {
+    const { name, uid, resourceVersion, finalizers = [] } = current.metadata;
+    const metadata = { uid, resourceVersion, finalizers: finalizers.filter((finalizer) => finalizer !== VOLUME_FINALIZER) };
+    try {
+      await kube.patch(AOE_VOLUMES, name, { metadata }, { signal });
+      return;
+    } catch (error) {
+      if (isNotFound(error)) return;
+      if (!isConflict(error) || attempt === FINALIZER_ATTEMPTS) throw error;
+    }
+    current = await read(volume, signal);
   }
 }

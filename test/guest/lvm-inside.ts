@@ -224,6 +224,15 @@ if (values.create) {
     await lvm('lvremove', 'aoetest/aoe-u-keep');
   });
 
+  test('a volume whose mark an administrator has taken off is not removed', async () => {
+    const backend = thick();
+    await createEmpty(backend, { uid: 'u-own', name: 'pvc-own', bytes: 8 * MiB }, signal);
+    await lvm('lvchange', '--deltag', 'aoe.dev', 'aoetest/aoe-u-own');
+    await backend.remove('u-own', signal);
+    assert.ok(await hasDevice(backend.path('u-own')));
+    await lvm('lvremove', 'aoetest/aoe-u-own');
+  });
+
   test('a full group and a missing group have different errors', async () => {
     await assert.rejects(createEmpty(thick(), { uid: 'u-big', name: 'pvc-big', bytes: 2 ** 40 }, signal), { reason: 'PoolFull' });
     const missing = backendOf({ backend: 'lvm', volumeGroup: 'nosuch' });
@@ -250,7 +259,10 @@ if (values.create) {
     await Promise.all(uids.map((uid) => createEmpty(backend, { uid, name: uid, bytes: 4 * MiB }, signal)));
     console.log(`TIMING 20 at once: ${(performance.now() - started).toFixed(0)} ms`);
     assert.equal((await backend.measure(signal)).volumes.length, 20);
+    const again = performance.now();
     await Promise.all(uids.map((uid) => backend.remove(uid, signal)));
+    console.log(`TIMING 20 at once removed: ${(performance.now() - again).toFixed(0)} ms`);
+    assert.deepEqual((await thick().measure(signal)).volumes, []);
   });
 
   test('thin volumes are made, promised in full, and found again', async () => {

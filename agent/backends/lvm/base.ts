@@ -12,11 +12,9 @@ import {
 } from '../backend.ts';
 import type { LvmCli } from './cli.ts';
 import { failed } from './failed.ts';
-import type { LvmGroup } from './group.ts';
+import { type LvmGroup, TAG } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
-/** On every logical volume of ours. */
-export const TAG = 'aoe.dev';
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
 const TAG_VOLUME = 'aoe.dev/volume=';

@@ -7,7 +7,7 @@ const MiB = 1 << 20;
 /** The fake group with volumes of 4 MiB. */
 function group(...names: string[]) {
   const fake = new FakeLvm();
-  for (const name of names) fake.volumes.set(name, { name, bytes: 4 * MiB, tags: ['old'], active: true, layout: 'linear' });
+  for (const name of names) fake.volumes.set(name, { name, bytes: 4 * MiB, tags: ['aoe.dev', 'old'], active: true, layout: 'linear' });
   return { fake, group: new LvmCli(fake.run, 'x').group(fake.group) };
 }
 
@@ -52,16 +52,27 @@ test('a removal whose answer is lost is no failure', async () => {
   }
 });
 
+test('a volume whose mark was taken off since the last report is kept', async () => {
+  const { fake, group: it } = group('a', 'b');
+  await it.read(0, signal);
+  fake.volumes.set('a', { name: 'a', bytes: 4 * MiB, tags: [], active: true, layout: 'linear' });
+  await Promise.all(['a', 'b'].map((name) => it.remove(name, signal)));
+  expect([...fake.volumes.keys()]).toStrictEqual(['a']);
+});
+
 test('the same change of tags is one command, and one that fails does not keep the others', async () => {
   const { fake, group: it } = group('a', 'b', 'c');
   const { volumes } = await it.read(0, signal);
   fake.volumes.delete('b');
   const marked = volumes.map((volume) => it.mark({ volume, off: ['old'], on: volume.name === 'c' ? ['other'] : ['new'] }, signal));
   const [a, b, c] = await Promise.allSettled(marked);
-  expect(a).toMatchObject({ value: { tags: ['new'] } });
+  expect(a).toMatchObject({ value: { tags: ['aoe.dev', 'new'] } });
   expect(b).toMatchObject({ reason: { message: expect.stringMatching(/^changing the tags of logical volume vg0\/b: Failed to find/) } });
-  expect(c).toMatchObject({ value: { tags: ['other'] } });
-  expect([fake.volumes.get('a')?.tags, fake.volumes.get('c')?.tags]).toStrictEqual([['new'], ['other']]);
+  expect(c).toMatchObject({ value: { tags: ['aoe.dev', 'other'] } });
+  expect([fake.volumes.get('a')?.tags, fake.volumes.get('c')?.tags]).toStrictEqual([
+    ['aoe.dev', 'new'],
+    ['aoe.dev', 'other'],
+  ]);
   expect(fake.calls).toStrictEqual(['vgs', 'lvchange', 'lvchange', 'lvchange', 'lvchange']);
 });
 

@@ -6,6 +6,8 @@ import { failed } from './failed.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import { Turns } from './turns.ts';
 
+/** On every logical volume of ours. */
+export const TAG = 'aoe.dev';
 /** A volume group that is missing is not looked for more often than this, however many volumes ask for it. */
 const MISSING_MS = 1_000;
 
@@ -102,7 +104,7 @@ export class LvmGroup {
   }
 
   /**
-   * Removes a volume: with one command for all that wait. It is no error when there is none.
+   * Removes a volume with our mark: with one command for all that wait. It is no error when there is none.
    * @throws BackendError
    */
   remove(name: string, signal: AbortSignal): Promise<void> {
@@ -145,10 +147,7 @@ export class LvmGroup {
   async #removeAll(items: readonly Pending<string>[]): Promise<void> {
     if (items.length > 1) {
       try {
-        await this.change(
-          'lvremove',
-          items.map(({ item }) => this.pathOf(item)),
-        );
+        await this.#lvremove(items.map(({ item }) => item));
         for (const { item } of items) this.#forget(item);
         for (const { done } of items) done();
         return;
@@ -164,7 +163,7 @@ export class LvmGroup {
     if (!this.#volumes) await this.report(signal);
     if (!this.#volumes?.has(name)) return;
     try {
-      await this.change('lvremove', [this.pathOf(name)]);
+      await this.#lvremove([name]);
     } catch (error) {
       const doing = `removing logical volume ${this.pathOf(name)}`;
       const { volumes } = await this.report(signal);
@@ -174,6 +173,11 @@ export class LvmGroup {
       throw new BackendError('BackingBusy', message, { cause: error });
     }
     this.#forget(name);
+  }
+
+  /** LVM itself checks the mark: one that an administrator has taken off since the last report is kept. */
+  async #lvremove(names: readonly string[]): Promise<void> {
+    await this.change('lvremove', ['--select', `lv_tags=${TAG}`, ...names.map((name) => this.pathOf(name))]);
   }
 
   async #markAll(items: readonly Pending<Mark>[]): Promise<void> {

@@ -1,5 +1,5 @@
 /** A patient task lets others go first for so long, in milliseconds. */
-const PATIENCE_MS = 2_000;
+const PATIENCE_MS = 10_000;
 
 interface Waiter {
   readonly enter: () => void;
