@@ -1,5 +1,5 @@
 import type { AoEPool } from '../../api/pool.ts';
-import { BackendError } from '../backends/backend.ts';
+import { BackendError, type Instant } from '../backends/backend.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { CONFIRM_AFTER_MS, Orphans } from './orphans.ts';
 import { snapshotsOf } from './snapshots.ts';
@@ -25,8 +25,11 @@ test('a pool says whether it can take snapshots, and why not', async () => {
 test('snapshots are counted, and one without an AoESnapshot is named after a second look', async () => {
   let now = 0;
   const snapshots = new FakeSnapshots();
-  for (const uid of ['u-1', 'u-2'])
-    await snapshots.take({ uid, name: `s-${uid}`, volumeUID: 'v' }, async (make) => (await make(), new Date()));
+  const at: Instant = async (make) => {
+    await make();
+    return new Date();
+  };
+  for (const uid of ['u-1', 'u-2']) await snapshots.take({ uid, name: `s-${uid}`, volumeUID: 'v' }, at);
   const context = { snapshots: known('u-1'), orphans: new Orphans(() => now), signal };
   expect(await snapshotsOf(pool, { snapshots }, context)).toStrictEqual({ possible: true, count: 2 });
   now = CONFIRM_AFTER_MS;

@@ -64,7 +64,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
 
 test('a snapshot is taken once, while its volume is held, and is found again after a restart', async () => {
   const it = await harness();
-  it.snapshots.meanwhile = () => void expect(it.target.holds.has('v-uid')).toBe(true);
+  it.snapshots.meanwhile = () => expect(it.target.holds.has('v-uid')).toBe(true);
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 600_000 });
   const { createdAt, ...status } = it.stored()?.status ?? {};
   expect(status).toMatchObject({ nodeName: 'storage', pool: 'fast', volumeUID: 'v-uid', capacity: '1Mi' });

@@ -1,6 +1,8 @@
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { thinBackend } from '../../testing/lvm-backends.ts';
 import type { Instant } from '../backend.ts';
+import { LvmCli } from './cli.ts';
+import { LvmThinBackend } from './thin.ts';
 
 const signal = new AbortController().signal;
 const MiB = 1 << 20;
@@ -79,22 +81,19 @@ test('a crash before or after each command leaves no snapshot or a whole one, an
       const { lvm, snapshots } = await harness();
       lvm.crash = { when, command };
       // The process ends at once: nothing is discarded.
-      const run = lvm.run;
       let ended = false;
-      const ending = thinBackend({
-        ...lvm,
-        run: async (...args: Parameters<typeof run>) => {
-          if (ended) throw new Error('ended');
-          try {
-            return await run(...args);
-          } catch (error) {
-            ended = error instanceof Error && error.message === 'crash';
-            throw error;
-          }
-        },
-        hasDevice: lvm.hasDevice,
-      } as unknown as FakeLvm);
-      await expect(ending.snapshots.take(REQUEST, at, signal)).rejects.toThrow();
+      const ending = new LvmCli(async (...args) => {
+        if (ended) throw new Error('ended');
+        try {
+          return await lvm.run(...args);
+        } catch (error) {
+          ended = error instanceof Error && error.message === 'crash';
+          throw error;
+        }
+      }, 'x');
+      const { group, hasDevice } = lvm;
+      const backend = new LvmThinBackend({ lvm: ending, pool: 'p1', group, hasDevice, thinPool: 'tp' });
+      await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toThrow();
       lvm.crash = undefined;
       const there = lvm.volumes.get('aoe-snap-s-1');
       const isWhole = there !== undefined && !there.tags.includes('aoe.dev/new');

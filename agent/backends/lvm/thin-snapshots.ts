@@ -8,9 +8,9 @@ import {
   type Snapshots,
   snapshotId,
 } from '../backend.ts';
-import { PREFIX, TAG, TAG_NEW, TAG_POOL, TAG_RETAINED } from './base.ts';
+import { PREFIX, TAG_NEW, TAG_POOL, TAG_RETAINED } from './base.ts';
 import { failed } from './failed.ts';
-import type { LvmGroup } from './group.ts';
+import { type LvmGroup, TAG } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
 /** Name of the AoESnapshot. */
@@ -118,7 +118,7 @@ export class LvmThinSnapshots implements Snapshots {
     const found = this.#in(volumes, uid);
     if (!found || !isHalf(found)) return;
     try {
-      await group.change('lvremove', [group.pathOf(nameOf(uid))]);
+      await group.change('lvremove', ['--select', `lv_tags=${TAG_NEW}`, group.pathOf(nameOf(uid))]);
     } catch (error) {
       throw failed(`removing logical volume ${group.pathOf(nameOf(uid))}`, error);
     }
