@@ -6,6 +6,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { open, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { parseArgs, promisify } from 'node:util';
+import type { Instant } from '../../agent/backends/backend.ts';
 import { createEmpty } from '../../agent/backends/create-empty.ts';
 import { LvmCli } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
@@ -280,6 +281,54 @@ if (values.create) {
     await assert.rejects(createEmpty(backend, { uid: 't-2', name: 'pvc-t2', bytes: 80 * MiB }, signal), { reason: 'PoolFull' });
     assert.ok(await thin().open('t-1', signal));
     assert.deepEqual((await backendOf({ backend: 'lvm', volumeGroup: 'aoetest2' }).measure(signal)).volumes, []);
+  });
+
+  test('a thin snapshot keeps its instant, reserves what was written, and is removed after its volume', async () => {
+    const { snapshots } = thin();
+    await createEmpty(thin(), { uid: 't-s', name: 'pvc-ts', bytes: 16 * MiB }, signal);
+    await fill(thin().path('t-s'), 4 * MiB, 1);
+    const before = await thin().measure(signal);
+    let held = 0;
+    const instant: Instant = async (make) => {
+      const started = performance.now();
+      await make();
+      held = performance.now() - started;
+      return new Date();
+    };
+    const request = { uid: 's-1', name: 'snap-1', volumeUID: 't-s' };
+    const taken = await snapshots?.take(request, instant, signal);
+    console.log(`TIMING thin snapshot: held for ${held.toFixed(0)} ms`);
+    assert.deepEqual(
+      { ...taken, createdAt: '' },
+      { uid: 's-1', snapshot: 'snap-1', name: 'aoetest2/aoe-snap-s-1', bytes: 16 * MiB, createdAt: '' },
+    );
+    const { free } = await thin().measure(signal);
+    assert.ok(before.free - free >= 4 * MiB && before.free - free < 5 * MiB, `${before.free - free} bytes are reserved`);
+    await fill(thin().path('t-s'), 4 * MiB, 2);
+    await assert.rejects(
+      async () =>
+        await snapshots?.take(
+          { ...request, uid: 's-2' },
+          async (make) => {
+            await make();
+            throw new Error('the hold ended');
+          },
+          signal,
+        ),
+      /the hold ended/,
+    );
+    assert.deepEqual(
+      (await thin().snapshots?.list(signal))?.map(({ uid }) => uid),
+      ['s-1'],
+    );
+    await thin().remove('t-s', signal);
+    await lvm('lvchange', '-ay', '--ignoreactivationskip', 'aoetest2/aoe-snap-s-1');
+    const data = await read('/dev/aoetest2/aoe-snap-s-1', 0, 4 * MiB);
+    assert.ok(data.every((byte) => byte === 1));
+    await lvm('lvchange', '-an', 'aoetest2/aoe-snap-s-1');
+    await thin().snapshots?.remove('s-1', signal);
+    assert.deepEqual(await thin().snapshots?.list(signal), []);
+    assert.equal((await thin().measure(signal)).free, before.free + 16 * MiB);
   });
 
   test('a thin pool that is nearly full takes no new volume', async () => {

@@ -1,0 +1,91 @@
+import { Cluster } from '../testbed/cluster.ts';
+import { aoeSnapshot, claim, pod, storageClass } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+/** Writes numbers for as long as the pod runs, each on stable storage before the next. */
+const WRITER = `
+touch /tmp/ready
+n=0
+while true; do n=$((n+1)); echo $n > /data/new; sync; mv /data/new /data/n; sync; done`;
+
+describe('snapshots', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  beforeAll(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'snapshot');
+    await cluster.apply([storageClass('snapshot-thin', { pool: 'thin' }, 'Immediate')]);
+  });
+  afterAll(async () => {
+    await cluster?.kubectl(['delete', 'aoesnapshots', '--all', '--timeout=60s']);
+    await ns?.delete();
+    await cluster?.kubectl(['delete', 'storageclass', 'snapshot-thin', '--ignore-not-found']);
+  });
+
+  const phase = (name: string, wanted: string) =>
+    cluster.poll(
+      async () => {
+        const { status } = await cluster.getJson('aoesnapshot', name);
+        return status?.phase === wanted ? (status as { nodeName: string; createdAt: string; capacity: string }) : undefined;
+      },
+      {
+        timeoutMs: 60_000,
+        what: `phase ${wanted} of snapshot ${name}`,
+        explain: () => cluster.kubectl(['get', 'aoesnapshot', name, '-o', 'yaml']),
+      },
+    );
+  const reasonOf = async (name: string): Promise<string> => {
+    const { status } = await cluster.getJson('aoesnapshot', name);
+    return status?.conditions?.find(({ type }: { type: string }) => type === 'Ready')?.reason ?? '';
+  };
+
+  it('are taken of a volume in use, hold a state that the file system recovers, and outlive the volume', async () => {
+    await ns.apply([claim('data', { storageClass: 'snapshot-thin' }), pod('writer', { claim: 'data', script: WRITER })]);
+    await ns.ready('writer');
+    const volume = await ns.bound('data');
+    const written = async (): Promise<number> => Number((await ns.kubectl('exec', 'writer', '--', 'cat', '/data/n')).trim());
+    await cluster.poll(async () => ((await written().catch(() => 0)) > 3 ? true : undefined), { timeoutMs: 30_000, what: 'some writes' });
+    const before = await written();
+    await cluster.apply([aoeSnapshot('e2e-snap-1', volume)]);
+    const { nodeName, capacity } = await phase('e2e-snap-1', 'Ready');
+    const after = await written();
+    expect(capacity).toBe('64Mi');
+    const { metadata } = await cluster.getJson('aoesnapshot', 'e2e-snap-1');
+    const device = `vg0/aoe-snap-${metadata.uid}`;
+
+    // The writer goes on after the hold.
+    await cluster.poll(async () => ((await written()) > after ? true : undefined), { timeoutMs: 30_000, what: 'the writer to go on' });
+    await ns.kubectl('delete', 'pod', 'writer', '--grace-period=0', '--wait=true');
+    await ns.kubectl('delete', 'pvc', 'data', '--timeout=60s');
+    await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
+    expect((await cluster.getJson('aoesnapshot', 'e2e-snap-1')).status.phase).toBe('Ready');
+
+    const found = await cluster
+      .guest(nodeName)
+      .exec(
+        `lvchange -ay -K ${device} && mkdir -p /tmp/snap && mount -o ro,noload /dev/${device} /tmp/snap && cat /tmp/snap/n; umount /tmp/snap; lvchange -an ${device}`,
+      );
+    const number = Number(found.trim().split('\n').at(0));
+    expect(number).toBeGreaterThanOrEqual(before);
+    expect(number).toBeLessThanOrEqual(after);
+
+    await cluster.kubectl(['delete', 'aoesnapshot', 'e2e-snap-1', '--timeout=60s']);
+    expect(await cluster.guest(nodeName).exec('lvs --noheadings -o lv_name vg0')).not.toContain('aoe-snap-');
+  });
+
+  it('are refused with a reason where a pool cannot take them, and of a volume that does not exist', async () => {
+    await cluster.apply([storageClass('snapshot-lvm', { pool: 'lvm' }, 'Immediate')]);
+    await ns.apply([claim('thick', { storageClass: 'snapshot-lvm' })]);
+    const volume = await ns.bound('thick');
+    await cluster.apply([aoeSnapshot('e2e-snap-lvm', volume), aoeSnapshot('e2e-snap-none', 'nothing')]);
+    await phase('e2e-snap-lvm', 'Failed');
+    await phase('e2e-snap-none', 'Failed');
+    expect([await reasonOf('e2e-snap-lvm'), await reasonOf('e2e-snap-none')]).toStrictEqual(['SnapshotsUnsupported', 'VolumeNotFound']);
+    await cluster.kubectl(['delete', 'aoesnapshot', 'e2e-snap-lvm', 'e2e-snap-none', '--timeout=30s']);
+    await cluster.kubectl(['delete', 'storageclass', 'snapshot-lvm']);
+    const { status } = await cluster.getJson('aoepool', 'lvm');
+    expect(status.nodes.every(({ snapshots }: { snapshots: { possible: boolean } }) => !snapshots.possible)).toBe(true);
+    const thin = await cluster.getJson('aoepool', 'thin');
+    expect(thin.status.nodes.every(({ snapshots }: { snapshots: { possible: boolean } }) => snapshots.possible)).toBe(true);
+  });
+});
