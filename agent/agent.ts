@@ -77,7 +77,7 @@ export async function runAgent(
   poolMetrics.register();
   new TargetMetrics({ api: targetApi, connection: target, volumes, nodes }, signal).register();
 
-  const stores = { volumes, pools, nodes };
+  const stores = { volumes, pools, nodes, snapshots };
   const volumeWork = new VolumeReconciler({ node, kube, ...stores, macs, backendOf, target, probe: probe.ask, signal, events, log });
   const snapshotWork = new SnapshotReconciler({ node, kube, snapshots, volumes, pools, backendOf, target, log });
   const poolWork = new PoolReconciler({

@@ -25,6 +25,7 @@ import {
   isDeleted,
   isNew,
   itself,
+  phaseChanged,
   placeChanged,
   readinessChanged,
   snapshotsAfterNode,
@@ -86,6 +87,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })
       .watch(volumes, { keys: (change) => volumesAfterVolume(change, stores) })
       .watch(pools, { keys: () => waitingVolumes(stores) })
+      .watch(snapshots, { when: phaseChanged, keys: () => waitingVolumes(stores) })
       .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterNode(change, stores) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, stores) }),
     new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(parts, key, stop) })

@@ -61,6 +61,9 @@ export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }
     .map(nameOf);
 }
 
+/** A volume may wait for a snapshot of which it is to be made. */
+export const phaseChanged = fieldChanged(({ status }: AoESnapshot) => status?.phase);
+
 /** A snapshot depends on where its volume is, and on which volume has the name. */
 export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName]);
 

@@ -143,6 +143,13 @@ export interface Snapshots {
    * @throws BackendError PoolFull when the pool could fill if all blocks were written that the snapshot keeps; others
    */
   take(request: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot>;
+  /**
+   * Makes a volume with the data of a snapshot, when there is none. What is behind the end of the snapshot reads as zeros.
+   * {@link Backend.open} makes it ready to be exported.
+   * @returns false when there is no such snapshot, and no volume
+   * @throws BackendError
+   */
+  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean>;
   /** Removes a snapshot, also one that is half made. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
   /** Takes our mark off a snapshot: it belongs to the administrator from then on. */

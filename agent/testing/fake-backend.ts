@@ -14,7 +14,7 @@ export class FakeBackend implements Backend {
   unwiped = false;
   size = 100 << 20;
   growth?: Growth;
-  readonly snapshots = new FakeSnapshots();
+  readonly snapshots = new FakeSnapshots(this.volumes);
 
   path(uid: string): string {
     return `/dev/fake/${uid}`;

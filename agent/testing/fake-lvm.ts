@@ -72,7 +72,7 @@ export class FakeLvm {
         if (args.includes('--snapshot')) {
           const origin = this.volumes.get(args.at(-1)?.slice(this.group.length + 1) ?? '');
           if (!origin) throw new CommandError(`  Failed to find logical volume "${args.at(-1)}"\n`);
-          this.volumes.set(name, { ...origin, name, tags: all('--addtag'), active: false });
+          this.volumes.set(name, { ...origin, name, tags: all('--addtag'), active: option('--setactivationskip') === 'n' });
           return '';
         }
         const thin = args.includes('--thinpool');
@@ -94,6 +94,11 @@ export class FakeLvm {
           if (args.includes('--activate')) volume.active = true;
         }
         return '';
+      case 'lvextend': {
+        const volume = this.volumes.get(args.at(-1)?.slice(this.group.length + 1) ?? '');
+        if (volume) volume.bytes = Math.ceil(Number.parseInt(option('--size') ?? '', 10) / this.extent) * this.extent;
+        return '';
+      }
       case 'lvremove': {
         // What cannot be removed does not keep it from removing the others.
         const tag = option('--select')?.replace('lv_tags=', '') ?? '';

@@ -1,8 +1,18 @@
-import { BackendError, type BackingSnapshot, type Instant, type SnapshotRequest, type Snapshots } from '../backends/backend.ts';
+import {
+  BackendError,
+  type BackingSnapshot,
+  type BackingVolume,
+  type CreateRequest,
+  type Instant,
+  type SnapshotRequest,
+  type Snapshots,
+} from '../backends/backend.ts';
 
 /** Snapshots in memory. What is half made is kept apart, as a crash would leave it. */
 export class FakeSnapshots implements Snapshots {
   readonly whole = new Map<string, BackingSnapshot>();
+  /** Where restored volumes go. */
+  readonly volumes: Map<string, BackingVolume>;
   readonly half = new Set<string>();
   readonly retained = new Set<string>();
   /** Why none can be taken. */
@@ -13,6 +23,10 @@ export class FakeSnapshots implements Snapshots {
   meanwhile: () => void | Promise<void> = () => {};
   /** The process ends after this step of the next snapshot. */
   crashAfter: 'make' | 'instant' | undefined;
+
+  constructor(volumes = new Map<string, BackingVolume>()) {
+    this.volumes = volumes;
+  }
 
   async problem(): Promise<string | undefined> {
     return this.obstacle;
@@ -42,6 +56,14 @@ export class FakeSnapshots implements Snapshots {
     this.half.delete(uid);
     this.whole.set(uid, snapshot);
     return snapshot;
+  }
+
+  async restore({ uid, name, bytes }: CreateRequest, snapshotUID: string): Promise<boolean> {
+    if (this.failure) throw this.failure;
+    if (this.volumes.has(uid)) return true;
+    if (!this.whole.has(snapshotUID)) return false;
+    this.volumes.set(uid, { uid, volume: name, name: `fake/${uid}`, bytes });
+    return true;
   }
 
   async remove(uid: string): Promise<void> {

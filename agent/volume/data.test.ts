@@ -1,5 +1,6 @@
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { BackendError } from '../backends/backend.ts';
+import { BackendError, type Instant } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { harness } from '../testing/volume-harness.ts';
 import { ensureData } from './data.ts';
@@ -29,6 +30,7 @@ test('a pool in trouble is reported with its reason', async () => {
 
 const { signal } = new AbortController();
 const MiB = 1 << 20;
+const noSnapshot = () => undefined;
 
 /** A volume that asks for 20 MiB; `reported` is the size in its status. */
 function wanting20(reported?: string): AoEVolume {
@@ -45,46 +47,49 @@ function holding(bytes: number): FakeBackend {
 
 test('data that was made before is looked for, and never made', async () => {
   const backend = new FakeBackend();
-  expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toStrictEqual({ kind: 'lost', path: '/dev/fake/u-1' });
+  expect(await ensureData(wanting20('20Mi'), backend, 'open', noSnapshot, signal)).toStrictEqual({ kind: 'lost', path: '/dev/fake/u-1' });
   expect(backend.calls).toStrictEqual(['open']);
 });
 
 test('new data is made and wiped, and how far it was wiped is part of the result', async () => {
   const backend = new FakeBackend();
   backend.unwiped = true;
-  const made = await ensureData(wanting20(), backend, 'create', signal);
+  const made = await ensureData(wanting20(), backend, 'create', noSnapshot, signal);
   expect(made).toStrictEqual({ kind: 'available', path: '/dev/fake/u-1', name: 'fake/u-1', bytes: 20 * MiB, made: true });
   expect(backend.calls).toStrictEqual(['create', 'wipe']);
   backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes: 20 * MiB, cleanness: 'ends' });
-  expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toMatchObject({ made: false, cleanness: 'ends' });
+  expect(await ensureData(wanting20('20Mi'), backend, 'open', noSnapshot, signal)).toMatchObject({ made: false, cleanness: 'ends' });
 });
 
 test('what the backend refuses is a result, and any other error is thrown', async () => {
-  expect(await ensureData(wanting20(), undefined, 'create', signal)).toStrictEqual({ kind: 'no-pool' });
+  expect(await ensureData(wanting20(), undefined, 'create', noSnapshot, signal)).toStrictEqual({ kind: 'no-pool' });
   const backend = new FakeBackend();
   backend.failure = new BackendError('PoolFull', 'no room');
-  expect(await ensureData(wanting20(), backend, 'create', signal)).toStrictEqual({ kind: 'failed', error: backend.failure });
+  expect(await ensureData(wanting20(), backend, 'create', noSnapshot, signal)).toStrictEqual({ kind: 'failed', error: backend.failure });
   backend.failure = new Error('a bug');
-  await expect(ensureData(wanting20(), backend, 'create', signal)).rejects.toThrow('a bug');
+  await expect(ensureData(wanting20(), backend, 'create', noSnapshot, signal)).rejects.toThrow('a bug');
 });
 
 test('data that became smaller than it was is not available', async () => {
-  const shrunk = await ensureData(wanting20('10Mi'), holding(9 * MiB), 'open', signal);
+  const shrunk = await ensureData(wanting20('10Mi'), holding(9 * MiB), 'open', noSnapshot, signal);
   expect(shrunk).toStrictEqual({ kind: 'shrunk', name: 'fake/u-1', bytes: 9 * MiB, expected: 10 * MiB });
 });
 
 test('a claim that grew keeps its data, at the size that it has, whether the backend cannot grow it or fails to', async () => {
   const backend = holding(10 * MiB);
-  const cannot = await ensureData(wanting20('10Mi'), backend, 'open', signal);
+  const cannot = await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal);
   expect(cannot).toMatchObject({ kind: 'available', bytes: 10 * MiB, growthProblem: 'pool fast cannot make volumes larger' });
   backend.growth = { grow: () => Promise.reject(new BackendError('PoolFull', 'no room')) };
-  expect(await ensureData(wanting20('10Mi'), backend, 'open', signal)).toMatchObject({ bytes: 10 * MiB, growthProblem: 'no room' });
+  expect(await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal)).toMatchObject({
+    bytes: 10 * MiB,
+    growthProblem: 'no room',
+  });
 });
 
 test('a claim that grew gets a larger backing volume where the backend can grow it', async () => {
   const backend = holding(10 * MiB);
   backend.allowGrowth();
-  const grown = await ensureData(wanting20('10Mi'), backend, 'open', signal);
+  const grown = await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal);
   expect(grown).toMatchObject({ kind: 'available', bytes: 20 * MiB });
   expect(grown).not.toHaveProperty('growthProblem');
 });
@@ -133,4 +138,45 @@ test('the deletion of an AoEVolume that was refused leaves the old data alone', 
   await it.reconcile();
   expect(it.kube.volume()).toBeUndefined();
   expect([...it.backend.volumes.keys()]).toStrictEqual(['old']);
+});
+
+describe('a volume that is made of a snapshot', () => {
+  const volume = { ...wanting20(), spec: { ...wanting20().spec, nodeName: 'n', source: { snapshot: 's' } } };
+  const ready = {
+    metadata: { name: 's', uid: 's-uid' },
+    status: { nodeName: 'n', pool: 'fast', capacity: '10Mi' },
+  } as never as AoESnapshot;
+  const at: Instant = async (make) => {
+    await make();
+    return new Date();
+  };
+  const from = (snapshot: AoESnapshot | undefined) => (name: string) => (name === 's' ? snapshot : undefined);
+
+  it('is not created empty: it waits until the snapshot is there, whole, and fits', async () => {
+    const backend = new FakeBackend();
+    for (const [snapshot, why] of [
+      [undefined, /does not exist/],
+      [{ ...ready, metadata: { ...ready.metadata, deletionTimestamp: 'now' } }, /not ready/],
+      [{ ...ready, status: { ...ready.status, capacity: undefined } }, /not ready/],
+      [{ ...ready, status: { ...ready.status, pool: 'slow' } }, /not in pool fast on node n/],
+      [{ ...ready, status: { ...ready.status, nodeName: 'm' } }, /not in pool fast on node n/],
+      [{ ...ready, status: { ...ready.status, capacity: '21Mi' } }, /has 21Mi, more than the 20Mi/],
+      [ready, /is gone/],
+    ] as [AoESnapshot | undefined, RegExp][]) {
+      const result = await ensureData(volume, backend, 'create', from(snapshot), signal);
+      expect(result).toMatchObject({ kind: 'no-source', message: expect.stringMatching(why) });
+    }
+    expect(backend.calls).not.toContain('create');
+  });
+
+  it('gets the data of the snapshot, and is opened without it from then on', async () => {
+    const backend = new FakeBackend();
+    await backend.snapshots.take({ uid: 's-uid', name: 's', volumeUID: 'x' }, at);
+    const made = await ensureData(volume, backend, 'create', from(ready), signal);
+    expect(made).toMatchObject({ kind: 'available', bytes: 20 * MiB, made: true });
+    expect(backend.calls).toStrictEqual(['open']);
+    backend.snapshots.whole.clear();
+    const provisioned = { ...volume, status: { capacity: '20Mi' } };
+    expect(await ensureData(provisioned, backend, 'open', noSnapshot, signal)).toMatchObject({ kind: 'available', made: false });
+  });
 });

@@ -1,6 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
@@ -41,6 +42,7 @@ export interface VolumeReconcilerOptions {
   volumes: Store<AoEVolume>;
   pools: Store<AoEPool>;
   nodes: Store<AoENode>;
+  snapshots: Pick<Store<AoESnapshot>, 'get'>;
   /** Follows `nodes`. */
   macs: MacMemory;
   backendOf: (pool: AoEPool) => Backend;
@@ -141,7 +143,7 @@ export class VolumeReconciler {
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, stop), {
+        : memory.data.run((stop) => ensureData(volume, backend, mode, (name) => this.#options.snapshots.get(name), stop), {
             patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
             ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
           }),

@@ -21,6 +21,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
     volumes: api.store<AoEVolume>('AoEVolume'),
     byClaim: { get: () => [] },
     pools: nothing,
+    snapshots: nothing,
     nodes: nothing as { get(): AoENode | undefined; list(): AoENode[] },
     kubeNodes: nothing as { get(): KubeNode | undefined },
     agents: { silence: () => undefined },

@@ -62,6 +62,7 @@ function cluster({ statusDelayMs = 0 } = {}) {
     },
     byClaim: { get: (claim) => claims.get(claim) ?? [] },
     pools: api.store('AoEPool'),
+    snapshots: api.store('AoESnapshot'),
     nodes: api.store('AoENode'),
     kubeNodes: api.store<KubeNode>('Node'),
     agents: { silence: () => undefined },

@@ -5,6 +5,7 @@ import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import {
   applyStatus,
@@ -35,6 +36,7 @@ interface Options {
   /** Names of volumes by {@link claimsOf}. */
   readonly byClaim: { get(claim: string): string[] };
   readonly pools: Pick<Store<AoEPool>, 'list'>;
+  readonly snapshots: Pick<Store<AoESnapshot>, 'get'>;
   readonly nodes: Store<AoENode>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
   readonly agents: Pick<AgentLiveness, 'silence'>;
@@ -103,11 +105,12 @@ export class VolumeReconciler {
       return { volume, refused: conflictingClaim(volume, this.#volumes.reservedOf(rivals)) };
     }
     const volumes = this.#volumes.reserved();
-    const { pools, nodes, kubeNodes, agents, range } = this.#options;
+    const { pools, snapshots, nodes, kubeNodes, agents, range } = this.#options;
     const cluster = {
       pools: pools.list(),
       nodes: nodes.list(),
       volumes,
+      snapshot: (name: string) => snapshots.get(name),
       notReady: (node: string) => notReady(kubeNodes.get(node)),
       silent: (node: AoENode) => agents.silence(node),
     };

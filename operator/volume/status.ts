@@ -85,7 +85,7 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
 }
 
 /** Reasons that end by themselves when a node or a pool appears: the volume waits, nothing has failed. */
-const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'Waiting']);
+const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'SourceNotReady', 'Waiting']);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';

@@ -1,5 +1,5 @@
 import { Cluster } from '../testbed/cluster.ts';
-import { aoeSnapshot, claim, pod, storageClass } from './manifests.ts';
+import { aoeSnapshot, aoeVolume, claim, pod, staticVolume, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
 /** Writes numbers for as long as the pod runs, each on stable storage before the next. */
@@ -17,6 +17,8 @@ describe('snapshots', () => {
     await cluster.apply([storageClass('snapshot-thin', { pool: 'thin' }, 'Immediate')]);
   });
   afterAll(async () => {
+    await cluster?.kubectl(['delete', 'pv', 'e2e-restored-snap', '--ignore-not-found', '--wait=false']);
+    await cluster?.kubectl(['delete', 'aoev', 'e2e-restored-snap', '--ignore-not-found', '--wait=false']);
     await cluster?.kubectl(['delete', 'aoesnapshots', '--all', '--timeout=60s']);
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'snapshot-thin', '--ignore-not-found']);
@@ -69,7 +71,26 @@ describe('snapshots', () => {
     expect(number).toBeGreaterThanOrEqual(before);
     expect(number).toBeLessThanOrEqual(after);
 
+    // A larger volume is made of it, mounted elsewhere, and independent of it.
+    const source = { snapshot: 'e2e-snap-1' };
+    await cluster.apply([
+      aoeVolume('e2e-restored-snap', { capacity: '96Mi', pool: 'thin', source }),
+      staticVolume('e2e-restored-snap', { volume: 'e2e-restored-snap', size: '96Mi', fsType: 'ext4' }),
+    ]);
+    const options = { storageClass: '', volumeName: 'e2e-restored-snap', size: '96Mi' };
+    await ns.apply([claim('restored', options), pod('reader', { claim: 'restored', script: 'touch /tmp/ready; sleep 1d' })]);
+    await ns.ready('reader', 90_000);
+    expect(Number((await ns.kubectl('exec', 'reader', '--', 'cat', '/data/n')).trim())).toBe(number);
+    const restored = await cluster.getJson('aoev', 'e2e-restored-snap');
+    expect([restored.spec.nodeName, restored.status.capacity]).toStrictEqual([nodeName, '96Mi']);
+    await ns.kubectl('exec', 'reader', '--', 'sh', '-c', 'echo more > /data/more && sync');
+
     await cluster.kubectl(['delete', 'aoesnapshot', 'e2e-snap-1', '--timeout=60s']);
+    expect((await ns.kubectl('exec', 'reader', '--', 'cat', '/data/more')).trim()).toBe('more');
+    await ns.kubectl('delete', 'pod', 'reader', '--grace-period=0', '--wait=true');
+    await ns.kubectl('delete', 'pvc', 'restored', '--timeout=60s');
+    await cluster.kubectl(['delete', 'pv', 'e2e-restored-snap', '--timeout=60s']);
+    await cluster.kubectl(['delete', 'aoev', 'e2e-restored-snap', '--timeout=60s']);
     expect(await cluster.guest(nodeName).exec('lvs --noheadings -o lv_name vg0')).not.toContain('aoe-snap-');
   });
 

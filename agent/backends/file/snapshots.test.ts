@@ -120,6 +120,34 @@ test('a file system without clones says so', async () => {
   expect(await readdir(directory)).toHaveLength(3);
 });
 
+test('a volume is made of a snapshot at the size that is wanted, whole or not at all, and is a volume like others', async () => {
+  for (const step of ['none', 'clone', 'setSize', 'write', 'rename'] as const) {
+    const directory = await folder();
+    const backend = backendIn(directory);
+    const { name } = await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+    await writeFile(name, Buffer.alloc(MiB, 1));
+    await backend.snapshots.take(REQUEST, at, signal);
+    const request = { uid: 'u-2', name: 'pvc-2', bytes: 2 * MiB };
+    if (step !== 'none') {
+      const crashing = { ...copying, [step]: () => Promise.reject(new Error('crash')) };
+      await expect(backendIn(directory, crashing).snapshots.restore(request, 's-1', signal)).rejects.toThrow('crash');
+      expect(await backend.open('u-2'), step).toBeUndefined();
+    }
+    expect(await backend.snapshots.restore(request, 'no-such', signal)).toBe(false);
+    expect(await backend.snapshots.restore(request, 's-1', signal)).toBe(true);
+    expect(await backend.snapshots.restore(request, 's-1', signal)).toBe(true);
+    const path = join(directory, 'u-2.img');
+    expect(await backend.open('u-2')).toStrictEqual({ uid: 'u-2', name: path, bytes: 2 * MiB });
+    const data = await readFile(path);
+    expect([data[0], data[MiB - 1], data[MiB]]).toStrictEqual([1, 1, 0]);
+    const { volumes } = await backend.measure(signal);
+    expect(volumes.map(({ uid, volume }) => [uid, volume])).toStrictEqual([
+      ['u-1', 'pvc-1'],
+      ['u-2', 'pvc-2'],
+    ]);
+  }
+});
+
 /** An XFS of its own, in a file; undefined where it cannot be made or mounted. */
 async function xfs(): Promise<string | undefined> {
   const made = await mkdtemp(join(tmpdir(), 'aoe-xfs-'));

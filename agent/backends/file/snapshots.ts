@@ -1,7 +1,18 @@
 import { join } from 'node:path';
+import { MiB } from '../../../api/quantity.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
-import { BackendError, type BackingSnapshot, type Instant, kindOf, type SnapshotRequest, type Snapshots, snapshotId } from '../backend.ts';
+import {
+  BackendError,
+  type BackingSnapshot,
+  type CreateRequest,
+  type Instant,
+  kindOf,
+  roundUp,
+  type SnapshotRequest,
+  type Snapshots,
+  snapshotId,
+} from '../backend.ts';
 import { type FileSystem, hasCode } from './file-system.ts';
 
 const SUFFIX = '.img';
@@ -81,6 +92,10 @@ export class FileSnapshots implements Snapshots {
     return this.#turns.run(() => this.#take(request, instant, signal), signal);
   }
 
+  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    return this.#turns.run(() => this.#restore(request, snapshotUID, signal), signal);
+  }
+
   async remove(uid: string): Promise<void> {
     const { directory, fs, prepare } = this.#options;
     await prepare();
@@ -124,6 +139,42 @@ export class FileSnapshots implements Snapshots {
     const taken = await this.#read(uid);
     if (!taken) throw new BackendError('BackendFailed', `${this.#path(uid, SUFFIX)} vanished after it was made`);
     return taken;
+  }
+
+  /** Clones a snapshot under a name that does not count, then gives it its full size, then its name. */
+  async #restore({ uid, name, bytes }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    const { directory, fs, prepare, pathOf, free } = this.#options;
+    await prepare();
+    const path = pathOf(uid);
+    if (await this.#exists(path)) return true;
+    const source = this.#path(snapshotUID, SUFFIX);
+    if (!(await this.#exists(source))) return false;
+    const room = await free(signal);
+    if (bytes > room) {
+      throw new BackendError('PoolFull', `${directory} has ${room} bytes that are not promised to a volume, and ${bytes} are needed`);
+    }
+    const half = `${path}.new`;
+    await this.#unlink(half);
+    try {
+      await fs.clone(source, half);
+      await fs.setSize(half, roundUp(bytes, MiB));
+      await fs.write(`${path}.volume`, `${name}\n`);
+      await fs.rename(half, path);
+      await fs.syncDirectory(directory);
+    } catch (error) {
+      if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
+      throw this.#failed(`cloning ${source}`, error);
+    }
+    return true;
+  }
+
+  async #exists(path: string): Promise<boolean> {
+    try {
+      return (await this.#options.fs.stat(path)).file;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return false;
+      throw this.#failed(`looking at ${path}`, error);
+    }
   }
 
   /** Refuses when the file system could fill if every block that the snapshot shares were written. */

@@ -17,7 +17,7 @@ import type { LogicalVolume, VolumeGroup } from './report.ts';
 
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
-const TAG_VOLUME = 'aoe.dev/volume=';
+export const TAG_VOLUME = 'aoe.dev/volume=';
 export const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';

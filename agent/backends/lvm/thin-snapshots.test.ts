@@ -134,3 +134,36 @@ test('a volume that is not there has no snapshot', async () => {
     message: /aoe-u-9/,
   });
 });
+
+test('a volume is made of a snapshot once, active and at the size that is wanted, and is a volume like others', async () => {
+  const { lvm, backend, snapshots, free } = await harness();
+  await snapshots.take(REQUEST, at, signal);
+  const before = await free();
+  const request = { uid: 'u-2', name: 'pvc-2', bytes: 24 * MiB };
+  expect(await snapshots.restore(request, 'no-such', signal)).toBe(false);
+  expect(await snapshots.restore(request, 's-1', signal)).toBe(true);
+  expect(await snapshots.restore(request, 's-1', signal)).toBe(true);
+  expect(await backend.open('u-2', signal)).toMatchObject({ name: 'vg0/aoe-u-2', volume: 'pvc-2', bytes: 24 * MiB });
+  expect(before - (await free())).toBe(24 * MiB);
+  await snapshots.remove('s-1', signal);
+  expect((await thinBackend(lvm).measure(signal)).volumes.map(({ uid }) => uid)).toStrictEqual(['u-1', 'u-2']);
+  await expect(snapshots.restore({ ...request, uid: 'u-3', bytes: 60 * MiB }, 's-1', signal)).resolves.toBe(false);
+  await snapshots.take(REQUEST, at, signal);
+  const tooLarge = snapshots.restore({ ...request, uid: 'u-3', bytes: 60 * MiB }, 's-1', signal);
+  await expect(tooLarge).rejects.toMatchObject({ reason: 'PoolFull' });
+});
+
+test('a crash at any step of a restore is made good by the next attempt', async () => {
+  for (const when of ['before', 'after'] as const) {
+    for (const command of ['lvcreate', 'lvextend']) {
+      const { lvm, snapshots, backend } = await harness();
+      await snapshots.take(REQUEST, at, signal);
+      lvm.crash = { when, command };
+      const request = { uid: 'u-2', name: 'pvc-2', bytes: 24 * MiB };
+      await expect(thinBackend(lvm).snapshots.restore(request, 's-1', signal)).rejects.toThrow();
+      lvm.crash = undefined;
+      expect(await thinBackend(lvm).snapshots.restore(request, 's-1', signal)).toBe(true);
+      expect(await backend.open('u-2', signal), `${when} ${command}`).toMatchObject({ bytes: 24 * MiB });
+    }
+  }
+});

@@ -1,6 +1,7 @@
 import {
   BackendError,
   type BackingSnapshot,
+  type CreateRequest,
   checkUid,
   type Instant,
   kindOf,
@@ -8,9 +9,10 @@ import {
   type Snapshots,
   snapshotId,
 } from '../backend.ts';
-import { PREFIX, TAG_NEW, TAG_POOL, TAG_RETAINED } from './base.ts';
+import { PREFIX, TAG_NEW, TAG_POOL, TAG_RETAINED, TAG_VOLUME } from './base.ts';
 import { failed } from './failed.ts';
 import { type LvmGroup, TAG } from './group.ts';
+import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 
 /** Name of the AoESnapshot. */
@@ -66,6 +68,10 @@ export class LvmThinSnapshots implements Snapshots {
     return this.#options.group.turn(() => this.#take(request, instant, signal), signal);
   }
 
+  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    return this.#options.group.turn(() => this.#restore(request, snapshotUID, signal), signal);
+  }
+
   async remove(uid: string, signal: AbortSignal): Promise<void> {
     const { group } = this.#options;
     if (this.#in((await group.read(FRESH_MS, signal)).volumes, uid)) await group.remove(nameOf(uid), signal);
@@ -108,6 +114,31 @@ export class LvmThinSnapshots implements Snapshots {
       // What cannot be discarded now has TAG_NEW, and is discarded before the next attempt.
       await this.#discard(uid).catch(() => {});
       throw isOfTheCommand(error) ? failed(`taking a snapshot of logical volume ${group.pathOf(originName)}`, error) : error;
+    }
+  }
+
+  /** A volume has all data of the snapshot as soon as it exists; one that is still too small is made larger at the next attempt. */
+  async #restore({ uid, name, bytes }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    const { group, pool, thinPool, admit } = this.#options;
+    const report = await group.report(signal);
+    const volumeName = `${PREFIX}${checkUid(uid)}`;
+    const path = group.pathOf(volumeName);
+    const made = report.volumes.find((volume) => volume.name === volumeName && volume.tags.includes(TAG));
+    const source = this.#in(report.volumes, snapshotUID);
+    try {
+      if (!made) {
+        if (!source || isHalf(source)) return false;
+        admit(report, Math.max(bytes, source.bytes));
+        const tags = [TAG, `${TAG_VOLUME}${name}`, `${TAG_POOL}${pool}`].flatMap((tag) => ['--addtag', tag]);
+        const args = ['--snapshot', '--name', volumeName, '--setactivationskip', 'n', ...tags, group.pathOf(nameOf(snapshotUID))];
+        await group.change('lvcreate', args);
+      }
+      const present = made ?? source;
+      if (present && present.bytes < bytes) await group.change('lvextend', ['--size', sizeArg(bytes), path]);
+      await group.report(signal);
+      return true;
+    } catch (error) {
+      throw isOfTheCommand(error) ? failed(`making logical volume ${path} of a snapshot in pool ${thinPool}`, error) : error;
     }
   }
 
