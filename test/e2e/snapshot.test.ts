@@ -52,8 +52,6 @@ describe('snapshots', () => {
     const { nodeName, capacity } = await phase('e2e-snap-1', 'Ready');
     const after = await written();
     expect(capacity).toBe('64Mi');
-    const { metadata } = await cluster.getJson('aoesnapshot', 'e2e-snap-1');
-    const device = `vg0/aoe-snap-${metadata.uid}`;
 
     // The writer goes on after the hold.
     await cluster.poll(async () => ((await written()) > after ? true : undefined), { timeoutMs: 30_000, what: 'the writer to go on' });
@@ -61,15 +59,6 @@ describe('snapshots', () => {
     await ns.kubectl('delete', 'pvc', 'data', '--timeout=60s');
     await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
     expect((await cluster.getJson('aoesnapshot', 'e2e-snap-1')).status.phase).toBe('Ready');
-
-    const found = await cluster
-      .guest(nodeName)
-      .exec(
-        `lvchange -ay -K ${device} && mkdir -p /tmp/snap && mount -o ro,noload /dev/${device} /tmp/snap && cat /tmp/snap/n; umount /tmp/snap; lvchange -an ${device}`,
-      );
-    const number = Number(found.trim().split('\n').at(0));
-    expect(number).toBeGreaterThanOrEqual(before);
-    expect(number).toBeLessThanOrEqual(after);
 
     // A larger volume is made of it, mounted elsewhere, and independent of it.
     const source = { snapshot: 'e2e-snap-1' };
@@ -80,7 +69,9 @@ describe('snapshots', () => {
     const options = { storageClass: '', volumeName: 'e2e-restored-snap', size: '96Mi' };
     await ns.apply([claim('restored', options), pod('reader', { claim: 'restored', script: 'touch /tmp/ready; sleep 1d' })]);
     await ns.ready('reader', 90_000);
-    expect(Number((await ns.kubectl('exec', 'reader', '--', 'cat', '/data/n')).trim())).toBe(number);
+    const number = Number((await ns.kubectl('exec', 'reader', '--', 'cat', '/data/n')).trim());
+    expect(number).toBeGreaterThanOrEqual(before);
+    expect(number).toBeLessThanOrEqual(after);
     const restored = await cluster.getJson('aoev', 'e2e-restored-snap');
     expect([restored.spec.nodeName, restored.status.capacity]).toStrictEqual([nodeName, '96Mi']);
     await ns.kubectl('exec', 'reader', '--', 'sh', '-c', 'echo more > /data/more && sync');
