@@ -7,7 +7,7 @@ import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
 import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
-import { KIT } from '../testbed/paths.ts';
+import { KIT } from '../testbed/kit.ts';
 import { ApiServer, unavailable } from './server.ts';
 
 type Spec = Record<string, unknown>;

@@ -9,7 +9,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { customResourceDefinitions } from '../../api/crds.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
 import { Kube, type KubeObject } from '../../kube/mod.ts';
-import { KIT } from '../testbed/paths.ts';
+import { KIT } from '../testbed/kit.ts';
 
 const CRDS: ResourceType = {
   group: 'apiextensions.k8s.io',

@@ -1,13 +1,14 @@
 import { execFile } from 'node:child_process';
-import { cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { homedir, tmpdir } from 'node:os';
+import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { parse, parseAllDocuments, stringify } from 'yaml';
+import { KIT, kitVersion } from '../testbed/kit.ts';
 
 export const CHART = join(import.meta.dirname, '../../charts/aoe-csi');
-/** The kit's Kubernetes version. `helm template` cannot ask a cluster for it. */
-const KUBE_VERSION = '1.36.3';
+/** `helm template` cannot ask a cluster for it. */
+const KUBE_VERSION = kitVersion('k8s.io/kubernetes');
 
 /** A manifest, as loosely typed as YAML is. */
 // biome-ignore lint/suspicious/noExplicitAny: rendered YAML has no type.
@@ -18,13 +19,8 @@ export type Manifest = any;
  * @throws Error when the kit has not been built
  */
 export function kitProgram(name: string): string {
-  const cache = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'aoe-csi');
-  const folders = process.env.AOE_CSI_KIT ? [process.env.AOE_CSI_KIT] : globSync(join(cache, 'kit*'));
-  const path = folders.map((folder) => join(folder, name)).find((candidate) => existsSync(candidate));
-  if (!path)
-    throw new Error(
-      `${name} is not in ${process.env.AOE_CSI_KIT ?? `${cache}/kit*`}: build the kit with test/testbed/kit/build, or set AOE_CSI_KIT`,
-    );
+  const path = join(KIT, name);
+  if (!existsSync(path)) throw new Error(`${path} is not there: "make demo-up" builds the kit`);
   return path;
 }
 

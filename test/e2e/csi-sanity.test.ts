@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
-import { KIT } from '../testbed/paths.ts';
+import { KIT } from '../testbed/kit.ts';
 
 const LIMIT_S = 300;
 

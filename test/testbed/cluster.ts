@@ -1,13 +1,14 @@
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { makeCertificates } from './certificates.ts';
-import { startApiServer, startControllers, startEtcd } from './control-plane.ts';
+import { startApiServer, startControllers, startEtcd, startSnapshotController } from './control-plane.ts';
 import { filledDisk } from './disk.ts';
 import { Guest, type GuestOptions } from './guest.ts';
 import { ourArchive } from './image/images.ts';
+import { KIT } from './kit.ts';
 import { makeNetwork, removeNetwork } from './network.ts';
 import { startContainerd, startKubelet } from './node.ts';
-import { KIT, RUN, SHM } from './paths.ts';
+import { RUN, SHM } from './paths.ts';
 import { killRecorded } from './process/processes.ts';
 import { type PollOptions, poll, runInNetns, sh } from './process/shell.ts';
 import type { Step } from './progress.ts';
@@ -68,7 +69,7 @@ export class Cluster {
     mkdirSync(RUN, { recursive: true });
     mkdirSync(SHM, { recursive: true });
     makeNetwork();
-    const disk = await step('images for the nodes', filledDisk, { usually: '90 s the first time' });
+    const disk = await step('images for the nodes', filledDisk, { usually: '2 minutes the first time' });
     const archive = options.bare ? undefined : await step('our image', ourArchive);
     const cluster = new Cluster();
     linkSync(disk, COMMON_DISK);
@@ -78,6 +79,7 @@ export class Cluster {
       const apiServer = startApiServer();
       return Promise.all([
         apiServer.then(startControllers),
+        apiServer.then(startSnapshotController),
         ...[...cluster.#guests.values()].map((guest) => cluster.#bootNode(guest, archive, apiServer)),
       ]);
     };
@@ -105,6 +107,11 @@ export class Cluster {
     removeNetwork();
     rmSync(SHM, { recursive: true, force: true });
     rmSync(RUN, { recursive: true, force: true });
+  }
+
+  /** Names of the nodes. */
+  get nodes(): string[] {
+    return [...this.#guests.keys()];
   }
 
   guest(name: string): Guest {

@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { PKI } from './certificates.ts';
-import { CONTROL_PLANE_IP, KIT, RUN, SHM } from './paths.ts';
+import { KIT, SNAPSHOT_CRDS } from './kit.ts';
+import { CONTROL_PLANE_IP, RUN, SHM } from './paths.ts';
 import { isAlive, startInNetns } from './process/processes.ts';
 import { poll, runInNetns, sh } from './process/shell.ts';
 
@@ -68,4 +69,11 @@ export async function startControllers(): Promise<void> {
     waitHealthy('kube-controller-manager', manager.pid, 'https://127.0.0.1:10257/healthz'),
     waitHealthy('kube-scheduler', scheduler.pid, 'https://127.0.0.1:10259/healthz'),
   ]);
+}
+
+/** Installs the CRDs of snapshots and starts their controller, as a distribution of Kubernetes does. The API server must be ready. */
+export async function startSnapshotController(): Promise<void> {
+  const kubeconfig = `--kubeconfig=${RUN}/admin.kubeconfig`;
+  await runInNetns(join(KIT, 'kubectl'), [kubeconfig, 'apply', '-f', SNAPSHOT_CRDS]);
+  start('snapshot-controller', [kubeconfig, '--kube-api-qps=100', '--kube-api-burst=200']);
 }

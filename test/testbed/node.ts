@@ -2,12 +2,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { issue, PKI } from './certificates.ts';
 import type { Guest } from './guest.ts';
-import { KIT, RUN } from './paths.ts';
+import { KIT } from './kit.ts';
+import { RUN } from './paths.ts';
 
 /** containerd's configuration in a guest. Its root is on /dev/ubda, which has the images. */
 export const CONTAINERD_CONFIG = `version = 2
 [plugins."io.containerd.grpc.v1.cri"]
-  sandbox_image = "registry.k8s.io/pause:3.10.1"
+  sandbox_image = "registry.k8s.io/pause:3.10.2"
   restrict_oom_score_adj = true
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]

@@ -33,6 +33,3 @@ export function keyOf(paths: string[], ...facts: string[]): string {
   for (const fact of facts) hash.update(fact).update('\0');
   return hash.digest('hex').slice(0, 12);
 }
-
-/** Folder of the Kubernetes programs that test/testbed/kit/build makes. */
-export const KIT = join(CACHE, `kit-${keyOf([join(import.meta.dirname, 'kit')])}`);

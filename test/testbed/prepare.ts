@@ -1,6 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
-import { CACHE, KIT, ROOT } from './paths.ts';
+import { existsSync, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { cached } from './cache.ts';
+import { KIT, KIT_KEY } from './kit.ts';
+import { CACHE, ROOT } from './paths.ts';
 import { run } from './process/shell.ts';
 import type { Progress } from './progress.ts';
 
@@ -19,11 +21,5 @@ export async function prepare(progress: Progress): Promise<void> {
 }
 
 async function buildKit(): Promise<void> {
-  const unfinished = `${KIT}.unfinished`;
-  await run(join(import.meta.dirname, 'kit/build'), [unfinished], { timeoutMs: 3_600_000 });
-  renameSync(unfinished, KIT);
-  // Kits of other versions are 400 MB each.
-  for (const name of readdirSync(dirname(KIT))) {
-    if (name.startsWith('kit-') && name !== basename(KIT)) rmSync(join(dirname(KIT), name), { recursive: true });
-  }
+  await cached('kit', KIT_KEY, (folder) => run(join(import.meta.dirname, 'kit/build'), [folder], { timeoutMs: 3_600_000 }).then(() => {}));
 }

@@ -16,6 +16,21 @@ export interface StageJob {
   readonly owner: LockOwner;
   readonly disk: LocalDisk;
   readonly signal: AbortSignal;
-  /** Names a step that can take long when it begins, for the messages to the calls that wait. */
+  /** Names a step when it begins, for the messages to the calls that wait. */
   readonly step: (name: string) => void;
+  /** Milliseconds that each step took, by its name; the last one until now. */
+  readonly took: () => Record<string, number>;
+}
+
+/** Measures the steps that it names. */
+export function timed(step: StageJob['step']): Pick<StageJob, 'step' | 'took'> {
+  const steps: { name: string; since: number }[] = [];
+  return {
+    step: (name) => {
+      steps.push({ name, since: performance.now() });
+      step(name);
+    },
+    took: () =>
+      Object.fromEntries(steps.map(({ name, since }, index) => [name, Math.round((steps[index + 1]?.since ?? performance.now()) - since)])),
+  };
 }

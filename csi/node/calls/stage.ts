@@ -1,4 +1,5 @@
 import { type LockOwner, lockTime } from '../../../aoe/mod.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -12,7 +13,7 @@ import { isLockUnbroken } from '../lock/continuity.ts';
 import { releaseAfterFailure, takeLock } from '../lock/take.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
 import { parsePublishContext } from './publish-context.ts';
-import type { StageJob } from './stage-job.ts';
+import { type StageJob, timed } from './stage-job.ts';
 import { checkAccess, usageOf } from './usage.ts';
 
 /** How many times of locks are remembered: each attempt to stage adds one, and success leaves one. */
@@ -31,7 +32,7 @@ export async function stage(deps: Deps, request: StageRequest, caller: AbortSign
   const args = JSON.stringify([checked, capability?.accessMode?.mode]);
   await deps.jobs.queue(
     { volumeId, operation: 'NodeStageVolume', args },
-    (signal, step) => stageChecked(deps, volumeId, { ...checked, capability, signal, step }),
+    (signal, step) => stageChecked(deps, volumeId, { ...checked, capability, signal, ...timed(step) }),
     caller,
   );
 }
@@ -46,7 +47,7 @@ function checkRequest(request: StageRequest) {
 async function stageChecked(
   deps: Deps,
   volumeId: string,
-  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'signal' | 'step'>,
+  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'signal' | 'step' | 'took'>,
 ): Promise<void> {
   const { context, usage, signal } = checked;
   const volume = await deps.volumes.get(volumeId, signal);
@@ -73,12 +74,14 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   // survey finds, for another path to the disk.
   const prepared = prepare(deps, signal);
   prepared.catch(() => {});
+  job.step('survey of the targets');
   const expected = context.serial ?? volume.status?.serial ?? volume.spec.external?.serial;
   const survey = await deps.wire.survey(context.target, signal);
   const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
   const needsLock = context.access === 'Exclusive';
   const isLost = needsLock && !context.external && !isLockUnbroken(survey.configs, job.owner, earlier);
   // Before the lock is taken: until then the target takes no writes from here, so stale data of this node cannot be written back.
+  job.step('lock');
   if (isLost && earlier) await removeStale(deps, job);
   else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
@@ -86,19 +89,30 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   await recordStaged(deps, job, [...(isLost ? [] : (earlier?.locks ?? [])), since].slice(-MAX_LOCKS));
   if (needsLock) await takeLock(deps, job, since);
   let device: Disk;
+  // While the kernel looks for the disk. The volume is read again, now that this node has the lock: another node may have formatted the disk
+  // since the first read.
+  const recorded = recordStaged(deps, job, [since]);
+  recorded.catch(() => {});
+  let current: Promise<AoEVolume | undefined> | undefined;
   try {
-    await recordStaged(deps, job, [since]);
     if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
-    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost }, signal);
+    if (usage.kind === 'mount') current = deps.volumes.get(job.volumeId, signal);
+    current?.catch(() => {});
+    job.step('attach');
+    try {
+      device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost }, signal);
+    } finally {
+      await recorded;
+    }
     if (usage.kind === 'mount' && (await isMounted(deps, job, usage))) return;
   } catch (error) {
     await releaseAfterFailure(deps, job);
     throw error;
   }
   // From here on something of ours may be writing, even after a time-out: the lock is kept until NodeUnstageVolume.
-  if (usage.kind === 'mount') await mountFilesystem(deps, job, usage, device);
+  if (usage.kind === 'mount') await mountFilesystem(deps, job, usage, { device, volume: await current });
   deps.log.info(
-    { volume: job.volumeId, address: context.address, serial: surveyed.serial, device: device.path, kind: usage.kind },
+    { volume: job.volumeId, address: context.address, serial: surveyed.serial, device: device.path, kind: usage.kind, tookMs: job.took() },
     'volume staged',
   );
 }

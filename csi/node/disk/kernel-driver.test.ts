@@ -77,6 +77,21 @@ test('two disks that hang do not keep a third one waiting', async () => {
   expect(await driver.isClaimed('e2.0', signal)).toBe(false);
 });
 
+test('a disk is opened by a program only when it is opened for the first time', async () => {
+  let programs = 0;
+  const { driver, add, paths } = setUp(async () => {
+    programs++;
+    return { stdout: '', stderr: '' };
+  });
+  add('e7.3', { diskseq: '7\n' });
+  writeFileSync(join(paths.devices, 'e7.3'), '');
+  for (let i = 0; i < 3; i++) await driver.isClaimed('e7.3', signal);
+  expect(programs).toBe(1);
+  add('e7.3', { diskseq: '8\n' });
+  for (let i = 0; i < 3; i++) await driver.isClaimed('e7.3', signal);
+  expect(programs).toBe(2);
+});
+
 test('a disk that cannot be opened is an error, and not "not claimed"', async () => {
   const { driver } = setUp(async () => {
     throw new Error('dd: failed to open: No such device');

@@ -37,6 +37,8 @@ export class KernelDriver implements Driver {
   readonly #paths: KernelDriverPaths;
   readonly #parameters: ModuleParameters;
   readonly #discovery: Discovery;
+  /** What {@link #incarnation} gave for the disks that were opened before, by address. */
+  readonly #opened = new Map<string, string>();
 
   /** @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them */
   constructor(exec: Exec, paths = HOST, parameters: ModuleParameters = {}) {
@@ -135,11 +137,12 @@ export class KernelDriver implements Driver {
   async openers(address: string, signal: AbortSignal): Promise<string[]> {
     const { own, above } = await this.#stack(address);
     const wanted = { path: join(this.#paths.devices, address), devices: own };
-    const openers = await findOpeners({ exec: this.#exec, proc: this.#paths.proc }, wanted, signal);
+    const openers = await findOpeners({ exec: this.#exec, ...this.#paths }, wanted, signal);
     return [...openers, ...above.map((name) => `/dev/${name} (a device that is stacked on the disk)`)];
   }
 
   async flush(address: string, signal: AbortSignal): Promise<void> {
+    this.#opened.delete(address);
     const before = await this.#incarnation(address);
     if (before === undefined) return;
     try {
@@ -159,13 +162,18 @@ export class KernelDriver implements Driver {
   /**
    * Opens the disk and uses the file at once. The first open of a disk reads its partition table (block/bdev.c, blkdev_get_whole), and
    * hangs as long as its target does. That open happens in a program of its own, since Node.js has four threads for all file operations.
+   * Later ones read nothing.
    */
   async #withOpen<T>(address: string, flags: number, signal: AbortSignal, use: (file: FileHandle) => T): Promise<T> {
     const path = join(this.#paths.devices, address);
-    try {
-      await this.#exec('dd', [`if=${path}`, 'count=0', 'status=none'], { timeoutMs: OPEN_MS, signal });
-    } catch (error) {
-      throw new RpcError(Code.UNAVAILABLE, `disk ${address} cannot be opened: ${failureText(error)}`, { cause: error });
+    const incarnation = await this.#incarnation(address);
+    if (incarnation === undefined || this.#opened.get(address) !== incarnation) {
+      try {
+        await this.#exec('dd', [`if=${path}`, 'count=0', 'status=none'], { timeoutMs: OPEN_MS, signal });
+      } catch (error) {
+        throw new RpcError(Code.UNAVAILABLE, `disk ${address} cannot be opened: ${failureText(error)}`, { cause: error });
+      }
+      if (incarnation !== undefined) this.#opened.set(address, incarnation);
     }
     await using file = await open(path, flags);
     return use(file);

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, mkdirSync, mkdtempSync, openSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -9,7 +10,17 @@ import { findOpeners } from './openers.ts';
 
 const numberOf = (dev: number): string => Object.values(deviceNumber(dev)).join(':');
 const signal = new AbortController().signal;
-const noLoops: Exec = async (command, args, options) => (command === 'losetup' ? { stdout: '', stderr: '' } : exec(command, args, options));
+/** A sys file system with these loop devices, each with what it is bound to. */
+function fakeSysfs(loops: Record<string, string | undefined> = {}): string {
+  const sysfs = mkdtempSync(join(tmpdir(), 'aoe-sysfs-'));
+  mkdirSync(join(sysfs, 'block'));
+  for (const [name, file] of Object.entries(loops)) {
+    mkdirSync(join(sysfs, 'block', name, file === undefined ? '' : 'loop'), { recursive: true });
+    if (file !== undefined) writeFileSync(join(sysfs, 'block', name, 'loop/backing_file'), `${file}\n`);
+  }
+  return sysfs;
+}
+const sysfs = fakeSysfs();
 
 test('a real process that has a file of the file system open is named', async () => {
   const file = join(mkdtempSync(join(tmpdir(), 'aoe-openers-')), 'file');
@@ -17,14 +28,14 @@ test('a real process that has a file of the file system open is named', async ()
   const device = numberOf(statSync(file).dev);
   const child = spawn('sleep', ['60'], { stdio: [openSync(file, 'r'), 'ignore', 'ignore'] });
   await once(child, 'spawn');
-  const found = await findOpeners({ exec: noLoops, proc: '/proc' }, { path: '/dev/etherd/e0.0', devices: new Set([device]) }, signal);
+  const found = await findOpeners({ exec, proc: '/proc', sysfs }, { path: '/dev/etherd/e0.0', devices: new Set([device]) }, signal);
   child.kill('SIGKILL');
   rmSync(file);
   expect(found, found.join()).toContain(`process ${child.pid} (sleep)`);
 });
 
 /** A proc directory with one process, 77, and what it has open. */
-function fakeProc(fds: Record<string, { link: string; mount: string }>, mounts = '27 1 0:21 / / rw - overlay overlay rw'): string {
+function fakeProc(fds: Record<string, { link: string; mount: string }>, mounts = '27 1 0:21 / / rw - erofs none rw'): string {
   const proc = mkdtempSync(join(tmpdir(), 'aoe-proc-'));
   const own = join(proc, '77');
   for (const name of ['fd', 'fdinfo', 'ns']) mkdirSync(join(own, name), { recursive: true });
@@ -53,8 +64,8 @@ const statOf =
 test('a container that has the disk open through a device node of its own is named', async () => {
   const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' }, 4: { link: '/etc/hosts', mount: '27' } });
   const wanted = { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) };
-  expect(await findOpeners({ exec: statOf(), proc }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
-  expect(await findOpeners({ exec: statOf(), proc }, { ...wanted, devices: new Set(['152:64']) }, signal)).toStrictEqual([]);
+  expect(await findOpeners({ exec: statOf(), proc, sysfs }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(await findOpeners({ exec: statOf(), proc, sysfs }, { ...wanted, devices: new Set(['152:64']) }, signal)).toStrictEqual([]);
 });
 
 test('files on remote file systems, sockets and pipes are not asked about: stat(2) could hang', async () => {
@@ -64,16 +75,33 @@ test('files on remote file systems, sockets and pipes are not asked about: stat(
       3: { link: '/mnt/nfs/file', mount: '28' },
       4: { link: '/etc/hosts', mount: '27' },
     },
-    ['27 1 0:21 / / rw - overlay overlay rw', '28 27 0:40 / /mnt/nfs rw - nfs4 server:/ rw'].join('\n'),
+    ['27 1 0:21 / / rw - erofs none rw', '28 27 0:40 / /mnt/nfs rw - nfs4 server:/ rw'].join('\n'),
   );
   const stated: string[] = [];
-  await findOpeners({ exec: statOf(stated), proc }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
+  await findOpeners({ exec: statOf(stated), proc, sysfs }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
+  expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
+});
+
+test('no program is started for files on file systems that answer from memory, nor for loop devices that are not bound', async () => {
+  const mounts = '27 1 0:21 / / rw - overlay overlay rw\n28 27 0:5 / /dev rw - devtmpfs none rw';
+  const proc = fakeProc({ 3: { link: '/dev/null', mount: '28' }, 4: { link: '/etc/hosts', mount: '27' } }, mounts);
+  const none: Exec = async (program) => assert.fail(`${program} was started`);
+  const options = { exec: none, proc, sysfs: fakeSysfs({ loop0: undefined }) };
+  const device = numberOf(statSync('/etc/hosts').dev);
+  expect(await findOpeners(options, { path: '/dev/etherd/e7.3', devices: new Set() }, signal)).toStrictEqual([]);
+  expect(await findOpeners(options, { path: '/dev/etherd/e7.3', devices: new Set([device]) }, signal)).toStrictEqual(['process 77 (qemu)']);
+});
+
+test('a file on a mount that was detached lazily is asked about by a program: its server may be silent', async () => {
+  const proc = fakeProc({ 4: { link: '/file', mount: '99' } }, '27 1 0:21 / / rw - overlay overlay rw');
+  const stated: string[] = [];
+  await findOpeners({ exec: statOf(stated), proc, sysfs }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
   expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
 });
 
 test('a mount of the disk in the mount namespace of a process is named', async () => {
   const proc = fakeProc({}, '27 1 152:48 / /data rw - ext4 /dev/etherd/e7.3 rw');
-  const found = await findOpeners({ exec: statOf(), proc }, { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) }, signal);
+  const found = await findOpeners({ exec: statOf(), proc, sysfs }, { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) }, signal);
   expect(found).toStrictEqual(['a mount at /data, as process 77 (qemu) sees it']);
 });
 
@@ -86,8 +114,10 @@ test('a file that was closed meanwhile does not matter; a stat that hangs does',
       if (command === 'stat') throw Object.assign(new Error('stat failed'), error);
       return { stdout: '', stderr: '' };
     };
-  expect(await findOpeners({ exec: failing({ code: 1, stdout: '' }), proc }, wanted, signal)).toStrictEqual([]);
-  await expect(findOpeners({ exec: failing({ code: undefined, stdout: '' }), proc }, wanted, signal)).rejects.toThrow(/cannot find out/);
+  expect(await findOpeners({ exec: failing({ code: 1, stdout: '' }), proc, sysfs }, wanted, signal)).toStrictEqual([]);
+  await expect(findOpeners({ exec: failing({ code: undefined, stdout: '' }), proc, sysfs }, wanted, signal)).rejects.toThrow(
+    /cannot find out/,
+  );
 });
 
 test('a loop device is found by the inode of the node, whatever path the kubelet has bound it to', async () => {
@@ -101,7 +131,11 @@ test('a loop device is found by the inode of the node, whatever path the kubelet
         : '',
     stderr: '',
   });
-  const found = await findOpeners({ exec: list, proc: fakeProc({}) }, { path, devices: new Set() }, signal);
+  const found = await findOpeners(
+    { exec: list, proc: fakeProc({}), sysfs: fakeSysfs({ loop0: '/other', loop3: '/pods/dev/a b', loop4: undefined }) },
+    { path, devices: new Set() },
+    signal,
+  );
   expect(found).toHaveLength(1);
   expect(found[0] ?? '').toMatch(/^\/dev\/loop3 \(a loop device/);
 });

@@ -1,10 +1,13 @@
-import { readdir, readFile, readlink, stat } from 'node:fs/promises';
+import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { deviceNumber } from '../../../run/device-number.ts';
 import type { Exec } from '../../../run/exec.ts';
 import { failureText } from '../failure-text.ts';
 import { parseMountinfo } from './mountinfo.ts';
+import { deviceOf } from './syscalls.ts';
 
 const TOOL_MS = 10_000;
 /** Files that one stat(1) is given: some 20 bytes each, far below the limit of a command line. */
@@ -12,13 +15,16 @@ const FILES_AT_ONCE = 2_000;
 /** `%f` of stat(1), the mode in hexadecimal: the bits of the file type, and those of a block device (inode(7)). */
 const TYPE_MASK = 0xf000;
 const BLOCK_DEVICE = 0x6000;
-/** File systems whose server may be silent: stat(2) of a file there can hang, and no device node is on them. */
+/** File systems whose server may be silent: to ask for a file there can hang, and no device node is on them. */
 const REMOTE = /^(nfs|cifs|smb|ceph|9p|fuse|afs|lustre|gluster|gfs|ocfs)/;
+/** File systems that say from memory what an open file is. */
+const IN_MEMORY = /^(devtmpfs|tmpfs|ramfs|ext[234]|xfs|btrfs|overlay|squashfs|proc|sysfs|cgroup2?|devpts|hostfs|rootfs)$/;
 
 export interface OpenersOptions {
   readonly exec: Exec;
   /** The proc file system of the host: it must show the processes of all containers (hostPID). */
   readonly proc: string;
+  readonly sysfs: string;
 }
 
 interface Wanted {
@@ -46,52 +52,54 @@ interface Process {
 }
 
 async function findProcesses({ exec, proc }: OpenersOptions, { devices }: Wanted, signal: AbortSignal): Promise<string[]> {
-  const pids = (await readdir(proc)).filter((name) => /^\d+$/.test(name));
+  const pids = readdirSync(proc).filter((name) => /^\d+$/.test(name));
   const namespaces = new Map<string, Process['mounts']>();
   const found = new Map<string, string>();
-  const files: string[] = [];
+  const unknown: string[] = [];
   for (const pid of pids) {
-    signal.throwIfAborted();
-    const namespace = await readlink(join(proc, pid, 'ns/mnt')).catch(() => undefined);
+    // The files of proc are read at once, since that asks no file system; but other work of this process gets its turn.
+    await nextTurn(undefined, { signal });
+    const namespace = attempt(() => readlinkSync(join(proc, pid, 'ns/mnt')));
     if (namespace === undefined) continue;
     let mounts = namespaces.get(namespace);
     if (!mounts) {
-      const table = parseMountinfo(await readFile(join(proc, pid, 'mountinfo'), 'utf8').catch(() => ''));
+      const table = parseMountinfo(textOf(join(proc, pid, 'mountinfo')));
       mounts = new Map(table.map(({ id, device, type }) => [id, { device, type }]));
       namespaces.set(namespace, mounts);
       const mount = table.find(({ device }) => devices.has(device));
-      if (mount) found.set(`mount ${namespace}`, `a mount at ${mount.target}, as ${await nameOf(proc, pid)} sees it`);
+      if (mount) found.set(`mount ${namespace}`, `a mount at ${mount.target}, as ${nameOf(proc, pid)} sees it`);
     }
-    files.push(...(await localFiles(proc, { pid, mounts })));
+    for (const file of localFiles(proc, { pid, mounts })) {
+      if (!file.isInMemory) unknown.push(file.path);
+      else if (devices.has(deviceOf(file.path) ?? '')) found.set(pid, nameOf(proc, pid));
+    }
   }
-  for (let start = 0; start < files.length; start += FILES_AT_ONCE) {
-    for (const file of await statAll(exec, files.slice(start, start + FILES_AT_ONCE), signal)) {
+  for (let start = 0; start < unknown.length; start += FILES_AT_ONCE) {
+    for (const file of await statAll(exec, unknown.slice(start, start + FILES_AT_ONCE), signal)) {
       if (!devices.has(file.device)) continue;
       const pid = file.path.slice(proc.length + 1).split('/')[0] ?? '';
-      if (!found.has(pid)) found.set(pid, await nameOf(proc, pid));
+      if (!found.has(pid)) found.set(pid, nameOf(proc, pid));
     }
   }
   return [...found.values()];
 }
 
 /** Open files of a process that have a path and are not on a remote file system, as paths below /proc/PID/fd. */
-async function localFiles(proc: string, { pid, mounts }: Process): Promise<string[]> {
-  const fds = await readdir(join(proc, pid, 'fd')).catch(() => []);
-  const files = await Promise.all(
-    fds.map(async (fd) => {
-      // Reading these links and files asks no file system, so it cannot hang. Sockets and pipes have no path.
-      const link = await readlink(join(proc, pid, 'fd', fd)).catch(() => '');
-      if (!link.startsWith('/')) return undefined;
-      const info = await readFile(join(proc, pid, 'fdinfo', fd), 'utf8').catch(() => '');
-      const mount = mounts.get(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? '');
-      return mount && REMOTE.test(mount.type) ? undefined : join(proc, pid, 'fd', fd);
-    }),
-  );
-  return files.filter((file) => file !== undefined);
+function localFiles(proc: string, { pid, mounts }: Process): { path: string; isInMemory: boolean }[] {
+  return listOf(join(proc, pid, 'fd')).flatMap((fd) => {
+    const path = join(proc, pid, 'fd', fd);
+    // Sockets and pipes have no path.
+    if (!attempt(() => readlinkSync(path))?.startsWith('/')) return [];
+    const info = textOf(join(proc, pid, 'fdinfo', fd));
+    // A mount that was detached lazily is in no table.
+    const type = mounts.get(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? '')?.type;
+    if (type !== undefined && REMOTE.test(type)) return [];
+    return [{ path, isInMemory: type !== undefined && IN_MEMORY.test(type) }];
+  });
 }
 
 /**
- * What the open files are, or are on. In a program of its own: a file can be on a file system that hangs and was unmounted lazily.
+ * What open files are, or are on, of which it is not known that their file system answers. In a program of its own, since it can hang.
  * Files that were closed meanwhile are left out.
  */
 async function statAll(exec: Exec, files: readonly string[], signal: AbortSignal): Promise<{ path: string; device: string }[]> {
@@ -119,13 +127,16 @@ function numberOf(dev: number): string {
   return `${major}:${minor}`;
 }
 
-async function nameOf(proc: string, pid: string): Promise<string> {
-  const name = await readFile(join(proc, pid, 'comm'), 'utf8').catch(() => '');
-  return `process ${pid}${name.trim() === '' ? '' : ` (${name.trim()})`}`;
+function nameOf(proc: string, pid: string): string {
+  const name = textOf(join(proc, pid, 'comm')).trim();
+  return `process ${pid}${name === '' ? '' : ` (${name})`}`;
 }
 
 /** Loop devices on the disk: the kubelet makes one for each pod that uses a raw block volume, and keeps it as long as the pod. */
-async function findLoops({ exec }: OpenersOptions, { path }: Wanted, signal: AbortSignal): Promise<string[]> {
+async function findLoops({ exec, sysfs }: OpenersOptions, { path }: Wanted, signal: AbortSignal): Promise<string[]> {
+  const block = join(sysfs, 'block');
+  const isBound = (name: string): boolean => existsSync(join(block, name, 'loop/backing_file'));
+  if (!readdirSync(block).some((name) => name.startsWith('loop') && isBound(name))) return [];
   const node = await stat(path).catch(() => undefined);
   const args = ['--list', '--noheadings', '--raw', '--output', 'NAME,BACK-MAJ:MIN,BACK-INO,BACK-FILE'];
   const { stdout } = await exec('losetup', args, { timeoutMs: TOOL_MS, signal }).catch((error: unknown) => {
@@ -138,4 +149,21 @@ async function findLoops({ exec }: OpenersOptions, { path }: Wanted, signal: Abo
     const isOurs = (node && device === numberOf(node.dev) && inode === String(node.ino)) || file === path;
     return name && isOurs ? [`${name} (a loop device: a pod has the volume as a raw block device)`] : [];
   });
+}
+
+/** Processes end, and files are closed, while they are looked at: what is gone gives undefined, no names, or no text. */
+function attempt<T>(read: () => T): T | undefined {
+  try {
+    return read();
+  } catch {
+    return undefined;
+  }
+}
+
+function listOf(directory: string): string[] {
+  return attempt(() => readdirSync(directory)) ?? [];
+}
+
+function textOf(path: string): string {
+  return attempt(() => readFileSync(path, 'utf8')) ?? '';
 }

@@ -4,10 +4,14 @@ import type { Exec } from '../../../run/exec.ts';
 import type { Mounter, MountPoint } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 import { mountAt, parseMountinfo } from './mountinfo.ts';
+import { bindMount, detachMount } from './syscalls.ts';
 
 const MOUNT_MS = 60_000;
 
-/** mount(8), umount(8) and the mount table of this process. */
+/**
+ * mount(8), umount(8) and the mount table of this process. What cannot wait for a disk is done without a program; when that fails, the
+ * program tries it too, and says why it fails.
+ */
 export class SystemMounter implements Mounter {
   readonly #exec: Exec;
 
@@ -24,6 +28,7 @@ export class SystemMounter implements Mounter {
     target: string,
     { type, options, signal }: { type?: string; options: readonly string[]; signal: AbortSignal },
   ): Promise<void> {
+    if (options.join() === 'bind' && !type && (await bindMount(source, target))) return;
     const args = [...(type ? ['-t', type] : []), ...(options.length > 0 ? ['-o', options.join(',')] : []), source, target];
     try {
       await this.#exec('mount', args, { timeoutMs: MOUNT_MS, signal });
@@ -33,9 +38,13 @@ export class SystemMounter implements Mounter {
   }
 
   async unmount(target: string, { lazy = false, signal }: { lazy?: boolean; signal: AbortSignal }): Promise<void> {
+    const mounts = await this.list();
+    const top = mountAt(mounts, target);
+    const isMountedElsewhere = mounts.some(({ device, id }) => device === top?.device && id !== top.id);
     let failure: unknown;
     try {
-      await this.#exec('umount', [...(lazy ? ['-l'] : []), target], { timeoutMs: MOUNT_MS, signal });
+      if (!isMountedElsewhere || !(await detachMount(target, { lazy })))
+        await this.#exec('umount', [...(lazy ? ['-l'] : []), target], { timeoutMs: MOUNT_MS, signal });
     } catch (error) {
       failure = error;
     }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { Code } from '../../../rpc/status.ts';
 import { Mode, mountOf, setUp } from '../testing/calls.ts';
 
@@ -42,6 +43,48 @@ test('a disk on which blkid finds nothing, and that is not empty, is probed agai
   let probes = 0;
   it.node.filesystems.probe = async () => (++probes === 1 ? { kind: 'nothing' } : { kind: 'found', type: 'ext4' });
   it.node.target.blank = false;
+  const volume = it.node.volumes.items.get('v1') ?? assert.fail();
+  volume.status = { filesystem: { type: 'ext4', state: 'Formatted' } };
   await it.stage();
+  expect(it.node.filesystems.calls).toStrictEqual(['check ext4']);
+});
+
+test('a new volume with empty ends is formatted without a probe, one that holds data is probed once', async () => {
+  for (const [blank, steps] of [
+    [true, ['blank', 'format ext4']],
+    [false, ['blank', 'probe']],
+  ] as const) {
+    const it = setUp();
+    const { filesystems, target } = it.node;
+    target.blank = blank;
+    const seen = filesystems.calls;
+    filesystems.isBlank = async () => {
+      seen.push('blank');
+      return blank;
+    };
+    filesystems.probe = async () => {
+      seen.push('probe');
+      return { kind: 'nothing' };
+    };
+    await it.stage().catch((error: unknown) => expect(error).toMatchObject({ message: expect.stringMatching(/it is not formatted/) }));
+    expect(seen).toStrictEqual(steps);
+  }
+});
+
+test('an external disk with empty ends is not formatted when blkid finds something on it', async () => {
+  const it = setUp({ external: 'true' });
+  it.node.filesystems.isBlank = async () => true;
+  it.node.filesystems.probe = async () => ({ kind: 'found', type: 'VMFS' });
+  await expect(it.stage()).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/holds VMFS/) });
+  expect(it.node.filesystems.calls).toStrictEqual([]);
+});
+
+test('a format that was not recorded as finished is recorded when the file system is there', async () => {
+  const it = setUp();
+  const volume = it.node.volumes.items.get('v1') ?? assert.fail();
+  volume.status = { filesystem: { type: 'ext4', state: 'Formatting' } };
+  it.node.target.content = { kind: 'found', type: 'ext4' };
+  await it.stage();
+  expect(it.node.volumes.items.get('v1')?.status?.filesystem).toStrictEqual({ type: 'ext4', state: 'Formatted' });
   expect(it.node.filesystems.calls).toStrictEqual(['check ext4']);
 });

@@ -28,16 +28,25 @@ export async function isMounted(deps: Deps, { name, stagingPath, disk, signal }:
   return true;
 }
 
-/** Mounts the volume's file system at the staging path; checks it before, or makes it when the disk is empty. */
-export async function mountFilesystem(deps: Deps, job: StageJob, usage: MountUsage, device: Disk): Promise<void> {
-  const { name, volumeId, context, stagingPath, signal } = job;
-  const { filesystems, volumes, mounter } = deps;
-  // Read again, now that this node has the lock: another node may have formatted the disk since the first read.
-  const volume = await volumes.get(volumeId, signal);
+/**
+ * Mounts the volume's file system at the staging path; checks it before, or makes it when the disk is empty.
+ * @param volume as it was read after this node took the lock
+ */
+export async function mountFilesystem(
+  deps: Deps,
+  job: StageJob,
+  usage: MountUsage,
+  { volume, device }: { volume: AoEVolume | undefined; device: Disk },
+): Promise<void> {
+  const { name, context, stagingPath, signal } = job;
+  const { filesystems } = deps;
   if (volume?.metadata.uid !== context.volumeUID) throw new RpcError(Code.ABORTED, `${name}: the AoEVolume was deleted meanwhile`);
-  const { content, blank } = await inspect(filesystems, device, signal);
+  job.step('inspection of the disk');
+  // A new volume is empty, so that blkid need not be started. A disk of an external target can hold what blkid finds elsewhere: VMFS, or the
+  // second header of LUKS.
+  const isNew = volume.status?.filesystem === undefined && !context.external;
   // A pod that outlived its staging mount can have it mounted elsewhere: then neither mkfs nor fsck can run.
-  const isClaimed = await job.disk.isClaimed(signal);
+  const [{ content, blank }, isClaimed] = await Promise.all([inspect(filesystems, device, isNew, signal), job.disk.isClaimed(signal)]);
   const isShared = context.access !== 'Exclusive';
   const decision = mountOrFormat({
     name,
@@ -60,16 +69,24 @@ export async function mountFilesystem(deps: Deps, job: StageJob, usage: MountUsa
     job.step('e2fsck');
     await filesystems.check(device.path, usage.type, signal);
   }
+  // Also when an earlier attempt has formatted the disk and could not record it: "Formatting" permits another format.
+  const isFinished = decision === 'format' || (volume.status?.filesystem?.state === 'Formatting' && !usage.readOnly && !isShared);
+  const recorded = isFinished ? deps.volumes.record(volume, { filesystem: { type: usage.type, state: 'Formatted' } }, signal) : undefined;
+  recorded?.catch(() => {});
   job.step('mount');
   // Where other hosts may read at the same time, not even the journal may be replayed.
   const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
   // Its file system has the UUID of the one that the snapshot is of: this node may have both mounted.
   const isTwin = volume.spec.source !== undefined && usage.type === 'xfs';
   const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : []), ...(isTwin ? ['nouuid'] : [])];
-  await mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });
+  try {
+    await deps.mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });
+  } finally {
+    await recorded;
+  }
 }
 
-/** Formats an empty disk, and records that before and after, so that an interrupted format is recognized. */
+/** Formats an empty disk. That it has begun is recorded before, so that an interrupted format is recognized. */
 async function format(
   { filesystems, volumes, nodeName, log }: Deps,
   { context, signal, step }: StageJob,
@@ -77,6 +94,7 @@ async function format(
   { volume, device }: { volume: AoEVolume; device: Disk },
 ): Promise<void> {
   log.info({ volume: volume.metadata.name, type, device: device.path }, 'formatting an empty disk');
+  step('record of the format');
   // If this node was slow, the disk may belong to another node by now, and be formatted: it must not be formatted a second time.
   const before = volume.status?.filesystem?.state;
   const isStillOurs = ({ spec, status }: AoEVolume): boolean =>
@@ -84,12 +102,17 @@ async function format(
   await volumes.record(volume, { filesystem: { type, state: 'Formatting' } }, signal, isStillOurs);
   step(`mkfs.${type}`);
   await filesystems.format(device.path, type, signal);
-  await volumes.record(volume, { filesystem: { type, state: 'Formatted' } }, signal);
 }
 
-async function inspect(filesystems: Filesystems, device: Disk, signal: AbortSignal): Promise<{ content: Content; blank: boolean }> {
+async function inspect(
+  filesystems: Filesystems,
+  device: Disk,
+  isNew: boolean,
+  signal: AbortSignal,
+): Promise<{ content: Content; blank: boolean }> {
+  if (isNew && (await filesystems.isBlank(device, signal))) return { content: { kind: 'nothing' }, blank: true };
   const content = await filesystems.probe(device.path, signal);
-  if (content.kind !== 'nothing') return { content, blank: false };
+  if (content.kind !== 'nothing' || isNew) return { content, blank: false };
   if (await filesystems.isBlank(device, signal)) return { content, blank: true };
   // blkid also finds "nothing" after a read error. The disk has been read by now, so a second answer can be trusted.
   return { content: await filesystems.probe(device.path, signal), blank: false };

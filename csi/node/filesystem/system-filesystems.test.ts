@@ -22,6 +22,7 @@ test('isBlank() reads the first and the last MiB', async () => {
   expect(await filesystems.isBlank(fileOf(3 * MIB, '\xff', 3 * MIB - 2), signal)).toBe(false);
   expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB), signal)).toBe(true);
   expect(await filesystems.isBlank(fileOf(4096), signal)).toBe(true);
+  expect(await filesystems.isBlank(fileOf(MIB, 'x'.repeat(MIB)), signal)).toBe(false);
 });
 
 test('isBlank() does not count what cannot be read as zeros', async () => {

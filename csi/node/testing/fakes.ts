@@ -249,7 +249,8 @@ export class FakeFilesystems implements Filesystems {
     return this.#target(path).content;
   }
   async isBlank({ path }: Disk): Promise<boolean> {
-    return this.#target(path).blank;
+    const { blank, content } = this.#target(path);
+    return blank && content.kind === 'nothing';
   }
   async format(path: string, type: string): Promise<void> {
     this.calls.push(`format ${type}`);

@@ -1,7 +1,8 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { cached } from '../cache.ts';
-import { KIT, keyOf, ROOT } from '../paths.ts';
+import { KIT, KIT_KEY, sidecars } from '../kit.ts';
+import { keyOf, ROOT } from '../paths.ts';
 import { sh } from '../process/shell.ts';
 import { type Layer, packLayer, readLayer, writeImage } from './oci.ts';
 
@@ -69,13 +70,12 @@ export interface StableImages {
 
 export async function stableImages(): Promise<StableImages> {
   const base = await baseLayer();
-  const sidecar = (name: string) => (root: string) => cpSync(join(KIT, name), join(root, name));
-  const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit'].map((name) => join(import.meta.dirname, name));
-  const folder = await cached('images', keyOf(sources, base.digest), async (made) => {
+  const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit.ts'].map((name) => join(import.meta.dirname, name));
+  const folder = await cached('images', keyOf(sources, base.digest, KIT_KEY), async (made) => {
     const digests = [
       await smallImage(
         made,
-        'registry.k8s.io/pause:3.10.1',
+        'registry.k8s.io/pause:3.10.2',
         (root) => sh(`gcc -Os -static -s -o '${root}/pause' '${import.meta.dirname}/pause.c'`),
         ['/pause'],
       ),
@@ -86,10 +86,12 @@ export async function stableImages(): Promise<StableImages> {
         for (const applet of sh('/bin/busybox --list').trim().split('\n'))
           if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
       }),
-      await smallImage(made, 'registry.k8s.io/sig-storage/csi-provisioner:v6.3.0', sidecar('csi-provisioner'), ['/csi-provisioner']),
-      await smallImage(made, 'registry.k8s.io/sig-storage/csi-attacher:v4.12.0', sidecar('csi-attacher'), ['/csi-attacher']),
       writeImage(join(made, 'base.tar'), { name: BASE_IMAGE }, [base]),
     ];
+    for (const { name, version } of sidecars) {
+      const program = (root: string) => cpSync(join(KIT, name), join(root, name));
+      digests.push(await smallImage(made, `registry.k8s.io/sig-storage/${name}:${version}`, program, [`/${name}`]));
+    }
     // What is written in this file may change without a change of any image: the nodes' disk is made for these.
     writeFileSync(join(made, 'key'), keyOf([], ...digests));
   });
