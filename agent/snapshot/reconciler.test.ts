@@ -179,3 +179,17 @@ test('a pool without snapshots says so', async () => {
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
   expect(it.taken()).toMatchObject({ reason: 'SnapshotsUnsupported', message: 'ext4' });
 });
+
+test('an AoESnapshot that comes back with another UID takes no other data under the old name', async () => {
+  const it = await harness();
+  await it.snapshots.take({ uid: 'old', name: 's1', volumeUID: 'v-uid' }, async (make) => {
+    await make();
+    return new Date();
+  });
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 5_000 });
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'OrphanOfSameName' });
+  expect([...it.snapshots.whole.keys()]).toStrictEqual(['old']);
+  await it.snapshots.remove('old');
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'True' });
+});

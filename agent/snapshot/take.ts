@@ -7,6 +7,9 @@ import { type Holder, instantOf } from './instant.ts';
 import { failedBy, type Outcome, refused, taken } from './outcome.ts';
 import { type Place, wasTaken } from './place.ts';
 
+/** Another AoESnapshot of the same name may just have been deleted. */
+const NAMESAKE_RETRY_MS = 5_000;
+
 export interface TakeContext {
   pools: { get(name: string): AoEPool | undefined };
   /** The AoEVolumes of this node. */
@@ -40,6 +43,11 @@ export async function ensureTaken(
     }
     const obstacle = obstacleOf(snapshot, volumes.get(snapshot.spec.volumeName), place);
     if (obstacle) return obstacle;
+    const namesake = (await snapshots.list(signal)).find(({ snapshot: of }) => of === name);
+    if (namesake) {
+      const message = `there is data of an earlier AoESnapshot of this name, in ${namesake.name} (UID ${namesake.uid}): no other is taken while it is there. Give this one another name, or remove that one on the node. If it is just being removed, this one is taken after that`;
+      return refused('OrphanOfSameName', message, NAMESAKE_RETRY_MS);
+    }
     if (!(await claim())) return undefined;
     const { volumeUID } = place;
     return taken(await snapshots.take({ uid, name, volumeUID }, instantOf(target, volumeUID, signal), signal));

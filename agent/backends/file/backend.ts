@@ -14,7 +14,7 @@ import {
   type Snapshots,
 } from '../backend.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
-import { FileSnapshots } from './snapshots.ts';
+import { FileSnapshots, mayShareBlocks } from './snapshots.ts';
 
 const SUFFIX = '.img';
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
@@ -78,11 +78,11 @@ export class FileBackend implements Backend {
       let taken = 0;
       let promised = 0;
       const volumes = await this.#list(signal);
+      const { bavail, bsize, type } = await this.#fs.statfs(this.#directory);
       for (const { uid, bytes } of volumes) {
-        taken += await this.#own(this.path(uid));
+        taken += await this.#own(this.path(uid), mayShareBlocks(type));
         promised += bytes;
       }
-      const { bavail, bsize } = await this.#fs.statfs(this.#directory);
       // Not the size of the file system: the space that other software takes there cannot be promised.
       const size = roundDown(bavail * bsize + taken, MiB);
       return { ready: true, size, free: Math.max(0, size - promised), granularity: MiB, volumes };
@@ -157,11 +157,12 @@ export class FileBackend implements Backend {
   }
 
   /** Bytes of a file that are not shared with others: to write those takes no more room. */
-  async #own(path: string): Promise<number> {
+  async #own(path: string, mayShare: boolean): Promise<number> {
     try {
-      return await this.#fs.unshared(path);
+      if (mayShare) return await this.#fs.unshared(path);
+      const { blocks } = await this.#fs.stat(path);
+      return blocks * BLOCK;
     } catch {
-      // Where the file system does not tell, it has no clones either.
       const stats = await this.#fs.stat(path).catch(() => undefined);
       return (stats?.blocks ?? 0) * BLOCK;
     }

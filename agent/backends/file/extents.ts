@@ -1,6 +1,15 @@
 import { constants } from 'node:fs';
 import { open } from 'node:fs/promises';
-import { ioctl, lastError } from '../../../aoe/mod.ts';
+import koffi from 'koffi';
+
+const ioctlFunction = koffi.load(null).func('int ioctl(int fd, unsigned long request, void *argument)');
+
+/** ioctl(2) on a thread of the pool: a disk that does not answer must not hold up the whole program. Resolves to -1 on failure. */
+function ioctl(fd: number, request: number, argument: Buffer): Promise<number> {
+  return new Promise((resolve, reject) => {
+    ioctlFunction.async(fd, request, argument, (error: unknown, result: number) => (error ? reject(error) : resolve(result)));
+  });
+}
 
 // include/uapi/linux/fiemap.h: struct fiemap (32 bytes), followed by struct fiemap_extent (56 bytes each).
 const FS_IOC_FIEMAP = 0xc020660b;
@@ -30,7 +39,7 @@ export async function unsharedBytes(path: string): Promise<number> {
       buffer.writeBigUInt64LE(start, 0);
       buffer.writeBigUInt64LE(0xffff_ffff_ffff_ffffn - start, 8);
       buffer.writeUInt32LE(EXTENTS_AT_ONCE, EXTENT_COUNT_AT);
-      if (ioctl(file.fd, FS_IOC_FIEMAP, buffer) !== 0) throw new Error(`the extents of ${path} cannot be read: ${lastError()}`);
+      if ((await ioctl(file.fd, FS_IOC_FIEMAP, buffer)) !== 0) throw new Error(`the file system does not tell the extents of ${path}`);
       const mapped = buffer.readUInt32LE(MAPPED_COUNT_AT);
       if (mapped === 0) return unshared;
       for (let each = 0; each < mapped; each++) {

@@ -6,7 +6,8 @@ import { unsharedBytes } from './extents.ts';
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
   stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
-  statfs(path: string): Promise<{ bavail: number; bsize: number }>;
+  /** `type`: the number in linux/magic.h. */
+  statfs(path: string): Promise<{ bavail: number; bsize: number; type: number }>;
   read(path: string): Promise<string>;
   /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;

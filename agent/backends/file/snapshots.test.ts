@@ -112,12 +112,20 @@ test('a directory without the snapshots that were taken there is not begun again
 test('a file system without clones says so', async () => {
   const directory = await folder();
   const unsupported = () => Promise.reject(Object.assign(new Error('ENOTSUP: copyfile'), { code: 'ENOTSUP', syscall: 'copyfile' }));
-  const backend = backendIn(directory, { ...nodeFileSystem, clone: unsupported });
+  const statfs = async (path: string) => ({ ...(await nodeFileSystem.statfs(path)), type: 0x01021994 });
+  const backend = backendIn(directory, { ...nodeFileSystem, statfs, clone: unsupported });
   await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
   expect(await backend.snapshots.problem()).toMatch(/XFS with reflink=1/);
   await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'SnapshotsUnsupported' });
   expect(await readdir(directory)).toStrictEqual(expect.arrayContaining(['.aoe-pool', 'u-1.img']));
   expect(await readdir(directory)).toHaveLength(3);
+  const never = () => Promise.reject(new Error('ext4 is known to have none'));
+  const onExt4 = backendIn(directory, {
+    ...nodeFileSystem,
+    clone: never,
+    statfs: async (path) => ({ ...(await statfs(path)), type: 0xef53 }),
+  });
+  expect(await onExt4.snapshots.problem()).toMatch(/ext4 cannot/);
 });
 
 test('a volume is made of a snapshot at the size that is wanted, whole or not at all, and is a volume like others', async () => {

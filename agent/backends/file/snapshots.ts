@@ -53,6 +53,7 @@ export class FileSnapshots implements Snapshots {
   async problem(): Promise<string | undefined> {
     const { directory, fs, prepare } = this.#options;
     await prepare();
+    if (!mayShareBlocks((await fs.statfs(directory)).type)) return this.#unsupported();
     const [from, to] = PROBES.map((name) => join(directory, name)) as [string, string];
     const remove = async (): Promise<void> => {
       for (const path of [from, to]) await fs.unlink(path).catch(() => {});
@@ -226,6 +227,14 @@ export class FileSnapshots implements Snapshots {
   #failed(doing: string, error: unknown): BackendError {
     return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** EXT4_SUPER_MAGIC in linux/magic.h; ext2 and ext3 have the same. */
+const EXT4 = 0xef53;
+
+/** Whether files on a file system of this type can share blocks: it is known of the most common ones that they cannot. */
+export function mayShareBlocks(type: number): boolean {
+  return type !== EXT4;
 }
 
 /** Whether the file system has no clones. */
