@@ -22,7 +22,7 @@ const FORMAT_ARGS: Readonly<Record<string, readonly string[]>> = {
   xfs: ['-q', '-f', '-K'],
 };
 
-/** blkid(8), mkfs(8), fsck(8), od(1) and stat(1): a disk that hangs hangs a program that can be given up. */
+/** blkid(8), mkfs(8), fsck(8), dd(1) and stat(1): a disk that hangs hangs a program that can be given up. */
 export class SystemFilesystems implements Filesystems {
   readonly #exec: Exec;
 
@@ -51,11 +51,11 @@ export class SystemFilesystems implements Filesystems {
 
   /** False also when there are fewer bytes than that: nothing is known about the rest. */
   async #isZero(path: string, { start, length }: { start: number; length: number }, signal: AbortSignal): Promise<boolean> {
-    const args = ['-A', 'd', '-t', 'x8', '-j', String(start), '-N', String(length), path];
-    const { stdout } = await this.#exec('od', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
+    const args = [`if=${path}`, `bs=${length}`, 'count=1', `skip=${start}`, 'iflag=skip_bytes,fullblock', 'status=none'];
+    const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
       throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
     });
-    return isDumpOfZeros(stdout, { start, length });
+    return stdout.length === length && !/[^\0]/.test(stdout);
   }
 
   async format(path: string, type: string, signal: AbortSignal): Promise<void> {
@@ -105,13 +105,6 @@ export class SystemFilesystems implements Filesystems {
       inodes: { total: inodes, used: inodes - inodesFree, available: inodesFree },
     };
   }
-}
-
-/** Reads the output of od(1): lines of offset and data, `*` for repetitions of a line, and at last the offset of the end. */
-function isDumpOfZeros(dump: string, { start, length }: { start: number; length: number }): boolean {
-  const lines = dump.trimEnd().split('\n');
-  const end = lines.pop();
-  return length > 0 && Number(end) === start + length && lines.every((line) => /^(\*|\d+( 0+)+)$/.test(line));
 }
 
 /** Reads the output of `blkid -p -o export`: a file system or other signature (TYPE), or a partition table (PTTYPE). */
