@@ -64,6 +64,9 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
     ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
     ['a pool of files', AOE_POOLS, { backend: 'file', directory: '/var/lib/aoe' }],
+    ...['0', '0%', '15%', '20Gi', '1.5Ti'].map(
+      (reserve) => [`a reserve of ${reserve}`, AOE_POOLS, { backend: 'file', directory: '/d', reserve }] as [string, ResourceType, Spec],
+    ),
     ['a node', AOE_NODES, {}],
     ['a node in maintenance', AOE_NODES, { maintenance: true }],
   ];
@@ -165,6 +168,16 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { backend: 'file', directory: '/d', volumeGroup: 'v' },
       /volumeGroup goes with backends/,
     ],
+    ...['100%', '-1', '15 %', '1.5%', 'a lot', '9Pi'].map(
+      (reserve) =>
+        [`a reserve of ${reserve}`, AOE_POOLS, { backend: 'file', directory: '/d', reserve }, /must be a percentage such as 15%/] as [
+          string,
+          ResourceType,
+          Spec,
+          RegExp,
+        ],
+    ),
+    ['an LVM pool with a reserve', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', reserve: '15%' }, /reserve goes with backend file/],
     ['a directory that is not absolute', AOE_POOLS, { backend: 'file', directory: 'd' }, /spec\.directory.*should match/],
     ['a backend that there is not', AOE_POOLS, { backend: 'zfs' }, /spec\.backend.*"lvm", "lvm-thin", "file"/],
     ['a pool without a backend', AOE_POOLS, {}, /spec\.backend.*Required value/],

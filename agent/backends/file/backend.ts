@@ -9,22 +9,19 @@ import {
   checkUid,
   kindOf,
   type Measurement,
-  roundDown,
   roundUp,
   type Snapshots,
 } from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
-import { FileSnapshots, mayShareBlocks } from './snapshots.ts';
+import { FileSnapshots } from './snapshots.ts';
+import { type FilePool, MARKER, SUFFIX, spaceOf, takenBy } from './space.ts';
 
-const SUFFIX = '.img';
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
-/** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
-const MARKER = '.aoe-pool';
 /** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
 const RECORD_SUFFIX = '.img.volume';
-const BLOCK = 512;
 
 export interface FileOptions {
   /** Name of the AoEPool. */
@@ -36,6 +33,10 @@ export interface FileOptions {
   hasSnapshots?: () => boolean;
   /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
   mountPoints?: readonly string[];
+  /** spec.reserve of the AoEPool. */
+  reserve?: string | undefined;
+  /** The other file pools of this node. */
+  siblings?: () => readonly FilePool[];
   fs?: FileSystem;
 }
 
@@ -46,6 +47,8 @@ export class FileBackend implements Backend {
   readonly #expected: () => readonly string[];
   readonly #hasSnapshots: () => boolean;
   readonly #mountPoint: string | undefined;
+  readonly #reserve: string | undefined;
+  readonly #siblings: () => readonly FilePool[];
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
@@ -53,12 +56,23 @@ export class FileBackend implements Backend {
   readonly #names = new Map<string, string>();
   readonly snapshots: Snapshots;
 
-  constructor({ pool, directory, expected, hasSnapshots = () => false, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
+  constructor({
+    pool,
+    directory,
+    expected,
+    hasSnapshots = () => false,
+    mountPoints = [],
+    reserve,
+    siblings = () => [],
+    fs = nodeFileSystem,
+  }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
     this.#hasSnapshots = hasSnapshots;
     this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
+    this.#reserve = reserve;
+    this.#siblings = siblings;
     this.#fs = fs;
     this.snapshots = new FileSnapshots({
       directory,
@@ -78,14 +92,14 @@ export class FileBackend implements Backend {
       let taken = 0;
       let promised = 0;
       const volumes = await this.#list(signal);
-      const { bavail, bsize, type } = await this.#fs.statfs(this.#directory);
+      const { type } = await this.#fs.statfs(this.#directory);
       for (const { uid, bytes } of volumes) {
-        taken += await this.#own(this.path(uid), mayShareBlocks(type));
+        taken += await takenBy(this.#fs, this.path(uid), mayShareBlocks(type));
         promised += bytes;
       }
-      // Not the size of the file system: the space that other software takes there cannot be promised.
-      const size = roundDown(bavail * bsize + taken, MiB);
-      return { ready: true, size, free: Math.max(0, size - promised), granularity: MiB, volumes };
+      const options = { fs: this.#fs, directory: this.#directory, reserve: this.#reserve, siblings: this.#siblings() };
+      const space = await spaceOf(options, { taken, promised });
+      return { ready: true, ...space, granularity: MiB, volumes };
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, volumes: [] };
       throw error;
@@ -154,18 +168,6 @@ export class FileBackend implements Backend {
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#fs.syncDirectory(this.#directory);
     this.#gone.push(uid);
-  }
-
-  /** Bytes of a file that are not shared with others: to write those takes no more room. */
-  async #own(path: string, mayShare: boolean): Promise<number> {
-    try {
-      if (mayShare) return await this.#fs.unshared(path);
-      const { blocks } = await this.#fs.stat(path);
-      return blocks * BLOCK;
-    } catch {
-      const stats = await this.#fs.stat(path).catch(() => undefined);
-      return (stats?.blocks ?? 0) * BLOCK;
-    }
   }
 
   async #list(signal: AbortSignal): Promise<BackingVolume[]> {

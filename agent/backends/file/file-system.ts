@@ -5,9 +5,10 @@ import { unsharedBytes } from './extents.ts';
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
-  stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
-  /** `type`: the number in linux/magic.h. */
-  statfs(path: string): Promise<{ bavail: number; bsize: number; type: number }>;
+  /** `blocks` of 512 bytes; `device` is the number of the file system's device. */
+  stat(path: string): Promise<{ file: boolean; size: number; blocks: number; device: number }>;
+  /** Blocks of `bsize` bytes: those in all, and those that are free. `type` is the number in linux/magic.h. */
+  statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number; type: number }>;
   read(path: string): Promise<string>;
   /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;
@@ -38,7 +39,7 @@ export const nodeFileSystem: FileSystem = {
   readdir: (path) => readdir(path),
   stat: async (path) => {
     const stats = await stat(path);
-    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks };
+    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks, device: stats.dev };
   },
   statfs: (path) => statfs(path),
   read: (path) => readFile(path, 'utf8'),
