@@ -19,6 +19,16 @@ export function isPlaced({ metadata, spec }: AoEVolume): boolean {
 }
 
 /**
+ * The capacity that is promised to a volume in its pool: what the operator has reserved, and at least what it has. Volumes of earlier
+ * versions have no status.reserved: their capacity could not change. Undefined for an external volume.
+ */
+export function reservedCapacity({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): string | undefined {
+  const { reserved, capacity } = status ?? {};
+  if (reserved === undefined || capacity === undefined) return reserved ?? capacity ?? spec.capacity;
+  return parseQuantity(capacity) > parseQuantity(reserved) ? capacity : reserved;
+}
+
+/**
  * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
  * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. What is in other
  * pools with the same space counts, too. 0 when the pool is not ready there.
@@ -32,7 +42,8 @@ export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVo
   let bytes = parseQuantity(node.size ?? '0');
   for (const { orphaned = '0', displacedBytes = '0' } of entries) bytes -= parseQuantity(orphaned) + parseQuantity(displacedBytes);
   for (const volume of volumes) {
-    const { pool: name, nodeName, capacity } = volume.spec;
+    const { pool: name, nodeName } = volume.spec;
+    const capacity = reservedCapacity(volume);
     if (name && names.has(name) && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
   }
   return Math.max(0, bytes);

@@ -9,13 +9,14 @@ import { LvmCli } from './lvm/cli.ts';
 import { lvmConfig, udevReachable } from './lvm/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import { limited, type Wipe, wiper } from './lvm/wipe.ts';
+import { limited, rangeWiper, type Wipe, type WipeRange, wiper } from './lvm/wipe.ts';
 
 const WIPES_AT_ONCE = 4;
 
 export interface BackendRegistryOptions {
   lvm: LvmCli;
   wipe: Wipe;
+  wipeRange: WipeRange;
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
   expected: (pool: string) => readonly string[];
@@ -42,7 +43,7 @@ export class BackendRegistry {
     options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints' | 'siblings'>,
   ): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
-    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, ...options });
+    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), wipeRange: rangeWiper(run), hasDevice, ...options });
   }
 
   /** The backend of a pool. */
@@ -58,11 +59,11 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected, hasSnapshots = () => false, mountPoints = [], siblings = () => [] } = this.#options;
+    const { lvm, wipe, wipeRange, hasDevice, expected, hasSnapshots = () => false, mountPoints = [], siblings = () => [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, wipeRange });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':

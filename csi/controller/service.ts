@@ -4,6 +4,7 @@ import { Code, RpcError } from '../../rpc/status.ts';
 import { getCapacity } from './calls/capacity.ts';
 import { createVolume } from './calls/create.ts';
 import { deleteVolume } from './calls/delete.ts';
+import { expandVolume } from './calls/expand.ts';
 import { getVolume, listVolumes } from './calls/list.ts';
 import { publishVolume } from './calls/publish.ts';
 import { unpublishVolume } from './calls/unpublish.ts';
@@ -18,6 +19,7 @@ const CAPABILITIES = [
   Type.LIST_VOLUMES,
   Type.GET_CAPACITY,
   Type.GET_VOLUME,
+  Type.EXPAND_VOLUME,
   Type.VOLUME_CONDITION,
   Type.SINGLE_NODE_MULTI_WRITER,
 ];
@@ -55,7 +57,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     deleteSnapshot: unsupportedCall('DeleteSnapshot'),
     listSnapshots: unsupportedCall('ListSnapshots'),
     getSnapshot: unsupportedCall('GetSnapshot'),
-    controllerExpandVolume: unsupportedCall('ControllerExpandVolume'),
+    controllerExpandVolume: call('ControllerExpandVolume', expandVolume),
     controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
     controllerListVolumeHealth: unsupportedCall('ControllerListVolumeHealth'),
     controllerGetVolumeHealth: unsupportedCall('ControllerGetVolumeHealth'),

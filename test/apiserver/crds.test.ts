@@ -197,9 +197,11 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
   const ACCESS = /access can be changed only while spec\.initiators is empty/;
   const PLACED: Spec = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };
   const changes: [string, ResourceType, Spec, Spec, RegExp | undefined][] = [
-    ['the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '2Gi' }, /spec\.capacity.*cannot be changed once set/],
-    ['the spelling of the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '1024Mi' }, /spec\.capacity.*cannot be changed once set/],
-    ["the size of somebody else's target, once given", AOE_VOLUMES, EXTERNAL, { capacity: '1Gi' }, /capacity cannot be changed/],
+    ['the size of a volume, to more,', AOE_VOLUMES, VOLUME, { capacity: '2Gi' }, undefined],
+    ['the size of a volume, to less,', AOE_VOLUMES, VOLUME, { capacity: '1023Mi' }, /cannot become smaller than status\.capacity/],
+    ['the spelling of the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '1024Mi' }, undefined],
+    ["the size of somebody else's target", AOE_VOLUMES, EXTERNAL, { capacity: '1Gi' }, /capacity cannot be added or removed/],
+    ["somebody else's size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi' }, { capacity: '2Gi' }, /of an external target cannot be/],
     ['the pool of a volume', AOE_VOLUMES, VOLUME, { pool: 'other' }, /pool cannot be changed/],
     ['who serves a volume', AOE_VOLUMES, VOLUME, { pool: null, ...EXTERNAL }, /pool cannot be changed/],
     ["the address of somebody else's target", AOE_VOLUMES, EXTERNAL, { external: { slot: 9 } }, /external cannot be changed/],
@@ -261,6 +263,19 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       else await attempt;
     });
   }
+
+  test('a growth that cannot be had is taken back, down to what the disk has', async () => {
+    const volume = await create(AOE_VOLUMES, VOLUME);
+    const { name } = volume.metadata;
+    await kube.patch(AOE_VOLUMES, name, { status: { capacity: '1028Mi' } }, { subresource: 'status' });
+    for (const capacity of ['4Gi', '2Gi']) await change(AOE_VOLUMES, volume, { capacity });
+    await refused(change(AOE_VOLUMES, volume, { capacity: '1Gi' }), /cannot become smaller than status\.capacity/);
+    await change(AOE_VOLUMES, volume, { capacity: '1028Mi' });
+    await kube.patch(AOE_VOLUMES, name, { status: { capacity: '2Gi' } }, { subresource: 'status' });
+    // It grew all the same, while its capacity was taken back: whatever else is changed is not refused for that.
+    await change(AOE_VOLUMES, volume, { deletionPolicy: 'Retain' });
+    await change(AOE_VOLUMES, volume, { capacity: '3Gi' });
+  });
 
   test('what is not said has its default', async () => {
     const { spec } = await create(AOE_VOLUMES, VOLUME);

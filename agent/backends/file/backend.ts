@@ -7,6 +7,7 @@ import {
   type BackingVolume,
   type CreateRequest,
   checkUid,
+  type Growth,
   kindOf,
   type Measurement,
   roundUp,
@@ -55,6 +56,7 @@ export class FileBackend implements Backend {
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
   readonly snapshots: Snapshots;
+  readonly growth: Growth = { grow: (uid, bytes) => this.#grow(uid, bytes) };
 
   constructor({
     pool,
@@ -144,13 +146,31 @@ export class FileBackend implements Backend {
       await this.#fs.rename(half, this.path(uid));
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
-      if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${this.#directory}`, { cause: error });
-      if (hasCode(error, 'EFBIG')) {
-        throw new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
-      }
-      throw this.#failed(`creating ${this.path(uid)}`, error);
+      throw this.#full(error, size) ?? this.#failed(`creating ${this.path(uid)}`, error);
     }
     return { uid, name: this.path(uid), bytes: size };
+  }
+
+  async #grow(uid: string, bytes: number): Promise<BackingVolume> {
+    await this.#prepare();
+    await this.#recognize();
+    const found = await this.#find(checkUid(uid));
+    if (!found) throw new BackendError('BackendFailed', `${this.path(uid)} vanished before it was made larger`);
+    const size = roundUp(bytes, MiB);
+    if (found.bytes >= size) return found;
+    try {
+      await this.#fs.extend(found.name, size);
+    } catch (error) {
+      throw this.#full(error, size) ?? this.#failed(`making ${found.name} larger`, error);
+    }
+    return { ...found, bytes: size };
+  }
+
+  /** The error when the file system has no room, or no files of that size. */
+  #full(error: unknown, size: number): BackendError | undefined {
+    if (hasCode(error, 'ENOSPC')) return new BackendError('PoolFull', `no space left in ${this.#directory}`, { cause: error });
+    if (!hasCode(error, 'EFBIG')) return undefined;
+    return new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
   }
 
   async remove(uid: string): Promise<void> {

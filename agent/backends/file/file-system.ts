@@ -18,8 +18,8 @@ export interface FileSystem {
   createSparse(path: string, bytes: number): Promise<void>;
   /** Makes a new file that shares all blocks of another one (ioctl_ficlone(2)), and fails where that is not possible. */
   clone(from: string, to: string): Promise<void>;
-  /** Makes a file that is being made larger, if it is smaller, on stable storage. */
-  setSize(path: string, bytes: number): Promise<void>;
+  /** Makes a file larger, on stable storage. What is added reads as zeros. */
+  extend(path: string, bytes: number): Promise<void>;
   /** Puts the data of a file on stable storage. */
   syncFile(path: string): Promise<void>;
   /** Bytes of a file's blocks that no other file shares. */
@@ -65,9 +65,10 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   clone: (from, to) => copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE),
-  setSize: async (path, bytes) => {
+  extend: async (path, bytes) => {
     const file = await open(path, 'r+');
     try {
+      // Read again here: a truncation to less would destroy data.
       if ((await file.stat()).size < bytes) await file.truncate(bytes);
       await file.sync();
     } finally {

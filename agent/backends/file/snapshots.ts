@@ -159,7 +159,7 @@ export class FileSnapshots implements Snapshots {
     await this.#unlink(half);
     try {
       await fs.clone(source, half);
-      await fs.setSize(half, roundUp(bytes, MiB));
+      await fs.extend(half, roundUp(bytes, MiB));
       await fs.write(`${path}.volume`, `${name}\n`);
       await fs.rename(half, path);
       await fs.syncDirectory(directory);
