@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
 import { parseQuantity } from '../../api/quantity.ts';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
 import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 import { ApiServer, unavailable } from './server.ts';
@@ -57,9 +57,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ['a volume for hosts outside the cluster', AOE_VOLUMES, { ...VOLUME, initiators: { macs: [MAC, '52:54:00:00:00:0a'] } }],
     ["somebody else's target", AOE_VOLUMES, EXTERNAL],
     ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
-    ['a snapshot', AOE_SNAPSHOTS, { volumeName: 'v' }],
-    ['a snapshot of one volume alone', AOE_SNAPSHOTS, { volumeName: 'v', volumeUID: 'u', deletionPolicy: 'Retain' }],
-    ['a volume of a snapshot', AOE_VOLUMES, { ...VOLUME, source: { snapshot: 's' } }],
     ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
     ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
@@ -151,8 +148,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { backend: 'lvm-thin', volumeGroup: 'v', thinPool: '-f' },
       /spec\.thinPool.*should match/,
     ],
-    ['an external target with a source', AOE_VOLUMES, { ...EXTERNAL, source: { snapshot: 's' } }, /source does not apply/],
-    ['a snapshot of nothing', AOE_SNAPSHOTS, {}, /spec\.volumeName.*Required/],
     ['an LVM pool in a directory', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', directory: '/d' }, /directory goes with backend file/],
     ['an LVM pool with a thin pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', thinPool: 't' }, /thinPool goes with backend lvm-thin/],
     [
@@ -242,17 +237,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { directory: '/e' },
       /directory cannot be changed: the volumes/,
     ],
-    [
-      'the source of a volume',
-      AOE_VOLUMES,
-      { ...VOLUME, source: { snapshot: 's' } },
-      { source: { snapshot: 't' } },
-      /source cannot be changed/,
-    ],
-    ['that a volume has no source', AOE_VOLUMES, VOLUME, { source: { snapshot: 's' } }, /source cannot be changed/],
-    ['the volume of a snapshot', AOE_SNAPSHOTS, { volumeName: 'v' }, { volumeName: 'w' }, /volumeName.*cannot be changed/],
-    ['the UID in a snapshot', AOE_SNAPSHOTS, { volumeName: 'v' }, { volumeUID: 'u' }, /volumeUID cannot be changed/],
-    ["what becomes of a snapshot's data", AOE_SNAPSHOTS, { volumeName: 'v' }, { deletionPolicy: 'Retain' }, undefined],
     ['the nodes of a pool', AOE_POOLS, { backend: 'file', directory: '/d' }, { nodeSelector: { disk: 'ssd' } }, undefined],
     ['the maintenance of a node', AOE_NODES, {}, { maintenance: true }, undefined],
   ];
