@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims fuzz fuzz-keep test-faults test-faults-fast prerequisites machine clean
+.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast prerequisites machine clean
 
 help:
 	@echo 'make demo        a claim becomes an AoE disk, on a three-node cluster on this machine'
@@ -15,6 +15,7 @@ help:
 	@echo 'make test-faults-fast  the same with STEPS (1000), with real programs and fake hosts instead of a cluster'
 	@echo 'make bench       speed and cost of the target and of others    (see docs/performance.md)'
 	@echo 'make bench-claims  how fast claims and pods are served on the cluster (see docs/performance.md)'
+	@echo 'make bench-scale   what our programs need with many volumes    (see docs/performance.md)'
 	@echo 'make fuzz        hostile frames for the target, SECONDS (60)   (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
 	@echo 'make fix         format, and fix what lint can fix            make clean       remove what was built'
@@ -60,6 +61,10 @@ bench-guest: build
 # Variables: N (objects at once), ROUNDS, POOLS, PATIENCE (seconds).
 bench-claims: machine
 	@$(NODE) test/bench/claims/main.ts
+
+# Variables: HERE, ELSEWHERE (volumes on the measured node, and on others), SETTLE (seconds of rest before memory is read).
+bench-scale: build
+	@$(NODE) test/bench/scale/main.ts
 
 # SECONDS for each of the two entry points.
 fuzz:

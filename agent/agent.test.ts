@@ -104,6 +104,7 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
       kube: kube as never,
       targetApi,
       run: async () => ({ stdout: LINKS, stderr: '' }),
+      watched: () => {},
       ready: ready.resolve,
       log: kube.log,
     },

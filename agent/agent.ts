@@ -5,7 +5,7 @@ import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { Controller, EventRecorder, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
+import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import type { Exec } from '../run/exec.ts';
 import type { Logger } from '../run/log.ts';
@@ -25,7 +25,7 @@ import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
 import { OrphanedExports } from './target/orphaned-exports.ts';
 import { afterLinkChange, afterSnapshot, afterTargetChange, afterVolumeEvent, type Request, watches } from './triggers.ts';
-import { provisionedUids } from './volume/observe.ts';
+import { provisionedIn, provisionedUids } from './volume/observe.ts';
 import { VolumeReconciler } from './volume/reconciler.ts';
 
 const VOLUMES_AT_ONCE = 16;
@@ -42,12 +42,14 @@ export interface AgentOptions {
   run: Exec;
   /** Called once the state of the cluster is known. */
   ready: () => void;
+  /** Called at the begin with what tells whether a part has hung that only a restart gets going again. */
+  watched: (hung: () => string | undefined) => void;
   log: Logger;
 }
 
 /** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
 export async function runAgent(
-  { node, selection, mountPoints, kube, targetApi, run, ready, log }: AgentOptions,
+  { node, selection, mountPoints, kube, targetApi, run, ready, watched, log }: AgentOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
@@ -65,8 +67,11 @@ export async function runAgent(
     open: (name) => RawSocket.open(name),
     log,
   });
+  // Before the controllers, which read them after each change.
+  const byUid = new Index(volumes, ({ metadata }) => [metadata.uid ?? '']);
+  const byPool = new Index(volumes, provisionedIn);
   const backends = BackendRegistry.ofNode(run, {
-    expected: (pool) => provisionedUids(volumes.list(), pool),
+    expected: (pool) => provisionedUids(volumes, byPool.each(pool)),
     hasSnapshots: (pool) => takenSnapshots(snapshots.list(), { pool, node }).length > 0,
     siblings: (pool) => otherFilePools(pool, pools.list(), self.get(node)),
     mountPoints,
@@ -97,7 +102,7 @@ export async function runAgent(
   const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, target, log });
 
   const shared = { log, metrics: controllerMetrics() };
-  const context = { node, volumes, pools, snapshots };
+  const context = { node, volumes, byUid, pools, snapshots };
   const controllers = {
     volumes: new Controller({
       ...shared,
@@ -130,6 +135,8 @@ export async function runAgent(
       .needs(volumes)
       .needs(pools),
   };
+  // Not those that wait for disks: a restart would not help.
+  watched(() => controllers.node.hung ?? controllers.exports.hung);
   const enqueue = (requests: Request[]): void => {
     for (const { controller, key, afterMs } of requests) controllers[controller].enqueue(key, afterMs);
   };

@@ -30,11 +30,22 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-agent' });
   const targetApi = new GrpcTarget(config['target-socket']);
   const ready = Promise.withResolvers<void>();
+  let hung: () => string | undefined = () => undefined;
   try {
     await Promise.all([
-      serveHealth(config.http, { 'API server': ready.promise }, signal, log),
+      serveHealth(config.http, { 'API server': ready.promise }, signal, log, { hung: () => hung() }),
       runAgent(
-        { node, selection: config.interfaces, mountPoints: config['mount-points'], kube, targetApi, run: exec, ready: ready.resolve, log },
+        {
+          node,
+          selection: config.interfaces,
+          mountPoints: config['mount-points'],
+          kube,
+          targetApi,
+          run: exec,
+          ready: ready.resolve,
+          watched: (ask) => (hung = ask),
+          log,
+        },
         signal,
       ),
     ]);

@@ -23,9 +23,16 @@ const snapshots = [
   { metadata: { name: 's1' }, spec: { volumeName: 'a' } },
   { metadata: { name: 's2' }, spec: { volumeName: 'a' }, status: { pool: 'fast', createdAt: '2026-11-28T08:00:00Z' } },
 ] as never as AoESnapshot[];
+let lists = 0;
 const context = {
   node: 'storage',
-  volumes: { list: () => volumes },
+  volumes: {
+    list: () => {
+      lists++;
+      return volumes;
+    },
+  },
+  byUid: { get: (uid: string) => volumes.flatMap(({ metadata }) => (metadata.uid === uid ? [metadata.name] : [])) },
   pools: { list: () => [pool('fast', 1), pool('slow', 1)] },
   snapshots: { list: () => snapshots },
 };
@@ -73,12 +80,14 @@ for (const [what, got, want] of [
   test(`after ${what}`, () => expect(got).toStrictEqual(want));
 }
 
-test('after a change of one volume at the target: that volume, and the state of the node', () => {
+test('after a change of one volume at the target: that volume, and the state of the node; the others are not read', () => {
+  lists = 0;
   expect(afterTargetChange({ type: 'volume', uid: 'uid-b' }, context)).toStrictEqual([
     { controller: 'node', key: 'storage' },
     { controller: 'volumes', key: 'b' },
   ]);
   expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
+  expect(lists).toBe(0);
 });
 
 test('after a change of its connection or interfaces: all volumes, and the state of the node; after the connection also the exports', () => {

@@ -13,6 +13,8 @@ export interface TriggerContext {
   /** Name of this node. */
   node: string;
   volumes: Pick<Store<AoEVolume>, 'list'>;
+  /** Names of volumes by metadata.uid. */
+  byUid: { get(uid: string): string[] };
   pools: Pick<Store<AoEPool>, 'list'>;
   snapshots: Pick<Store<AoESnapshot>, 'list'>;
 }
@@ -61,10 +63,10 @@ export const watches = {
  * After a change at the target process: the state of this node, and the volume, or all when more than one may be concerned. After the
  * connection was made or lost also all exports: the target may serve what is not this node's any more.
  */
-export function afterTargetChange(change: TargetChange, { node, volumes }: TriggerContext): Request[] {
-  const concerned = volumes.list().filter(({ metadata }) => change.type !== 'volume' || metadata.uid === change.uid);
+export function afterTargetChange(change: TargetChange, { node, volumes, byUid }: TriggerContext): Request[] {
+  const concerned = change.type === 'volume' ? byUid.get(change.uid) : namesOf(volumes.list());
   const exports: Request[] = change.type === 'connection' ? [{ controller: 'exports', key: node }] : [];
-  return [{ controller: 'node', key: node }, ...exports, ...namesOf(concerned).map((key): Request => ({ controller: 'volumes', key }))];
+  return [{ controller: 'node', key: node }, ...exports, ...concerned.map((key): Request => ({ controller: 'volumes', key }))];
 }
 
 /** After what the reconcile of a volume found out. */

@@ -56,6 +56,18 @@ test('query() returns an empty list when nobody answers in time', async () => {
   for (const tag of socket.tags) expect(tag >>> 31).toBe(1);
 });
 
+test('query() sends all attempts, also when this process gets no CPU time for longer than they would take', async () => {
+  const socket = new FakeSocket();
+  socket.lose = () => {
+    const end = performance.now() + 80;
+    while (performance.now() < end);
+    return true;
+  };
+  socket.targets.push(new ModelTarget('02:00:00:00:00:11'));
+  expect(await new Initiator([socket]).query(address, { timeoutMs: 50, retransmitMs: 5, attempts: 4 })).toStrictEqual([]);
+  expect(socket.tags).toHaveLength(4);
+});
+
 test('a lost answer to set-if-empty is not a conflict', async () => {
   const target = new ModelTarget('02:00:00:00:00:11');
   const socket = new FakeSocket(target);

@@ -35,7 +35,10 @@ export interface IdentifyReply extends Path {
 }
 
 export interface ExchangeOptions {
-  /** How long to repeat the request while nobody answers, in milliseconds. Default 2000. */
+  /**
+   * How long to repeat the request while nobody answers, in milliseconds. Default 2000. With `attempts` it is longer where this process got no
+   * CPU time meanwhile: a request that was not sent proves nothing.
+   */
   readonly timeoutMs?: number;
   /** How long to wait for further answers after the first one, in milliseconds. Default 30; a single path needs no wait. */
   readonly settleMs?: number;
@@ -163,10 +166,16 @@ export class Initiator {
         };
         socket.send(padFrame(emitFrame({ header, argument })));
       }
+      if (Number.isFinite(attempts)) {
+        clearTimeout(limit);
+        limit = setTimeout(resolve, tags.length < attempts ? Math.max(leftMs, waitMs + 1) : leftMs);
+        leftMs = Math.max(0, leftMs - waitMs);
+      }
       if (tags.length < attempts) repeating = setTimeout(() => ask(Math.min(waitMs * 2, MAX_RETRANSMIT_MS)), waitMs);
     };
     const abort = (): void => reject(signal?.reason);
-    const limit = setTimeout(resolve, timeoutMs);
+    let limit = setTimeout(resolve, timeoutMs);
+    let leftMs = timeoutMs;
     signal?.addEventListener('abort', abort, { once: true });
     try {
       ask(retransmitMs);

@@ -6,3 +6,6 @@ export type Access = (typeof ACCESS)[number];
 export function isAccess(text: unknown): text is Access {
   return (ACCESS as readonly unknown[]).includes(text);
 }
+
+/** Nodes that a volume can be attached to at once: the most that spec.initiators holds. */
+export const MAX_NODES = 64;

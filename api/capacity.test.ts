@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { available, footprint, isPlaced, poolTotals } from './capacity.ts';
+import { available, footprint, grainOf, isPlaced, poolTotals, reservationKey, reservationOf, roundUp } from './capacity.ts';
 import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity, MiB } from './quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from './volume.ts';
@@ -25,6 +25,15 @@ function volume(spec: Partial<AoEVolumeSpec> = {}, finalizers = [VOLUME_FINALIZE
   };
 }
 
+/** Bytes that volumes take in a pool on a node. */
+const taken =
+  (volumes: readonly AoEVolume[], on = node()) =>
+  (name: string): number => {
+    const parts = volumes.map(reservationOf).filter((part) => part?.key === reservationKey(name, on.name));
+    return parts.reduce((sum, part) => sum + roundUp(part?.size ?? 0, grainOf(on)), 0);
+  };
+const none = (): number => 0;
+
 test('footprint() rounds up to what the backend can make', () => {
   expect(footprint('1', node())).toBe(4 * MiB);
   expect(footprint('4Mi', node())).toBe(4 * MiB);
@@ -41,11 +50,11 @@ test('a volume is placed when node and address were granted, not when they are a
 });
 
 test('available() is the size less what is promised there', () => {
-  expect(available(pool, node(), [], [])).toBe(1024 * MiB);
-  expect(available(pool, node(), [volume(), volume({ capacity: '1' })], [])).toBe((1024 - 100 - 4) * MiB);
+  expect(available(pool, node(), [], none)).toBe(1024 * MiB);
+  expect(available(pool, node(), [], taken([volume(), volume({ capacity: '1' })]))).toBe((1024 - 100 - 4) * MiB);
 });
 
-test('available() does not count volumes of other pools, of other nodes, without a place, or served by somebody else', () => {
+test('volumes of other pools, of other nodes, without a place, or served by somebody else take nothing there', () => {
   const { capacity: _, ...external } = volume().spec;
   const others = [
     volume({ pool: 'q' }),
@@ -53,12 +62,12 @@ test('available() does not count volumes of other pools, of other nodes, without
     volume({}, []),
     { ...volume(), spec: { ...external, pool: undefined } },
   ];
-  expect(available(pool, node(), others, [])).toBe(1024 * MiB);
+  expect(available(pool, node(), [], taken(others))).toBe(1024 * MiB);
 });
 
 test('available() is less by what orphans and displaced backing volumes take', () => {
-  expect(available(pool, node({ orphaned: '24Mi' }), [], [])).toBe(1000 * MiB);
-  expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [], [])).toBe(900 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi' }), [], none)).toBe(1000 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [], none)).toBe(900 * MiB);
 });
 
 test('available() is less by what is in other pools with the same space', () => {
@@ -69,15 +78,15 @@ test('available() is less by what is in other pools with the same space', () => 
     other('r', [node({ orphaned: '99Mi' })]),
   ];
   const volumes = [volume(), volume({ pool: 'q' }), volume({ pool: 'q', nodeName: 'm' }), volume({ pool: 'r' })];
-  expect(available(pool, node({ sharedWith: ['q'] }), volumes, pools)).toBe((1024 - 200 - 8) * MiB);
-  expect(available(pool, node({ sharedWith: ['q', 'gone'] }), volumes, pools)).toBe((1024 - 200 - 8) * MiB);
-  expect(available(pool, node(), volumes, pools)).toBe((1024 - 100) * MiB);
+  expect(available(pool, node({ sharedWith: ['q'] }), pools, taken(volumes))).toBe((1024 - 200 - 8) * MiB);
+  expect(available(pool, node({ sharedWith: ['q', 'gone'] }), pools, taken(volumes))).toBe((1024 - 200 - 8) * MiB);
+  expect(available(pool, node(), pools, taken(volumes))).toBe((1024 - 100) * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {
-  expect(available(pool, node({ ready: false }), [], [])).toBe(0);
-  expect(available(pool, node({ size: undefined }), [], [])).toBe(0);
-  expect(available(pool, node(), [volume({ capacity: '2Gi' })], [])).toBe(0);
+  expect(available(pool, node({ ready: false }), [], none)).toBe(0);
+  expect(available(pool, node({ size: undefined }), [], none)).toBe(0);
+  expect(available(pool, node(), [], taken([volume({ capacity: '2Gi' })]))).toBe(0);
 });
 
 test('volumes placed one after the other where they fit never overshoot the pool', () => {
@@ -87,15 +96,15 @@ test('volumes placed one after the other where they fit never overshoot the pool
     fc.property(capacities, grain, (wishes, granularity) => {
       const place = node({ granularity });
       const placed: AoEVolume[] = [];
-      let taken = 0;
+      let sum = 0;
       for (const bytes of wishes) {
         const capacity = formatQuantity(bytes);
-        if (footprint(capacity, place) > available(pool, place, placed, [pool])) continue;
+        if (footprint(capacity, place) > available(pool, place, [pool], taken(placed, place))) continue;
         placed.push(volume({ capacity }));
-        taken += footprint(capacity, place);
+        sum += footprint(capacity, place);
       }
-      expect(taken).toBeLessThanOrEqual(1024 * MiB);
-      expect(available(pool, place, placed, [pool])).toBe(1024 * MiB - taken);
+      expect(sum).toBeLessThanOrEqual(1024 * MiB);
+      expect(available(pool, place, [pool], taken(placed, place))).toBe(1024 * MiB - sum);
     }),
   );
 });

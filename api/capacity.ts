@@ -6,8 +6,30 @@ import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
 /** Bytes that a volume takes in a pool on a node: its capacity, rounded up to the backend's granularity. */
 export function footprint(capacity: string, node: PoolNode): number {
-  const grain = Math.max(1, parseQuantity(node.granularity ?? '1'));
-  return Math.ceil(parseQuantity(capacity) / grain) * grain;
+  return roundUp(parseQuantity(capacity), grainOf(node));
+}
+
+/** @param grain at least 1 */
+export function roundUp(bytes: number, grain: number): number {
+  return Math.ceil(bytes / grain) * grain;
+}
+
+/** The unit in bytes in which the backend makes volumes. */
+export function grainOf(node: PoolNode): number {
+  return Math.max(1, parseQuantity(node.granularity ?? '1'));
+}
+
+/** What a placed volume takes where: a key of pool and node, and its capacity in bytes. Undefined when it takes nothing. */
+export function reservationOf(volume: AoEVolume): { key: string; size: number } | undefined {
+  const { pool, nodeName } = volume.spec;
+  const capacity = reservedCapacity(volume);
+  if (pool === undefined || nodeName === undefined || !capacity || !isPlaced(volume)) return undefined;
+  return { key: reservationKey(pool, nodeName), size: parseQuantity(capacity) };
+}
+
+/** The key of {@link reservationOf}. */
+export function reservationKey(pool: string, node: string): string {
+  return `${pool} ${node}`;
 }
 
 /**
@@ -33,19 +55,16 @@ export function reservedCapacity({ spec, status }: Pick<AoEVolume, 'spec' | 'sta
  * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. What is in other
  * pools with the same space counts, too. 0 when the pool is not ready there.
  * @param pools all pools: those that the node's entry names in `sharedWith` are among them
+ * @param reserved what the placed AoEVolumes of a pool take on the node, see {@link reservationOf}, each rounded up to {@link grainOf}
  */
-export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>, pools: readonly AoEPool[]): number {
+export function available(pool: AoEPool, node: PoolNode, pools: readonly AoEPool[], reserved: (pool: string) => number): number {
   if (!node.ready) return 0;
   const names = new Set([pool.metadata.name, ...(node.sharedWith ?? [])]);
   const sharers = pools.filter(({ metadata }) => metadata.name !== pool.metadata.name && names.has(metadata.name));
   const entries = [node, ...sharers.flatMap(({ status }) => status?.nodes?.find(({ name }) => name === node.name) ?? [])];
   let bytes = parseQuantity(node.size ?? '0');
   for (const { orphaned = '0', displacedBytes = '0' } of entries) bytes -= parseQuantity(orphaned) + parseQuantity(displacedBytes);
-  for (const volume of volumes) {
-    const { pool: name, nodeName } = volume.spec;
-    const capacity = reservedCapacity(volume);
-    if (name && names.has(name) && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
-  }
+  for (const name of names) bytes -= reserved(name);
   return Math.max(0, bytes);
 }
 

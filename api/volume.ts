@@ -1,7 +1,7 @@
 import type { Resource } from './meta.ts';
 import type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase } from './schema/volume.ts';
 
-export { ACCESS, type Access, isAccess } from './access.ts';
+export { ACCESS, type Access, isAccess, MAX_NODES } from './access.ts';
 export type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase };
 
 /** Finalizer that keeps an AoEVolume until its agent has removed the export, the lock and, unless it is retained, the data. */

@@ -98,6 +98,15 @@ test('long words are cut at the limit of the API server, in bytes, between chara
   expect(note).not.toContain('\uFFFD');
 });
 
+test('the name of an event is one that the API server takes, however long that of the object is', async () => {
+  const { kube, events } = recorder();
+  for (const name of ['v', `${'v'.repeat(235)}.${'w'.repeat(17)}`, `${'v'.repeat(234)}--${'w'.repeat(17)}`])
+    events.event({ ...object, metadata: { name, uid: name } }, 'Normal', 'Made', 'made');
+  await events.flush();
+  expect(kube.written.map(({ name }) => name.replace(/\.[0-9a-f]{16}$/, ''))).toStrictEqual(['v', 'v'.repeat(235), 'v'.repeat(234)]);
+  for (const { name } of kube.written) expect(name.length).toBeLessThanOrEqual(253);
+});
+
 test('an event that cannot be written is logged, and told again when it happens again', async () => {
   const { kube, lines, events } = recorder();
   kube.fail = new KubeError(503, 'Unreachable', 'away');

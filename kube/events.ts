@@ -16,6 +16,8 @@ const FORGET_MS = 600_000;
 /** Limits of the API server's validation, in bytes. */
 const MAX_NOTE = 1024;
 const MAX_INSTANCE = 128;
+/** The name of an event has at most 253 characters, of which a dot and a random part of 16 are ours. */
+const MAX_PREFIX = 236;
 
 interface Known {
   namespace: string;
@@ -69,7 +71,7 @@ export class EventRecorder {
     const { name, namespace = 'default' } = object.metadata;
     const entry = {
       namespace,
-      name: `${name.slice(0, 230)}.${randomBytes(8).toString('hex')}`,
+      name: `${prefixOf(name)}.${randomBytes(8).toString('hex')}`,
       count: 1,
       lastAt: now,
       writtenAt: now,
@@ -156,6 +158,11 @@ export class EventRecorder {
       else throw error;
     }
   }
+}
+
+/** The start of a name, so long that the name of an event can begin with it: no part of that may end with a dot or a hyphen. */
+function prefixOf(name: string): string {
+  return name.slice(0, MAX_PREFIX).replace(/[.-]+$/, '');
 }
 
 /** The text, cut to the length that an event may have. */

@@ -9,6 +9,7 @@ export { Index } from './informer/index.ts';
 export { type Change, Informer, type InformerOptions, keyOf } from './informer/informer.ts';
 export { OwnWrites } from './informer/own-writes.ts';
 export type { Store } from './informer/store.ts';
+export { type Part, Sums } from './informer/sums.ts';
 export { LeaseElector, type LeaseElectorOptions } from './leader/lease-elector.ts';
 export { type NextCondition, setCondition } from './status/conditions.ts';
 export { type Attempts, retryOnConflict } from './status/retry-on-conflict.ts';

@@ -1,4 +1,5 @@
 import { AgentLiveness } from '../api/agent-liveness.ts';
+import { reservationOf } from '../api/capacity.ts';
 import type { KubeNode } from '../api/kube-node.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
@@ -6,7 +7,7 @@ import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector } from '../kube/mod.ts';
+import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, Sums } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
@@ -30,6 +31,8 @@ import {
   readinessChanged,
   snapshotsAfterNode,
   snapshotsOfVolume,
+  usesOf,
+  volumesAfterAoENode,
   volumesAfterNode,
   volumesAfterVolume,
   volumesOfInitiator,
@@ -71,6 +74,9 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
   const stores = { volumes, pools, snapshots, nodes, kubeNodes };
+  // Before the controllers, which read them after each change.
+  const [byClaim, byUse, sizes] = [new Index(volumes, claimsOf), new Index(volumes, usesOf), new Sums(volumes, reservationOf)];
+  const triggered = { byUse, pools };
   const informers = [volumes, pools, snapshots, nodes, kubeNodes];
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
   const agents = new AgentLiveness({ limitMs: config['agent-silence'] });
@@ -81,30 +87,30 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   };
 
   const parts = { ...stores, kube, agents, events, log };
-  const reconciler = new VolumeReconciler({ ...parts, byClaim: new Index(volumes, claimsOf), range: config.shelves });
+  const reconciler = new VolumeReconciler({ ...parts, byClaim, sizes, range: config.shelves });
   const shared = { log, metrics: controllerMetrics() };
   const controllers = [
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })
-      .watch(volumes, { keys: (change) => volumesAfterVolume(change, stores) })
-      .watch(pools, { keys: () => waitingVolumes(stores) })
-      .watch(snapshots, { when: phaseChanged, keys: () => waitingVolumes(stores) })
-      .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterNode(change, stores) })
-      .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, stores) }),
+      .watch(volumes, { keys: (change) => volumesAfterVolume(change, triggered) })
+      .watch(pools, { keys: () => waitingVolumes(triggered) })
+      .watch(snapshots, { when: phaseChanged, keys: () => waitingVolumes(triggered) })
+      .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterAoENode(change, triggered) })
+      .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) }),
     new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(parts, key, stop) })
       .watch(snapshots, { keys: itself })
-      .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, stores) })
-      .watch(nodes, { ...nodeNews, keys: (change) => snapshotsAfterNode(change, stores) })
-      .watch(kubeNodes, { when: readinessChanged, keys: (change) => snapshotsAfterNode(change, stores) }),
+      .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, { snapshots }) })
+      .watch(nodes, { ...nodeNews, keys: (change) => snapshotsAfterNode(change, { snapshots }) })
+      .watch(kubeNodes, { when: readinessChanged, keys: (change) => snapshotsAfterNode(change, { snapshots }) }),
     new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => reconcilePool(parts, key, stop) })
       .watch(pools, { keys: itself })
-      .watch(nodes, { ...nodeNews, keys: () => allPools(stores) }),
+      .watch(nodes, { ...nodeNews, keys: () => allPools(triggered) }),
     new Controller({ ...shared, name: 'owners', reconcile: (key, stop) => reconcileOwner(parts, key, stop) })
       .watch(nodes, { ...nodeNews, keys: itself })
       .watch(kubeNodes, { when: isNew, keys: itself }),
     new Controller({ ...shared, name: 'gone-nodes', reconcile: (key, stop) => removeGoneNodes(parts, key, stop) })
       .watch(volumes, { keys: itself })
-      .watch(nodes, { ...nodeNews, keys: (change) => volumesOfInitiator(change, stores) })
-      .watch(kubeNodes, { when: isDeleted, keys: (change) => volumesOfInitiator(change, stores) }),
+      .watch(nodes, { ...nodeNews, keys: (change) => volumesOfInitiator(change, triggered) })
+      .watch(kubeNodes, { when: isDeleted, keys: (change) => volumesOfInitiator(change, triggered) }),
   ];
   countVolumes(volumes);
 
@@ -112,7 +118,9 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity, ...LEASE });
   const synced = Promise.all(informers.map((informer) => informer.synced));
   await Promise.all([
-    serveHealth(config.http, { synced }, signal, log),
+    serveHealth(config.http, { synced }, signal, log, {
+      hung: () => controllers.map(({ hung }) => hung).find((each) => each !== undefined),
+    }),
     ...informers.map((informer) => informer.run(signal)),
     elector.run(signal, (leading) => lead({ informers, controllers }, leading)),
   ]);

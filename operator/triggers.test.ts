@@ -1,4 +1,5 @@
 import type { KubeNode } from '../api/kube-node.ts';
+import type { AoENode } from '../api/node.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/volume.ts';
 import type { Change, KubeObject } from '../kube/mod.ts';
 import * as triggers from './triggers.ts';
@@ -37,7 +38,7 @@ const volumes = [
   }),
 ];
 const stores = {
-  volumes: { list: () => volumes },
+  byUse: { get: (use: string) => volumes.filter((each) => triggers.usesOf(each).includes(use)).map(({ metadata }) => metadata.name) },
   pools: { list: () => [{ metadata: { name: 'p' } }, { metadata: { name: 'q' } }] as never },
   snapshots: {
     list: () =>
@@ -65,6 +66,16 @@ describe('triggers', () => {
       'a node wakes the volumes on it, and what waits for a place',
       triggers.volumesAfterNode({ type: 'applied', object: named('a') }, stores),
       ['copy', 'new', 'on-a', 'outside-taken', 'wish-for-a'],
+    ],
+    [
+      'an AoENode that appears or is gone wakes the same',
+      triggers.volumesAfterAoENode({ type: 'deleted', object: named('a') as AoENode }, stores),
+      ['copy', 'new', 'on-a', 'outside-taken', 'wish-for-a'],
+    ],
+    [
+      'an AoENode that changes wakes what waits for a place, and not the volumes on it',
+      triggers.volumesAfterAoENode({ type: 'applied', object: named('a') as AoENode, previous: named('a') as AoENode }, stores),
+      WAITING,
     ],
     [
       'a node wakes the volumes that name it as initiator',

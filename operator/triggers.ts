@@ -1,5 +1,6 @@
 import { isPlaced } from '../api/capacity.ts';
 import { type KubeNode, notReady } from '../api/kube-node.ts';
+import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
@@ -7,15 +8,30 @@ import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/
 
 /** The cached objects that triggers read. */
 export interface Stores {
-  readonly volumes: Pick<Store<AoEVolume>, 'list'>;
+  /** Names of volumes by {@link usesOf}. */
+  readonly byUse: { get(use: string): string[] };
   readonly pools: Pick<Store<AoEPool>, 'list'>;
+}
+
+/** The cached snapshots. */
+export interface Snapshots {
   readonly snapshots: Pick<Store<AoESnapshot>, 'list'>;
 }
 
 const nameOf = ({ metadata }: KubeObject): string => metadata.name;
 
-function namesOf(volumes: Stores['volumes'], isWanted: (volume: AoEVolume) => boolean): string[] {
-  return volumes.list().filter(isWanted).map(nameOf);
+const WAITING = 'waiting';
+const onNode = (name: string): string => `on ${name}`;
+const withInitiator = (name: string): string => `initiator ${name}`;
+
+/** What leads from a change elsewhere to a volume, as keys of an index. */
+export function usesOf(volume: AoEVolume): string[] {
+  const { nodeName, initiators } = volume.spec;
+  return [
+    ...(isWaiting(volume) ? [WAITING] : []),
+    ...(nodeName === undefined ? [] : [onNode(nodeName)]),
+    ...(initiators.nodes ?? []).map(withInitiator),
+  ];
 }
 
 const WAITS_FOR: ReadonlySet<string> = new Set([VolumeCondition.Placed, VolumeCondition.Grown]);
@@ -28,8 +44,8 @@ function isWaiting(volume: AoEVolume): boolean {
 }
 
 /** Volumes that wait for a place or for room to grow: room, an address or a node may be there now. */
-export function waitingVolumes({ volumes }: Stores): string[] {
-  return namesOf(volumes, isWaiting);
+export function waitingVolumes({ byUse }: Stores): string[] {
+  return byUse.get(WAITING);
 }
 
 /** Volumes to reconcile after a change of one: itself, and when it is deleted those that wait for its room or its address. */
@@ -37,18 +53,23 @@ export function volumesAfterVolume({ type, object }: Change<AoEVolume>, stores: 
   return type === 'deleted' ? [nameOf(object), ...waitingVolumes(stores)] : [nameOf(object)];
 }
 
-/** Volumes to reconcile after a change of a Node or an AoENode: those placed on it, and those that wait for a place. */
+/** Volumes to reconcile after a change of a Node: those placed on it, and those that wait for a place. */
 export function volumesAfterNode({ object }: Change<KubeObject>, stores: Stores): string[] {
-  return [...waitingVolumes(stores), ...namesOf(stores.volumes, ({ spec }) => spec.nodeName === nameOf(object))];
+  return [...waitingVolumes(stores), ...stores.byUse.get(onNode(nameOf(object)))];
+}
+
+/** The same after a change of an AoENode. For the volumes placed on it matters only whether it exists. */
+export function volumesAfterAoENode(change: Change<AoENode>, stores: Stores): string[] {
+  return isNew(change) || isDeleted(change) ? volumesAfterNode(change, stores) : waitingVolumes(stores);
 }
 
 /** Volumes whose spec.initiators names the node that changed: it may not exist any longer. */
-export function volumesOfInitiator({ object }: Change<KubeObject>, { volumes }: Stores): string[] {
-  return namesOf(volumes, ({ spec }) => spec.initiators.nodes?.includes(nameOf(object)) ?? false);
+export function volumesOfInitiator({ object }: Change<KubeObject>, { byUse }: Stores): string[] {
+  return byUse.get(withInitiator(nameOf(object)));
 }
 
 /** Snapshots that name the volume that changed. */
-export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: Stores): string[] {
+export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: Snapshots): string[] {
   return snapshots
     .list()
     .filter(({ spec }) => spec.volumeName === nameOf(object))
@@ -56,7 +77,7 @@ export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: 
 }
 
 /** Snapshots on the node that changed, and those of which it is not known yet where they will be. */
-export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }: Stores): string[] {
+export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }: Snapshots): string[] {
   return snapshots
     .list()
     .filter(({ status }) => status?.nodeName === undefined || status.nodeName === nameOf(object))

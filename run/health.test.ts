@@ -1,5 +1,5 @@
 import { type AddressInfo, createServer } from 'node:net';
-import { type Checks, serveHealth } from './health.ts';
+import { type Checks, type HealthOptions, serveHealth } from './health.ts';
 import { createLog, type Logger } from './log.ts';
 import { counter, gauge, histogram } from './metrics.ts';
 
@@ -14,7 +14,7 @@ function keptLog(onLine: (line: Record<string, unknown>) => void): Logger {
   return createLog('test', 'debug', { write: (text: string) => onLine(JSON.parse(text)) });
 }
 
-async function serve(checks: Checks): Promise<Served> {
+async function serve(checks: Checks, options?: HealthOptions): Promise<Served> {
   const stop = new AbortController();
   const listening = Promise.withResolvers<number>();
   const lines: Record<string, unknown>[] = [];
@@ -22,7 +22,7 @@ async function serve(checks: Checks): Promise<Served> {
     lines.push(line);
     if (line.address) listening.resolve((line.address as AddressInfo).port);
   });
-  const done = serveHealth('127.0.0.1:0', checks, stop.signal, log);
+  const done = serveHealth('127.0.0.1:0', checks, stop.signal, log, options);
   done.catch(listening.reject);
   const port = await listening.promise;
   return {
@@ -115,4 +115,16 @@ test('an address that cannot be used is an error that names it', async () => {
     await expect(serveHealth(wrong, {}, signal, log)).rejects.toThrow(/is not an address to serve health on: write HOST:PORT or :PORT/);
   }
   taken.close();
+});
+
+test('a program of which a part has hung is not healthy, and says which', async () => {
+  let hung: string | undefined;
+  const served = await serve({}, { hung: () => hung });
+  expect((await served.get('/healthz')).status).toBe(200);
+  hung = 'controller volumes has hung';
+  expect(await served.get('/healthz')).toStrictEqual({ status: 503, text: 'controller volumes has hung\n', type: 'text/plain' });
+  expect(served.lines.some((line) => line.hung === hung)).toBe(true);
+  hung = undefined;
+  expect((await served.get('/healthz')).status).toBe(200);
+  await served.stop();
 });

@@ -5,8 +5,23 @@ import { metricsContentType, metricsText } from './metrics.ts';
 /** Checks by name: a promise that resolves when that part of the program is ready, or a function that returns what is wrong now, if anything. */
 export type Checks = Readonly<Record<string, Promise<unknown> | (() => string | undefined)>>;
 
-/** Serves /healthz (the process answers), /readyz (all checks pass) and /metrics on `address`, [HOST]:PORT, until the signal is aborted. */
-export async function serveHealth(address: string, checks: Checks, signal: AbortSignal, log: Logger): Promise<void> {
+export interface HealthOptions {
+  /** What is wrong that only a restart ends; undefined when nothing is. Default: nothing, so /healthz shows that the event loop runs. */
+  hung?: () => string | undefined;
+}
+
+/**
+ * Serves /healthz, /readyz (all checks pass) and /metrics on `address`, [HOST]:PORT, until the signal is aborted. When /healthz gets
+ * no answer, or says that something has hung, the kubelet restarts the program: never for something that a restart does not end,
+ * such as a disk or an API server that does not answer.
+ */
+export async function serveHealth(
+  address: string,
+  checks: Checks,
+  signal: AbortSignal,
+  log: Logger,
+  { hung = () => undefined }: HealthOptions = {},
+): Promise<void> {
   const waiting = new Set<string>();
   const polled: [string, () => string | undefined][] = [];
   for (const [name, check] of Object.entries(checks)) {
@@ -28,8 +43,11 @@ export async function serveHealth(address: string, checks: Checks, signal: Abort
   const server = createServer((request, response) => {
     const answer = (status: number, body: string, type = 'text/plain') => response.writeHead(status, { 'content-type': type }).end(body);
     const path = request.url?.split('?')[0];
-    if (path === '/healthz') answer(200, 'ok\n');
-    else if (path === '/readyz') {
+    if (path === '/healthz') {
+      const found = hung();
+      if (found !== undefined) log.error({ hung: found }, 'not healthy: to be restarted');
+      answer(found === undefined ? 200 : 503, `${found ?? 'ok'}\n`);
+    } else if (path === '/readyz') {
       const found = problems();
       answer(found.length === 0 ? 200 : 503, `${found.length === 0 ? 'ok' : found.join('\n')}\n`);
     } else if (path === '/metrics') {

@@ -2,10 +2,10 @@ import { type FrameSocket, Initiator, type TargetAddress } from '../../aoe/mod.t
 import type { Logger } from '../../run/log.ts';
 
 /**
- * Four queries, after 0, 35, 105 and 245 ms, since the pause doubles each time. A target answers in well under a millisecond unless its
- * host is busy, and any frame may be lost.
+ * Four queries, after 0, 20, 60 and 140 ms, since the pause doubles each time. A target answers in well under a millisecond unless its
+ * host is busy, and any frame may be lost. A claim waits for this: a target that answers later is found a second after the export.
  */
-const PROBE = { timeoutMs: 300, retransmitMs: 35, settleMs: 20, attempts: 4 } as const;
+const PROBE = { timeoutMs: 180, retransmitMs: 20, settleMs: 20, attempts: 4 } as const;
 
 /** Another target that answers at an address of ours. */
 export interface Stranger {

@@ -20,6 +20,14 @@ export interface BackingVolume {
   cleanness?: Exclude<Cleanness, 'zeroed'>;
 }
 
+/** How far a wipe has come, in bytes. */
+export interface WipeProgress {
+  /** From the start of the volume. */
+  zeroed: number;
+  /** Of the volume. */
+  bytes: number;
+}
+
 /** State of a pool on this node. Sizes are in bytes. */
 export interface Measurement {
   ready: boolean;
@@ -75,11 +83,12 @@ export interface Backend {
    */
   create(request: CreateRequest, signal: AbortSignal): Promise<BackingVolume>;
   /**
-   * Wipes a volume that is `unwiped`, and marks it as wiped. A volume without that mark is left alone, whatever it holds. Absent
-   * where new volumes read as zeros.
+   * Wipes a volume that is `unwiped`, and marks it as wiped. A volume without that mark is left alone, whatever it holds. A wipe that
+   * was cut short goes on near where it was. Absent where new volumes read as zeros.
+   * @param onProgress called when it begins, and from time to time
    * @throws BackendError
    */
-  wipe?(uid: string, signal: AbortSignal): Promise<BackingVolume>;
+  wipe?(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume>;
   /** Removes a volume and its data. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
   /** Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. */

@@ -9,9 +9,7 @@ import { LvmCli } from './lvm/cli.ts';
 import { lvmConfig, udevReachable } from './lvm/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import { limited, rangeWiper, type Wipe, type WipeRange, wiper } from './lvm/wipe.ts';
-
-const WIPES_AT_ONCE = 4;
+import { rangeWiper, type Wipe, type WipeRange, wiper } from './lvm/wipe.ts';
 
 export interface BackendRegistryOptions {
   lvm: LvmCli;
@@ -19,7 +17,7 @@ export interface BackendRegistryOptions {
   wipeRange: WipeRange;
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
-  expected: (pool: string) => readonly string[];
+  expected: (pool: string) => Iterable<string>;
   /** Whether snapshots were taken in this pool on this node. */
   hasSnapshots?: (pool: string) => boolean;
   /** Directories of the node where disks for file pools are mounted. */
@@ -43,14 +41,14 @@ export class BackendRegistry {
     options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints' | 'siblings'>,
   ): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
-    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), wipeRange: rangeWiper(run), hasDevice, ...options });
+    return new BackendRegistry({ lvm, wipe: wiper(run), wipeRange: rangeWiper(run), hasDevice, ...options });
   }
 
   /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
-    const { backend: kind, volumeGroup, thinPool, directory, reserve } = pool.spec;
-    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, reserve]);
+    const { backend: kind, volumeGroup, thinPool, directory, reserve, wipe } = pool.spec;
+    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, reserve, wipe]);
     const open = this.#open.get(name);
     if (open?.key === key) return open.backend;
     const backend = this.#make(pool);
@@ -63,7 +61,7 @@ export class BackendRegistry {
     const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, wipeRange });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, wipeRange, extent: spec.wipe });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':

@@ -11,7 +11,7 @@ const on = (name: string, error = ''): TargetInterface => ({ name, mac: '02:00:0
 async function conditionOf(interfaces: TargetInterface[], { connected = true, local = link as typeof link | { problem: string } } = {}) {
   const kube = new FakeKube();
   kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
-  const target = { connected, problem: 'connection refused', interfaces: () => interfaces, states: () => [] };
+  const target = { connected, problem: 'connection refused', interfaces: () => interfaces, served: 0 };
   const nodes = kube.store<AoENode>('AoENode');
   const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, network: { link: local } });
   await status.reconcile('n1', new AbortController().signal);
@@ -46,7 +46,7 @@ test('the local link stays in the AoENode when it cannot be looked at for a mome
   kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
   const nodes = kube.store<AoENode>('AoENode');
   const world = { link: link as typeof link | { problem: string } };
-  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] };
+  const target = { connected: true, interfaces: () => [on('eth1')], served: 0 };
   const status = new NodeReconciler({ node: 'n1', kube, nodes, target: target as unknown as TargetConnection, network: world });
   await status.reconcile('n1', new AbortController().signal);
   world.link = { problem: 'ip link show: Cannot allocate memory' };
@@ -60,7 +60,7 @@ test('an agent says once a minute that it is alive, and nothing else when nothin
   kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
   const nodes = kube.store<AoENode>('AoENode');
   const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
-  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetConnection;
+  const target = { connected: true, interfaces: () => [on('eth1')], served: 0 } as unknown as TargetConnection;
   const status = new NodeReconciler({ node: 'n1', kube, nodes, target, network: { link }, now: () => clock.now });
   const seen: [number, string | undefined][] = [];
   for (const step of [0, 30_000, 30_000, -3_600_000]) {
@@ -82,7 +82,13 @@ test('the number of served volumes is written once for changes that come togethe
   const nodes = kube.store<AoENode>('AoENode');
   const clock = { now: Date.parse('2026-01-01T00:00:00Z') };
   const served: number[] = [];
-  const target = { connected: true, interfaces: () => [on('eth1')], states: () => served } as unknown as TargetConnection;
+  const target = {
+    connected: true,
+    interfaces: () => [on('eth1')],
+    get served() {
+      return served.length;
+    },
+  } as unknown as TargetConnection;
   const status = new NodeReconciler({ node: 'n1', kube, nodes, target, network: { link }, now: () => clock.now });
   const reconcile = () => status.reconcile('n1', new AbortController().signal);
   await reconcile();
@@ -103,7 +109,7 @@ test('a write by the node plugin at the same moment is no conflict', async () =>
   const late = kube.lateStore<AoENode>('AoENode');
   late.catchUp();
   kube.put({ kind: 'AoENode', metadata: { name: 'n1', labels: { changed: 'meanwhile' } } });
-  const target = { connected: true, interfaces: () => [on('eth1')], states: () => [] } as unknown as TargetConnection;
+  const target = { connected: true, interfaces: () => [on('eth1')], served: 0 } as unknown as TargetConnection;
   const withoutReads = { apply: kube.apply, get: () => Promise.reject(new Error('the AoENode is read again')) };
   const status = new NodeReconciler({ node: 'n1', kube: withoutReads, nodes: late, target, network: { link } });
   await status.reconcile('n1', new AbortController().signal);

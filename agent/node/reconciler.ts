@@ -16,7 +16,7 @@ export interface NodeReconcilerOptions {
   node: string;
   kube: Pick<Kube, 'apply' | 'get'>;
   nodes: Store<AoENode>;
-  target: Pick<TargetConnection, 'connected' | 'problem' | 'interfaces' | 'states'>;
+  target: Pick<TargetConnection, 'connected' | 'problem' | 'interfaces' | 'served'>;
   network: Pick<NodeNetwork, 'link'>;
   /** Milliseconds since 1970. */
   now?: () => number;
@@ -42,7 +42,7 @@ export class NodeReconciler {
     // Once made, the link stays in the status: its address does not change, and the condition says what is wrong with it.
     const reported = before?.interfaces?.filter(({ local }) => local) ?? [];
     const interfaces = 'mac' in network.link ? [{ ...network.link, local: true }] : reported;
-    const served = target.connected ? target.states().length : (before?.targets ?? 0);
+    const served = target.connected ? target.served : (before?.targets ?? 0);
     const leftMs = before?.targets === undefined || before.targets === served ? 0 : this.#delay.left(name);
     if (leftMs === 0) this.#delay.clear(name);
     const targets = leftMs > 0 ? before?.targets : served;

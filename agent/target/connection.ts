@@ -56,6 +56,11 @@ export class TargetConnection {
     return this.#volumes.get(uid);
   }
 
+  /** How many volumes the target serves. */
+  get served(): number {
+    return this.#volumes.size;
+  }
+
   states(): TargetVolumeState[] {
     return [...this.#volumes.values()];
   }

@@ -37,7 +37,7 @@ test('what the target counts is shown with the names that people know', async ()
   target.stats = STATS;
   const volumes = { list: () => [{ metadata: { name: 'pvc-1', uid: 'u-1' } } as AoEVolume] };
   const nodes = { list: () => [node('worker-1', '02:00:00:00:00:01'), node('worker-2')] };
-  const connection = { connected: true, states: () => [] };
+  const connection = { connected: true, served: 0 };
   new TargetMetrics({ api: target, connection, volumes, nodes }, AbortSignal.timeout(10_000)).register();
   const read = async (): Promise<string[]> => (await metricsText()).split('\n').filter((line) => line.startsWith('aoe_target_'));
 

@@ -8,7 +8,7 @@ import type { TargetConnection } from './connection.ts';
 
 export interface TargetMetricsOptions {
   api: Pick<TargetApi, 'getStats'>;
-  connection: Pick<TargetConnection, 'connected' | 'states'>;
+  connection: Pick<TargetConnection, 'connected' | 'served'>;
   volumes: Pick<Store<AoEVolume>, 'list'>;
   nodes: Pick<Store<AoENode>, 'list'>;
 }
@@ -40,7 +40,7 @@ export class TargetMetrics {
     const { connection } = this.#options;
     gauge('aoe_agent_target_connected', '1 when the target process answers.', [], (set) => set({}, connection.connected ? 1 : 0));
     gauge('aoe_agent_exported_volumes', 'Volumes that the target serves.', [], (set) => {
-      if (connection.connected) set({}, connection.states().length);
+      if (connection.connected) set({}, connection.served);
     });
     gauge('aoe_target_up', '1 when the target process reported its counters.', [], async (set) => set({}, (await this.#stats()) ? 1 : 0));
     const help = 'Time from taking a request off the wire to queueing its answer, by kind: read, write, flush.';

@@ -1,4 +1,4 @@
-import type { Backend, BackingVolume, CreateRequest, Growth, Measurement } from '../backends/backend.ts';
+import type { Backend, BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backends/backend.ts';
 import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** A pool in memory. */
@@ -10,6 +10,8 @@ export class FakeBackend implements Backend {
   failure: Error | undefined;
   /** Making and finding data wait for this. */
   gate: Promise<void> | undefined;
+  /** Wipes wait for this. */
+  wiping: Promise<void> | undefined;
   /** New volumes must be wiped. */
   unwiped = false;
   size = 100 << 20;
@@ -46,8 +48,13 @@ export class FakeBackend implements Backend {
     return volume;
   }
 
-  async wipe(uid: string): Promise<BackingVolume> {
+  async wipe(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume> {
     this.#enter('wipe');
+    onProgress?.({ zeroed: 0, bytes: this.volumes.get(uid)?.bytes ?? 0 });
+    // As long as the test wants, unless it is stopped.
+    const stopped = Promise.withResolvers<never>();
+    signal.addEventListener('abort', () => stopped.reject(signal.reason), { once: true });
+    await Promise.race([this.wiping, stopped.promise]);
     const { unwiped: _, ...volume } = this.volumes.get(uid) as BackingVolume;
     this.volumes.set(uid, volume);
     return volume;

@@ -2,6 +2,7 @@ import type { Cleanness } from '../backends/backend.ts';
 import { LvmCli } from '../backends/lvm/cli.ts';
 import { LvmLinearBackend } from '../backends/lvm/linear.ts';
 import { LvmThinBackend } from '../backends/lvm/thin.ts';
+import type { Wipe } from '../backends/lvm/wipe.ts';
 import type { FakeLvm } from './fake-lvm.ts';
 
 const MiB = 1 << 20;
@@ -16,7 +17,7 @@ export function linearBackend(
     cleanness = 'zeroed',
   }: { pool?: string; wiped?: string[]; crash?: boolean; cleanness?: Cleanness } = {},
 ): LvmLinearBackend {
-  const wipe = async (path: string): Promise<Cleanness> => {
+  const wipe: Wipe = async (path) => {
     if (crash) throw new Error('crash');
     wiped.push(path);
     return cleanness;

@@ -55,7 +55,7 @@ export async function harness() {
   kube.put(node('other', MAC.other, '02:00:00:00:08:08'));
   kube.put(node('storage', '02:00:00:00:00:01', MAC.local));
   /** An agent that has just been started: it remembers nothing. */
-  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume')) => {
+  const make = (volumes: Store<AoEVolume> = kube.store('AoEVolume'), { statusDelayMs = 0 } = {}) => {
     const reconciler = new VolumeReconciler({
       node: 'storage',
       kube,
@@ -71,6 +71,7 @@ export async function harness() {
       },
       schedule: { now: () => world.now, random: () => 0.5 },
       macs: new MacMemory({ now: () => world.now }).follow(kube.store<AoENode>('AoENode')),
+      statusDelayMs,
       signal: stop.signal,
       events: kube,
       log,

@@ -69,6 +69,8 @@ async function remove(
     else outcome.holderSeen = state;
   }
   outcome.removal = await removeVolume(context, volume, { backend, state, dataIsBusy: memory.data.isBusy }, signal);
+  // A wipe may take hours, and nobody needs the data any more.
+  if (outcome.removal.outcome === 'waiting' && outcome.removal.wait.for === 'data') memory.data.stop(new Error('the volume is deleted'));
 }
 
 async function enforce(

@@ -60,6 +60,15 @@ for (const [result, want] of [
   test(`Provisioned is ${want}`, () => expect(verdict(VolumeCondition.Provisioned, { seen: { data: result } })).toBe(want));
 }
 
+test('while a new volume is overwritten, Provisioned says how far that has come, and how long it will take', () => {
+  const of = (zeroed: number, remainingMs?: number) =>
+    verdict(VolumeCondition.Provisioned, { seen: { wiping: { zeroed, bytes: 20 * MiB, remainingMs } }, plan: WAIT });
+  const before =
+    'False Wiping: the new volume is overwritten with zeros before its first use, because it may show data of an earlier volume: ';
+  expect(of(0)).toBe(`${before}0 of 20Mi done`);
+  expect(of(5 * MiB, 90_000)).toBe(`${before}5Mi of 20Mi done, about 2 min left`);
+});
+
 for (const [obstacle, want] of [
   [{ because: 'place-refused', message: 'AoEVolume v0 has it' }, 'False AddressTaken: AoEVolume v0 has it'],
   [{ because: 'target-away', problem: 'gone' }, 'Unknown TargetUnavailable: the target process does not answer (gone)'],

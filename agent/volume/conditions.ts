@@ -11,6 +11,7 @@ import type { Observed } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 import { isUsed, type Obstacle, type Plan } from './plan.ts';
 import type { RemovalWait } from './removal.ts';
+import type { Wiping } from './wiping.ts';
 
 /** A condition without its type: what `kubectl describe` shows. docs/conditions.md explains every reason. */
 export type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
@@ -23,7 +24,7 @@ export function conditionsOf(volume: AoEVolume, seen: Observed, plan: Plan, outc
   const set = (type: ConditionType, verdict: Verdict | undefined): void => {
     if (verdict) verdicts.set(type, verdict);
   };
-  set(VolumeCondition.Provisioned, seen.data && provisioned(volume, seen.data));
+  set(VolumeCondition.Provisioned, seen.data ? provisioned(volume, seen.data) : seen.wiping && wiping(seen.wiping));
   if (seen.targetProblem === undefined) set(VolumeCondition.AddressConflict, addressConflict(volume, seen));
   if (outcome.confirmed) {
     set(VolumeCondition.Exported, exported(outcome.confirmed, seen));
@@ -72,6 +73,13 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
     case 'failed':
       return no(data.error.reason, data.error.message);
   }
+}
+
+function wiping({ zeroed, bytes, remainingMs }: Wiping): Verdict {
+  const left = remainingMs === undefined ? '' : `, about ${Math.ceil(remainingMs / 60_000)} min left`;
+  const progress = `${formatQuantity(zeroed)} of ${formatQuantity(bytes)} done${left}`;
+  const message = `the new volume is overwritten with zeros before its first use, because it may show data of an earlier volume: ${progress}`;
+  return { status: 'False', reason: 'Wiping', message };
 }
 
 function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['found']): string {

@@ -30,7 +30,6 @@ test('a pool in trouble is reported with its reason', async () => {
 
 const { signal } = new AbortController();
 const MiB = 1 << 20;
-const noSnapshot = () => undefined;
 
 /** A volume that asks for 20 MiB; `reported` is the size in its status. */
 function wanting20(reported?: string): AoEVolume {
@@ -47,31 +46,31 @@ function holding(bytes: number): FakeBackend {
 
 test('data that was made before is looked for, and never made', async () => {
   const backend = new FakeBackend();
-  expect(await ensureData(wanting20('20Mi'), backend, 'open', noSnapshot, signal)).toStrictEqual({ kind: 'lost', path: '/dev/fake/u-1' });
+  expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toStrictEqual({ kind: 'lost', path: '/dev/fake/u-1' });
   expect(backend.calls).toStrictEqual(['open']);
 });
 
 test('new data is made and wiped, and how far it was wiped is part of the result', async () => {
   const backend = new FakeBackend();
   backend.unwiped = true;
-  const made = await ensureData(wanting20(), backend, 'create', noSnapshot, signal);
+  const made = await ensureData(wanting20(), backend, 'create', signal);
   expect(made).toStrictEqual({ kind: 'available', path: '/dev/fake/u-1', name: 'fake/u-1', bytes: 20 * MiB, made: true });
   expect(backend.calls).toStrictEqual(['create', 'wipe']);
   backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes: 20 * MiB, cleanness: 'ends' });
-  expect(await ensureData(wanting20('20Mi'), backend, 'open', noSnapshot, signal)).toMatchObject({ made: false, cleanness: 'ends' });
+  expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toMatchObject({ made: false, cleanness: 'ends' });
 });
 
 test('what the backend refuses is a result, and any other error is thrown', async () => {
-  expect(await ensureData(wanting20(), undefined, 'create', noSnapshot, signal)).toStrictEqual({ kind: 'no-pool' });
+  expect(await ensureData(wanting20(), undefined, 'create', signal)).toStrictEqual({ kind: 'no-pool' });
   const backend = new FakeBackend();
   backend.failure = new BackendError('PoolFull', 'no room');
-  expect(await ensureData(wanting20(), backend, 'create', noSnapshot, signal)).toStrictEqual({ kind: 'failed', error: backend.failure });
+  expect(await ensureData(wanting20(), backend, 'create', signal)).toStrictEqual({ kind: 'failed', error: backend.failure });
   backend.failure = new Error('a bug');
-  await expect(ensureData(wanting20(), backend, 'create', noSnapshot, signal)).rejects.toThrow('a bug');
+  await expect(ensureData(wanting20(), backend, 'create', signal)).rejects.toThrow('a bug');
 });
 
 test('data that became smaller than it was is not available', async () => {
-  const shrunk = await ensureData(wanting20('10Mi'), holding(9 * MiB), 'open', noSnapshot, signal);
+  const shrunk = await ensureData(wanting20('10Mi'), holding(9 * MiB), 'open', signal);
   expect(shrunk).toStrictEqual({ kind: 'shrunk', name: 'fake/u-1', bytes: 9 * MiB, expected: 10 * MiB });
 });
 
@@ -83,7 +82,7 @@ const reserved = (): AoEVolume => {
 
 test('a claim that grew keeps its data, at the size that it has, whether the backend cannot grow it or fails to', async () => {
   const backend = holding(10 * MiB);
-  const cannot = await ensureData(reserved(), backend, 'open', noSnapshot, signal);
+  const cannot = await ensureData(reserved(), backend, 'open', signal);
   const message = 'pool fast cannot make volumes larger';
   expect(cannot).toMatchObject({ kind: 'available', bytes: 10 * MiB, growthProblem: { reason: 'NotGrown', message } });
   for (const [reason, said] of [
@@ -91,7 +90,7 @@ test('a claim that grew keeps its data, at the size that it has, whether the bac
     ['BackendFailed', 'NotGrown'],
   ] as const) {
     backend.growth = { grow: () => Promise.reject(new BackendError(reason, 'no luck')) };
-    const failed = await ensureData(reserved(), backend, 'open', noSnapshot, signal);
+    const failed = await ensureData(reserved(), backend, 'open', signal);
     expect(failed).toMatchObject({ bytes: 10 * MiB, growthProblem: { reason: said, message: 'no luck' } });
   }
 });
@@ -99,7 +98,7 @@ test('a claim that grew keeps its data, at the size that it has, whether the bac
 test('a claim that grew gets a larger backing volume where the backend can grow it', async () => {
   const backend = holding(10 * MiB);
   backend.allowGrowth();
-  const grown = await ensureData(reserved(), backend, 'open', noSnapshot, signal);
+  const grown = await ensureData(reserved(), backend, 'open', signal);
   expect(grown).toMatchObject({ kind: 'available', bytes: 20 * MiB });
   expect(grown).not.toHaveProperty('growthProblem');
 });
@@ -107,10 +106,10 @@ test('a claim that grew gets a larger backing volume where the backend can grow 
 test('data does not grow beyond what the operator has reserved, nor while something is in the way', async () => {
   const backend = holding(10 * MiB);
   backend.allowGrowth();
-  const waits = await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal);
+  const waits = await ensureData(wanting20('10Mi'), backend, 'open', signal);
   expect(waits).toMatchObject({ kind: 'available', bytes: 10 * MiB });
   expect(waits).not.toHaveProperty('growthProblem');
-  const barred = await ensureData(reserved(), backend, 'open', noSnapshot, signal, 'the target is away');
+  const barred = await ensureData(reserved(), backend, 'open', signal, { barrier: 'the target is away' });
   expect(barred).toMatchObject({ bytes: 10 * MiB, growthProblem: { reason: 'NotGrown', message: 'the target is away' } });
   expect(backend.calls).not.toContain('grow');
 });
@@ -185,7 +184,7 @@ describe('a volume that is made of a snapshot', () => {
       [{ ...ready, status: { ...ready.status, capacity: '21Mi' } }, /has 21Mi, more than the 20Mi/],
       [ready, /is gone/],
     ] as [AoESnapshot | undefined, RegExp][]) {
-      const result = await ensureData(volume, backend, 'create', from(snapshot), signal);
+      const result = await ensureData(volume, backend, 'create', signal, { snapshot: from(snapshot) });
       expect(result).toMatchObject({ kind: 'no-source', message: expect.stringMatching(why) });
     }
     expect(backend.calls).not.toContain('create');
@@ -194,11 +193,28 @@ describe('a volume that is made of a snapshot', () => {
   it('gets the data of the snapshot, and is opened without it from then on', async () => {
     const backend = new FakeBackend();
     await backend.snapshots.take({ uid: 's-uid', name: 's', volumeUID: 'x' }, at);
-    const made = await ensureData(volume, backend, 'create', from(ready), signal);
+    const made = await ensureData(volume, backend, 'create', signal, { snapshot: from(ready) });
     expect(made).toMatchObject({ kind: 'available', bytes: 20 * MiB, made: true });
     expect(backend.calls).toStrictEqual(['open']);
     backend.snapshots.whole.clear();
     const provisioned = { ...volume, status: { capacity: '20Mi' } };
-    expect(await ensureData(provisioned, backend, 'open', noSnapshot, signal)).toMatchObject({ kind: 'available', made: false });
+    expect(await ensureData(provisioned, backend, 'open', signal)).toMatchObject({ kind: 'available', made: false });
   });
+});
+
+test('a wipe that takes long is reported, is no failure, and the deletion of the volume stops it', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.backend.unwiped = true;
+  it.backend.wiping = new Promise(() => {});
+  expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 30_000 });
+  expect(it.condition('Provisioned')).toMatchObject({ status: 'False', reason: 'Wiping' });
+  expect(it.kube.events).toStrictEqual([]);
+  expect(it.target.volumes.size).toBe(0);
+  it.remove();
+  await it.reconcile(volumes);
+  await it.tick();
+  expect(it.world.dataSettled).toStrictEqual(['v1']);
+  await it.reconcile(volumes);
+  expect([it.kube.volume(), it.backend.volumes.size]).toStrictEqual([undefined, 0]);
 });

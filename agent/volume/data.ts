@@ -2,7 +2,14 @@ import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type Backend, BackendError, type BackingVolume, type Cleanness, type CreateRequest } from '../backends/backend.ts';
+import {
+  type Backend,
+  BackendError,
+  type BackingVolume,
+  type Cleanness,
+  type CreateRequest,
+  type WipeProgress,
+} from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 
 /** What came of opening, or making, the data of a volume. */
@@ -39,19 +46,25 @@ export interface GrowthProblem {
   message: string;
 }
 
+export interface DataOptions {
+  /** Why the data must not grow now, although room is reserved for that. */
+  barrier?: string | undefined;
+  /** Finds the AoESnapshot of a name. */
+  snapshot?: (name: string) => AoESnapshot | undefined;
+  /** Called while new data is wiped. */
+  onWipeProgress?: (progress: WipeProgress) => void;
+}
+
 /**
  * Opens the data of a volume, or makes it. Errors of the backend are part of the result.
  * @param mode `open`: the data was made before, so it is looked for, and never made again
- * @param snapshot finds the AoESnapshot of this name
- * @param barrier why the data must not grow now, although room is reserved for that
  */
 export async function ensureData(
   volume: AoEVolume,
   backend: Backend | undefined,
   mode: 'open' | 'create',
-  snapshot: (name: string) => AoESnapshot | undefined,
   signal: AbortSignal,
-  barrier?: string,
+  { barrier, snapshot, onWipeProgress }: DataOptions = {},
 ): Promise<DataResult> {
   if (!backend) return { kind: 'no-pool' };
   const { metadata, spec, status } = volume;
@@ -63,10 +76,13 @@ export async function ensureData(
     if (found.length > 0) return { kind: 'namesakes', found };
     const { source } = spec;
     if (mode === 'create' && source) {
-      const problem = await restore(backend, { uid, name, bytes }, volume, snapshot(source.snapshot), signal);
+      const problem = await restore(backend, { uid, name, bytes }, volume, snapshot?.(source.snapshot), signal);
       if (problem !== undefined) return { kind: 'no-source', message: problem };
     }
-    let backing = mode === 'open' || source ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal);
+    let backing =
+      mode === 'open' || source
+        ? await backend.open(uid, signal)
+        : await createEmpty(backend, { uid, name, bytes }, signal, onWipeProgress);
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');
     if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };

@@ -11,6 +11,17 @@ test('the outcome of work that ends in time is handed out at once, and the next 
   expect(await job.run(work, patient)).toStrictEqual({ result: 2 });
 });
 
+test('work that is stopped ends with the reason', async () => {
+  const job = new Job<void>({ signal, limitMs: 10_000 });
+  job.stop(new Error('nothing is under way'));
+  const ended = Promise.withResolvers<void>();
+  const work = (stop: AbortSignal) => new Promise<void>((_, reject) => stop.addEventListener('abort', () => reject(stop.reason)));
+  expect(await job.run(work, { patienceMs: 1, ended: ended.resolve })).toBeUndefined();
+  job.stop(new Error('stopped'));
+  await ended.promise;
+  expect(await job.run(work, patient)).toStrictEqual({ error: new Error('stopped') });
+});
+
 test('an error is an outcome', async () => {
   const job = new Job<number>({ signal, limitMs: 10_000 });
   const error = new Error('no');

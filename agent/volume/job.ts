@@ -5,6 +5,7 @@ interface Run<R> {
   done: Promise<void>;
   /** Called at the end, when no caller waits for it. */
   ended: (() => void) | undefined;
+  stop: AbortController;
 }
 
 export interface JobOptions {
@@ -52,6 +53,11 @@ export class Job<R> {
     return this.#run !== undefined && this.#run.outcome === undefined;
   }
 
+  /** Aborts the work that is under way: it ends with this reason as soon as it can. */
+  stop(reason: Error): void {
+    this.#run?.stop.abort(reason);
+  }
+
   /** Fulfilled when no work is under way. */
   async idle(): Promise<void> {
     await this.#run?.done;
@@ -59,12 +65,13 @@ export class Job<R> {
 
   #start(work: (signal: AbortSignal) => Promise<R>): Run<R> {
     const { signal, limitMs } = this.#options;
-    const run: Run<R> = { outcome: undefined, done: Promise.resolve(), ended: undefined };
+    const stop = new AbortController();
+    const run: Run<R> = { outcome: undefined, done: Promise.resolve(), ended: undefined, stop };
     const end = (outcome: JobOutcome<R>): void => {
       run.outcome = outcome;
       run.ended?.();
     };
-    run.done = work(AbortSignal.any([signal, AbortSignal.timeout(limitMs)])).then(
+    run.done = work(AbortSignal.any([signal, stop.signal, AbortSignal.timeout(limitMs)])).then(
       (result) => end({ result }),
       (error: unknown) => end({ error }),
     );

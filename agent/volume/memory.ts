@@ -1,11 +1,12 @@
 import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
 import type { DataResult } from './data.ts';
 import { Job } from './job.ts';
+import { WipeMeter } from './wiping.ts';
 
 /** A volume in trouble is opened again at most this often: each attempt is a change of its own, which leads to a reconcile. */
 const REOPEN_EVERY_MS = 5_000;
-/** Zeroing a large volume takes time; every step of it has a limit of its own. */
-const DATA_LIMIT_MS = 60 * 60_000;
+/** Zeroing all of a large volume takes a day and more; every step of it has a limit of its own. */
+const DATA_LIMIT_MS = 14 * 24 * 60 * 60_000;
 
 /** What the agent remembers of one volume between reconciles. */
 export class VolumeMemory {
@@ -14,6 +15,7 @@ export class VolumeMemory {
   readonly addressSchedule: AddressSchedule;
   /** Opening or making the data. */
   readonly data: Job<DataResult>;
+  readonly wipe = new WipeMeter();
   /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
   readonly namedMacs = new Set<string>();
   #reopenedAt = Number.NEGATIVE_INFINITY;
@@ -45,6 +47,8 @@ export interface VolumeMemoriesOptions {
 export class VolumeMemories {
   readonly #options: VolumeMemoriesOptions;
   readonly #memories = new Map<string, VolumeMemory>();
+  /** UIDs of remembered volumes by name: more than one only while data of an earlier volume is being opened or made. */
+  readonly #uids = new Map<string, Set<string>>();
 
   constructor(options: VolumeMemoriesOptions) {
     this.#options = options;
@@ -54,18 +58,23 @@ export class VolumeMemories {
   of(uid: string, name: string): VolumeMemory {
     const memory = this.#memories.get(uid) ?? new VolumeMemory(name, this.#options);
     this.#memories.set(uid, memory);
+    this.#uids.set(name, (this.#uids.get(name) ?? new Set<string>()).add(uid));
     return memory;
   }
 
   /** Forgets a volume that is gone. */
   forget(uid: string): void {
+    const { name = '' } = this.#memories.get(uid) ?? {};
     this.#memories.delete(uid);
+    const uids = this.#uids.get(name);
+    uids?.delete(uid);
+    if (uids?.size === 0) this.#uids.delete(name);
   }
 
   /** Forgets all volumes of this name but the one that has it now. A volume stays while its data is being opened or made. */
   forgetName(name: string, { except }: { except?: string | undefined } = {}): void {
-    for (const [uid, memory] of this.#memories)
-      if (memory.name === name && uid !== except && !memory.data.isBusy) this.#memories.delete(uid);
+    for (const uid of [...(this.#uids.get(name) ?? [])])
+      if (uid !== except && this.#memories.get(uid)?.data.isBusy !== true) this.forget(uid);
   }
 
   /** Fulfilled when no data is being opened or made. */

@@ -1,6 +1,7 @@
 import { TARGET_END } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Store } from '../../kube/mod.ts';
 import { type DesiredAccess, desiredAccess } from '../access/desired.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { Stranger } from '../address/probe.ts';
@@ -8,6 +9,7 @@ import type { TargetInterface, TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import type { DataResult } from './data.ts';
 import type { VolumeMemory } from './memory.ts';
+import type { Wiping } from './wiping.ts';
 
 /** Feature of the target: the size of a volume is part of its definition. */
 export const EXPORTED_SIZE = 'exported_size';
@@ -21,6 +23,8 @@ export interface Observed {
   provisioned: boolean;
   /** What came of the data in this reconcile; undefined when that is not known yet, or was not asked for. */
   data: DataResult | undefined;
+  /** The wipe of new data that is under way. */
+  wiping: Wiping | undefined;
   /** Undefined when the address was not probed. */
   probe: ProbeResult | undefined;
   /** Milliseconds until the address is to be probed again. */
@@ -45,9 +49,17 @@ export function wasProvisioned({ status }: AoEVolume): boolean {
   return status?.capacity !== undefined;
 }
 
-/** UIDs of those volumes in a pool that have data. */
-export function provisionedUids(volumes: readonly AoEVolume[], pool: string): string[] {
-  return volumes.filter((volume) => volume.spec.pool === pool && wasProvisioned(volume)).map(({ metadata }) => metadata.uid ?? '');
+/** The pool in which the volume's data was made, as a key of an index; none when it was not made yet. */
+export function provisionedIn(volume: AoEVolume): string[] {
+  return wasProvisioned(volume) && volume.spec.pool !== undefined ? [volume.spec.pool] : [];
+}
+
+/** UIDs of the volumes of these names, one after the other: who looks for the first that suits does not read the others. */
+export function* provisionedUids(volumes: Pick<Store<AoEVolume>, 'get'>, names: Iterable<string>): Generator<string, void, undefined> {
+  for (const name of names) {
+    const uid = volumes.get(name)?.metadata.uid;
+    if (uid !== undefined) yield uid;
+  }
 }
 
 export interface ObserveContext {
@@ -62,7 +74,7 @@ export interface ObserveContext {
 export function observe(
   { node, nodes, macs, target }: ObserveContext,
   volume: AoEVolume,
-  { namedMacs, addressSchedule, isReopenDue }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue'>,
+  { namedMacs, addressSchedule, isReopenDue, wipe }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue' | 'wipe'>,
   { data, probe }: Pick<Observed, 'data' | 'probe'>,
 ): Observed {
   const exported = target.state(volume.metadata.uid ?? '');
@@ -71,6 +83,7 @@ export function observe(
   return {
     provisioned: wasProvisioned(volume),
     data,
+    wiping: wipe.state,
     probe,
     nextProbeMs: addressSchedule.waitMs,
     targetProblem: target.connected ? undefined : target.problem,

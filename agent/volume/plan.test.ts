@@ -44,6 +44,7 @@ const data = { kind: 'available', path: '/dev/x', name: 'vg/x', bytes: 10 * MiB,
 const SEEN: Observed = {
   provisioned: true,
   data,
+  wiping: undefined,
   probe: { stranger: undefined },
   nextProbeMs: 60_000,
   targetProblem: undefined,

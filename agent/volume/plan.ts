@@ -9,6 +9,8 @@ import type { Outcome } from './outcome.ts';
 
 const SECTOR = 512;
 const DATA_RETRY_MS = 15_000;
+/** How often it is reported how far the wipe of a new volume has come. */
+const WIPING_REPORT_MS = 30_000;
 const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
 const AT_ONCE_MS = 1;
@@ -83,7 +85,7 @@ export function planVolume(volume: AoEVolume, seen: Observed): Plan {
   const mustWithdraw = exported !== undefined && hasStranger(seen) && !isUsed(exported);
   if (!exported || mustWithdraw) {
     const action = mustWithdraw ? 'withdraw' : 'wait';
-    if (!data) return { action, obstacle: { because: 'data-pending' }, retryMs: undefined };
+    if (!data) return { action, obstacle: { because: 'data-pending' }, retryMs: seen.wiping && WIPING_REPORT_MS };
     if (data.kind !== 'available') return { action, obstacle: { because: 'no-data' }, retryMs: DATA_RETRY_MS };
     if (!volume.spec.address) return { action, obstacle: { because: 'no-address' }, retryMs: NO_ADDRESS_RETRY_MS };
     // The target served it when this reconcile began: an address is always probed before it is served again.

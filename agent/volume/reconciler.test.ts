@@ -172,6 +172,21 @@ test('changes of who is admitted do not depend on a backend that breaks', async 
   expect(it.volume().status?.initiators?.nodes).toStrictEqual(['worker']);
 });
 
+test('nothing is written about a new volume whose data is made soon', async () => {
+  const it = await harness();
+  const volumes = it.make(undefined, { statusDelayMs: 60_000 });
+  const gate = Promise.withResolvers<void>();
+  it.backend.gate = gate.promise;
+  const { requeueAfterMs = 0 } = (await it.reconcile(volumes)) ?? {};
+  expect(requeueAfterMs).toBeGreaterThan(50_000);
+  expect(it.volume().status).toBeUndefined();
+  gate.resolve();
+  await it.tick();
+  await it.reconcile(volumes);
+  expect(it.condition('Exported')?.status).toBe('True');
+  expect(it.kube.written).toHaveLength(1);
+});
+
 test('a new volume whose data takes long to make holds no worker, is exported when it is there, and not removed before', async () => {
   const it = await harness();
   const volumes = it.make();

@@ -3,7 +3,7 @@ import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
-import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store } from '../../kube/mod.ts';
+import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
 import type { ProbeAddress } from '../address/probe.ts';
@@ -27,6 +27,8 @@ import { newProblems, statusOf } from './status.ts';
  * pool. New volumes: 1000, so that they do not hold a worker.
  */
 const DATA_PATIENCE_MS = { exported: 100, other: 1_000 } as const;
+/** For how long nothing is written about a new volume whose data is being made, in milliseconds: mostly it is exported by then. */
+const NEW_STATUS_DELAY_MS = 5_000;
 
 /** What a reconcile finds out that concerns others. */
 export type VolumeEvent =
@@ -49,6 +51,8 @@ export interface VolumeReconcilerOptions {
   target: TargetConnection;
   probe: ProbeAddress;
   schedule?: AddressScheduleOptions | undefined;
+  /** For how long nothing is written about a new volume whose data is being made, in milliseconds. */
+  statusDelayMs?: number | undefined;
   /** Ends the work on data, which goes on beside reconciles. */
   signal: AbortSignal;
   events: Pick<EventRecorder, 'event'>;
@@ -64,12 +68,14 @@ export class VolumeReconciler {
   /** UIDs of removed volumes by name, until the watch shows that they are gone. */
   readonly #removedUids = new Map<string, string>();
   readonly #subscribers = new Subscribers<VolumeEvent>();
+  readonly #delay: WriteDelay;
 
   constructor(options: VolumeReconcilerOptions) {
     const { kube, target, events, log, signal, schedule, volumes } = options;
     this.#options = options;
     this.#memories = new VolumeMemories({ signal, schedule });
     this.#volumes = new OwnWrites(volumes);
+    this.#delay = new WriteDelay(options.statusDelayMs ?? NEW_STATUS_DELAY_MS);
     this.#context = {
       kube,
       target,
@@ -93,6 +99,7 @@ export class VolumeReconciler {
   /** Reconciles one volume: for kube's Controller. */
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const found = this.#volumes.get(name);
+    if (!found) this.#delay.clear(name);
     this.#memories.forgetName(name, { except: found?.metadata.uid });
     if (found && this.#removedUids.get(name) === found.metadata.uid) return undefined;
     this.#removedUids.delete(name);
@@ -120,6 +127,9 @@ export class VolumeReconciler {
       this.#removed(volume);
       return undefined;
     }
+    const leftMs = !failure && isBeingMade(volume, plan) ? this.#delay.left(name) : 0;
+    if (leftMs > 0) return { requeueAfterMs: leftMs };
+    this.#delay.clear(name);
     await this.#report(volume, { before: found, broken, seen, plan, outcome }, signal);
     if (failure) throw failure.thrown;
     const requeueAfterMs = retryMsOf(plan, outcome, seen);
@@ -141,13 +151,18 @@ export class VolumeReconciler {
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
     const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
+    const snapshot = (name: string) => this.#options.snapshots.get(name);
+    const onWipeProgress = memory.wipe.note.bind(memory.wipe);
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, (name) => this.#options.snapshots.get(name), stop, barrier), {
-            patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
-            ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
-          }),
+        : memory.data.run(
+            (stop) => ensureData(volume, backend, mode, stop, { barrier, snapshot, onWipeProgress }).finally(() => memory.wipe.end()),
+            {
+              patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
+              ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
+            },
+          ),
       address && this.#probe(address, signal),
     ]);
     if (probe) memory.addressSchedule.probed({ conflict: 'stranger' in probe && probe.stranger !== undefined });
@@ -194,4 +209,10 @@ export class VolumeReconciler {
     const written = await applyStatus(kube, AOE_VOLUMES, volume, { manager: FIELD_MANAGER, conditions, fields, signal });
     if (written) this.#volumes.confirm(written);
   }
+}
+
+/** Whether the data of a volume is just being made of which this agent has not said anything yet. */
+function isBeingMade({ metadata, status }: AoEVolume, plan: Plan): boolean {
+  const isNew = !metadata.deletionTimestamp && !status?.conditions?.some(({ type }) => type === VolumeCondition.Exported);
+  return isNew && plan.action === 'wait' && plan.obstacle.because === 'data-pending';
 }

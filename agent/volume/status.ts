@@ -68,6 +68,6 @@ export function newProblems(volume: AoEVolume, conditions: readonly NextConditio
   return conditions.filter(({ type, status, reason }) => {
     const bad = type === VolumeCondition.Provisioned ? 'False' : type === VolumeCondition.AddressConflict ? 'True' : undefined;
     const before = volume.status?.conditions?.find((each) => each.type === type);
-    return status === bad && !(before?.status === bad && before.reason === reason);
+    return status === bad && reason !== 'Wiping' && !(before?.status === bad && before.reason === reason);
   });
 }

@@ -6,6 +6,10 @@ import { Quantity } from './quantity.ts';
 export const Backend = z.enum(['lvm', 'lvm-thin', 'file']);
 export type Backend = z.infer<typeof Backend>;
 
+/** How much of a new volume is overwritten before its first use. */
+export const WipeExtent = z.enum(['Full', 'Ends']);
+export type WipeExtent = z.infer<typeof WipeExtent>;
+
 /** A name that LVM accepts (lvm(8), VALID NAMES) and cannot mistake for an option. */
 const LvmName = z
   .string()
@@ -26,6 +30,9 @@ export const AoEPoolSpec = z
     volumeGroup: LvmName.optional().describe('LVM volume group, for lvm and lvm-thin.'),
     thinPool: LvmName.optional().describe('Thin pool in the volume group, for lvm-thin.'),
     directory: z.string().regex(/^\//).max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
+    wipe: WipeExtent.optional().describe(
+      'How much of a new volume is overwritten before its first use, for lvm. Absent or Full: all of it, which takes as long as to write it unless the disk can zero itself. Ends: the first and the last MiB, and the rest may show data of an earlier volume.',
+    ),
     reserve: z
       .string()
       .max(32)
@@ -53,6 +60,7 @@ export const AoEPoolSpec = z
         rule: "self.backend == 'lvm-thin' ? has(self.thinPool) : !has(self.thinPool)",
         message: 'thinPool goes with backend lvm-thin, and is required there',
       },
+      { rule: "self.backend == 'lvm' || !has(self.wipe)", message: 'wipe goes with backend lvm: new volumes of the others read as zeros' },
       { rule: "self.backend == 'file' || !has(self.reserve)", message: 'reserve goes with backend file' },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
       // The agents would look in the new place and not find the existing volumes.

@@ -1,10 +1,10 @@
 import { z } from 'zod';
-import { ACCESS } from '../access.ts';
+import { ACCESS, MAX_NODES } from '../access.ts';
 import { Address, Mac } from './address.ts';
 import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';
 
-const nodeNames = z.array(z.string().min(1).max(253)).max(64).meta({ 'x-kubernetes-list-type': 'set' });
+const nodeNames = z.array(z.string().min(1).max(253)).max(MAX_NODES).meta({ 'x-kubernetes-list-type': 'set' });
 const macs = z.array(Mac).meta({ 'x-kubernetes-list-type': 'set' });
 const MAX_MACS = 64;
 /** All interfaces of all nodes that may be admitted at once. */

@@ -8,7 +8,7 @@ const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
 
 /** Emits an event when a node was refused for a reason that only a person or the present user can end. */
 export function emitRefused({ events }: Deps, volume: AoEVolume, node: string, error: unknown): void {
-  if (!(error instanceof RpcError) || error.code !== Code.FAILED_PRECONDITION) return;
+  if (!(error instanceof RpcError) || (error.code !== Code.FAILED_PRECONDITION && error.code !== Code.RESOURCE_EXHAUSTED)) return;
   events.event(volume, 'Warning', 'PublishRefused', `node ${node} is not admitted: ${error.message}`);
 }
 

@@ -1,11 +1,12 @@
 import { AgentLiveness } from '../../api/agent-liveness.ts';
+import { reservationOf } from '../../api/capacity.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { EventRecorder, Informer, type Kube } from '../../kube/mod.ts';
+import { EventRecorder, Informer, type Kube, Sums } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
 import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
@@ -41,6 +42,7 @@ export async function runController({ kube, socket, http, version, log }: Contro
   void synced.then(() => {
     ready = true;
   });
+  const reserved = new Sums(volumes, reservationOf);
   const server = new RpcServer({ socket, log });
   server.add(
     csi.v1.Identity,
@@ -48,12 +50,17 @@ export async function runController({ kube, socket, http, version, log }: Contro
     identityService(version, () => ready),
   );
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
-  const parts = { kube, volumes, pools, nodes, health, events, busy: new BusyVolumes(), log };
+  const parts = { kube, volumes, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
   server.add(csi.v1.Controller, csi.v1, controllerService(parts));
+  const served = Promise.withResolvers<void>();
   const serving = (async () => {
     // Not before the stores are filled: ListVolumes would answer that there are no volumes.
     await Promise.race([synced, ...watching]);
-    await server.run(signal);
+    await server.start();
+    served.resolve();
+    // Until the signal is aborted.
+    await Promise.all(watching);
+    await server.stop();
   })();
-  await Promise.all([serveHealth(http, { synced }, signal, log), ...watching, serving]);
+  await Promise.all([serveHealth(http, { synced, served: served.promise }, signal, log), ...watching, serving]);
 }

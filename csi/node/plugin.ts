@@ -12,6 +12,7 @@ import { KubeletRegistration } from './cluster/kubelet-registration.ts';
 import { keepNodeObject } from './cluster/node-object.ts';
 import { KubeVolumeClient } from './cluster/volume-client.ts';
 import type { Deps } from './deps.ts';
+import { DiskPrograms } from './disk/disk-programs.ts';
 import { KernelDriver } from './disk/kernel-driver.ts';
 import { LocalDisk } from './disk/local-disk.ts';
 import type { ModuleParameters } from './disk/module-parameters.ts';
@@ -51,8 +52,9 @@ export interface NodePluginOptions {
  * to date, clean up lost volumes and care for disks that are down.
  */
 export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces, kubeletPath, moduleParameters, log }: NodePluginOptions) {
-  const driver = new KernelDriver(exec, undefined, moduleParameters);
-  const mounter = new SystemMounter(exec);
+  const programs = new DiskPrograms(exec);
+  const driver = new KernelDriver(programs.exec, undefined, moduleParameters, (address) => programs.check(address));
+  const mounter = new SystemMounter(programs.exec);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const staged = new StagedVolumes(join(directory, 'volumes'));
   const localDisk = (address: string) => new LocalDisk({ driver, mounter, log }, address);
@@ -70,7 +72,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     nodeUID,
     driver,
     localDisk,
-    filesystems: new SystemFilesystems(exec),
+    filesystems: new SystemFilesystems(programs.exec),
     mounter,
     wire: new SocketWire(interfaceNames),
     volumes: new KubeVolumeClient(kube),

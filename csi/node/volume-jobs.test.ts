@@ -240,3 +240,21 @@ test('what stop() cuts short is UNAVAILABLE, not INTERNAL, whatever the step mad
   jobs.stop();
   await expect(call).rejects.toMatchObject({ code: Code.UNAVAILABLE, message: expect.stringMatching(/cut short: mkfs was killed/) });
 });
+
+test('cancel() ends a running job of that operation: its programs are killed, and its callers get the reason', async () => {
+  const jobs = new VolumeJobs('n1', 1);
+  const stage = gate('v1');
+  const next = gate('v2');
+  const call = stage.call(jobs);
+  const waiting = next.call(jobs);
+  expect(jobs.cancel('v1', 'NodeUnstageVolume', 'x')).toBe(false);
+  expect(jobs.cancel('v2', 'NodeStageVolume', 'it only waits for its turn')).toBe(false);
+  expect(jobs.cancel('v3', 'NodeStageVolume', 'x')).toBe(false);
+  expect(jobs.cancel('v1', 'NodeStageVolume', 'it was lost')).toBe(true);
+  expect(stage.signal.aborted).toBe(true);
+  await expect(call).rejects.toMatchObject(aborted(/^NodeStageVolume of volume v1 on node n1 was ended: it was lost$/));
+  await jobs.run('v1', 'clean-up', async () => {});
+  expect(next.begun).toBe(1);
+  next.end.resolve();
+  await waiting;
+});

@@ -27,6 +27,7 @@ export type JobWork = (signal: AbortSignal, step: (name: string) => void) => Pro
 
 interface Job extends JobRequest {
   readonly work: JobWork;
+  readonly cancelled: AbortController;
   state: 'queued' | 'running' | 'done' | 'failed';
   /** The present step, and when it began (performance.now()). */
   step: { readonly name: string; readonly since: number };
@@ -89,12 +90,25 @@ export class VolumeJobs {
       this.#refuseSecond(volumeId, operation);
       if (job) this.#forget(job);
       const step = { name: operation, since: performance.now() };
-      job = { ...request, work, state: 'queued', step, callers: 0, end: Promise.withResolvers<void>(), timer: undefined };
+      const end = Promise.withResolvers<void>();
+      job = { ...request, work, cancelled: new AbortController(), state: 'queued', step, callers: 0, end, timer: undefined };
       job.end.promise.catch(() => {});
       this.#jobs.set(volumeId, job);
     } else if (job.state === 'queued' && this.#others.has(volumeId)) this.#refuseSecond(volumeId, operation);
     else if (job.state === 'done' || job.state === 'failed') this.#forget(job);
     await this.#wait(job, caller);
+  }
+
+  /**
+   * Ends the operation of a volume if it is a job that is running: its programs are killed, and its callers get ABORTED.
+   * @returns whether it was running
+   */
+  cancel(volumeId: string, operation: string, reason: string): boolean {
+    const job = this.#jobs.get(volumeId);
+    if (job?.state !== 'running' || job.operation !== operation) return false;
+    const message = `${operation} of volume ${volumeId} on node ${this.#nodeName} was ended: ${reason}`;
+    job.cancelled.abort(new RpcError(Code.ABORTED, message));
+    return true;
   }
 
   /** Ends all jobs. Their callers get UNAVAILABLE. */
@@ -154,7 +168,7 @@ export class VolumeJobs {
     };
     const timer = setTimeout(leavePlace, PLACE_MS).unref();
     const limit = AbortSignal.timeout(JOB_MS);
-    const signal = AbortSignal.any([this.#stopping.signal, limit]);
+    const signal = AbortSignal.any([this.#stopping.signal, job.cancelled.signal, limit]);
     try {
       await job.work(signal, step);
       this.#end(job);
@@ -165,7 +179,8 @@ export class VolumeJobs {
   }
 
   /** What was cut short may have been done in part, and the kubelet takes INTERNAL for "nothing was done". */
-  #cutShort({ operation, volumeId }: Job, error: unknown): unknown {
+  #cutShort({ operation, volumeId, cancelled }: Job, error: unknown): unknown {
+    if (cancelled.signal.aborted) return cancelled.signal.reason;
     if (error instanceof RpcError && error.code !== Code.INTERNAL) return error;
     const code = this.#stopping.signal.aborted ? Code.UNAVAILABLE : Code.DEADLINE_EXCEEDED;
     const message = `${operation} of volume ${volumeId} on node ${this.#nodeName} was cut short: ${messageOf(error)}`;

@@ -46,7 +46,7 @@ test('an error page that is not of the API server is quoted', async () => {
   await expect(world.kube.get(WIDGETS, 'a')).rejects.toThrow(/Bad gateway.*\(502\)/);
 });
 
-test('a list is read in pages of 500', async () => {
+test('a list is read in pages of 100', async () => {
   await using world = await serve((call) => {
     const token = call.query.get('continue');
     const next = token === null ? 'one' : token === 'one' ? 'two' : undefined;
@@ -60,7 +60,7 @@ test('a list is read in pages of 500', async () => {
   ]);
   expect(resourceVersion).toBe('9');
   for (const { query } of world.server.calls) {
-    expect(query.get('limit')).toBe('500');
+    expect(query.get('limit')).toBe('100');
     expect(query.get('fieldSelector')).toBe('spec.nodeName=n1');
   }
 });

@@ -8,7 +8,7 @@ const REQUEST_MS = 30_000;
 /** Limit until a watch begins to answer, in milliseconds: a second attempt is better than a long wait. */
 const WATCH_START_MS = 10_000;
 /** Objects per page of a list, as in client-go. */
-const PAGE = 500;
+const PAGE = 100;
 /** A list of metadata alone (https://kubernetes.io/docs/reference/using-api/api-concepts/#metadata-only-fetches). */
 const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 

@@ -213,3 +213,27 @@ test('run ends after the calls under way have, and before its informers are sync
   early.abort();
   await waiting;
 });
+
+test('it has hung when all its calls of reconcile go on though their time is over, and a signal did not end them', async () => {
+  const clock = { time: 0, now: () => clock.time };
+  const stop = new AbortController();
+  const ends = new Map<string, () => void>();
+  const reconcile = (key: string) => new Promise<void>((resolve) => ends.set(key, resolve));
+  const controller = new Controller({ name: 'test', log: new FakeLog(), concurrency: 2, timeoutMs: 600_000, clock, reconcile });
+  const run = controller.run(stop.signal);
+  controller.enqueue('a');
+  while (!ends.has('a')) await delay(1);
+  clock.time = 100_000;
+  controller.enqueue('b');
+  while (!ends.has('b')) await delay(1);
+  clock.time = 660_000;
+  expect(controller.hung, 'b still has time').toBeUndefined();
+  clock.time = 760_000;
+  expect(controller.hung).toBe('controller test has hung: for 660 s and more no reconcile has ended of a, b');
+  ends.get('b')?.();
+  await delay(1);
+  expect(controller.hung, 'there is a worker again').toBeUndefined();
+  ends.get('a')?.();
+  stop.abort();
+  await run;
+});

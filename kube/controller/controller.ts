@@ -1,10 +1,14 @@
 import { isConflict, KubeError, messageOf } from '../client/error.ts';
 import type { KubeObject, Log } from '../client/types.ts';
 import type { Change, Informer } from '../informer/informer.ts';
+import { AwakeClock } from './awake-clock.ts';
 import type { ControllerMetrics, ReconcileResult } from './metrics.ts';
 import { WorkQueue } from './queue.ts';
 
 const LIMIT_MS = 600_000;
+/** A call of reconcile whose signal was aborted this long ago has hung, in milliseconds. */
+const HUNG_MS = 60_000;
+const AWAKE = new AwakeClock();
 
 /** What a reconcile asks for: nothing, or to be repeated after a while. */
 export interface Result {
@@ -23,6 +27,8 @@ export interface ControllerOptions {
   /** Limit for one call of reconcile, in milliseconds: its signal is aborted then. Default 600000. */
   timeoutMs?: number | undefined;
   metrics?: ControllerMetrics | undefined;
+  /** For {@link Controller.hung}. */
+  clock?: { now(): number } | undefined;
 }
 
 export interface WatchOptions<T> {
@@ -38,6 +44,8 @@ export class Controller {
   readonly #queue: WorkQueue;
   readonly #needed: (() => Promise<void>)[] = [];
   readonly #known: (() => void)[] = [];
+  /** Keys that are being worked on, and since when, by the clock of the options. */
+  readonly #running = new Map<string, number>();
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -76,6 +84,18 @@ export class Controller {
     this.#queue.addAfter(key, afterMs);
   }
 
+  /**
+   * Why this controller will get nothing done any more, for people; undefined while it can. It has hung when all its calls of reconcile
+   * go on although their time is over. Time in which the process could not work does not count.
+   */
+  get hung(): string | undefined {
+    const { concurrency = 1, name, timeoutMs = LIMIT_MS, clock = AWAKE } = this.#options;
+    const limitMs = timeoutMs + HUNG_MS;
+    const now = clock.now();
+    if (this.#running.size < concurrency || [...this.#running.values()].some((since) => now - since < limitMs)) return undefined;
+    return `controller ${name} has hung: for ${limitMs / 1000} s and more no reconcile has ended of ${[...this.#running.keys()].join(', ')}`;
+  }
+
   /** Works until the signal is aborted and the calls under way have ended. Begins when all its informers are synced. */
   async run(signal: AbortSignal): Promise<void> {
     const { concurrency = 1, name, log, metrics } = this.#options;
@@ -100,10 +120,12 @@ export class Controller {
       const key = await this.#queue.take();
       if (key === undefined) return;
       const started = performance.now();
+      this.#running.set(key, (this.#options.clock ?? AWAKE).now());
       let result: ReconcileResult | undefined;
       try {
         result = await this.#reconcile(key, signal);
       } finally {
+        this.#running.delete(key);
         this.#queue.done(key);
       }
       if (result) this.#options.metrics?.reconciled(this.#options.name, result, (performance.now() - started) / 1000);

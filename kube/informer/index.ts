@@ -22,7 +22,12 @@ export class Index<T extends KubeObject> {
 
   /** Names of the objects that have this key, in no order. */
   get(key: string): string[] {
-    return [...(this.#names.get(key) ?? [])];
+    return [...this.each(key)];
+  }
+
+  /** As get(), without a copy: to be read before anything else can run. */
+  each(key: string): Iterable<string> {
+    return this.#names.get(key) ?? [];
   }
 
   #set(name: string, object: T | undefined): void {

@@ -49,3 +49,15 @@ test('a new object of the same name gets nothing, and one that is gone does not 
   store.object = object('12', 'third', 'u2');
   expect(writes.get('a')?.label).toBe('third');
 });
+
+test('writes that the watch has not shown are listed with what the store still has, and no others', () => {
+  const { store, writes } = overlay(object('9', 'old'));
+  const pending = () => writes.pending().map(({ stored, written }) => [stored.label, written.label]);
+  expect(pending()).toStrictEqual([]);
+  writes.reserve(object('9', 'ours'));
+  expect(pending()).toStrictEqual([['old', 'ours']]);
+  writes.confirm(object('10', 'confirmed'));
+  expect(pending()).toStrictEqual([['old', 'confirmed']]);
+  store.object = object('10', 'stored');
+  expect(pending()).toStrictEqual([]);
+});

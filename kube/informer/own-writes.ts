@@ -48,6 +48,15 @@ export class OwnWrites<T extends KubeObject> implements Store<T> {
     });
   }
 
+  /** Writes that the watch has not shown, as reserved() has them, each with what the store still has. */
+  pending(): { stored: T; written: T }[] {
+    return [...this.#entries.keys()].flatMap((name) => {
+      const stored = this.#store.get(name);
+      const written = this.#valid(name, stored)?.object;
+      return stored && written ? [{ stored, written }] : [];
+    });
+  }
+
   /**
    * A write is about to be sent. It counts in {@link reserved} until confirm() or drop(), or until the store shows a version
    * newer than the one that it is based on: then it has arrived, or can only be refused.

@@ -1,3 +1,4 @@
+import type { Address } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import { addressKey, addressOf } from './address-range.ts';
@@ -22,27 +23,32 @@ function owner(volume: AoEVolume, volumes: readonly AoEVolume[], claim: (volume:
   return volumes.find((other) => other.metadata.name !== volume.metadata.name && claim(other) === claimed && hasPrecedence(other, volume));
 }
 
-const addressClaim = ({ spec }: AoEVolume): string | undefined => {
+const claimedAddress = ({ spec }: AoEVolume): string | undefined => {
   const address = addressOf(spec);
   return address && addressKey(address);
 };
 
-const serialClaim = ({ spec, status }: AoEVolume): string | undefined => spec.external?.serial ?? status?.serial;
+/** The key of an address among those of {@link claimsOf}. */
+export function addressClaim(address: Address): string {
+  return `address ${addressKey(address)}`;
+}
+
+const claimedSerial = ({ spec, status }: AoEVolume): string | undefined => spec.external?.serial ?? status?.serial;
 
 /** What a volume claims for itself, as keys of an index: its address and its serial number. */
 export function claimsOf(volume: AoEVolume): string[] {
-  const [address, serial] = [addressClaim(volume), serialClaim(volume)];
-  return [...(address === undefined ? [] : [`address ${address}`]), ...(serial === undefined ? [] : [`serial ${serial}`])];
+  const [address, serial] = [addressOf(volume.spec), claimedSerial(volume)];
+  return [...(address === undefined ? [] : [addressClaim(address)]), ...(serial === undefined ? [] : [`serial ${serial}`])];
 }
 
 /** The other volume that owns the address which this one claims; undefined when this one owns it, or claims none. */
 export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
-  return owner(volume, volumes, addressClaim);
+  return owner(volume, volumes, claimedAddress);
 }
 
 /** The other volume that owns the serial number of this one's disk: the two disks cannot be told apart. */
 function serialOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
-  return owner(volume, volumes, serialClaim);
+  return owner(volume, volumes, claimedSerial);
 }
 
 /**

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { MiB, parseQuantity } from '../../api/quantity.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { reservationsOf } from '../testing/indexes.ts';
 import { AddressRange, addressKey } from './address-range.ts';
 import { type Cluster, place } from './place.ts';
 
@@ -65,7 +66,7 @@ function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []):
           : {}),
       },
     })),
-    volumes,
+    reserved: reservationsOf(volumes),
     snapshot: (name) => SNAPSHOTS.find(({ metadata }) => metadata.name === name),
   };
 }

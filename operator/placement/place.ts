@@ -8,12 +8,13 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { type AddressRange, addressKey, addressOf } from './address-range.ts';
 import { addressOwner } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
+import type { Reservations } from './reservations.ts';
 
-/** All that placement looks at. `volumes` has also what this operator has placed and no watch has shown yet. */
+/** All that placement looks at. */
 export interface Cluster extends NodeHealth {
   readonly pools: readonly AoEPool[];
   readonly nodes: readonly AoENode[];
-  readonly volumes: readonly AoEVolume[];
+  readonly reserved: Reservations;
   /** The AoESnapshot of this name. */
   readonly snapshot: (name: string) => AoESnapshot | undefined;
 }
@@ -26,7 +27,7 @@ interface Candidate {
 function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, previous: Address | undefined): Address | Refused {
   const wanted = volume.spec.address;
   if (wanted) {
-    const owner = addressOwner(volume, cluster.volumes);
+    const owner = addressOwner(volume, cluster.reserved.claimants(wanted));
     if (owner)
       return {
         refused: 'AddressTaken',
@@ -40,9 +41,12 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
     }
     return wanted;
   }
-  const others = cluster.volumes.filter(({ metadata }) => metadata.name !== volume.metadata.name);
-  const taken = new Set(others.flatMap(({ spec }) => addressOf(spec) ?? []).map(addressKey));
-  const next = range.next(previous, (address) => taken.has(addressKey(address)));
+  const isTaken = (address: Address): boolean =>
+    cluster.reserved.claimants(address).some(({ metadata, spec }) => {
+      const claimed = addressOf(spec);
+      return metadata.name !== volume.metadata.name && claimed !== undefined && addressKey(claimed) === addressKey(address);
+    });
+  const next = range.next(previous, isTaken);
   return (
     next ?? {
       refused: 'AddressRangeExhausted',
@@ -64,8 +68,6 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
       message: `AoEPool ${poolName} does not exist: ${known.length > 0 ? `there are ${known.join(', ')}` : 'create one'}`,
     };
   }
-  // The volume's spec may already name node and address: it does not count against itself.
-  const others = cluster.volumes.filter(({ metadata }) => metadata.name !== volume.metadata.name);
   const misfits: Unfit[] = [];
   const candidates: Candidate[] = [];
   for (const node of pool.status?.nodes ?? []) {
@@ -73,7 +75,10 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
     if (nodeName && node.name !== nodeName) continue;
     const misfit = unfit(node, host, cluster, segments);
     if (misfit) misfits.push(misfit);
-    else candidates.push({ node, free: available(pool, node, others, cluster.pools) });
+    else {
+      const taken = (name: string) => cluster.reserved.taken(name, node, volume.metadata.name);
+      candidates.push({ node, free: available(pool, node, cluster.pools, taken) });
+    }
   }
   const reasons = misfits.map(({ reason }) => reason);
   if (candidates.length === 0) {

@@ -20,6 +20,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
     kube: api,
     volumes: api.store<AoEVolume>('AoEVolume'),
     byClaim: { get: () => [] },
+    sizes: { total: () => 0 },
     pools: nothing,
     snapshots: nothing,
     nodes: nothing as { get(): AoENode | undefined; list(): AoENode[] },

@@ -1,5 +1,6 @@
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { reservationsOf } from '../testing/indexes.ts';
 import { growthOf } from './growth.ts';
 
 interface Shape {
@@ -39,7 +40,7 @@ const pool = (node: Partial<PoolNode> = {}): AoEPool => ({
 });
 const growth = (shape: Shape, others: AoEVolume[] = [], pools = [pool()]) => {
   const one = volume(shape);
-  return growthOf(one, pools, () => [one, ...others]);
+  return growthOf(one, pools, reservationsOf([one, ...others]));
 };
 const other = volume({ name: 'other', capacity: '4Gi', status: { reserved: '4Gi', capacity: '4Gi' } });
 const served = { reserved: '4Gi', capacity: '4Gi' };

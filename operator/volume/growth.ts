@@ -3,6 +3,7 @@ import type { Condition } from '../../api/meta.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import type { Reservations } from '../placement/reservations.ts';
 
 /** What is decided about the size of a volume. */
 export interface Growth {
@@ -15,16 +16,16 @@ export interface Growth {
 /**
  * Reserves room in the pool for a volume whose spec.capacity has grown, before its agent makes it larger. A capacity that is taken back
  * gives back what was reserved.
- * @param volumes all volumes, with the room that was reserved for each, as far as this operator knows
+ * @param others what is reserved for other volumes, as far as this operator knows
  */
-export function growthOf(volume: AoEVolume, pools: readonly AoEPool[], volumes: () => readonly AoEVolume[]): Growth {
+export function growthOf(volume: AoEVolume, pools: readonly AoEPool[], others: Pick<Reservations, 'taken'>): Growth {
   const { metadata, spec, status } = volume;
   const { capacity: wanted } = spec;
   if (!wanted || spec.external || !isPlaced(volume)) return { reserved: undefined };
   const has = reservedCapacity(volume) ?? wanted;
   if (metadata.deletionTimestamp) return { reserved: has };
   if (parseQuantity(wanted) > parseQuantity(has)) {
-    const problem = problemOf(volume, { wanted, has }, pools, volumes);
+    const problem = problemOf(volume, { wanted, has }, pools, others);
     if (problem) return { reserved: has, verdict: { status: 'False', ...problem } };
   }
   const { capacity = wanted } = status ?? {};
@@ -41,7 +42,7 @@ function problemOf(
   { metadata, spec, status }: AoEVolume,
   { wanted, has }: { wanted: string; has: string },
   pools: readonly AoEPool[],
-  volumes: () => readonly AoEVolume[],
+  others: Pick<Reservations, 'taken'>,
 ): Pick<Condition, 'reason' | 'message'> | undefined {
   const pool = pools.find(({ metadata: { name } }) => name === spec.pool);
   const node = pool?.status?.nodes?.find(({ name }) => name === spec.nodeName);
@@ -49,8 +50,7 @@ function problemOf(
     const why = node?.message ? `: ${node.message}` : '';
     return { reason: 'PoolNotReady', message: `pool ${spec.pool} is not ready on ${spec.nodeName}, so the volume does not grow yet${why}` };
   }
-  const others = volumes().filter(({ metadata: { name } }) => name !== metadata.name);
-  const room = available(pool, node, others, pools);
+  const room = available(pool, node, pools, (name) => others.taken(name, node, metadata.name));
   if (footprint(wanted, node) <= room) return undefined;
   const [more, free] = [footprint(wanted, node) - footprint(has, node), Math.max(0, room - footprint(has, node))].map(formatQuantity);
   const back = status?.capacity ?? has;

@@ -9,7 +9,7 @@ import { KubeError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { createLog } from '../../run/log.ts';
 import { AddressRange } from '../placement/address-range.ts';
-import { claimsOf } from '../placement/claims.ts';
+import { indexesOf } from '../testing/indexes.ts';
 import { VolumeReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
@@ -44,13 +44,7 @@ function cluster({ statusDelayMs = 0 } = {}) {
   api.put(pool);
   const volumes = api.lateStore<AoEVolume>('AoEVolume');
   const lists = { count: 0 };
-  const claims = new Map<string, string[]>();
-  const catchUp = (): void => {
-    volumes.catchUp();
-    claims.clear();
-    for (const each of volumes.list())
-      for (const claim of claimsOf(each)) claims.set(claim, [...(claims.get(claim) ?? []), each.metadata.name]);
-  };
+  const catchUp = (): void => volumes.catchUp();
   const reconciler = new VolumeReconciler({
     kube: api,
     volumes: {
@@ -60,7 +54,7 @@ function cluster({ statusDelayMs = 0 } = {}) {
         return volumes.list();
       },
     },
-    byClaim: { get: (claim) => claims.get(claim) ?? [] },
+    ...indexesOf(() => volumes.list()),
     pools: api.store('AoEPool'),
     snapshots: api.store('AoESnapshot'),
     nodes: api.store('AoENode'),
@@ -109,13 +103,17 @@ describe('VolumeReconciler', () => {
     expect([it.api.patches, it.api.written.length]).toStrictEqual([1, 1]);
   });
 
-  it('reads all volumes to place one, and not when one changes that has its place', async () => {
+  it('reads all volumes to place the first one only', async () => {
     const it = cluster();
-    it.add(volume('first'));
+    it.add(volume('first', { capacity: '1Gi' }));
     await it.reconcile('first');
     it.catchUp();
     it.lists.count = 0;
     for (let pass = 0; pass < 3; pass++) await it.reconcile('first');
+    it.add(volume('second', { capacity: '1Gi' }), volume('too-large'), volume('third', { capacity: '1Gi' }));
+    for (const name of ['second', 'too-large', 'third']) await it.reconcile(name);
+    expect(it.condition('second', 'Placed')?.status).toBe('True');
+    expect(it.condition('third', 'Placed')?.status).toBe('True');
     expect(it.lists.count).toBe(0);
   });
 
@@ -250,6 +248,18 @@ describe('VolumeReconciler', () => {
     expect(it.condition('first', 'Ready')?.reason).toBe('Exported');
     await report(served('Provisioned'), { ...served('Exported'), status: 'False', reason: 'DeviceFailed' });
     expect(it.condition('first', 'Ready')?.reason).toBe('DeviceFailed');
+  });
+
+  it('writes no status of a deletion that is over soon', async () => {
+    const it = cluster({ statusDelayMs: 60_000 });
+    const served_ = [served('Provisioned'), served('Exported')];
+    it.add({ ...volume('first'), status: { conditions: served_ } });
+    await it.reconcile('first');
+    const written = it.api.written.length;
+    const { metadata, ...rest } = it.live('first') as AoEVolume;
+    it.add({ ...rest, metadata: { ...metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } });
+    expect((await it.reconcile('first'))?.requeueAfterMs).toBeGreaterThan(50_000);
+    expect(it.api.written).toHaveLength(written);
   });
 
   it('writes no status into a new volume of the same name', async () => {

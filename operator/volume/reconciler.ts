@@ -17,14 +17,16 @@ import {
   type Result,
   type StatusPart,
   type Store,
+  type Sums,
   WriteDelay,
 } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
-import { claimsOf, conflictingClaim } from '../placement/claims.ts';
+import { conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
+import { IndexedReservations } from '../placement/reservations.ts';
 import { giveUp } from './give-up.ts';
 import { type Growth, growthOf } from './growth.ts';
 import { obstacleOf } from './obstacle.ts';
@@ -34,8 +36,10 @@ import { canWait, type Findings, statusOf } from './status.ts';
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
   readonly volumes: Store<AoEVolume>;
-  /** Names of volumes by {@link claimsOf}. */
+  /** Names of volumes by claimsOf. */
   readonly byClaim: { get(claim: string): string[] };
+  /** Of reservationOf. */
+  readonly sizes: Pick<Sums<AoEVolume>, 'total'>;
   readonly pools: Pick<Store<AoEPool>, 'list'>;
   readonly snapshots: Pick<Store<AoESnapshot>, 'get'>;
   readonly nodes: Store<AoENode>;
@@ -48,8 +52,11 @@ interface Options {
   readonly statusDelayMs?: number;
 }
 
-/** A new volume is often ready by then, so that one write of the status is enough; and agents write at other moments. */
-const STATUS_DELAY_MS = 250;
+/**
+ * A new volume is mostly ready by then, and a deleted one gone, so that one write of the status is enough, or none. A write in
+ * between would come at the same time as the agent's, which would have to repeat its own.
+ */
+const STATUS_DELAY_MS = 1_000;
 
 /** Limit for asking the API server what became of a write, in milliseconds. */
 const LEARN_MS = 5_000;
@@ -59,12 +66,14 @@ export class VolumeReconciler {
   readonly #options: Options;
   /** The volumes, with what this operator has placed and the watch has not shown yet: so no room or address is given twice. */
   readonly #volumes: OwnWrites<AoEVolume>;
+  readonly #reserved: IndexedReservations;
   readonly #delay: WriteDelay;
   #lastAddress: Address | undefined;
 
   constructor(options: Options) {
     this.#options = options;
     this.#volumes = new OwnWrites(options.volumes);
+    this.#reserved = new IndexedReservations({ ...options, volumes: this.#volumes });
     this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
   }
 
@@ -80,7 +89,7 @@ export class VolumeReconciler {
     if (given.outcome === 'gone') return undefined;
     const { volume, refused } = await this.#ensurePlaced(given.volume, signal);
     const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp: given.outcome === 'givenUp' });
-    const growth = growthOf(volume, this.#options.pools.list(), () => this.#volumes.reserved());
+    const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
     const status = statusOf(volume, findings);
     const isUrgent = refused || obstacle || growth.verdict?.status === 'False';
@@ -120,21 +129,18 @@ export class VolumeReconciler {
   /** The volume as it is placed now, or why it is not. */
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
-    if (isPlaced(volume) || volume.spec.external) {
-      const rivals = claimsOf(volume).flatMap((claim) => this.#options.byClaim.get(claim));
-      return { volume, refused: conflictingClaim(volume, this.#volumes.reservedOf(rivals)) };
-    }
-    const volumes = this.#volumes.reserved();
+    if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) };
     const { pools, snapshots, nodes, kubeNodes, agents, range } = this.#options;
     const cluster = {
       pools: pools.list(),
       nodes: nodes.list(),
-      volumes,
+      reserved: this.#reserved,
       snapshot: (name: string) => snapshots.get(name),
       notReady: (node: string) => notReady(kubeNodes.get(node)),
       silent: (node: AoENode) => agents.silence(node),
     };
-    const placement = place(volume, cluster, range, this.#lastAddress ?? newestAddress(volumes));
+    this.#lastAddress ??= newestAddress(this.#volumes.reserved());
+    const placement = place(volume, cluster, range, this.#lastAddress);
     if ('refused' in placement) return { volume, refused: placement };
     return { volume: await this.#write(volume, placement, signal) };
   }

@@ -86,8 +86,8 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
   return { status: 'Unknown', reason: 'External', message };
 }
 
-/** Reasons that end by themselves when a node or a pool appears: the volume waits, nothing has failed. */
-const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'SourceNotReady', 'Waiting']);
+/** Reasons that end by themselves, or when a node or a pool appears: the volume waits, nothing has failed. */
+const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'SourceNotReady', 'Waiting', 'Wiping']);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';
@@ -126,11 +126,11 @@ export function statusOf(volume: AoEVolume, { refused, obstacle, growth }: Findi
 }
 
 /**
- * Whether nobody waits for a new status: the volume is not ready and was not before, or only the generation differs. Meanwhile the
- * next condition of the agent, or the next change of the spec, may come.
+ * Whether nobody waits for a new status: the volume is not ready and was not before, or is being deleted, or only the generation
+ * differs. Meanwhile the next condition of the agent, or the next change of the spec, may come, or the volume may be gone.
  */
 export function canWait({ metadata, status }: AoEVolume, next: Pick<StatusPart, 'conditions'>): boolean {
-  if (metadata.deletionTimestamp) return false;
+  if (metadata.deletionTimestamp) return true;
   const before = new Map(status?.conditions?.map((each) => [each.type, each]));
   const changed = (next.conditions ?? []).filter((each) => {
     const old = before.get(each.type);

@@ -58,6 +58,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ["somebody else's target", AOE_VOLUMES, EXTERNAL],
     ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
     ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
+    ['a linear pool that wipes only the ends', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0', wipe: 'Ends' }],
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
     ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
     ['a pool of files', AOE_POOLS, { backend: 'file', directory: '/var/lib/aoe' }],
@@ -163,6 +164,8 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { backend: 'file', directory: '/d', volumeGroup: 'v' },
       /volumeGroup goes with backends/,
     ],
+    ['a pool of files that wipes', AOE_POOLS, { backend: 'file', directory: '/d', wipe: 'Full' }, /wipe goes with backend lvm/],
+    ['a wipe that there is not', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', wipe: 'Half' }, /spec\.wipe.*"Full", "Ends"/],
     ...['100%', '-1', '15 %', '1.5%', 'a lot', '9Pi'].map(
       (reserve) =>
         [`a reserve of ${reserve}`, AOE_POOLS, { backend: 'file', directory: '/d', reserve }, /must be a percentage such as 15%/] as [

@@ -30,21 +30,27 @@ export const unavailable: string | undefined = existsSync(join(KIT, 'kube-apiser
 export class ApiServer implements AsyncDisposable {
   readonly kubeconfig: string;
   readonly #directory: string;
+  readonly #audit: boolean;
   readonly #ports: { etcd: number; peer: number; api: number };
   #etcd: ChildProcess | undefined;
   #api: ChildProcess | undefined;
 
-  private constructor(directory: string, ports: { etcd: number; peer: number; api: number }) {
+  private constructor(directory: string, ports: { etcd: number; peer: number; api: number }, audit: boolean) {
     this.#directory = directory;
+    this.#audit = audit;
     this.#ports = ports;
     this.kubeconfig = join(directory, 'kubeconfig');
   }
 
-  /** Takes some five seconds. @throws Error that ends with the log of what did not start */
-  static async start(): Promise<ApiServer> {
+  /**
+   * Takes some five seconds.
+   * @param audit whether requests are written down, for {@link requests}
+   * @throws Error that ends with the log of what did not start
+   */
+  static async start({ audit = false } = {}): Promise<ApiServer> {
     const directory = mkdtempSync(join(tmpdir(), 'apiserver-'));
     const [etcd, peer, api] = await freePorts(3);
-    const server = new ApiServer(directory, { etcd: etcd ?? 0, peer: peer ?? 0, api: api ?? 0 });
+    const server = new ApiServer(directory, { etcd: etcd ?? 0, peer: peer ?? 0, api: api ?? 0 }, audit);
     try {
       server.#prepare();
       server.startEtcd();
@@ -60,6 +66,17 @@ export class ApiServer implements AsyncDisposable {
   /** A new client, as administrator. */
   kube(): Kube {
     return Kube.fromKubeconfig(this.kubeconfig);
+  }
+
+  /** All requests so far about our objects and events, but watches and what is under way: as `PROGRAM VERB RESOURCE CODE`. */
+  requests(): string[] {
+    const lines = readFileSync(join(this.#directory, 'audit.log'), 'utf8').split('\n').filter(Boolean);
+    return lines.flatMap((line) => {
+      const { userAgent = '', verb, objectRef = {}, responseStatus = {} } = JSON.parse(line) as AuditEvent;
+      if (verb === 'watch' || (objectRef.apiGroup !== 'aoe.dev' && objectRef.resource !== 'events')) return [];
+      const resource = [objectRef.resource, objectRef.subresource].filter(Boolean).join('/');
+      return [`${userAgent.split('/')[0]} ${verb} ${resource} ${responseStatus.code}`];
+    });
   }
 
   startEtcd(): void {
@@ -81,6 +98,7 @@ export class ApiServer implements AsyncDisposable {
       '--advertise-address=192.0.2.1',
       ...[`--cert-dir=${at('certificates')}`, `--token-auth-file=${at('tokens.csv')}`, '--authorization-mode=RBAC'],
       ...['--service-account-issuer=https://kubernetes.default.svc', '--service-cluster-ip-range=10.96.0.0/16'],
+      ...(this.#audit ? [`--audit-policy-file=${at('audit.json')}`, `--audit-log-path=${at('audit.log')}`] : []),
       ...[`--service-account-key-file=${at('sa.pub')}`, `--service-account-signing-key-file=${at('sa.key')}`],
     ]);
     const limit = Date.now() + START_MS;
@@ -118,6 +136,8 @@ export class ApiServer implements AsyncDisposable {
     writeFileSync(at('sa.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
     writeFileSync(at('sa.key'), privateKey.export({ type: 'pkcs8', format: 'pem' }));
     writeFileSync(at('tokens.csv'), 'admin-token,admin,1,"system:masters"\n');
+    const policy = { apiVersion: 'audit.k8s.io/v1', kind: 'Policy', omitStages: ['RequestReceived'], rules: [{ level: 'Metadata' }] };
+    writeFileSync(at('audit.json'), JSON.stringify(policy));
     const cluster = `{name: test, cluster: {server: "https://127.0.0.1:${this.#ports.api}", insecure-skip-tls-verify: true}}`;
     writeFileSync(
       this.kubeconfig,
@@ -172,6 +192,13 @@ current-context: test
   #log(name: string): string {
     return readFileSync(join(this.#directory, `${name}.log`), 'utf8').slice(-2_000);
   }
+}
+
+interface AuditEvent {
+  userAgent?: string;
+  verb: string;
+  objectRef?: { apiGroup?: string; resource?: string; subresource?: string };
+  responseStatus?: { code?: number };
 }
 
 async function end(child: ChildProcess | undefined): Promise<void> {

@@ -204,7 +204,7 @@ describe('values of the chart', () => {
       interfaces: ['eth1', 'eth2'],
       addresses: { shelves: '100-200' },
       pools: [
-        { name: 'fast', backend: 'lvm', volumeGroup: 'nvme', nodeSelector: { disk: 'nvme' } },
+        { name: 'fast', backend: 'lvm', volumeGroup: 'nvme', wipe: 'Ends', nodeSelector: { disk: 'nvme' } },
         { name: 'thin', backend: 'lvm-thin', volumeGroup: 'hdd', thinPool: 'thin' },
         { name: 'files', backend: 'file', directory: '/srv/aoe/files' },
       ],

@@ -50,7 +50,7 @@ describe('data and disks are kept', () => {
     await conditionReason('e2e-restored', 'Ready', 'Exported');
     const { metadata, spec } = await cluster.getJson('aoev', 'e2e-restored');
     // The object is lost while the agent cannot remove its data.
-    const agent = "pkill -f '^node /app/agent.js'";
+    const agent = "pkill -f '^node .*/app/agent.js'";
     await cluster.guest(spec.nodeName).exec(`${agent} -STOP`);
     try {
       await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--wait=false']);

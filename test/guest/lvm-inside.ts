@@ -6,10 +6,10 @@ import { execFile, spawnSync } from 'node:child_process';
 import { open, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { parseArgs, promisify } from 'node:util';
-import type { Instant } from '../../agent/backends/backend.ts';
 import { createEmpty } from '../../agent/backends/create-empty.ts';
 import { LvmCli } from '../../agent/backends/lvm/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/config.ts';
+import { LvmLinearBackend } from '../../agent/backends/lvm/linear.ts';
 import { rangeWiper, wiper } from '../../agent/backends/lvm/wipe.ts';
 import { BackendRegistry } from '../../agent/backends/registry.ts';
 import type { AoEPool, AoEPoolSpec } from '../../api/pool.ts';
@@ -291,6 +291,35 @@ if (values.grow) {
     await lvm('lvremove', 'aoetest/aoe-u-own');
   });
 
+  test('nothing of an earlier volume shows where a disk cannot zero itself, and with Ends only the ends are zeroed', async () => {
+    const slow = (extent?: 'Ends') => {
+      const wipe = wiper(run, async () => ({ writeZeroes: false, discard: false, rotational: true }));
+      return new LvmLinearBackend({
+        lvm: new LvmCli(run, lvmConfig({ udev: false })),
+        pool: 'p1',
+        group: 'aoetest',
+        hasDevice,
+        wipe,
+        wipeRange: rangeWiper(run),
+        extent,
+      });
+    };
+    const old = slow();
+    for (const extent of [undefined, 'Ends'] as const) {
+      await createEmpty(old, { uid: 'u-old', name: 'pvc-old', bytes: 96 * MiB }, signal);
+      await fill(old.path('u-old'), 96 * MiB, 0xef);
+      await old.remove('u-old', signal);
+      const backend = slow(extent);
+      const made = await createEmpty(backend, { uid: 'u-new', name: 'pvc-new', bytes: 96 * MiB }, signal);
+      assert.equal(made.cleanness, extent && 'ends');
+      const found = await read(backend.path('u-new'), 0, 96 * MiB);
+      const isZero = (from: number, to: number) => found.subarray(from, to).every((byte) => byte === 0);
+      assert.deepEqual([isZero(0, MiB), isZero(95 * MiB, 96 * MiB)], [true, true]);
+      assert.equal(isZero(MiB, 95 * MiB), extent === undefined);
+      await backend.remove('u-new', signal);
+    }
+  });
+
   test('a full group and a missing group have different errors', async () => {
     await assert.rejects(createEmpty(thick(), { uid: 'u-big', name: 'pvc-big', bytes: 2 ** 40 }, signal), { reason: 'PoolFull' });
     const missing = backendOf({ backend: 'lvm', volumeGroup: 'nosuch' });
@@ -338,38 +367,6 @@ if (values.grow) {
     await assert.rejects(createEmpty(backend, { uid: 't-2', name: 'pvc-t2', bytes: 80 * MiB }, signal), { reason: 'PoolFull' });
     assert.ok(await thin().open('t-1', signal));
     assert.deepEqual((await backendOf({ backend: 'lvm', volumeGroup: 'aoetest2' }).measure(signal)).volumes, []);
-  });
-
-  test('a thin snapshot keeps its instant, reserves what was written, and is removed after its volume', async () => {
-    const { snapshots } = thin();
-    await createEmpty(thin(), { uid: 't-s', name: 'pvc-ts', bytes: 16 * MiB }, signal);
-    await fill(thin().path('t-s'), 4 * MiB, 1);
-    const before = await thin().measure(signal);
-    let held = 0;
-    const instant: Instant = async (make) => {
-      const started = performance.now();
-      await make();
-      held = performance.now() - started;
-      return new Date();
-    };
-    const request = { uid: 's-1', name: 'snap-1', volumeUID: 't-s' };
-    const taken = await snapshots?.take(request, instant, signal);
-    console.log(`TIMING thin snapshot: held for ${held.toFixed(0)} ms`);
-    assert.deepEqual(
-      { ...taken, createdAt: '' },
-      { uid: 's-1', snapshot: 'snap-1', name: 'aoetest2/aoe-snap-s-1', bytes: 16 * MiB, createdAt: '' },
-    );
-    const { free } = await thin().measure(signal);
-    assert.ok(before.free - free >= 4 * MiB && before.free - free < 5 * MiB, `${before.free - free} bytes are reserved`);
-    await fill(thin().path('t-s'), 4 * MiB, 2);
-    await thin().remove('t-s', signal);
-    await lvm('lvchange', '-ay', '--ignoreactivationskip', 'aoetest2/aoe-snap-s-1');
-    const data = await read('/dev/aoetest2/aoe-snap-s-1', 0, 4 * MiB);
-    assert.ok(data.every((byte) => byte === 1));
-    await lvm('lvchange', '-an', 'aoetest2/aoe-snap-s-1');
-    await thin().snapshots?.remove('s-1', signal);
-    assert.deepEqual(await thin().snapshots?.list(signal), []);
-    assert.equal((await thin().measure(signal)).free, before.free + 16 * MiB);
   });
 
   test('a thin pool that is nearly full takes no new volume', async () => {

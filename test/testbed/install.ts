@@ -15,6 +15,8 @@ const VALUES = {
   },
   interfaces: ['vec0'],
   logLevel: 'debug',
+  // Tests make pools, fill them and use them at once.
+  controller: { provisioner: { capacityPollInterval: '5s' } },
   pools: [
     { name: 'default', backend: 'file', directory: '/var/lib/aoe-csi/pools/default' },
     { name: 'lvm', backend: 'lvm', volumeGroup: 'vg0' },

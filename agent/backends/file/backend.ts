@@ -23,13 +23,15 @@ const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
 /** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
 const RECORD_SUFFIX = '.img.volume';
+/** Removed volumes to remember before it is checked which AoEVolumes are gone. */
+const FORGET_AT = 256;
 
 export interface FileOptions {
   /** Name of the AoEPool. */
   pool: string;
   directory: string;
   /** UIDs of the volumes that were made there. When there are any, a directory without the marker, or without all of them, is the wrong one. */
-  expected: () => readonly string[];
+  expected: () => Iterable<string>;
   /** Whether there are snapshots that were taken there. */
   hasSnapshots?: () => boolean;
   /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
@@ -45,14 +47,14 @@ export interface FileOptions {
 export class FileBackend implements Backend {
   readonly #pool: string;
   readonly #directory: string;
-  readonly #expected: () => readonly string[];
+  readonly #expected: () => Iterable<string>;
   readonly #hasSnapshots: () => boolean;
   readonly #mountPoint: string | undefined;
   readonly #reserve: string | undefined;
   readonly #siblings: () => readonly FilePool[];
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
-  #gone: string[] = [];
+  readonly #gone = new Set<string>();
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
   readonly snapshots: Snapshots;
@@ -180,14 +182,14 @@ export class FileBackend implements Backend {
     await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
-    this.#gone.push(uid);
+    this.#forget(uid);
   }
 
   async retain(uid: string): Promise<void> {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#fs.syncDirectory(this.#directory);
-    this.#gone.push(uid);
+    this.#forget(uid);
   }
 
   async #list(signal: AbortSignal): Promise<BackingVolume[]> {
@@ -252,7 +254,7 @@ export class FileBackend implements Backend {
       if (error instanceof BackendError) throw error;
       if (!hasCode(error, 'ENOENT')) throw this.#failed(`reading ${marker}`, error);
     }
-    if (this.#expected().length > 0 || this.#hasSnapshots()) {
+    if (!isEmpty(this.#expected()) || this.#hasSnapshots()) {
       throw new BackendError(
         'PoolMissing',
         `${this.#directory} lacks the volumes and snapshots that were made there: is its file system mounted?`,
@@ -303,15 +305,25 @@ export class FileBackend implements Backend {
    * be about the last volume, or about one that was lost.
    */
   async #recognize(): Promise<void> {
-    const known = this.#expected();
-    this.#gone = this.#gone.filter((uid) => known.includes(uid));
-    const expected = known.filter((uid) => !this.#gone.includes(uid));
-    for (const uid of expected) if (await this.#find(uid)) return;
-    if (expected.length === 0) return;
+    let missing = 0;
+    for (const uid of this.#expected()) {
+      if (this.#gone.has(uid)) continue;
+      if (await this.#find(uid)) return;
+      missing++;
+    }
+    if (missing === 0) return;
     throw new BackendError(
       'PoolMissing',
-      `${this.#directory} has none of the ${expected.length} volumes that were made there: is its file system mounted? If they are lost for good, delete their AoEVolumes`,
+      `${this.#directory} has none of the ${missing} volumes that were made there: is its file system mounted? If they are lost for good, delete their AoEVolumes`,
     );
+  }
+
+  /** The volume is not expected any more. */
+  #forget(uid: string): void {
+    this.#gone.add(uid);
+    if (this.#gone.size < FORGET_AT) return;
+    const known = new Set(this.#expected());
+    for (const each of this.#gone) if (!known.has(each)) this.#gone.delete(each);
   }
 
   async #drop(path: string, how: (path: string) => Promise<void>): Promise<void> {
@@ -325,4 +337,9 @@ export class FileBackend implements Backend {
   #failed(doing: string, error: unknown): BackendError {
     return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+function isEmpty(items: Iterable<unknown>): boolean {
+  for (const _ of items) return false;
+  return true;
 }

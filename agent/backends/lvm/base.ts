@@ -9,12 +9,13 @@ import {
   kindOf,
   type Measurement,
   roundUp,
+  type WipeProgress,
 } from '../backend.ts';
 import type { LvmCli } from './cli.ts';
 import { failed } from './failed.ts';
 import { type LvmGroup, TAG } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
-import type { WipeRange } from './wipe.ts';
+import type { WipeOptions, WipeRange } from './wipe.ts';
 
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
@@ -22,6 +23,8 @@ export const TAG_VOLUME = 'aoe.dev/volume=';
 export const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
+/** While a new volume is zeroed: so many bytes from its start are zeros on stable storage. */
+const TAG_ZEROED = 'aoe.dev/zeroed=';
 /**
  * While a volume grows: what lies behind this many bytes may still be another volume's old data. Until that is wiped and the tag is taken
  * off, the volume has only these bytes.
@@ -36,6 +39,9 @@ const WIPE_STEP = 16 * 1024 ** 3;
  * so this is for changes by others.
  */
 const FRESH_MS = 30_000;
+
+/** After so many bytes it is noted with a new volume how much of it is zeroed. */
+const NOTE_ZEROED_EVERY = 32 * 1024 ** 3;
 
 /** Whether a device node exists. */
 export type HasDevice = (path: string) => Promise<boolean>;
@@ -116,13 +122,22 @@ export abstract class LvmBase implements Backend {
   /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
   protected async wipeNew(
     uid: string,
-    wipe: (path: string, bytes: number, signal: AbortSignal) => Promise<Cleanness>,
-    signal: AbortSignal,
+    wipe: (path: string, bytes: number, options: Omit<WipeOptions, 'extent'>) => Promise<Cleanness>,
+    { signal, onProgress = () => {} }: { signal: AbortSignal; onProgress?: ((progress: WipeProgress) => void) | undefined },
   ): Promise<BackingVolume> {
-    const volume = await this.#find(uid, 0, signal);
-    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was wiped`);
-    if (!volume.tags.includes(TAG_NEW)) return this.backing(volume);
-    const cleanness = await wipe(this.path(uid), volume.bytes, signal);
+    const found = await this.#find(uid, 0, signal);
+    if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was wiped`);
+    if (!found.tags.includes(TAG_NEW)) return this.backing(found);
+    let volume = found;
+    const { bytes } = found;
+    const onZeroed = async (zeroed: number): Promise<void> => {
+      onProgress({ zeroed, bytes });
+      if (zeroed < bytes && zeroed - zeroedBytes(volume) >= NOTE_ZEROED_EVERY)
+        volume = await this.group.mark({ volume, off: zeroedTags(volume), on: [`${TAG_ZEROED}${zeroed}`] }, signal);
+    };
+    const from = zeroedBytes(found);
+    onProgress({ zeroed: from, bytes });
+    const cleanness = await wipe(this.path(uid), bytes, { from, onZeroed, signal });
     return await this.#markReady(volume, cleanness, signal);
   }
 
@@ -228,7 +243,7 @@ export abstract class LvmBase implements Backend {
   /** Takes TAG_NEW off, and notes how far the volume was wiped. */
   async #markReady(volume: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
     const on = cleanness === undefined || cleanness === 'zeroed' ? [] : [`${TAG_WIPED}${cleanness}`];
-    return this.backing(await this.group.mark({ volume, off: [TAG_NEW], on }, signal));
+    return this.backing(await this.group.mark({ volume, off: [TAG_NEW, ...zeroedTags(volume)], on }, signal));
   }
 
   async #activate(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
@@ -297,4 +312,14 @@ function nameOf(uid: string): string {
 
 function uidOf({ name }: LogicalVolume): string {
   return name.slice(PREFIX.length);
+}
+
+function zeroedTags({ tags }: LogicalVolume): string[] {
+  return tags.filter((tag) => tag.startsWith(TAG_ZEROED));
+}
+
+/** How many bytes from the start of a new volume are known to be zeros. */
+function zeroedBytes(volume: LogicalVolume): number {
+  const bytes = Number(zeroedTags(volume)[0]?.slice(TAG_ZEROED.length) ?? 0);
+  return Number.isSafeInteger(bytes) && bytes <= volume.bytes ? bytes : 0;
 }

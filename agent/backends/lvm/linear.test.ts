@@ -1,9 +1,11 @@
+import type { WipeExtent } from '../../../api/pool.ts';
 import { MiB } from '../../../api/quantity.ts';
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { linearBackend } from '../../testing/lvm-backends.ts';
 import { createEmpty } from '../create-empty.ts';
 import { LvmCli } from './cli.ts';
 import { LvmLinearBackend } from './linear.ts';
+import type { Wipe } from './wipe.ts';
 
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 10 * MiB };
@@ -137,6 +139,55 @@ test('volumes that were wiped to different degrees at the same time are each mar
     );
   }
   expect([...new Set(made.map(({ cleanness }) => cleanness))].length).toBe(3);
+});
+
+const GiB = 1024 * MiB;
+
+/** A pool with room for a large volume, whose wipes the test carries out. */
+function largeBackend(fake: FakeLvm, wipe: Wipe, extent?: WipeExtent): LvmLinearBackend {
+  fake.size = 1024 * GiB;
+  return new LvmLinearBackend({
+    lvm: new LvmCli(fake.run, 'x'),
+    pool: 'p1',
+    group: fake.group,
+    hasDevice: fake.hasDevice,
+    wipe,
+    wipeRange: async () => {},
+    extent,
+  });
+}
+
+test('a pool wipes the whole of new volumes unless it is told otherwise', async () => {
+  const extents: string[] = [];
+  const wipe: Wipe = async (_path, _bytes, { extent }) => {
+    extents.push(extent);
+    return 'zeroed';
+  };
+  for (const extent of [undefined, 'Full', 'Ends'] as const) await createEmpty(largeBackend(new FakeLvm(), wipe, extent), request, signal);
+  expect(extents).toStrictEqual(['Full', 'Full', 'Ends']);
+});
+
+test('a wipe that was cut short goes on where it was last noted, and leaves no note behind', async () => {
+  const fake = new FakeLvm();
+  const tags = () => fake.volumes.get('aoe-u-1')?.tags.filter((tag) => /new|zeroed/.test(tag));
+  const progress: number[] = [];
+  const crashes = largeBackend(fake, async (_path, _bytes, { onZeroed }) => {
+    for (const done of [16, 32, 40, 70, 80]) await onZeroed(done * GiB);
+    throw new Error('crash');
+  });
+  const large = { ...request, bytes: 100 * GiB };
+  await expect(createEmpty(crashes, large, signal, ({ zeroed }) => progress.push(zeroed / GiB))).rejects.toThrow('crash');
+  expect(progress).toStrictEqual([0, 16, 32, 40, 70, 80]);
+  expect(tags()).toStrictEqual(['aoe.dev/new', `aoe.dev/zeroed=${70 * GiB}`]);
+  const begun: number[] = [];
+  const next = largeBackend(fake, async (_path, bytes, { from, onZeroed }) => {
+    begun.push(from / GiB);
+    await onZeroed(bytes);
+    return 'zeroed';
+  });
+  expect((await createEmpty(next, large, signal)).unwiped).toBeUndefined();
+  expect(begun).toStrictEqual([70]);
+  expect(tags()).toStrictEqual([]);
 });
 
 /** A volume of 12 MiB that is in use. */

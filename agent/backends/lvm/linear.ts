@@ -1,4 +1,5 @@
-import type { BackingVolume, CreateRequest, Growth, Measurement } from '../backend.ts';
+import type { WipeExtent } from '../../../api/pool.ts';
+import type { BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backend.ts';
 import { LvmBase, type LvmOptions, TAG_NEW } from './base.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import type { Wipe, WipeRange } from './wipe.ts';
@@ -9,10 +10,13 @@ export class LvmLinearBackend extends LvmBase {
   protected override readonly kind = { layout: ['linear'] };
   readonly growth: Growth;
   readonly #wipe: Wipe;
+  readonly #extent: WipeExtent;
 
-  constructor(options: LvmOptions & { wipe: Wipe; wipeRange: WipeRange }) {
+  /** @param options `extent`: how much of a new volume is wiped; Full when it is undefined */
+  constructor(options: LvmOptions & { wipe: Wipe; wipeRange: WipeRange; extent?: WipeExtent | undefined }) {
     super(options);
     this.#wipe = options.wipe;
+    this.#extent = options.extent ?? 'Full';
     this.growth = {
       grow: async (uid, bytes, signal) =>
         this.wipeGrown(await this.extend(uid, bytes, { marksNew: true }, signal), options.wipeRange, signal),
@@ -31,8 +35,9 @@ export class LvmLinearBackend extends LvmBase {
     // lvcreate itself knows best what is free.
   }
 
-  wipe(uid: string, signal: AbortSignal): Promise<BackingVolume> {
-    return this.wipeNew(uid, this.#wipe, signal);
+  wipe(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume> {
+    const extent = this.#extent;
+    return this.wipeNew(uid, (path, bytes, options) => this.#wipe(path, bytes, { ...options, extent }), { signal, onProgress });
   }
 
   protected override measurement({ free, extent, missingDisks, name }: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {

@@ -1,85 +1,102 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import type { WipeExtent } from '../../../api/pool.ts';
 import { MiB } from '../../../api/quantity.ts';
-import { limited, rangeWiper, type Traits, wiper, zeroEnds } from './wipe.ts';
+import type { Exec } from '../../../run/exec.ts';
+import { rangeWiper, type Traits, wiper } from './wipe.ts';
 
-const signal = new AbortController().signal;
-const ssd: Traits = { writeZeroes: true, discard: true, rotational: false };
+const { signal } = new AbortController();
+const SSD: Traits = { writeZeroes: true, discard: true, rotational: false };
+const DISK: Traits = { writeZeroes: true, discard: false, rotational: true };
+const GiB = 1024 * MiB;
 
-async function wipe(traits: Traits, refuse: string[] = []): Promise<{ cleanness: string; calls: string[] }> {
-  const calls: string[] = [];
-  const run = async (command: string) => {
-    calls.push(command);
-    if (refuse.includes(command)) throw Object.assign(new Error('exit 1'), { stderr: `${command}: Operation not supported` });
-    return { stdout: '', stderr: '' };
-  };
-  const ends = async (): Promise<void> => {
-    calls.push('ends');
-  };
-  const cleanness = await wiper(run, async () => traits, ends)('/dev/x', 10 * MiB, signal);
-  return { cleanness, calls };
+interface Case {
+  traits?: Traits;
+  extent?: WipeExtent;
+  bytes?: number;
+  from?: number;
+  /** Programs that say that the device cannot do that. */
+  refuse?: string[];
 }
 
-test('a device that zeroes itself is zeroed whole', async () => {
-  expect(await wipe(ssd)).toStrictEqual({ cleanness: 'zeroed', calls: ['fallocate', 'ends'] });
+/** What a wipe does, as `program offset+length` in MiB, and what it says. */
+async function wipe({ traits = DISK, extent = 'Full', bytes = 10 * MiB, from = 0, refuse = [] }: Case) {
+  const calls: string[] = [];
+  const zeroed: number[] = [];
+  const run: Exec = async (program, args) => {
+    const of = (option: string) => Number(args[args.indexOf(option) + 1]) / MiB;
+    const what = args.includes('--punch-hole') ? 'punch' : args.includes('--zero-range') ? 'zero' : program;
+    calls.push(what === 'blkdiscard' ? what : `${what} ${of('--offset')}+${of('--length')}`);
+    if (refuse.includes(what)) throw Object.assign(new Error('exit 1'), { stderr: `${program}: Operation not supported` });
+    return { stdout: '', stderr: '' };
+  };
+  const onZeroed = async (done: number): Promise<void> => void zeroed.push(done / MiB);
+  const cleanness = await wiper(run, async () => traits)('/dev/vg0/x', bytes, { extent, from, onZeroed, signal });
+  return { cleanness, calls, zeroed };
+}
+
+for (const extent of ['Full', 'Ends'] as const) {
+  test(`a device that zeroes itself quickly is zeroed whole: ${extent}`, async () => {
+    expect(await wipe({ traits: SSD, extent })).toStrictEqual({ cleanness: 'zeroed', calls: ['punch 0+10'], zeroed: [] });
+  });
+}
+
+test('any other device is overwritten whole', async () => {
+  for (const traits of [
+    DISK,
+    { writeZeroes: false, discard: true, rotational: false },
+    { writeZeroes: false, discard: false, rotational: false },
+  ])
+    expect(await wipe({ traits })).toStrictEqual({ cleanness: 'zeroed', calls: ['zero 0+10'], zeroed: [10] });
+  expect((await wipe({ traits: SSD, refuse: ['punch'] })).calls).toStrictEqual(['punch 0+10', 'zero 0+10']);
 });
 
-test('a device that only claims to zero itself is discarded', async () => {
-  expect(await wipe(ssd, ['fallocate'])).toStrictEqual({ cleanness: 'discarded', calls: ['fallocate', 'blkdiscard', 'ends'] });
+test('a large volume is overwritten a part at a time, in larger parts where that is fast, from where an earlier process was', async () => {
+  const { calls, zeroed } = await wipe({ bytes: 2 * GiB, from: 128 * MiB });
+  expect(calls).toStrictEqual(['zero 128+256', 'zero 384+512', 'zero 896+1024', 'zero 1920+128']);
+  expect(zeroed).toStrictEqual([384, 896, 1920, 2048]);
 });
 
-test('a spinning disk has its ends zeroed', async () => {
-  expect(await wipe({ writeZeroes: true, discard: false, rotational: true })).toStrictEqual({ cleanness: 'ends', calls: ['ends'] });
+test('with extent Ends, any other device is discarded where it can, and both ends are overwritten', async () => {
+  expect(await wipe({ extent: 'Ends' })).toStrictEqual({ cleanness: 'ends', calls: ['zero 0+1', 'zero 9+1'], zeroed: [] });
+  const refuse = ['punch'];
+  const discarded = await wipe({ extent: 'Ends', traits: SSD, refuse });
+  expect(discarded).toStrictEqual({ cleanness: 'discarded', calls: ['punch 0+10', 'blkdiscard', 'zero 0+1', 'zero 9+1'], zeroed: [] });
+  expect((await wipe({ extent: 'Ends', traits: SSD, refuse: ['punch', 'blkdiscard'] })).cleanness).toBe('ends');
+  expect((await wipe({ extent: 'Ends', bytes: MiB / 2 })).calls).toStrictEqual(['zero 0+0.5']);
 });
 
 test('any other failure is an error: the volume is not clean', async () => {
-  const run = async () => {
-    throw Object.assign(new Error('exit 1'), { stderr: 'blkdiscard: Input/output error' });
-  };
-  await expect(wiper(run, async () => ssd)('/dev/x', MiB, signal)).rejects.toMatchObject({
-    name: 'BackendError',
-    message: expect.stringMatching(/Input\/output error/),
-  });
-});
-
-test('the ends are zeroed, and nothing else', async () => {
-  const directory = await mkdtemp(join(tmpdir(), 'aoe-wipe-'));
-  onTestFinished(() => rm(directory, { recursive: true }));
-  for (const bytes of [3 * MiB, MiB + 512, 4096]) {
-    const path = join(directory, String(bytes));
-    await writeFile(path, Buffer.alloc(bytes, 7));
-    await zeroEnds(path, bytes);
-    const found = await readFile(path);
-    expect(found.length).toBe(bytes);
-    expect(found.subarray(0, MiB).every((byte) => byte === 0)).toBe(true);
-    expect(found.subarray(-MiB).every((byte) => byte === 0)).toBe(true);
-    expect(found.subarray(MiB, bytes - MiB).every((byte) => byte === 7)).toBe(true);
+  const run = () => Promise.reject(Object.assign(new Error('exit 1'), { stderr: 'fallocate: Input/output error' }));
+  for (const traits of [SSD, DISK]) {
+    const wiped = wiper(run, async () => traits)('/dev/vg0/x', MiB, { extent: 'Full', from: 0, onZeroed: async () => {}, signal });
+    await expect(wiped).rejects.toMatchObject({ name: 'BackendError', message: expect.stringMatching(/Input\/output error/) });
   }
 });
 
-test('only so many volumes are wiped at a time, a failure makes room, and what is stopped does not begin', async () => {
-  const gates: PromiseWithResolvers<'zeroed'>[] = [];
-  const wipe = limited(async () => {
-    const gate = Promise.withResolvers<'zeroed'>();
-    gates.push(gate);
-    return gate.promise;
-  }, 2);
+test('two programs run at a time in each volume group, and a wipe that is stopped begins no other part', async () => {
+  const gates = new Map<string, PromiseWithResolvers<void>>();
+  const wiped = wiper(
+    async (_program, args) => {
+      const gate = Promise.withResolvers<void>();
+      gates.set(args.at(-1) ?? '', gate);
+      await gate.promise;
+      return { stdout: '', stderr: '' };
+    },
+    async () => DISK,
+  );
   const stop = new AbortController();
-  const all = Promise.allSettled([signal, signal, stop.signal, signal].map((each) => wipe('/dev/x', MiB, each)));
-  await new Promise(setImmediate);
-  expect(gates).toHaveLength(2);
+  const begin = (path: string, each = signal) => wiped(path, GiB, { extent: 'Full', from: 0, onZeroed: async () => {}, signal: each });
+  const stopped = expect(begin('/dev/vg0/a', stop.signal)).rejects.toThrow('stopped');
+  const failed = Promise.allSettled(['/dev/vg0/b', '/dev/vg0/c', '/dev/vg1/d'].map((path) => begin(path)));
+  await setImmediate();
+  expect([...gates.keys()]).toStrictEqual(['/dev/vg0/a', '/dev/vg0/b', '/dev/vg1/d']);
   stop.abort(new Error('stopped'));
-  gates[0]?.reject(new Error('EIO'));
-  await new Promise(setImmediate);
-  expect(gates).toHaveLength(3);
-  for (const gate of gates) gate.resolve('zeroed');
-  expect((await all).map((each) => (each.status === 'fulfilled' ? each.value : String(each.reason)))).toStrictEqual([
-    'Error: EIO',
-    'zeroed',
-    'Error: stopped',
-    'zeroed',
-  ]);
+  gates.get('/dev/vg0/a')?.resolve();
+  await stopped;
+  await setImmediate();
+  expect([...gates.keys()]).toContain('/dev/vg0/c');
+  for (const gate of gates.values()) gate.reject(new Error('EIO'));
+  expect((await failed).map(({ status }) => status)).toStrictEqual(['rejected', 'rejected', 'rejected']);
 });
 
 test('a part of a device is zeroed and flushed, while the device is in use', async () => {

@@ -29,8 +29,24 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{ if .Values.interfaces }}{{ join "," .Values.interfaces }}{{ else }}auto{{ end }}
 {{- end }}
 
-{{/* Environment that run/config reads, and the container's extraEnv: the argument is the container's settings. */}}
+{{/*
+Node.js for our programs, which mostly wait: its optimizing compilers save no CPU time that can be measured, and take 10 MiB.
+*/}}
+{{- define "aoe-csi.node" -}}
+node, --no-maglev, --no-turbofan
+{{- end }}
+
+{{/*
+Environment that run/config reads, and the container's extraEnv: the argument is the container's settings. The rest keeps memory
+small: by default Node.js lets new objects take 32 MiB and more before it looks which are left, its heap may grow to half of the
+machine's memory, and the allocator of glibc has a pool for each thread, to which large texts go back and not to the machine.
+A heap of 256 MiB is enough for 20,000 volumes. A variable of extraEnv with the same name wins.
+*/}}
 {{- define "aoe-csi.env" -}}
+- { name: NODE_OPTIONS, value: "--max-semi-space-size=2 --max-old-space-size=256" }
+- { name: MALLOC_ARENA_MAX, value: "1" }
+- { name: MALLOC_MMAP_THRESHOLD_, value: "131072" }
+- { name: MALLOC_TRIM_THRESHOLD_, value: "131072" }
 - name: NODE_NAME
   valueFrom: { fieldRef: { fieldPath: spec.nodeName } }
 - name: POD_NAME
@@ -61,7 +77,7 @@ livenessProbe:
   failureThreshold: 7
 readinessProbe:
   httpGet: { path: /readyz, port: {{ . }} }
-  periodSeconds: 2
+  periodSeconds: 5
   timeoutSeconds: 5
   failureThreshold: 3
 {{- end }}

@@ -12,6 +12,7 @@
 {{- $where := printf "pools: %s" .name }}
 {{- if hasKey $names .name }}{{ fail (printf "%s: there are two pools of that name" $where) }}{{ end }}
 {{- $_ := set $names .name true }}
+{{- if and .wipe (ne .backend "lvm") }}{{ fail (printf "%s: wipe goes with backend lvm, this one has backend %s" $where .backend) }}{{ end }}
 {{- if eq .backend "file" }}
 {{- if or .volumeGroup .thinPool }}{{ fail (printf "%s: volumeGroup and thinPool go with backends lvm and lvm-thin, this one has backend file" $where) }}{{ end }}
 {{- if not .directory }}{{ fail (printf "%s: backend file needs a directory" $where) }}{{ end }}

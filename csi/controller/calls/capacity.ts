@@ -1,5 +1,4 @@
-import { available, unfit } from '../../../api/capacity.ts';
-import { parseQuantity } from '../../../api/quantity.ts';
+import { available, grainOf, reservationKey, unfit } from '../../../api/capacity.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { unsupported } from '../capabilities.ts';
 import type { Deps } from '../deps.ts';
@@ -14,13 +13,13 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
   const problem = (request.volumeCapabilities ?? []).map(unsupported).find((each) => each !== undefined);
   const pool = deps.pools.get(request.parameters?.pool ?? DEFAULT_POOL);
   const segment = segmentOf(request.accessibleTopology);
-  const volumes = deps.volumes.list();
   const pools = deps.pools.list();
   const free = (problem ? [] : (pool?.status?.nodes ?? [])).flatMap((entry) => {
     if (!pool || unfit(entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
     // Backends round sizes up to their granularity, so the rest holds no volume.
-    const granularity = Math.max(1, parseQuantity(entry.granularity ?? '1'));
-    return [Math.floor(available(pool, entry, volumes, pools) / granularity) * granularity];
+    const grain = grainOf(entry);
+    const reserved = (name: string) => deps.reserved.total(reservationKey(name, entry.name), grain);
+    return [Math.floor(available(pool, entry, pools, reserved) / grain) * grain];
   });
   const sum = free.reduce((bytes, each) => bytes + each, 0);
   return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, ...free)) } };

@@ -108,6 +108,25 @@ test('a volume that may still become ready stays: the caller tries again after t
   }
 });
 
+test('the conditions of the agent are enough until the operator has summed them up, unless another target answers', async () => {
+  const is = (type: string, status: 'True' | 'False' = 'True') => ({ ...failed(type, 'R'), status });
+  const served = [is('Provisioned'), is('Exported')];
+  for (const [conditions, isMade] of [
+    [served, true],
+    [[...served, is('AddressConflict', 'False')], true],
+    [[...served, is('AddressConflict')], false],
+    [[...served, is('Ready', 'False')], false],
+    [[is('Provisioned')], false],
+  ] as const) {
+    const { create } = world({ ...ready, status: { capacity: '1Gi', conditions: [...conditions] } });
+    const made = create().then(
+      () => true,
+      () => false,
+    );
+    expect(await made, JSON.stringify(conditions)).toBe(isMade);
+  }
+});
+
 test('a volume for which the pool has no room after all is deleted, so that the next one finds another node', async () => {
   const { create, volume } = world({ ...ready, status: { conditions: [failed('Provisioned', 'PoolFull')] } });
   await expect(create()).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });

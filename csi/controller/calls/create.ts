@@ -90,15 +90,21 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segmen
 
 /** The volume when it is exported, an error when it cannot be placed, undefined while neither is known. */
 function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
-  // Conditions alone could be those of a namesake that was deleted a moment ago.
-  if (conditionOf(volume, VolumeCondition.Ready)?.status === 'True' && isPlaced(volume)) return volume;
-  const provisioned = conditionOf(volume, VolumeCondition.Provisioned);
+  const [ready, provisioned] = [conditionOf(volume, VolumeCondition.Ready), conditionOf(volume, VolumeCondition.Provisioned)];
+  // Conditions alone could be those of a namesake that was deleted a moment ago. The agent's own are there before their sum is.
+  if ((ready ? ready.status === 'True' : isServed(volume)) && isPlaced(volume)) return volume;
   // The operator chose the place by an old measurement of the pool, and cannot change it. A new volume may find a better one.
   if (provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && volume.status?.capacity === undefined)
     return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name}: ${provisioned.message}`);
   const placed = conditionOf(volume, VolumeCondition.Placed);
   const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;
   return placed && code !== undefined ? new RpcError(code, `AoEVolume ${volume.metadata.name}: ${placed.message}`) : undefined;
+}
+
+/** Whether the agent says that the volume is exported, and that nobody else answers at its address. */
+function isServed(volume: AoEVolume): boolean {
+  const [exported, conflict] = [conditionOf(volume, VolumeCondition.Exported), conditionOf(volume, VolumeCondition.AddressConflict)];
+  return conditionOf(volume, VolumeCondition.Provisioned)?.status === 'True' && exported?.status === 'True' && conflict?.status !== 'True';
 }
 
 /** Deletes a volume that cannot be what was requested, and returns the error. A volume that a person created stays. */

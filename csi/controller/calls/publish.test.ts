@@ -1,4 +1,4 @@
-import type { AoEVolume } from '../../../api/volume.ts';
+import { type AoEVolume, MAX_NODES } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { block, call, FakeCluster, mount } from '../testing/fake-cluster.ts';
@@ -39,6 +39,19 @@ describe('publishVolume', () => {
       message: expect.stringMatching(/held by node b/),
     });
     expect(cluster.events.join()).toMatch(/^PublishRefused: node a is not admitted: AoEVolume v is held by node b/);
+  });
+
+  it('attaches a Shared volume to as many nodes as its spec holds, and says so to the next one', async () => {
+    const nodes = Array.from({ length: MAX_NODES - 1 }, (_, index) => `node-${index}`);
+    const cluster = new FakeCluster({ access: 'Shared', initiators: { nodes } });
+    await publish(cluster, { volumeCapability: block });
+    expect(cluster.nodes).toHaveLength(MAX_NODES);
+    await expect(publish(cluster, { nodeId: 'next', volumeCapability: block })).rejects.toMatchObject({
+      code: Code.RESOURCE_EXHAUSTED,
+      message: expect.stringMatching(/v is attached to 64 nodes, and cannot be attached to more at once: node next must wait until/),
+    });
+    expect(cluster.events.join()).toMatch(/^PublishRefused: node next is not admitted: /);
+    await publish(cluster, { nodeId: 'node-1', volumeCapability: block });
   });
 
   it('admits no further node while another target answers at the address, and keeps the present ones', async () => {

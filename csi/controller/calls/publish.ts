@@ -1,7 +1,7 @@
 import { formatAddress } from '../../../api/address.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES } from '../../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, GIVE_UP, VolumeCondition } from '../../../api/volume.ts';
+import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, VolumeCondition } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -81,7 +81,10 @@ function checkInitiator({ metadata, spec }: AoEVolume, { metadata: { name }, sta
   );
 }
 
-/** The nodes that may use the volume once `node` is admitted. @throws RpcError FAILED_PRECONDITION when somebody else has it */
+/**
+ * The nodes that may use the volume once `node` is admitted.
+ * @throws RpcError FAILED_PRECONDITION when somebody else has it, RESOURCE_EXHAUSTED when as many have it as can
+ */
 function admit(volume: AoEVolume, node: string): string[] {
   const { metadata, spec } = volume;
   const nodes = spec.initiators.nodes ?? [];
@@ -94,7 +97,13 @@ function admit(volume: AoEVolume, node: string): string[] {
   const placed = conditionOf(volume, VolumeCondition.Placed);
   if (spec.external && placed?.status === 'False')
     throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name}: ${placed.message}`);
-  if (spec.access !== 'Exclusive') return [...nodes, node];
+  if (spec.access !== 'Exclusive') {
+    if (nodes.length < MAX_NODES) return [...nodes, node];
+    throw new RpcError(
+      Code.RESOURCE_EXHAUSTED,
+      `AoEVolume ${metadata.name} is attached to ${nodes.length} nodes, and cannot be attached to more at once: node ${node} must wait until it is detached from one of them`,
+    );
+  }
   if (nodes.length > 0) {
     throw new RpcError(
       Code.FAILED_PRECONDITION,

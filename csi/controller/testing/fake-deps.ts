@@ -1,4 +1,4 @@
-import type { NodeHealth } from '../../../api/capacity.ts';
+import { type NodeHealth, reservationOf, roundUp } from '../../../api/capacity.ts';
 import type { AoENode } from '../../../api/node.ts';
 import type { AoEPool } from '../../../api/pool.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
@@ -41,6 +41,12 @@ export function fakeDeps({ reaction, health = {} }: { reaction?: Reaction | unde
         const answer = ask(api.read<AoEVolume>(AOE_VOLUMES, name));
         if (answer === undefined) throw new TimeoutError('nothing more happens');
         return answer;
+      },
+    },
+    reserved: {
+      total: (key: string, grain: number) => {
+        const parts = api.store<AoEVolume>('AoEVolume').list().map(reservationOf);
+        return parts.reduce((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) : sum), 0);
       },
     },
     pools: api.store<AoEPool>('AoEPool'),

@@ -1,4 +1,5 @@
 import { Code } from '../../../rpc/status.ts';
+import { DriverBusyError } from '../disk/kernel-driver.ts';
 import { context, fails, setUp } from '../testing/calls.ts';
 
 test('unstage unmounts, flushes and unlocks; repeating it, or unstaging what never was staged, is success', async () => {
@@ -84,3 +85,15 @@ for (const [what, change] of [
     expect(node.driver.flushed).toStrictEqual(['e7.3']);
   });
 }
+
+test('unstage ends while the driver waits for other disks: nobody has the disk open, and it is removed later', async () => {
+  const { node, stage, unstage } = setUp();
+  await stage();
+  node.driver.flush = () => Promise.reject(new DriverBusyError('e7.3', ['e7.4']));
+  await unstage();
+  expect(node.target.holder).toBeUndefined();
+  expect(node.removed).toStrictEqual(['e7.3']);
+  // The kernel still has the disk, unused: it is used again.
+  await stage();
+  expect(node.mounter.mounts).toHaveLength(1);
+});

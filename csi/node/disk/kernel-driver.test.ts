@@ -1,8 +1,9 @@
 import { mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Code } from '../../../rpc/status.ts';
 import type { Exec } from '../../../run/exec.ts';
-import { KernelDriver, parseDiskState } from './kernel-driver.ts';
+import { DriverBusyError, KernelDriver, parseDiskState } from './kernel-driver.ts';
 
 const signal = new AbortController().signal;
 
@@ -139,4 +140,48 @@ test('deadSeconds() reads the parameter of the module, and nothing without the m
   mkdirSync(join(paths.sysfs, 'module/aoe/parameters'), { recursive: true });
   writeFileSync(join(paths.sysfs, 'module/aoe/parameters/aoe_deadsecs'), '180\n');
   expect(await driver.deadSeconds()).toBe(180);
+});
+
+/** A kernel with disk e7.3, and e7.4 for whose data it waits; the name of the kernel thread that waits. */
+function waiting(thread: string, inflight: string) {
+  const programs: string[] = [];
+  const it = setUp(async (program, args, { input }) => {
+    programs.push(`${program} ${args[0]} ${input}`);
+    renameSync(it.sysfs('e7.3'), `${it.sysfs('e7.3')}-gone`);
+    return { stdout: '', stderr: '' };
+  });
+  it.add('e7.3', { inflight: '       0        0\n' });
+  it.add('e7.4', { inflight });
+  mkdirSync(join(it.paths.proc, '77'));
+  writeFileSync(join(it.paths.proc, '77/comm'), `${thread}\n`);
+  return { ...it, programs };
+}
+
+test('flush() is not begun while the work queue of the driver waits for another disk: it could not be stopped', async () => {
+  const { driver, programs } = waiting('kworker/u4:2+aoe_wq', '       1        0\n');
+  const error = await driver.flush('e7.3', signal).catch((reason: unknown) => reason);
+  expect(error).toBeInstanceOf(DriverBusyError);
+  expect(error).toMatchObject({ code: Code.UNAVAILABLE, message: expect.stringMatching(/waits for data of e7\.4;/) });
+  expect(programs).toStrictEqual([]);
+}, 20_000);
+
+for (const [what, thread, inflight] of [
+  ['only uses another disk', 'kworker/u4:2+writeback', '       3        1\n'],
+  ['has done its work', 'kworker/u4:2-aoe_wq', '       1        0\n'],
+  ['works, and waits for no disk', 'kworker/u4:2+aoe_wq', '       0        0\n'],
+] as const) {
+  test(`flush() is begun while the kernel ${what}`, async () => {
+    const { driver, programs } = waiting(thread, inflight);
+    await driver.flush('e7.3', signal);
+    expect(programs).toHaveLength(1);
+  });
+}
+
+test('attach() does not touch a disk for which a program hangs', async () => {
+  const { paths } = setUp();
+  const refuse = (address: string): void => {
+    throw new Error(`${address} hangs`);
+  };
+  const driver = new KernelDriver(async () => ({ stdout: '', stderr: '' }), paths, {}, refuse);
+  await expect(driver.attach('e7.3', { timeoutMs: 20, signal })).rejects.toThrow('e7.3 hangs');
 });

@@ -19,6 +19,8 @@ const SECTOR = 512;
 const MODPROBE_MS = 20_000;
 const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
+/** How long the driver's work queue may be busy before a flush is not even begun. The kernel reads the partition table of a new disk there. */
+const QUEUE_MS = 2_000;
 const REVALIDATE_MS = 10_000;
 /** The answer to a revalidation comes within milliseconds, or was lost. */
 const REVALIDATE_AGAIN_MS = 2_000;
@@ -33,18 +35,34 @@ export interface KernelDriverPaths {
 
 const HOST: KernelDriverPaths = { devices: '/dev/etherd', sysfs: '/sys', proc: '/proc' };
 
+/** The kernel's driver cannot remove disks now: it waits for other disks that do not answer. */
+export class DriverBusyError extends RpcError {
+  constructor(address: string, waiting: readonly string[]) {
+    super(
+      Code.UNAVAILABLE,
+      `disk ${address} cannot be removed from the kernel now: its aoe driver waits for data of ${waiting.join(', ')}; are their storage nodes in trouble?`,
+    );
+    this.name = 'DriverBusyError';
+  }
+}
+
 /** Linux' own aoe driver, through /dev/etherd and sysfs. What may hang with a disk runs in a program of its own, which can be given up. */
 export class KernelDriver implements Driver {
   readonly #exec: Exec;
   readonly #paths: KernelDriverPaths;
   readonly #parameters: ModuleParameters;
   readonly #discovery: Discovery;
+  readonly #check: (address: string) => void;
   /** What {@link #incarnation} gave for the disks that were opened before, by address. */
   readonly #opened = new Map<string, string>();
 
-  /** @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them */
-  constructor(exec: Exec, paths = HOST, parameters: ModuleParameters = {}) {
+  /**
+   * @param parameters kept at these values; others stay as the node's /etc/modprobe.d, or the kernel, has them
+   * @param check throws while a disk may not be touched ({@link DiskPrograms.check})
+   */
+  constructor(exec: Exec, paths = HOST, parameters: ModuleParameters = {}, check: (address: string) => void = () => {}) {
     this.#exec = exec;
+    this.#check = check;
     this.#paths = paths;
     this.#parameters = parameters;
     this.#discovery = new Discovery(paths.devices, () => this.#control('discover', '1'));
@@ -71,6 +89,7 @@ export class KernelDriver implements Driver {
     address: string,
     { timeoutMs, bytes, signal }: { timeoutMs: number; bytes?: number | undefined; signal: AbortSignal },
   ): Promise<Disk | undefined> {
+    this.#check(address);
     let revalidated = false;
     const check = async (): Promise<Disk | undefined> => {
       const state = await this.state(address);
@@ -166,6 +185,7 @@ export class KernelDriver implements Driver {
     this.#opened.delete(address);
     const before = await this.#incarnation(address);
     if (before === undefined) return;
+    await this.#waitForQueue(address, signal);
     try {
       // The NUL keeps e1.1 from matching e1.10: the driver compares as many characters as it is given.
       await this.#writeInProgram('flush', `${address}\0`, FLUSH_MS, signal);
@@ -181,11 +201,43 @@ export class KernelDriver implements Driver {
   }
 
   /**
+   * A flush waits for the driver's work queue first (drivers/block/aoe/aoedev.c, flush()). There the kernel reads the partition tables of
+   * new disks (aoeblk_gdalloc), for as long as a target does not give the data. A flush that waits cannot be stopped, and would remove
+   * the disk whenever the queue goes on, from under whoever has it open by then.
+   * @throws DriverBusyError when the queue stays busy
+   */
+  async #waitForQueue(address: string, signal: AbortSignal): Promise<void> {
+    for (let waited = 0; ; waited += POLL_MS) {
+      const waiting = await this.#disksWithRequests();
+      if (waiting.length === 0 || !(await this.#isQueueBusy())) return;
+      if (waited >= QUEUE_MS) throw new DriverBusyError(address, waiting);
+      await delay(POLL_MS, undefined, { signal });
+    }
+  }
+
+  /** The disks that have requests under way. */
+  async #disksWithRequests(): Promise<string[]> {
+    const block = join(this.#paths.sysfs, 'block');
+    const disks = (await readdir(block).catch(() => [])).filter((name) => name.startsWith('etherd!'));
+    const inFlight = await Promise.all(disks.map((name) => readFile(join(block, name, 'inflight'), 'utf8').catch(() => '')));
+    return disks.filter((_name, index) => /[1-9]/.test(inFlight[index] ?? '')).map((name) => name.slice('etherd!'.length));
+  }
+
+  /** Whether a kernel thread works on the queue: its name is then `kworker/…+aoe_wq` (kernel/workqueue.c, wq_worker_comm). */
+  async #isQueueBusy(): Promise<boolean> {
+    const pids = (await readdir(this.#paths.proc)).filter((name) => /^\d+$/.test(name));
+    const names = await Promise.all(pids.map((pid) => readFile(join(this.#paths.proc, pid, 'comm'), 'utf8').catch(() => '')));
+    return names.some((name) => name.startsWith('kworker/') && name.includes('+aoe_wq'));
+  }
+
+  /**
    * Opens the disk and uses the file at once. The first open of a disk reads its partition table (block/bdev.c, blkdev_get_whole), and
    * hangs as long as its target does. That open happens in a program of its own, since Node.js has four threads for all file operations.
    * Later ones read nothing.
    */
   async #withOpen<T>(address: string, flags: number, signal: AbortSignal, use: (file: FileHandle) => T): Promise<T> {
+    // A flush that hangs removes the disk from under whoever has it open when it goes on.
+    this.#check(address);
     const path = join(this.#paths.devices, address);
     const incarnation = await this.#incarnation(address);
     if (incarnation === undefined || this.#opened.get(address) !== incarnation) {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import type { MountPoint } from '../contracts.ts';
 import { FakeNode } from '../testing/fakes.ts';
+import { DriverBusyError } from './kernel-driver.ts';
 import { DiskInUseError, isDead, LocalDisk } from './local-disk.ts';
 
 const signal = new AbortController().signal;
@@ -160,4 +161,12 @@ test('revive() needs the right disk, of the right size, in the kernel', async ()
   driver.attach = async () => undefined;
   known.state = 'closewait';
   await expect(disk.revive('v', surveyed, signal)).rejects.toThrow(/kernel's disk is closewait/);
+});
+
+test('remove() leaves a disk that nobody uses while the driver is busy, and refuses one that somebody uses', async () => {
+  const { disk, driver, known } = await setUp();
+  driver.flush = () => Promise.reject(new DriverBusyError('e7.3', ['e7.4']));
+  expect(await disk.remove(signal)).toBe(false);
+  known.openedBy.push('process 77 (qemu)');
+  await expect(disk.remove(signal)).rejects.toBeInstanceOf(DiskInUseError);
 });

@@ -3,6 +3,7 @@ import type { Log } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Disk, DiskState, Driver, Mounter, MountPoint } from '../contracts.ts';
 import { checkSerial, type Surveyed } from './identity.ts';
+import { DriverBusyError } from './kernel-driver.ts';
 import { unmountLayers } from './unmount-layers.ts';
 
 /** Time for the kernel's driver to find a disk that answers on the wire. */
@@ -155,14 +156,24 @@ export class LocalDisk {
   }
 
   /**
-   * Removes the disk from the kernel, and with it all that the kernel has cached of it.
+   * Removes the disk from the kernel, and with it all that the kernel has cached of it. While the driver waits for other disks, which do
+   * not answer, the disk stays: the kernel has written back and forgotten what it had cached of it when the last user closed it
+   * (block/bdev.c, blkdev_flush_mapping).
+   * @returns whether the disk is gone
    * @throws DiskInUseError while somebody has it open
    */
-  async remove(signal: AbortSignal): Promise<void> {
-    if ((await this.health()) === 'absent') return;
+  async remove(signal: AbortSignal): Promise<boolean> {
+    if ((await this.health()) === 'absent') return true;
     const users = await this.users(signal);
     if (users.length > 0) throw new DiskInUseError(this.address, users);
-    await this.#parts.driver.flush(this.address, signal);
+    try {
+      await this.#parts.driver.flush(this.address, signal);
+      return true;
+    } catch (error) {
+      if (!(error instanceof DriverBusyError)) throw error;
+      this.#parts.log.warn({ address: this.address, error: error.message }, 'a disk that nobody uses stays in the kernel');
+      return false;
+    }
   }
 
   /**

@@ -182,6 +182,7 @@ for (const [what, change] of [
     await change({ node: it.node, other: { ...record, volumeUID: 'uid-2' } as never });
     await it.check(3);
     it.stays();
+    expect(it.events).toStrictEqual([]);
   });
 }
 

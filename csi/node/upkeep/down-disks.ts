@@ -102,6 +102,7 @@ export class DownDisks {
       // The check for lost volumes cleans up what belongs to an AoEVolume that is gone.
       if (!volume || volume.metadata.uid !== record.volumeUID) return;
       const found = await this.#assess(volumeId, volume, record, signal);
+      if (!found) return;
       if (found.kind === 'revivable') await jobs.run(volumeId, 'revival of a disk', () => this.#revive(volumeId, signal));
       else this.#report(volumeId, volume, found.kind, found.message);
     } catch (error) {
@@ -117,7 +118,7 @@ export class DownDisks {
     const volume = record && (await volumes.get(volumeId, signal));
     if (!record || volume?.metadata.uid !== record.volumeUID || (await staged.successor(volumeId, record.address))) return;
     const found = await this.#assess(volumeId, volume, record, signal);
-    if (found.kind !== 'revivable') return;
+    if (found?.kind !== 'revivable') return;
     await localDisk(record.address).revive(nameOf(volumeId, record, nodeName), found.surveyed, signal);
     log.warn({ volume: volumeId, address: record.address }, 'a disk that was down works again');
     const message = `node ${nodeName}: ${await this.#story(record)}. Its target answers again, and the raw block device works again; programs had I/O errors meanwhile`;
@@ -125,9 +126,11 @@ export class DownDisks {
     this.#outages.delete(volumeId);
   }
 
-  async #assess(volumeId: string, volume: AoEVolume, record: StagedVolume, signal: AbortSignal): Promise<Finding> {
+  /** Undefined when nothing of the volume is published here: the next stage sees to its disk. */
+  async #assess(volumeId: string, volume: AoEVolume, record: StagedVolume, signal: AbortSignal): Promise<Finding | undefined> {
     const { nodeName, localDisk, wire } = this.#parts;
     const mounts = (await localDisk(record.address).mounts()).filter(({ isStale }) => !isStale);
+    if (mounts.length === 0) return undefined;
     const hasFilesystem = mounts.some(({ kind }) => kind === 'filesystem');
     const story = `node ${nodeName}: ${await this.#story(record)}`;
     const remedy = hasFilesystem
@@ -139,8 +142,6 @@ export class DownDisks {
       const surveyed = oneRightDisk(nameOf(volumeId, record, nodeName), survey, { serial, external: record.external });
       if (hasFilesystem) return { kind: 'RemountNeeded', message: `${story}. Its target answers again. ${remedy}` };
       const obstacle = await this.#obstacle(volume, record, () => isLockUnbroken(survey.configs, ownerOf(this.#parts, record), record));
-      // Nothing of the volume is published here: the next stage sees to it.
-      if (mounts.length === 0) return { kind: 'DiskDown', message: story };
       if (serial !== undefined && !obstacle) return { kind: 'revivable', surveyed };
       const why = obstacle ?? 'its serial number is not known';
       return { kind: 'DiskNotRevived', message: `${story}. It is not revived: ${why}. Delete the pods on this node that use the volume` };

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { AoEVolume } from '../../../api/volume.ts';
+import { Code } from '../../../rpc/status.ts';
 import { nodeService } from '../service.ts';
 import { context } from '../testing/calls.ts';
 import { FakeNode } from '../testing/fakes.ts';
@@ -205,4 +206,36 @@ test('the mark of a lost volume goes when it is unstaged, or deleted', async () 
     }
     expect(await it.node.deps.staged.wasLost('v1'), end).toBe(false);
   }
+});
+
+test('a stage that runs a long e2fsck when the node loses the volume is ended, and what it left is cleaned up', async () => {
+  const node = new FakeNode();
+  const record = {
+    version: 1,
+    volumeUID: 'uid-1',
+    address: 'e7.3',
+    access: 'Exclusive',
+    external: false,
+    stagingPath: '/staging/v1',
+  } as const;
+  await node.deps.staged.put('v1', record);
+  const lostVolumes = new LostVolumes(node.deps, { macs: async () => [MAC], emit: () => {} });
+  await node.driver.attach('e7.3');
+  const check = (job: AbortSignal) =>
+    new Promise<void>((_resolve, reject) => job.addEventListener('abort', () => reject(new Error('e2fsck: killed by SIGKILL'))));
+  const request = { volumeId: 'v1', operation: 'NodeStageVolume', args: '' };
+  const staging = expect(node.deps.jobs.queue(request, check, signal)).rejects.toMatchObject({
+    code: Code.ABORTED,
+    message: expect.stringMatching(/NodeStageVolume of volume v1 on node worker-1 was ended: this node may not use the volume any more/),
+  });
+  await lostVolumes.check(signal);
+  await lostVolumes.check(signal);
+  expect(node.driver.flushed).toStrictEqual([]);
+  (node.volumes.items.get('v1') as AoEVolume).spec.initiators = { nodes: ['worker-2'] };
+  await lostVolumes.check(signal);
+  await lostVolumes.check(signal);
+  await staging;
+  await lostVolumes.check(signal);
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+  expect(await node.deps.staged.get('v1')).toBeUndefined();
 });

@@ -65,6 +65,8 @@ export class LostVolumes {
         }
         suspects.add(volumeId);
         if (!this.#suspects.has(volumeId)) continue;
+        // The target has cut this node off, but e2fsck or mkfs may run for hours. Once it has ended, the next check cleans up.
+        if (jobs.cancel(volumeId, 'NodeStageVolume', 'this node may not use the volume any more')) continue;
         const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS)]);
         await jobs.run(volumeId, 'clean-up of a lost volume', () => this.#clean(volumeId, limit));
       } catch (error) {

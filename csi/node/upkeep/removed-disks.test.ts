@@ -1,3 +1,4 @@
+import { DriverBusyError } from '../disk/kernel-driver.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { RemovedDisks } from './removed-disks.ts';
 
@@ -8,7 +9,7 @@ async function setUp(options: { present?: boolean; openedBy?: string[]; stagedAg
   Object.assign(node.driver.known.get('e7.3') ?? {}, { openedBy: options.openedBy ?? [] });
   const staged = { get: async () => (options.stagedAgain ? {} : undefined), successor: async () => options.successor };
   const { localDisk, log } = node.deps;
-  return { disks: new RemovedDisks({ localDisk, staged: staged as never, log }), flushed: node.driver.flushed };
+  return { disks: new RemovedDisks({ localDisk, staged: staged as never, log }), flushed: node.driver.flushed, driver: node.driver };
 }
 
 /** Lets the promises of a check settle. */
@@ -40,3 +41,17 @@ for (const [why, options] of Object.entries({
     expect(flushed).toStrictEqual([]);
   });
 }
+
+test('a disk that the driver cannot remove now is tried again until it is gone', async () => {
+  const { disks, flushed, driver } = await setUp();
+  const flush = driver.flush.bind(driver);
+  let busy = 10;
+  driver.flush = (address: string) => (busy-- > 0 ? Promise.reject(new DriverBusyError(address, ['e7.4'])) : flush(address));
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+  disks.add('v1', 'e7.3');
+  for (let minute = 0; minute < 15; minute++) {
+    jest.advanceTimersByTime(60_000);
+    for (let i = 0; i < 10; i++) await settle();
+  }
+  expect(flushed).toStrictEqual(['e7.3']);
+});

@@ -7,6 +7,8 @@ import type { StagedVolumes } from '../record/staged-volumes.ts';
  * (drivers/block/aoe/aoecmd.c), and as long as the target still admits this node, an answer makes the disk again.
  */
 const CHECKS_MS = [1_000, 10_000, 70_000];
+/** Until the next attempt while the driver cannot remove disks. */
+const BUSY_MS = 60_000;
 const REMOVE_MS = 30_000;
 
 interface Parts {
@@ -31,12 +33,17 @@ export class RemovedDisks {
     this.#timers.set(address, timers);
   }
 
+  #later(volumeId: string, address: string): void {
+    const timer = setTimeout(() => void this.#check(volumeId, address), BUSY_MS).unref();
+    this.#timers.get(address)?.push(timer);
+  }
+
   async #check(volumeId: string, address: string): Promise<void> {
     const { localDisk, staged, log } = this.#parts;
     const disk = localDisk(address);
     try {
       if ((await disk.health()) === 'absent' || (await staged.get(volumeId)) || (await staged.successor(volumeId, address))) return;
-      await disk.remove(AbortSignal.timeout(REMOVE_MS));
+      if (!(await disk.remove(AbortSignal.timeout(REMOVE_MS)))) return this.#later(volumeId, address);
       log.info({ volume: volumeId, address }, 'the disk of an unstaged volume came back, and was removed again');
     } catch (error) {
       // Somebody uses it since: it is theirs.

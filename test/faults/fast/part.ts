@@ -23,6 +23,11 @@ export class Part implements AsyncDisposable {
     this.#log = log;
   }
 
+  /** 0 while it is not running. */
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   start(): void {
     if (this.#child) return;
     const [program = '', ...args] = this.#argv;

@@ -16,15 +16,26 @@ export interface RunOptions {
   report: (line: string) => void;
 }
 
+export interface IsolatedOptions extends RunOptions {
+  /** For the log, dist/logs/NAME.log. */
+  name: string;
+  env: Record<string, string>;
+}
+
 /** Runs main.ts in network, mount and process namespaces of its own. */
-export async function runLab(env: Record<string, string>, { limitMs, signal, report }: RunOptions): Promise<CommandResult> {
+export function runLab(env: Record<string, string>, options: RunOptions): Promise<CommandResult> {
+  return runIsolated(join(import.meta.dirname, 'main.ts'), { ...options, name: 'faults-fast', env });
+}
+
+/** Runs a program of ours in network, mount and process namespaces of its own. */
+export async function runIsolated(main: string, { name, env, limitMs, signal, report }: IsolatedOptions): Promise<CommandResult> {
   const logs = join(ROOT, 'dist/logs');
   mkdirSync(logs, { recursive: true });
-  const directory = mkdtempSync(join(tmpdir(), 'aoe-faults-'));
-  const argv = [...ISOLATE, process.execPath, join(import.meta.dirname, 'main.ts')];
+  const directory = mkdtempSync(join(tmpdir(), `aoe-${name}-`));
+  const argv = [...ISOLATE, process.execPath, main];
   try {
     return await runCommand(argv, {
-      log: join(logs, 'faults-fast.log'),
+      log: join(logs, `${name}.log`),
       limitMs,
       signal,
       env: { ...env, TMPDIR: directory },
