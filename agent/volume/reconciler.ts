@@ -1,6 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
@@ -43,6 +44,7 @@ export interface VolumeReconcilerOptions {
   volumes: Store<AoEVolume>;
   pools: Store<AoEPool>;
   nodes: Store<AoENode>;
+  snapshots: Pick<Store<AoESnapshot>, 'get'>;
   /** Follows `nodes`. */
   macs: MacMemory;
   backendOf: (pool: AoEPool) => Backend;
@@ -149,14 +151,18 @@ export class VolumeReconciler {
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
     const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
+    const snapshot = (name: string) => this.#options.snapshots.get(name);
     const onWipeProgress = memory.wipe.note.bind(memory.wipe);
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, stop, { barrier, onWipeProgress }).finally(() => memory.wipe.end()), {
-            patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
-            ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
-          }),
+        : memory.data.run(
+            (stop) => ensureData(volume, backend, mode, stop, { barrier, snapshot, onWipeProgress }).finally(() => memory.wipe.end()),
+            {
+              patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
+              ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
+            },
+          ),
       address && this.#probe(address, signal),
     ]);
     if (probe) memory.addressSchedule.probed({ conflict: 'stranger' in probe && probe.stranger !== undefined });

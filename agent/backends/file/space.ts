@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
 import { kindOf, roundDown } from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
 import type { FileSystem } from './file-system.ts';
 
 /** A file of a volume is named by the UID and this. */
@@ -28,7 +29,7 @@ export interface FilePool {
 
 /** Where the space of a pool is, and who else may use it. */
 export interface SpaceOptions {
-  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs'>;
+  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs' | 'unshared'>;
   readonly directory: string;
   /** spec.reserve of the pool. */
   readonly reserve: string | undefined;
@@ -58,11 +59,11 @@ export interface Space {
  * @throws Error when the file system cannot be read
  */
 export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions, own: Usage): Promise<Space> {
-  const { bavail, blocks, bsize } = await fs.statfs(directory);
+  const { bavail, blocks, bsize, type } = await fs.statfs(directory);
   let { taken, promised } = own;
   const sharedWith: string[] = [];
   for (const sibling of siblings) {
-    const usage = (await isSameFileSystem(fs, sibling.directory, directory)) ? await usageOf(fs, sibling) : undefined;
+    const usage = (await isSameFileSystem(fs, sibling.directory, directory)) ? await usageOf(fs, sibling, mayShareBlocks(type)) : undefined;
     if (!usage) continue;
     sharedWith.push(sibling.pool);
     taken += usage.taken;
@@ -74,7 +75,7 @@ export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions
   const missing = promised - taken - bavail * bsize;
   const message =
     missing > 0
-      ? `other software fills the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`
+      ? `other software or snapshots fill the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`
       : undefined;
   return { size, free: Math.max(0, size - promised), message, sharedWith: sharedWith.sort() };
 }
@@ -85,21 +86,31 @@ export function bytesOf(reserve: string, total: number): number {
 }
 
 /** What the volumes in the directory of a pool use; undefined when the pool is not there. */
-async function usageOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): Promise<Usage | undefined> {
+async function usageOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool, mayShare: boolean): Promise<Usage | undefined> {
   const owner = await fs.read(join(directory, MARKER)).catch(() => '');
   if (owner.trim() !== pool) return undefined;
   let [taken, promised] = [0, 0];
   for (const name of await fs.readdir(directory)) {
     if (!name.endsWith(SUFFIX) || kindOf(name) !== 'volume') continue;
-    const stats = await fs.stat(join(directory, name)).catch(() => undefined);
-    taken += takenBy(stats);
+    const path = join(directory, name);
+    const stats = await fs.stat(path).catch(() => undefined);
+    taken += await takenBy(fs, path, mayShare);
     promised += stats?.size ?? 0;
   }
   return { taken, promised };
 }
 
-/** Bytes that a file takes on the disk. A file that is gone takes none. */
-export function takenBy(stats: { blocks: number } | undefined): number {
+/**
+ * Bytes on the disk that are a file's own: to write those takes no more room. A file that is gone has none.
+ * @param mayShare whether files on this file system may share blocks: a write to a shared one takes a new one
+ */
+export async function takenBy(fs: Pick<FileSystem, 'stat' | 'unshared'>, path: string, mayShare: boolean): Promise<number> {
+  try {
+    if (mayShare) return await fs.unshared(path);
+  } catch {
+    // Where the file system does not tell, it has no shared blocks.
+  }
+  const stats = await fs.stat(path).catch(() => undefined);
   return (stats?.blocks ?? 0) * BLOCK;
 }
 

@@ -19,8 +19,8 @@ import type { WipeOptions, WipeRange } from './wipe.ts';
 
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
-const TAG_VOLUME = 'aoe.dev/volume=';
-const TAG_POOL = 'aoe.dev/pool=';
+export const TAG_VOLUME = 'aoe.dev/volume=';
+export const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
 /** While a new volume is zeroed: this many bytes from its start are zeros on stable storage. */
@@ -30,8 +30,8 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
  * off, the volume has only these bytes.
  */
 const TAG_CLEAN = 'aoe.dev/clean=';
-const TAG_RETAINED = 'aoe.dev/retained';
-const PREFIX = 'aoe-';
+export const TAG_RETAINED = 'aoe.dev/retained';
+export const PREFIX = 'aoe-';
 /** Bytes that a growth wipes before TAG_CLEAN is updated. */
 const WIPE_STEP = 16 * 1024 ** 3;
 /**
