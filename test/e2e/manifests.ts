@@ -79,6 +79,11 @@ export function aoeVolume(name: string, spec: Record<string, unknown>) {
   return { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', metadata: { name }, spec };
 }
 
+/** An AoESnapshot that someone applies by hand. */
+export function aoeSnapshot(name: string, volumeName: string, spec: Record<string, unknown> = {}) {
+  return { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoESnapshot', metadata: { name }, spec: { volumeName, ...spec } };
+}
+
 /** A PersistentVolume for an AoEVolume that exists. */
 export function staticVolume(
   name: string,

@@ -1,7 +1,8 @@
-import { BackendError, type CreateRequest, type Growth, type Measurement } from '../backend.ts';
+import { BackendError, type CreateRequest, type Growth, type Measurement, type Snapshots } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import { LvmThinSnapshots, reservedBytes } from './thin-snapshots.ts';
 
 /** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
 const MAX_DATA_PERCENT = 95;
@@ -12,6 +13,7 @@ const RECENT_MS = 5_000;
 /** Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool. */
 export class LvmThinBackend extends LvmBase {
   protected override readonly kind: { layout: string[]; pool: string };
+  readonly snapshots: Snapshots;
   readonly #thinPool: string;
   readonly growth: Growth = {
     grow: async (uid, bytes, signal) => this.backing(await this.extend(uid, bytes, { marksNew: false }, signal)),
@@ -19,6 +21,8 @@ export class LvmThinBackend extends LvmBase {
 
   constructor(options: LvmOptions & { thinPool: string }) {
     super(options);
+    const { pool, thinPool } = options;
+    this.snapshots = new LvmThinSnapshots({ group: this.group, pool, thinPool, admit: (group, bytes) => this.#admit(group, bytes) });
     this.#thinPool = options.thinPool;
     this.kind = { layout: ['thin', 'sparse'], pool: options.thinPool };
   }
@@ -33,7 +37,11 @@ export class LvmThinBackend extends LvmBase {
   }
 
   protected override async admit({ bytes }: CreateRequest, signal: AbortSignal): Promise<void> {
-    const group = await this.group.readInTurn(RECENT_MS, signal);
+    this.#admit(await this.group.readInTurn(RECENT_MS, signal), bytes);
+  }
+
+  /** @throws BackendError when the thin pool is not ready, or does not have so many bytes that are not promised */
+  #admit(group: VolumeGroup, bytes: number): void {
     const { ready, free, message } = this.measurement(group, this.ours(group));
     const pool = `thin pool ${this.group.pathOf(this.#thinPool)}`;
     if (!ready) throw new BackendError('PoolNotReady', message ?? `${pool} is not ready`);
@@ -52,7 +60,7 @@ export class LvmThinBackend extends LvmBase {
     const promised = ours.reduce((sum, { bytes }) => sum + bytes, 0);
     const names = new Set(ours.map((volume) => volume.name));
     const foreign = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
-    const size = Math.max(0, pool.bytes - foreign.reduce((sum, { bytes }) => sum + bytes, 0));
+    const size = Math.max(0, pool.bytes - foreign.reduce((sum, volume) => sum + reservedBytes(volume), 0));
     const message = this.#complaint(name, pool) ?? (group.missingDisks > 0 ? `volume group ${group.name} lacks disks` : undefined);
     return {
       ready: message === undefined,
