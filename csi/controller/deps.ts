@@ -1,6 +1,7 @@
 import type { NodeHealth } from '../../api/capacity.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { EventRecorder, Informer, Kube, Log } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
@@ -10,6 +11,7 @@ import type { BusyVolumes } from '../busy-volumes.ts';
 export interface Deps {
   readonly kube: Pick<Kube, 'get' | 'create' | 'patch' | 'delete'>;
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
+  readonly snapshots: Pick<Informer<AoESnapshot>, 'get' | 'list' | 'waitFor'>;
   readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
   readonly health: NodeHealth;
