@@ -76,7 +76,17 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   const status = { abandoned: [{ uid: 'u-0', volume: 'v0', node: 'n' }] };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec, status } as never);
   const targetApi = new FakeTarget();
-  await targetApi.export({ uid: 'u-0', shelf: 9, slot: 9, path: '/gone', serial: 's', readOnly: false, macs: [], writesNeedLock: false });
+  await targetApi.export({
+    uid: 'u-0',
+    shelf: 9,
+    slot: 9,
+    path: '/gone',
+    serial: 's',
+    readOnly: false,
+    bytes: 0,
+    macs: [],
+    writesNeedLock: false,
+  });
   const unexport = targetApi.unexport.bind(targetApi);
   const withdrawn = new Promise((resolve) => {
     targetApi.unexport = async (uid) => {

@@ -17,7 +17,7 @@ import { NodeNetwork } from './node/network.ts';
 import { NodeReconciler } from './node/reconciler.ts';
 import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
-import { PoolReconciler } from './pool/reconciler.ts';
+import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
 import { takenSnapshots } from './snapshot/place.ts';
 import { SnapshotReconciler } from './snapshot/reconciler.ts';
 import type { TargetApi } from './target/api.ts';
@@ -68,6 +68,7 @@ export async function runAgent(
   const backends = BackendRegistry.ofNode(run, {
     expected: (pool) => provisionedUids(volumes.list(), pool),
     hasSnapshots: (pool) => takenSnapshots(snapshots.list(), { pool, node }).length > 0,
+    siblings: (pool) => otherFilePools(pool, pools.list(), self.get(node)),
     mountPoints,
   });
   const backendOf = (pool: AoEPool) => backends.of(pool);

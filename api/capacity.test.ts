@@ -41,8 +41,8 @@ test('a volume is placed when node and address were granted, not when they are a
 });
 
 test('available() is the size less what is promised there', () => {
-  expect(available(pool, node(), [])).toBe(1024 * MiB);
-  expect(available(pool, node(), [volume(), volume({ capacity: '1' })])).toBe((1024 - 100 - 4) * MiB);
+  expect(available(pool, node(), [], [])).toBe(1024 * MiB);
+  expect(available(pool, node(), [volume(), volume({ capacity: '1' })], [])).toBe((1024 - 100 - 4) * MiB);
 });
 
 test('available() does not count volumes of other pools, of other nodes, without a place, or served by somebody else', () => {
@@ -53,18 +53,31 @@ test('available() does not count volumes of other pools, of other nodes, without
     volume({}, []),
     { ...volume(), spec: { ...external, pool: undefined } },
   ];
-  expect(available(pool, node(), others)).toBe(1024 * MiB);
+  expect(available(pool, node(), others, [])).toBe(1024 * MiB);
 });
 
 test('available() is less by what orphans and displaced backing volumes take', () => {
-  expect(available(pool, node({ orphaned: '24Mi' }), [])).toBe(1000 * MiB);
-  expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [])).toBe(900 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi' }), [], [])).toBe(1000 * MiB);
+  expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [], [])).toBe(900 * MiB);
+});
+
+test('available() is less by what is in other pools with the same space', () => {
+  const other = (name: string, nodes: PoolNode[]): AoEPool => ({ ...pool, metadata: { name }, status: { nodes } });
+  const pools = [
+    pool,
+    other('q', [node({ orphaned: '8Mi' }), node({ name: 'm', orphaned: '99Mi' })]),
+    other('r', [node({ orphaned: '99Mi' })]),
+  ];
+  const volumes = [volume(), volume({ pool: 'q' }), volume({ pool: 'q', nodeName: 'm' }), volume({ pool: 'r' })];
+  expect(available(pool, node({ sharedWith: ['q'] }), volumes, pools)).toBe((1024 - 200 - 8) * MiB);
+  expect(available(pool, node({ sharedWith: ['q', 'gone'] }), volumes, pools)).toBe((1024 - 200 - 8) * MiB);
+  expect(available(pool, node(), volumes, pools)).toBe((1024 - 100) * MiB);
 });
 
 test('available() is 0 on a node where the pool is not ready, was not measured, or is overcommitted', () => {
-  expect(available(pool, node({ ready: false }), [])).toBe(0);
-  expect(available(pool, node({ size: undefined }), [])).toBe(0);
-  expect(available(pool, node(), [volume({ capacity: '2Gi' })])).toBe(0);
+  expect(available(pool, node({ ready: false }), [], [])).toBe(0);
+  expect(available(pool, node({ size: undefined }), [], [])).toBe(0);
+  expect(available(pool, node(), [volume({ capacity: '2Gi' })], [])).toBe(0);
 });
 
 test('volumes placed one after the other where they fit never overshoot the pool', () => {
@@ -77,12 +90,12 @@ test('volumes placed one after the other where they fit never overshoot the pool
       let taken = 0;
       for (const bytes of wishes) {
         const capacity = formatQuantity(bytes);
-        if (footprint(capacity, place) > available(pool, place, placed)) continue;
+        if (footprint(capacity, place) > available(pool, place, placed, [pool])) continue;
         placed.push(volume({ capacity }));
         taken += footprint(capacity, place);
       }
       expect(taken).toBeLessThanOrEqual(1024 * MiB);
-      expect(available(pool, place, placed)).toBe(1024 * MiB - taken);
+      expect(available(pool, place, placed, [pool])).toBe(1024 * MiB - taken);
     }),
   );
 });

@@ -19,16 +19,32 @@ export function isPlaced({ metadata, spec }: AoEVolume): boolean {
 }
 
 /**
- * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
- * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. 0 when the
- * pool is not ready there.
+ * The capacity that is promised to a volume in its pool: what the operator has reserved, and at least what it has. Volumes of earlier
+ * versions have no status.reserved: their capacity could not change. Undefined for an external volume.
  */
-export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>): number {
+export function reservedCapacity({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): string | undefined {
+  const { reserved, capacity } = status ?? {};
+  if (reserved === undefined || capacity === undefined) return reserved ?? capacity ?? spec.capacity;
+  return parseQuantity(capacity) > parseQuantity(reserved) ? capacity : reserved;
+}
+
+/**
+ * Bytes that new volumes can still reserve on a node of a pool: its size, minus orphans and displaced backing volumes, minus every
+ * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. What is in other
+ * pools with the same space counts, too. 0 when the pool is not ready there.
+ * @param pools all pools: those that the node's entry names in `sharedWith` are among them
+ */
+export function available(pool: AoEPool, node: PoolNode, volumes: Iterable<AoEVolume>, pools: readonly AoEPool[]): number {
   if (!node.ready) return 0;
-  let bytes = parseQuantity(node.size ?? '0') - parseQuantity(node.orphaned ?? '0') - parseQuantity(node.displacedBytes ?? '0');
+  const names = new Set([pool.metadata.name, ...(node.sharedWith ?? [])]);
+  const sharers = pools.filter(({ metadata }) => metadata.name !== pool.metadata.name && names.has(metadata.name));
+  const entries = [node, ...sharers.flatMap(({ status }) => status?.nodes?.find(({ name }) => name === node.name) ?? [])];
+  let bytes = parseQuantity(node.size ?? '0');
+  for (const { orphaned = '0', displacedBytes = '0' } of entries) bytes -= parseQuantity(orphaned) + parseQuantity(displacedBytes);
   for (const volume of volumes) {
-    const { pool: name, nodeName, capacity } = volume.spec;
-    if (name === pool.metadata.name && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
+    const { pool: name, nodeName } = volume.spec;
+    const capacity = reservedCapacity(volume);
+    if (name && names.has(name) && nodeName === node.name && capacity && isPlaced(volume)) bytes -= footprint(capacity, node);
   }
   return Math.max(0, bytes);
 }

@@ -4,7 +4,7 @@ import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } f
 import { AoENodeSpec, AoENodeStatus } from './schema/node.ts';
 import { AoEPoolSpec, AoEPoolStatus } from './schema/pool.ts';
 import { AoESnapshotSpec, AoESnapshotStatus } from './schema/snapshot.ts';
-import { AoEVolumeSpec, AoEVolumeStatus } from './schema/volume.ts';
+import { AoEVolumeSpec, AoEVolumeStatus, VOLUME_RULES } from './schema/volume.ts';
 
 interface Column {
   name: string;
@@ -22,6 +22,8 @@ interface Definition {
   status: z.ZodType;
   columns: Column[];
   selectable?: string[];
+  /** CEL rules about the object as a whole. */
+  rules?: { rule: string; message: string }[];
 }
 
 const AGE: Column = { name: 'Age', jsonPath: '.metadata.creationTimestamp', type: 'date' };
@@ -46,6 +48,7 @@ const DEFINITIONS: Definition[] = [
       AGE,
     ],
     selectable: ['.spec.nodeName', '.spec.pool'],
+    rules: VOLUME_RULES,
   },
   {
     type: AOE_SNAPSHOTS,
@@ -145,6 +148,7 @@ export function customResourceDefinitions(): Record<string, unknown>[] {
                 description: definition.description,
                 type: 'object',
                 required: ['spec'],
+                ...(definition.rules ? { 'x-kubernetes-validations': definition.rules } : {}),
                 properties: {
                   apiVersion: { type: 'string' },
                   kind: { type: 'string' },

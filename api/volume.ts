@@ -44,6 +44,8 @@ export const VolumeCondition = {
   EnforcedByTarget: 'EnforcedByTarget',
   /** agent, or the operator for external targets: a host has the lock; the message says which, and since when. */
   Locked: 'Locked',
+  /** operator: room is reserved for the spec.capacity that has grown, and the volume has it. Absent while it was never asked to grow. */
+  Grown: 'Grown',
   /** operator: the summary of the others. */
   Ready: 'Ready',
 } as const;

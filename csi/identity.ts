@@ -1,14 +1,17 @@
 import { DRIVER_NAME } from '../api/meta.ts';
 import { csi, type Handlers } from '../rpc/mod.ts';
 
-const { Service } = csi.v1.PluginCapability;
+const { Service, VolumeExpansion } = csi.v1.PluginCapability;
 
 /** The CSI Identity service, the same in controller and node plugin. `isReady` answers Probe. */
 export function identityService(version: string, isReady: () => boolean): Handlers<csi.v1.Identity> {
   return {
     getPluginInfo: async () => ({ name: DRIVER_NAME, vendorVersion: version }),
     getPluginCapabilities: async () => ({
-      capabilities: [Service.Type.CONTROLLER_SERVICE, Service.Type.VOLUME_ACCESSIBILITY_CONSTRAINTS].map((type) => ({ service: { type } })),
+      capabilities: [
+        ...[Service.Type.CONTROLLER_SERVICE, Service.Type.VOLUME_ACCESSIBILITY_CONSTRAINTS].map((type) => ({ service: { type } })),
+        { volumeExpansion: { type: VolumeExpansion.Type.ONLINE } },
+      ],
     }),
     probe: async () => ({ ready: { value: isReady() } }),
   };

@@ -18,14 +18,16 @@ function namesOf(volumes: Stores['volumes'], isWanted: (volume: AoEVolume) => bo
   return volumes.list().filter(isWanted).map(nameOf);
 }
 
-/** Whether a volume waits for a place: it has none yet, or was refused the one that its spec came with. */
+const WAITS_FOR: ReadonlySet<string> = new Set([VolumeCondition.Placed, VolumeCondition.Grown]);
+
+/** Whether a volume waits for a place, or for room to grow: it has none yet, or was refused the one that its spec came with. */
 function isWaiting(volume: AoEVolume): boolean {
   if (volume.metadata.deletionTimestamp) return false;
   if (!volume.spec.external && !isPlaced(volume)) return true;
-  return volume.status?.conditions?.some((each) => each.type === VolumeCondition.Placed && each.status === 'False') ?? false;
+  return volume.status?.conditions?.some(({ type, status }) => WAITS_FOR.has(type) && status === 'False') ?? false;
 }
 
-/** Volumes that wait for a place: room, an address or a node may be there now. */
+/** Volumes that wait for a place or for room to grow: room, an address or a node may be there now. */
 export function waitingVolumes({ volumes }: Stores): string[] {
   return namesOf(volumes, isWaiting);
 }

@@ -123,7 +123,7 @@ function served(configString: string, macs: string[] = [MAC.worker]) {
   const target = new FakeTarget();
   const calls: string[] = [];
   const lockEvents = { fenced: () => void calls.push('Fenced'), cleared: () => void calls.push('LockCleared') };
-  const volume = { uid: UID, shelf: 7, slot: 3, path: '/dev/x', serial: 's', readOnly: false, macs, writesNeedLock: true };
+  const volume = { uid: UID, shelf: 7, slot: 3, path: '/dev/x', serial: 's', readOnly: false, bytes: 0, macs, writesNeedLock: true };
   target.volumes.set(UID, { volume, bytes: 0, configString: bytes(configString), error: '' });
   const state = target.volumes.get(UID) as TargetVolumeState;
   return { target, calls, state, context: { target, lockEvents } };

@@ -29,6 +29,8 @@ export interface Measurement {
   size: number;
   /** The part of `size` that is not promised to an existing volume. */
   free: number;
+  /** Other pools with the same space: `size` and `free` are those of all of them together. */
+  sharedWith?: string[] | undefined;
   /** Volumes are rounded up to a multiple of this. */
   granularity: number;
   dataPercent?: string | undefined;

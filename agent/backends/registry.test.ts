@@ -20,4 +20,6 @@ test('a pool keeps its backend, and what that knows, until its settings change',
   expect(backends.of(pool('a', { backend: 'lvm', volumeGroup: 'vg0' }))).toBe(first);
   expect(backends.of(pool('b', { backend: 'lvm', volumeGroup: 'vg0' }))).not.toBe(first);
   expect(backends.of(pool('a', { backend: 'lvm', volumeGroup: 'vg1' }))).not.toBe(first);
+  const file = backends.of(pool('c', { backend: 'file', directory: '/x' }));
+  expect(backends.of(pool('c', { backend: 'file', directory: '/x', reserve: '15%' }))).not.toBe(file);
 });

@@ -3,18 +3,20 @@ import type { AoEPool } from '../../api/pool.ts';
 import type { Exec } from '../../run/exec.ts';
 import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
+import type { FilePool } from './file/space.ts';
 import type { HasDevice } from './lvm/base.ts';
 import { LvmCli } from './lvm/cli.ts';
 import { lvmConfig, udevReachable } from './lvm/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
-import { limited, type Wipe, wiper } from './lvm/wipe.ts';
+import { limited, rangeWiper, type Wipe, type WipeRange, wiper } from './lvm/wipe.ts';
 
 const WIPES_AT_ONCE = 4;
 
 export interface BackendRegistryOptions {
   lvm: LvmCli;
   wipe: Wipe;
+  wipeRange: WipeRange;
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
   expected: (pool: string) => readonly string[];
@@ -22,6 +24,8 @@ export interface BackendRegistryOptions {
   hasSnapshots?: (pool: string) => boolean;
   /** Directories of the node where disks for file pools are mounted. */
   mountPoints?: readonly string[];
+  /** The other file pools of this node. */
+  siblings?: (pool: string) => readonly FilePool[];
 }
 
 /** One backend per pool, replaced when the settings of the pool change. */
@@ -34,16 +38,19 @@ export class BackendRegistry {
   }
 
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
-  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints'>): BackendRegistry {
+  static ofNode(
+    run: Exec,
+    options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints' | 'siblings'>,
+  ): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
-    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), hasDevice, ...options });
+    return new BackendRegistry({ lvm, wipe: limited(wiper(run), WIPES_AT_ONCE), wipeRange: rangeWiper(run), hasDevice, ...options });
   }
 
   /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
-    const { backend: kind, volumeGroup, thinPool, directory } = pool.spec;
-    const key = JSON.stringify([kind, volumeGroup, thinPool, directory]);
+    const { backend: kind, volumeGroup, thinPool, directory, reserve } = pool.spec;
+    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, reserve]);
     const open = this.#open.get(name);
     if (open?.key === key) return open.backend;
     const backend = this.#make(pool);
@@ -52,15 +59,20 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wipe, hasDevice, expected, hasSnapshots = () => false, mountPoints = [] } = this.#options;
-    const { volumeGroup: group = '', thinPool = '', directory = '' } = spec;
+    const { lvm, wipe, wipeRange, hasDevice, expected, hasSnapshots = () => false, mountPoints = [], siblings = () => [] } = this.#options;
+    const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
-        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe });
+        return new LvmLinearBackend({ lvm, pool, group, hasDevice, wipe, wipeRange });
       case 'lvm-thin':
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
       case 'file':
-        return new FileBackend({ pool, directory, expected: () => expected(pool), hasSnapshots: () => hasSnapshots(pool), mountPoints });
+        return new FileBackend({
+          ...{ pool, directory, reserve, mountPoints },
+          expected: () => expected(pool),
+          hasSnapshots: () => hasSnapshots(pool),
+          siblings: () => siblings(pool),
+        });
     }
   }
 }

@@ -5,7 +5,7 @@ import { KubeError } from '../../kube/mod.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { Orphans } from './orphans.ts';
-import { PoolReconciler } from './reconciler.ts';
+import { otherFilePools, PoolReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 
@@ -54,6 +54,18 @@ test('a pool on this node is measured, and written only when it changed', async 
   await it.reconcile();
   expect(it.kube.written).toHaveLength(1);
   expect(it.kube.written[0]?.manager).toBe('aoe-csi-agent-storage');
+});
+
+test('file pools beside one are those on this node', () => {
+  const pool = (name: string, spec: object): AoEPool => ({ metadata: { name }, spec }) as never;
+  const file = (name: string, nodeSelector?: object) => pool(name, { backend: 'file', directory: `/${name}`, nodeSelector });
+  const pools = [file('a'), file('b'), file('c', { disk: 'hdd' }), file('d', { disk: 'ssd' }), pool('e', { backend: 'lvm' })];
+  const node = { metadata: { name: 'storage', labels: { disk: 'ssd' } } };
+  expect(otherFilePools('a', pools, node)).toStrictEqual([
+    { pool: 'b', directory: '/b' },
+    { pool: 'd', directory: '/d' },
+  ]);
+  expect(otherFilePools('a', pools, undefined)).toStrictEqual([]);
 });
 
 test('an orphan is counted after a second look, by its name in the backend, and left alone', async () => {

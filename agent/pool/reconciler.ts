@@ -86,6 +86,19 @@ export function selects({ spec }: AoEPool, node: KubeObject | undefined): boolea
   return Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => node.metadata.labels?.[key] === value);
 }
 
+/** The file pools that are on the node beside one: they may be on the same file system. */
+export function otherFilePools(
+  name: string,
+  pools: readonly AoEPool[],
+  node: KubeObject | undefined,
+): { pool: string; directory: string }[] {
+  return pools.flatMap((pool) => {
+    const { metadata, spec } = pool;
+    if (metadata.name === name || spec.directory === undefined || !selects(pool, node)) return [];
+    return [{ pool: metadata.name, directory: spec.directory }];
+  });
+}
+
 /** The part of an entry about backing volumes that no AoEVolume of this node names. */
 type UnownedPart = Pick<PoolNode, 'orphans' | 'orphaned' | 'displaced' | 'displacedBytes'>;
 
@@ -118,12 +131,13 @@ function unownedBefore(before: PoolNode | undefined): UnownedPart {
 }
 
 function entryOf(name: string, measurement: Measurement): PoolNode {
-  const { ready, message, size, free, granularity, dataPercent, metadataPercent, volumes } = measurement;
+  const { ready, message, size, free, sharedWith = [], granularity, dataPercent, metadataPercent, volumes } = measurement;
   const entry: PoolNode = { name, ready };
   if (message !== undefined) entry.message = message;
   if (ready || size > 0) {
     entry.size = formatQuantity(size);
     entry.free = formatQuantity(free);
+    if (sharedWith.length > 0) entry.sharedWith = sharedWith;
     entry.granularity = formatQuantity(granularity);
     entry.volumes = volumes.length;
   }

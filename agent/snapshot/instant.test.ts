@@ -3,7 +3,7 @@ import { FakeTarget } from '../testing/fake-target.ts';
 import { type Holder, instantOf } from './instant.ts';
 
 const signal = new AbortController().signal;
-const VOLUME = { uid: 'v', shelf: 7, slot: 3, path: '/x', serial: 'S', readOnly: false, macs: [], writesNeedLock: false };
+const VOLUME = { uid: 'v', shelf: 7, slot: 3, path: '/x', serial: 'S', readOnly: false, bytes: 0, macs: [], writesNeedLock: false };
 
 async function harness({ exported = true } = {}) {
   const target = new FakeTarget();

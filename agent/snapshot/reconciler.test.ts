@@ -28,7 +28,17 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
     ...volume,
   } as never);
   kube.put({ kind: 'AoESnapshot', metadata: { name: 's1', uid: 's-uid', generation: 1 }, spec: { volumeName: 'v1', ...spec } } as never);
-  await target.export({ uid: 'v-uid', shelf: 7, slot: 3, path: '/x', serial: 'S', readOnly: false, macs: [], writesNeedLock: false });
+  await target.export({
+    uid: 'v-uid',
+    shelf: 7,
+    slot: 3,
+    path: '/x',
+    serial: 'S',
+    readOnly: false,
+    bytes: 0,
+    macs: [],
+    writesNeedLock: false,
+  });
   /** An agent that has just been started. */
   const agent = (node = 'storage') => {
     const reconciler = new SnapshotReconciler({

@@ -22,10 +22,16 @@ export interface TargetVolume extends TargetAccess {
   path: string;
   serial: string;
   readOnly: boolean;
+  /**
+   * Size that hosts are to see. 0: that of the device, or the present size of a volume that is exported already. Ignored by a target
+   * without the feature `exported_size`.
+   */
+  bytes: number;
 }
 
 export interface TargetVolumeState {
   volume: TargetVolume;
+  /** Size that hosts see now; 0 while the volume is not served. */
   bytes: number;
   configString: Uint8Array;
   /** Why the volume is not served now; empty when it is. */

@@ -56,8 +56,8 @@ export class GrpcTarget implements TargetApi {
     return (interfaces ?? []).map(interfaceOf);
   }
 
-  async export({ macs, writesNeedLock, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
-    const request = { volume: { ...volume, access: { macs, writesNeedLock } } };
+  async export({ macs, writesNeedLock, bytes, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
+    const request = { volume: { ...volume, sectors: int64(bytes / SECTOR), access: { macs, writesNeedLock } } };
     return stateOf((await this.#mapErrors(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
@@ -177,10 +177,11 @@ function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
       path: volume.path ?? '',
       serial: volume.serial ?? '',
       readOnly: volume.readOnly ?? false,
+      bytes: fromInt64(volume.sectors) * SECTOR,
       macs: volume.access?.macs ?? [],
       writesNeedLock: volume.access?.writesNeedLock ?? false,
     },
-    bytes: Number(sectors ?? 0) * SECTOR,
+    bytes: fromInt64(sectors) * SECTOR,
     configString: configString ?? new Uint8Array(),
     error: error ?? '',
   };

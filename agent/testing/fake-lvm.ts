@@ -34,6 +34,13 @@ export class FakeLvm {
   /** Throws from `Exec` without (before) or with (after) the command's effect. */
   crash: { when: 'before' | 'after'; command: string } | undefined;
 
+  #changes: { count: number; at: number; when: 'before' | 'after' } | undefined;
+
+  /** The nth command from now on that changes something crashes. */
+  crashAtChange(at: number | undefined, when: 'before' | 'after' = 'before'): void {
+    this.#changes = at === undefined ? undefined : { count: 0, at, when };
+  }
+
   /** Commands are killed at their limit, and end only with this. */
   hangs: Promise<void> | undefined;
 
@@ -45,7 +52,10 @@ export class FakeLvm {
       throw new Error('took too long');
     }
     if (this.crash?.when === 'before' && this.crash.command === what) throw new Error('crash');
+    const crashes = this.#changes !== undefined && command !== 'vgs' && ++this.#changes.count === this.#changes.at;
+    if (crashes && this.#changes?.when === 'before') throw new Error('crash');
     const stdout = this.#do(command, args.slice(args[0] === '--config' ? 2 : 0));
+    if (crashes) throw new Error('crash');
     if (this.crash?.when === 'after' && this.crash.command === what) throw new Error('crash');
     return { stdout, stderr: '' };
   };
@@ -95,8 +105,13 @@ export class FakeLvm {
         }
         return '';
       case 'lvextend': {
-        const volume = this.volumes.get(args.at(-1)?.slice(this.group.length + 1) ?? '');
-        if (volume) volume.bytes = Math.ceil(Number.parseInt(option('--size') ?? '', 10) / this.extent) * this.extent;
+        const volume = this.volumes.get((args.at(-1) ?? '').slice(this.group.length + 1));
+        const bytes = Math.ceil(Number.parseInt(option('--size') ?? '', 10) / this.extent) * this.extent;
+        if (!volume) throw new CommandError(`  Failed to find logical volume "${args.at(-1)}"\n`);
+        if (bytes <= volume.bytes) throw new CommandError(`  New size given (${bytes}) not larger than existing size (${volume.bytes})\n`);
+        if (!volume.pool && bytes - volume.bytes > this.free())
+          throw new CommandError('  Insufficient free space: 9 extents needed, but only 1 available\n');
+        volume.bytes = bytes;
         return '';
       }
       case 'lvremove': {

@@ -18,7 +18,7 @@ export class FakeTarget implements TargetApi {
   readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
-  features = ['writes_need_lock', 'hold'];
+  features = ['writes_need_lock', 'exported_size', 'hold'];
   /** Holds by the volume's UID. A test ends one by removing it. */
   readonly holds = new Map<string, number>();
   #lastHold = 0;
@@ -69,8 +69,14 @@ export class FakeTarget implements TargetApi {
         throw new TargetError('conflict', `e${volume.shelf}.${volume.slot} is the address of ${other.uid}`);
       }
     }
-    const configString = this.volumes.get(volume.uid)?.configString ?? new Uint8Array();
-    return this.#keep({ volume, bytes: this.sizes.get(volume.path) ?? 0, configString, error: '' });
+    const { configString = new Uint8Array(), volume: before } = this.volumes.get(volume.uid) ?? {};
+    const ofDisk = this.sizes.get(volume.path) ?? 0;
+    if (!this.features.includes('exported_size'))
+      return this.#keep({ volume: { ...volume, bytes: 0 }, bytes: ofDisk, configString, error: '' });
+    const bytes = volume.bytes || (before?.bytes ?? 0);
+    if (bytes < (before?.bytes ?? 0))
+      throw new TargetError('invalid', `${volume.uid} has ${before?.bytes} bytes, and is never made smaller`);
+    return this.#keep({ volume: { ...volume, bytes }, bytes: bytes || ofDisk, configString, error: '' });
   }
 
   async unexport(uid: string): Promise<void> {

@@ -21,7 +21,11 @@ export function linearBackend(
     wiped.push(path);
     return cleanness;
   };
-  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wipe });
+  const wipeRange = async (path: string, { from, to }: { from: number; to: number }): Promise<void> => {
+    if (crash) throw new Error('crash');
+    wiped.push(`${path} ${from}-${to}`);
+  };
+  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wipe, wipeRange });
 }
 
 /** Thin volumes in a thin pool of 64 MiB in the fake group. */

@@ -34,10 +34,10 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     }
   };
   const state = ({ volume, bytes, configString, error }: TargetVolumeState) => {
-    const { macs, writesNeedLock, ...rest } = volume;
+    const { macs, writesNeedLock, bytes: exported, ...rest } = volume;
     return new v1.VolumeState({
-      volume: new v1.Volume({ ...rest, access: new v1.Access({ macs, writesNeedLock }) }),
-      sectors: (bytes / 512) as never,
+      volume: new v1.Volume({ ...rest, sectors: int64(exported / 512), access: new v1.Access({ macs, writesNeedLock }) }),
+      sectors: int64(bytes / 512),
       configString,
       error,
     });
@@ -74,9 +74,10 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
       return { interfaces: interfaces.map((each) => new v1.Interface(each)) };
     },
     export: async ({ volume }) => {
-      const { access, ...rest } = volume ?? {};
+      const { access, sectors, ...rest } = volume ?? {};
+      const bytes = fromInt64(sectors) * 512;
       const { uid = '', shelf = 0, slot = 0, path = '', serial = '', readOnly = false } = rest as Partial<TargetVolume>;
-      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, ...accessOf(access) }))) };
+      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, bytes, ...accessOf(access) }))) };
     },
     unexport: async ({ uid }) => {
       await answer(fake.unexport(uid ?? ''));

@@ -118,6 +118,11 @@ export async function harness() {
         UID,
         new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
       ),
+    /** The operator reserves room for this capacity. */
+    reserve: (reserved: string) => {
+      const present = kube.volume();
+      if (present) kube.put({ ...present, status: { ...(present.status as object), reserved } } as never);
+    },
     /** Fulfilled when the agent has heard what the target did last. */
     tick: () => new Promise((resolve) => setImmediate(resolve)),
     annotate: (annotations: Record<string, string>) => {

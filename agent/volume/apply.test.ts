@@ -39,25 +39,67 @@ for (const call of ['export', 'setAccess'] as const) {
   });
 }
 
-test('a backing volume that grew is exported again, so that the target takes its new size', async () => {
+test('a claim that grows: the data, then the target, and then the status', async () => {
   const it = await harness();
   const volumes = it.make();
-  const path = it.backend.path(UID);
-  it.target.sizes.set(path, 10 << 20);
   await it.reconcile(volumes);
   it.backend.allowGrowth();
-  it.target.sizes.set(path, 20 << 20);
   it.spec({ capacity: '20Mi' });
   const before = it.target.calls.length;
   await it.reconcile(volumes);
+  expect(it.target.calls.slice(before), 'no room is reserved yet').toStrictEqual([]);
+  it.reserve('20Mi');
+  it.target.failing.set('export', new TargetError('unavailable', 'gone'));
   await it.reconcile(volumes);
-  expect(it.target.calls.slice(before)).toStrictEqual(['export']);
+  expect(it.volume().status?.capacity, 'no host can see it yet').toBe('10Mi');
+  expect(it.backend.volumes.get(UID)?.bytes).toBe(20 << 20);
+  await it.reconcile(volumes);
+  await it.reconcile(volumes);
+  expect(it.target.calls.slice(before)).toStrictEqual(['export', 'export']);
   expect(it.target.volumes.get(UID)?.bytes).toBe(20 << 20);
+  expect(it.volume().status?.capacity).toBe('20Mi');
+  expect(it.condition('Provisioned')?.reason).toBe('Provisioned');
+  expect(it.kube.events.map(({ reason }) => reason)).toStrictEqual(['Grown']);
+});
+
+test('a volume of an earlier version: the target is given the present size before the data grows', async () => {
+  const it = await harness();
+  it.target.features = ['writes_need_lock'];
+  it.target.stop();
+  await it.connected(false);
+  it.target.start();
+  await it.connected(true);
+  const volumes = it.make();
+  it.target.sizes.set(it.backend.path(UID), 10 << 20);
+  it.backend.allowGrowth();
+  await it.reconcile(volumes);
+  it.spec({ capacity: '20Mi' });
+  it.reserve('20Mi');
+  await it.reconcile(volumes);
+  expect(it.condition('Provisioned')).toMatchObject({ status: 'True', reason: 'NotGrown' });
+  expect(it.condition('Provisioned')?.message).toMatch(/the target on this node is of an earlier version/);
+  expect(it.condition('Exported')?.status).toBe('True');
+  it.target.stop();
+  await it.connected(false);
+  it.target.features = ['writes_need_lock', 'exported_size'];
+  it.target.start();
+  await it.connected(true);
+  await it.reconcile(volumes);
+  expect(it.target.volumes.get(UID)?.volume.bytes).toBe(10 << 20);
+  expect(it.backend.calls).not.toContain('grow');
+  await it.tick();
+  await it.reconcile(volumes);
+  expect(it.target.volumes.get(UID)?.volume.bytes).toBe(20 << 20);
   expect(it.volume().status?.capacity).toBe('20Mi');
 });
 
-test('a target that keeps the old size is asked again after a while only', async () => {
+test('a target that knows no sizes and keeps the old one is asked again after a while only', async () => {
   const it = await harness();
+  it.target.features = ['writes_need_lock'];
+  it.target.stop();
+  await it.connected(false);
+  it.target.start();
+  await it.connected(true);
   const volumes = it.make();
   it.target.sizes.set(it.backend.path(UID), 5 << 20);
   await it.reconcile(volumes);

@@ -43,8 +43,8 @@ for (const [result, want] of [
     'True Provisioned: the data is in vg/x; it was wiped by discard, after which a disk need not read as zeros',
   ],
   [
-    { ...data, bytes: 10 * MiB, growthProblem: 'no room' },
-    'True NotGrown: the data is in vg/x; it still has 10Mi instead of the 20Mi of spec.capacity: no room',
+    { ...data, bytes: 10 * MiB, growthProblem: { reason: 'NoRoomToGrow', message: 'no room' } },
+    'True NoRoomToGrow: the data is in vg/x; it still has 10Mi instead of the 20Mi of spec.capacity: no room',
   ],
   [{ kind: 'no-pool' }, 'False NoSuchPool: AoEPool fast does not exist: create it'],
   [

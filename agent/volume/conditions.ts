@@ -84,7 +84,7 @@ function available({ name, bytes, growthProblem, cleanness }: AvailableData, cap
   const message = `the data is in ${name}${cleanness ? CLEANNESS[cleanness] : ''}`;
   if (growthProblem === undefined) return { status: 'True', reason: 'Provisioned', message };
   const size = `${formatQuantity(bytes)} instead of the ${capacity} of spec.capacity`;
-  return { status: 'True', reason: 'NotGrown', message: `${message}; it still has ${size}: ${growthProblem}` };
+  return { status: 'True', reason: growthProblem.reason, message: `${message}; it still has ${size}: ${growthProblem.message}` };
 }
 
 function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Verdict | undefined {

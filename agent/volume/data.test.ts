@@ -75,29 +75,51 @@ test('data that became smaller than it was is not available', async () => {
   expect(shrunk).toStrictEqual({ kind: 'shrunk', name: 'fake/u-1', bytes: 9 * MiB, expected: 10 * MiB });
 });
 
+/** The operator has reserved room for all of spec.capacity. */
+const reserved = (): AoEVolume => {
+  const volume = wanting20('10Mi');
+  return { ...volume, status: { ...volume.status, reserved: '20Mi' } };
+};
+
 test('a claim that grew keeps its data, at the size that it has, whether the backend cannot grow it or fails to', async () => {
   const backend = holding(10 * MiB);
-  const cannot = await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal);
-  expect(cannot).toMatchObject({ kind: 'available', bytes: 10 * MiB, growthProblem: 'pool fast cannot make volumes larger' });
-  backend.growth = { grow: () => Promise.reject(new BackendError('PoolFull', 'no room')) };
-  expect(await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal)).toMatchObject({
-    bytes: 10 * MiB,
-    growthProblem: 'no room',
-  });
+  const cannot = await ensureData(reserved(), backend, 'open', noSnapshot, signal);
+  const message = 'pool fast cannot make volumes larger';
+  expect(cannot).toMatchObject({ kind: 'available', bytes: 10 * MiB, growthProblem: { reason: 'NotGrown', message } });
+  for (const [reason, said] of [
+    ['PoolFull', 'NoRoomToGrow'],
+    ['BackendFailed', 'NotGrown'],
+  ] as const) {
+    backend.growth = { grow: () => Promise.reject(new BackendError(reason, 'no luck')) };
+    const failed = await ensureData(reserved(), backend, 'open', noSnapshot, signal);
+    expect(failed).toMatchObject({ bytes: 10 * MiB, growthProblem: { reason: said, message: 'no luck' } });
+  }
 });
 
 test('a claim that grew gets a larger backing volume where the backend can grow it', async () => {
   const backend = holding(10 * MiB);
   backend.allowGrowth();
-  const grown = await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal);
+  const grown = await ensureData(reserved(), backend, 'open', noSnapshot, signal);
   expect(grown).toMatchObject({ kind: 'available', bytes: 20 * MiB });
   expect(grown).not.toHaveProperty('growthProblem');
+});
+
+test('data does not grow beyond what the operator has reserved, nor while something is in the way', async () => {
+  const backend = holding(10 * MiB);
+  backend.allowGrowth();
+  const waits = await ensureData(wanting20('10Mi'), backend, 'open', noSnapshot, signal);
+  expect(waits).toMatchObject({ kind: 'available', bytes: 10 * MiB });
+  expect(waits).not.toHaveProperty('growthProblem');
+  const barred = await ensureData(reserved(), backend, 'open', noSnapshot, signal, 'the target is away');
+  expect(barred).toMatchObject({ bytes: 10 * MiB, growthProblem: { reason: 'NotGrown', message: 'the target is away' } });
+  expect(backend.calls).not.toContain('grow');
 });
 
 test('a claim that grew is still served, at its size, and says so; also by a target that forgot it', async () => {
   const it = await harness();
   await it.reconcile();
   it.spec({ capacity: '20Mi' });
+  it.reserve('20Mi');
   await it.reconcile();
   for (const step of ['served', 'forgotten']) {
     if (step === 'forgotten') {

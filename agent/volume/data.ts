@@ -1,3 +1,4 @@
+import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
@@ -29,14 +30,20 @@ export interface AvailableData {
   made: boolean;
   /** How far the disk was wiped, where it may still hold old data. */
   cleanness?: Cleanness;
-  /** Why the data is smaller than spec.capacity, which has grown. */
-  growthProblem?: string;
+  /** Why the data is smaller than it is to be: spec.capacity has grown, and the operator has reserved room. */
+  growthProblem?: GrowthProblem;
+}
+
+export interface GrowthProblem {
+  reason: 'NoRoomToGrow' | 'NotGrown';
+  message: string;
 }
 
 /**
  * Opens the data of a volume, or makes it. Errors of the backend are part of the result.
  * @param mode `open`: the data was made before, so it is looked for, and never made again
  * @param snapshot finds the AoESnapshot of this name
+ * @param barrier why the data must not grow now, although room is reserved for that
  */
 export async function ensureData(
   volume: AoEVolume,
@@ -44,11 +51,13 @@ export async function ensureData(
   mode: 'open' | 'create',
   snapshot: (name: string) => AoESnapshot | undefined,
   signal: AbortSignal,
+  barrier?: string,
 ): Promise<DataResult> {
   if (!backend) return { kind: 'no-pool' };
   const { metadata, spec, status } = volume;
   const { uid = '', name } = metadata;
-  const bytes = parseQuantity(spec.capacity ?? '0');
+  // Not spec.capacity: what the operator has not reserved may be promised to another volume.
+  const bytes = Math.min(parseQuantity(spec.capacity ?? '0'), parseQuantity(reservedCapacity(volume) ?? '0'));
   try {
     const found = mode === 'create' ? await backend.namesakes({ uid, name }, signal) : [];
     if (found.length > 0) return { kind: 'namesakes', found };
@@ -61,15 +70,16 @@ export async function ensureData(
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     const expected = parseQuantity(status?.capacity ?? spec.capacity ?? '0');
     if (backing.bytes < expected) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
-    let growthProblem: string | undefined;
+    let growthProblem: GrowthProblem | undefined;
     if (backing.bytes < bytes) {
       // The volume stays in use at the size that it has, whatever becomes of its growth.
       try {
-        if (backend.growth) backing = await backend.growth.grow(uid, bytes, signal);
-        else growthProblem = `pool ${spec.pool} cannot make volumes larger`;
+        if (barrier !== undefined) growthProblem = { reason: 'NotGrown', message: barrier };
+        else if (backend.growth) backing = await backend.growth.grow(uid, bytes, signal);
+        else growthProblem = { reason: 'NotGrown', message: `pool ${spec.pool} cannot make volumes larger` };
       } catch (error) {
         if (!(error instanceof BackendError)) throw error;
-        growthProblem = error.message;
+        growthProblem = { reason: error.reason === 'PoolFull' ? 'NoRoomToGrow' : 'NotGrown', message: error.message };
       }
     }
     return {

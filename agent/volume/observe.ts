@@ -9,6 +9,9 @@ import type { TargetConnection } from '../target/connection.ts';
 import type { DataResult } from './data.ts';
 import type { VolumeMemory } from './memory.ts';
 
+/** Feature of the target: the size of a volume is part of its definition. */
+export const EXPORTED_SIZE = 'exported_size';
+
 /** What a probe of the volume's address found, or why the address could not be probed. */
 export type ProbeResult = { stranger: Stranger | undefined } | { error: string };
 
@@ -28,6 +31,8 @@ export interface Observed {
   exported: TargetVolumeState | undefined;
   /** Whether the target knows writes that need the lock. */
   knowsWritesNeedLock: boolean;
+  /** Whether the target is told the size of a volume. Without that, no volume grows. */
+  knowsExportedSize: boolean;
   /** Whether the target may be asked now to open the disk again. */
   isReopenDue: boolean;
   access: DesiredAccess;
@@ -71,6 +76,7 @@ export function observe(
     targetProblem: target.connected ? undefined : target.problem,
     exported,
     knowsWritesNeedLock: target.supports('writes_need_lock'),
+    knowsExportedSize: target.supports(EXPORTED_SIZE),
     isReopenDue,
     access: desiredAccess(volume, nodes.list(), { self: node, memory: macs, namedMacs, admitted }),
     paths: target.interfaces().flatMap(pathsOf),

@@ -2,7 +2,7 @@ import { formatLock } from '../../aoe/mod.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { Observed } from './observe.ts';
-import { isUsed, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
+import { growthBarrier, isUsed, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 
 const UID = '11111111-2222-3333-4444-555555555555';
 const [A, B] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b'];
@@ -27,6 +27,7 @@ const state = (change: Partial<TargetVolumeState['volume']> = {}, rest: Partial<
     path: '/dev/x',
     serial: '11111111222233334444',
     readOnly: false,
+    bytes: 10 * MiB,
     macs: [],
     writesNeedLock: true,
     ...change,
@@ -48,6 +49,7 @@ const SEEN: Observed = {
   targetProblem: undefined,
   exported: undefined,
   knowsWritesNeedLock: true,
+  knowsExportedSize: true,
   isReopenDue: true,
   access: { macs: [], nodes: [], problems: [] },
   paths: [],
@@ -84,10 +86,30 @@ for (const [what, of, observed, plan] of [
     'serve: admit nobody',
   ],
   ['a volume that grew', volume(), seen({ data: { ...data, bytes: 20 * MiB }, exported: state() }), 'serve: export, admit nobody'],
+  ['a volume whose size the target was not told', volume(), seen({ exported: state({ bytes: 0 }) }), 'serve: export, admit nobody'],
+  ['a volume that the target has larger', volume(), seen({ exported: state({ bytes: 20 * MiB }) }), 'serve: admit nobody'],
   [
-    'a volume of unknown size',
+    'a volume of whole sectors and a rest',
     volume(),
-    seen({ data: { ...data, bytes: 20 * MiB }, exported: state({}, { bytes: 0 }) }),
+    seen({ data: { ...data, bytes: 10 * MiB + 7 }, exported: state() }),
+    'serve: admit nobody',
+  ],
+  [
+    'a volume that grew, and a target that knows no sizes',
+    volume(),
+    seen({ knowsExportedSize: false, data: { ...data, bytes: 20 * MiB }, exported: state({ bytes: 0 }) }),
+    'serve: export, admit nobody',
+  ],
+  [
+    'the same, just after it was exported again',
+    volume(),
+    seen({ knowsExportedSize: false, isReopenDue: false, data: { ...data, bytes: 20 * MiB }, exported: state({ bytes: 0 }) }),
+    'serve: admit nobody',
+  ],
+  [
+    'the same, while the target has no disk',
+    volume(),
+    seen({ knowsExportedSize: false, data: { ...data, bytes: 20 * MiB }, exported: state({ bytes: 0 }, { bytes: 0 }) }),
     'serve: admit nobody',
   ],
   [
@@ -244,4 +266,15 @@ test('a volume is used when a host is admitted, or its config string is set', ()
   expect(isUsed(state())).toBe(false);
   expect(isUsed(state({ macs: [A] }))).toBe(true);
   expect(isUsed(state({}, { configString: Buffer.from('x') }))).toBe(true);
+});
+
+test('data grows only when the target has the present size, since it would serve the new part after a restart', () => {
+  const barrier = (change: Partial<Observed>): string | undefined => growthBarrier(seen(change));
+  expect(barrier({})).toBeUndefined();
+  expect(barrier({ exported: state() })).toBeUndefined();
+  expect(barrier({ exported: state({ bytes: 0 }) })).toBe('the target is given the present size first');
+  expect(barrier({ targetProblem: 'no process' })).toMatch(/does not answer \(no process\)/);
+  expect(barrier({ knowsExportedSize: false, exported: state({ bytes: 0 }) })).toMatch(
+    /of an earlier version, which cannot take a new size/,
+  );
 });

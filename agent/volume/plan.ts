@@ -1,11 +1,13 @@
 import type { Address } from '../../api/address.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import type { AccessPlan } from '../access/enforce.ts';
+import { roundDown } from '../backends/backend.ts';
 import { staleLock } from '../lock/holder.ts';
 import type { TargetAccess, TargetVolume, TargetVolumeState } from '../target/api.ts';
 import { type Observed, sortedMacs } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 
+const SECTOR = 512;
 const DATA_RETRY_MS = 15_000;
 const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
@@ -33,6 +35,21 @@ export function planPreparation(
     data: provisioned || exported ? 'open' : 'create',
     probe: targetProblem === undefined && (!exported || isProbeDue) ? volume.spec.address : undefined,
   };
+}
+
+/**
+ * Why the data of a volume must not grow now, although it may; undefined when nothing is in the way. The target must have the present
+ * size first: it would serve the new part after a restart, even before that is wiped.
+ */
+export function growthBarrier({
+  exported,
+  targetProblem,
+  knowsExportedSize,
+}: Pick<Observed, 'exported' | 'targetProblem' | 'knowsExportedSize'>): string | undefined {
+  if (targetProblem !== undefined) return `the target process does not answer (${targetProblem})`;
+  if (!knowsExportedSize)
+    return 'the target on this node is of an earlier version, which cannot take a new size: replace its pod, as docs/install.md, "Upgrade", says';
+  return exported && exported.volume.bytes === 0 ? 'the target is given the present size first' : undefined;
 }
 
 /** Why a volume is not exported now. */
@@ -133,26 +150,33 @@ function needsLock({ spec }: AoEVolume): boolean {
 }
 
 /** The definition to export; undefined when the target serves the volume so, or there is no data to serve. */
-function planExport(volume: AoEVolume, { exported, data, isReopenDue }: Observed, access: TargetAccess): TargetVolume | undefined {
+function planExport(
+  volume: AoEVolume,
+  { exported, data, isReopenDue, knowsExportedSize }: Observed,
+  access: TargetAccess,
+): TargetVolume | undefined {
   // Data that is gone stays as it is at the target, too: its loss may be a mistake that is being corrected.
   if (data?.kind !== 'available') return undefined;
   const { uid = '' } = volume.metadata;
   const { shelf, slot } = volume.spec.address ?? { shelf: 0, slot: 0 };
   const readOnly = volume.spec.access === 'ReadOnlyMany';
-  const wanted = { uid, shelf, slot, path: data.path, serial: serialForUid(uid), readOnly, ...access };
+  const bytes = knowsExportedSize ? roundDown(data.bytes, SECTOR) : 0;
+  const wanted = { uid, shelf, slot, path: data.path, serial: serialForUid(uid), readOnly, bytes, ...access };
   if (!exported || !sameExport(exported, wanted)) return wanted;
-  const hasGrown = exported.bytes > 0 && exported.bytes < data.bytes;
+  // A target that is not told sizes reads that of the disk when the volume is exported again.
+  const hasGrown = !knowsExportedSize && exported.bytes > 0 && exported.bytes < data.bytes;
   return (exported.error || hasGrown) && isReopenDue ? wanted : undefined;
 }
 
-/** Whether a volume is exported as wanted. Its size and the admitted initiators are compared elsewhere. */
+/** Whether a volume is exported as wanted, and not smaller. The admitted initiators are compared elsewhere. */
 function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolean {
   return (
     volume.shelf === wanted.shelf &&
     volume.slot === wanted.slot &&
     volume.path === wanted.path &&
     volume.serial === wanted.serial &&
-    volume.readOnly === wanted.readOnly
+    volume.readOnly === wanted.readOnly &&
+    volume.bytes >= wanted.bytes
   );
 }
 

@@ -17,9 +17,9 @@ import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
 import { ensureData } from './data.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
-import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
+import { EXPORTED_SIZE, type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
+import { growthBarrier, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf } from './status.ts';
 
 /**
@@ -140,10 +140,11 @@ export class VolumeReconciler {
     const targetProblem = target.connected ? undefined : target.problem;
     const provisioned = wasProvisioned(volume);
     const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
+    const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports(EXPORTED_SIZE) });
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
-        : memory.data.run((stop) => ensureData(volume, backend, mode, (name) => this.#options.snapshots.get(name), stop), {
+        : memory.data.run((stop) => ensureData(volume, backend, mode, (name) => this.#options.snapshots.get(name), stop, barrier), {
             patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
             ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
           }),
@@ -182,6 +183,11 @@ export class VolumeReconciler {
       log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume has a problem');
       // Data that could not be made yet is in the condition alone, which is tried again; lost data gets an Event, too.
       if (type !== VolumeCondition.Provisioned || seen.provisioned) events.event(volume, 'Warning', reason, message);
+    }
+    const [was, is] = [volume.status?.capacity, fields.capacity];
+    if (was !== undefined && is !== undefined && is !== was) {
+      log.info({ volume: volume.metadata.name, from: was, to: is }, 'volume has grown');
+      events.event(volume, 'Normal', 'Grown', `grown from ${was} to ${is}; nodes that use it take the new size next`);
     }
     const cleared = broken || outcome.lockCleared === true;
     this.#context.lockEvents.changed(volume, before.status?.holder, fields.holder, { cleared });

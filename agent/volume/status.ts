@@ -1,7 +1,8 @@
-import { formatQuantity } from '../../api/quantity.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeStatus, VolumeCondition } from '../../api/volume.ts';
 import type { NextCondition } from '../../kube/mod.ts';
 import { readHolder } from '../lock/holder.ts';
+import type { TargetVolumeState } from '../target/api.ts';
 import { conditionOf, conditionsOf } from './conditions.ts';
 import { type Observed, sortedMacs } from './observe.ts';
 import type { Outcome } from './outcome.ts';
@@ -26,7 +27,8 @@ export interface VolumeStatus {
 export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
   const { capacity, serial, paths, initiators, holder } = volume.status ?? {};
   const fields: VolumeStatus['fields'] = { capacity, serial, paths, initiators, holder };
-  if (seen.data?.kind === 'available') fields.capacity = formatQuantity(seen.data.bytes);
+  if (seen.data?.kind === 'available')
+    fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
   if (plan.action === 'serve') fields.paths = seen.paths;
   else if ((plan.action === 'wait' || plan.action === 'withdraw') && !outcome.error && isOff(plan)) fields.paths = undefined;
   const { confirmed, holderSeen } = outcome;
@@ -48,6 +50,12 @@ export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome:
     return verdict ? [{ type, ...verdict, observedGeneration }] : before ? [before] : [];
   });
   return { conditions, fields };
+}
+
+/** Size of the disk: a volume has grown when its target serves the new size, and not before. It never becomes smaller. */
+function bytesOf({ status }: AoEVolume, ofData: number, exported: TargetVolumeState | undefined): number {
+  if (status?.capacity === undefined || !exported) return ofData;
+  return Math.max(parseQuantity(status.capacity), Math.min(exported.bytes, ofData));
 }
 
 /** Whether the volume is known to be off the segment. */

@@ -14,12 +14,26 @@ const LvmName = z
   .regex(/^[a-zA-Z0-9+_.][a-zA-Z0-9+_.-]*$/)
   .meta({ 'x-kubernetes-validations': [{ rule: "self != '.' && self != '..'", message: 'must be a name that LVM takes' }] });
 
+/** A percentage below 100, or a size, which may be 0 (CEL). */
+const RESERVE_RULE = {
+  rule: "self.matches('^[0-9]{1,2}%$') || (self.matches('^[0-9]+([.][0-9]+)?([KMGTP]i|[kMGTP])?$') && quantity(self).isLessThan(quantity('8Pi')))",
+  message: 'must be a percentage such as 15%, or a size such as 20Gi',
+};
+
 export const AoEPoolSpec = z
   .object({
     backend: Backend.describe('lvm: linear volumes. lvm-thin: thin volumes. file: sparse files in a directory.'),
     volumeGroup: LvmName.optional().describe('LVM volume group, for lvm and lvm-thin.'),
     thinPool: LvmName.optional().describe('Thin pool in the volume group, for lvm-thin.'),
     directory: z.string().regex(/^\//).max(1024).optional().describe('Directory on the node, for file. Created when missing.'),
+    reserve: z
+      .string()
+      .max(32)
+      .optional()
+      .describe(
+        'For file: part of the file system that volumes never get, such as 15% or 20Gi. Absent: 20% on the file system of the kubelet, nothing on others.',
+      )
+      .meta({ 'x-kubernetes-validations': [RESERVE_RULE] }),
     nodeSelector: z
       .record(z.string(), z.string())
       .optional()
@@ -39,6 +53,7 @@ export const AoEPoolSpec = z
         rule: "self.backend == 'lvm-thin' ? has(self.thinPool) : !has(self.thinPool)",
         message: 'thinPool goes with backend lvm-thin, and is required there',
       },
+      { rule: "self.backend == 'file' || !has(self.reserve)", message: 'reserve goes with backend file' },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
       // The agents would look in the new place and not find the existing volumes.
       ...['volumeGroup', 'thinPool', 'directory'].map((field) => ({
@@ -56,6 +71,10 @@ export const PoolNode = z.object({
   message: z.string().optional().describe('Why the pool cannot be used on this node, and what to do.'),
   size: Quantity.optional().describe('Space for volumes in all: free space and existing volumes.'),
   free: Quantity.optional(),
+  sharedWith: z
+    .array(z.string())
+    .optional()
+    .describe('Other file pools on the same file system of this node: size and free are those of all of them together.'),
   granularity: Quantity.optional().describe('Capacities are rounded up to a multiple of this.'),
   orphaned: Quantity.optional().describe('Bytes taken by orphans: backing volumes without an AoEVolume.'),
   orphans: z.array(z.string()).optional().describe('Names of the orphans in the backend. They are never removed automatically.'),

@@ -9,7 +9,6 @@ const macs = z.array(Mac).meta({ 'x-kubernetes-list-type': 'set' });
 const MAX_MACS = 64;
 /** All interfaces of all nodes that may be admitted at once. */
 const MAX_MACS_IN_FORCE = 1024;
-const immutable = { rule: 'self == oldSelf', message: 'cannot be changed once set' };
 
 export const Access = z.enum(ACCESS);
 
@@ -23,9 +22,11 @@ export type Initiators = z.infer<typeof Initiators>;
 export const AoEVolumeSpec = z
   .object({
     capacity: Quantity.optional()
-      .describe('Size, such as 10Gi. Rounded up to the granularity of the backend.')
+      .describe(
+        'Size, such as 10Gi. Rounded up to the granularity of the backend. It may grow, and while it has not grown yet it may fall back to status.capacity.',
+      )
       .meta({
-        'x-kubernetes-validations': [QUANTITY_RULE, immutable],
+        'x-kubernetes-validations': [QUANTITY_RULE],
       }),
     pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data.'),
     source: z
@@ -91,7 +92,11 @@ export const AoEVolumeSpec = z
         message: 'source cannot be changed',
       },
       { rule: '!has(self.external) || !has(self.source)', message: 'source does not apply to an external target' },
-      { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be changed' },
+      { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be added or removed' },
+      {
+        rule: '!has(self.external) || !has(self.capacity) || !has(oldSelf.capacity) || self.capacity == oldSelf.capacity',
+        message: 'capacity of an external target cannot be changed',
+      },
       {
         rule: 'self.access == oldSelf.access || ((!has(self.initiators.nodes) || size(self.initiators.nodes) == 0) && (!has(self.initiators.macs) || size(self.initiators.macs) == 0))',
         message: 'access can be changed only while spec.initiators is empty: detach the volume first',
@@ -131,6 +136,9 @@ export const AoEVolumeStatus = z.object({
   conditions: Conditions.optional(),
   address: z.string().optional().describe('The address in use, as the Linux driver writes it: e7.3.'),
   capacity: Quantity.optional().describe('Size of the disk, as its target reports it.'),
+  reserved: Quantity.optional().describe(
+    'Size for which the operator has reserved room in the pool. The agent makes the data no larger, so that no pool is promised twice.',
+  ),
   serial: z.string().optional().describe('IDENTIFY serial number. It is compared before every mount.'),
   paths: z
     .array(
@@ -162,3 +170,15 @@ export const AoEVolumeStatus = z.object({
     .describe('Filesystem that the node plugin created on the disk. It is recorded so that a disk is formatted only once.'),
 });
 export type AoEVolumeStatus = z.infer<typeof AoEVolumeStatus>;
+
+/** What the API server checks of an AoEVolume as a whole (CEL). A growth that cannot be had is taken back by the capacity that the disk has. */
+export const VOLUME_RULES = [
+  {
+    rule: [
+      '!has(self.spec.capacity) || !has(oldSelf.spec.capacity)',
+      '!quantity(self.spec.capacity).isLessThan(quantity(oldSelf.spec.capacity))',
+      '(has(self.status) && has(self.status.capacity) && !quantity(self.spec.capacity).isLessThan(quantity(self.status.capacity)))',
+    ].join(' || '),
+    message: 'spec.capacity cannot become smaller than status.capacity: a disk is never made smaller',
+  },
+];

@@ -6,6 +6,7 @@ import { createVolume } from './calls/create.ts';
 import { createSnapshot } from './calls/create-snapshot.ts';
 import { deleteVolume } from './calls/delete.ts';
 import { deleteSnapshot } from './calls/delete-snapshot.ts';
+import { expandVolume } from './calls/expand.ts';
 import { getVolume, listVolumes } from './calls/list.ts';
 import { getSnapshot, listSnapshots } from './calls/list-snapshots.ts';
 import { publishVolume } from './calls/publish.ts';
@@ -21,6 +22,7 @@ const CAPABILITIES = [
   Type.LIST_VOLUMES,
   Type.GET_CAPACITY,
   Type.GET_VOLUME,
+  Type.EXPAND_VOLUME,
   Type.VOLUME_CONDITION,
   Type.SINGLE_NODE_MULTI_WRITER,
   Type.CREATE_DELETE_SNAPSHOT,
@@ -61,7 +63,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     deleteSnapshot: call('DeleteSnapshot', deleteSnapshot),
     listSnapshots: call('ListSnapshots', listSnapshots),
     getSnapshot: call('GetSnapshot', getSnapshot),
-    controllerExpandVolume: unsupportedCall('ControllerExpandVolume'),
+    controllerExpandVolume: call('ControllerExpandVolume', expandVolume),
     controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
     controllerListVolumeHealth: unsupportedCall('ControllerListVolumeHealth'),
     controllerGetVolumeHealth: unsupportedCall('ControllerGetVolumeHealth'),

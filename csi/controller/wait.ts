@@ -21,6 +21,8 @@ export interface Wait<R> {
   readonly what: string;
   /** Called with each state of exactly this volume; undefined means to wait on. */
   readonly until: (volume: AoEVolume) => R | undefined;
+  /** What is known meanwhile, for messages. Default: whether the volume is ready. */
+  readonly describe?: (volume: AoEVolume) => string;
 }
 
 /**
@@ -28,7 +30,12 @@ export interface Wait<R> {
  * @throws RpcError DEADLINE_EXCEEDED; UNAVAILABLE when the volume has failed; ABORTED when it was deleted. For a caller, each of these
  * codes means that the volume may exist
  */
-export async function waitFor<R>(deps: Deps, volume: AoEVolume, { what, until }: Wait<R>, call: Call): Promise<R> {
+export async function waitFor<R>(
+  deps: Deps,
+  volume: AoEVolume,
+  { what, until, describe = describeReadiness }: Wait<R>,
+  call: Call,
+): Promise<R> {
   const { name, uid } = volume.metadata;
   let last: AoEVolume | undefined;
   const decide = (now: AoEVolume | undefined): R | undefined => {
@@ -49,7 +56,7 @@ export async function waitFor<R>(deps: Deps, volume: AoEVolume, { what, until }:
       if (!(error instanceof TimeoutError)) throw error;
     }
     if (last?.status?.phase === 'Failed')
-      throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name} is waiting for ${what}: ${describeReadiness(last)}`);
+      throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name} is waiting for ${what}: ${describe(last)}`);
   }
-  throw new RpcError(Code.DEADLINE_EXCEEDED, `AoEVolume ${name} is still waiting for ${what}: ${describeReadiness(last ?? volume)}`);
+  throw new RpcError(Code.DEADLINE_EXCEEDED, `AoEVolume ${name} is still waiting for ${what}: ${describe(last ?? volume)}`);
 }

@@ -27,6 +27,11 @@ export interface Driver {
    * @returns undefined when that does not happen within `timeoutMs`
    */
   attach(address: string, options: { timeoutMs: number; bytes?: number | undefined; signal: AbortSignal }): Promise<Disk | undefined>;
+  /**
+   * Lets the kernel read the size of a disk that is in use again, until it is at least this large.
+   * @returns undefined when that does not happen within `timeoutMs`
+   */
+  grow(address: string, options: { timeoutMs: number; bytes: number; signal: AbortSignal }): Promise<Disk | undefined>;
   /** The serial number that the kernel has read from the disk. */
   serial(address: string, signal: AbortSignal): Promise<string>;
   state(address: string): Promise<DiskState>;
@@ -85,6 +90,10 @@ export interface Filesystems {
   format(path: string, type: string, signal: AbortSignal): Promise<void>;
   /** Repairs what can be repaired safely. Call it before a mount that may write. */
   check(path: string, type: string, signal: AbortSignal): Promise<void>;
+  /** Size in bytes of the file system on a disk; undefined when the disk has none of this type. */
+  size(path: string, type: string, signal: AbortSignal): Promise<number | undefined>;
+  /** Makes the file system on a device, which is mounted at a path, as large as the device. */
+  grow(filesystem: { device: string; path: string; type: string }, signal: AbortSignal): Promise<void>;
   /** Usage of the file system that is mounted at a path. */
   usage(path: string, signal: AbortSignal): Promise<FilesystemUsage>;
 }

@@ -22,6 +22,7 @@ import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
 import { sharedFor } from './shared-for.ts';
 import { DownDisks } from './upkeep/down-disks.ts';
+import { GrownDisks } from './upkeep/grown-disks.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
 import { VolumeJobs } from './volume-jobs.ts';
@@ -80,8 +81,10 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     log,
   };
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-node`, node: nodeName });
+  const grownDisks = new GrownDisks(deps, (volume, message) => events.event(volume, 'Normal', 'DiskGrown', message));
   const macs = async () => (await listInterfaces()).map(({ mac }) => mac);
   const lostVolumes = new LostVolumes(deps, {
+    onUsable: (volumeId, record, volume) => void grownDisks.check(volumeId, record, volume),
     macs,
     emit: (volume, reason, message) => events.event(volume, 'Warning', reason, message),
   });

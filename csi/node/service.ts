@@ -2,6 +2,7 @@ import { SEGMENT_KEY } from '../../api/meta.ts';
 import { messageOf } from '../../kube/mod.ts';
 import { type CallContext, csi, type Handlers, int64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
+import { expand } from './calls/expand.ts';
 import { publish, unpublish } from './calls/publish.ts';
 import { stage } from './calls/stage.ts';
 import { stats } from './calls/stats.ts';
@@ -10,7 +11,13 @@ import type { Deps } from './deps.ts';
 
 const { Type } = csi.v1.NodeServiceCapability.RPC;
 
-const CAPABILITIES = [Type.STAGE_UNSTAGE_VOLUME, Type.GET_VOLUME_STATS, Type.VOLUME_CONDITION, Type.SINGLE_NODE_MULTI_WRITER];
+const CAPABILITIES = [
+  Type.STAGE_UNSTAGE_VOLUME,
+  Type.EXPAND_VOLUME,
+  Type.GET_VOLUME_STATS,
+  Type.VOLUME_CONDITION,
+  Type.SINGLE_NODE_MULTI_WRITER,
+];
 /** The kubelet gives a call two minutes. Each of ours ends before that, with a message of its own. */
 const CALL_MS = 110_000;
 /**
@@ -61,7 +68,7 @@ export function nodeService(
     nodePublishVolume: order('NodePublishVolume', publish),
     nodeUnpublishVolume: order('NodeUnpublishVolume', unpublish),
     nodeGetVolumeStats: call('NodeGetVolumeStats', stats),
-    nodeExpandVolume: unsupportedCall('NodeExpandVolume'),
+    nodeExpandVolume: call('NodeExpandVolume', expand),
     nodeGetVolumeHealth: unsupportedCall('NodeGetVolumeHealth'),
     nodeGetStorageHealth: unsupportedCall('NodeGetStorageHealth'),
   };

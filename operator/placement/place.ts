@@ -73,7 +73,7 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
     if (nodeName && node.name !== nodeName) continue;
     const misfit = unfit(node, host, cluster, segments);
     if (misfit) misfits.push(misfit);
-    else candidates.push({ node, free: available(pool, node, others) });
+    else candidates.push({ node, free: available(pool, node, others, cluster.pools) });
   }
   const reasons = misfits.map(({ reason }) => reason);
   if (candidates.length === 0) {

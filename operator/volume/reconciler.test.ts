@@ -119,6 +119,34 @@ describe('VolumeReconciler', () => {
     expect(it.lists.count).toBe(0);
   });
 
+  it('gives room to one of two that grow at once, and to the other when there is room', async () => {
+    const it = cluster();
+    it.add(volume('first', { capacity: '4Gi' }), volume('second', { capacity: '4Gi' }));
+    const both = () => Promise.all([it.reconcile('first'), it.reconcile('second')]);
+    const ask = (capacity: string, ...names: string[]): void => {
+      for (const name of names) {
+        const { spec, status, ...rest } = it.live(name) as AoEVolume;
+        it.api.put({ ...rest, spec: { ...spec, capacity }, status: { ...status, capacity: '4Gi' } });
+      }
+      it.catchUp();
+    };
+    await both();
+    it.catchUp();
+    expect(it.live('first')?.status?.reserved).toBe('4Gi');
+    ask('6Gi', 'first', 'second');
+    await both();
+    expect([it.live('first')?.status?.reserved, it.live('second')?.status?.reserved]).toStrictEqual(['6Gi', '4Gi']);
+    expect(it.condition('first', 'Grown')?.reason).toBe('Growing');
+    expect(it.condition('second', 'Grown')).toMatchObject({ status: 'False', reason: 'PoolFull' });
+    expect(it.condition('second', 'Ready')?.reason, 'it is used at the size that it has').not.toBe('PoolFull');
+    expect(it.events()).toStrictEqual(['Placed', 'Placed', 'PoolFull']);
+    it.catchUp();
+    ask('4Gi', 'first');
+    await it.reconcile('first');
+    await it.reconcile('second');
+    expect([it.live('first')?.status?.reserved, it.live('second')?.status?.reserved]).toStrictEqual(['4Gi', '6Gi']);
+  });
+
   it('keeps the place reserved when the answer to its patch was lost', async () => {
     const it = cluster();
     it.add(volume('first'), volume('second'));

@@ -1,6 +1,6 @@
 import { type Address, formatAddress } from '../../api/address.ts';
 import type { AgentLiveness } from '../../api/agent-liveness.ts';
-import { isPlaced } from '../../api/capacity.ts';
+import { isPlaced, reservedCapacity } from '../../api/capacity.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
@@ -26,6 +26,7 @@ import { claimsOf, conflictingClaim } from '../placement/claims.ts';
 import { place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { giveUp } from './give-up.ts';
+import { type Growth, growthOf } from './growth.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { canWait, type Findings, statusOf } from './status.ts';
@@ -69,7 +70,6 @@ export class VolumeReconciler {
 
   /** Reconciles one volume. Safe to repeat at any time; different volumes may be reconciled at once. */
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
-    const { kube } = this.#options;
     const found = this.#volumes.get(name);
     if (!found) {
       this.#delay.clear(name);
@@ -80,21 +80,41 @@ export class VolumeReconciler {
     if (given.outcome === 'gone') return undefined;
     const { volume, refused } = await this.#ensurePlaced(given.volume, signal);
     const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp: given.outcome === 'givenUp' });
-    const status = statusOf(volume, { refused, obstacle });
-    const leftMs = !refused && !obstacle && canWait(volume, status) ? this.#delay.left(name) : 0;
+    const growth = growthOf(volume, this.#options.pools.list(), () => this.#volumes.reserved());
+    const findings = { refused, obstacle, growth };
+    const status = statusOf(volume, findings);
+    const isUrgent = refused || obstacle || growth.verdict?.status === 'False';
+    const leftMs = !isUrgent && canWait(volume, status) ? this.#delay.left(name) : 0;
     if (leftMs > 0) return { requeueAfterMs: leftMs };
-    const written = await applyStatus(kube, AOE_VOLUMES, volume, {
-      manager: FIELD_MANAGER,
-      ...status,
-      // A patch whose answer was lost may have placed it: the watch will show it.
-      still: (now) => isPlaced(now) === isPlaced(volume),
-      signal,
-    });
+    const written = await this.#writeStatus(volume, growth, status, signal);
     this.#delay.clear(name);
     if (!written) return undefined;
     this.#volumes.confirm(written);
-    this.#report(found, { refused, obstacle }, status);
+    this.#report(found, findings, status);
     return undefined;
+  }
+
+  /** Writes the status. Room for a growth counts from now on, before the API server has it. */
+  async #writeStatus(
+    volume: AoEVolume,
+    { reserved }: Growth,
+    status: ReturnType<typeof statusOf>,
+    signal: AbortSignal,
+  ): Promise<AoEVolume | undefined> {
+    const grows = reserved !== undefined && reserved !== reservedCapacity(volume);
+    if (grows) this.#volumes.reserve({ ...volume, status: { ...volume.status, reserved } });
+    try {
+      return await applyStatus(this.#options.kube, AOE_VOLUMES, volume, {
+        manager: FIELD_MANAGER,
+        ...status,
+        // A patch whose answer was lost may have placed it, and the size may be another one: the watch will show it.
+        still: (now) => isPlaced(now) === isPlaced(volume) && now.spec.capacity === volume.spec.capacity,
+        signal,
+      });
+    } catch (error) {
+      if (grows) await this.#learn(volume, error);
+      throw error;
+    }
   }
 
   /** The volume as it is placed now, or why it is not. */
@@ -157,7 +177,8 @@ export class VolumeReconciler {
   }
 
   /** Reports a problem by log and Event when it is a new one. */
-  #report(volume: AoEVolume, { refused, obstacle }: Findings, { conditions }: Pick<StatusPart, 'conditions'>): void {
+  #report(volume: AoEVolume, { refused, obstacle, growth }: Findings, { conditions }: Pick<StatusPart, 'conditions'>): void {
+    this.#reportGrowth(volume, growth);
     const reason = refused?.refused ?? obstacle?.obstacle;
     const message = refused?.message ?? obstacle?.message ?? '';
     const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
@@ -165,6 +186,14 @@ export class VolumeReconciler {
     if (!reason || before?.reason === reason || now?.reason !== reason) return;
     const what = refused ? 'volume not placed' : 'storage node of volume not available';
     this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, what);
+    this.#options.events.event(volume, 'Warning', reason, message);
+  }
+
+  #reportGrowth(volume: AoEVolume, growth: Growth | undefined): void {
+    const { status, reason, message } = growth?.verdict ?? { status: 'True', reason: '', message: '' };
+    const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Grown);
+    if (status === 'True' || reason === 'Growing' || before?.reason === reason) return;
+    this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume does not grow yet');
     this.#options.events.event(volume, 'Warning', reason, message);
   }
 }

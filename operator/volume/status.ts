@@ -5,6 +5,7 @@ import { type AoEVolume, type AoEVolumeStatus, DELETION_WAITS, VolumeCondition, 
 import type { StatusPart } from '../../kube/mod.ts';
 import { addressOf } from '../placement/address-range.ts';
 import type { Refused } from '../placement/placement.ts';
+import type { Growth } from './growth.ts';
 import type { Obstacle } from './obstacle.ts';
 
 type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
@@ -15,6 +16,7 @@ export interface Findings {
   readonly refused?: Refused | undefined;
   /** Why it cannot be served, although it is placed. */
   readonly obstacle?: Obstacle | undefined;
+  readonly growth?: Growth | undefined;
 }
 
 /** Condition Placed. */
@@ -94,7 +96,7 @@ function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
 }
 
 /** The operator's part of a volume's status. */
-export function statusOf(volume: AoEVolume, { refused, obstacle }: Findings): Required<Pick<StatusPart, 'conditions' | 'fields'>> {
+export function statusOf(volume: AoEVolume, { refused, obstacle, growth }: Findings): Required<Pick<StatusPart, 'conditions' | 'fields'>> {
   const { metadata, spec } = volume;
   const placing = placed(volume, refused);
   const verdict = ready(volume, placing, obstacle);
@@ -102,6 +104,7 @@ export function statusOf(volume: AoEVolume, { refused, obstacle }: Findings): Re
     [VolumeCondition.Placed, placing],
     [VolumeCondition.Ready, verdict],
   ];
+  if (growth?.verdict) verdicts.push([VolumeCondition.Grown, growth.verdict]);
   if (spec.external) {
     const message = 'the target does not know the lock: it binds only hosts that respect it';
     verdicts.push(
@@ -110,10 +113,11 @@ export function statusOf(volume: AoEVolume, { refused, obstacle }: Findings): Re
     );
   }
   const address = placing.status === 'True' ? addressOf(spec) : undefined;
-  const fields: Pick<AoEVolumeStatus, 'observedGeneration' | 'phase' | 'address' | 'serial'> = {
+  const fields: Pick<AoEVolumeStatus, 'observedGeneration' | 'phase' | 'address' | 'serial' | 'reserved'> = {
     observedGeneration: metadata.generation,
     phase: phaseOf(volume, verdict),
     address: address && formatAddress(address),
+    reserved: growth?.reserved,
     // Of our own targets the agent reports it, of external ones without a serial in the spec the node plugin does.
     ...(spec.external?.serial ? { serial: spec.external.serial } : {}),
   };

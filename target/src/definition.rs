@@ -84,6 +84,13 @@ pub struct Definition {
     pub serial: String,
     pub read_only: bool,
     pub access: Access,
+    /// Size that hosts see, in sectors of 512 bytes; 0: that of the disk. State files of earlier versions have none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub sectors: u64,
+}
+
+fn is_zero(sectors: &u64) -> bool {
+    *sectors == 0
 }
 
 impl Definition {
@@ -128,6 +135,7 @@ mod tests {
             serial: "S 1".into(),
             read_only: false,
             access: Access::default(),
+            sectors: 0,
         };
         assert_eq!(good.check(), Ok(()));
         let bad = [

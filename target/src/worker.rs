@@ -13,7 +13,7 @@ use crate::wake::Waker;
 
 /// Something to do for a volume, by its number, or for the process.
 pub enum Task {
-    Open { volume: u32, path: String, read_only: bool, current: Option<Arc<Disk>> },
+    Open { volume: u32, path: String, read_only: bool, needed: u64, current: Option<Arc<Disk>> },
     Save { volume: u32, saved: Box<Saved> },
     Remove { volume: u32, uid: String },
     Interfaces { names: Vec<String> },
@@ -101,7 +101,9 @@ impl Worker {
 fn run(store: Option<&Store>, task: Task) -> Done {
     let stored = |action: &dyn Fn(&Store) -> io::Result<()>| store.map_or(Ok(()), action);
     match task {
-        Task::Open { volume, path, read_only, current } => Done::Opened { volume, result: open(&path, read_only, current.as_ref()) },
+        Task::Open { volume, path, read_only, needed, current } => {
+            Done::Opened { volume, result: open(&path, read_only, needed, current.as_ref()) }
+        }
         Task::Save { volume, saved } => Done::Saved { volume, result: stored(&|store| store.save(&saved)) },
         Task::Remove { volume, uid } => Done::Removed { volume, result: stored(&|store| store.remove(&uid)) },
         Task::Interfaces { names } => Done::Interfaces { result: stored(&|store| store.save_interfaces(&names)) },
@@ -147,7 +149,7 @@ mod tests {
         }
 
         fn open(&mut self, path: String) {
-            self.worker.submit(Task::Open { volume: 0, path, read_only: false, current: None });
+            self.worker.submit(Task::Open { volume: 0, path, read_only: false, needed: 0, current: None });
         }
 
         fn open_free(&mut self) {

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
 import { parseQuantity } from '../../api/quantity.ts';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
 import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 import { ApiServer, unavailable } from './server.ts';
@@ -57,13 +57,13 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ['a volume for hosts outside the cluster', AOE_VOLUMES, { ...VOLUME, initiators: { macs: [MAC, '52:54:00:00:00:0a'] } }],
     ["somebody else's target", AOE_VOLUMES, EXTERNAL],
     ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
-    ['a snapshot', AOE_SNAPSHOTS, { volumeName: 'v' }],
-    ['a snapshot of one volume alone', AOE_SNAPSHOTS, { volumeName: 'v', volumeUID: 'u', deletionPolicy: 'Retain' }],
-    ['a volume of a snapshot', AOE_VOLUMES, { ...VOLUME, source: { snapshot: 's' } }],
     ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
     ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
     ['a pool of files', AOE_POOLS, { backend: 'file', directory: '/var/lib/aoe' }],
+    ...['0', '0%', '15%', '20Gi', '1.5Ti'].map(
+      (reserve) => [`a reserve of ${reserve}`, AOE_POOLS, { backend: 'file', directory: '/d', reserve }] as [string, ResourceType, Spec],
+    ),
     ['a node', AOE_NODES, {}],
     ['a node in maintenance', AOE_NODES, { maintenance: true }],
   ];
@@ -148,8 +148,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { backend: 'lvm-thin', volumeGroup: 'v', thinPool: '-f' },
       /spec\.thinPool.*should match/,
     ],
-    ['an external target with a source', AOE_VOLUMES, { ...EXTERNAL, source: { snapshot: 's' } }, /source does not apply/],
-    ['a snapshot of nothing', AOE_SNAPSHOTS, {}, /spec\.volumeName.*Required/],
     ['an LVM pool in a directory', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', directory: '/d' }, /directory goes with backend file/],
     ['an LVM pool with a thin pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', thinPool: 't' }, /thinPool goes with backend lvm-thin/],
     [
@@ -165,6 +163,16 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { backend: 'file', directory: '/d', volumeGroup: 'v' },
       /volumeGroup goes with backends/,
     ],
+    ...['100%', '-1', '15 %', '1.5%', 'a lot', '9Pi'].map(
+      (reserve) =>
+        [`a reserve of ${reserve}`, AOE_POOLS, { backend: 'file', directory: '/d', reserve }, /must be a percentage such as 15%/] as [
+          string,
+          ResourceType,
+          Spec,
+          RegExp,
+        ],
+    ),
+    ['an LVM pool with a reserve', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', reserve: '15%' }, /reserve goes with backend file/],
     ['a directory that is not absolute', AOE_POOLS, { backend: 'file', directory: 'd' }, /spec\.directory.*should match/],
     ['a backend that there is not', AOE_POOLS, { backend: 'zfs' }, /spec\.backend.*"lvm", "lvm-thin", "file"/],
     ['a pool without a backend', AOE_POOLS, {}, /spec\.backend.*Required value/],
@@ -184,9 +192,11 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
   const ACCESS = /access can be changed only while spec\.initiators is empty/;
   const PLACED: Spec = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };
   const changes: [string, ResourceType, Spec, Spec, RegExp | undefined][] = [
-    ['the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '2Gi' }, /spec\.capacity.*cannot be changed once set/],
-    ['the spelling of the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '1024Mi' }, /spec\.capacity.*cannot be changed once set/],
-    ["the size of somebody else's target, once given", AOE_VOLUMES, EXTERNAL, { capacity: '1Gi' }, /capacity cannot be changed/],
+    ['the size of a volume, to more,', AOE_VOLUMES, VOLUME, { capacity: '2Gi' }, undefined],
+    ['the size of a volume, to less,', AOE_VOLUMES, VOLUME, { capacity: '1023Mi' }, /cannot become smaller than status\.capacity/],
+    ['the spelling of the size of a volume', AOE_VOLUMES, VOLUME, { capacity: '1024Mi' }, undefined],
+    ["the size of somebody else's target", AOE_VOLUMES, EXTERNAL, { capacity: '1Gi' }, /capacity cannot be added or removed/],
+    ["somebody else's size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi' }, { capacity: '2Gi' }, /of an external target cannot be/],
     ['the pool of a volume', AOE_VOLUMES, VOLUME, { pool: 'other' }, /pool cannot be changed/],
     ['who serves a volume', AOE_VOLUMES, VOLUME, { pool: null, ...EXTERNAL }, /pool cannot be changed/],
     ["the address of somebody else's target", AOE_VOLUMES, EXTERNAL, { external: { slot: 9 } }, /external cannot be changed/],
@@ -227,17 +237,6 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { directory: '/e' },
       /directory cannot be changed: the volumes/,
     ],
-    [
-      'the source of a volume',
-      AOE_VOLUMES,
-      { ...VOLUME, source: { snapshot: 's' } },
-      { source: { snapshot: 't' } },
-      /source cannot be changed/,
-    ],
-    ['that a volume has no source', AOE_VOLUMES, VOLUME, { source: { snapshot: 's' } }, /source cannot be changed/],
-    ['the volume of a snapshot', AOE_SNAPSHOTS, { volumeName: 'v' }, { volumeName: 'w' }, /volumeName.*cannot be changed/],
-    ['the UID in a snapshot', AOE_SNAPSHOTS, { volumeName: 'v' }, { volumeUID: 'u' }, /volumeUID cannot be changed/],
-    ["what becomes of a snapshot's data", AOE_SNAPSHOTS, { volumeName: 'v' }, { deletionPolicy: 'Retain' }, undefined],
     ['the nodes of a pool', AOE_POOLS, { backend: 'file', directory: '/d' }, { nodeSelector: { disk: 'ssd' } }, undefined],
     ['the maintenance of a node', AOE_NODES, {}, { maintenance: true }, undefined],
   ];
@@ -248,6 +247,19 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       else await attempt;
     });
   }
+
+  test('a growth that cannot be had is taken back, down to what the disk has', async () => {
+    const volume = await create(AOE_VOLUMES, VOLUME);
+    const { name } = volume.metadata;
+    await kube.patch(AOE_VOLUMES, name, { status: { capacity: '1028Mi' } }, { subresource: 'status' });
+    for (const capacity of ['4Gi', '2Gi']) await change(AOE_VOLUMES, volume, { capacity });
+    await refused(change(AOE_VOLUMES, volume, { capacity: '1Gi' }), /cannot become smaller than status\.capacity/);
+    await change(AOE_VOLUMES, volume, { capacity: '1028Mi' });
+    await kube.patch(AOE_VOLUMES, name, { status: { capacity: '2Gi' } }, { subresource: 'status' });
+    // It grew all the same, while its capacity was taken back: whatever else is changed is not refused for that.
+    await change(AOE_VOLUMES, volume, { deletionPolicy: 'Retain' });
+    await change(AOE_VOLUMES, volume, { capacity: '3Gi' });
+  });
 
   test('what is not said has its default', async () => {
     const { spec } = await create(AOE_VOLUMES, VOLUME);

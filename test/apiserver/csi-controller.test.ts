@@ -92,6 +92,24 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     await remove('pvc-1');
   });
 
+  it('makes a volume larger, and what there is no room for can be taken back', async () => {
+    await create('pvc-grows');
+    const expand = (bytes: number) =>
+      client.call(
+        'controllerExpandVolume',
+        { volumeId: 'pvc-grows', capacityRange: range(bytes), volumeCapability: mount() },
+        { timeoutMs: 15_000 },
+      );
+    const { capacityBytes, nodeExpansionRequired } = await expand(2 * GIB);
+    expect([fromInt64(capacityBytes), nodeExpansionRequired]).toStrictEqual([2 * GIB, true]);
+    expect((await live('pvc-grows'))?.status).toMatchObject({ capacity: '2Gi', reserved: '2Gi' });
+    expect(fromInt64((await expand(2 * GIB)).capacityBytes)).toBe(2 * GIB);
+    await refuses(expand(1024 * GIB), Code.OUT_OF_RANGE, /does not grow: pool default on .* has .* free, and 1022Gi more are needed/);
+    expect((await live('pvc-grows'))?.spec.capacity, 'nothing is under way').toBe('2Gi');
+    expect(fromInt64((await expand(3 * GIB)).capacityBytes)).toBe(3 * GIB);
+    await remove('pvc-grows');
+  });
+
   it('refuses a repeat that asks for something else', async () => {
     await create('pvc-2');
     await refuses(

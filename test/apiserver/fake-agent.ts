@@ -1,3 +1,4 @@
+import { reservedCapacity } from '../../api/capacity.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
@@ -59,8 +60,12 @@ export class FakeAgent {
       const exported = setCondition(status?.conditions, { ...conflict, observedGeneration: generation });
       return this.#report(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
     }
+    const bytes = Math.min(
+      parseQuantity(spec.capacity ?? '0'),
+      parseQuantity(reservedCapacity({ spec, ...(status ? { status } : {}) }) ?? '0'),
+    );
     await this.#report(name, uid, {
-      capacity: formatQuantity(Math.ceil(parseQuantity(spec.capacity ?? '0') / GRAIN) * GRAIN),
+      capacity: formatQuantity(Math.max(Math.ceil(bytes / GRAIN) * GRAIN, parseQuantity(status?.capacity ?? '0'))),
       serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
       initiators: { observedGeneration: generation, nodes },
       conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
@@ -70,6 +75,7 @@ export class FakeAgent {
   async #report(name: string, uid: string, status: AoEVolumeStatus): Promise<void> {
     const print = JSON.stringify([
       uid,
+      status.capacity,
       status.initiators,
       status.conditions?.map(({ reason, observedGeneration }) => [reason, observedGeneration]),
     ]);

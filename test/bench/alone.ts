@@ -1,9 +1,10 @@
-// What is measured of our target alone: memory, idleness, many volumes, a restart under load, a slow neighbour.
-import { readdirSync, readFileSync } from 'node:fs';
+// What is measured of our target alone: memory, idleness, many volumes, a restart and a growth under load, a slow neighbour.
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtempDisposable, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout } from 'node:timers/promises';
+import { GrpcTarget } from '../../agent/target/grpc.ts';
 import { WireLab } from '../wire/wire-lab.ts';
 import { load } from './initiator.ts';
 import { DISK, MEMORY } from './side-by-side.ts';
@@ -11,6 +12,7 @@ import { type Disk, disks, exports, ON_TARGET_CPU, TARGET_PROGRAM } from './targ
 
 const MIB = 1 << 20;
 const IDLE_MS = 5000;
+const GROWTHS = 50;
 
 export interface Fact {
   what: string;
@@ -115,6 +117,43 @@ async function restart(): Promise<Fact[]> {
   ];
 }
 
+/** A volume under load grows again and again. Growing takes nothing from the requests: no disk is opened, and nothing waits for the state to be saved. */
+async function growth(): Promise<Fact[]> {
+  await using lab = new WireLab({ mtu: 9000, folder: MEMORY });
+  const span = 32_768;
+  const path = lab.disk('grows', 512 * span);
+  const [state, socket] = [join(lab.directory, 'state'), join(lab.directory, 'target.sock')];
+  // One request at a time, without polling: the kernel stops a program with real-time priority that is always busy, for 50 ms of each second.
+  const program = [...ON_TARGET_CPU, TARGET_PROGRAM, '--poll', '0'];
+  lab.process([...program, '--interface', 'target0', '--state', state, '--socket', socket]);
+  const target = new GrpcTarget(socket);
+  const limit = AbortSignal.timeout(120_000);
+  while (!existsSync(socket)) await setTimeout(10, undefined, { signal: limit });
+  const volume = { uid: 'v', shelf: 7, slot: 0, path, serial: 's', readOnly: false, macs: ['02:00:5e:00:53:0a'], writesNeedLock: false };
+  await target.setInterfaces(['target0'], limit);
+  const resize = async (bytes: number): Promise<void> => {
+    await truncate(path, bytes);
+    await target.export({ ...volume, bytes }, limit);
+  };
+  await resize(512 * span);
+  const options = { span, window: 1 };
+  await load(lab, { operation: 'fill', ...options });
+  const quiet = await load(lab, { operation: 'write', ...options, seconds: 4 });
+  const under = load(lab, { operation: 'write', ...options, seconds: 4 });
+  await setTimeout(1000);
+  for (let time = 1; time <= GROWTHS; time++) {
+    await resize(512 * span + time * MIB);
+    await setTimeout(20);
+  }
+  const { max, unanswered, wrong } = await under;
+  target.close();
+  return [
+    { what: 'longest write, 1 outstanding', value: quiet.max / 1000, unit: 'ms' },
+    { what: `longest write while the volume grows ${GROWTHS} times`, value: max / 1000, unit: 'ms', goal: 20 },
+    { what: 'I/O errors meanwhile', value: unanswered + wrong, unit: '', goal: 0 },
+  ];
+}
+
 /** A volume in memory, read beside one on disk that is written durably with all it takes. */
 async function neighbour(): Promise<Fact[]> {
   await using lab = new WireLab({ mtu: 9000, folder: MEMORY });
@@ -143,6 +182,7 @@ export const ALONE: Readonly<Record<string, Measurement>> = {
   cost: costPerVolume,
   ring: ringLoss,
   restart,
+  growth,
   neighbour,
 };
 

@@ -32,7 +32,7 @@ describe('the chart with its defaults', () => {
     expect(spec.securityContext.runAsUser > 0).toBe(true);
     expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
     expect(spec.hostNetwork).toBeUndefined();
-    expect(spec.containers.length).toBe(4);
+    expect(spec.containers.length).toBe(5);
     for (const { name, securityContext } of spec.containers) {
       expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
       expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
@@ -146,7 +146,7 @@ describe('the chart with its defaults', () => {
   });
 
   it('gives the sidecars only flags that they know', async () => {
-    for (const name of ['csi-provisioner', 'csi-attacher']) {
+    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
       const help = await helpOf(kitProgram(name));
       for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
@@ -229,7 +229,7 @@ describe('values of the chart', () => {
   it('turn on leader election in the sidecars with the second replica', async () => {
     const one = await render();
     const two = await render({ controller: { replicas: 2 } });
-    for (const name of ['csi-provisioner', 'csi-attacher']) {
+    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
       expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
       expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
     }
@@ -270,7 +270,7 @@ describe('values of the chart', () => {
   it('add arguments and environment to every program', async () => {
     const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
     const manifests = await render({
-      controller: { operator: more, csi: more, provisioner: more, attacher: more },
+      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more },
       node: more,
       storage: { agent: more, target: more },
     });
@@ -294,6 +294,14 @@ describe('values of the chart', () => {
       expect(container(manifests, name).args.includes(`--http=:${port}`), name).toBeTruthy();
       expect(container(manifests, name).ports[0].containerPort).toBe(port);
     }
+  });
+
+  it('let claims grow, or not', async () => {
+    const storageClasses = [{ name: 'fixed', pool: 'default', allowVolumeExpansion: false }, { name: 'plain' }];
+    const manifests = await render({ controller: { resizer: { enabled: false } }, storageClasses });
+    expect(containers(manifests).some(({ name }) => name === 'csi-resizer')).toBe(false);
+    for (const [name, may] of Object.entries({ fixed: false, plain: true }))
+      expect(of(manifests, 'StorageClass', name).allowVolumeExpansion).toBe(may);
   });
 
   it('give pull secrets to every pod', async () => {

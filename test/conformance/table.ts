@@ -47,6 +47,8 @@ data that it overwrites, but do not run it on a disk that matters. This page is 
 A deviation is not always a fault. Some rules come from ATA or Ethernet, and AoEr11 does not repeat them. Command 5 (test and replace) is newer than
 AoEr11. The tables give the source of each rule.
 
+How the driver fares in the tests of Kubernetes and CSI is on [another page](kubernetes.md).
+
 ## With real initiators
 
 \`make test\` runs these tests, too. The initiators are Debian packages.

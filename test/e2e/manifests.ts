@@ -21,6 +21,7 @@ export function storageClass(
     parameters,
     volumeBindingMode: bindingMode,
     reclaimPolicy: 'Delete',
+    allowVolumeExpansion: true,
   };
 }
 

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
@@ -97,6 +97,21 @@ test('after a crash at any step of creating or removing, repeating it completes 
       }
     }
   }
+});
+
+test('a file grows with its data, stays sparse, and is never cut', async () => {
+  const directory = await folder();
+  const made = await open(directory).create(request);
+  await writeFile(made.name, 'data', { flag: 'r+' });
+  expect(await open(directory).growth.grow('u-1', 9 * MiB - 5, signal)).toStrictEqual({ ...made, bytes: 9 * MiB });
+  const { size, blocks } = await stat(made.name);
+  expect([size, blocks * 512 < MiB]).toStrictEqual([9 * MiB, true]);
+  expect((await readFile(made.name)).subarray(0, 5).toString()).toBe('data\0');
+  expect((await open(directory).growth.grow('u-1', MiB, signal)).bytes).toBe(9 * MiB);
+  await nodeFileSystem.extend(made.name, MiB);
+  expect((await stat(made.name)).size).toBe(9 * MiB);
+  await expect(open(directory).growth.grow('u-1', 2 ** 60, signal)).rejects.toMatchObject({ name: 'BackendError' });
+  await expect(open(directory).growth.grow('u-2', MiB, signal)).rejects.toMatchObject({ name: 'BackendError' });
 });
 
 test('a directory without its mark, where volumes are expected, is not used', async () => {

@@ -7,24 +7,22 @@ import {
   type BackingVolume,
   type CreateRequest,
   checkUid,
+  type Growth,
   kindOf,
   type Measurement,
-  roundDown,
   roundUp,
   type Snapshots,
 } from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
-import { FileSnapshots, mayShareBlocks } from './snapshots.ts';
+import { FileSnapshots } from './snapshots.ts';
+import { type FilePool, MARKER, SUFFIX, spaceOf, takenBy } from './space.ts';
 
-const SUFFIX = '.img';
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
-/** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
-const MARKER = '.aoe-pool';
 /** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
 const RECORD_SUFFIX = '.img.volume';
-const BLOCK = 512;
 
 export interface FileOptions {
   /** Name of the AoEPool. */
@@ -36,6 +34,10 @@ export interface FileOptions {
   hasSnapshots?: () => boolean;
   /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
   mountPoints?: readonly string[];
+  /** spec.reserve of the AoEPool. */
+  reserve?: string | undefined;
+  /** The other file pools of this node. */
+  siblings?: () => readonly FilePool[];
   fs?: FileSystem;
 }
 
@@ -46,19 +48,33 @@ export class FileBackend implements Backend {
   readonly #expected: () => readonly string[];
   readonly #hasSnapshots: () => boolean;
   readonly #mountPoint: string | undefined;
+  readonly #reserve: string | undefined;
+  readonly #siblings: () => readonly FilePool[];
   readonly #fs: FileSystem;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   #gone: string[] = [];
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
   readonly snapshots: Snapshots;
+  readonly growth: Growth = { grow: (uid, bytes) => this.#grow(uid, bytes) };
 
-  constructor({ pool, directory, expected, hasSnapshots = () => false, mountPoints = [], fs = nodeFileSystem }: FileOptions) {
+  constructor({
+    pool,
+    directory,
+    expected,
+    hasSnapshots = () => false,
+    mountPoints = [],
+    reserve,
+    siblings = () => [],
+    fs = nodeFileSystem,
+  }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
     this.#hasSnapshots = hasSnapshots;
     this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
+    this.#reserve = reserve;
+    this.#siblings = siblings;
     this.#fs = fs;
     this.snapshots = new FileSnapshots({
       directory,
@@ -78,14 +94,14 @@ export class FileBackend implements Backend {
       let taken = 0;
       let promised = 0;
       const volumes = await this.#list(signal);
-      const { bavail, bsize, type } = await this.#fs.statfs(this.#directory);
+      const { type } = await this.#fs.statfs(this.#directory);
       for (const { uid, bytes } of volumes) {
-        taken += await this.#own(this.path(uid), mayShareBlocks(type));
+        taken += await takenBy(this.#fs, this.path(uid), mayShareBlocks(type));
         promised += bytes;
       }
-      // Not the size of the file system: the space that other software takes there cannot be promised.
-      const size = roundDown(bavail * bsize + taken, MiB);
-      return { ready: true, size, free: Math.max(0, size - promised), granularity: MiB, volumes };
+      const options = { fs: this.#fs, directory: this.#directory, reserve: this.#reserve, siblings: this.#siblings() };
+      const space = await spaceOf(options, { taken, promised });
+      return { ready: true, ...space, granularity: MiB, volumes };
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, volumes: [] };
       throw error;
@@ -130,13 +146,31 @@ export class FileBackend implements Backend {
       await this.#fs.rename(half, this.path(uid));
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
-      if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${this.#directory}`, { cause: error });
-      if (hasCode(error, 'EFBIG')) {
-        throw new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
-      }
-      throw this.#failed(`creating ${this.path(uid)}`, error);
+      throw this.#full(error, size) ?? this.#failed(`creating ${this.path(uid)}`, error);
     }
     return { uid, name: this.path(uid), bytes: size };
+  }
+
+  async #grow(uid: string, bytes: number): Promise<BackingVolume> {
+    await this.#prepare();
+    await this.#recognize();
+    const found = await this.#find(checkUid(uid));
+    if (!found) throw new BackendError('BackendFailed', `${this.path(uid)} vanished before it was made larger`);
+    const size = roundUp(bytes, MiB);
+    if (found.bytes >= size) return found;
+    try {
+      await this.#fs.extend(found.name, size);
+    } catch (error) {
+      throw this.#full(error, size) ?? this.#failed(`making ${found.name} larger`, error);
+    }
+    return { ...found, bytes: size };
+  }
+
+  /** The error when the file system has no room, or no files of that size. */
+  #full(error: unknown, size: number): BackendError | undefined {
+    if (hasCode(error, 'ENOSPC')) return new BackendError('PoolFull', `no space left in ${this.#directory}`, { cause: error });
+    if (!hasCode(error, 'EFBIG')) return undefined;
+    return new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
   }
 
   async remove(uid: string): Promise<void> {
@@ -154,18 +188,6 @@ export class FileBackend implements Backend {
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#fs.syncDirectory(this.#directory);
     this.#gone.push(uid);
-  }
-
-  /** Bytes of a file that are not shared with others: to write those takes no more room. */
-  async #own(path: string, mayShare: boolean): Promise<number> {
-    try {
-      if (mayShare) return await this.#fs.unshared(path);
-      const { blocks } = await this.#fs.stat(path);
-      return blocks * BLOCK;
-    } catch {
-      const stats = await this.#fs.stat(path).catch(() => undefined);
-      return (stats?.blocks ?? 0) * BLOCK;
-    }
   }
 
   async #list(signal: AbortSignal): Promise<BackingVolume[]> {

@@ -56,3 +56,11 @@ export async function unsharedBytes(path: string): Promise<number> {
     await file.close();
   }
 }
+
+/** EXT4_SUPER_MAGIC in linux/magic.h; ext2 and ext3 have the same. */
+const EXT4 = 0xef53;
+
+/** Whether files on a file system of this type can share blocks: it is known of the most common ones that they cannot. */
+export function mayShareBlocks(type: number): boolean {
+  return type !== EXT4;
+}

@@ -5,9 +5,10 @@ import { unsharedBytes } from './extents.ts';
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
-  stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
-  /** `type`: the number in linux/magic.h. */
-  statfs(path: string): Promise<{ bavail: number; bsize: number; type: number }>;
+  /** `blocks` of 512 bytes; `device` is the number of the file system's device. */
+  stat(path: string): Promise<{ file: boolean; size: number; blocks: number; device: number }>;
+  /** Blocks of `bsize` bytes: those in all, and those that are free. `type` is the number in linux/magic.h. */
+  statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number; type: number }>;
   read(path: string): Promise<string>;
   /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;
@@ -17,8 +18,8 @@ export interface FileSystem {
   createSparse(path: string, bytes: number): Promise<void>;
   /** Makes a new file that shares all blocks of another one (ioctl_ficlone(2)), and fails where that is not possible. */
   clone(from: string, to: string): Promise<void>;
-  /** Makes a file that is being made larger, if it is smaller, on stable storage. */
-  setSize(path: string, bytes: number): Promise<void>;
+  /** Makes a file larger, on stable storage. What is added reads as zeros. */
+  extend(path: string, bytes: number): Promise<void>;
   /** Puts the data of a file on stable storage. */
   syncFile(path: string): Promise<void>;
   /** Bytes of a file's blocks that no other file shares. */
@@ -38,7 +39,7 @@ export const nodeFileSystem: FileSystem = {
   readdir: (path) => readdir(path),
   stat: async (path) => {
     const stats = await stat(path);
-    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks };
+    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks, device: stats.dev };
   },
   statfs: (path) => statfs(path),
   read: (path) => readFile(path, 'utf8'),
@@ -64,9 +65,10 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   clone: (from, to) => copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE),
-  setSize: async (path, bytes) => {
+  extend: async (path, bytes) => {
     const file = await open(path, 'r+');
     try {
+      // Read again here: a truncation to less would destroy data.
       if ((await file.stat()).size < bytes) await file.truncate(bytes);
       await file.sync();
     } finally {

@@ -129,7 +129,7 @@ test('a file system without clones says so', async () => {
 });
 
 test('a volume is made of a snapshot at the size that is wanted, whole or not at all, and is a volume like others', async () => {
-  for (const step of ['none', 'clone', 'setSize', 'write', 'rename'] as const) {
+  for (const step of ['none', 'clone', 'extend', 'write', 'rename'] as const) {
     const directory = await folder();
     const backend = backendIn(directory);
     const { name } = await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });

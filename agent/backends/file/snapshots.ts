@@ -13,6 +13,7 @@ import {
   type Snapshots,
   snapshotId,
 } from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
 import { type FileSystem, hasCode } from './file-system.ts';
 
 const SUFFIX = '.img';
@@ -158,7 +159,7 @@ export class FileSnapshots implements Snapshots {
     await this.#unlink(half);
     try {
       await fs.clone(source, half);
-      await fs.setSize(half, roundUp(bytes, MiB));
+      await fs.extend(half, roundUp(bytes, MiB));
       await fs.write(`${path}.volume`, `${name}\n`);
       await fs.rename(half, path);
       await fs.syncDirectory(directory);
@@ -227,14 +228,6 @@ export class FileSnapshots implements Snapshots {
   #failed(doing: string, error: unknown): BackendError {
     return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
-}
-
-/** EXT4_SUPER_MAGIC in linux/magic.h; ext2 and ext3 have the same. */
-const EXT4 = 0xef53;
-
-/** Whether files on a file system of this type can share blocks: it is known of the most common ones that they cannot. */
-export function mayShareBlocks(type: number): boolean {
-  return type !== EXT4;
 }
 
 /** Whether the file system has no clones. */

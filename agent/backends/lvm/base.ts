@@ -14,6 +14,7 @@ import type { LvmCli } from './cli.ts';
 import { failed } from './failed.ts';
 import { type LvmGroup, TAG } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import type { WipeRange } from './wipe.ts';
 
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
@@ -21,8 +22,15 @@ export const TAG_VOLUME = 'aoe.dev/volume=';
 export const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
+/**
+ * While a volume grows: what lies behind this many bytes may still be another volume's old data. Until that is wiped and the tag is taken
+ * off, the volume has only these bytes.
+ */
+const TAG_CLEAN = 'aoe.dev/clean=';
 export const TAG_RETAINED = 'aoe.dev/retained';
 export const PREFIX = 'aoe-';
+/** Bytes that are wiped between two notes of how far a wipe has come. */
+const WIPE_STEP = 16 * 1024 ** 3;
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
  * so this is for changes by others.
@@ -72,7 +80,7 @@ export abstract class LvmBase implements Backend {
     try {
       const group = await this.group.read(FRESH_MS, signal);
       const ours = this.ours(group);
-      return { ...this.measurement(group, ours), volumes: ours.map((volume) => this.#backing(volume)) };
+      return { ...this.measurement(group, ours), volumes: ours.map((volume) => this.backing(volume)) };
     } catch (error) {
       if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: 1, volumes: [] };
       throw error;
@@ -85,12 +93,12 @@ export abstract class LvmBase implements Backend {
     if (!volume) return undefined;
     // It was exported before, so it holds data. TAG_NEW can only come from restored LVM metadata, and must not lead to a wipe.
     if (volume.tags.includes(TAG_NEW)) return await this.#markReady(volume, undefined, signal);
-    return this.#backing(volume);
+    return this.backing(volume);
   }
 
   async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {
     const find = async (maxAgeMs: number): Promise<BackingVolume[]> => {
-      const volumes = this.ours(await this.group.read(maxAgeMs, signal)).map((volume) => this.#backing(volume));
+      const volumes = this.ours(await this.group.read(maxAgeMs, signal)).map((volume) => this.backing(volume));
       return volumes.some((each) => each.uid === uid) ? [] : volumes.filter(({ volume }) => volume === name);
     };
     // What was found may have been removed by hand meanwhile.
@@ -102,7 +110,7 @@ export abstract class LvmBase implements Backend {
     const made = await this.group.turn(() => this.#make(request, signal), signal);
     const volume = await this.#activated(uid, made, signal);
     if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished while it was made`);
-    return this.#backing(volume);
+    return this.backing(volume);
   }
 
   /** Wipes a volume that has TAG_NEW, and replaces the tag by how far that went. */
@@ -113,9 +121,45 @@ export abstract class LvmBase implements Backend {
   ): Promise<BackingVolume> {
     const volume = await this.#find(uid, 0, signal);
     if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was wiped`);
-    if (!volume.tags.includes(TAG_NEW)) return this.#backing(volume);
+    if (!volume.tags.includes(TAG_NEW)) return this.backing(volume);
     const cleanness = await wipe(this.path(uid), volume.bytes, signal);
     return await this.#markReady(volume, cleanness, signal);
+  }
+
+  /**
+   * Extends a volume to at least this size. Its new part is not wiped.
+   * @param marksNew note how much of it is clean, before it is extended: see {@link wipeGrown}
+   */
+  protected async extend(uid: string, bytes: number, { marksNew }: { marksNew: boolean }, signal: AbortSignal): Promise<LogicalVolume> {
+    const { extent } = await this.group.read(0, signal);
+    const found = this.#known(nameOf(uid));
+    if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was extended`);
+    const size = roundUp(bytes, extent);
+    if (found.bytes >= size) return found;
+    const volume = marksNew ? await this.#noteClean(found, cleanBytes(found), signal) : found;
+    return await this.group.turn(async () => {
+      await this.admit({ uid, name: '', bytes: size - found.bytes }, signal);
+      try {
+        await this.group.change('lvextend', ['--size', `${size}b`, this.#pathOf(uid)]);
+      } catch (error) {
+        throw this.#fullError(error, size - found.bytes) ?? failed(`extending logical volume ${this.#pathOf(uid)}`, error);
+      }
+      const extended = { ...volume, bytes: size };
+      this.group.note(extended);
+      return extended;
+    }, signal);
+  }
+
+  /** Wipes what {@link extend} has added, a part at a time: a wipe that was cut short goes on where it was. */
+  protected async wipeGrown(extended: LogicalVolume, wipe: WipeRange, signal: AbortSignal): Promise<BackingVolume> {
+    let volume = extended;
+    while (cleanBytes(volume) < volume.bytes) {
+      const from = cleanBytes(volume);
+      const to = Math.min(volume.bytes, from + WIPE_STEP);
+      await wipe(this.path(uidOf(volume)), { from, to }, signal);
+      volume = await this.#noteClean(volume, to < volume.bytes ? to : undefined, signal);
+    }
+    return this.backing(volume);
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
@@ -162,12 +206,8 @@ export abstract class LvmBase implements Backend {
     try {
       await this.group.change('lvcreate', args);
     } catch (error) {
-      const said = stderrOf(error);
-      if (/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) {
-        throw new BackendError('PoolFull', `volume group ${this.group.name} does not have ${request.bytes} bytes free: ${said.trim()}`, {
-          cause: error,
-        });
-      }
+      const full = this.#fullError(error, request.bytes);
+      if (full) throw full;
       // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
       await this.group.report(signal);
       const made = this.#known(name);
@@ -188,7 +228,7 @@ export abstract class LvmBase implements Backend {
   /** Takes TAG_NEW off, and notes how far the volume was wiped. */
   async #markReady(volume: LogicalVolume, cleanness: Cleanness | undefined, signal: AbortSignal): Promise<BackingVolume> {
     const on = cleanness === undefined || cleanness === 'zeroed' ? [] : [`${TAG_WIPED}${cleanness}`];
-    return this.#backing(await this.group.mark({ volume, off: [TAG_NEW], on }, signal));
+    return this.backing(await this.group.mark({ volume, off: [TAG_NEW], on }, signal));
   }
 
   async #activate(uid: string, signal: AbortSignal): Promise<LogicalVolume | undefined> {
@@ -210,23 +250,44 @@ export abstract class LvmBase implements Backend {
     return active;
   }
 
+  /** Notes with a volume how many of its bytes are clean; undefined: all. */
+  async #noteClean(volume: LogicalVolume, bytes: number | undefined, signal: AbortSignal): Promise<LogicalVolume> {
+    const off = volume.tags.filter((tag) => tag.startsWith(TAG_CLEAN));
+    const on = bytes === undefined ? [] : [`${TAG_CLEAN}${bytes}`];
+    return off.join() === on.join() ? volume : await this.group.mark({ volume, off, on }, signal);
+  }
+
+  /** The error when LVM has refused a command for want of room. */
+  #fullError(error: unknown, bytes: number): BackendError | undefined {
+    const said = stderrOf(error);
+    if (!/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) return undefined;
+    const message = `volume group ${this.group.name} does not have ${bytes} bytes free: ${said.trim()}`;
+    return new BackendError('PoolFull', message, { cause: error });
+  }
+
   #pathOf(uid: string): string {
     return this.group.pathOf(nameOf(uid));
   }
 
-  #backing(volume: LogicalVolume): BackingVolume {
-    const { name, bytes, tags } = volume;
+  protected backing(volume: LogicalVolume): BackingVolume {
+    const { name, tags } = volume;
     const tagged = (prefix: string): string | undefined => tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
     return {
       uid: uidOf(volume),
       volume: tagged(TAG_VOLUME),
       name: this.group.pathOf(name),
-      bytes,
+      bytes: cleanBytes(volume),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };
   }
+}
+
+/** The part of a volume from its start that may be exported: all of it, unless it is growing. */
+function cleanBytes({ bytes, tags }: LogicalVolume): number {
+  const tag = tags.find((each) => each.startsWith(TAG_CLEAN));
+  return tag === undefined ? bytes : Math.min(bytes, Number(tag.slice(TAG_CLEAN.length)));
 }
 
 /** The name of a volume's logical volume. */

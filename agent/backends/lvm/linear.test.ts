@@ -123,6 +123,7 @@ test('volumes that were wiped to different degrees at the same time are each mar
     pool: 'p1',
     group: fake.group,
     hasDevice: fake.hasDevice,
+    wipeRange: async () => {},
     wipe: async (path) => (turn++ % 2 === 0 ? 'zeroed' : path.endsWith('7') ? 'discarded' : 'ends'),
   });
   const made = await Promise.all(
@@ -136,4 +137,75 @@ test('volumes that were wiped to different degrees at the same time are each mar
     );
   }
   expect([...new Set(made.map(({ cleanness }) => cleanness))].length).toBe(3);
+});
+
+/** A volume of 12 MiB that is in use. */
+async function inUse(fake: FakeLvm): Promise<void> {
+  await createEmpty(linearBackend(fake), request, signal);
+  fake.calls.length = 0;
+}
+
+test('a volume that grows is wiped where it is new, and nowhere else', async () => {
+  const fake = new FakeLvm();
+  await inUse(fake);
+  const wiped: string[] = [];
+  const backend = linearBackend(fake, { wiped });
+  const before = fake.volumes.get('aoe-u-1')?.tags.slice();
+  expect(await backend.growth.grow('u-1', 18 * MiB, signal)).toMatchObject({ uid: 'u-1', bytes: 20 * MiB });
+  expect(wiped).toStrictEqual([`/dev/vg0/aoe-u-1 ${12 * MiB}-${20 * MiB}`]);
+  expect(fake.volumes.get('aoe-u-1')?.tags).toStrictEqual(before);
+  fake.calls.length = 0;
+  expect((await backend.growth.grow('u-1', 18 * MiB, signal)).bytes).toBe(20 * MiB);
+  expect(fake.calls, 'it is large enough').toStrictEqual(['vgs']);
+  expect(wiped).toHaveLength(1);
+});
+
+for (const when of ['before', 'after'] as const) {
+  for (const [step, at] of [
+    ['the mark', 1],
+    ['lvextend', 2],
+    ['the wipe', 3],
+    ['the end of the mark', 4],
+  ] as const) {
+    test(`a crash ${when} ${step} of a growth exports nothing unwiped, and the next process finishes it`, async () => {
+      const fake = new FakeLvm();
+      await inUse(fake);
+      const wiped: string[] = [];
+      const crash = at === 3 && when === 'before';
+      if (at === 3 && when === 'after') fake.crashAtChange(3, 'before');
+      else if (at !== 3) fake.crashAtChange(at === 4 ? 3 : at, when);
+      await expect(linearBackend(fake, { wiped, crash }).growth.grow('u-1', 20 * MiB, signal)).rejects.toThrow();
+      fake.crashAtChange(undefined);
+      const isWiped = wiped.length > 0 && at === 4 && when === 'after';
+      const next = linearBackend(fake, { wiped });
+      expect((await next.open('u-1', signal))?.bytes).toBe(isWiped ? 20 * MiB : 12 * MiB);
+      wiped.length = 0;
+      expect((await next.growth.grow('u-1', 20 * MiB, signal)).bytes).toBe(20 * MiB);
+      expect(wiped).toStrictEqual(isWiped ? [] : [`/dev/vg0/aoe-u-1 ${12 * MiB}-${20 * MiB}`]);
+      expect(fake.volumes.get('aoe-u-1')).toMatchObject({ bytes: 20 * MiB });
+      expect(fake.volumes.get('aoe-u-1')?.tags.filter((tag) => tag.startsWith('aoe.dev/clean'))).toStrictEqual([]);
+    });
+  }
+}
+
+test('a growth that is larger than the one before it, which did not finish, wipes both parts', async () => {
+  const fake = new FakeLvm();
+  await inUse(fake);
+  const wiped: string[] = [];
+  await expect(linearBackend(fake, { crash: true }).growth.grow('u-1', 20 * MiB, signal)).rejects.toThrow();
+  expect((await linearBackend(fake, { wiped }).growth.grow('u-1', 24 * MiB, signal)).bytes).toBe(24 * MiB);
+  expect(wiped).toStrictEqual([`/dev/vg0/aoe-u-1 ${12 * MiB}-${24 * MiB}`]);
+});
+
+test('a group that has no room for a growth says so, and the volume stays as it is', async () => {
+  const fake = new FakeLvm();
+  await inUse(fake);
+  const backend = linearBackend(fake);
+  await expect(backend.growth.grow('u-1', 1e12, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
+  expect((await backend.open('u-1', signal))?.bytes).toBe(12 * MiB);
+  expect((await backend.growth.grow('u-1', 16 * MiB, signal)).bytes, 'what there is room for').toBe(16 * MiB);
+});
+
+test('a volume that is not there cannot grow', async () => {
+  await expect(linearBackend(new FakeLvm()).growth.grow('u-1', MiB, signal)).rejects.toMatchObject({ reason: 'BackendFailed' });
 });

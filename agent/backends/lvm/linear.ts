@@ -1,17 +1,22 @@
-import type { BackingVolume, CreateRequest, Measurement } from '../backend.ts';
+import type { BackingVolume, CreateRequest, Growth, Measurement } from '../backend.ts';
 import { LvmBase, type LvmOptions, TAG_NEW } from './base.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
-import type { Wipe } from './wipe.ts';
+import type { Wipe, WipeRange } from './wipe.ts';
 
 /** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `wiper` for how far that goes. */
 export class LvmLinearBackend extends LvmBase {
   protected override readonly initialTags = [TAG_NEW];
   protected override readonly kind = { layout: ['linear'] };
+  readonly growth: Growth;
   readonly #wipe: Wipe;
 
-  constructor(options: LvmOptions & { wipe: Wipe }) {
+  constructor(options: LvmOptions & { wipe: Wipe; wipeRange: WipeRange }) {
     super(options);
     this.#wipe = options.wipe;
+    this.growth = {
+      grow: async (uid, bytes, signal) =>
+        this.wipeGrown(await this.extend(uid, bytes, { marksNew: true }, signal), options.wipeRange, signal),
+    };
   }
 
   protected override accepts({ pool, layout }: LogicalVolume): boolean {

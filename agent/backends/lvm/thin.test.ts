@@ -27,3 +27,20 @@ test('a thin pool that is nearly full takes no new volume and says what to do', 
   expect(message ?? '').toMatch(/96\.10% full.*lvextend/);
   await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
 });
+
+test('a thin volume grows by one command, within what is not promised to others', async () => {
+  const fake = new FakeLvm();
+  const backend = thinBackend(fake);
+  await createEmpty(backend, request, signal);
+  fake.calls.length = 0;
+  expect(await backend.growth.grow('u-1', 40 * MiB, signal)).toMatchObject({ uid: 'u-1', bytes: 40 * MiB });
+  expect(fake.calls).toStrictEqual(['vgs', 'lvextend']);
+  expect((await backend.measure(signal)).free).toBe(24 * MiB);
+  await expect(backend.growth.grow('u-1', 68 * MiB, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message: `thin pool vg0/tp has ${24 * MiB} bytes that are not promised to a volume, and ${28 * MiB} are needed`,
+  });
+  fake.poolData = '96.10';
+  await expect(backend.growth.grow('u-1', 44 * MiB, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
+  expect((await backend.open('u-1', signal))?.bytes).toBe(40 * MiB);
+});

@@ -1,4 +1,4 @@
-import { BackendError, type CreateRequest, type Measurement, type Snapshots } from '../backend.ts';
+import { BackendError, type CreateRequest, type Growth, type Measurement, type Snapshots } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
@@ -15,6 +15,9 @@ export class LvmThinBackend extends LvmBase {
   protected override readonly kind: { layout: string[]; pool: string };
   readonly snapshots: Snapshots;
   readonly #thinPool: string;
+  readonly growth: Growth = {
+    grow: async (uid, bytes, signal) => this.backing(await this.extend(uid, bytes, { marksNew: false }, signal)),
+  };
 
   constructor(options: LvmOptions & { thinPool: string }) {
     super(options);

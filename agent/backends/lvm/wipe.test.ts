@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
-import { limited, type Traits, wiper, zeroEnds } from './wipe.ts';
+import { limited, rangeWiper, type Traits, wiper, zeroEnds } from './wipe.ts';
 
 const signal = new AbortController().signal;
 const ssd: Traits = { writeZeroes: true, discard: true, rotational: false };
@@ -80,4 +80,21 @@ test('only so many volumes are wiped at a time, a failure makes room, and what i
     'Error: stopped',
     'zeroed',
   ]);
+});
+
+test('a part of a device is zeroed and flushed, while the device is in use', async () => {
+  const calls: string[] = [];
+  const run = async (command: string, args: readonly string[]) => {
+    calls.push([command, ...args].join(' '));
+    return { stdout: '', stderr: '' };
+  };
+  await rangeWiper(run)('/dev/vg0/x', { from: 4 * MiB, to: 10 * MiB }, signal);
+  expect(calls).toStrictEqual([
+    `blkdiscard --zeroout --force --offset ${4 * MiB} --length ${6 * MiB} --step ${1024 * MiB} /dev/vg0/x`,
+    'sync --data /dev/vg0/x',
+  ]);
+  const fails = async () => {
+    throw Object.assign(new Error('exit 1'), { stderr: 'blkdiscard: Input/output error' });
+  };
+  await expect(rangeWiper(fails)('/dev/vg0/x', { from: 0, to: MiB }, signal)).rejects.toMatchObject({ name: 'BackendError' });
 });

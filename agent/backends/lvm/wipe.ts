@@ -13,6 +13,36 @@ const BASE_LIMIT_MS = 60_000;
 const LIMIT_MS_PER_GIB = 5_000;
 const GiB = 1 << 30;
 
+/** Zeroing without help of the device writes every byte: this is long enough for a slow disk under load. */
+const ZERO_LIMIT_MS_PER_GIB = 180_000;
+const RANGES_AT_ONCE = 2;
+
+/** Makes a part of a device read as zeros, durably. Offsets are in bytes. */
+export type WipeRange = (path: string, range: { from: number; to: number }, signal: AbortSignal) => Promise<void>;
+
+/**
+ * Zeroes parts of devices, by the device's own zeroing where it has it, else by writing zeros (block/blk-lib.c, blkdev_issue_zeroout).
+ * The device may be in use.
+ * @throws BackendError
+ */
+export function rangeWiper(run: Exec): WipeRange {
+  const commands = new HungCommands(run);
+  const turns = new Semaphore(RANGES_AT_ONCE);
+  return async (path, { from, to }, signal) => {
+    const timeoutMs = BASE_LIMIT_MS + Math.ceil((to - from) / GiB) * ZERO_LIMIT_MS_PER_GIB;
+    const range = ['--offset', String(from), '--length', String(to - from), '--step', String(GiB)];
+    await turns.run(async () => {
+      try {
+        await commands.run(basename(dirname(path)), 'blkdiscard', ['--zeroout', '--force', ...range, path], { timeoutMs, signal });
+        await commands.run(basename(dirname(path)), 'sync', ['--data', path], { timeoutMs, signal });
+      } catch (error) {
+        signal.throwIfAborted();
+        throw failed(`wiping bytes ${from} to ${to} of ${path}`, error);
+      }
+    }, signal);
+  };
+}
+
 export type Wipe = (path: string, bytes: number, signal: AbortSignal) => Promise<Cleanness>;
 
 /** What the kernel says about a device. */

@@ -15,11 +15,12 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
   const pool = deps.pools.get(request.parameters?.pool ?? DEFAULT_POOL);
   const segment = segmentOf(request.accessibleTopology);
   const volumes = deps.volumes.list();
+  const pools = deps.pools.list();
   const free = (problem ? [] : (pool?.status?.nodes ?? [])).flatMap((entry) => {
     if (!pool || unfit(entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
     // Backends round sizes up to their granularity, so the rest holds no volume.
     const granularity = Math.max(1, parseQuantity(entry.granularity ?? '1'));
-    return [Math.floor(available(pool, entry, volumes) / granularity) * granularity];
+    return [Math.floor(available(pool, entry, volumes, pools) / granularity) * granularity];
   });
   const sum = free.reduce((bytes, each) => bytes + each, 0);
   return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, ...free)) } };

@@ -20,6 +20,8 @@ const MODPROBE_MS = 20_000;
 const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
 const REVALIDATE_MS = 10_000;
+/** The answer to a revalidation comes within milliseconds, or was lost. */
+const REVALIDATE_AGAIN_MS = 2_000;
 /** sysfs does not announce that a disk is gone: it is polled at this interval. */
 const POLL_MS = 50;
 
@@ -82,6 +84,25 @@ export class KernelDriver implements Driver {
       return undefined;
     };
     return this.#discovery.waitFor(address, check, { timeoutMs, signal });
+  }
+
+  async grow(
+    address: string,
+    { timeoutMs, bytes, signal }: { timeoutMs: number; bytes: number; signal: AbortSignal },
+  ): Promise<Disk | undefined> {
+    const end = performance.now() + timeoutMs;
+    for (let askAt = 0; ; ) {
+      const disk = await this.disk(address);
+      if (disk && disk.bytes >= bytes) return disk;
+      const now = performance.now();
+      if (now >= end) return undefined;
+      if (now >= askAt) {
+        // An announcement changes no disk that is open (drivers/block/aoe/aoecmd.c, aoecmd_cfg_rsp); this does (aoechr.c, revalidate).
+        await this.#writeInProgram('revalidate', address, REVALIDATE_MS, signal).catch(() => signal.throwIfAborted());
+        askAt = performance.now() + REVALIDATE_AGAIN_MS;
+      }
+      await delay(POLL_MS, undefined, { signal });
+    }
   }
 
   /** The module's parameter aoe_deadsecs: seconds without an answer after which it gives a disk up, 0 for never; undefined without the module. */

@@ -7,6 +7,8 @@ import { unmountLayers } from './unmount-layers.ts';
 
 /** Time for the kernel's driver to find a disk that answers on the wire. */
 const ATTACH_MS = 10_000;
+/** Time for the kernel's driver to take a new size. */
+const GROW_MS = 20_000;
 /** How long others may still close the disk: udev opens it for a moment after each unmount. */
 const SETTLE_MS = 5_000;
 const POLL_MS = 200;
@@ -197,6 +199,22 @@ export class LocalDisk {
     }
     checkSerial(name, found, serial);
     throw new RpcError(Code.INTERNAL, `${name}: the kernel's disk could not be checked`);
+  }
+
+  /**
+   * Lets the kernel take the size that the target serves, while the disk is in use.
+   * @param name how messages name the volume
+   * @throws RpcError UNAVAILABLE when the kernel does not; FAILED_PRECONDITION when its disk is another one
+   */
+  async grow(name: string, { serial, bytes }: Surveyed, signal: AbortSignal): Promise<Disk> {
+    const { driver } = this.#parts;
+    const disk = (await this.health()) === 'up' ? await driver.grow(this.address, { timeoutMs: GROW_MS, bytes, signal }) : undefined;
+    if (!disk) {
+      const message = `${name}: the target serves ${bytes} bytes, but the kernel's aoe driver did not take that size within ${GROW_MS / 1000} s (state of the disk: ${await this.health()}); see dmesg`;
+      throw new RpcError(Code.UNAVAILABLE, message);
+    }
+    checkSerial(name, await driver.serial(this.address, signal), serial);
+    return disk;
   }
 
   /**

@@ -1,10 +1,12 @@
 import type { AoEVolume } from '../../../api/volume.ts';
+import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { StageJob } from '../calls/stage-job.ts';
 import type { MountUsage } from '../calls/usage.ts';
 import type { Content, Disk, Filesystems } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountOrFormat } from './format-rule.ts';
+import { growFilesystem } from './grow.ts';
 
 /**
  * Whether the file system is mounted at the staging path already, as requested. A mount there of another disk, or of a dead one, is removed.
@@ -83,6 +85,24 @@ export async function mountFilesystem(
     await deps.mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });
   } finally {
     await recorded;
+  }
+  if (decision === 'mount' && !isShared && !context.external) await growMounted(deps, job, device);
+}
+
+/** The disk may have grown while it was not mounted. A file system that cannot grow is usable all the same, at its size. */
+async function growMounted(
+  { filesystems, log }: Deps,
+  { volumeId, disk, stagingPath, signal, step }: StageJob,
+  device: Disk,
+): Promise<void> {
+  step('growth of the file system');
+  try {
+    const mount = (await disk.mounts()).find(({ kind, isStale, target }) => kind === 'filesystem' && !isStale && target === stagingPath);
+    if (mount && (await growFilesystem(filesystems, device, mount, signal)))
+      log.info({ volume: volumeId, device: device.path, bytes: device.bytes }, 'file system has grown to the size of its disk');
+  } catch (error) {
+    signal.throwIfAborted();
+    log.warn({ volume: volumeId, device: device.path, error: messageOf(error) }, 'file system is smaller than its disk, and cannot grow');
   }
 }
 

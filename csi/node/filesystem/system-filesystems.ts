@@ -4,12 +4,16 @@ import type { Exec } from '../../../run/exec.ts';
 import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
 import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
+import { growCommand, sizeInSuperblock } from './grow.ts';
 
 const PROBE_MS = 20_000;
 /** mkfs and e2fsck go on across the calls of the kubelet. A full check of 10 TiB with many files takes hours. */
 const FORMAT_MS = 3_600_000;
 const CHECK_MS = 6 * 3_600_000;
 const READ_MS = 60_000;
+/** Growing writes the metadata of what is new: minutes for many TiB. */
+const GROW_MS = 3_600_000;
+const SUPERBLOCK_BYTES = 2048;
 const USAGE_MS = 10_000;
 const BLANK_BYTES = MiB;
 
@@ -91,6 +95,24 @@ export class SystemFilesystems implements Filesystems {
         );
       }
       throw new RpcError(Code.INTERNAL, `e2fsck of ${path} failed: ${failureText(error)}`, { cause: error });
+    }
+  }
+
+  async size(path: string, type: string, signal: AbortSignal): Promise<number | undefined> {
+    const args = ['-An', '-v', '-tx1', `-N${SUPERBLOCK_BYTES}`, path];
+    const { stdout } = await this.#exec('od', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
+      throw new RpcError(Code.INTERNAL, `the superblock on ${path} cannot be read: ${failureText(error)}`, { cause: error });
+    });
+    return sizeInSuperblock(Buffer.from(stdout.replace(/\s/g, ''), 'hex'), type);
+  }
+
+  async grow(filesystem: { device: string; path: string; type: string }, signal: AbortSignal): Promise<void> {
+    const [program, args] = growCommand(filesystem);
+    try {
+      await this.#exec(program, args, { timeoutMs: GROW_MS, signal });
+    } catch (error) {
+      const message = `${program} of ${filesystem.device} failed, and the file system has the size that it had: ${failureText(error)}`;
+      throw new RpcError(Code.INTERNAL, message, { cause: error });
     }
   }
 

@@ -114,6 +114,8 @@ export class FakeDriver implements Driver {
   readonly known = new Map<string, KnownDisk>();
   readonly flushed: string[] = [];
   prepared: readonly string[] = [];
+  /** It does not take new sizes. */
+  deaf = false;
   /** The mount table: a mounted disk is claimed. */
   mounts: () => readonly MountPoint[] = () => [];
   #minor = 0;
@@ -134,6 +136,13 @@ export class FakeDriver implements Driver {
       this.known.set(address, { serial: target.serial, disk, state: 'up', busy: false, openedBy: [] });
     }
     return this.disk(address);
+  }
+
+  async grow(address: string, { bytes }: { bytes: number }): Promise<Disk | undefined> {
+    const [known, [target]] = [this.known.get(address), this.#segment.at(address)];
+    if (!known || !target || this.deaf) return undefined;
+    known.disk = { ...known.disk, bytes: target.bytes };
+    return target.bytes >= bytes ? known.disk : undefined;
   }
 
   async serial(address: string): Promise<string> {
@@ -264,6 +273,19 @@ export class FakeFilesystems implements Filesystems {
   }
   async check(_path: string, type: string): Promise<void> {
     this.calls.push(`check ${type}`);
+  }
+  /** Sizes of file systems, by path of their disk; absent: they fill it. */
+  readonly sizes = new Map<string, number>();
+  /** The next growth of a file system throws it. */
+  failGrow: Error | undefined;
+
+  async size(path: string): Promise<number | undefined> {
+    return this.sizes.get(path) ?? this.#target(path).bytes;
+  }
+  async grow({ device, type }: { device: string; type: string }): Promise<void> {
+    this.calls.push(`grow ${type}`);
+    if (this.failGrow) throw this.failGrow;
+    this.sizes.delete(device);
   }
   async usage(): Promise<FilesystemUsage> {
     return { bytes: { total: 100, used: 40, available: 60 }, inodes: { total: 10, used: 4, available: 6 } };

@@ -20,6 +20,8 @@ export interface LostVolumesOptions {
   /** MAC addresses of this node. */
   readonly macs: () => Promise<readonly string[]>;
   /** Emits a warning about a volume. */
+  /** Called at each check with a volume that is staged here and that this node may use. */
+  readonly onUsable?: (volumeId: string, record: StagedVolume, volume: AoEVolume) => void;
   readonly emit: (volume: AoEVolume, reason: 'StaleMountRemoved' | 'StaleDiskInUse', message: string) => void;
 }
 
@@ -55,7 +57,12 @@ export class LostVolumes {
     for (const volumeId of await staged.list()) {
       try {
         const record = await staged.get(volumeId);
-        if (!record || !(await this.#findLost(volumeId, record, signal))) continue;
+        if (!record) continue;
+        const volume = await volumes.get(volumeId, signal);
+        if (!(await this.#lossOf(volume, record))) {
+          if (volume) this.#options.onUsable?.(volumeId, record, volume);
+          continue;
+        }
         suspects.add(volumeId);
         if (!this.#suspects.has(volumeId)) continue;
         const limit = AbortSignal.any([signal, AbortSignal.timeout(CLEAN_MS)]);
@@ -72,13 +79,8 @@ export class LostVolumes {
   }
 
   /** The AoEVolume when this node may not use it any more, or 'deleted' when there is none; undefined when this node may use it. */
-  async #findLost(
-    volumeId: string,
-    { volumeUID, external }: StagedVolume,
-    signal: AbortSignal,
-  ): Promise<AoEVolume | 'deleted' | undefined> {
-    const { nodeName, volumes } = this.#parts;
-    const volume = await volumes.get(volumeId, signal);
+  async #lossOf(volume: AoEVolume | undefined, { volumeUID, external }: StagedVolume): Promise<AoEVolume | 'deleted' | undefined> {
+    const { nodeName } = this.#parts;
     if (!volume || volume.metadata.uid !== volumeUID) return 'deleted';
     const { initiators } = volume.spec;
     // External targets refuse nobody, so there only the spec counts.
@@ -89,10 +91,10 @@ export class LostVolumes {
   }
 
   async #clean(volumeId: string, signal: AbortSignal): Promise<void> {
-    const { nodeName, staged, removedDisks, log } = this.#parts;
+    const { nodeName, staged, volumes, removedDisks, log } = this.#parts;
     const record = await staged.get(volumeId);
     // Asked again, now that the kubelet's calls for this volume have to wait.
-    const lost = record && (await this.#findLost(volumeId, record, signal));
+    const lost = record && (await this.#lossOf(await volumes.get(volumeId, signal), record));
     if (!record || !lost) return;
     const { address } = record;
     const disk = this.#parts.localDisk(address);

@@ -152,6 +152,7 @@ fn export(text: &str) -> Result<Definition, Misuse> {
         serial: address.to_string(),
         read_only: false,
         access: Access::default(),
+        sectors: 0,
     };
     for part in parts {
         match part.split_once('=') {

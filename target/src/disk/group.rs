@@ -98,7 +98,7 @@ mod tests {
     use crate::disk::open::{Opened, open};
 
     fn disk() -> Arc<Disk> {
-        match open("/proc/self/exe", true, None) {
+        match open("/proc/self/exe", true, 0, None) {
             Ok(Opened::New(disk)) => disk,
             _ => panic!(),
         }

@@ -80,7 +80,7 @@ mod tests {
         fn each_lane_has_what_it_may_under_way_and_loses_nothing(
             steps in prop::collection::vec((0u32..3, 0u32..100, any::<prop::sample::Index>()), 1..60),
         ) {
-            let Ok(Opened::New(disk)) = open("/proc/self/exe", true, None) else { panic!() };
+            let Ok(Opened::New(disk)) = open("/proc/self/exe", true, 0, None) else { panic!() };
             let mut lanes = Lanes::new(DEPTH);
             let mut running: Vec<(u32, u32)> = Vec::new();
             let mut next = 0;

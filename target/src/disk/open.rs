@@ -31,6 +31,9 @@ pub enum Unfit {
     InUse,
     #[error("the device is read-only")]
     ReadOnly,
+    /// Sectors of 512 bytes.
+    #[error("it has {has} sectors instead of the {needed} that hosts know: it was made smaller")]
+    TooSmall { has: u64, needed: u64 },
     #[error("it cannot promise durable writes: {0}")]
     NotDurable(io::Error),
 }
@@ -54,8 +57,8 @@ const BLKROGET: libc::c_ulong = 0x125e;
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
-/// Opens the path, unless it is the `current` disk, by whatever name.
-pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<Opened, OpenError> {
+/// Opens the path, unless it is the `current` disk, by whatever name. A disk with less than `needed` sectors is refused.
+pub fn open(path: &str, read_only: bool, needed: u64, current: Option<&Arc<Disk>>) -> Result<Opened, OpenError> {
     let unfit = |reason: Unfit| OpenError::Unfit { path: path.to_owned(), reason };
     let metadata = std::fs::metadata(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => OpenError::Missing(path.to_owned()),
@@ -69,6 +72,7 @@ pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<
         if block { Identity { device: metadata.rdev(), inode: 0 } } else { Identity { device: metadata.dev(), inode: metadata.ino() } };
     if let Some(disk) = current.filter(|disk| disk.identity == identity && (read_only || disk.writable)) {
         let sectors = sectors_of(&disk.file, block).map_err(|error| unfit(error.into()))?;
+        check_size(sectors, needed).map_err(unfit)?;
         disk.sectors.store(sectors, Ordering::Relaxed);
         return Ok(Opened::Same);
     }
@@ -77,7 +81,12 @@ pub fn open(path: &str, read_only: bool, current: Option<&Arc<Disk>>) -> Result<
         // SAFETY: the descriptor is open.
         unsafe { libc::flock(disk.file.as_raw_fd(), libc::LOCK_UN) };
     }
-    open_new(Path::new(path), read_only, block, identity).map(|disk| Opened::New(Arc::new(disk))).map_err(unfit)
+    let opened = open_new(Path::new(path), read_only, block, identity).and_then(|disk| check_size(disk.sectors(), needed).map(|()| disk));
+    opened.map(|disk| Opened::New(Arc::new(disk))).map_err(unfit)
+}
+
+fn check_size(has: u64, needed: u64) -> Result<(), Unfit> {
+    if has < needed { Err(Unfit::TooSmall { has, needed }) } else { Ok(()) }
 }
 
 fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Result<Disk, Unfit> {
@@ -223,7 +232,7 @@ mod tests {
         }
 
         fn open(&self) -> Arc<Disk> {
-            match open(self.path(), false, None) {
+            match open(self.path(), false, 0, None) {
                 Ok(Opened::New(disk)) => disk,
                 Ok(Opened::Same) => unreachable!(),
                 Err(error) => panic!("{error}"),
@@ -239,9 +248,9 @@ mod tests {
 
     #[test]
     fn paths_that_cannot_be_served_say_why() {
-        assert!(matches!(open("/no/such/path", false, None), Err(OpenError::Missing(_))));
-        assert!(matches!(open("/tmp", false, None), Err(OpenError::Unfit { .. })));
-        assert!(matches!(open("/dev/null", false, None), Err(OpenError::Unfit { .. })));
+        assert!(matches!(open("/no/such/path", false, 0, None), Err(OpenError::Missing(_))));
+        assert!(matches!(open("/tmp", false, 0, None), Err(OpenError::Unfit { .. })));
+        assert!(matches!(open("/dev/null", false, 0, None), Err(OpenError::Unfit { .. })));
     }
 
     #[test]
@@ -249,8 +258,8 @@ mod tests {
         let file = Temporary::new("/tmp", "once", 1 << 20);
         let disk = file.open();
         assert_eq!(disk.sectors(), 2048);
-        assert!(matches!(open(file.path(), false, Some(&disk)), Ok(Opened::Same)));
-        assert!(matches!(open(file.path(), false, None), Err(OpenError::Unfit { reason: Unfit::InUse, .. })));
+        assert!(matches!(open(file.path(), false, 0, Some(&disk)), Ok(Opened::Same)));
+        assert!(matches!(open(file.path(), false, 0, None), Err(OpenError::Unfit { reason: Unfit::InUse, .. })));
     }
 
     #[test]
@@ -258,8 +267,18 @@ mod tests {
         let file = Temporary::new("/tmp", "grow", 1 << 20);
         let disk = file.open();
         File::options().write(true).open(file.path()).unwrap().set_len(2 << 20).unwrap();
-        assert!(matches!(open(file.path(), false, Some(&disk)), Ok(Opened::Same)));
+        assert!(matches!(open(file.path(), false, 0, Some(&disk)), Ok(Opened::Same)));
         assert_eq!(disk.sectors(), 4096);
+    }
+
+    #[test]
+    fn a_file_that_is_smaller_than_hosts_know_is_refused_whether_it_is_open_or_not() {
+        let file = Temporary::new("/tmp", "small", 1 << 20);
+        let small = |current| matches!(open(file.path(), false, 2049, current), Err(OpenError::Unfit { reason: Unfit::TooSmall { .. }, .. }));
+        assert!(small(None));
+        let disk = file.open();
+        assert!(small(Some(&disk)));
+        assert!(matches!(open(file.path(), false, 2048, Some(&disk)), Ok(Opened::Same)));
     }
 
     proptest! {

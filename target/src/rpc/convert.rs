@@ -17,7 +17,7 @@ impl From<Error> for Status {
         match error {
             Error::NoSuchVolume(_) | Error::Unexported(_) | Error::Disk(OpenError::Missing(_)) => Status::not_found(text),
             Error::AddressTaken { .. } | Error::OtherAddress { .. } => Status::already_exists(text),
-            Error::OtherSerial { .. } => Status::invalid_argument(text),
+            Error::OtherSerial { .. } | Error::Smaller { .. } => Status::invalid_argument(text),
             Error::Disk(OpenError::Unfit { .. }) | Error::OtherConfigString(_) | Error::NotServed(_) => Status::failed_precondition(text),
             Error::Held { .. } | Error::NotStill { .. } => Status::aborted(text),
             Error::NotSaved(_) => Status::internal(text),
@@ -54,6 +54,7 @@ pub fn definition(volume: Option<proto::Volume>) -> Result<Definition, Status> {
         serial: volume.serial,
         read_only: volume.read_only,
         access: access(volume.access)?,
+        sectors: volume.sectors,
     };
     definition.check().map_err(invalid)?;
     Ok(definition)
@@ -71,6 +72,7 @@ impl From<Definition> for proto::Volume {
             serial: definition.serial,
             read_only: definition.read_only,
             access: Some(proto::Access { anyone, macs, writes_need_lock }),
+            sectors: definition.sectors,
         }
     }
 }

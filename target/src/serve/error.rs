@@ -14,6 +14,8 @@ pub enum Error {
     OtherAddress { uid: String, address: Address },
     #[error("volume {uid} has the serial number {serial}")]
     OtherSerial { uid: String, serial: String },
+    #[error("volume {uid} has {present} sectors, and is never made smaller: {sectors} sectors are refused")]
+    Smaller { uid: String, present: u64, sectors: u64 },
     /// The volume was removed while this export waited for requests to its old disk.
     #[error("volume {0} was unexported before its new disk was in use")]
     Unexported(String),

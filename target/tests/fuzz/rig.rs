@@ -171,6 +171,7 @@ impl Rig {
             serial: uid(at),
             read_only: model.read_only,
             access: Access { anyone: model.anyone, macs: model.hosts.clone(), ..Access::default() },
+            sectors: 0,
         };
         self.batch.note(at, model);
         let mixed = self.setup.mixed;

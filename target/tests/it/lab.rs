@@ -234,6 +234,7 @@ pub fn volume(uid: &str, path: &str, macs: &[&str]) -> proto::Volume {
         serial: "SERIAL7".into(),
         read_only: false,
         access: Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect(), ..Default::default() }),
+        sectors: 0,
     }
 }
 

@@ -102,7 +102,7 @@ impl DataPath {
             }
             return Ok(());
         }
-        check(volume, disk.sectors(), ports.sectors(port), asked.directed, &request, data)?;
+        check(volume, volume.sectors(), ports.sectors(port), asked.directed, &request, data)?;
         request.offset = ata.sector() * SECTOR as u64;
         request.length = usize::from(ata.count) * SECTOR;
         let grain = disk.grain_sectors();
@@ -239,7 +239,7 @@ fn without_data(volume: &Volume, ata: &Ata) -> Option<(Ata, Data)> {
     }
 }
 
-/// Whether a read or a write may be done. `sectors`: of the disk; `most`: of a frame.
+/// Whether a read or a write may be done. `sectors`: of the volume; `most`: of a frame.
 fn check(volume: &Volume, sectors: u64, most: u8, directed: bool, request: &Request, data: &[u8]) -> Result<(), Refusal> {
     let (ata, write) = (&request.ata, request.kind == Kind::Write);
     if volume.reserves_against(request) {

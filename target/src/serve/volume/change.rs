@@ -194,10 +194,12 @@ impl<S: Socket> Server<S> {
 
     fn commit(&mut self, id: u32) {
         let volume = self.registry.volume_mut(id);
+        let sectors = volume.sectors();
         let Some(committed) = volume.state.saved(volume.order.is_empty()) else { return };
         let swapping = volume.state.is_swapping();
         let before = std::mem::replace(&mut volume.saved, *committed.next).definition.access;
-        let new: Vec<Mac> = volume.audience().into_iter().filter(|mac| committed.fresh || !before.allows(*mac)).collect();
+        let for_all = committed.fresh || volume.sectors() != sectors;
+        let new: Vec<Mac> = volume.audience().into_iter().filter(|mac| for_all || !before.allows(*mac)).collect();
         self.data.drop_forbidden(&mut self.registry, &mut self.ports, id);
         self.ports.announce(&self.registry, id, &new);
         match committed.then {

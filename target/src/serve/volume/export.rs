@@ -55,13 +55,20 @@ impl<S: Socket> Server<S> {
     }
 
     /// An export of a volume that exists.
-    pub(super) fn export_again(&mut self, id: u32, definition: Box<Definition>, reply: Reply<VolumeState>) {
-        let present = &self.registry.volume(id).saved.definition;
+    pub(super) fn export_again(&mut self, id: u32, mut definition: Box<Definition>, reply: Reply<VolumeState>) {
+        let volume = self.registry.volume(id);
+        let present = &volume.saved.definition;
         let uid = present.uid.clone();
+        let sectors = present.sectors.max(volume.sectors());
+        if definition.sectors == 0 {
+            definition.sectors = present.sectors;
+        }
         let problem = if definition.address != present.address {
             Error::OtherAddress { uid, address: present.address }
         } else if definition.serial != present.serial {
             Error::OtherSerial { uid, serial: present.serial.clone() }
+        } else if definition.sectors != 0 && definition.sectors < sectors {
+            Error::Smaller { uid, present: sectors, sectors: definition.sectors }
         } else {
             let step = Step::Opening { definition: definition.clone(), reply };
             if self.registry.volume_mut(id).state.begin(step) {
@@ -75,9 +82,9 @@ impl<S: Socket> Server<S> {
     /// Opens the disk of a definition, or of the present one.
     fn submit_open(&mut self, id: u32, definition: Option<&Definition>) {
         let volume = self.registry.volume(id);
-        let Definition { path, read_only, .. } = definition.unwrap_or(&volume.saved.definition);
+        let Definition { path, read_only, sectors, .. } = definition.unwrap_or(&volume.saved.definition);
         let current = volume.state.disk().cloned();
-        self.worker.submit(Task::Open { volume: id, path: path.clone(), read_only: *read_only, current });
+        self.worker.submit(Task::Open { volume: id, path: path.clone(), read_only: *read_only, needed: *sectors, current });
     }
 
     pub(super) fn opened(&mut self, id: u32, result: Result<Opened, OpenError>) {

@@ -10,7 +10,8 @@ use crate::serve::error::Error;
 use crate::serve::event::VolumeState;
 use crate::store::Saved;
 
-/// How a volume treats the frames that it gets.
+/// How a volume treats the frames that it gets. A volume that grows on the disk that it has stays `Serving`: it has its new size
+/// once that is saved.
 ///
 /// ```text
 ///        export                                 start

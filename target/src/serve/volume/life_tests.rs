@@ -4,7 +4,7 @@ use crate::serve::testing::saved;
 use tokio::sync::oneshot;
 
 fn disk() -> Arc<Disk> {
-    match open("/proc/self/exe", true, None) {
+    match open("/proc/self/exe", true, 0, None) {
         Ok(Opened::New(disk)) => disk,
         _ => panic!("the test itself can be opened"),
     }

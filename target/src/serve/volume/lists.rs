@@ -171,7 +171,7 @@ mod tests {
     fn saved(string: &str) -> Saved {
         let address = Address { shelf: 1, slot: 1 };
         let definition =
-            Definition { uid: "a".into(), address, path: "/x".into(), serial: "S".into(), read_only: false, access: Access::default() };
+            Definition { uid: "a".into(), address, path: "/x".into(), serial: "S".into(), read_only: false, access: Access::default(), sectors: 0 };
         Saved { config: string.into(), ..Saved::new(definition) }
     }
 

@@ -98,13 +98,22 @@ impl Volume {
         if access.anyone { vec![Mac::BROADCAST] } else { access.macs.clone() }
     }
 
+    /// Sectors that hosts see; 0 while there is no disk.
+    pub fn sectors(&self) -> u64 {
+        let of_disk = self.state.disk().map_or(0, |disk| disk.sectors());
+        match self.saved.definition.sectors {
+            0 => of_disk,
+            sectors => sectors.min(of_disk),
+        }
+    }
+
     pub fn identity(&self) -> Identity {
         let disk = self.state.disk();
         Identity {
             serial: self.saved.definition.serial.clone(),
             firmware: FIRMWARE.into(),
             model: MODEL.into(),
-            sectors: disk.map_or(0, |disk| disk.sectors()),
+            sectors: self.sectors(),
             physical_block: disk.map_or(512, |disk| disk.physical_block()),
         }
     }
@@ -112,7 +121,7 @@ impl Volume {
     pub fn describe(&self) -> VolumeState {
         VolumeState {
             definition: self.saved.definition.clone(),
-            sectors: self.state.disk().map_or(0, |disk| disk.sectors()),
+            sectors: self.sectors(),
             config_string: self.saved.config.clone(),
             error: match self.state.life() {
                 Life::Failed { error } => error.clone(),

@@ -1,0 +1,120 @@
+import { join } from 'node:path';
+import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
+import { kindOf, roundDown } from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
+import type { FileSystem } from './file-system.ts';
+
+/** A file of a volume is named by the UID and this. */
+export const SUFFIX = '.img';
+/** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
+export const MARKER = '.aoe-pool';
+const BLOCK = 512;
+
+/**
+ * A file on the file system of the kubelet: it mounts this one into each pod from its own directory. Outside of a pod it is on the root
+ * file system.
+ */
+const KUBELET_FILE = '/etc/hosts';
+/**
+ * The reserve on the kubelet's file system, in percent. The kubelet evicts pods when less than 10 % are free, or 15 % where images are
+ * (k8s.io, "Node-pressure Eviction"): full volumes leave it 5 % above that.
+ */
+const KUBELET_RESERVE = '20%';
+
+/** A file pool beside others. */
+export interface FilePool {
+  readonly pool: string;
+  readonly directory: string;
+}
+
+/** Where the space of a pool is, and who else may use it. */
+export interface SpaceOptions {
+  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs' | 'unshared'>;
+  readonly directory: string;
+  /** spec.reserve of the pool. */
+  readonly reserve: string | undefined;
+  /** The other file pools of this node. */
+  readonly siblings: readonly FilePool[];
+}
+
+/** Bytes that volumes take on the disk, and those that are promised to them: their full sizes. */
+export interface Usage {
+  readonly taken: number;
+  readonly promised: number;
+}
+
+/** Sizes in bytes, as in a Measurement. They are those of all pools on the file system together. */
+export interface Space {
+  readonly size: number;
+  readonly free: number;
+  readonly message: string | undefined;
+  /** Names of the other pools on the same file system. */
+  readonly sharedWith: string[];
+}
+
+/**
+ * What volumes may take on the file system of a pool: what is free and what they have taken, less the reserve. Pools on one file system
+ * have the same space, so none of it is promised twice.
+ * @param own the volumes of the pool itself
+ * @throws Error when the file system cannot be read
+ */
+export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions, own: Usage): Promise<Space> {
+  const { bavail, blocks, bsize, type } = await fs.statfs(directory);
+  let { taken, promised } = own;
+  const sharedWith: string[] = [];
+  for (const sibling of siblings) {
+    const usage = (await isSameFileSystem(fs, sibling.directory, directory)) ? await usageOf(fs, sibling, mayShareBlocks(type)) : undefined;
+    if (!usage) continue;
+    sharedWith.push(sibling.pool);
+    taken += usage.taken;
+    promised += usage.promised;
+  }
+  const kept = reserve ?? ((await isSameFileSystem(fs, KUBELET_FILE, directory)) ? KUBELET_RESERVE : '0%');
+  // Not the size of the file system: the space that other software takes there cannot be promised.
+  const size = roundDown(bavail * bsize + taken - bytesOf(kept, blocks * bsize), MiB);
+  const missing = promised - taken - bavail * bsize;
+  const message =
+    missing > 0
+      ? `other software or snapshots fill the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`
+      : undefined;
+  return { size, free: Math.max(0, size - promised), message, sharedWith: sharedWith.sort() };
+}
+
+/** Bytes of a file system of `total` bytes that a reserve such as `15%` or `20Gi` keeps from volumes. */
+export function bytesOf(reserve: string, total: number): number {
+  return reserve.endsWith('%') ? Math.ceil((total * Number(reserve.slice(0, -1))) / 100) : parseQuantity(reserve);
+}
+
+/** What the volumes in the directory of a pool use; undefined when the pool is not there. */
+async function usageOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool, mayShare: boolean): Promise<Usage | undefined> {
+  const owner = await fs.read(join(directory, MARKER)).catch(() => '');
+  if (owner.trim() !== pool) return undefined;
+  let [taken, promised] = [0, 0];
+  for (const name of await fs.readdir(directory)) {
+    if (!name.endsWith(SUFFIX) || kindOf(name) !== 'volume') continue;
+    const path = join(directory, name);
+    const stats = await fs.stat(path).catch(() => undefined);
+    taken += await takenBy(fs, path, mayShare);
+    promised += stats?.size ?? 0;
+  }
+  return { taken, promised };
+}
+
+/**
+ * Bytes on the disk that are a file's own: to write those takes no more room. A file that is gone has none.
+ * @param mayShare whether files on this file system may share blocks: a write to a shared one takes a new one
+ */
+export async function takenBy(fs: Pick<FileSystem, 'stat' | 'unshared'>, path: string, mayShare: boolean): Promise<number> {
+  try {
+    if (mayShare) return await fs.unshared(path);
+  } catch {
+    // Where the file system does not tell, it has no shared blocks.
+  }
+  const stats = await fs.stat(path).catch(() => undefined);
+  return (stats?.blocks ?? 0) * BLOCK;
+}
+
+async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([path, other].map((each) => fs.stat(each).catch(() => undefined)));
+  return a !== undefined && a.device === b?.device;
+}
