@@ -6,8 +6,8 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { customResourceDefinitions } from '../../api/schema/crds.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { customResourceDefinitions } from '../../api/schema/crds.ts';
 import { Kube, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 

@@ -1,5 +1,5 @@
 import { isPlaced } from '../../../api/capacity.ts';
-import { formatQuantity } from '../../../api/quantity.ts';
+import { formatQuantity, parseQuantity } from '../../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
 import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
 import { isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
@@ -8,9 +8,10 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { conditionOf } from '../describe.ts';
-import { CREATED_BY, type Wanted, wantedOf } from '../request.ts';
-import { resourceName } from '../resource-name.ts';
-import { capacityOf, chooseSize } from '../size.ts';
+import { CREATED_BY, type Wanted, wantedOf } from '../request/request.ts';
+import { resourceName } from '../request/resource-name.ts';
+import { capacityOf, chooseSize } from '../request/size.ts';
+import { describeSnapshotReadiness, findSnapshot, isReady } from '../snapshots.ts';
 import { segmentOfNode, topologyOf } from '../topology.ts';
 import { waitFor } from '../wait.ts';
 
@@ -20,6 +21,8 @@ const REFUSALS: Readonly<Record<string, Code>> = {
   NoEligibleNode: Code.RESOURCE_EXHAUSTED,
   AddressRangeExhausted: Code.RESOURCE_EXHAUSTED,
   NoSuchPool: Code.INVALID_ARGUMENT,
+  SourceElsewhere: Code.INVALID_ARGUMENT,
+  SourceTooLarge: Code.OUT_OF_RANGE,
 };
 
 /**
@@ -31,7 +34,9 @@ const REFUSALS: Readonly<Record<string, Code>> = {
 export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequest, call: Call): Promise<{ volume: csi.v1.IVolume }> {
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
-  const bytes = chooseSize(wanted.bounds, deps.pools.get(wanted.pool));
+  const source = wanted.snapshot === undefined ? undefined : await sourceOf(deps, wanted, wanted.snapshot, call);
+  const least = Math.max(wanted.bounds.least, source?.bytes ?? 0);
+  const bytes = chooseSize({ ...wanted.bounds, least }, deps.pools.get(wanted.pool));
   return deps.busy.run(name, 'CreateVolume', async () => {
     const volume = await findOrCreate(deps, name, wanted, bytes, call);
     const ready = await waitFor(deps, volume, { what: 'its export', until: readyOrRefused }, call);
@@ -41,12 +46,39 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
       const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
       throw await deleteUnusable(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
     }
-    return { volume: { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) } };
+    const contentSource = source && { snapshot: { snapshotId: source.name } };
+    return {
+      volume: {
+        volumeId: name,
+        capacityBytes: int64(capacity),
+        accessibleTopology: topologyOf(deps, ready),
+        ...(contentSource ? { contentSource } : {}),
+      },
+    };
   });
 }
 
+/**
+ * The snapshot with whose data the volume begins.
+ * @throws RpcError NOT_FOUND; UNAVAILABLE while it is not ready; INVALID_ARGUMENT when it is in another pool; OUT_OF_RANGE when it is too large
+ */
+async function sourceOf(deps: Deps, { pool, bounds }: Wanted, name: string, call: Call): Promise<{ name: string; bytes: number }> {
+  const snapshot = await findSnapshot(deps, name, call);
+  const { status } = snapshot;
+  if (!isReady(snapshot)) throw new RpcError(Code.UNAVAILABLE, `AoESnapshot ${name} is not ready: ${describeSnapshotReadiness(snapshot)}`);
+  if (status?.pool !== pool) {
+    const message = `AoESnapshot ${name} is in pool ${status?.pool}, and the StorageClass names pool ${pool}: a volume can be made of it only in its own pool, on node ${status?.nodeName}`;
+    throw new RpcError(Code.INVALID_ARGUMENT, message);
+  }
+  const bytes = parseQuantity(status.capacity ?? '0');
+  if (bounds.most > 0 && bytes > bounds.most) {
+    throw new RpcError(Code.OUT_OF_RANGE, `AoESnapshot ${name} has ${bytes} bytes, more than the limit of ${bounds.most}`);
+  }
+  return { name, bytes };
+}
+
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, bytes: number, { signal }: Call): Promise<AoEVolume> {
-  const { pool, access, segments, annotations } = wanted;
+  const { pool, access, segments, annotations, snapshot } = wanted;
   const spec: AoEVolume['spec'] = {
     capacity: formatQuantity(bytes),
     pool,
@@ -54,6 +86,7 @@ async function findOrCreate(deps: Deps, name: string, wanted: Wanted, bytes: num
     initiators: {},
     deletionPolicy: 'Delete',
     ...(segments.length > 0 ? { segments: [...segments] } : {}),
+    ...(snapshot === undefined ? {} : { source: { snapshot } }),
   };
   const object: AoEVolume = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, annotations: { ...annotations } }, spec };
   try {
@@ -69,7 +102,7 @@ async function findOrCreate(deps: Deps, name: string, wanted: Wanted, bytes: num
 }
 
 /** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is requested */
-function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments }: Wanted): void {
+function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments, snapshot }: Wanted): void {
   const { metadata, spec } = volume;
   const differs = (what: string, has: string | undefined, asked: string): never => {
     throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, but ${asked} is requested`);
@@ -79,6 +112,7 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segmen
   if (spec.external) differs('an external target', '', 'a new volume');
   if (spec.pool !== pool) differs('pool', spec.pool, pool);
   if (spec.access !== access) differs('access', spec.access, access);
+  if (spec.source?.snapshot !== snapshot) differs('source', spec.source?.snapshot ?? 'none', snapshot ?? 'none');
   const has = capacityOf(volume);
   if (has < bounds.least) differs('capacity', spec.capacity, `at least ${formatQuantity(bounds.least)}`);
   if (bounds.most > 0 && has > bounds.most) differs('capacity', spec.capacity, `at most ${formatQuantity(bounds.most)}`);

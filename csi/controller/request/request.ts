@@ -1,9 +1,9 @@
-import type { Access } from '../../api/volume.ts';
-import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
+import type { Access } from '../../../api/volume.ts';
+import type { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { segmentOf } from '../topology.ts';
 import { accessFor, checkCapabilities } from './capabilities.ts';
 import { type Bounds, boundsOf, checkFilesystemFits } from './size.ts';
-import { segmentOf } from './topology.ts';
 
 /** The pool of a StorageClass that names none. */
 export const DEFAULT_POOL = 'default';
@@ -15,6 +15,8 @@ export interface Wanted {
   readonly pool: string;
   readonly access: Access;
   readonly bounds: Bounds;
+  /** Name of the AoESnapshot with whose data the volume begins. */
+  readonly snapshot?: string;
   /** The volume must be on one of these segments; on any when there are none. */
   readonly segments: readonly string[];
   /** Where the volume comes from, for people. */
@@ -30,7 +32,9 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
     throw new RpcError(Code.INVALID_ARGUMENT, message);
   };
   const capabilities = checkCapabilities(request.volumeCapabilities);
-  if (request.volumeContentSource) refuse('volume_content_source: a volume cannot be created from a snapshot or another volume yet');
+  const { volume, snapshot } = request.volumeContentSource ?? {};
+  if (volume) refuse('volume_content_source: a volume cannot be created from another volume: take a VolumeSnapshot of it, and use that');
+  if (request.volumeContentSource && !snapshot?.snapshotId) refuse('volume_content_source: snapshot_id is missing');
   if (Object.keys(request.mutableParameters ?? {}).length > 0)
     refuse('mutable_parameters: a VolumeAttributesClass cannot change anything of a volume yet');
   const { pool = DEFAULT_POOL, ...others } = request.parameters ?? {};
@@ -44,6 +48,7 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
     pool,
     access: accessFor(capabilities),
     bounds,
+    ...(snapshot?.snapshotId ? { snapshot: snapshot.snapshotId } : {}),
     segments: segmentsOf(request.accessibilityRequirements),
     annotations: annotationsOf(request),
   };
