@@ -33,8 +33,10 @@ export interface ThinSnapshotsOptions {
   /** Name of the AoEPool. */
   pool: string;
   thinPool: string;
-  /** Refuses when the thin pool is not ready, or when so many bytes could fill it. @throws BackendError */
+  /** Refuses when the thin pool is not ready, or when a volume of so many bytes could fill it. @throws BackendError */
   admit: (group: VolumeGroup, bytes: number) => void;
+  /** Refuses when a snapshot that keeps so many bytes could fill the thin pool, or its metadata. @throws BackendError */
+  admitSnapshot: (group: VolumeGroup, bytes: number) => void;
 }
 
 /**
@@ -84,7 +86,7 @@ export class LvmThinSnapshots implements Snapshots {
   }
 
   async #take({ uid, name, volumeUID }: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
-    const { group, pool, thinPool, admit } = this.#options;
+    const { group, pool, thinPool, admitSnapshot } = this.#options;
     let report = await group.report(signal);
     const found = this.#in(report.volumes, uid);
     if (found && !isHalf(found)) return this.#backing(found);
@@ -95,7 +97,7 @@ export class LvmThinSnapshots implements Snapshots {
     const originName = `${PREFIX}${checkUid(volumeUID)}`;
     const origin = report.volumes.find((volume) => volume.name === originName && volume.pool === thinPool);
     if (!origin) throw new BackendError('BackendFailed', `logical volume ${group.pathOf(originName)} is not there`);
-    admit(report, written(origin));
+    admitSnapshot(report, written(origin));
     const tags = [TAG, `${TAG_POOL}${pool}`, `${TAG_SNAPSHOT}${name}`, `${TAG_ORIGIN}${volumeUID}`, TAG_NEW];
     const args = ['--snapshot', '--name', nameOf(uid), '--setactivationskip', 'y', ...tags.flatMap((tag) => ['--addtag', tag])];
     try {
@@ -189,7 +191,8 @@ function written({ bytes, dataPercent }: LogicalVolume): number {
   return Math.min(bytes, Math.ceil((bytes * (Number(dataPercent) + PERCENT_ERROR)) / 100));
 }
 
-function isSnapshot({ name, tags }: LogicalVolume): boolean {
+/** Whether a logical volume is a snapshot of ours. */
+export function isSnapshot({ name, tags }: LogicalVolume): boolean {
   return name.startsWith(PREFIX) && kindOf(name.slice(PREFIX.length)) === 'snapshot' && tags.includes(TAG);
 }
 

@@ -54,7 +54,7 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
 
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume> {
   const { pool, access, bounds, segments, annotations, source } = wanted;
-  // A volume that is there needs its source no more.
+  // A volume that is there no longer needs its source.
   const found = source && (await find(deps, name, wanted, call));
   if (found) return found;
   const least = Math.max(bounds.least, source ? await checkSource(deps, wanted, source, call) : 0);
