@@ -91,7 +91,7 @@ release: build
 	@$(NODE) scripts/release/main.ts
 
 generate: prerequisites
-	@$(NODE) api/generate.ts
+	@$(NODE) api/schema/generate.ts
 	@$(NODE) rpc/generate.ts
 
 fix: prerequisites

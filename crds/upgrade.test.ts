@@ -1,4 +1,4 @@
-import { customResourceDefinitions } from '../api/crds.ts';
+import { customResourceDefinitions } from '../api/schema/crds.ts';
 import { type Definition, lostFields, type Schema } from './upgrade.ts';
 
 const definition = (schema: Schema, version = 'v1'): Definition => ({

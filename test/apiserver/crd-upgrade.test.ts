@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { customResourceDefinitions } from '../../api/crds.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
+import { customResourceDefinitions } from '../../api/schema/crds.ts';
 import { CUSTOM_RESOURCE_DEFINITIONS, type Definition, upgradeDefinitions } from '../../crds/upgrade.ts';
 import type { Kube, KubeObject, Log } from '../../kube/mod.ts';
 import { serveTests, unavailable } from './server.ts';

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
 import { Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { type Manifest, render } from '../chart/helm.ts';
 import { type ApiServer, serveTests, unavailable } from './server.ts';
@@ -40,7 +40,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
 
   beforeAll(async () => {
     await kube.create(typeOf('Namespace'), { metadata: { name: NAMESPACE } });
-    const manifests = await render({}, undefined, undefined);
+    const manifests = await render();
     for (const manifest of manifests.filter(({ kind, metadata }) => TYPES[kind] && /^aoe-csi-(node|nodes|agent)$/.test(metadata.name)))
       await kube.create(typeOf(manifest.kind), manifest);
     clients.agent = await podOf('aoe-csi-agent', 'n1');
@@ -149,6 +149,26 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       spec: { external: { shelf: 1, slot: 2 } },
     } as KubeObject);
     expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { filesystem })).toBeUndefined();
+  });
+
+  it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {
+    const snapshot = async (nodeName?: string): Promise<string> => {
+      const name = `s${++count}`;
+      await kube.create(AOE_SNAPSHOTS, { metadata: { name }, spec: { volumeName: 'v' } } as KubeObject);
+      if (nodeName) await kube.patch(AOE_SNAPSHOTS, name, { status: { nodeName } }, { subresource: 'status' });
+      return name;
+    };
+    const [fresh, foreign] = [await snapshot(), await snapshot('n2')];
+    const finalizers = { metadata: { finalizers: ['aoe.dev/backing-snapshot'] } };
+    const patch = (name: string, change: object) => refusal(clients.agent.patch(AOE_SNAPSHOTS, name, change));
+    expect(await patch(fresh, finalizers)).toMatch('is not on node n1');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n2' })).toMatch('on its own node only');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n1', pool: 'p' })).toBeUndefined();
+    expect(await patch(fresh, finalizers)).toBeUndefined();
+    expect(await patch(fresh, { spec: { deletionPolicy: 'Retain' } })).toMatch('changes nothing in the spec');
+    expect(await patch(foreign, finalizers)).toMatch('is not on node n1');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, foreign, { nodeName: 'n1' })).toMatch('is not on node n1');
+    expect(await status(clients.plugin, AOE_SNAPSHOTS, fresh, { capacity: '1Gi' })).toBeDefined();
   });
 
   it('of an agent writes the entry of its node in a pool, and no other', async () => {

@@ -1,26 +1,29 @@
-import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { customResourceDefinitions } from '../../api/crds.ts';
-import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
+import { customResourceDefinitions } from '../../api/schema/crds.ts';
+import {
+  CHART,
+  container,
+  containers,
+  helpOf,
+  kitProgram,
+  lint,
+  type Manifest,
+  of,
+  podSpecs,
+  render,
+  renderParent,
+  SIDECARS,
+  SNAPSHOT_API,
+} from './helm.ts';
 
 const byName = (a: Manifest, b: Manifest) => a.metadata.name.localeCompare(b.metadata.name);
-const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
-  manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
-  assert.fail(`no ${kind} ${name ?? ''} among the manifests`);
-const podSpecs = (manifests: Manifest[]): Manifest[] =>
-  manifests.flatMap((manifest) =>
-    manifest.kind === 'Pod' ? [manifest.spec] : manifest.spec?.template ? [manifest.spec.template.spec] : [],
-  );
-const containers = (manifests: Manifest[]): Manifest[] => podSpecs(manifests).flatMap((spec) => spec.containers);
-const container = (manifests: Manifest[], name: string): Manifest =>
-  containers(manifests).find((candidate) => candidate.name === name) ?? assert.fail(`no container ${name}`);
 
-describe('the chart with its defaults', () => {
+describe('the chart with its defaults, where the cluster has the CRDs of snapshots', () => {
   let manifests: Manifest[];
   beforeAll(async () => {
-    manifests = await render();
+    manifests = await render({}, { apis: SNAPSHOT_API });
   });
 
   it('passes helm lint', async () => {
@@ -33,7 +36,7 @@ describe('the chart with its defaults', () => {
     expect(spec.securityContext.runAsUser > 0).toBe(true);
     expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
     expect(spec.hostNetwork).toBeUndefined();
-    expect(spec.containers.length).toBe(5);
+    expect(spec.containers.length).toBe(6);
     for (const { name, securityContext } of spec.containers) {
       expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
       expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
@@ -135,7 +138,7 @@ describe('the chart with its defaults', () => {
 
   it('keeps pods off nodes whose plugin is not registered, where Kubernetes can', async () => {
     const required = async (version: string, values: object = {}) =>
-      of(await render(values, CHART, version), 'CSIDriver').spec.preventPodSchedulingIfMissing;
+      of(await render(values, { kubeVersion: version }), 'CSIDriver').spec.preventPodSchedulingIfMissing;
     expect(await required('1.36.3')).toBeUndefined();
     expect(await required('1.37.0')).toBe(true);
     expect(await required('1.37.0', { node: { preventPodSchedulingIfMissing: false } })).toBeUndefined();
@@ -147,9 +150,10 @@ describe('the chart with its defaults', () => {
   });
 
   it('gives the sidecars only flags that they know', async () => {
-    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
+    const two = await render({ controller: { replicas: 2 } }, { apis: SNAPSHOT_API });
+    for (const name of SIDECARS) {
       const help = await helpOf(kitProgram(name));
-      for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
+      for (const argument of container(two, name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
         expect(help, `${name} does not know --${flag}`).toMatch(new RegExp(`^ +-{1,2}${flag}\\b`, 'm'));
       }
@@ -233,6 +237,7 @@ describe('values of the chart', () => {
         { name: 'fast', pool: 'fast', fsType: 'xfs', isDefault: true },
         { name: 'thin', pool: 'thin' },
       ],
+      controller: { snapshotter: { enabled: true } },
       metrics: { podMonitor: { enabled: true } },
     });
     expect(container(manifests, 'operator').image).toBe(`registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
@@ -244,29 +249,6 @@ describe('values of the chart', () => {
     expect(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe')).toBeTruthy();
     const named = new Set(containers(manifests).flatMap(({ ports }) => (ports ?? []).map((port: Manifest) => port.name)));
     for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) expect(named.has(port), port).toBe(true);
-  });
-
-  it('turn on leader election in the sidecars with the second replica', async () => {
-    const one = await render();
-    const two = await render({ controller: { replicas: 2 } });
-    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
-      expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
-      expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
-    }
-    expect(of(one, 'Deployment').spec.strategy.type).toBe('Recreate');
-    expect(of(two, 'Deployment').spec.strategy.type).toBe('RollingUpdate');
-  });
-
-  it('prefer different nodes for the replicas of the controller, unless told otherwise', async () => {
-    const affinity = async (controller: object): Promise<Manifest> =>
-      of(await render({ controller }), 'Deployment', 'aoe-csi-controller').spec.template.spec.affinity;
-    const [term] = (await affinity({ replicas: 2 })).podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution;
-    expect(term.podAffinityTerm.topologyKey).toBe('kubernetes.io/hostname');
-    const { labels } = of(await render(), 'Deployment', 'aoe-csi-controller').spec.template.metadata;
-    for (const [key, value] of Object.entries(term.podAffinityTerm.labelSelector.matchLabels)) expect(labels[key]).toBe(value);
-    expect(await affinity({ replicas: 1 })).toBeUndefined();
-    const own = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } };
-    expect(await affinity({ replicas: 2, affinity: own })).toStrictEqual(own);
   });
 
   it('make storage directories where they are missing, and name them to the agent', async () => {
@@ -290,7 +272,7 @@ describe('values of the chart', () => {
   it('add arguments and environment to every program', async () => {
     const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
     const manifests = await render({
-      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more },
+      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more, snapshotter: { ...more, enabled: true } },
       node: more,
       storage: { agent: more, target: more },
       crds: more,
@@ -331,16 +313,6 @@ describe('values of the chart', () => {
     for (const spec of specs) expect(spec.imagePullSecrets, spec.serviceAccountName).toStrictEqual([{ name: 'pull' }]);
   });
 
-  it('limit who reaches the controller', async () => {
-    const manifests = await render({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } });
-    const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
-    const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
-    for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
-    const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
-    expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
-    expect(ingress[0].from).toStrictEqual([{ podSelector: {} }]);
-  });
-
   const file = { name: 'a', backend: 'file' };
   const refused: [string, object, RegExp][] = [
     ['an unknown key', { interface: ['eth0'] }, /additional properties 'interface' not allowed/],
@@ -361,6 +333,8 @@ describe('values of the chart', () => {
     ['a thin pool without its name', { pools: [{ name: 'a', backend: 'lvm-thin', volumeGroup: 'v' }] }, /needs a thinPool/],
     ['two pools of one name', { pools: [1, 2].map(() => ({ name: 'a', backend: 'lvm', volumeGroup: 'v' })) }, /two pools of that name/],
     ['two default classes', { storageClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /only one can be the default/],
+    ['two default snapshot classes', { volumeSnapshotClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /a and b: only one/],
+    ['a snapshotter that is perhaps on', { controller: { snapshotter: { enabled: 'perhaps' } } }, /'\/controller\/snapshotter\/enabled'/],
     ['an unknown filesystem', { storageClasses: [{ name: 'a', fsType: 'btrfs' }] }, /must be one of 'ext4', 'xfs'/],
     ['a relative kubelet path', { kubeletPath: 'var/lib/kubelet' }, /'\/kubeletPath'/],
     ['an interface name that Linux cannot have', { interfaces: ['much-too-long-a-name'] }, /'\/interfaces\/0'/],
