@@ -47,7 +47,7 @@ describe('a release', () => {
 
   it('has a chart that starts exactly that image, wherever it is unpacked', async () => {
     const [chart = ''] = globSync(`${OUT}/aoe-csi-*.tgz`);
-    const images = (await render({}, chart)).flatMap(({ spec }) => spec?.template?.spec.containers ?? []).map(({ image }) => image);
+    const images = (await render({}, { chart })).flatMap(({ spec }) => spec?.template?.spec.containers ?? []).map(({ image }) => image);
     const ours = images.filter((image) => !image.startsWith('registry.k8s.io/'));
     expect(new Set(ours)).toStrictEqual(new Set([`${REPOSITORY}@${manifestDigest}`]));
     expect(basename(chart)).toBe(`aoe-csi-${/^version: (.*)$/m.exec(readFileSync(join(CHART, 'Chart.yaml'), 'utf8'))?.[1]}.tgz`);
