@@ -103,9 +103,10 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
   gauge(
     'aoe_csi_node_disk_down_seconds',
     'How long the kernel of this node has had the disk of a volume down.',
-    ['volume'],
+    ['volume', 'namespace', 'pvc'],
     async (set) => {
-      for (const { volumeId, seconds } of await downDisks.down()) set({ volume: volumeId }, seconds);
+      for (const { volumeId, claim, seconds } of await downDisks.down())
+        set({ volume: volumeId, namespace: claim?.namespace ?? '', pvc: claim?.name ?? '' }, seconds);
     },
   );
   const registration = new KubeletRegistration({
