@@ -1,28 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parser } from '@prometheus-io/lezer-promql';
 import { ROOT } from '../docs/pages.ts';
 import { type Manifest, render } from './helm.ts';
+import { DOCUMENTED, metricsOf } from './promql.ts';
 
 const page = (name: string) => readFileSync(join(ROOT, 'docs', name), 'utf8');
-/** Metrics that docs/operate.md describes; another test compares that page with what the programs export. */
-const DOCUMENTED = new Set([...page('operate.md').matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? []));
-
 async function rules(settings: object = {}): Promise<Manifest[]> {
   const manifests = await render({ metrics: { prometheusRule: { enabled: true, ...settings } } });
   return manifests.find(({ kind }) => kind === 'PrometheusRule').spec.groups[0].rules;
-}
-
-/** Names of the metrics of an expression. @throws Error when it is no PromQL */
-function metricsOf(expression: string): string[] {
-  const names: string[] = [];
-  parser.parse(expression).iterate({
-    enter: ({ type, from, to }) => {
-      if (type.isError) throw new Error(`no PromQL at ${from}: ${expression}`);
-      if (type.name === 'VectorSelector') names.push(/^\w*/.exec(expression.slice(from, to))?.[0] ?? '');
-    },
-  });
-  return names;
 }
 
 describe('the alerts', () => {
@@ -34,7 +19,7 @@ describe('the alerts', () => {
     for (const { alert, expr } of await rules()) {
       const names = metricsOf(expr);
       expect(names.length, alert).toBeGreaterThan(0);
-      for (const name of names) expect(DOCUMENTED.has(name.replace(/_(bucket|count|sum)$/, '')), `${alert}: ${name}`).toBe(true);
+      for (const name of names) expect(DOCUMENTED.has(name), `${alert}: ${name}`).toBe(true);
       expect(expr, alert).not.toMatch('$NAMESPACE');
     }
   });
