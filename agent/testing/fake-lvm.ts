@@ -29,6 +29,8 @@ export class FakeLvm {
   size = 100 * (4 << 20);
   present = true;
   poolData = '10.00';
+  poolMetadata = '1.00';
+  poolMetadataBytes = 4 << 20;
   /** data_percent of active thin volumes. */
   written = '50.00';
   /** Throws from `Exec` without (before) or with (after) the command's effect. */
@@ -151,7 +153,9 @@ export class FakeLvm {
       pool_lv: pool ?? '',
       lv_layout: layout,
       data_percent: layout === 'thin,pool' ? this.poolData : active && pool ? this.written : '',
-      metadata_percent: layout === 'thin,pool' ? '1.00' : '',
+      metadata_percent: layout === 'thin,pool' ? this.poolMetadata : '',
+      lv_metadata_size: layout === 'thin,pool' ? String(this.poolMetadataBytes) : '',
+      chunk_size: layout === 'thin,pool' ? '65536' : '0',
       zero: layout === 'linear' ? 'unknown' : 'zero',
       lv_health_status: '',
     }));

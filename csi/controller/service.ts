@@ -28,6 +28,7 @@ const CAPABILITIES = [
   Type.CREATE_DELETE_SNAPSHOT,
   Type.LIST_SNAPSHOTS,
   Type.GET_SNAPSHOT,
+  Type.CLONE_VOLUME,
 ];
 
 /** The CSI Controller service. Every method fails with an RpcError and nothing else. */

@@ -1,25 +1,27 @@
-import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { parse } from 'yaml';
-import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
+import {
+  CHART,
+  container,
+  containers,
+  helpOf,
+  kitProgram,
+  lint,
+  type Manifest,
+  of,
+  podSpecs,
+  render,
+  renderParent,
+  SNAPSHOT_API,
+} from './helm.ts';
 
-const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
-  manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
-  assert.fail(`no ${kind} ${name ?? ''} among the manifests`);
-const podSpecs = (manifests: Manifest[]): Manifest[] =>
-  manifests.flatMap((manifest) =>
-    manifest.kind === 'Pod' ? [manifest.spec] : manifest.spec?.template ? [manifest.spec.template.spec] : [],
-  );
-const containers = (manifests: Manifest[]): Manifest[] => podSpecs(manifests).flatMap((spec) => spec.containers);
-const container = (manifests: Manifest[], name: string): Manifest =>
-  containers(manifests).find((candidate) => candidate.name === name) ?? assert.fail(`no container ${name}`);
+const SIDECARS = ['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter'];
 
-describe('the chart with its defaults', () => {
+describe('the chart with its defaults, where the cluster has the CRDs of snapshots', () => {
   let manifests: Manifest[];
   beforeAll(async () => {
-    manifests = await render();
+    manifests = await render({}, { apis: SNAPSHOT_API });
   });
 
   it('passes helm lint', async () => {
@@ -32,7 +34,7 @@ describe('the chart with its defaults', () => {
     expect(spec.securityContext.runAsUser > 0).toBe(true);
     expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
     expect(spec.hostNetwork).toBeUndefined();
-    expect(spec.containers.length).toBe(5);
+    expect(spec.containers.length).toBe(6);
     for (const { name, securityContext } of spec.containers) {
       expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
       expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
@@ -134,7 +136,7 @@ describe('the chart with its defaults', () => {
 
   it('keeps pods off nodes whose plugin is not registered, where Kubernetes can', async () => {
     const required = async (version: string, values: object = {}) =>
-      of(await render(values, CHART, version), 'CSIDriver').spec.preventPodSchedulingIfMissing;
+      of(await render(values, { kubeVersion: version }), 'CSIDriver').spec.preventPodSchedulingIfMissing;
     expect(await required('1.36.3')).toBeUndefined();
     expect(await required('1.37.0')).toBe(true);
     expect(await required('1.37.0', { node: { preventPodSchedulingIfMissing: false } })).toBeUndefined();
@@ -146,9 +148,10 @@ describe('the chart with its defaults', () => {
   });
 
   it('gives the sidecars only flags that they know', async () => {
-    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
+    const two = await render({ controller: { replicas: 2 } }, { apis: SNAPSHOT_API });
+    for (const name of SIDECARS) {
       const help = await helpOf(kitProgram(name));
-      for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
+      for (const argument of container(two, name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
         expect(help, `${name} does not know --${flag}`).toMatch(new RegExp(`^ +-{1,2}${flag}\\b`, 'm'));
       }
@@ -213,6 +216,7 @@ describe('values of the chart', () => {
         { name: 'fast', pool: 'fast', fsType: 'xfs', isDefault: true },
         { name: 'thin', pool: 'thin' },
       ],
+      controller: { snapshotter: { enabled: true } },
       metrics: { podMonitor: { enabled: true } },
     });
     expect(container(manifests, 'operator').image).toBe(`registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
@@ -227,9 +231,9 @@ describe('values of the chart', () => {
   });
 
   it('turn on leader election in the sidecars with the second replica', async () => {
-    const one = await render();
-    const two = await render({ controller: { replicas: 2 } });
-    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
+    const one = await render({}, { apis: SNAPSHOT_API });
+    const two = await render({ controller: { replicas: 2 } }, { apis: SNAPSHOT_API });
+    for (const name of SIDECARS) {
       expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
       expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
     }
@@ -270,7 +274,7 @@ describe('values of the chart', () => {
   it('add arguments and environment to every program', async () => {
     const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
     const manifests = await render({
-      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more },
+      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more, snapshotter: { ...more, enabled: true } },
       node: more,
       storage: { agent: more, target: more },
     });
@@ -311,13 +315,17 @@ describe('values of the chart', () => {
   });
 
   it('limit who reaches the controller', async () => {
-    const manifests = await render({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } });
-    const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
-    const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
-    for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
-    const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
-    expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
-    expect(ingress[0].from).toStrictEqual([{ podSelector: {} }]);
+    const from = [{ podSelector: {} }];
+    for (const enabled of [true, false]) {
+      const controller = { resizer: { enabled }, snapshotter: { enabled } };
+      const manifests = await render({ controller, networkPolicy: { enabled: true, from } });
+      const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
+      const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
+      for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
+      const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
+      expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
+      expect(ingress[0].from).toStrictEqual(from);
+    }
   });
 
   const file = { name: 'a', backend: 'file' };
@@ -340,6 +348,8 @@ describe('values of the chart', () => {
     ['a thin pool without its name', { pools: [{ name: 'a', backend: 'lvm-thin', volumeGroup: 'v' }] }, /needs a thinPool/],
     ['two pools of one name', { pools: [1, 2].map(() => ({ name: 'a', backend: 'lvm', volumeGroup: 'v' })) }, /two pools of that name/],
     ['two default classes', { storageClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /only one can be the default/],
+    ['two default snapshot classes', { volumeSnapshotClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /a and b: only one/],
+    ['a snapshotter that is perhaps on', { controller: { snapshotter: { enabled: 'perhaps' } } }, /'\/controller\/snapshotter\/enabled'/],
     ['an unknown filesystem', { storageClasses: [{ name: 'a', fsType: 'btrfs' }] }, /must be one of 'ext4', 'xfs'/],
     ['a relative kubelet path', { kubeletPath: 'var/lib/kubelet' }, /'\/kubeletPath'/],
     ['an interface name that Linux cannot have', { interfaces: ['much-too-long-a-name'] }, /'\/interfaces\/0'/],
@@ -369,32 +379,5 @@ describe('the chart as a part of another', () => {
       /additional properties 'enable' not allowed/,
     );
     await expect(renderParent({ 'aoe-csi': { enabled: 1 } })).rejects.toThrow(/'\/enabled'/);
-  });
-});
-
-/** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
-const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
-  const inner =
-    value !== null && typeof value === 'object' && !Array.isArray(value) && !/(resources|odeSelector|parameters)$/.test(path)
-      ? below(value)
-      : undefined;
-  if (!inner || Object.keys(inner).length === 0) return [path];
-  return Object.entries(inner).flatMap(([key, each]) => leavesOf(each, below, path ? `${path}.${key}` : key));
-};
-
-describe('the documentation of the chart', () => {
-  const values = leavesOf(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), (value) => value);
-
-  it('lists every value in its README, and none that is not there', () => {
-    const listed = [...readFileSync(join(CHART, 'README.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
-    expect(listed.toSorted()).toStrictEqual(values.toSorted());
-  });
-
-  it('describes every value in the schema, and none but those that a parent chart adds', () => {
-    const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'));
-    const described = leavesOf(schema, (each: { $ref?: string; properties?: object }) =>
-      each.$ref ? schema.definitions[each.$ref.replace('#/definitions/', '')].properties : each.properties,
-    );
-    expect(described.toSorted()).toStrictEqual([...values, 'enabled', 'global'].toSorted());
   });
 });

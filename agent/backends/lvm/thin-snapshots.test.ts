@@ -60,8 +60,27 @@ test('a snapshot is refused with numbers when the thin pool could fill, or its m
     message: /has 4194304 bytes .* and 83\d+ are/,
   });
   lvm.poolData = '96.00';
-  await expect(snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
+  await expect(snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.00% full/ });
   expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
+});
+
+test('a snapshot is refused with numbers when the metadata of the thin pool could fill', async () => {
+  const { lvm, snapshots } = await harness();
+  // Of 16 MiB 8 are written: 129 blocks of 64 KiB, rounded up, at 48 bytes each.
+  lvm.poolMetadataBytes = 10_000;
+  lvm.poolMetadata = '20.00';
+  await snapshots.take(REQUEST, at, signal);
+  const second = { ...REQUEST, uid: 's-2', name: 'snap-b' };
+  await expect(snapshots.take(second, at, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message:
+      'the metadata of thin pool vg0/tp has 10000 bytes, of which 7000 can be used, and snapshots may come to take 12384: extend it (lvextend --poolmetadatasize +SIZE vg0/tp)',
+  });
+  lvm.poolMetadata = '90.10';
+  await expect(snapshots.take(second, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /90\.10% full/ });
+  await snapshots.remove('s-1', signal);
+  lvm.poolMetadata = '20.00';
+  expect((await snapshots.take(second, at, signal)).uid).toBe('s-2');
 });
 
 test('without an instant there is no snapshot', async () => {

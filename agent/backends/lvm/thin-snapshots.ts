@@ -36,8 +36,10 @@ export interface ThinSnapshotsOptions {
   /** Name of the AoEPool. */
   pool: string;
   thinPool: string;
-  /** Refuses when the thin pool is not ready, or when so many bytes could fill it. @throws BackendError */
+  /** Refuses when the thin pool is not ready, or when a volume of so many bytes could fill it. @throws BackendError */
   admit: (group: VolumeGroup, bytes: number) => void;
+  /** Refuses when a snapshot that keeps so many bytes could fill the thin pool, or its metadata. @throws BackendError */
+  admitSnapshot: (group: VolumeGroup, bytes: number) => void;
 }
 
 /**
@@ -90,7 +92,7 @@ export class LvmThinSnapshots implements Snapshots {
   }
 
   async prepare(requests: readonly SnapshotRequest[], signal: AbortSignal): Promise<PreparedSnapshot[]> {
-    const { group, thinPool, admit } = this.#options;
+    const { group, thinPool, admitSnapshot } = this.#options;
     let report = await group.report(signal);
     const halves = requests.filter(({ uid }) => this.#in(report.volumes, uid)?.tags.includes(TAG_NEW));
     for (const { uid } of halves) await this.#discard(uid);
@@ -104,7 +106,7 @@ export class LvmThinSnapshots implements Snapshots {
       if (!found && origin) needed += written(origin);
       return this.#prepared(request, originName, found);
     });
-    if (prepared.some(({ found }) => !found)) admit(report, needed);
+    if (prepared.some(({ found }) => !found)) admitSnapshot(report, needed);
     return prepared;
   }
 
@@ -212,7 +214,8 @@ function written({ bytes, dataPercent }: LogicalVolume): number {
   return Math.min(bytes, Math.ceil((bytes * (Number(dataPercent) + PERCENT_ERROR)) / 100));
 }
 
-function isSnapshot({ name, tags }: LogicalVolume): boolean {
+/** Whether a logical volume is a snapshot of ours. */
+export function isSnapshot({ name, tags }: LogicalVolume): boolean {
   return name.startsWith(PREFIX) && kindOf(name.slice(PREFIX.length)) === 'snapshot' && tags.includes(TAG);
 }
 

@@ -185,36 +185,3 @@ test('what the API server refuses is an invalid argument; when it does not answe
   api.failNext('create', new KubeError(503, 'Unreachable', 'connection refused'));
   await expect(create()).rejects.toMatchObject({ code: Code.UNAVAILABLE });
 });
-
-describe('a volume with the data of a snapshot', () => {
-  const snapshot = (status: object) =>
-    ({
-      kind: 'AoESnapshot',
-      metadata: { name: 's' },
-      spec: { volumeName: 'x' },
-      status: { phase: 'Ready', createdAt: 'now', pool: 'default', ...status },
-    }) as never;
-  const source = { volumeContentSource: { snapshot: { snapshotId: 's' } } };
-
-  it('is at least as large as the snapshot, and names it', async () => {
-    const { create, volume, api } = world();
-    api.put(snapshot({ capacity: '2Gi' }));
-    expect((await create(source)).volume?.contentSource).toMatchObject({ snapshot: { snapshotId: 's' } });
-    expect(volume()?.spec).toMatchObject({ capacity: '2Gi', source: { snapshot: 's' } });
-    await expect(create()).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
-  });
-
-  it('is refused where the snapshot cannot be used', async () => {
-    const { create, api } = world();
-    await expect(create(source)).rejects.toMatchObject({ code: Code.NOT_FOUND });
-    api.put(snapshot({ capacity: '1Gi', phase: 'Pending' }));
-    await expect(create(source)).rejects.toMatchObject({ code: Code.UNAVAILABLE });
-    api.put(snapshot({ capacity: '1Gi', pool: 'other' }));
-    await expect(create(source)).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT, message: expect.stringMatching(/in pool other/) });
-    api.put(snapshot({ capacity: '2Gi' }));
-    await expect(create({ ...source, capacityRange: range(0, 1024 ** 3) })).rejects.toMatchObject({ code: Code.OUT_OF_RANGE });
-    const clone = { volumeContentSource: { volume: { volumeId: 'x' } } };
-    await expect(create(clone)).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT });
-    expect(api.all('AoEVolume')).toHaveLength(0);
-  });
-});

@@ -23,8 +23,8 @@ test('wantedOf() takes the claim from the parameters of csi-provisioner', () => 
 for (const [what, fields, message] of [
   ['an unknown parameter', { parameters: { size: '1' } }, /parameter size is not known: use pool/],
   ['an empty pool', { parameters: { pool: '' } }, /pool is empty/],
-  ['an empty source', { volumeContentSource: {} }, /snapshot_id is missing/],
-  ['a volume as source', { volumeContentSource: { volume: { volumeId: 'v' } } }, /cannot be created from another volume/],
+  ['an empty source', { volumeContentSource: {} }, /neither a snapshot_id nor a volume_id/],
+  ['a source without a name', { volumeContentSource: { volume: {} } }, /neither a snapshot_id nor a volume_id/],
   ['mutable parameters', { mutableParameters: { iops: '1' } }, /VolumeAttributesClass/],
   ['a foreign topology', { accessibilityRequirements: { requisite: [{ segments: { zone: 'a' } }] } }, /topology key zone/],
 ] as const) {
