@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
+import { customResourceDefinitions } from '../../api/schema/crds.ts';
 import {
   CHART,
   container,
@@ -13,10 +14,11 @@ import {
   podSpecs,
   render,
   renderParent,
+  SIDECARS,
   SNAPSHOT_API,
 } from './helm.ts';
 
-const SIDECARS = ['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter'];
+const byName = (a: Manifest, b: Manifest) => a.metadata.name.localeCompare(b.metadata.name);
 
 describe('the chart with its defaults, where the cluster has the CRDs of snapshots', () => {
   let manifests: Manifest[];
@@ -53,7 +55,7 @@ describe('the chart with its defaults, where the cluster has the CRDs of snapsho
 
   it('gives the target no token for the API server', () => {
     expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken).toBe(false);
-    const bound = manifests.filter(({ kind }) => /Binding$/.test(kind)).flatMap(({ subjects }) => subjects);
+    const bound = manifests.filter(({ kind }) => /RoleBinding$/.test(kind)).flatMap(({ subjects }) => subjects);
     expect(bound.some(({ name }: Manifest) => name === 'aoe-csi-target')).toBe(false);
   });
 
@@ -72,7 +74,7 @@ describe('the chart with its defaults, where the cluster has the CRDs of snapsho
     const roles = new Set(
       manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role').map(({ kind, metadata }) => `${kind}/${metadata.name}`),
     );
-    for (const { roleRef, subjects } of manifests.filter(({ kind }) => /Binding$/.test(kind))) {
+    for (const { roleRef, subjects } of manifests.filter(({ kind }) => /RoleBinding$/.test(kind))) {
       expect(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`).toBe(true);
       for (const { name, namespace } of subjects) {
         expect(accounts.has(name), name).toBe(true);
@@ -191,6 +193,25 @@ describe('the chart with its defaults, where the cluster has the CRDs of snapsho
     expect(manifests.find(({ kind }) => kind === 'NetworkPolicy')).toBeUndefined();
   });
 
+  it('brings the CRDs of the cluster up to date before an upgrade, with rights to its own only', async () => {
+    const job = of(manifests, 'Job', 'aoe-csi-crds');
+    expect(job.metadata.annotations['helm.sh/hook']).toBe('pre-upgrade');
+    const names = of(manifests, 'ClusterRole', 'aoe-csi-crds').rules[0].resourceNames;
+    const definitions = Object.values(of(manifests, 'ConfigMap', 'aoe-csi-crds').data).map((json) => JSON.parse(String(json)));
+    expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual([...names]);
+    expect(definitions).toStrictEqual(customResourceDefinitions().toSorted(byName));
+    expect((await render({ crds: { upgrade: false } })).filter(({ metadata }) => metadata.name === 'aoe-csi-crds')).toStrictEqual([]);
+  });
+
+  it('limits what is written with the tokens of nodes: exactly those of the programs that run there', () => {
+    const { spec } = of(manifests, 'ValidatingAdmissionPolicy', 'aoe-csi-nodes');
+    expect(spec.failurePolicy).toBe('Fail');
+    for (const account of ['aoe-csi-agent', 'aoe-csi-node'])
+      expect(spec.matchConditions[0].expression).toMatch(`system:serviceaccount:aoe:${account}'`);
+    const binding = of(manifests, 'ValidatingAdmissionPolicyBinding', 'aoe-csi-nodes').spec;
+    expect(binding).toStrictEqual({ policyName: 'aoe-csi-nodes', validationActions: ['Deny'] });
+  });
+
   it('has a test pod whose script is valid JavaScript', () => {
     const script = container(manifests, 'test').args[0];
     expect(script.trim()).toBe(readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
@@ -230,29 +251,6 @@ describe('values of the chart', () => {
     for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) expect(named.has(port), port).toBe(true);
   });
 
-  it('turn on leader election in the sidecars with the second replica', async () => {
-    const one = await render({}, { apis: SNAPSHOT_API });
-    const two = await render({ controller: { replicas: 2 } }, { apis: SNAPSHOT_API });
-    for (const name of SIDECARS) {
-      expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
-      expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
-    }
-    expect(of(one, 'Deployment').spec.strategy.type).toBe('Recreate');
-    expect(of(two, 'Deployment').spec.strategy.type).toBe('RollingUpdate');
-  });
-
-  it('prefer different nodes for the replicas of the controller, unless told otherwise', async () => {
-    const affinity = async (controller: object): Promise<Manifest> =>
-      of(await render({ controller }), 'Deployment', 'aoe-csi-controller').spec.template.spec.affinity;
-    const [term] = (await affinity({ replicas: 2 })).podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution;
-    expect(term.podAffinityTerm.topologyKey).toBe('kubernetes.io/hostname');
-    const { labels } = of(await render(), 'Deployment', 'aoe-csi-controller').spec.template.metadata;
-    for (const [key, value] of Object.entries(term.podAffinityTerm.labelSelector.matchLabels)) expect(labels[key]).toBe(value);
-    expect(await affinity({ replicas: 1 })).toBeUndefined();
-    const own = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } };
-    expect(await affinity({ replicas: 2, affinity: own })).toStrictEqual(own);
-  });
-
   it('make storage directories where they are missing, and name them to the agent', async () => {
     const manifests = await render({ storage: { directories: ['/mnt/a', '/mnt/b'] } });
     for (const name of ['aoe-csi-agent', 'aoe-csi-target']) {
@@ -277,6 +275,7 @@ describe('values of the chart', () => {
       controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more, snapshotter: { ...more, enabled: true } },
       node: more,
       storage: { agent: more, target: more },
+      crds: more,
     });
     for (const { name, args, env } of containers(manifests)) {
       if (name === 'test') continue;
@@ -310,22 +309,8 @@ describe('values of the chart', () => {
 
   it('give pull secrets to every pod', async () => {
     const specs = podSpecs(await render({ imagePullSecrets: [{ name: 'pull' }] }));
-    expect(specs).toHaveLength(5);
+    expect(specs).toHaveLength(6);
     for (const spec of specs) expect(spec.imagePullSecrets, spec.serviceAccountName).toStrictEqual([{ name: 'pull' }]);
-  });
-
-  it('limit who reaches the controller', async () => {
-    const from = [{ podSelector: {} }];
-    for (const enabled of [true, false]) {
-      const controller = { resizer: { enabled }, snapshotter: { enabled } };
-      const manifests = await render({ controller, networkPolicy: { enabled: true, from } });
-      const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
-      const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
-      for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
-      const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
-      expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
-      expect(ingress[0].from).toStrictEqual(from);
-    }
   });
 
   const file = { name: 'a', backend: 'file' };

@@ -40,6 +40,9 @@ async function withValues<R>(values: object, use: (file: string) => Promise<R>):
 export const SNAPSHOT_API = ['snapshot.storage.k8s.io/v1'];
 export const GROUP_SNAPSHOT_API = ['groupsnapshot.storage.k8s.io/v1'];
 
+/** Containers of the controller that are Kubernetes' own. */
+export const SIDECARS = ['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter'];
+
 const run = promisify(execFile);
 
 /**

@@ -188,3 +188,10 @@ is mounted there.
 {{- if include "aoe-csi.snapshots" . }}{{ $ports = append $ports "snapshotter" }}{{ end }}
 {{- toJson $ports }}
 {{- end }}
+
+{{/* Annotations of the objects of the job that upgrades the CRDs: the argument is their place in the order. A job that failed stays, for its log. */}}
+{{- define "aoe-csi.crdsHook" -}}
+helm.sh/hook: pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
