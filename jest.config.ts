@@ -32,7 +32,7 @@ export default {
       'unit',
       [
         '{api,aoe,kube,rpc,run,operator,agent,csi,crds,scripts}/**/*.test.ts',
-        'test/{bench,testbed,demo,docs,faults/model,k8s-storage}/**/*.test.ts',
+        'test/{bench,testbed,demo,docs,faults/model,groups,k8s-storage}/**/*.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],
       { testTimeout: MINUTE },

@@ -132,6 +132,21 @@ describe('VolumeSnapshots', () => {
     await cluster.kubectl(['wait', 'aoev', 'e2e-vs-filler', '--for=jsonpath={.status.phase}=Ready', '--timeout=60s']);
     await ns.apply([volumeSnapshot('of-full', 'full')]);
     expect(await refusal('of-full')).toMatch(/ResourceExhausted.*thin pool vg0\/thin has \d+ bytes that are not promised.*\d+ are needed/s);
+    // As docs/use.md says: csi-snapshotter does not let go of one that may still be taken.
+    await ns.apply([volumeSnapshot('unwanted', 'full')]);
+    await refusal('unwanted');
+    const { boundVolumeSnapshotContentName: content } = await statusOf('unwanted');
+    await ns.kubectl('delete', 'volumesnapshot', 'unwanted', '--wait=false');
+    const creating = 'snapshot.storage.kubernetes.io/volumesnapshot-being-created';
+    await poll(
+      'the VolumeSnapshot to go',
+      async () => {
+        await cluster.kubectl(['annotate', 'volumesnapshotcontent', content, `${creating}-`]).catch(() => '');
+        return (await ns.kubectl('get', 'volumesnapshot', 'unwanted', '--ignore-not-found')) === '' ? true : undefined;
+      },
+      () => cluster.kubectl(['get', 'volumesnapshotcontent', content, '-o', 'yaml']),
+    );
+
     await cluster.kubectl(['delete', 'aoev', 'e2e-vs-filler', '--timeout=60s']);
     await ready('of-full');
     await ns.kubectl('delete', 'volumesnapshot', 'of-full', '--timeout=60s');

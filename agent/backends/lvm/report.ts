@@ -45,7 +45,7 @@ const VOLUME_FIELDS = [
   'lv_health_status',
 ];
 
-/** Arguments of `vgs` for a report on a group; with `volumes`, one row per logical volume (and none for an empty group). */
+/** Arguments of `vgs` for a report on a group; with `volumes`, one row per segment of a logical volume (and none for an empty group). */
 export function reportArgs(group: string, { volumes }: { volumes: boolean }): string[] {
   const fields = volumes ? [...GROUP_FIELDS, ...VOLUME_FIELDS] : GROUP_FIELDS;
   return ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o', fields.join(','), group];
@@ -96,6 +96,7 @@ export function parseReport(json: string): VolumeGroup | undefined {
     free: size(first, 'vg_free'),
     extent: size(first, 'vg_extent_size'),
     missingDisks: Number(first.vg_missing_pv_count ?? 0),
-    volumes: rows.filter((row) => row.lv_name).map(logicalVolume),
+    // Some fields belong to segments, so LVM writes a row for each segment of a volume, all alike in the other fields.
+    volumes: [...new Map(rows.flatMap((row) => (row.lv_name ? [[row.lv_name, row] as const] : []))).values()].map(logicalVolume),
   };
 }
