@@ -124,7 +124,8 @@ export class VolumeReconciler {
         manager: FIELD_MANAGER,
         ...status,
         // A patch whose answer was lost may have placed it, and the size may be another one: the watch will show it.
-        still: (now) => isPlaced(now) === isPlaced(volume) && now.spec.capacity === volume.spec.capacity,
+        still: (now) =>
+          isPlaced(now) === isPlaced(volume) && movesOf(now) === movesOf(volume) && now.spec.capacity === volume.spec.capacity,
         signal,
       });
       if (grows && !written) this.#volumes.drop(name);
