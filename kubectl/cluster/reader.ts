@@ -98,7 +98,7 @@ export class Reader {
   async #raw<T>(path: string, query: Readonly<Record<string, string | number | undefined>> = {}): Promise<T> {
     const given = new URLSearchParams();
     for (const [key, value] of Object.entries(query)) if (value !== undefined) given.set(key, String(value));
-    const url = given.size === 0 ? path : `${path}?${given}`;
+    const url = given.size === 0 ? path : `${path}?${given.toString()}`;
     return lean(JSON.parse(await this.#kubectl.run(['get', '--raw', url], { timeoutMs: READ_MS })) as T);
   }
 }

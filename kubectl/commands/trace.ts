@@ -1,4 +1,4 @@
-import { createWriteStream, rmSync } from 'node:fs';
+import { createWriteStream, rmSync, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import type { AoEVolume } from '../../api/volume.ts';
 import { UsageError } from '../../run/config.ts';
@@ -48,16 +48,21 @@ export async function trace(context: Context): Promise<ExitStatus> {
   const stream = createWriteStream(file, { mode: 0o600 });
   const args = ['--namespace', line.namespace, 'exec', pod.metadata.name, '--container', CONTAINER.target, '--', ...command];
   out(`Recording the frames of volume ${name} on ${node} for ${seconds} s\n`);
-  const done = await reader
-    .orNote(() => kubectl.run(args, { timeoutMs: seconds * 1000 + MARGIN_MS, to: stream }))
-    .finally(async () => {
-      stream.end();
-      await finished(stream).catch(() => {});
-    });
+  const done = await recorded(stream, () => reader.orNote(() => kubectl.run(args, { timeoutMs: seconds * 1000 + MARGIN_MS, to: stream })));
   if (done === undefined) {
     rmSync(file, { force: true });
     return 1;
   }
   out(`${file}: ${stream.bytesWritten} bytes; read it with tcpdump -tttnnver ${file}, or wireshark\n`);
   return 0;
+}
+
+/** Ends the file when the act has ended, however it did. */
+async function recorded<T>(stream: WriteStream, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } finally {
+    stream.end();
+    await finished(stream);
+  }
 }
