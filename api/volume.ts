@@ -7,9 +7,6 @@ export type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase };
 /** Nodes that a volume can be attached to at once: the most that spec.initiators holds. */
 export const MAX_NODES = 64;
 
-/** Characters of an IDENTIFY serial number, at most (ATA-6, words 10 to 19). */
-const MAX_SERIAL = 20;
-
 /** Finalizer that keeps an AoEVolume until its agent has removed the export, the lock and, unless it is retained, the data. */
 export const VOLUME_FINALIZER = 'aoe.dev/backing-volume';
 
@@ -24,13 +21,6 @@ export const BREAK_LOCK = 'aoe.dev/break-lock';
  * while neither the Node nor the AoENode of that name exists.
  */
 export const GIVE_UP = 'aoe.dev/give-up';
-
-/**
- * Annotation with which a person moves a volume to the node that has its disks now. Its value is NODE or NODE/POOL; without a pool, that of
- * spec.pool. It counts only once the storage node in spec.nodeName is gone, nobody uses the volume, and the agent on NODE reports the volume's
- * data in that pool.
- */
-export const MOVE_TO = 'aoe.dev/move-to';
 
 /**
  * Annotation that asks for the removal of a volume's data although a PersistentVolume names the volume. Its value is metadata.uid of
@@ -63,33 +53,7 @@ export const VolumeCondition = {
   Ready: 'Ready',
 } as const;
 
-/**
- * Serial number that the volume's disk must report; undefined while it is not known. That of an external target is the one in the spec. That
- * of a volume that was moved is calculated: the status may still have the one from before the move.
- */
-export function serialOf({ metadata, spec, status }: Pick<AoEVolume, 'metadata' | 'spec' | 'status'>): string | undefined {
-  if (spec.external?.serial !== undefined) return spec.external.serial;
-  return metadata.uid !== undefined && movesOf({ spec }) > 0 ? serialNumber(metadata.uid, movesOf({ spec })) : status?.serial;
-}
-
-/**
- * The IDENTIFY serial number of a volume of ours: the first 20 hexadecimal digits of its UID. After a move the last of them are replaced by
- * `-` and the number of moves, so that the disk at the new place cannot be taken for the one at an earlier place.
- */
-export function serialNumber(uid: string, moves: number): string {
-  const suffix = moves > 0 ? `-${moves}` : '';
-  return `${uid
-    .replaceAll('-', '')
-    .slice(0, MAX_SERIAL - suffix.length)
-    .toUpperCase()}${suffix}`;
-}
-
-/** How often the volume was moved to another place. */
-export function movesOf({ spec }: Pick<AoEVolume, 'spec'>): number {
-  return spec.moves ?? 0;
-}
-
-/** Whether the agent's part of the status is about the place that the spec names: after a move it is that of the earlier place at first. */
-export function isReportOfPlace({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): boolean {
-  return (status?.moves ?? 0) === movesOf({ spec });
+/** Serial number that the volume's disk must report; undefined while it is not known. That of an external target is the one in the spec. */
+export function serialOf({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): string | undefined {
+  return spec.external?.serial ?? status?.serial;
 }

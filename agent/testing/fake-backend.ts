@@ -70,11 +70,6 @@ export class FakeBackend implements Backend {
     };
   }
 
-  async noteMoves(uid: string, moves: number): Promise<void> {
-    this.#enter(`noteMoves ${moves}`);
-    this.volumes.set(uid, { ...(this.volumes.get(uid) as BackingVolume), moves });
-  }
-
   async remove(uid: string): Promise<void> {
     this.#enter('remove');
     this.volumes.delete(uid);
