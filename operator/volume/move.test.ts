@@ -2,6 +2,7 @@ import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, Displaced, PoolNode } from '../../api/pool.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, GIVE_UP, MOVE_TO, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
@@ -83,6 +84,7 @@ function cluster({ annotations = { [MOVE_TO]: 'storage-2' }, exists = [], ...wor
       pools: api.store<AoEPool>('AoEPool'),
       nodes: api.store<AoENode>('AoENode'),
       kubeNodes: api.store<KubeNode>('Node'),
+      snapshots: api.store<AoESnapshot>('AoESnapshot'),
       agents: { silence: () => (world.silent ? 'the agent on storage-2 is silent' : undefined) },
       events: api,
       range: new AddressRange('1'),
