@@ -43,6 +43,15 @@ export const DELETION_WAITS = 'deletion waits: ';
 
 export type AoEVolume = Resource<AoEVolumeSpec, AoEVolumeStatus>;
 
+/** Annotation with namespace and name of the PersistentVolumeClaim for which a volume was made: `NAMESPACE/NAME`. The CSI controller sets it. */
+export const CLAIM = 'aoe.dev/claim';
+
+/** The claim for which a volume was made; undefined when it was not made for one. */
+export function claimNameOf({ metadata }: Pick<AoEVolume, 'metadata'>): { namespace: string; name: string } | undefined {
+  const [namespace, name] = metadata.annotations?.[CLAIM]?.split('/') ?? [];
+  return namespace && name ? { namespace, name } : undefined;
+}
+
 /** Condition types of an AoEVolume. Each has one writer, named here. */
 export const VolumeCondition = {
   /** operator: node, address and capacity are reserved. */

@@ -38,6 +38,8 @@ export interface Driver {
   disk(address: string): Promise<Disk | undefined>;
   /** When the kernel made the disk, as Date.now() counts; undefined when that is not known. */
   madeAt(address: string): Promise<number | undefined>;
+  /** Forgets what the kernel has cached of the disk's data (ioctl BLKFLSBUF, block/ioctl.c): it is read from the target again. */
+  dropCache(address: string, signal: AbortSignal): Promise<void>;
   /** Whether an exclusive user has the disk: a mount in any namespace, swap, device-mapper. Programs that have it merely open do not count. */
   isClaimed(address: string, signal: AbortSignal): Promise<boolean>;
   /** Device numbers, as in {@link Disk.device}, of the disk, its partitions, and all that is stacked on them, such as dm-crypt or md. */

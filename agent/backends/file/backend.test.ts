@@ -15,7 +15,7 @@ async function folder(): Promise<string> {
 }
 
 const open = (directory: string, { expected = [] as string[], fs = nodeFileSystem } = {}): FileBackend =>
-  new FileBackend({ pool: 'p1', directory, expected: () => expected, fs });
+  new FileBackend({ pool: 'p1', directory, expected: () => expected, reserve: '0', fs });
 
 /** The real file system until the n-th call, which throws, before or after its effect. */
 function crashing(at: number, when: 'before' | 'after'): { fs: FileSystem; steps: () => number } {
