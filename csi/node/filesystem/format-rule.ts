@@ -39,7 +39,9 @@ export function mountOrFormat({ name, content, blank, recorded, restored, wanted
       return refuse(`the disk holds contradicting signatures (${content.detail}); it is neither mounted nor formatted`);
     case 'nothing':
       if (restored) {
-        return refuse('the volume was made of a snapshot, and no file system is found on the disk; it is not formatted');
+        return refuse(
+          'the volume began with the data of a snapshot or of another volume, and no file system is found on the disk; it is not formatted. If its source was never mounted, use an empty volume instead',
+        );
       }
       if (unfinished) return 'format';
       if (!blank)
