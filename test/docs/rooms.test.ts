@@ -15,6 +15,7 @@ const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
   'aoe/wire/fuzz.test.ts': 'all codecs of the folder and the initiator, with random bytes',
   'aoe/wire/vectors.test.ts': 'all codecs of the folder, with the vectors of the conformance tests',
   'rpc/rpc.test.ts': 'client and server together',
+  'test/groups/group.property.test.ts': 'operator and agents together, in orders drawn from a seed',
 };
 
 const exclude = (path: string) => /(^|\/)(node_modules|dist|gen)$/.test(path) || path === 'target/target';
