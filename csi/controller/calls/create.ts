@@ -32,6 +32,8 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
   const bytes = chooseSize(wanted.bounds, deps.pools.get(wanted.pool));
+  const known = await readyAlready(deps, name, wanted, call);
+  if (known) return answer(deps, known);
   return deps.busy.run(name, 'CreateVolume', async () => {
     const volume = await findOrCreate(deps, name, wanted, bytes, call);
     const ready = await waitFor(deps, volume, { what: 'its export', until: readyOrRefused }, call);
@@ -41,8 +43,28 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
       const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
       throw await deleteUnusable(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
     }
-    return { volume: { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) } };
+    return answer(deps, ready);
   });
+}
+
+/**
+ * The volume, when all has been done already. csi-provisioner often repeats a call that has succeeded; the repetition must not make the
+ * attachment wait, which may be under way by then.
+ */
+async function readyAlready(deps: Deps, name: string, wanted: Wanted, { signal }: Call): Promise<AoEVolume | undefined> {
+  const isReady = (volume: AoEVolume | undefined): volume is AoEVolume =>
+    volume !== undefined && !volume.metadata.deletionTimestamp && readyOrRefused(volume) === volume;
+  if (!isReady(deps.volumes.get(name))) return undefined;
+  // The watch may be late: the volume may have been deleted.
+  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  if (!isReady(volume)) return undefined;
+  checkSame(deps, volume, wanted);
+  return volume;
+}
+
+function answer(deps: Deps, volume: AoEVolume): { volume: csi.v1.IVolume } {
+  const { name } = volume.metadata;
+  return { volume: { volumeId: name, capacityBytes: int64(capacityOf(volume)), accessibleTopology: topologyOf(deps, volume) } };
 }
 
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, bytes: number, { signal }: Call): Promise<AoEVolume> {
