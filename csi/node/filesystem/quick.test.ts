@@ -1,42 +1,34 @@
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, openSync, writeFileSync, writeSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
-import { ZeroReader } from './zero-reader.ts';
+import { Quick } from './quick.ts';
 
 const { signal } = new AbortController();
-const ALL = [{ start: 0, length: 512 }];
 
-/** A file of zeros, and a pipe that cannot be opened until somebody writes to it. */
-function files() {
-  const directory = mkdtempSync(join(tmpdir(), 'aoe-zeros-'));
-  const zeros = join(directory, 'zeros');
-  const silent = join(directory, 'silent');
-  writeFileSync(zeros, Buffer.alloc(512));
-  execFileSync('mkfifo', [silent]);
-  return { zeros, silent };
-}
-
-test('while a disk does not answer, no other is read; once it has answered, they are read again', async () => {
-  const { zeros, silent } = files();
-  const reader = new ZeroReader(50);
-  expect(await reader.areZero(silent, ALL, signal)).toBeUndefined();
-  expect(await reader.areZero(zeros, ALL, signal)).toBeUndefined();
-  writeSync(openSync(silent, 'w'), 'x');
-  let answer: boolean | undefined;
-  for (let i = 0; i < 100 && answer === undefined; i++) {
-    answer = await reader.areZero(zeros, ALL, signal);
-    await delay(10);
-  }
-  expect(answer).toBe(true);
+test('while one task takes too long, no other begins; once it has ended, they begin again', async () => {
+  const quick = new Quick(20);
+  const { promise, resolve } = Promise.withResolvers<string>();
+  expect(await quick.attempt(() => promise, signal)).toBeUndefined();
+  let begun = 0;
+  const next = async () => ++begun;
+  expect(await quick.attempt(next, signal)).toBeUndefined();
+  expect(begun).toBe(0);
+  resolve('late');
+  await promise;
+  await new Promise(setImmediate);
+  expect(await quick.attempt(next, signal)).toBe(1);
 });
 
-test('an abort ends the wait, with its reason', async () => {
-  const { silent } = files();
+test('a task waits for its turn', async () => {
+  const quick = new Quick();
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const both = Promise.all([quick.attempt(() => promise, signal), quick.attempt(async () => 'second', signal)]);
+  resolve('first');
+  expect(await both).toStrictEqual(['first', 'second']);
+});
+
+test('the error of a task, and the reason of an abort, are thrown', async () => {
+  const quick = new Quick();
+  await expect(quick.attempt(() => Promise.reject(new Error('EIO')), signal)).rejects.toThrow('EIO');
   const stop = new AbortController();
-  const answer = new ZeroReader().areZero(silent, ALL, stop.signal);
+  const hanging = quick.attempt(() => new Promise(() => {}), stop.signal);
   stop.abort(new Error('enough'));
-  await expect(answer).rejects.toThrow('enough');
-  writeSync(openSync(silent, 'w'), 'x');
+  await expect(hanging).rejects.toThrow('enough');
 });
