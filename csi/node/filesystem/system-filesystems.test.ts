@@ -55,6 +55,21 @@ for (const [how, quick] of [
   });
 }
 
+for (const [bytes, blocks] of [
+  [4 * MIB, 1024],
+  [64 * MIB, 4096],
+] as const) {
+  test(`format() makes blocks of ${blocks} bytes on a disk of ${bytes / MIB} MiB, and a journal`, async () => {
+    const disk = fileOf(bytes);
+    const filesystems = new SystemFilesystems(exec);
+    await filesystems.format(disk, 'ext4', signal);
+    const { stdout } = await exec('dumpe2fs', ['-h', disk.path], { timeoutMs: 10_000 });
+    expect(stdout).toMatch(new RegExp(`^Block size: +${blocks}$`, 'm'));
+    expect(stdout).toMatch(/^Filesystem features: .*has_journal/m);
+    expect(await filesystems.size(disk.path, 'ext4', signal)).toBe(bytes);
+  });
+}
+
 test('parseBlkid() reads a file system, a partition table, and nothing', () => {
   expect(parseBlkid('DEVNAME=/dev/x\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n')).toStrictEqual({ kind: 'found', type: 'ext4' });
   expect(parseBlkid('DEVNAME=/dev/x\nPTTYPE=gpt\n')).toStrictEqual({ kind: 'found', type: 'a gpt partition table' });

@@ -28,6 +28,12 @@ const FORMAT_ARGS: Readonly<Record<string, readonly string[]>> = {
   ext4: ['-q', '-F', '-m', '0', '-E', 'nodiscard,lazy_itable_init=1,lazy_journal_init=1'],
   xfs: ['-q', '-f', '-K'],
 };
+/**
+ * Below 512 MiB mkfs.ext4 chooses blocks of 1 KiB, which remain when the volume grows, and for which the kernel reads a page before it
+ * writes a part of it. From this size on blocks of 4 KiB leave enough: the journal takes a sixteenth. A disk of less than 8 MiB would
+ * get none.
+ */
+const FROM_4_KIB_BLOCKS = 64 * MiB;
 
 /** blkid(8), mkfs(8), fsck(8) and others: a disk that hangs hangs a program that can be given up. */
 export class SystemFilesystems implements Filesystems {
@@ -71,11 +77,12 @@ export class SystemFilesystems implements Filesystems {
     return stdout.length === length && !/[^\0]/.test(stdout);
   }
 
-  async format(path: string, type: string, signal: AbortSignal): Promise<void> {
+  async format({ path, bytes }: Disk, type: string, signal: AbortSignal): Promise<void> {
     const args = FORMAT_ARGS[type];
+    const blocks = type === 'ext4' && bytes >= FROM_4_KIB_BLOCKS ? ['-b', '4096'] : [];
     if (!args) throw new RpcError(Code.INVALID_ARGUMENT, `cannot format with "${type}": use ${FILESYSTEM_TYPES.join(' or ')}`);
     try {
-      await this.#exec(`mkfs.${type}`, [...args, path], { timeoutMs: FORMAT_MS, signal });
+      await this.#exec(`mkfs.${type}`, [...args, ...blocks, path], { timeoutMs: FORMAT_MS, signal });
     } catch (error) {
       throw new RpcError(Code.INTERNAL, `mkfs.${type} of ${path} failed: ${failureText(error)}`, { cause: error });
     }
