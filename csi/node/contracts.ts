@@ -91,7 +91,7 @@ export interface Filesystems {
   probe(path: string, signal: AbortSignal): Promise<Content>;
   /** True when the first and the last MiB hold only zeros. */
   isBlank(disk: Disk, signal: AbortSignal): Promise<boolean>;
-  format(path: string, type: string, signal: AbortSignal): Promise<void>;
+  format(disk: Disk, type: string, signal: AbortSignal): Promise<void>;
   /** Repairs what can be repaired safely. Call it before a mount that may write. */
   check(path: string, type: string, signal: AbortSignal): Promise<void>;
   /** Size in bytes of the file system on a disk; undefined when the disk has none of this type. */

@@ -270,7 +270,7 @@ export class FakeFilesystems implements Filesystems {
     const { blank, content } = this.#target(path);
     return blank && content.kind === 'nothing';
   }
-  async format(path: string, type: string): Promise<void> {
+  async format({ path }: Disk, type: string): Promise<void> {
     this.calls.push(`format ${type}`);
     const target = this.#target(path);
     target.blank = false;
