@@ -12,6 +12,7 @@ import type { Reservations } from '../placement/reservations.ts';
 
 /** No watch shows VolumeAttachments: poll while one is there. */
 const ATTACHED_RETRY_MS = 15_000;
+const FORM = 'write NODE or NODE/POOL';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'list' | 'patch'>;
@@ -52,15 +53,13 @@ export async function decideMove(options: Options, volume: AoEVolume, signal: Ab
   const { metadata } = volume;
   const asked = metadata.annotations?.[MOVE_TO];
   if (asked === undefined) return { kind: 'none', volume };
-  const to = destinationOf(volume, asked);
-  const isOurs = !volume.spec.external;
-  const objection = !isOurs
-    ? 'its target is outside of this project'
-    : to
-      ? await objectionTo(kube, volume, to, signal)
-      : 'write NODE or NODE/POOL';
-  if (to === undefined || objection !== undefined) {
-    const patch = { metadata: { uid: metadata.uid, annotations: { [MOVE_TO]: null } } };
+  const [nodeName = '', pool = volume.spec.pool ?? '', ...rest] = asked.split('/');
+  const to = { nodeName, pool };
+  const objection = rest.length > 0 ? FORM : await objectionTo(kube, volume, to, signal);
+  if (objection !== undefined) {
+    // With the version: a person may have corrected the annotation meanwhile.
+    const { uid, resourceVersion } = metadata;
+    const patch = { metadata: { uid, resourceVersion, annotations: { [MOVE_TO]: null } } };
     const refused = await kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, patch, { fieldManager: FIELD_MANAGER, signal });
     events.event(volume, 'Warning', 'MoveRefused', `annotation ${MOVE_TO}="${asked}" was removed and nothing was changed: ${objection}`);
     return { kind: 'none', volume: refused };
@@ -88,12 +87,6 @@ export async function decideMove(options: Options, volume: AoEVolume, signal: Ab
   return { kind: 'possible', volume, to };
 }
 
-/** What the annotation names; undefined when that is no node and pool. */
-function destinationOf({ spec }: AoEVolume, asked: string): Destination | undefined {
-  const [nodeName, pool = spec.pool, ...rest] = asked.split('/');
-  return nodeName && pool && rest.length === 0 ? { nodeName, pool } : undefined;
-}
-
 /** Why the annotation can never be followed, for people. */
 async function objectionTo(
   kube: Options['kube'],
@@ -102,6 +95,8 @@ async function objectionTo(
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { metadata, spec, status } = volume;
+  if (spec.external) return 'its target is outside of this project';
+  if (!nodeName || !pool) return FORM;
   if (metadata.deletionTimestamp) return 'the volume is being deleted';
   const { nodeName: from } = spec;
   if (from === undefined || !isPlaced(volume)) return 'the volume has no storage node yet';
