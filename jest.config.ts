@@ -32,7 +32,7 @@ export default {
       'unit',
       [
         '{api,aoe,kube,rpc,run,operator,agent,csi,crds,scripts}/**/*.test.ts',
-        'test/{bench,testbed,demo,docs,faults/model,k8s-storage}/**/*.test.ts',
+        'test/{bench,testbed,demo,docs,faults/model,groups,k8s-storage}/**/*.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],
       { testTimeout: MINUTE },
@@ -40,6 +40,8 @@ export default {
     // On a real API server, on this machine.
     project('apiserver', ['test/apiserver/**/*.test.ts'], { serial, testTimeout: 3 * MINUTE }),
     project('chart', ['test/chart/**/*.test.ts'], { testTimeout: MINUTE }),
+    // What `make release` makes.
+    project('release', ['test/release/**/*.test.ts'], { testTimeout: MINUTE }),
     // On veth pairs in network namespaces of their own.
     project('wire', ['test/{wire,conformance}/**/*.test.ts'], { serial, testTimeout: MINUTE }),
     // In a guest of their own, with the kernel's driver.

@@ -2,8 +2,9 @@ import { RawSocket } from '../aoe/mod.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
@@ -12,6 +13,7 @@ import type { Logger } from '../run/log.ts';
 import { MacMemory } from './access/mac-memory.ts';
 import { AddressProbe } from './address/probe.ts';
 import { BackendRegistry } from './backends/registry.ts';
+import { GroupReconciler } from './group/reconciler.ts';
 import type { InterfaceSelection } from './node/interfaces.ts';
 import { NodeNetwork } from './node/network.ts';
 import { NodeReconciler } from './node/reconciler.ts';
@@ -20,6 +22,7 @@ import { Orphans } from './pool/orphans.ts';
 import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
 import { takenSnapshots } from './snapshot/place.ts';
 import { SnapshotReconciler } from './snapshot/reconciler.ts';
+import { SnapshotRecords } from './snapshot/records.ts';
 import type { TargetApi } from './target/api.ts';
 import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
@@ -30,6 +33,7 @@ import { VolumeReconciler } from './volume/reconciler.ts';
 
 const VOLUMES_AT_ONCE = 16;
 const SNAPSHOTS_AT_ONCE = 4;
+const GROUPS_AT_ONCE = 4;
 
 export interface AgentOptions {
   /** Name of this node. */
@@ -55,9 +59,10 @@ export async function runAgent(
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
+  const groups = new Informer<AoESnapshotGroup>(kube, AOE_SNAPSHOT_GROUPS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}` });
-  const informers = [volumes, pools, snapshots, nodes, self];
+  const informers = [volumes, pools, snapshots, groups, nodes, self];
 
   const target = new TargetConnection(targetApi, log);
   const network = new NodeNetwork({ node, selection, target, run, log });
@@ -85,7 +90,10 @@ export async function runAgent(
 
   const stores = { volumes, pools, nodes, snapshots };
   const volumeWork = new VolumeReconciler({ node, kube, ...stores, macs, backendOf, target, probe: probe.ask, signal, events, log });
-  const snapshotWork = new SnapshotReconciler({ node, kube, snapshots, volumes, pools, backendOf, target, log });
+  const records = new SnapshotRecords({ node, kube, snapshots, log });
+  const takeContext = { node, records, volumes, pools, backendOf, target, log };
+  const groupWork = new GroupReconciler({ ...takeContext, groups });
+  const snapshotWork = new SnapshotReconciler({ ...takeContext, endGroup: (uid) => groupWork.end(uid) });
   const poolWork = new PoolReconciler({
     node,
     kube,
@@ -122,6 +130,16 @@ export async function runAgent(
       .watch(snapshots, watches.snapshots)
       .watch(volumes, watches.snapshotsOfVolume(context))
       .watch(pools, watches.snapshotsOfPool(context)),
+    groups: new Controller({
+      ...shared,
+      name: 'groups',
+      reconcile: (key, stop) => groupWork.reconcile(key, stop),
+      concurrency: GROUPS_AT_ONCE,
+    })
+      .watch(groups, watches.groups)
+      .watch(snapshots, watches.groupOfSnapshot)
+      .needs(volumes)
+      .needs(pools),
     pools: new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => poolWork.reconcile(key, stop) })
       .watch(pools, watches.pools)
       .watch(self, watches.poolsOfNode(context))
@@ -142,7 +160,7 @@ export async function runAgent(
   };
   target.subscribe((change) => enqueue(afterTargetChange(change, context)));
   volumeWork.subscribe((event) => enqueue(afterVolumeEvent(event)));
-  snapshotWork.subscribe((pool) => enqueue(afterSnapshot(pool)));
+  for (const work of [snapshotWork, groupWork]) work.subscribe((pool) => enqueue(afterSnapshot(pool)));
   network.subscribe(() => enqueue(afterLinkChange(context)));
 
   // The local link and the interfaces come first: they need neither the API server nor the target.

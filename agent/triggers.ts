@@ -1,6 +1,7 @@
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { fieldChanged, generationChanged, type KubeObject, labelsChanged, type Store, type WatchOptions } from '../kube/mod.ts';
 import type { TargetChange } from './target/connection.ts';
@@ -21,7 +22,7 @@ export interface TriggerContext {
 
 /** A key to reconcile, at once or after a while. */
 export interface Request {
-  controller: 'volumes' | 'snapshots' | 'pools' | 'node' | 'exports';
+  controller: 'volumes' | 'snapshots' | 'groups' | 'pools' | 'node' | 'exports';
   key: string;
   afterMs?: number;
 }
@@ -52,6 +53,9 @@ export const watches = {
     when: generationChanged,
     keys: ({ object }) => namesOf(snapshots.list().filter(({ status }) => status?.pool === object.metadata.name)),
   }),
+  /** Each change of a group: its stage is what an agent waits for. */
+  groups: { keys: ({ object }) => [object.metadata.name] } satisfies WatchOptions<AoESnapshotGroup>,
+  groupOfSnapshot: { keys: ({ object }) => (object.spec.group ? [object.spec.group.name] : []) } satisfies WatchOptions<AoESnapshot>,
   pools: { when: generationChanged, keys: ({ object }) => [object.metadata.name] } satisfies WatchOptions<AoEPool>,
   /** The labels of this node decide which pools are on it. */
   poolsOfNode: ({ pools }: TriggerContext): WatchOptions<KubeObject> => ({ when: labelsChanged, keys: () => namesOf(pools.list()) }),

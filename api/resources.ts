@@ -13,6 +13,7 @@ const ours = (kind: string, plural: string): ResourceType => ({ group: GROUP, ve
 
 export const AOE_VOLUMES = ours('AoEVolume', 'aoevolumes');
 export const AOE_SNAPSHOTS = ours('AoESnapshot', 'aoesnapshots');
+export const AOE_SNAPSHOT_GROUPS = ours('AoESnapshotGroup', 'aoesnapshotgroups');
 export const AOE_POOLS = ours('AoEPool', 'aoepools');
 export const AOE_NODES = ours('AoENode', 'aoenodes');
 export const NODES: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false };

@@ -1,7 +1,7 @@
 import type { Resource } from './meta.ts';
-import type { AoESnapshotSpec, AoESnapshotStatus, SnapshotPhase } from './schema/snapshot.ts';
+import type { AoESnapshotSpec, AoESnapshotStatus, MemberStep, SnapshotPhase } from './schema/snapshot.ts';
 
-export type { AoESnapshotSpec, AoESnapshotStatus, SnapshotPhase };
+export type { AoESnapshotSpec, AoESnapshotStatus, MemberStep, SnapshotPhase };
 export type AoESnapshot = Resource<AoESnapshotSpec, AoESnapshotStatus>;
 
 /** Finalizer that keeps an AoESnapshot until its agent has removed the data or, if it is retained, released it. */
@@ -14,3 +14,8 @@ export const SnapshotCondition = {
   /** operator: the summary. */
   Ready: 'Ready',
 } as const;
+
+/** Whether a snapshot belongs to a group that is not known to be committed: its data may not be used. */
+export function isUncommitted({ spec, status }: Pick<AoESnapshot, 'spec' | 'status'>): boolean {
+  return spec.group !== undefined && status?.committed !== true;
+}

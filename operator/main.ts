@@ -4,14 +4,16 @@ import type { KubeNode } from '../api/kube-node.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, Sums } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
+import { GroupReconciler } from './group/reconciler.ts';
 import { lead } from './lead.ts';
 import { countVolumes } from './metrics.ts';
 import { removeGoneNodes } from './node/gone.ts';
@@ -23,6 +25,8 @@ import { reconcilePool } from './pool/reconciler.ts';
 import { reconcileSnapshot } from './snapshot/reconciler.ts';
 import {
   allPools,
+  groupOfSnapshot,
+  groupsAfterGroup,
   isDeleted,
   isNew,
   itself,
@@ -30,7 +34,9 @@ import {
   placeChanged,
   readinessChanged,
   snapshotsAfterNode,
+  snapshotsOfGroup,
   snapshotsOfVolume,
+  stageChanged,
   usesOf,
   volumesAfterAoENode,
   volumesAfterNode,
@@ -65,19 +71,21 @@ const LEASE = { leaseDurationMs: 30_000, renewDeadlineMs: 20_000, retryPeriodMs:
 
 /** How many volumes are reconciled at once: each waits for the API server most of the time. */
 const VOLUMES_AT_ONCE = 8;
+const GROUPS_AT_ONCE = 4;
 
 await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-operator' });
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
+  const groups = new Informer<AoESnapshotGroup>(kube, AOE_SNAPSHOT_GROUPS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
-  const stores = { volumes, pools, snapshots, nodes, kubeNodes };
+  const stores = { volumes, pools, snapshots, groups, nodes, kubeNodes };
   // Before the controllers, which read them after each change.
   const [byClaim, byUse, sizes] = [new Index(volumes, claimsOf), new Index(volumes, usesOf), new Sums(volumes, reservationOf)];
   const triggered = { byUse, pools };
-  const informers = [volumes, pools, snapshots, nodes, kubeNodes];
+  const informers = [volumes, pools, snapshots, groups, nodes, kubeNodes];
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
   const agents = new AgentLiveness({ limitMs: config['agent-silence'] });
   // Subscribed before the controllers: predicate nodeNews asks for what is noted here.
@@ -88,6 +96,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
 
   const parts = { ...stores, kube, agents, events, log };
   const reconciler = new VolumeReconciler({ ...parts, byClaim, sizes, range: config.shelves });
+  const groupWork = new GroupReconciler(parts);
   const shared = { log, metrics: controllerMetrics() };
   const controllers = [
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })
@@ -98,9 +107,17 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) }),
     new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(parts, key, stop) })
       .watch(snapshots, { keys: itself })
+      .watch(groups, { when: stageChanged, keys: (change) => snapshotsOfGroup(change, { snapshots }) })
       .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, { snapshots }) })
       .watch(nodes, { ...nodeNews, keys: (change) => snapshotsAfterNode(change, { snapshots }) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => snapshotsAfterNode(change, { snapshots }) }),
+    // Volumes are held meanwhile: no group waits for the calls of another one.
+    new Controller({ ...shared, name: 'groups', concurrency: GROUPS_AT_ONCE, reconcile: (key, stop) => groupWork.reconcile(key, stop) })
+      .watch(groups, { keys: (change) => groupsAfterGroup(change, { groups }) })
+      .watch(snapshots, { keys: groupOfSnapshot })
+      .needs(volumes)
+      .needs(nodes)
+      .needs(kubeNodes),
     new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => reconcilePool(parts, key, stop) })
       .watch(pools, { keys: itself })
       .watch(nodes, { ...nodeNews, keys: () => allPools(triggered) }),

@@ -3,6 +3,7 @@ import { type KubeNode, notReady } from '../api/kube-node.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
 
@@ -82,6 +83,31 @@ export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }
     .list()
     .filter(({ status }) => status?.nodeName === undefined || status.nodeName === nameOf(object))
     .map(nameOf);
+}
+
+/** Members of the group that changed: they can be used once it is committed, and go when it is gone. */
+export function snapshotsOfGroup({ object }: Change<AoESnapshotGroup>, { snapshots }: Snapshots): string[] {
+  return snapshots
+    .list()
+    .filter(({ spec }) => spec.group?.name === nameOf(object))
+    .map(nameOf);
+}
+
+/** A member depends on whether its group is committed, and whether it is there. */
+export const stageChanged = fieldChanged(({ status }: AoESnapshotGroup) => status?.stage);
+
+/** The group of the snapshot that changed. */
+export function groupOfSnapshot({ object }: Change<AoESnapshot>): string[] {
+  return object.spec.group ? [object.spec.group.name] : [];
+}
+
+/** Groups to reconcile after a change of one: itself, and those that have not begun, which may have waited for it. */
+export function groupsAfterGroup(
+  { object }: Change<AoESnapshotGroup>,
+  { groups }: { readonly groups: Pick<Store<AoESnapshotGroup>, 'list'> },
+): string[] {
+  const waiting = groups.list().filter(({ status }) => status?.stage === undefined);
+  return [nameOf(object), ...waiting.map(nameOf)];
 }
 
 /** A volume may wait for a snapshot of which it is to be made. */

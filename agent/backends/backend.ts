@@ -141,6 +141,34 @@ export interface SnapshotRequest {
  */
 export type Instant = (make: () => Promise<void>) => Promise<Date>;
 
+/** Runs one task at a time. */
+export interface Serial {
+  /**
+   * Waits for a turn, then runs the task to its end.
+   * @throws the signal's reason when it is aborted before the task begins
+   */
+  turn<R>(task: () => Promise<R>, signal: AbortSignal): Promise<R>;
+}
+
+/** A snapshot that is ready to be taken. All calls are made in the turn in which it was prepared. */
+export interface PreparedSnapshot {
+  /** The snapshot, when it is there already: then nothing else is called. */
+  readonly found?: BackingSnapshot;
+  /**
+   * Runs the command that makes it, as short as it can be, while no write to the volume begins.
+   * @throws BackendError
+   */
+  make(): Promise<void>;
+  /**
+   * Marks it as whole. Answers when it is on stable storage.
+   * @param createdAt the instant that it shows
+   * @throws BackendError
+   */
+  finish(createdAt: Date): Promise<BackingSnapshot>;
+  /** Removes what was made, unless it is whole. What cannot be removed now is removed before the next attempt, or with the AoESnapshot. */
+  discard(): Promise<void>;
+}
+
 /**
  * A capability: snapshots of volumes in the same pool, which share blocks with them and can be removed in any order. A snapshot counts
  * only once it is whole: what a crash left half made is not found, and is removed when the snapshot is taken again or removed.
@@ -157,6 +185,15 @@ export interface Snapshots {
    * @throws BackendError PoolFull when the pool could fill if all blocks were written that the snapshot keeps; others
    */
   take(request: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot>;
+  /** Lets one snapshot be taken at a time: the same object for all pools that must not be changed at the same time. */
+  readonly serial: Serial;
+  /**
+   * Checks that snapshots can be taken together. Call it in the turn of {@link serial}, and keep the turn until all of them are finished or
+   * discarded.
+   * @returns one for each request, in the same order
+   * @throws BackendError as {@link take}
+   */
+  prepare(requests: readonly SnapshotRequest[], signal: AbortSignal): Promise<PreparedSnapshot[]>;
   /**
    * Makes a volume with the data of a snapshot, when there is none. What is behind the end of the snapshot reads as zeros.
    * {@link Backend.open} makes it ready to be exported.

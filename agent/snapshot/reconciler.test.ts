@@ -8,6 +8,7 @@ import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { SnapshotReconciler } from './reconciler.ts';
+import { SnapshotRecords } from './records.ts';
 
 const signal = new AbortController().signal;
 const SOON = { requeueAfterMs: 3_000 };
@@ -41,10 +42,10 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
   });
   /** An agent that has just been started. */
   const agent = (node = 'storage') => {
+    const log = pino({ level: 'silent' });
     const reconciler = new SnapshotReconciler({
       node,
-      kube,
-      snapshots: kube.store<AoESnapshot>('AoESnapshot'),
+      records: new SnapshotRecords({ node, kube, snapshots: kube.store<AoESnapshot>('AoESnapshot'), log }),
       volumes: kube.store<AoEVolume>('AoEVolume'),
       pools: kube.store<AoEPool>('AoEPool'),
       backendOf: () => (world.hasBackend ? { snapshots } : {}) as never,
@@ -56,7 +57,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
         hold: (uid) => target.hold(uid),
         release: (uid, hold) => target.release(uid, hold),
       },
-      log: pino({ level: 'silent' }),
+      log,
     });
     reconciler.subscribe((pool) => changed.push(pool));
     return reconciler;

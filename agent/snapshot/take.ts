@@ -1,7 +1,7 @@
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { Backend } from '../backends/backend.ts';
+import type { Backend, Snapshots } from '../backends/backend.ts';
 import { wasProvisioned } from '../volume/observe.ts';
 import { type Holder, instantOf } from './instant.ts';
 import { failedBy, type Outcome, refused, taken } from './outcome.ts';
@@ -19,38 +19,55 @@ export interface TakeContext {
 }
 
 /**
+ * Looks for a snapshot, and whether it can be taken when it was never taken.
+ * @returns an outcome when there is nothing to be taken
+ * @throws BackendError
+ */
+export async function examine(
+  { pools, volumes, backendOf }: Pick<TakeContext, 'pools' | 'volumes' | 'backendOf'>,
+  snapshot: AoESnapshot,
+  place: Place,
+  signal: AbortSignal,
+): Promise<Outcome | Snapshots> {
+  const { uid = '', name } = snapshot.metadata;
+  const pool = pools.get(place.pool);
+  if (!pool) return refused('NoSuchPool', `AoEPool ${place.pool} does not exist: create it`);
+  const { snapshots } = backendOf(pool);
+  if (!snapshots) return refused('SnapshotsUnsupported', unsupportedBy(pool));
+  const found = await snapshots.find(uid, signal);
+  if (found) return taken(found);
+  if (wasTaken(snapshot)) {
+    const message = `the snapshot is gone from pool ${place.pool} on this node, and with it the data: bring it back, or delete the AoESnapshot`;
+    return refused('SnapshotLost', message, 60_000);
+  }
+  const obstacle = obstacleOf(snapshot, volumes.get(snapshot.spec.volumeName), place);
+  if (obstacle) return obstacle;
+  const namesake = (await snapshots.list(signal)).find(({ snapshot: of }) => of === name);
+  if (namesake) {
+    const message = `there is data of an earlier AoESnapshot of this name, in ${namesake.name} (UID ${namesake.uid}): no other is taken while it is there. Give this one another name, or remove that one on the node. If it is just being removed, this one is taken after that`;
+    return refused('OrphanOfSameName', message, NAMESAKE_RETRY_MS);
+  }
+  return snapshots;
+}
+
+/**
  * Looks for a snapshot, and takes it when it was never taken. Errors of backend and target are part of the outcome.
  * @param claim records the place and the finalizer, before anything is made; false when the AoESnapshot is gone
  */
 export async function ensureTaken(
-  { pools, volumes, backendOf, target }: TakeContext,
+  context: TakeContext,
   snapshot: AoESnapshot,
   place: Place,
   claim: () => Promise<boolean>,
   signal: AbortSignal,
 ): Promise<Outcome | undefined> {
   const { uid = '', name } = snapshot.metadata;
-  const pool = pools.get(place.pool);
-  if (!pool) return refused('NoSuchPool', `AoEPool ${place.pool} does not exist: create it`);
-  const { snapshots } = backendOf(pool);
-  if (!snapshots) return refused('SnapshotsUnsupported', unsupportedBy(pool));
   try {
-    const found = await snapshots.find(uid, signal);
-    if (found) return taken(found);
-    if (wasTaken(snapshot)) {
-      const message = `the snapshot is gone from pool ${place.pool} on this node, and with it the data: bring it back, or delete the AoESnapshot`;
-      return refused('SnapshotLost', message, 60_000);
-    }
-    const obstacle = obstacleOf(snapshot, volumes.get(snapshot.spec.volumeName), place);
-    if (obstacle) return obstacle;
-    const namesake = (await snapshots.list(signal)).find(({ snapshot: of }) => of === name);
-    if (namesake) {
-      const message = `there is data of an earlier AoESnapshot of this name, in ${namesake.name} (UID ${namesake.uid}): no other is taken while it is there. Give this one another name, or remove that one on the node. If it is just being removed, this one is taken after that`;
-      return refused('OrphanOfSameName', message, NAMESAKE_RETRY_MS);
-    }
+    const examined = await examine(context, snapshot, place, signal);
+    if ('verdict' in examined) return examined;
     if (!(await claim())) return undefined;
     const { volumeUID } = place;
-    return taken(await snapshots.take({ uid, name, volumeUID }, instantOf(target, volumeUID, signal), signal));
+    return taken(await examined.take({ uid, name, volumeUID }, instantOf(context.target, volumeUID, signal), signal));
   } catch (error) {
     signal.throwIfAborted();
     return failedBy(error);

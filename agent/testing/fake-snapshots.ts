@@ -1,12 +1,16 @@
+import { Semaphore } from '../../run/semaphore.ts';
 import {
   BackendError,
   type BackingSnapshot,
   type BackingVolume,
   type CreateRequest,
   type Instant,
+  type PreparedSnapshot,
+  type Serial,
   type SnapshotRequest,
   type Snapshots,
 } from '../backends/backend.ts';
+import { takeSnapshot } from '../backends/take-snapshot.ts';
 
 /** Snapshots in memory. What is half made is kept apart, as a crash would leave it. */
 export class FakeSnapshots implements Snapshots {
@@ -20,9 +24,11 @@ export class FakeSnapshots implements Snapshots {
   /** Thrown by the next calls, until it is taken away. */
   failure: Error | undefined;
   /** Runs while a snapshot is made. */
-  meanwhile: () => void | Promise<void> = () => {};
+  meanwhile: (volumeUID: string, uid: string) => void | Promise<void> = () => {};
   /** The process ends after this step of the next snapshot. */
   crashAfter: 'make' | 'instant' | undefined;
+  readonly #turns = new Semaphore(1);
+  readonly serial: Serial = { turn: (task, signal) => this.#turns.run(task, signal) };
 
   constructor(volumes = new Map<string, BackingVolume>()) {
     this.volumes = volumes;
@@ -41,21 +47,33 @@ export class FakeSnapshots implements Snapshots {
     return this.whole.get(uid);
   }
 
-  async take({ uid, name }: SnapshotRequest, instant: Instant): Promise<BackingSnapshot> {
+  take(request: SnapshotRequest, instant: Instant, signal = new AbortController().signal): Promise<BackingSnapshot> {
+    return takeSnapshot(this, request, instant, signal);
+  }
+
+  async prepare(requests: readonly SnapshotRequest[]): Promise<PreparedSnapshot[]> {
     if (this.obstacle !== undefined) throw new BackendError('SnapshotsUnsupported', this.obstacle);
-    const at = await instant(async () => {
-      this.half.add(uid);
-      await this.meanwhile();
-      if (this.crashAfter === 'make') throw new Error('crash');
-    }).catch((error: unknown) => {
-      if (this.crashAfter === undefined) this.half.delete(uid);
-      throw error;
+    return requests.map(({ uid, name, volumeUID }) => {
+      const found = this.whole.get(uid);
+      return {
+        ...(found ? { found } : {}),
+        make: async () => {
+          this.half.add(uid);
+          await this.meanwhile(volumeUID, uid);
+          if (this.crashAfter === 'make') throw new Error('crash');
+        },
+        finish: async (at) => {
+          if (this.crashAfter === 'instant') throw new Error('crash');
+          const snapshot = { uid, snapshot: name, name: `fake/snap-${uid}`, bytes: 1 << 20, createdAt: at.toISOString() };
+          this.half.delete(uid);
+          this.whole.set(uid, snapshot);
+          return snapshot;
+        },
+        discard: async () => {
+          if (this.crashAfter === undefined) this.half.delete(uid);
+        },
+      };
     });
-    if (this.crashAfter === 'instant') throw new Error('crash');
-    const snapshot = { uid, snapshot: name, name: `fake/snap-${uid}`, bytes: 1 << 20, createdAt: at.toISOString() };
-    this.half.delete(uid);
-    this.whole.set(uid, snapshot);
-    return snapshot;
   }
 
   async restore({ uid, name, bytes }: CreateRequest, snapshotUID: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
-import type { AoESnapshot } from '../../api/snapshot.ts';
+import { type AoESnapshot, isUncommitted } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { messageOf } from '../../kube/mod.ts';
 import {
@@ -140,6 +140,7 @@ async function restore(
   const { metadata, status } = snapshot;
   if (!snapshots || status?.nodeName !== nodeName || status?.pool !== pool) return `${what} is not in pool ${pool} on node ${nodeName}`;
   if (metadata.deletionTimestamp || status?.capacity === undefined) return `${what} is not ready`;
+  if (isUncommitted(snapshot)) return `${what} is not ready: AoESnapshotGroup ${snapshot.spec.group?.name} is not committed`;
   if (parseQuantity(status.capacity) > request.bytes) return `${what} has ${status.capacity}, more than the ${capacity} of the volume`;
   return (await snapshots.restore(request, metadata.uid ?? '', signal)) ? undefined : `${what} is gone from pool ${pool} on this node`;
 }

@@ -1,4 +1,4 @@
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES } from '../resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES } from '../resources.ts';
 import { customResourceDefinitions } from './crds.ts';
 
 interface Schema {
@@ -32,7 +32,7 @@ const schemas = definitions.flatMap(({ spec: { names, versions } }) =>
 );
 
 test('there is a definition of each resource type, named by it', () => {
-  const names = [AOE_VOLUMES, AOE_SNAPSHOTS, AOE_POOLS, AOE_NODES].map(({ plural }) => `${plural}.aoe.dev`);
+  const names = [AOE_VOLUMES, AOE_SNAPSHOTS, AOE_SNAPSHOT_GROUPS, AOE_POOLS, AOE_NODES].map(({ plural }) => `${plural}.aoe.dev`);
   expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual(names);
 });
 

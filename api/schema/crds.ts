@@ -1,9 +1,10 @@
 import { z } from 'zod';
 import { GROUP, VERSION } from '../meta.ts';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../resources.ts';
 import { AoENodeSpec, AoENodeStatus } from './node.ts';
 import { AoEPoolSpec, AoEPoolStatus } from './pool.ts';
 import { AoESnapshotSpec, AoESnapshotStatus } from './snapshot.ts';
+import { AoESnapshotGroupSpec, AoESnapshotGroupStatus } from './snapshot-group.ts';
 import { AoEVolumeSpec, AoEVolumeStatus, VOLUME_RULES } from './volume.ts';
 
 interface Column {
@@ -65,6 +66,25 @@ const DEFINITIONS: Definition[] = [
       { name: 'Phase', jsonPath: '.status.phase' },
       { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
       { name: 'Taken', jsonPath: '.status.createdAt', type: 'date' },
+    ],
+  },
+  {
+    type: AOE_SNAPSHOT_GROUPS,
+    singular: 'aoesnapshotgroup',
+    shortNames: ['aoesg'],
+    description:
+      'AoESnapshotGroup is the data of several AoEVolumes as it was at one instant, on any nodes and in any pools: all of it, or none.',
+    spec: AoESnapshotGroupSpec,
+    status: AoESnapshotGroupStatus,
+    columns: [
+      { name: 'Phase', jsonPath: '.status.phase' },
+      { name: 'Stage', jsonPath: '.status.stage', priority: 1 },
+      { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
+      { name: 'Taken', jsonPath: '.status.createdAt', type: 'date' },
+      AGE,
+    ],
+    rules: [
+      { rule: 'self.metadata.name.size() <= 240', message: 'a name may have at most 240 characters: those of the members are longer' },
     ],
   },
   {

@@ -23,15 +23,32 @@ export const AoESnapshotSpec = z
       .enum(['Delete', 'Retain'])
       .default('Delete')
       .describe("What happens to the snapshot's data when the AoESnapshot is deleted."),
+    group: z
+      .object({
+        name: z.string().min(1).max(253),
+        uid: z.string().min(1).max(63).describe('metadata.uid of the AoESnapshotGroup.'),
+      })
+      .optional()
+      .describe(
+        'The AoESnapshotGroup that this snapshot is a member of. The operator sets it. The snapshot can be used once the group is committed.',
+      )
+      .meta({ 'x-kubernetes-validations': [immutable] }),
   })
   .meta({
-    'x-kubernetes-validations': [{ rule: 'has(self.volumeUID) == has(oldSelf.volumeUID)', message: 'volumeUID cannot be changed' }],
+    'x-kubernetes-validations': [
+      { rule: 'has(self.volumeUID) == has(oldSelf.volumeUID)', message: 'volumeUID cannot be changed' },
+      { rule: 'has(self.group) == has(oldSelf.group)', message: 'group cannot be changed' },
+    ],
   });
 export type AoESnapshotSpec = z.infer<typeof AoESnapshotSpec>;
 
 /** Summary for people and printer columns; conditions carry the reasons. */
 export const SnapshotPhase = z.enum(['Pending', 'Ready', 'Failed', 'Deleting']);
 export type SnapshotPhase = z.infer<typeof SnapshotPhase>;
+
+/** How far the agent is with a member of a group. Failed: the condition Taken says why. */
+export const MemberStep = z.enum(['Prepared', 'Held', 'Taken', 'Failed']);
+export type MemberStep = z.infer<typeof MemberStep>;
 
 export const AoESnapshotStatus = z.object({
   observedGeneration: z.number().int().optional(),
@@ -42,5 +59,20 @@ export const AoESnapshotStatus = z.object({
   volumeUID: z.string().optional().describe('metadata.uid of the AoEVolume of which it was taken.'),
   capacity: Quantity.optional().describe('Size of the disk in the snapshot. It is set when the snapshot is taken.'),
   createdAt: z.string().optional().meta({ format: 'date-time' }).describe('The instant that the snapshot shows.'),
+  member: z
+    .object({
+      step: MemberStep,
+      hold: z
+        .number()
+        .int()
+        .min(0)
+        .optional()
+        .describe(
+          "Number of the target's hold on the volume; any number when the volume was not exported, so that nobody could write to it.",
+        ),
+    })
+    .optional()
+    .describe('Of a member of a group: how far the agent is. Taken: the volume was held throughout, under that number.'),
+  committed: z.boolean().optional().describe('Of a member of a group: the group is committed.'),
 });
 export type AoESnapshotStatus = z.infer<typeof AoESnapshotStatus>;

@@ -2,6 +2,7 @@ import type { NodeHealth } from '../../api/eligibility.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { EventRecorder, Informer, Kube, Log, Sums } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
@@ -14,6 +15,7 @@ export interface Deps {
   /** What placed volumes take, by reservationOf. */
   readonly reserved: Pick<Sums<AoEVolume>, 'total'>;
   readonly snapshots: Pick<Informer<AoESnapshot>, 'get' | 'list' | 'waitFor'>;
+  readonly groups: Pick<Informer<AoESnapshotGroup>, 'get' | 'waitFor'>;
   readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
   readonly health: NodeHealth;

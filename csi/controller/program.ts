@@ -4,8 +4,9 @@ import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { EventRecorder, Informer, type Kube, Sums } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
@@ -13,6 +14,7 @@ import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
 import { identityService } from '../identity.ts';
+import { groupControllerService } from './group/service.ts';
 import { controllerService } from './service.ts';
 
 export interface ControllerOptions {
@@ -29,9 +31,10 @@ export async function runController({ kube, socket, http, version, log }: Contro
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
+  const groups = new Informer<AoESnapshotGroup>(kube, AOE_SNAPSHOT_GROUPS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
-  const informers = [volumes, pools, snapshots, nodes, kubeNodes];
+  const informers = [volumes, pools, snapshots, groups, nodes, kubeNodes];
   const agents = new AgentLiveness();
   nodes.subscribe(({ type, object }) => (type === 'deleted' ? agents.forget(object.metadata.name) : agents.heard(object)));
   const health = {
@@ -52,8 +55,9 @@ export async function runController({ kube, socket, http, version, log }: Contro
     identityService(version, () => ready),
   );
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
-  const parts = { kube, volumes, snapshots, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
+  const parts = { kube, volumes, snapshots, groups, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
   server.add(csi.v1.Controller, csi.v1, controllerService(parts));
+  server.add(csi.v1.GroupController, csi.v1, groupControllerService(parts));
   const served = Promise.withResolvers<void>();
   const serving = (async () => {
     // Not before the stores are filled: ListVolumes would answer that there are no volumes.

@@ -1,4 +1,3 @@
-import { messageOf } from '../../kube/mod.ts';
 import { csi, type Handlers } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import { getCapacity } from './calls/capacity.ts';
@@ -7,12 +6,14 @@ import { createSnapshot } from './calls/create-snapshot.ts';
 import { deleteVolume } from './calls/delete.ts';
 import { deleteSnapshot } from './calls/delete-snapshot.ts';
 import { expandVolume } from './calls/expand.ts';
+import { getVolumeHealth, listVolumeHealth } from './calls/health.ts';
 import { getVolume, listVolumes } from './calls/list.ts';
 import { getSnapshot, listSnapshots } from './calls/list-snapshots.ts';
 import { publishVolume } from './calls/publish.ts';
 import { unpublishVolume } from './calls/unpublish.ts';
 import { validateCapabilities } from './calls/validate.ts';
-import type { Call, Deps } from './deps.ts';
+import type { Deps } from './deps.ts';
+import { handlerOf } from './handler.ts';
 
 const { Type } = csi.v1.ControllerServiceCapability.RPC;
 
@@ -29,24 +30,13 @@ const CAPABILITIES = [
   Type.LIST_SNAPSHOTS,
   Type.GET_SNAPSHOT,
   Type.CLONE_VOLUME,
+  Type.GET_VOLUME_HEALTH,
+  Type.LIST_VOLUME_HEALTH,
 ];
 
 /** The CSI Controller service. Every method fails with an RpcError and nothing else. */
 export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
-  const call =
-    <Request, Answer>(name: string, work: (deps: Deps, request: Request, call: Call) => Promise<Answer> | Answer) =>
-    async (request: Request, context: Call): Promise<Answer> => {
-      try {
-        return await work(deps, request, context);
-      } catch (error) {
-        if (error instanceof RpcError) throw error;
-        if (context.signal.aborted)
-          throw new RpcError(Code.DEADLINE_EXCEEDED, `${name}: the caller cancelled the call, or its deadline passed`, { cause: error });
-        // The API server does not answer, or this program has a fault. After UNAVAILABLE the caller tries again, and forgets nothing.
-        deps.log.warn({ call: name, error }, 'call failed');
-        throw new RpcError(Code.UNAVAILABLE, `${name}: ${messageOf(error)}`, { cause: error });
-      }
-    };
+  const call = handlerOf(deps);
   const unsupportedCall = (what: string) => async (): Promise<never> => {
     throw new RpcError(Code.UNIMPLEMENTED, `${what} is not supported yet`);
   };
@@ -66,7 +56,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     getSnapshot: call('GetSnapshot', getSnapshot),
     controllerExpandVolume: call('ControllerExpandVolume', expandVolume),
     controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
-    controllerListVolumeHealth: unsupportedCall('ControllerListVolumeHealth'),
-    controllerGetVolumeHealth: unsupportedCall('ControllerGetVolumeHealth'),
+    controllerListVolumeHealth: call('ControllerListVolumeHealth', listVolumeHealth),
+    controllerGetVolumeHealth: call('ControllerGetVolumeHealth', getVolumeHealth),
   };
 }

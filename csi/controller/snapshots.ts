@@ -23,6 +23,7 @@ export function describeSnapshot(snapshot: AoESnapshot): csi.v1.ISnapshot {
     sizeBytes: int64(parseQuantity(status?.capacity ?? '0')),
     creationTime: { seconds: int64(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1_000_000 },
     readyToUse: isReady(snapshot),
+    ...(spec.group ? { groupSnapshotId: spec.group.name } : {}),
   };
 }
 

@@ -36,6 +36,8 @@ export interface Driver {
   serial(address: string, signal: AbortSignal): Promise<string>;
   state(address: string): Promise<DiskState>;
   disk(address: string): Promise<Disk | undefined>;
+  /** When the kernel made the disk, as Date.now() counts; undefined when that is not known. */
+  madeAt(address: string): Promise<number | undefined>;
   /** Whether an exclusive user has the disk: a mount in any namespace, swap, device-mapper. Programs that have it merely open do not count. */
   isClaimed(address: string, signal: AbortSignal): Promise<boolean>;
   /** Device numbers, as in {@link Disk.device}, of the disk, its partitions, and all that is stacked on them, such as dm-crypt or md. */

@@ -1,6 +1,7 @@
 import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { reconcileSnapshot } from './reconciler.ts';
@@ -32,6 +33,7 @@ async function ready({
   const parts = {
     kube,
     snapshots: kube.store<AoESnapshot>('AoESnapshot'),
+    groups: kube.store<AoESnapshotGroup>('AoESnapshotGroup'),
     volumes: kube.store<AoEVolume>('AoEVolume'),
     nodes: kube.store<AoENode>('AoENode'),
     kubeNodes: kube.store<KubeNode>('Node'),

@@ -1,15 +1,17 @@
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import { AOE_SNAPSHOTS } from '../../api/resources.ts';
-import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
+import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS } from '../../api/resources.ts';
+import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
+import { type AoESnapshotGroup, isCommitted } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { applyStatus, type Kube, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import { statusOf, type Verdict } from './status.ts';
 
 interface Options {
-  readonly kube: Pick<Kube, 'get' | 'apply'>;
+  readonly kube: Pick<Kube, 'get' | 'apply' | 'delete'>;
   readonly snapshots: Pick<Store<AoESnapshot>, 'get'>;
+  readonly groups: Pick<Store<AoESnapshotGroup>, 'get'>;
   readonly volumes: Pick<Store<AoEVolume>, 'get'>;
   readonly nodes: Pick<Store<AoENode>, 'get'>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
@@ -17,19 +19,41 @@ interface Options {
 
 /** Keeps condition Ready and the phase of an AoESnapshot; its agent does the work. */
 export async function reconcileSnapshot(
-  { kube, snapshots, volumes, nodes, kubeNodes }: Options,
+  { kube, snapshots, groups, volumes, nodes, kubeNodes }: Options,
   name: string,
   signal: AbortSignal,
 ): Promise<undefined> {
   const snapshot = snapshots.get(name);
   if (!snapshot) return;
-  const { spec, status } = snapshot;
+  const { metadata, spec, status } = snapshot;
+  const group = spec.group && groups.get(spec.group.name);
+  const isOfGroup = group !== undefined && group.metadata.uid === spec.group?.uid;
+  if (spec.group && !isOfGroup && !metadata.deletionTimestamp && isUncommitted(snapshot)) {
+    return await removeStray(kube, snapshot, spec.group, signal);
+  }
   const wantedUID = status?.volumeUID ?? spec.volumeUID;
   const named = volumes.get(spec.volumeName);
   const volume = wantedUID === undefined || named?.metadata.uid === wantedUID ? named : undefined;
   const node = status?.nodeName ?? volume?.spec.nodeName;
   const obstacle = node === undefined ? undefined : obstacleOf(name, node, nodes.get(node), kubeNodes.get(node));
-  await applyStatus(kube, AOE_SNAPSHOTS, snapshot, { manager: FIELD_MANAGER, ...statusOf(snapshot, { volume, obstacle }), signal });
+  await applyStatus(kube, AOE_SNAPSHOTS, snapshot, {
+    manager: FIELD_MANAGER,
+    ...statusOf(snapshot, { volume, obstacle, isCommitted: isOfGroup && isCommitted(group) }),
+    signal,
+  });
+}
+
+/** Deletes a member of a group that is gone and was never committed: it may show another instant than the other members. */
+async function removeStray(
+  kube: Options['kube'],
+  { metadata: { name, uid } }: AoESnapshot,
+  group: { name: string; uid: string },
+  signal: AbortSignal,
+): Promise<undefined> {
+  // The cache may not show the group yet.
+  const present = await kube.get<AoESnapshotGroup>(AOE_SNAPSHOT_GROUPS, group.name, { signal });
+  if (present?.metadata.uid === group.uid) return;
+  await kube.delete(AOE_SNAPSHOTS, name, { ...(uid ? { uid } : {}), signal });
 }
 
 /** What is wrong with the storage node of a snapshot. */

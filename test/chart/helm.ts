@@ -38,6 +38,7 @@ async function withValues<R>(values: object, use: (file: string) => Promise<R>):
 
 /** What the cluster has beside the APIs of Kubernetes itself when the CRDs of snapshots are installed. */
 export const SNAPSHOT_API = ['snapshot.storage.k8s.io/v1'];
+export const GROUP_SNAPSHOT_API = ['groupsnapshot.storage.k8s.io/v1'];
 
 /** Containers of the controller that are Kubernetes' own. */
 export const SIDECARS = ['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter'];

@@ -1,4 +1,4 @@
-import { containers, of, render, SNAPSHOT_API } from './helm.ts';
+import { containers, GROUP_SNAPSHOT_API, of, render, SNAPSHOT_API } from './helm.ts';
 
 describe('values of the chart', () => {
   it('take VolumeSnapshots where the cluster has them, unless told otherwise', async () => {
@@ -18,6 +18,29 @@ describe('values of the chart', () => {
       [false, SNAPSHOT_API, false],
     ] as const)
       expect(await parts(enabled, [...apis]), `${enabled}`).toStrictEqual([are, are, are]);
+  });
+
+  it('take VolumeGroupSnapshots where the cluster has them, unless told otherwise', async () => {
+    const both = [...SNAPSHOT_API, ...GROUP_SNAPSHOT_API];
+    for (const [snapshotter, apis, are] of [
+      [{}, both, true],
+      [{}, SNAPSHOT_API, false],
+      [{ groups: true }, SNAPSHOT_API, true],
+      [{ groups: false }, both, false],
+      [{ enabled: false, groups: true }, both, false],
+    ] as const) {
+      const manifests = await render({ controller: { snapshotter } }, { apis: [...apis] });
+      const args = containers(manifests).find(({ name }) => name === 'csi-snapshotter')?.args ?? [];
+      const rules = manifests.filter(({ kind }) => kind === 'ClusterRole').flatMap((role) => role.rules);
+      expect(
+        [
+          args.includes('--feature-gates=CSIVolumeGroupSnapshot=true'),
+          manifests.some(({ kind }) => kind === 'VolumeGroupSnapshotClass'),
+          rules.some(({ apiGroups }) => apiGroups.includes('groupsnapshot.storage.k8s.io')),
+        ],
+        JSON.stringify(snapshotter),
+      ).toStrictEqual([are, are, are]);
+    }
   });
 
   it('describe classes of snapshots', async () => {

@@ -3,6 +3,7 @@ import { dirname, join, relative } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { AoEPoolSpec } from '../../api/schema/pool.ts';
 import { AoESnapshotSpec } from '../../api/schema/snapshot.ts';
+import { AoESnapshotGroupSpec } from '../../api/schema/snapshot-group.ts';
 import { AoEVolumeSpec } from '../../api/schema/volume.ts';
 import { PAGES, ROOT, textOf } from './pages.ts';
 
@@ -42,6 +43,7 @@ describe('the examples', () => {
         const { kind, spec } = document.toJS();
         if (kind === 'AoEVolume') AoEVolumeSpec.strict().parse(spec);
         if (kind === 'AoESnapshot') AoESnapshotSpec.strict().parse(spec);
+        if (kind === 'AoESnapshotGroup') AoESnapshotGroupSpec.strict().parse(spec);
         if (kind === 'AoEPool') AoEPoolSpec.strict().parse(spec);
       }
     });

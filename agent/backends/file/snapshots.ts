@@ -8,11 +8,14 @@ import {
   type CreateRequest,
   type Instant,
   kindOf,
+  type PreparedSnapshot,
   roundUp,
+  type Serial,
   type SnapshotRequest,
   type Snapshots,
   snapshotId,
 } from '../backend.ts';
+import { takeSnapshot } from '../take-snapshot.ts';
 import { mayShareBlocks } from './extents.ts';
 import { type FileSystem, hasCode } from './file-system.ts';
 
@@ -46,6 +49,7 @@ export class FileSnapshots implements Snapshots {
   readonly #options: FileSnapshotsOptions;
   /** One at a time, so that each is admitted on the room that those before it have left, and that a volume is held once. */
   readonly #turns = new Semaphore(1);
+  readonly serial: Serial = { turn: (task, signal) => this.#turns.run(task, signal) };
 
   constructor(options: FileSnapshotsOptions) {
     this.#options = options;
@@ -91,7 +95,7 @@ export class FileSnapshots implements Snapshots {
   }
 
   take(request: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
-    return this.#turns.run(() => this.#take(request, instant, signal), signal);
+    return takeSnapshot(this, request, instant, signal);
   }
 
   restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
@@ -116,31 +120,51 @@ export class FileSnapshots implements Snapshots {
     }
   }
 
-  async #take({ uid, name, volumeUID }: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
-    const { directory, fs, prepare, pathOf, free } = this.#options;
+  async prepare(requests: readonly SnapshotRequest[], signal: AbortSignal): Promise<PreparedSnapshot[]> {
+    const { prepare, pathOf, free } = this.#options;
     await prepare();
-    const existing = await this.#read(uid);
-    if (existing) return existing;
-    const source = pathOf(volumeUID);
-    const half = this.#path(uid, NEW_SUFFIX);
-    await this.#unlink(half);
-    await this.#admit(source, await free(signal));
-    try {
-      const createdAt = (await instant(() => fs.clone(source, half))).toISOString();
-      await fs.syncFile(half);
-      const record: Record = { snapshot: name, volumeUID, createdAt };
-      await fs.write(this.#path(uid, RECORD_SUFFIX), `${JSON.stringify(record)}\n`);
-      await fs.rename(half, this.#path(uid, SUFFIX));
-      await fs.syncDirectory(directory);
-    } catch (error) {
-      await fs.unlink(half).catch(() => {});
-      if (isUnsupported(error)) throw new BackendError('SnapshotsUnsupported', this.#unsupported(), { cause: error });
-      if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
-      throw error instanceof Error && 'syscall' in error ? this.#failed(`cloning ${source}`, error) : error;
+    const prepared: PreparedSnapshot[] = [];
+    const sources: string[] = [];
+    for (const request of requests) {
+      const found = await this.#read(request.uid);
+      const source = pathOf(request.volumeUID);
+      if (!found) {
+        await this.#unlink(this.#path(request.uid, NEW_SUFFIX));
+        sources.push(source);
+      }
+      prepared.push({ ...this.#prepared(request, source), ...(found ? { found } : {}) });
     }
-    const taken = await this.#read(uid);
-    if (!taken) throw new BackendError('BackendFailed', `${this.#path(uid, SUFFIX)} vanished after it was made`);
-    return taken;
+    if (sources.length > 0) await this.#admit(sources, await free(signal));
+    return prepared;
+  }
+
+  #prepared({ uid, name, volumeUID }: SnapshotRequest, source: string): PreparedSnapshot {
+    const { directory, fs } = this.#options;
+    const half = this.#path(uid, NEW_SUFFIX);
+    const translated = async <R>(work: () => Promise<R>): Promise<R> => {
+      try {
+        return await work();
+      } catch (error) {
+        if (isUnsupported(error)) throw new BackendError('SnapshotsUnsupported', this.#unsupported(), { cause: error });
+        if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
+        throw error instanceof Error && 'syscall' in error ? this.#failed(`cloning ${source}`, error) : error;
+      }
+    };
+    return {
+      make: () => translated(() => fs.clone(source, half)),
+      finish: (createdAt) =>
+        translated(async () => {
+          await fs.syncFile(half);
+          const record: Record = { snapshot: name, volumeUID, createdAt: createdAt.toISOString() };
+          await fs.write(this.#path(uid, RECORD_SUFFIX), `${JSON.stringify(record)}\n`);
+          await fs.rename(half, this.#path(uid, SUFFIX));
+          await fs.syncDirectory(directory);
+          const taken = await this.#read(uid);
+          if (!taken) throw new BackendError('BackendFailed', `${this.#path(uid, SUFFIX)} vanished after it was made`);
+          return taken;
+        }),
+      discard: () => this.#unlink(half),
+    };
   }
 
   /** Clones a snapshot under a name that does not count, then gives it its full size, then its name. */
@@ -179,19 +203,22 @@ export class FileSnapshots implements Snapshots {
     }
   }
 
-  /** Refuses when the file system could fill if every block that the snapshot shares were written. */
-  async #admit(source: string, free: number): Promise<void> {
+  /** Refuses when the file system could fill if every block that the snapshots share were written. */
+  async #admit(sources: readonly string[], free: number): Promise<void> {
     const { directory, fs } = this.#options;
-    let needed: number;
-    try {
-      needed = await fs.unshared(source);
-    } catch (error) {
-      throw this.#failed(`looking at ${source}`, error);
+    let needed = 0;
+    for (const source of sources) {
+      try {
+        needed += await fs.unshared(source);
+      } catch (error) {
+        throw this.#failed(`looking at ${source}`, error);
+      }
     }
     if (needed <= free) return;
+    const what = sources.length > 1 ? 'snapshots' : 'a snapshot';
     throw new BackendError(
       'PoolFull',
-      `a snapshot of ${source} may come to take ${needed} bytes, and ${directory} has ${free} that are not promised to a volume`,
+      `${what} of ${sources.join(', ')} may come to take ${needed} bytes, and ${directory} has ${free} that are not promised to a volume`,
     );
   }
 

@@ -5,10 +5,13 @@ import {
   checkUid,
   type Instant,
   kindOf,
+  type PreparedSnapshot,
+  type Serial,
   type SnapshotRequest,
   type Snapshots,
   snapshotId,
 } from '../backend.ts';
+import { takeSnapshot } from '../take-snapshot.ts';
 import { PREFIX, TAG_NEW, TAG_POOL, TAG_RETAINED, TAG_VOLUME } from './base.ts';
 import { failed } from './failed.ts';
 import { type LvmGroup, TAG } from './group.ts';
@@ -65,9 +68,12 @@ export class LvmThinSnapshots implements Snapshots {
     return found && !isHalf(found) ? this.#backing(found) : undefined;
   }
 
-  /** Waits for the group's turn before the volume is held, so that the hold lasts no longer than LVM's command. */
+  get serial(): Serial {
+    return this.#options.group;
+  }
+
   take(request: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
-    return this.#options.group.turn(() => this.#take(request, instant, signal), signal);
+    return takeSnapshot(this, request, instant, signal);
   }
 
   restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
@@ -85,38 +91,55 @@ export class LvmThinSnapshots implements Snapshots {
     if (volume) await group.mark({ volume, off: [TAG], on: [TAG_RETAINED] }, signal);
   }
 
-  async #take({ uid, name, volumeUID }: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
-    const { group, pool, thinPool, admitSnapshot } = this.#options;
+  async prepare(requests: readonly SnapshotRequest[], signal: AbortSignal): Promise<PreparedSnapshot[]> {
+    const { group, thinPool, admitSnapshot } = this.#options;
     let report = await group.report(signal);
-    const found = this.#in(report.volumes, uid);
-    if (found && !isHalf(found)) return this.#backing(found);
-    if (found) {
-      await this.#discard(uid);
-      report = await group.report(signal);
-    }
-    const originName = `${PREFIX}${checkUid(volumeUID)}`;
-    const origin = report.volumes.find((volume) => volume.name === originName && volume.pool === thinPool);
-    if (!origin) throw new BackendError('BackendFailed', `logical volume ${group.pathOf(originName)} is not there`);
-    admitSnapshot(report, written(origin));
+    const halves = requests.filter(({ uid }) => this.#in(report.volumes, uid)?.tags.includes(TAG_NEW));
+    for (const { uid } of halves) await this.#discard(uid);
+    if (halves.length > 0) report = await group.report(signal);
+    let needed = 0;
+    const prepared = requests.map((request) => {
+      const found = this.#in(report.volumes, request.uid);
+      const originName = `${PREFIX}${checkUid(request.volumeUID)}`;
+      const origin = report.volumes.find((volume) => volume.name === originName && volume.pool === thinPool);
+      if (!found && !origin) throw new BackendError('BackendFailed', `logical volume ${group.pathOf(originName)} is not there`);
+      if (!found && origin) needed += written(origin);
+      return this.#prepared(request, originName, found);
+    });
+    if (prepared.some(({ found }) => !found)) admitSnapshot(report, needed);
+    return prepared;
+  }
+
+  #prepared({ uid, name, volumeUID }: SnapshotRequest, originName: string, found: LogicalVolume | undefined): PreparedSnapshot {
+    const { group, pool } = this.#options;
+    const path = group.pathOf(nameOf(uid));
+    const translated = async <R>(work: () => Promise<R>): Promise<R> => {
+      try {
+        return await work();
+      } catch (error) {
+        throw isOfTheCommand(error) ? failed(`taking a snapshot of logical volume ${group.pathOf(originName)}`, error) : error;
+      }
+    };
     const tags = [TAG, `${TAG_POOL}${pool}`, `${TAG_SNAPSHOT}${name}`, `${TAG_ORIGIN}${volumeUID}`, TAG_NEW];
     const args = ['--snapshot', '--name', nameOf(uid), '--setactivationskip', 'y', ...tags.flatMap((tag) => ['--addtag', tag])];
-    try {
-      const createdAt = await instant(() => group.change('lvcreate', [...args, group.pathOf(originName)]));
-      // What was written since is counted, too: it may only be more than what the snapshot keeps.
-      const { volumes } = await group.report(signal);
-      const half = this.#in(volumes, uid);
-      if (!half) throw new BackendError('BackendFailed', `logical volume ${group.pathOf(nameOf(uid))} vanished while it was made`);
-      const reserved = written(volumes.find((volume) => volume.name === originName) ?? half);
-      const on = [`${TAG_CREATED}${createdAt.toISOString()}`, `${TAG_RESERVES}${reserved}`];
-      await group.change('lvchange', ['--deltag', TAG_NEW, ...on.flatMap((tag) => ['--addtag', tag]), group.pathOf(nameOf(uid))]);
-      const whole = { ...half, tags: [...half.tags.filter((tag) => tag !== TAG_NEW), ...on] };
-      group.note(whole);
-      return this.#backing(whole);
-    } catch (error) {
-      // What cannot be discarded now has TAG_NEW, and is discarded before the next attempt.
-      await this.#discard(uid).catch(() => {});
-      throw isOfTheCommand(error) ? failed(`taking a snapshot of logical volume ${group.pathOf(originName)}`, error) : error;
-    }
+    return {
+      ...(found ? { found: this.#backing(found) } : {}),
+      make: () => translated(() => group.change('lvcreate', [...args, group.pathOf(originName)])),
+      finish: (createdAt) =>
+        translated(async () => {
+          // What was written since is counted, too: it may only be more than what the snapshot keeps.
+          const { volumes } = await group.report();
+          const half = this.#in(volumes, uid);
+          if (!half) throw new BackendError('BackendFailed', `logical volume ${path} vanished while it was made`);
+          const reserved = written(volumes.find((volume) => volume.name === originName) ?? half);
+          const on = [`${TAG_CREATED}${createdAt.toISOString()}`, `${TAG_RESERVES}${reserved}`];
+          await group.change('lvchange', ['--deltag', TAG_NEW, ...on.flatMap((tag) => ['--addtag', tag]), path]);
+          const whole = { ...half, tags: [...half.tags.filter((tag) => tag !== TAG_NEW), ...on] };
+          group.note(whole);
+          return this.#backing(whole);
+        }),
+      discard: () => this.#discard(uid),
+    };
   }
 
   /** A volume has all data of the snapshot as soon as it exists; one that is still too small is made larger at the next attempt. */

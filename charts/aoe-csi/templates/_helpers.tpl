@@ -173,6 +173,14 @@ is mounted there.
 {{- else if .Capabilities.APIVersions.Has "snapshot.storage.k8s.io/v1" }}true{{ end }}
 {{- end }}
 
+{{/* Whether VolumeGroupSnapshots of Kubernetes work with this driver: "true", or nothing. */}}
+{{- define "aoe-csi.groupSnapshots" -}}
+{{- $enabled := .Values.controller.snapshotter.groups }}
+{{- if not (include "aoe-csi.snapshots" .) }}
+{{- else if kindIs "bool" $enabled }}{{ if $enabled }}true{{ end }}
+{{- else if .Capabilities.APIVersions.Has "groupsnapshot.storage.k8s.io/v1" }}true{{ end }}
+{{- end }}
+
 {{/* Names of the ports of the controller's containers, as JSON. */}}
 {{- define "aoe-csi.controllerPorts" -}}
 {{- $ports := list "operator" "csi-controller" "provisioner" "attacher" }}

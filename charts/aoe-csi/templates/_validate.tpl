@@ -36,12 +36,14 @@
 {{- if and .isDefault $default }}{{ fail (printf "storageClasses: %s and %s: only one can be the default" $default .name) }}{{ end }}
 {{- if .isDefault }}{{ $default = .name }}{{ end }}
 {{- end }}
+{{- range $kind := list "volumeSnapshotClasses" "volumeGroupSnapshotClasses" }}
 {{- $classes = dict }}
 {{- $default = "" }}
-{{- range .Values.volumeSnapshotClasses }}
-{{- if hasKey $classes .name }}{{ fail (printf "volumeSnapshotClasses: %s: there are two classes of that name" .name) }}{{ end }}
+{{- range index $.Values $kind }}
+{{- if hasKey $classes .name }}{{ fail (printf "%s: %s: there are two classes of that name" $kind .name) }}{{ end }}
 {{- $_ := set $classes .name true }}
-{{- if and .isDefault $default }}{{ fail (printf "volumeSnapshotClasses: %s and %s: only one can be the default" $default .name) }}{{ end }}
+{{- if and .isDefault $default }}{{ fail (printf "%s: %s and %s: only one can be the default" $kind $default .name) }}{{ end }}
 {{- if .isDefault }}{{ $default = .name }}{{ end }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -18,6 +18,11 @@ export async function deleteSnapshot(deps: Deps, request: csi.v1.IDeleteSnapshot
     const { signal } = call;
     const snapshot = await deps.kube.get<AoESnapshot>(AOE_SNAPSHOTS, name, { signal });
     if (!snapshot) return {};
+    const { group } = snapshot.spec;
+    if (group && deps.groups.get(group.name)?.metadata.uid === group.uid) {
+      const message = `AoESnapshot ${name} is a member of AoESnapshotGroup ${group.name}, and goes with it: use DeleteVolumeGroupSnapshot`;
+      throw new RpcError(Code.INVALID_ARGUMENT, message);
+    }
     const { uid } = snapshot.metadata;
     await deps.kube.delete(AOE_SNAPSHOTS, name, { ...(uid ? { uid } : {}), signal });
     try {

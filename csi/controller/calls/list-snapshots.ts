@@ -1,4 +1,4 @@
-import type { AoESnapshot } from '../../../api/snapshot.ts';
+import { type AoESnapshot, isUncommitted } from '../../../api/snapshot.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { required } from '../../required.ts';
 import type { Call, Deps } from '../deps.ts';
@@ -10,6 +10,7 @@ import { CLONE_FOR } from '../source.ts';
 export function listSnapshots(deps: Deps, { maxEntries, startingToken, sourceVolumeId, snapshotId }: csi.v1.IListSnapshotsRequest) {
   const wanted = ({ metadata, spec, status }: AoESnapshot): boolean =>
     status?.createdAt !== undefined &&
+    !isUncommitted({ spec, status }) &&
     // A clone is being made of it.
     metadata.annotations?.[CLONE_FOR] === undefined &&
     (!snapshotId || metadata.name === snapshotId) &&

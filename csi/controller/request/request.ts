@@ -1,3 +1,4 @@
+import { CLAIM } from '../../../api/claim.ts';
 import type { Access } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
@@ -78,6 +79,6 @@ function annotationsOf({ name, parameters }: csi.v1.ICreateVolumeRequest): Recor
   return {
     [CREATED_BY]: 'csi',
     'aoe.dev/csi-name': name ?? '',
-    ...(claim && namespace ? { 'aoe.dev/claim': `${namespace}/${claim}` } : {}),
+    ...(claim && namespace ? { [CLAIM]: `${namespace}/${claim}` } : {}),
   };
 }

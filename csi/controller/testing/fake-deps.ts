@@ -3,8 +3,9 @@ import type { NodeHealth } from '../../../api/eligibility.ts';
 import type { AoENode } from '../../../api/node.ts';
 import type { AoEPool } from '../../../api/pool.ts';
 import { roundUp } from '../../../api/quantity.ts';
-import { AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
+import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
 import type { AoESnapshot, AoESnapshotStatus } from '../../../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../../../api/snapshot-group.ts';
 import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, VOLUME_FINALIZER } from '../../../api/volume.ts';
 import { TimeoutError } from '../../../kube/mod.ts';
 import { FakeApi } from '../../../kube/testing/fake-api.ts';
@@ -28,11 +29,14 @@ export const ready: Reaction = {
 export function fakeDeps({
   reaction,
   snapshotStatus,
+  onGroup,
   health = {},
 }: {
   reaction?: Reaction | undefined;
   /** What operator and agent make of a new snapshot. */
   snapshotStatus?: AoESnapshotStatus | undefined;
+  /** Operator and agents: called with a group that is waited for. */
+  onGroup?: (api: FakeApi, group: AoESnapshotGroup & { kind: string }) => void;
   health?: NodeHealth;
 } = {}) {
   const api = new FakeApi();
@@ -67,6 +71,16 @@ export function fakeDeps({
         const snapshot = api.read<AoESnapshot>(AOE_SNAPSHOTS, name);
         if (snapshot && snapshotStatus && !snapshot.status) api.put({ ...snapshot, status: snapshotStatus });
         const answer = ask(api.read<AoESnapshot>(AOE_SNAPSHOTS, name));
+        if (answer === undefined || answer === false) throw new TimeoutError('nothing more happens');
+        return answer;
+      },
+    },
+    groups: {
+      ...api.store<AoESnapshotGroup>('AoESnapshotGroup'),
+      waitFor: async (name: string, ask: (group: AoESnapshotGroup | undefined) => unknown) => {
+        const group = api.read<AoESnapshotGroup>(AOE_SNAPSHOT_GROUPS, name);
+        if (group) onGroup?.(api, group);
+        const answer = ask(api.read<AoESnapshotGroup>(AOE_SNAPSHOT_GROUPS, name));
         if (answer === undefined || answer === false) throw new TimeoutError('nothing more happens');
         return answer;
       },

@@ -5,7 +5,7 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
-import { oneRightDisk } from '../disk/identity.ts';
+import { oneRightDisk, type Surveyed } from '../disk/identity.ts';
 import { DiskInUseError, inUseAlready } from '../disk/local-disk.ts';
 import { early } from '../early.ts';
 import { removeDeadMount } from '../filesystem/dead-mount.ts';
@@ -87,8 +87,10 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   // Before the lock is taken: until then the target takes no writes from here, so neither stale data of this node can be written back,
   // nor can programs that still use another volume write to this one.
   job.step('lock');
-  if (isForeign) await refuseUsed(job);
-  else if (isLost) await removeStale(deps, job);
+  await deps.removedDisks.cancel(context.address);
+  const isNew = isForeign && (await isNewHere(deps, job, surveyed));
+  if (isForeign && !isNew) await refuseUsed(job);
+  else if (isLost && !isNew) await removeStale(deps, job);
   else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
@@ -103,7 +105,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
     if (usage.kind === 'mount') current = early(deps.volumes.get(job.volumeId, signal));
     job.step('attach');
-    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost || isForeign }, signal);
+    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, isNew, mustBeFresh: isLost || isForeign }, signal);
     await recorded;
     if (usage.kind === 'mount' && (await isMounted(deps, job, usage))) return;
   } catch (error) {
@@ -118,6 +120,11 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     { volume: job.volumeId, address: context.address, serial: surveyed.serial, device: device.path, kind: usage.kind, tookMs: job.took() },
     'volume staged',
   );
+}
+
+/** Whether the kernel's disk can be used as it is: it was made for this volume, and no other volume is known to have had it here. */
+async function isNewHere({ staged }: Deps, { volumeId, disk, signal }: StageJob, surveyed: Surveyed): Promise<boolean> {
+  return (await disk.isNew(surveyed, signal)) && (await staged.successor(volumeId, disk.address)) === undefined;
 }
 
 /**

@@ -150,6 +150,12 @@ export class KernelDriver implements Driver {
     }
   }
 
+  async madeAt(address: string): Promise<number | undefined> {
+    // Older kernels do not tell it for devtmpfs (mm/shmem.c, shmem_getattr). Node.js gives 0 then.
+    const { birthtimeMs = 0 } = (await stat(join(this.#paths.devices, address)).catch(() => undefined)) ?? {};
+    return birthtimeMs > 0 ? birthtimeMs : undefined;
+  }
+
   serial(address: string, signal: AbortSignal): Promise<string> {
     return this.#withOpen(address, constants.O_RDONLY | constants.O_NONBLOCK, signal, ({ fd }) => {
       const data = Buffer.alloc(SECTOR);

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exec } from '../../../run/exec.ts';
 import { parseBlkid, SystemFilesystems } from './system-filesystems.ts';
+import { ZeroReader } from './zero-reader.ts';
 
 const signal = new AbortController().signal;
 const MIB = 1 << 20;
@@ -15,21 +16,28 @@ function fileOf(bytes: number, data = '', offset = 0): { path: string; device: s
   return { path, device: '', bytes };
 }
 
-test('isBlank() reads the first and the last MiB', async () => {
-  const filesystems = new SystemFilesystems(exec);
-  expect(await filesystems.isBlank(fileOf(3 * MIB), signal)).toBe(true);
-  expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB - 1), signal)).toBe(false);
-  expect(await filesystems.isBlank(fileOf(3 * MIB, '\xff', 3 * MIB - 2), signal)).toBe(false);
-  expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB), signal)).toBe(true);
-  expect(await filesystems.isBlank(fileOf(4096), signal)).toBe(true);
-  expect(await filesystems.isBlank(fileOf(MIB, 'x'.repeat(MIB)), signal)).toBe(false);
-});
+/** What it reads itself, and what it leaves to a program. */
+const readers = { itself: () => new ZeroReader(), 'by a program': () => new ZeroReader(0) };
 
-test('isBlank() does not count what cannot be read as zeros', async () => {
-  const filesystems = new SystemFilesystems(exec);
-  expect(await filesystems.isBlank({ ...fileOf(MIB), bytes: 2 * MIB }, signal)).toBe(false);
-  await expect(filesystems.isBlank({ path: '/no/such/disk', device: '', bytes: MIB }, signal)).rejects.toThrow(/cannot be read/);
-});
+for (const [how, reader] of Object.entries(readers)) {
+  test(`isBlank() reads the first and the last MiB, ${how}`, async () => {
+    const filesystems = new SystemFilesystems(exec, reader());
+    expect(await filesystems.isBlank(fileOf(3 * MIB), signal)).toBe(true);
+    expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB - 1), signal)).toBe(false);
+    expect(await filesystems.isBlank(fileOf(3 * MIB, '\xff', 3 * MIB - 2), signal)).toBe(false);
+    expect(await filesystems.isBlank(fileOf(3 * MIB, 'x', MIB), signal)).toBe(true);
+    expect(await filesystems.isBlank(fileOf(4096), signal)).toBe(true);
+    expect(await filesystems.isBlank(fileOf(MIB, 'x'.repeat(MIB)), signal)).toBe(false);
+  });
+
+  test(`isBlank() does not count what cannot be read as zeros, ${how}`, async () => {
+    const filesystems = new SystemFilesystems(exec, reader());
+    expect(await filesystems.isBlank({ ...fileOf(MIB), bytes: 2 * MIB }, signal)).toBe(false);
+    await expect(filesystems.isBlank({ path: '/no/such/disk', device: '', bytes: MIB }, signal)).rejects.toThrow(/cannot be read/);
+    // The kernel answers reads of it with EIO.
+    await expect(filesystems.isBlank({ path: '/proc/self/mem', device: '', bytes: MIB }, signal)).rejects.toThrow(/cannot be read.*error/i);
+  });
+}
 
 test('usage() gives the sizes of a mounted file system', async () => {
   const { bytes, inodes } = await new SystemFilesystems(exec).usage('/', signal);

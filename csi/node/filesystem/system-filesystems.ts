@@ -5,6 +5,7 @@ import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
 import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 import { growCommand, sizeInSuperblock } from './grow.ts';
+import { type Part, ZeroReader } from './zero-reader.ts';
 
 const PROBE_MS = 20_000;
 /** mkfs and e2fsck go on across the calls of the kubelet. A full check of 10 TiB with many files takes hours. */
@@ -26,12 +27,14 @@ const FORMAT_ARGS: Readonly<Record<string, readonly string[]>> = {
   xfs: ['-q', '-f', '-K'],
 };
 
-/** blkid(8), mkfs(8), fsck(8), dd(1) and stat(1): a disk that hangs hangs a program that can be given up. */
+/** blkid(8), mkfs(8), fsck(8), dd(1), od(1) and stat(1): a disk that hangs hangs a program that can be given up. */
 export class SystemFilesystems implements Filesystems {
   readonly #exec: Exec;
+  readonly #zeroReader: ZeroReader;
 
-  constructor(exec: Exec) {
+  constructor(exec: Exec, zeroReader = new ZeroReader()) {
     this.#exec = exec;
+    this.#zeroReader = zeroReader;
   }
 
   async probe(path: string, signal: AbortSignal): Promise<Content> {
@@ -49,16 +52,20 @@ export class SystemFilesystems implements Filesystems {
 
   async isBlank({ path, bytes }: Disk, signal: AbortSignal): Promise<boolean> {
     const length = Math.min(BLANK_BYTES, bytes);
-    const ends = await Promise.all([0, bytes - length].map((start) => this.#isZero(path, { start, length }, signal)));
-    return !ends.includes(false);
+    const ends = [0, bytes - length].map((start) => ({ start, length }));
+    try {
+      const areZero = await this.#zeroReader.areZero(path, ends, signal);
+      if (areZero !== undefined) return areZero;
+      return !(await Promise.all(ends.map((end) => this.#isZero(path, end, signal)))).includes(false);
+    } catch (error) {
+      throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
+    }
   }
 
   /** False also when there are fewer bytes than that: nothing is known about the rest. */
-  async #isZero(path: string, { start, length }: { start: number; length: number }, signal: AbortSignal): Promise<boolean> {
+  async #isZero(path: string, { start, length }: Part, signal: AbortSignal): Promise<boolean> {
     const args = [`if=${path}`, `bs=${length}`, 'count=1', `skip=${start}`, 'iflag=skip_bytes,fullblock', 'status=none'];
-    const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal }).catch((error: unknown) => {
-      throw new RpcError(Code.INTERNAL, `${path} cannot be read: ${failureText(error)}`, { cause: error });
-    });
+    const { stdout } = await this.#exec('dd', args, { timeoutMs: READ_MS, signal });
     return stdout.length === length && !/[^\0]/.test(stdout);
   }
 

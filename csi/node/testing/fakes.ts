@@ -106,6 +106,8 @@ interface KnownDisk {
   state: DiskState;
   busy: boolean;
   openedBy: string[];
+  /** Absent: this kernel does not tell. */
+  madeAt?: number;
 }
 
 /** A kernel that knows the disks that answered a discovery, and does not notice when they change. */
@@ -153,6 +155,9 @@ export class FakeDriver implements Driver {
   }
   async disk(address: string): Promise<Disk | undefined> {
     return this.known.get(address)?.disk;
+  }
+  async madeAt(address: string): Promise<number | undefined> {
+    return this.known.get(address)?.madeAt;
   }
   async isClaimed(address: string): Promise<boolean> {
     const known = this.known.get(address);
@@ -356,7 +361,7 @@ export class FakeNode {
       wire: this.wire,
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
-      removedDisks: { add: (_volumeId, address) => this.removed.push(address) },
+      removedDisks: { add: (_volumeId, address) => this.removed.push(address), cancel: async () => {} },
       jobs: new VolumeJobs(nodeName),
       interfaces: async () => ['eth0'],
       log: silent,
