@@ -10,7 +10,7 @@ function project(displayName: string, patterns: string[], options: RunnerOptions
   return {
     displayName,
     testMatch: patterns.map((pattern) => `<rootDir>/${pattern}`),
-    roots: ['api', 'aoe', 'kube', 'rpc', 'run', 'operator', 'agent', 'csi', 'crds', 'scripts', 'test'].map(
+    roots: ['api', 'aoe', 'kube', 'rpc', 'run', 'operator', 'agent', 'csi', 'crds', 'kubectl', 'scripts', 'test'].map(
       (folder) => `<rootDir>/${folder}`,
     ),
     runner: ['<rootDir>/scripts/jest/runner.ts', options],
@@ -31,7 +31,7 @@ export default {
     project(
       'unit',
       [
-        '{api,aoe,kube,rpc,run,operator,agent,csi,crds,scripts}/**/*.test.ts',
+        '{api,aoe,kube,rpc,run,operator,agent,csi,crds,kubectl,scripts}/**/*.test.ts',
         'test/{bench,testbed,demo,docs,faults/model,groups,k8s-storage}/**/*.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { bundle } from './bundle.ts';
+import { bundlePlugin } from './bundle-plugin.ts';
 
 const root = join(import.meta.dirname, '..');
 
@@ -10,3 +11,4 @@ const packages = await bundle(
   join(root, 'dist'),
 );
 writeFileSync(join(root, 'dist/npm-packages.json'), `${JSON.stringify(packages, null, 2)}\n`);
+await bundlePlugin(join(root, 'dist/kubectl-aoe.js'));
