@@ -105,7 +105,10 @@ function localFiles(proc: string, { pid, mounts }: Process): { path: string; isI
   return listOf(join(proc, pid, 'fd')).flatMap((fd) => {
     const path = join(proc, pid, 'fd', fd);
     // Sockets and pipes have no path.
-    if (!attempt(() => readlinkSync(path))?.startsWith('/')) return [];
+    const link = attempt(() => readlinkSync(path));
+    if (!link?.startsWith('/')) return [];
+    // Many of the files that are open; /dev is not on a remote file system.
+    if (link === '/dev/null') return [{ path, isInMemory: true }];
     const info = textOf(join(proc, pid, 'fdinfo', fd));
     // A mount that was detached lazily is in no table.
     const type = mounts.get(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? '')?.type;
