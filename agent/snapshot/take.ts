@@ -30,6 +30,7 @@ export async function examine(
   signal: AbortSignal,
 ): Promise<Outcome | Snapshots> {
   const { uid = '', name } = snapshot.metadata;
+  if (place.pool === '') return refused('VolumeNotFound', `AoEVolume ${snapshot.spec.volumeName} is not on this node any more`);
   const pool = pools.get(place.pool);
   if (!pool) return refused('NoSuchPool', `AoEPool ${place.pool} does not exist: create it`);
   const { snapshots } = backendOf(pool);

@@ -1,6 +1,5 @@
-import { claimNameOf } from '../../api/claim.ts';
 import type { AoENode } from '../../api/node.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, claimNameOf } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
 import { contestedMacs } from '../access/desired.ts';

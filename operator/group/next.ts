@@ -24,7 +24,7 @@ export type Next =
   | { kind: 'fail'; failure: Failure };
 
 /**
- * What follows in a stage: a pure function, so that an operator that was started anew goes on where the other one was.
+ * What follows in a stage: a pure function, so that an operator that was started again goes on where the other one was.
  * @param snapshot finds an AoESnapshot by its name
  * @param now milliseconds, as Date.now() has them
  */

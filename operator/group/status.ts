@@ -1,4 +1,4 @@
-import type { AoESnapshot } from '../../api/snapshot.ts';
+import { type AoESnapshot, isUncommitted } from '../../api/snapshot.ts';
 import { type AoESnapshotGroup, type AoESnapshotGroupStatus, GROUP_READY } from '../../api/snapshot-group.ts';
 import type { StatusPart } from '../../kube/mod.ts';
 import type { Verdict } from '../snapshot/status.ts';
@@ -22,7 +22,8 @@ export function readyOf({ metadata, status }: AoESnapshotGroup, snapshot: (name:
     const found = snapshot(name);
     if (!found || found.spec.group?.uid !== metadata.uid) return no('MemberDeleted', `AoESnapshot ${name} does not exist any more`);
     const ready = found.status?.conditions?.find(({ type }) => type === GROUP_READY);
-    if (found.status?.phase === 'Ready' || ready?.reason === 'GroupNotCommitted') continue;
+    // Its own condition is a little late.
+    if (found.status?.phase === 'Ready' || isUncommitted(found)) continue;
     return {
       status: ready?.status ?? 'Unknown',
       reason: ready?.reason ?? 'Waiting',

@@ -2,8 +2,9 @@ import { reservedCapacity } from '../../api/capacity.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
-import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, type AoEVolumeStatus, movesOf, serialNumber, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
+import { FakeGroups } from './fake-groups.ts';
 
 /**
  * Plays the agents of all storage nodes: reports each placed volume as created and exported at once, and releases deleted volumes. It
@@ -13,6 +14,8 @@ export class FakeAgent {
   readonly #kube: Kube;
   readonly volumes: Informer<AoEVolume>;
   readonly #snapshots: Informer<AoESnapshot>;
+  /** The agents' work on groups. */
+  readonly groups: FakeGroups;
   /** Agents of these nodes are down. */
   readonly down = new Set<string>();
   /** Volumes with a stranger at their address. */
@@ -28,6 +31,7 @@ export class FakeAgent {
     this.#kube = kube;
     this.volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
     this.#snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
+    this.groups = new FakeGroups(kube);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -37,7 +41,7 @@ export class FakeAgent {
     this.#snapshots.subscribe(({ type, object }) => {
       if (type === 'applied') this.#take(object).catch((error: unknown) => signal.aborted || this.errors.push(error));
     });
-    await Promise.all([this.volumes.run(signal), this.#snapshots.run(signal)]);
+    await Promise.all([this.volumes.run(signal), this.#snapshots.run(signal), this.groups.run(signal)]);
   }
 
   /** One write of a volume after the other, as a real agent does: a late one would undo the next. */
@@ -85,7 +89,8 @@ export class FakeAgent {
     );
     await this.#report(name, uid, {
       capacity: formatQuantity(Math.max(Math.ceil(bytes / GRAIN) * GRAIN, parseQuantity(status?.capacity ?? '0'))),
-      serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
+      serial: serialNumber(uid, movesOf({ spec })),
+      ...(spec.moves === undefined ? {} : { moves: spec.moves }),
       initiators: { observedGeneration: generation, nodes },
       conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
     });
@@ -93,7 +98,7 @@ export class FakeAgent {
 
   /** Takes a snapshot of a volume that has data. CSI asks for no other. */
   async #take({ metadata: { name, uid, deletionTimestamp }, spec, status }: AoESnapshot): Promise<void> {
-    if (deletionTimestamp || status?.createdAt !== undefined) return;
+    if (spec.group || deletionTimestamp || status?.createdAt !== undefined) return;
     const volume = await this.#kube.get<AoEVolume>(AOE_VOLUMES, spec.volumeName);
     if (!volume || volume.status?.capacity === undefined) return;
     const taken: AoESnapshot['status'] = {
@@ -114,6 +119,7 @@ export class FakeAgent {
     const print = JSON.stringify([
       uid,
       status.capacity,
+      status.moves,
       status.initiators,
       status.conditions?.map(({ reason, observedGeneration }) => [reason, observedGeneration]),
     ]);

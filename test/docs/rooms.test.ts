@@ -15,6 +15,7 @@ const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
   'aoe/wire/fuzz.test.ts': 'all codecs of the folder and the initiator, with random bytes',
   'aoe/wire/vectors.test.ts': 'all codecs of the folder, with the vectors of the conformance tests',
   'rpc/rpc.test.ts': 'client and server together',
+  'test/groups/group.property.test.ts': 'operator and agents together, in orders drawn from a seed',
 };
 
 const exclude = (path: string) => /(^|\/)(node_modules|dist|gen)$/.test(path) || path === 'target/target';
@@ -47,6 +48,10 @@ describe('the layout of the repository', () => {
   it(`has at most ${FILE_LIMIT} lines in a source file`, () => {
     const lines = (path: string) => readFileSync(join(ROOT, path), 'utf8').split('\n').length - 1;
     expect(sources.filter((path) => lines(path) > FILE_LIMIT)).toStrictEqual([]);
+  });
+
+  it('has one lock file for all of its Rust, since one of a part that is seldom built grows stale', () => {
+    expect(filesOf('**/Cargo.lock')).toStrictEqual(['Cargo.lock']);
   });
 
   it('has each unit test beside the source file that it tests, under the same name', () => {

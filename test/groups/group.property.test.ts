@@ -7,7 +7,7 @@ const event = fc.oneof(
   { weight: 80, arbitrary: fc.constant('step' as const) },
   { weight: 15, arbitrary: fc.constant('write' as const) },
   { weight: 1, arbitrary: fc.constantFrom('operator' as const, 'n1' as const, 'n2' as const) },
-  // A target that was started anew, and a time in which the limit of all holds is over.
+  // A target that was started again, and a time in which the limit of all holds is over.
   { weight: 1, arbitrary: fc.constantFrom('holds n1' as const, 'holds n2' as const) },
   { weight: 2, arbitrary: fc.constant('pause' as const) },
   { weight: 1, arbitrary: fc.constant('late' as const) },

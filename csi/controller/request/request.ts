@@ -1,5 +1,4 @@
-import { CLAIM } from '../../../api/claim.ts';
-import type { Access } from '../../../api/volume.ts';
+import { type Access, CLAIM } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { segmentOf } from '../topology.ts';

@@ -13,6 +13,7 @@ import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { releaseAfterFailure, takeLock } from '../lock/take.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
+import { checkPlace, removeEarlierDisk } from './moved.ts';
 import { parsePublishContext } from './publish-context.ts';
 import { type StageJob, timed } from './stage-job.ts';
 import { checkAccess, usageOf } from './usage.ts';
@@ -59,6 +60,7 @@ async function stageChecked(
       `AoEVolume ${volumeId} was deleted and created again since it was attached; attach it again`,
     );
   }
+  checkPlace(volume, context, deps.nodeName);
   if (capability) checkAccess(volumeId, context.access, capability, usage);
   const record = await deps.staged.get(volumeId);
   const earlier = record?.volumeUID === context.volumeUID ? record : undefined;
@@ -87,6 +89,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   // Before the lock is taken: until then the target takes no writes from here, so neither stale data of this node can be written back,
   // nor can programs that still use another volume write to this one.
   job.step('lock');
+  if (earlier && earlier.address !== context.address) await removeEarlierDisk(deps, job, earlier.address);
   await deps.removedDisks.cancel(context.address);
   const isNew = isForeign && (await isNewHere(deps, job, surveyed));
   if (isForeign && !isNew) await refuseUsed(job);

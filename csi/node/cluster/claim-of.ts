@@ -1,5 +1,4 @@
-import { claimNameOf } from '../../../api/claim.ts';
-import type { AoEVolume } from '../../../api/volume.ts';
+import { type AoEVolume, claimNameOf } from '../../../api/volume.ts';
 import type { KubeObject } from '../../../kube/mod.ts';
 
 /**

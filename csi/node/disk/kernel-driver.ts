@@ -8,9 +8,10 @@ import { deviceNumber } from '../../../run/device-number.ts';
 import type { Exec } from '../../../run/exec.ts';
 import type { Disk, DiskState, Driver } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
+import { joinNext } from '../join-next.ts';
 import { Discovery } from './discovery.ts';
 import { type ModuleParameters, setModuleParameters } from './module-parameters.ts';
-import { findOpeners } from './openers.ts';
+import { findOpeners, lookAtProcesses } from './openers.ts';
 
 /** Major number of the driver's character and block devices (drivers/block/aoe/aoe.h, AOE_MAJOR). */
 const AOE_MAJOR = 152;
@@ -19,8 +20,10 @@ const SECTOR = 512;
 const MODPROBE_MS = 20_000;
 const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
+const LOOK_MS = 60_000;
 /** How long the driver's work queue may be busy before a flush is not even begun. The kernel reads the partition table of a new disk there. */
 const QUEUE_MS = 2_000;
+const DROP_MS = 10_000;
 const REVALIDATE_MS = 10_000;
 /** The answer to a revalidation comes within milliseconds, or was lost. */
 const REVALIDATE_AGAIN_MS = 2_000;
@@ -52,6 +55,8 @@ export class KernelDriver implements Driver {
   readonly #paths: KernelDriverPaths;
   readonly #parameters: ModuleParameters;
   readonly #discovery: Discovery;
+  /** A look at all files of all processes takes a fraction of a second of CPU time: it serves all who ask meanwhile. */
+  readonly #look = joinNext(() => lookAtProcesses({ exec: this.#exec, ...this.#paths }, AbortSignal.timeout(LOOK_MS)));
   readonly #check: (address: string) => void;
   /** What {@link #incarnation} gave for the disks that were opened before, by address. */
   readonly #opened = new Map<string, string>();
@@ -156,6 +161,10 @@ export class KernelDriver implements Driver {
     return birthtimeMs > 0 ? birthtimeMs : undefined;
   }
 
+  async dropCache(address: string, signal: AbortSignal): Promise<void> {
+    await this.#exec('blockdev', ['--flushbufs', join(this.#paths.devices, address)], { timeoutMs: DROP_MS, signal });
+  }
+
   serial(address: string, signal: AbortSignal): Promise<string> {
     return this.#withOpen(address, constants.O_RDONLY | constants.O_NONBLOCK, signal, ({ fd }) => {
       const data = Buffer.alloc(SECTOR);
@@ -183,7 +192,9 @@ export class KernelDriver implements Driver {
   async openers(address: string, signal: AbortSignal): Promise<string[]> {
     const { own, above } = await this.#stack(address);
     const wanted = { path: join(this.#paths.devices, address), devices: own };
-    const openers = await findOpeners({ exec: this.#exec, ...this.#paths }, wanted, signal);
+    const open = await this.#look();
+    signal.throwIfAborted();
+    const openers = await findOpeners({ exec: this.#exec, ...this.#paths }, open, wanted, signal);
     return [...openers, ...above.map((name) => `/dev/${name} (a device that is stacked on the disk)`)];
   }
 

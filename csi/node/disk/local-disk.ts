@@ -199,7 +199,7 @@ export class LocalDisk {
 
   /**
    * Whether the kernel has made the disk a moment ago, has the right one, and nobody has mounted it. Such a disk needs not be removed before
-   * it is used: all paths that the kernel knows to it are new, and nothing of it is cached. Who has it merely open has opened this very
+   * it is used: all paths that the kernel knows to it are new. Who has it merely open has opened this very
    * disk: while somebody has a disk open that had the address before, the kernel keeps that one, and its serial number
    * (drivers/block/aoe/aoecmd.c, aoecmd_cfg_rsp).
    * @param surveyed serial number and size, as the target reports them
@@ -240,6 +240,8 @@ export class LocalDisk {
       }
       found = await driver.serial(this.address, signal);
       if (found === serial && mustBeFresh && users.length > 0) throw inUseAlready(name, users);
+      // A program that has it open since before may have read it while another host still wrote to it.
+      if (found === serial && isNew) await driver.dropCache(this.address, signal);
       if (found === serial) return disk;
       if (attempt === 1) await this.removeUnused(signal);
     }

@@ -115,6 +115,7 @@ export class FakeDriver implements Driver {
   readonly #segment: FakeSegment;
   readonly known = new Map<string, KnownDisk>();
   readonly flushed: string[] = [];
+  readonly cacheDropped: string[] = [];
   prepared: readonly string[] = [];
   /** It does not take new sizes. */
   deaf = false;
@@ -155,6 +156,9 @@ export class FakeDriver implements Driver {
   }
   async disk(address: string): Promise<Disk | undefined> {
     return this.known.get(address)?.disk;
+  }
+  async dropCache(address: string): Promise<void> {
+    this.cacheDropped.push(address);
   }
   async madeAt(address: string): Promise<number | undefined> {
     return this.known.get(address)?.madeAt;
@@ -266,7 +270,7 @@ export class FakeFilesystems implements Filesystems {
     const { blank, content } = this.#target(path);
     return blank && content.kind === 'nothing';
   }
-  async format(path: string, type: string): Promise<void> {
+  async format({ path }: Disk, type: string): Promise<void> {
     this.calls.push(`format ${type}`);
     const target = this.#target(path);
     target.blank = false;

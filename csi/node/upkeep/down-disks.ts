@@ -1,6 +1,5 @@
 import { parseAddress } from '../../../api/address.ts';
-import { claimNameOf } from '../../../api/claim.ts';
-import { type AoEVolume, type Initiators, serialOf } from '../../../api/volume.ts';
+import { type AoEVolume, claimNameOf, type Initiators, serialOf } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { loop } from '../../../run/loop.ts';
