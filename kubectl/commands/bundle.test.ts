@@ -53,7 +53,7 @@ describe('bundle', () => {
         event('Pod', 'shop', 'private-pod', 'hidden'),
       );
     fake.answer = (args) =>
-      args.includes('logs') ? `a line of ${args[3]} at 02:00:00:00:00:01 for shop/data\n` : 'module loaded\ndisk e7.3 up 020000000001\n';
+      args[0] === 'logs' ? `a line of ${args[1]} at 02:00:00:00:00:01 for shop/data\n` : 'module loaded\ndisk e7.3 up 020000000001\n';
     return fake;
   }
 

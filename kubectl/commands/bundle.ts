@@ -48,10 +48,10 @@ async function logFiles({ reader, kubectl }: Context, pods: readonly Pod[]): Pro
   const files = await each(wanted, async ({ pod: { metadata }, name, isPrevious }) => {
     const path = `logs/${metadata.name}/${name}${isPrevious ? '.previous' : ''}.log`;
     const args = [
-      '--namespace',
-      metadata.namespace ?? '',
       'logs',
       metadata.name,
+      '--namespace',
+      metadata.namespace ?? '',
       '--container',
       name,
       '--timestamps',
@@ -79,7 +79,7 @@ async function probeFiles(context: Context, pods: readonly Pod[]): Promise<TarFi
   });
   const files = await each(wanted, async ({ pod, component }) => {
     const script = `${component === 'node' ? `(${NODE_SCRIPT})` : `(${AGENT_SCRIPT})`}\n${DEVICES_SCRIPT}`;
-    const text = await prober.run(pod, component, script, []).catch(said);
+    const text = await prober.run(pod, component, script, []);
     return text === undefined ? [] : [{ path: `nodes/${pod.spec.nodeName ?? pod.metadata.name}/${component}.txt`, text }];
   });
   return files.flat();

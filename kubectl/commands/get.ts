@@ -39,7 +39,12 @@ function volumeFields(volume: AoEVolume, now: number): [string, string | undefin
     ['Access', spec.access],
     ['Stored', spec.external ? 'by a target outside this project' : `pool ${spec.pool}, on ${spec.nodeName ?? 'no node yet'}`],
     ['Address', status?.address],
-    ['Interfaces', (status?.paths ?? []).map(({ interface: name, mac, mtu }) => `${name} ${mac} MTU ${mtu}`).join(', ')],
+    [
+      'Interfaces',
+      (status?.paths ?? [])
+        .map(({ interface: name, mac, mtu, local }) => `${name} ${mac} MTU ${mtu}${local ? ' (on its node only)' : ''}`)
+        .join(', '),
+    ],
     ['Serial', spec.external?.serial ?? status?.serial],
     ['File system', status?.filesystem && `${status.filesystem.type}, ${status.filesystem.state}`],
     ['Attached to', (spec.initiators.nodes ?? []).join(', ') || 'no node'],

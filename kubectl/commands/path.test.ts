@@ -36,9 +36,9 @@ storage node     ok      storage-1 is Ready
 
   it('looks on both nodes with --exec', async () => {
     const fake = smallCluster();
-    fake.answer = (args) => (args.includes('csi-node') ? NODE : 'socket\nbacking /dev/vg0/aoe-uid-pvc-1\nsize 1073741824\n');
+    fake.answer = (args) => (args.includes('csi-node') ? NODE : 'socket\nbacking /dev/vg0/aoe-uid-pvc-1\nsectors 2097152\n');
     const { out } = await runOn(fake, ['path', 'pvc:shop/data', '--exec']);
-    const pods = Object.fromEntries(fake.commands.map((args) => [args[3], args.at(-1)]));
+    const pods = Object.fromEntries(fake.commands.map((args) => [args[1], args.at(-1)]));
     expect(pods).toStrictEqual({ 'aoe-csi-agent-s': '/dev/vg0/aoe-uid-pvc-1', 'aoe-csi-node-w': 'e7.3' });
     expect(out).toMatch(`
 mount            ok      ext4 at /var/lib/kubelet/pods/uid-web/volumes/mount
@@ -55,6 +55,16 @@ module           ok      aoe is loaded: aoe_deadsecs=180
     expect(code).toBe(1);
     expect(out).toMatch(/^disk +WRONG +\/dev\/etherd\/e7\.3 is down,closewait, .*the kernel has given it up/m);
     expect(out).toMatch(/^backing volume +WRONG +the agent reports it, but it is not where it should be/m);
+  });
+
+  it('warns, and shows the rest, when a pod cannot be looked into', async () => {
+    const fake = smallCluster();
+    fake.answer = (args) =>
+      args.includes('csi-node') ? NODE : { code: 1, stdout: '', stderr: 'error: unable to upgrade connection: EOF\n' };
+    const { out, warnings, code } = await runOn(fake, ['path', 'pod:shop/web', '--exec', '--exit-code']);
+    expect(code).toBe(0);
+    expect(warnings).toBe('kubectl exec aoe-csi-agent-s: unable to upgrade connection: EOF\n');
+    expect(out).toMatch(/^backing volume +ok +logical volume vg0\/aoe-uid-pvc-1$/m);
   });
 
   it('shows the rest when exec is not allowed', async () => {

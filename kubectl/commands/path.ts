@@ -26,11 +26,7 @@ function usesVolume({ status }: Pod): boolean {
 }
 
 /** @param isExec also looks on the nodes */
-export async function waysOf(
-  context: Pick<Context, 'reader' | 'kubectl' | 'line'>,
-  chains: readonly Chain[],
-  isExec: boolean,
-): Promise<Way[]> {
+export async function waysOf(context: Context, chains: readonly Chain[], isExec: boolean): Promise<Way[]> {
   const { reader, line } = context;
   const [attachments, nodes, machines, pools, ours] = await Promise.all([
     reader.list<Attachment>(VOLUME_ATTACHMENTS),

@@ -23,7 +23,7 @@ describe('trace', () => {
     expect(code).toBe(0);
     expect(fake.commands).toStrictEqual([
       [
-        ...['--namespace', 'aoe-csi', 'exec', 'aoe-csi-target-s', '--container', 'target', '--'],
+        ...['exec', 'aoe-csi-target-s', '--namespace', 'aoe-csi', '--container', 'target', '--'],
         ...['aoe-target', 'trace', '--socket', '/run/aoe-csi/target.sock', '--volume', 'uid-pvc-1', '--seconds', '3', '--snap', '64'],
       ],
     ]);

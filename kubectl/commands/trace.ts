@@ -46,7 +46,7 @@ export async function trace(context: Context): Promise<ExitStatus> {
   if (!pod) throw new NotFoundError(`no target pod was found on node ${node ?? '(none yet)'} in namespace ${line.namespace} (--namespace)`);
   const file = line.text('file') ?? `${name}.pcap`;
   const stream = createWriteStream(file, { mode: 0o600 });
-  const args = ['--namespace', line.namespace, 'exec', pod.metadata.name, '--container', CONTAINER.target, '--', ...command];
+  const args = ['exec', pod.metadata.name, '--namespace', line.namespace, '--container', CONTAINER.target, '--', ...command];
   out(`Recording the frames of volume ${name} on ${node} for ${seconds} s\n`);
   const done = await recorded(stream, () => reader.orNote(() => kubectl.run(args, { timeoutMs: seconds * 1000 + MARGIN_MS, to: stream })));
   if (done === undefined) {

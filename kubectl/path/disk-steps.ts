@@ -1,9 +1,7 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import { SECTOR } from './probe.ts';
 import { ok, type Step, unknown, type Way, wrong } from './step.ts';
-
-/** sysfs gives sizes of disks in sectors of this many bytes. */
-const SECTOR = 512;
 
 const NOT_LOOKED = 'not looked at: --exec looks on the node';
 const NOT_SEEN = 'nobody could look on the node: is its aoe-csi-node pod running, and may you exec in it?';

@@ -51,7 +51,7 @@ describe('what the agent knows', () => {
   });
 
   it('is read from its lines', () => {
-    expect(parseAgentFacts('socket\nbacking /dev/vg0/aoe-1\nsize 1024\nsuspended\n')).toStrictEqual({
+    expect(parseAgentFacts('socket\nbacking /dev/vg0/aoe-1\nsectors 2\nsuspended\n')).toStrictEqual({
       hasSocket: true,
       path: '/dev/vg0/aoe-1',
       bytes: 1024,

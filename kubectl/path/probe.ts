@@ -1,9 +1,12 @@
-import type { Kubectl } from '../cluster/kubectl.ts';
+import { type Kubectl, KubectlError } from '../cluster/kubectl.ts';
 import type { Pod } from '../cluster/objects.ts';
 import type { Reader } from '../cluster/reader.ts';
 import { CONTAINER, type Component } from '../cluster/release.ts';
+import type { Context } from '../context.ts';
 
 const EXEC_MS = 20_000;
+/** sysfs gives sizes of disks in sectors of this many bytes. */
+export const SECTOR = 512;
 
 /**
  * What is asked in the node plugin's container about the disk of an address ($1). Nothing here waits for a disk: it reads sysfs and
@@ -72,10 +75,12 @@ export const AGENT_SCRIPT = `
 for path in "$@"; do
   [ -e "$path" ] || continue
   echo "backing $path"
-  real=$(readlink -f "$path")
-  [ -b "$real" ] && echo "size $(( $(cat "/sys/class/block/\${real##*/}/size") * 512 ))"
-  [ -f "$real" ] && echo "size $(stat -c %s "$real")"
-  [ "$(cat "/sys/class/block/\${real##*/}/dm/suspended" 2>/dev/null)" = 1 ] && echo "suspended"
+  [ -f "$path" ] && echo "size $(stat -L -c %s "$path")"
+  [ -b "$path" ] || continue
+  # By number: without udev the node in /dev has another name than the kernel's device.
+  device=/sys/dev/block/$((0x$(stat -L -c %t "$path"))):$((0x$(stat -L -c %T "$path")))
+  [ -f "$device/size" ] && echo "sectors $(cat "$device/size")"
+  [ "$(cat "$device/dm/suspended" 2>/dev/null)" = 1 ] && echo "suspended"
 done
 exit 0
 `;
@@ -93,23 +98,29 @@ export interface AgentFacts {
 
 export function parseAgentFacts(text: string): AgentFacts {
   const lines = text.split('\n');
-  const size = lines.find((line) => line.startsWith('size '))?.slice('size '.length);
+  const numberOf = (name: string) => {
+    const text = lines.find((line) => line.startsWith(`${name} `))?.slice(name.length + 1);
+    return text === undefined ? undefined : Number(text);
+  };
+  const sectors = numberOf('sectors');
   return {
     hasSocket: lines.includes('socket'),
     path: lines.find((line) => line.startsWith('backing '))?.slice('backing '.length),
-    bytes: size === undefined ? undefined : Number(size),
+    bytes: sectors === undefined ? numberOf('size') : sectors * SECTOR,
     isSuspended: lines.includes('suspended'),
   };
 }
 
-/** Runs scripts in the pods of the release. */
+/** Runs scripts in the pods of the release. What cannot be done is told by a warning, or a note in the reader, and is undefined. */
 export class Prober {
   readonly #kubectl: Pick<Kubectl, 'run'>;
   readonly #reader: Pick<Reader, 'orNote'>;
+  readonly #warn: (text: string) => void;
 
-  constructor({ kubectl, reader }: { kubectl: Pick<Kubectl, 'run'>; reader: Pick<Reader, 'orNote'> }) {
+  constructor({ kubectl, reader, warn }: Pick<Context, 'kubectl' | 'reader' | 'warn'>) {
     this.#kubectl = kubectl;
     this.#reader = reader;
+    this.#warn = warn;
   }
 
   /** @param address such as e7.3; without one, only the node is looked at */
@@ -124,10 +135,15 @@ export class Prober {
     return text === undefined ? undefined : parseAgentFacts(text);
   }
 
-  /** Undefined, and a note in the reader, when the person may not do it. */
-  run(pod: Pod, component: Exclude<Component, 'controller'>, script: string, args: readonly string[]): Promise<string | undefined> {
+  async run(pod: Pod, component: Exclude<Component, 'controller'>, script: string, args: readonly string[]): Promise<string | undefined> {
     const { name, namespace = '' } = pod.metadata;
-    const command = ['--namespace', namespace, 'exec', name, '--container', CONTAINER[component], '--', 'sh', '-c', script, 'sh', ...args];
-    return this.#reader.orNote(() => this.#kubectl.run(command, { timeoutMs: EXEC_MS }));
+    const command = ['exec', name, '--namespace', namespace, '--container', CONTAINER[component], '--', 'sh', '-c', script, 'sh', ...args];
+    try {
+      return await this.#reader.orNote(() => this.#kubectl.run(command, { timeoutMs: EXEC_MS }));
+    } catch (error) {
+      if (!(error instanceof KubectlError)) throw error;
+      this.#warn(`${error.message}\n`);
+      return undefined;
+    }
   }
 }

@@ -154,7 +154,10 @@ function addressStep(way: Way, volume: AoEVolume): Step {
   if (status?.address === undefined) return wrong('address', 'none yet: does the operator run?');
   const conflict = conditionOf(volume, VolumeCondition.AddressConflict);
   if (conflict?.status === 'True') return wrong('address', `${status.address}: ${conflict.message}`);
-  const paths = (status.paths ?? []).map(({ interface: name, mac, mtu }) => `${name} ${mac} MTU ${mtu}`).join(', ');
+  const paths = (status.paths ?? [])
+    .filter(({ local }) => !local || way.pod?.spec.nodeName === volume.spec.nodeName)
+    .map(({ interface: name, mac, mtu }) => `${name} ${mac} MTU ${mtu}`)
+    .join(', ');
   const smaller = smallerMtu(way, volume);
   if (smaller !== undefined) return wrong('address', smaller);
   return ok('address', `${status.address}${paths === '' ? '' : ` on ${paths}`}`);
