@@ -205,7 +205,7 @@ export function statusText(status: Status, notSeen: readonly string[]): string[]
           name,
           segment,
           initiator,
-          maintenance ? `${target}, maintenance` : target,
+          [target, maintenance ? 'maintenance' : ''].filter(Boolean).join(', '),
           target === '' ? '' : `${exports}`,
           kernel ?? '',
         ]),
