@@ -28,6 +28,7 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
   const stop = new AbortController();
   const ours: Program[] = [];
   const theirs: ChildProcess[] = [];
+  let agent: FakeAgent;
   let agentRuns: Promise<void> | undefined;
   serveTests((started) => {
     ({ server, kube } = started);
@@ -85,7 +86,8 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     await makePool(kube, 'default');
     await announceNode(kube, NODE);
     await reportPool(kube, 'default', { name: NODE, ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
-    agentRuns = new FakeAgent(kube).run(stop.signal);
+    agent = new FakeAgent(kube);
+    agentRuns = agent.run(stop.signal);
 
     // From here on everything has the token of the controller's pod.
     config = join(server.directory, 'controller.kubeconfig');
@@ -156,6 +158,34 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     await until('the AoESnapshot stays', async () => (await names('aoesnapshot')).length === 0);
     await kubectl('delete', 'pvc', 'larger', '--timeout=30s');
     await until('an AoEVolume stays', async () => (await names('aoev')).length === 0);
+  });
+
+  it('without room say so, are taken when there is room, and can be deleted before', async () => {
+    await apply(claim('full', { storageClass: 'now' }));
+    await bound('full');
+    agent.snapshotRefusal = { reason: 'PoolFull', message: 'thin pool vg0/thin has 5 bytes, and 7 are needed' };
+    await apply(volumeSnapshot('unwanted', 'full'), volumeSnapshot('wanted', 'full'));
+    for (const name of ['unwanted', 'wanted']) {
+      await until(`VolumeSnapshot ${name} has no error`, async () =>
+        /ResourceExhausted.*thin pool vg0\/thin has 5 bytes, and 7 are needed/.test(
+          await field('volumesnapshot', name, '.status.error.message'),
+        ),
+      );
+    }
+    // As docs/use.md says.
+    const content = await field('volumesnapshot', 'unwanted', '.status.boundVolumeSnapshotContentName');
+    await kubectl('delete', 'volumesnapshot', 'unwanted', '--wait=false');
+    await until('VolumeSnapshot unwanted stays', async () => {
+      await kubectl('annotate', 'volumesnapshotcontent', content, 'snapshot.storage.kubernetes.io/volumesnapshot-being-created-').catch(
+        () => '',
+      );
+      return (await field('volumesnapshot', 'unwanted', '.metadata.name')) === '';
+    });
+    agent.snapshotRefusal = undefined;
+    await readySnapshot('wanted');
+    await kubectl('delete', 'volumesnapshot', 'wanted', '--timeout=30s');
+    await kubectl('delete', 'pvc', 'full', '--timeout=30s');
+    await until('an AoESnapshot stays', async () => (await names('aoesnapshot')).length === 0);
   });
 
   it('are cloned, and nothing is left of how they were made', async () => {
