@@ -37,7 +37,7 @@ export class HungPrograms {
   }
 
   /**
-   * Runs a program. One that was just killed, because its caller needs it no more, gets a moment to end first.
+   * Runs a program. One that was just killed, because its caller no longer needs it, gets a moment to end first.
    * @throws Error of `Exec`; that of `refuse` while a program of the key hangs
    */
   async run(key: string, program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
