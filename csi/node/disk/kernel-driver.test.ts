@@ -173,7 +173,7 @@ test('flush() waits no longer for the work queue on a node with many processes',
   }
   const began = performance.now();
   await expect(driver.flush('e7.3', signal)).rejects.toBeInstanceOf(DriverBusyError);
-  expect(performance.now() - began).toBeLessThan(4_000);
+  expect(performance.now() - began).toBeLessThan(6_000);
 }, 60_000);
 
 for (const [what, thread, inflight] of [
