@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage prerequisites machine clean
+.PHONY: help release demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage prerequisites machine clean
 
 help:
 	@echo 'make demo        a claim becomes an AoE disk, on a three-node cluster on this machine'
@@ -19,6 +19,7 @@ help:
 	@echo 'make bench-scale   what our programs need with many volumes    (see docs/performance.md)'
 	@echo 'make fuzz        hostile frames for the target, SECONDS (60)   (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
+	@echo 'make release     dist/release/: image, chart, bill of materials  (see docs/releasing.md)'
 	@echo 'make fix         format, and fix what lint can fix            make clean       remove what was built'
 
 demo: machine
@@ -84,6 +85,10 @@ fuzz-keep:
 build: prerequisites
 	@$(NODE) scripts/build.ts
 	@cargo build --release --locked
+
+# REPOSITORY: where the image will be pulled from.
+release: build
+	@$(NODE) scripts/release/main.ts
 
 generate: prerequisites
 	@$(NODE) api/schema/generate.ts

@@ -10,7 +10,7 @@ function project(displayName: string, patterns: string[], options: RunnerOptions
   return {
     displayName,
     testMatch: patterns.map((pattern) => `<rootDir>/${pattern}`),
-    roots: ['api', 'aoe', 'kube', 'rpc', 'run', 'operator', 'agent', 'csi', 'crds', 'scripts', 'test'].map(
+    roots: ['api', 'aoe', 'kube', 'rpc', 'run', 'operator', 'agent', 'csi', 'crds', 'kubectl', 'scripts', 'test'].map(
       (folder) => `<rootDir>/${folder}`,
     ),
     runner: ['<rootDir>/scripts/jest/runner.ts', options],
@@ -31,7 +31,7 @@ export default {
     project(
       'unit',
       [
-        '{api,aoe,kube,rpc,run,operator,agent,csi,crds,scripts}/**/*.test.ts',
+        '{api,aoe,kube,rpc,run,operator,agent,csi,crds,kubectl,scripts}/**/*.test.ts',
         'test/{bench,testbed,demo,docs,faults/model,groups,k8s-storage}/**/*.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],
@@ -40,6 +40,8 @@ export default {
     // On a real API server, on this machine.
     project('apiserver', ['test/apiserver/**/*.test.ts'], { serial, testTimeout: 3 * MINUTE }),
     project('chart', ['test/chart/**/*.test.ts'], { testTimeout: MINUTE }),
+    // What `make release` makes.
+    project('release', ['test/release/**/*.test.ts'], { testTimeout: MINUTE }),
     // On veth pairs in network namespaces of their own.
     project('wire', ['test/{wire,conformance}/**/*.test.ts'], { serial, testTimeout: MINUTE }),
     // In a guest of their own, with the kernel's driver.

@@ -36,13 +36,16 @@ class WatchedApi extends FakeApi {
     return stored;
   }
 
-  async *watch({ kind }: { kind: string }, { signal }: { signal: AbortSignal }) {
+  async *watch({ kind }: { kind: string }, { signal, fieldSelector }: { signal: AbortSignal; fieldSelector?: string }) {
+    const [, node] = /^spec\.nodeName=(.*)$/.exec(fieldSelector ?? '') ?? [];
+    const selects = (object: KubeObject): boolean =>
+      node === undefined || (object as KubeObject & { spec: { nodeName?: string } }).spec.nodeName === node;
     let wake = (): void => {};
     const end = this.#writes.add(() => wake());
     signal.addEventListener('abort', () => wake());
     try {
       while (!signal.aborted) {
-        for (const object of this.all(kind)) yield { type: 'MODIFIED', object };
+        for (const object of this.all(kind)) yield { type: selects(object) ? 'MODIFIED' : 'DELETED', object };
         await new Promise<void>((resolve) => {
           wake = resolve;
         });
@@ -76,24 +79,18 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   const status = { abandoned: [{ uid: 'u-0', volume: 'v0', node: 'n' }] };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec, status } as never);
   const targetApi = new FakeTarget();
-  await targetApi.export({
-    uid: 'u-0',
-    shelf: 9,
-    slot: 9,
-    path: '/gone',
-    serial: 's',
-    readOnly: false,
-    bytes: 0,
-    macs: [],
-    writesNeedLock: false,
-  });
+  const serve = (uid: string, slot: number) =>
+    targetApi.export({ uid, shelf: 9, slot, path: '/gone', serial: 's', readOnly: false, bytes: 0, macs: [], writesNeedLock: false });
+  await serve('u-0', 9);
   const unexport = targetApi.unexport.bind(targetApi);
-  const withdrawn = new Promise((resolve) => {
-    targetApi.unexport = async (uid) => {
-      await unexport(uid);
-      resolve(uid);
-    };
-  });
+  const withdrawal = () =>
+    new Promise((resolve) => {
+      targetApi.unexport = async (uid) => {
+        await unexport(uid);
+        resolve(uid);
+      };
+    });
+  const withdrawn = withdrawal();
   const ready = Promise.withResolvers<void>();
   const stop = new AbortController();
   const running = runAgent(
@@ -132,6 +129,20 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   } as never);
   await kube.until(() => condition('Provisioned')?.status === 'True' && condition('Exported')?.reason === 'SegmentNotAsked');
   await kube.until(() => entry()?.volumes === 1);
+
+  // A served volume is moved to another node: it is taken off the segment at once.
+  const moved = withdrawal();
+  const metadata = { name: 'v2', uid: 'u-2', finalizers: [VOLUME_FINALIZER] };
+  const place = { capacity: '1Mi', access: 'Exclusive', nodeName: 'n', address: { shelf: 9, slot: 8 }, initiators: {} };
+  kube.put({ kind: 'AoEVolume', metadata, spec: { ...place, pool: 'elsewhere' } } as never);
+  await kube.until(() => kube.read<AoEVolume>(AOE_VOLUMES, 'v2')?.status?.conditions !== undefined);
+  await serve('u-2', 8);
+  kube.put({
+    kind: 'AoEVolume',
+    metadata,
+    spec: { ...place, pool: 'elsewhere', nodeName: 'other', moves: 1, address: { shelf: 9, slot: 7 } },
+  } as never);
+  expect(await moved).toBe('u-2');
 
   // The target goes away: the volume and the node say so.
   targetApi.stop();

@@ -143,14 +143,14 @@ export async function runAgent(
     pools: new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => poolWork.reconcile(key, stop) })
       .watch(pools, watches.pools)
       .watch(self, watches.poolsOfNode(context))
-      .needs(volumes)
+      .watch(volumes, watches.poolsOfVolume)
       .needs(snapshots),
     node: new Controller({ ...shared, name: 'node', reconcile: (key, stop) => nodeWork.reconcile(key, stop) }).watch(
       nodes,
       watches.node(context),
     ),
     exports: new Controller({ ...shared, name: 'exports', reconcile: (_key, stop) => orphanedExports.reconcile(stop) })
-      .needs(volumes)
+      .watch(volumes, watches.exports(context))
       .needs(pools),
   };
   // Not those that wait for disks: a restart would not help.

@@ -47,15 +47,26 @@ const deleted = <T>(object: T): Change<T> => ({ type: 'deleted', object, previou
 
 const [ofVolumeSnapshots, ofPoolSnapshots] = [watches.snapshotsOfVolume(context), watches.snapshotsOfPool(context)];
 const { volumes: ofVolumes, pools: ofPools } = watches;
-const [ofPool, ofNodes, ofSelf, ofNode] = [
+const moved = { ...volume('a', 'fast'), spec: { ...volume('a', 'fast').spec, moves: 1 } };
+const [ofPool, ofNodes, ofSelf, ofNode, ofExports] = [
   watches.volumesOfPool(context),
   watches.volumesWithNodes(context),
   watches.poolsOfNode(context),
   watches.node(context),
+  watches.exports(context),
 ];
 
 for (const [what, got, want] of [
   ['a volume: itself', keys(ofVolumes, changed(volume('a', 'fast'), volume('a', 'fast'))), ['a']],
+  ['a volume: not its pool', keys(watches.poolsOfVolume, added(volume('a', 'fast'))), []],
+  ['a volume that was moved here: its pool', keys(watches.poolsOfVolume, added(moved)), ['fast']],
+  [
+    'a volume that its agent has reported on since: not its pool',
+    keys(watches.poolsOfVolume, added({ ...moved, status: { moves: 1 } })),
+    [],
+  ],
+  ['a volume: not the exports', keys(ofExports, changed(volume('a', 'fast'), volume('a', 'fast'))), []],
+  ['a volume that is gone, or on another node now: the exports', keys(ofExports, deleted(volume('a', 'fast'))), ['storage']],
   ['a volume that is gone: itself', keys(ofVolumes, deleted(volume('a', 'fast'))), ['a']],
   ['a new pool: its volumes', keys(ofPool, added(pool('fast', 1))), ['a', 'b']],
   ['a new pool: itself', keys(ofPools, added(pool('fast', 1))), ['fast']],
@@ -86,7 +97,10 @@ test('after a change of one volume at the target: that volume, and the state of 
     { controller: 'node', key: 'storage' },
     { controller: 'volumes', key: 'b' },
   ]);
-  expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context)).toStrictEqual([{ controller: 'node', key: 'storage' }]);
+  expect(afterTargetChange({ type: 'volume', uid: 'unknown' }, context), 'it may have been moved to another node').toStrictEqual([
+    { controller: 'node', key: 'storage' },
+    { controller: 'exports', key: 'storage' },
+  ]);
   expect(lists).toBe(0);
 });
 

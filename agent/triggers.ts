@@ -2,7 +2,7 @@ import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
-import type { AoEVolume } from '../api/volume.ts';
+import { type AoEVolume, isReportOfPlace } from '../api/volume.ts';
 import { fieldChanged, generationChanged, type KubeObject, labelsChanged, type Store, type WatchOptions } from '../kube/mod.ts';
 import type { TargetChange } from './target/connection.ts';
 import type { VolumeEvent } from './volume/reconciler.ts';
@@ -57,6 +57,13 @@ export const watches = {
   groups: { keys: ({ object }) => [object.metadata.name] } satisfies WatchOptions<AoESnapshotGroup>,
   groupOfSnapshot: { keys: ({ object }) => (object.spec.group ? [object.spec.group.name] : []) } satisfies WatchOptions<AoESnapshot>,
   pools: { when: generationChanged, keys: ({ object }) => [object.metadata.name] } satisfies WatchOptions<AoEPool>,
+  /** A volume that was moved here: its data is not displaced any more. */
+  poolsOfVolume: {
+    when: ({ type, object }) => type === 'applied' && !isReportOfPlace(object),
+    keys: ({ object: { spec } }) => (spec.pool === undefined ? [] : [spec.pool]),
+  } satisfies WatchOptions<AoEVolume>,
+  /** A volume that is gone, or was moved to another node: this node must not serve it any more. */
+  exports: ({ node }: TriggerContext): WatchOptions<AoEVolume> => ({ when: ({ type }) => type === 'deleted', keys: () => [node] }),
   /** The labels of this node decide which pools are on it. */
   poolsOfNode: ({ pools }: TriggerContext): WatchOptions<KubeObject> => ({ when: labelsChanged, keys: () => namesOf(pools.list()) }),
   /** The AoENode of this node alone. */
@@ -65,11 +72,14 @@ export const watches = {
 
 /**
  * After a change at the target process: the state of this node, and the volume, or all when more than one may be concerned. After the
- * connection was made or lost also all exports: the target may serve what is not this node's any more.
+ * connection was made or lost, or a volume of no AoEVolume of this node has changed, also all exports: the target may serve what is not
+ * this node's any more.
  */
 export function afterTargetChange(change: TargetChange, { node, volumes, byUid }: TriggerContext): Request[] {
   const concerned = change.type === 'volume' ? byUid.get(change.uid) : namesOf(volumes.list());
-  const exports: Request[] = change.type === 'connection' ? [{ controller: 'exports', key: node }] : [];
+  // A reconcile that was under way may have exported what was moved to another node meanwhile.
+  const isUnknown = change.type === 'volume' && concerned.length === 0;
+  const exports: Request[] = change.type === 'connection' || isUnknown ? [{ controller: 'exports', key: node }] : [];
   return [{ controller: 'node', key: node }, ...exports, ...concerned.map((key): Request => ({ controller: 'volumes', key }))];
 }
 

@@ -1,7 +1,7 @@
 import type { Resource } from './meta.ts';
-import type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, PoolNode, WipeExtent } from './schema/pool.ts';
+import type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, Displaced, PoolNode, WipeExtent } from './schema/pool.ts';
 
-export type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, PoolNode, WipeExtent };
+export type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, Displaced, PoolNode, WipeExtent };
 export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;
 
 /** At most this many abandoned volumes of a pool are remembered, the newest ones. */

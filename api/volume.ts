@@ -7,6 +7,9 @@ export type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase };
 /** Nodes that a volume can be attached to at once: the most that spec.initiators holds. */
 export const MAX_NODES = 64;
 
+/** Characters of an IDENTIFY serial number, at most (ATA-6, words 10 to 19). */
+const MAX_SERIAL = 20;
+
 /** Finalizer that keeps an AoEVolume until its agent has removed the export, the lock and, unless it is retained, the data. */
 export const VOLUME_FINALIZER = 'aoe.dev/backing-volume';
 
@@ -23,6 +26,13 @@ export const BREAK_LOCK = 'aoe.dev/break-lock';
 export const GIVE_UP = 'aoe.dev/give-up';
 
 /**
+ * Annotation with which a person moves a volume to the node that has its disks now. Its value is NODE or NODE/POOL; without a pool, that of
+ * spec.pool. It counts only once the storage node in spec.nodeName is gone, nobody uses the volume, and the agent on NODE reports the volume's
+ * data in that pool.
+ */
+export const MOVE_TO = 'aoe.dev/move-to';
+
+/**
  * Annotation that asks for the removal of a volume's data although a PersistentVolume names the volume. Its value is metadata.uid of
  * the AoEVolume. DeleteVolume of the CSI controller sets it, and so can a person.
  */
@@ -32,6 +42,15 @@ export const DELETE_DATA = 'aoe.dev/delete-data';
 export const DELETION_WAITS = 'deletion waits: ';
 
 export type AoEVolume = Resource<AoEVolumeSpec, AoEVolumeStatus>;
+
+/** Annotation with namespace and name of the PersistentVolumeClaim for which a volume was made: `NAMESPACE/NAME`. The CSI controller sets it. */
+export const CLAIM = 'aoe.dev/claim';
+
+/** The claim for which a volume was made; undefined when it was not made for one. */
+export function claimNameOf({ metadata }: Pick<AoEVolume, 'metadata'>): { namespace: string; name: string } | undefined {
+  const [namespace, name] = metadata.annotations?.[CLAIM]?.split('/') ?? [];
+  return namespace && name ? { namespace, name } : undefined;
+}
 
 /** Condition types of an AoEVolume. Each has one writer, named here. */
 export const VolumeCondition = {
@@ -53,7 +72,33 @@ export const VolumeCondition = {
   Ready: 'Ready',
 } as const;
 
-/** Serial number that the volume's disk must report; undefined while it is not known. That of an external target is the one in the spec. */
-export function serialOf({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): string | undefined {
-  return spec.external?.serial ?? status?.serial;
+/**
+ * Serial number that the volume's disk must report; undefined while it is not known. That of an external target is the one in the spec. That
+ * of a volume that was moved is calculated: the status may still have the one from before the move.
+ */
+export function serialOf({ metadata, spec, status }: Pick<AoEVolume, 'metadata' | 'spec' | 'status'>): string | undefined {
+  if (spec.external?.serial !== undefined) return spec.external.serial;
+  return metadata.uid !== undefined && movesOf({ spec }) > 0 ? serialNumber(metadata.uid, movesOf({ spec })) : status?.serial;
+}
+
+/**
+ * The IDENTIFY serial number of a volume of ours: the first 20 hexadecimal digits of its UID. After a move the last of them are replaced by
+ * `-` and the number of moves, so that the disk at the new place cannot be taken for the one at an earlier place.
+ */
+export function serialNumber(uid: string, moves: number): string {
+  const suffix = moves > 0 ? `-${moves}` : '';
+  return `${uid
+    .replaceAll('-', '')
+    .slice(0, MAX_SERIAL - suffix.length)
+    .toUpperCase()}${suffix}`;
+}
+
+/** How often the volume was moved to another place. */
+export function movesOf({ spec }: Pick<AoEVolume, 'spec'>): number {
+  return spec.moves ?? 0;
+}
+
+/** Whether the agent's part of the status is about the place that the spec names: after a move it is that of the earlier place at first. */
+export function isReportOfPlace({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): boolean {
+  return (status?.moves ?? 0) === movesOf({ spec });
 }

@@ -1,6 +1,6 @@
 import type { KubeNode } from '../api/kube-node.ts';
 import type { AoENode } from '../api/node.ts';
-import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../api/volume.ts';
+import { type AoEVolume, type AoEVolumeSpec, MOVE_TO, VOLUME_FINALIZER } from '../api/volume.ts';
 import type { Change, KubeObject } from '../kube/mod.ts';
 import * as triggers from './triggers.ts';
 
@@ -9,14 +9,20 @@ interface Shape {
   placed?: 'True' | 'False';
   finalizers?: string[];
   deleted?: boolean;
+  annotations?: Record<string, string>;
 }
 
-function volume(name: string, { spec = {}, placed, finalizers = [], deleted = false }: Shape = {}): AoEVolume {
+function volume(name: string, { spec = {}, placed, finalizers = [], deleted = false, annotations }: Shape = {}): AoEVolume {
   const condition = { type: 'Placed', status: placed ?? 'True', reason: 'R', message: '', lastTransitionTime: '' } as const;
   return {
     apiVersion: 'aoe.dev/v1alpha1',
     kind: 'AoEVolume',
-    metadata: { name, finalizers, ...(deleted ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}) },
+    metadata: {
+      name,
+      finalizers,
+      ...(annotations ? { annotations } : {}),
+      ...(deleted ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
+    },
     spec: { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
     ...(placed ? { status: { conditions: [condition] } } : {}),
   };
@@ -29,6 +35,12 @@ const volumes = [
   volume('on-a', { spec: place, placed: 'True', finalizers: [VOLUME_FINALIZER] }),
   volume('copy', { spec: { ...place, nodeName: 'b' }, placed: 'False', finalizers: [VOLUME_FINALIZER] }),
   volume('wish-for-a', { spec: place }),
+  volume('to-be-moved', {
+    spec: { ...place, nodeName: 'b' },
+    placed: 'True',
+    finalizers: [VOLUME_FINALIZER],
+    annotations: { [MOVE_TO]: 'c' },
+  }),
   volume('outside', { spec: { external: { shelf: 9, slot: 9 } }, placed: 'True' }),
   volume('outside-taken', { spec: { external: { shelf: 9, slot: 9 } }, placed: 'False' }),
   volume('used-by-w', {
@@ -49,7 +61,7 @@ const stores = {
       ] as never,
   },
 };
-const WAITING = ['copy', 'new', 'outside-taken', 'wish-for-a'];
+const WAITING = ['copy', 'new', 'outside-taken', 'to-be-moved', 'wish-for-a'];
 const named = (name: string): KubeObject => ({ metadata: { name } });
 const sorted = (keys: Iterable<string>): string[] => [...new Set(keys)].sort();
 
@@ -65,12 +77,12 @@ describe('triggers', () => {
     [
       'a node wakes the volumes on it, and what waits for a place',
       triggers.volumesAfterNode({ type: 'applied', object: named('a') }, stores),
-      ['copy', 'new', 'on-a', 'outside-taken', 'wish-for-a'],
+      ['copy', 'new', 'on-a', 'outside-taken', 'to-be-moved', 'wish-for-a'],
     ],
     [
       'an AoENode that appears or is gone wakes the same',
       triggers.volumesAfterAoENode({ type: 'deleted', object: named('a') as AoENode }, stores),
-      ['copy', 'new', 'on-a', 'outside-taken', 'wish-for-a'],
+      ['copy', 'new', 'on-a', 'outside-taken', 'to-be-moved', 'wish-for-a'],
     ],
     [
       'an AoENode that changes wakes what waits for a place, and not the volumes on it',

@@ -4,7 +4,7 @@ import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
-import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
+import { type AoEVolume, MOVE_TO, VolumeCondition } from '../api/volume.ts';
 import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
 
 /** The cached objects that triggers read. */
@@ -37,14 +37,15 @@ export function usesOf(volume: AoEVolume): string[] {
 
 const WAITS_FOR: ReadonlySet<string> = new Set([VolumeCondition.Placed, VolumeCondition.Grown]);
 
-/** Whether a volume waits for a place, or for room to grow: it has none yet, or was refused the one that its spec came with. */
+/** Whether a volume waits for a place, a move, or room to grow: it has none yet, or was refused the one that its spec came with. */
 function isWaiting(volume: AoEVolume): boolean {
   if (volume.metadata.deletionTimestamp) return false;
   if (!volume.spec.external && !isPlaced(volume)) return true;
+  if (volume.metadata.annotations?.[MOVE_TO] !== undefined) return true;
   return volume.status?.conditions?.some(({ type, status }) => WAITS_FOR.has(type) && status === 'False') ?? false;
 }
 
-/** Volumes that wait for a place or for room to grow: room, an address or a node may be there now. */
+/** Volumes that wait for a place, a move, or room to grow: room, an address, a node or the data may be there now. */
 export function waitingVolumes({ byUse }: Stores): string[] {
   return byUse.get(WAITING);
 }

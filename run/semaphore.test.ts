@@ -51,6 +51,13 @@ test('runOrAbandon() leaves a task that hangs, which keeps its place', async () 
   await expect(mutex.runOrAbandon(async () => 'never', soon())).rejects.toMatchObject({ name: 'TimeoutError' });
 });
 
+test('runOrAbandon() ends at an abort that comes while it gets its place', async () => {
+  const stop = new AbortController();
+  const hanging = new Semaphore(1).runOrAbandon(never, stop.signal);
+  stop.abort(new Error('stopped'));
+  await expect(hanging).rejects.toThrow(/stopped/);
+});
+
 test('runOrAbandon() gives the place of an abandoned task to the next when it ends', async () => {
   const mutex = new Semaphore(1);
   const { promise, resolve } = Promise.withResolvers<void>();

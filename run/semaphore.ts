@@ -36,6 +36,8 @@ export class Semaphore {
     const aborted = Promise.withResolvers<never>();
     const onAbort = (): void => aborted.reject(signal.reason);
     signal.addEventListener('abort', onAbort, { once: true });
+    // An abort in the moment in which the place was given.
+    if (signal.aborted) onAbort();
     try {
       return await Promise.race([running, aborted.promise]);
     } finally {

@@ -8,6 +8,7 @@ import { type CommandResult, runCommand } from './suites/command.ts';
 const ROOT = join(import.meta.dirname, '..');
 const WORK = join(ROOT, 'dist/fuzz');
 const HOST = 'x86_64-unknown-linux-gnu';
+const PROFILE = 'fuzz';
 const MINUTE_MS = 60_000;
 const ENTRIES = ['codec', 'serve'] as const;
 type Entry = (typeof ENTRIES)[number];
@@ -33,13 +34,13 @@ async function run(name: string, argv: string[], limitMs: number, env: NodeJS.Pr
 }
 
 async function build(): Promise<void> {
-  const cargo = ['cargo', 'build', '--release', '--locked', '--target', HOST];
-  const argv = [...cargo, '--manifest-path', join(ROOT, 'target/fuzz/Cargo.toml'), '--target-dir', join(WORK, 'cargo')];
+  const what = ['--package', 'aoe-target-fuzz', '--profile', PROFILE, '--target', HOST];
+  const argv = ['cargo', 'build', '--locked', ...what, '--manifest-path', join(ROOT, 'Cargo.toml'), '--target-dir', join(WORK, 'cargo')];
   const { code, output } = await run('build', argv, 30 * MINUTE_MS, { RUSTFLAGS: COVERAGE });
   if (code !== 0) throw new Error(`the fuzzers do not build (libFuzzer needs g++):\n${output.slice(-3000)}`);
 }
 
-const program = (entry: Entry, ...args: string[]) => [join(WORK, 'cargo', HOST, 'release', entry), ...args];
+const program = (entry: Entry, ...args: string[]) => [join(WORK, 'cargo', HOST, PROFILE, entry), ...args];
 
 function put(folder: string, input: Buffer): void {
   writeFileSync(join(folder, createHash('sha1').update(input).digest('hex')), input);

@@ -18,7 +18,7 @@ export interface EnforceContext {
   lockEvents: Pick<LockEvents, 'fenced' | 'cleared'>;
 }
 
-/** The volume as the API server has it now, which may be newer than what the watch has shown; undefined when it is gone. */
+/** The volume as the API server has it now, which may be newer than what the watch has shown; undefined when it is gone, or placed on another node. */
 export type ReadVolume = (volume: AoEVolume, signal: AbortSignal) => Promise<AoEVolume | undefined>;
 
 /**

@@ -17,6 +17,8 @@ export interface BackingVolume {
   bytes: number;
   /** The whole size in bytes while a growth is not finished. What lies behind `bytes` may still hold another volume's old data. */
   extended?: number;
+  /** The largest spec.moves of its AoEVolume that was noted here; 0 when it is undefined. */
+  moves?: number;
   /** It may still hold another volume's old data: `wipe` it before it is exported. */
   unwiped?: true;
   /** How far it was wiped, where that is known and some of it may still hold old data. */
@@ -92,6 +94,11 @@ export interface Backend {
    * @throws BackendError
    */
   wipe?(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume>;
+  /**
+   * Notes durably, beside the data, at which spec.moves of its AoEVolume it is served. A smaller number elsewhere shows an older copy.
+   * @throws BackendError
+   */
+  noteMoves(uid: string, moves: number, signal: AbortSignal): Promise<void>;
   /** Removes a volume and its data. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
   /** Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. */

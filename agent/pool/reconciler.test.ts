@@ -115,6 +115,7 @@ test('data of an AoEVolume that is placed on another node is no orphan: it is re
   it.kube.put({ kind: 'AoEVolume', metadata: { name: 'pvc-1', uid: 'u-1' }, spec: { nodeName: 'old', pool: 'fast' } } as never);
   await it.backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 1 << 20 });
   await it.backend.create({ uid: 'u-2', name: 'pvc-2', bytes: 2 << 20 });
+  await it.backend.noteMoves('u-1', 3);
   await it.reconcile();
   it.world.now = 10_000;
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
@@ -123,6 +124,7 @@ test('data of an AoEVolume that is placed on another node is no orphan: it is re
     orphaned: '2Mi',
     displaced: ['fake/u-1 belongs to AoEVolume pvc-1, which is placed on node old'],
     displacedBytes: '1Mi',
+    displacedVolumes: [{ uid: 'u-1', volume: 'pvc-1', bytes: 1 << 20, moves: 3 }],
   });
 });
 

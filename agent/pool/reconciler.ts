@@ -111,7 +111,7 @@ function unreservedBytes({ volumes, granularity }: Measurement, owners: readonly
 }
 
 /** The part of an entry about backing volumes that no AoEVolume of this node names. */
-type UnownedPart = Pick<PoolNode, 'orphans' | 'orphaned' | 'displaced' | 'displacedBytes'>;
+type UnownedPart = Pick<PoolNode, 'orphans' | 'orphaned' | 'displaced' | 'displacedBytes' | 'displacedVolumes'>;
 
 function unownedOf({ orphans, displaced }: Unowned): UnownedPart {
   const size = (volumes: readonly BackingVolume[]) =>
@@ -129,6 +129,14 @@ function unownedOf({ orphans, displaced }: Unowned): UnownedPart {
         return `${backing.name} belongs to AoEVolume ${metadata.name}, which ${place}`;
       })
       .sort();
+    part.displacedVolumes = displaced
+      .map(({ backing: { uid, volume, bytes, moves }, owner: { metadata } }) => ({
+        uid,
+        volume: volume ?? metadata.name,
+        bytes,
+        ...(moves === undefined ? {} : { moves }),
+      }))
+      .sort((a, b) => (a.uid < b.uid ? -1 : 1));
   }
   return part;
 }
@@ -139,6 +147,7 @@ function unownedBefore(before: PoolNode | undefined): UnownedPart {
   if (before?.orphans) part.orphans = before.orphans;
   if (before?.displacedBytes !== undefined) part.displacedBytes = before.displacedBytes;
   if (before?.displaced) part.displaced = before.displaced;
+  if (before?.displacedVolumes) part.displacedVolumes = before.displacedVolumes;
   return part;
 }
 

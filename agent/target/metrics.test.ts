@@ -35,14 +35,16 @@ function node(name: string, ...macs: string[]): AoENode {
 test('what the target counts is shown with the names that people know', async () => {
   const target = new FakeTarget();
   target.stats = STATS;
-  const volumes = { list: () => [{ metadata: { name: 'pvc-1', uid: 'u-1' } } as AoEVolume] };
+  const volumes = {
+    list: () => [{ metadata: { name: 'pvc-1', uid: 'u-1', annotations: { 'aoe.dev/claim': 'shop/data' } } } as unknown as AoEVolume],
+  };
   const nodes = { list: () => [node('worker-1', '02:00:00:00:00:01'), node('worker-2')] };
   const connection = { connected: true, served: 0 };
   new TargetMetrics({ api: target, connection, volumes, nodes }, AbortSignal.timeout(10_000)).register();
   const read = async (): Promise<string[]> => (await metricsText()).split('\n').filter((line) => line.startsWith('aoe_target_'));
 
-  const who = 'volume="pvc-1",initiator="02:00:00:00:00:01",initiator_node="worker-1"';
-  const other = 'volume="pvc-1",initiator="other",initiator_node=""';
+  const who = 'volume="pvc-1",namespace="shop",pvc="data",initiator="02:00:00:00:00:01",initiator_node="worker-1"';
+  const other = 'volume="pvc-1",namespace="shop",pvc="data",initiator="other",initiator_node=""';
   expect(await read()).toStrictEqual([
     'aoe_target_up 1',
     `aoe_target_request_duration_seconds_bucket{${who},kind="write",le="0.000004"} 1`,
@@ -56,9 +58,9 @@ test('what the target counts is shown with the names that people know', async ()
     `aoe_target_repeated_requests_total{${other}} 0`,
     `aoe_target_dropped_requests_total{${who}} 0`,
     `aoe_target_dropped_requests_total{${other}} 7`,
-    'aoe_target_refused_frames_total{volume="",reason="malformed"} 4',
-    'aoe_target_refused_frames_total{volume="pvc-1",reason="not_in_force"} 2',
-    'aoe_target_refused_frames_total{volume="u-gone",reason="masked"} 1',
+    'aoe_target_refused_frames_total{volume="",namespace="",pvc="",reason="malformed"} 4',
+    'aoe_target_refused_frames_total{volume="pvc-1",namespace="shop",pvc="data",reason="not_in_force"} 2',
+    'aoe_target_refused_frames_total{volume="u-gone",namespace="",pvc="",reason="masked"} 1',
     'aoe_target_received_frames_total{interface="eth1"} 10',
     'aoe_target_sent_frames_total{interface="eth1"} 9',
     'aoe_target_lost_frames_total{interface="eth1",where="receive_ring"} 1',

@@ -1,5 +1,5 @@
 import type { AoENode } from '../../api/node.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, claimNameOf } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
 import { contestedMacs } from '../access/desired.ts';
@@ -13,7 +13,9 @@ export interface TargetMetricsOptions {
   nodes: Pick<Store<AoENode>, 'list'>;
 }
 
-const INITIATOR = ['volume', 'initiator', 'initiator_node'] as const;
+/** Claims are what those who run pods know. Both labels are empty for a volume that was not made for one. */
+const VOLUME = ['volume', 'namespace', 'pvc'] as const;
+const INITIATOR = [...VOLUME, 'initiator', 'initiator_node'] as const;
 const REQUEST = [...INITIATOR, 'kind'] as const;
 const LOST = {
   receive_ring: 'ringDropped',
@@ -58,12 +60,12 @@ export class TargetMetrics {
     this.#counter(
       'refused_frames_total',
       'Frames not served, by reason; volume is empty for frames of no volume.',
-      ['volume', 'reason'],
+      [...VOLUME, 'reason'],
       (stats, set) => {
-        const names = this.#volumeNames();
-        for (const [reason, frames] of Object.entries(stats.refused)) set({ volume: '', reason }, frames);
+        const labels = this.#volumeLabels();
+        for (const [reason, frames] of Object.entries(stats.refused)) set({ ...labels(''), reason }, frames);
         for (const { uid, refused } of stats.volumes)
-          for (const [reason, frames] of Object.entries(refused)) set({ volume: names.get(uid) ?? uid, reason }, frames);
+          for (const [reason, frames] of Object.entries(refused)) set({ ...labels(uid), reason }, frames);
       },
     );
     this.#counter('received_frames_total', 'AoE requests received.', ['interface'], ({ interfaces }, set) => {
@@ -103,18 +105,24 @@ export class TargetMetrics {
   }
 
   *#initiators({ volumes }: TargetStats): Generator<[Labels, TargetInitiatorStats]> {
-    const names = this.#volumeNames();
+    const labels = this.#volumeLabels();
     const nodes = this.#nodeNames();
     for (const { uid, initiators } of volumes) {
       for (const initiator of initiators) {
         const { mac } = initiator;
-        yield [{ volume: names.get(uid) ?? uid, initiator: mac || 'other', initiator_node: nodes.get(mac) ?? '' }, initiator];
+        yield [{ ...labels(uid), initiator: mac || 'other', initiator_node: nodes.get(mac) ?? '' }, initiator];
       }
     }
   }
 
-  #volumeNames(): Map<string, string> {
-    return new Map(this.#options.volumes.list().map(({ metadata }) => [metadata.uid ?? '', metadata.name]));
+  /** Gives the labels of a volume by its UID. One that is not known any more has its UID as its name. */
+  #volumeLabels(): (uid: string) => Record<(typeof VOLUME)[number], string> {
+    const byUID = new Map(this.#options.volumes.list().map((volume) => [volume.metadata.uid, volume]));
+    return (uid) => {
+      const volume = byUID.get(uid);
+      const { namespace = '', name: pvc = '' } = (volume && claimNameOf(volume)) ?? {};
+      return { volume: volume?.metadata.name ?? uid, namespace, pvc };
+    };
   }
 
   #nodeNames(): Map<string, string> {

@@ -70,6 +70,11 @@ export class FakeBackend implements Backend {
     };
   }
 
+  async noteMoves(uid: string, moves: number): Promise<void> {
+    this.#enter(`noteMoves ${moves}`);
+    this.volumes.set(uid, { ...(this.volumes.get(uid) as BackingVolume), moves });
+  }
+
   async remove(uid: string): Promise<void> {
     this.#enter('remove');
     this.volumes.delete(uid);

@@ -70,6 +70,8 @@ export class FakeTarget implements TargetApi {
       }
     }
     const { configString = new Uint8Array(), volume: before } = this.volumes.get(volume.uid) ?? {};
+    if (before && (before.shelf !== volume.shelf || before.slot !== volume.slot || before.serial !== volume.serial))
+      throw new TargetError('conflict', `${volume.uid} is exported at e${before.shelf}.${before.slot} with serial number ${before.serial}`);
     const ofDisk = this.sizes.get(volume.path) ?? 0;
     if (!this.features.includes('exported_size'))
       return this.#keep({ volume: { ...volume, bytes: 0 }, bytes: ofDisk, configString, error: '' });

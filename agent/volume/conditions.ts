@@ -65,6 +65,11 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
       return no('BackingLost', `${data.path} is gone, and with it the data: bring it back under that name, or delete the AoEVolume`);
     case 'namesakes':
       return no('OrphanOfSameName', orphanOfSameName(data.found));
+    case 'older-copy':
+      return no(
+        'OlderCopy',
+        `${data.name} is an older copy of the data: it was served up to move ${data.moves} of the volume, and there was move ${data.expected} meanwhile; it is not exported. Bring the newer data back: docs/operate.md, "Disks in another machine", says how`,
+      );
     case 'shrunk':
       return no(
         'BackingTooSmall',

@@ -179,6 +179,7 @@ describe('a volume that is made of a snapshot', () => {
   const volume = { ...wanting20(), spec: { ...wanting20().spec, nodeName: 'n', source: { snapshot: 's' } } };
   const ready = {
     metadata: { name: 's', uid: 's-uid' },
+    spec: { volumeName: 'x' },
     status: { nodeName: 'n', pool: 'fast', capacity: '10Mi' },
   } as never as AoESnapshot;
   const at: Instant = async (make) => {

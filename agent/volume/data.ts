@@ -12,6 +12,7 @@ import {
   type WipeProgress,
 } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
+import { noteMoves, type OlderCopy } from './moved.ts';
 
 /** What came of opening, or making, the data of a volume. */
 export type DataResult =
@@ -23,6 +24,7 @@ export type DataResult =
   | { kind: 'lost'; path: string }
   /** There is none, and data of earlier AoEVolumes of this name is there: it may be what is looked for, so nothing is made. */
   | { kind: 'namesakes'; found: readonly BackingVolume[] }
+  | OlderCopy
   /** It has become smaller than it was. Sizes are in bytes. */
   | { kind: 'shrunk'; name: string; bytes: number; expected: number }
   | { kind: 'failed'; error: BackendError };
@@ -91,6 +93,8 @@ export async function ensureData(
     const expected = parseQuantity(status?.capacity ?? '0');
     // Data of 0 bytes must not be exported: the target takes that for the size of the device.
     if (backing.bytes < Math.max(1, expected)) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
+    const older = await noteMoves(backend, volume, backing, mode, signal);
+    if (older) return older;
     let growthProblem: GrowthProblem | undefined;
     // An interrupted growth has taken its space from the pool already. It is finished even when spec.capacity was set back: then
     // status.capacity, and with it what is reserved, has that space.

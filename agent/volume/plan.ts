@@ -1,9 +1,10 @@
 import type { Address } from '../../api/address.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, movesOf, serialNumber, VolumeCondition } from '../../api/volume.ts';
 import type { AccessPlan } from '../access/enforce.ts';
 import { roundDown } from '../backends/backend.ts';
 import { staleLock } from '../lock/holder.ts';
 import type { TargetAccess, TargetVolume, TargetVolumeState } from '../target/api.ts';
+import { isOfEarlierPlace } from './moved.ts';
 import { type Observed, sortedMacs } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 
@@ -69,7 +70,7 @@ export type Obstacle =
 export type Plan =
   /** Leave the target as it is. `retryMs` is undefined when the end of the obstacle leads to a reconcile by itself. */
   | { action: 'wait'; obstacle: Obstacle; retryMs: number | undefined }
-  /** Take an unused volume off the segment: another target answers at its address. */
+  /** Take a volume off the segment: it is unused, and another target answers at its address; or it is served as before a move. */
   | { action: 'withdraw'; obstacle: Obstacle; retryMs: number | undefined }
   /** `definition`: export the volume so, for the first time or again; undefined when the target serves it so. */
   | { action: 'serve'; definition: TargetVolume | undefined; access: AccessPlan }
@@ -87,6 +88,9 @@ export function planVolume(volume: AoEVolume, seen: Observed): Plan {
   if (targetProblem !== undefined)
     return { action: 'wait', obstacle: { because: 'target-away', problem: targetProblem }, retryMs: dataRetryMs };
   if (volume.metadata.deletionTimestamp) return { action: 'remove', access: exported && planAccess(volume, seen) };
+  // Its lock and its hosts are those of an earlier place, and a target changes neither address nor serial number.
+  if (exported && isOfEarlierPlace(volume, exported))
+    return { action: 'withdraw', obstacle: { because: 'not-probed' }, retryMs: AT_ONCE_MS };
   const mustWithdraw = exported !== undefined && hasStranger(seen) && !isUsed(exported);
   if (!exported || mustWithdraw) {
     const action = mustWithdraw ? 'withdraw' : 'wait';
@@ -168,7 +172,7 @@ function planExport(
   const { shelf, slot } = volume.spec.address ?? { shelf: 0, slot: 0 };
   const readOnly = volume.spec.access === 'ReadOnlyMany';
   const bytes = knowsExportedSize ? roundDown(data.bytes, SECTOR) : 0;
-  const wanted = { uid, shelf, slot, path: data.path, serial: serialForUid(uid), readOnly, bytes, ...access };
+  const wanted = { uid, shelf, slot, path: data.path, serial: serialNumber(uid, movesOf(volume)), readOnly, bytes, ...access };
   if (!exported || !sameExport(exported, wanted)) return wanted;
   // A target without `exported_size` reads the size of the disk at each export.
   const hasGrown = !knowsExportedSize && exported.bytes > 0 && exported.bytes < data.bytes;
@@ -185,9 +189,4 @@ function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolea
     volume.readOnly === wanted.readOnly &&
     volume.bytes >= wanted.bytes
   );
-}
-
-/** The disk's IDENTIFY serial number: the first 20 hexadecimal digits of the volume's UID. */
-export function serialForUid(uid: string): string {
-  return uid.replaceAll('-', '').slice(0, 20).toUpperCase();
 }

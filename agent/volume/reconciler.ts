@@ -20,7 +20,7 @@ import { VolumeMemories, type VolumeMemory } from './memory.ts';
 import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
 import { growthBarrier, NOT_EXPORTED, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
-import { newProblems, statusOf } from './status.ts';
+import { newProblems, statusOf, withOwnReport } from './status.ts';
 
 /**
  * How long a reconcile waits for the backend, in milliseconds. Exported volumes: 100, so that access changes never wait for a stuck
@@ -71,7 +71,7 @@ export class VolumeReconciler {
   readonly #delay: WriteDelay;
 
   constructor(options: VolumeReconcilerOptions) {
-    const { kube, target, events, log, signal, schedule, volumes } = options;
+    const { node, kube, target, events, log, signal, schedule, volumes } = options;
     this.#options = options;
     this.#memories = new VolumeMemories({ signal, schedule });
     this.#volumes = new OwnWrites(volumes);
@@ -82,7 +82,7 @@ export class VolumeReconciler {
       lockEvents: new LockEvents(events, log),
       read: async ({ metadata: { name, uid } }, stop) => {
         const volume = await kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: stop });
-        return volume?.metadata.uid === uid ? volume : undefined;
+        return volume && volume.metadata.uid === uid && volume.spec.nodeName === node ? volume : undefined;
       },
     };
   }
@@ -98,7 +98,8 @@ export class VolumeReconciler {
 
   /** Reconciles one volume: for kube's Controller. */
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
-    const found = this.#volumes.get(name);
+    const stored = this.#volumes.get(name);
+    const found = stored && withOwnReport(stored);
     if (!found) this.#delay.clear(name);
     this.#memories.forgetName(name, { except: found?.metadata.uid });
     if (found && this.#removedUids.get(name) === found.metadata.uid) return undefined;
@@ -197,7 +198,7 @@ export class VolumeReconciler {
     { before, broken, seen, plan, outcome }: { before: AoEVolume; broken: boolean; seen: Observed; plan: Plan; outcome: Outcome },
     signal: AbortSignal,
   ): Promise<void> {
-    const { kube, events, log } = this.#options;
+    const { node, kube, events, log } = this.#options;
     const { conditions, fields } = statusOf(volume, seen, plan, outcome);
     for (const { type, reason, message } of newProblems(volume, conditions)) {
       log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume has a problem');
@@ -211,7 +212,9 @@ export class VolumeReconciler {
     }
     const cleared = broken || outcome.lockCleared === true;
     this.#context.lockEvents.changed(volume, before.status?.holder, fields.holder, { cleared });
-    const written = await applyStatus(kube, AOE_VOLUMES, volume, { manager: FIELD_MANAGER, conditions, fields, signal });
+    // Not once it is placed on another node: its status is for the agent there to write.
+    const still = ({ spec: { nodeName, moves } }: AoEVolume): boolean => nodeName === node && moves === volume.spec.moves;
+    const written = await applyStatus(kube, AOE_VOLUMES, volume, { manager: FIELD_MANAGER, conditions, fields, still, signal });
     if (written) this.#volumes.confirm(written);
   }
 }

@@ -1,5 +1,5 @@
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
-import { type AoEVolume, type AoEVolumeStatus, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, type AoEVolumeStatus, isReportOfPlace, VolumeCondition } from '../../api/volume.ts';
 import type { NextCondition } from '../../kube/mod.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
@@ -20,13 +20,22 @@ const CONDITIONS = [
 /** The agent's part of an AoEVolume's status. A field that is undefined is to be absent. */
 export interface VolumeStatus {
   conditions: NextCondition[];
-  fields: { [Field in 'capacity' | 'serial' | 'paths' | 'initiators' | 'holder']: AoEVolumeStatus[Field] | undefined };
+  fields: { [Field in 'capacity' | 'serial' | 'moves' | 'paths' | 'initiators' | 'holder']: AoEVolumeStatus[Field] | undefined };
+}
+
+/** The volume with the status that this agent goes on from. After a move the last agent's report is about another place: only the size stays. */
+export function withOwnReport(volume: AoEVolume): AoEVolume {
+  const { status } = volume;
+  if (!status || isReportOfPlace(volume)) return volume;
+  const { serial: _serial, paths: _paths, initiators: _initiators, holder: _holder, conditions = [], ...kept } = status;
+  const isOurs = ({ type }: { type: string }): boolean => (CONDITIONS as readonly string[]).includes(type);
+  return { ...volume, status: { ...kept, conditions: conditions.filter((each) => !isOurs(each)) } };
 }
 
 /** The agent's part of the status after a reconcile. What the reconcile found nothing out about stays as it was written before. */
 export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
   const { capacity, serial, paths, initiators, holder } = volume.status ?? {};
-  const fields: VolumeStatus['fields'] = { capacity, serial, paths, initiators, holder };
+  const fields: VolumeStatus['fields'] = { capacity, serial, moves: volume.spec.moves, paths, initiators, holder };
   if (seen.data?.kind === 'available')
     fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
   if (plan.action === 'serve') fields.paths = seen.paths;

@@ -72,6 +72,22 @@ export const AoEPoolSpec = z
   });
 export type AoEPoolSpec = z.infer<typeof AoEPoolSpec>;
 
+/** A backing volume of an AoEVolume that is placed on another node. */
+export const Displaced = z.object({
+  uid: z.string().max(63).describe('UID of the AoEVolume.'),
+  volume: z.string().max(253).describe('Name of the AoEVolume that the backing volume was made for.'),
+  bytes: z.number().int().min(0).describe('Size in bytes.'),
+  moves: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe(
+      'The largest spec.moves at which the backing volume was served. When it is less than that of the AoEVolume, there is newer data.',
+    ),
+});
+export type Displaced = z.infer<typeof Displaced>;
+
 /** A pool on one node, as that node's agent measured it. Sizes exclude data of other software. */
 export const PoolNode = z.object({
   name: z.string(),
@@ -91,6 +107,11 @@ export const PoolNode = z.object({
     .array(z.string())
     .optional()
     .describe('Backing volumes whose AoEVolume is placed on another node, for example because disks were moved. They are not orphans.'),
+  displacedVolumes: z
+    .array(Displaced)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('The same, for programs: where the disks of an AoEVolume are now.'),
   volumes: z.number().int().optional(),
   snapshots: z
     .object({

@@ -8,6 +8,7 @@ import { QUANTITY_RULE, Quantity } from './quantity.ts';
 const nodeNames = z.array(z.string().min(1).max(253)).max(MAX_NODES).meta({ 'x-kubernetes-list-type': 'set' });
 const macs = z.array(Mac).meta({ 'x-kubernetes-list-type': 'set' });
 const MAX_MACS = 64;
+const MAX_MOVES = 1_000_000;
 /** All interfaces of all nodes that may be admitted at once. */
 const MAX_MACS_IN_FORCE = 1024;
 
@@ -20,6 +21,17 @@ export const Initiators = z.object({
 });
 export type Initiators = z.infer<typeof Initiators>;
 
+const NO_INITIATORS =
+  '(!has(self.initiators.nodes) || size(self.initiators.nodes) == 0) && (!has(self.initiators.macs) || size(self.initiators.macs) == 0)';
+const IS_MOVED = '(has(self.moves) && self.moves > (has(oldSelf.moves) ? oldSelf.moves : 0))';
+/** What must be true of a move. */
+const MOVE = [
+  'has(self.nodeName) && has(oldSelf.nodeName) && has(self.pool) && has(oldSelf.pool) && has(self.address) && has(oldSelf.address)',
+  '(self.nodeName != oldSelf.nodeName || self.pool != oldSelf.pool)',
+  'self.address != oldSelf.address',
+  `(${NO_INITIATORS})`,
+];
+
 export const AoEVolumeSpec = z
   .object({
     capacity: Quantity.optional()
@@ -29,7 +41,7 @@ export const AoEVolumeSpec = z
       .meta({
         'x-kubernetes-validations': [QUANTITY_RULE],
       }),
-    pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data.'),
+    pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data. Only a move changes it.'),
     source: z
       .object({
         snapshot: z.string().min(1).max(253).describe('Name of the AoESnapshot whose data the volume begins with.'),
@@ -52,8 +64,17 @@ export const AoEVolumeSpec = z
       .min(1)
       .max(253)
       .optional()
-      .describe('Storage node that holds the data. The operator chooses it when it is absent. It cannot be changed afterwards.'),
-    address: Address.optional().describe('AoE address. The operator chooses it when it is absent. It cannot be changed afterwards.'),
+      .describe('Storage node that holds the data. The operator chooses it when it is absent. Afterwards only a move changes it.'),
+    address: Address.optional().describe('AoE address. The operator chooses it when it is absent. Afterwards only a move changes it.'),
+    moves: z
+      .number()
+      .int()
+      .min(0)
+      .max(MAX_MOVES)
+      .optional()
+      .describe(
+        'How often the volume was moved to another node or pool. The operator writes it. A moved volume has a new address and a new serial number.',
+      ),
     initiators: Initiators.default({}).describe('Hosts that may use the volume now.'),
     external: z
       .object({
@@ -83,7 +104,20 @@ export const AoEVolumeSpec = z
         rule: '!has(self.external) || (!has(self.nodeName) && !has(self.address))',
         message: 'nodeName and address do not apply to an external target',
       },
-      { rule: 'has(self.pool) == has(oldSelf.pool) && (!has(self.pool) || self.pool == oldSelf.pool)', message: 'pool cannot be changed' },
+      {
+        rule: `has(self.pool) == has(oldSelf.pool) && (!has(self.pool) || self.pool == oldSelf.pool || ${IS_MOVED})`,
+        message: 'pool cannot be changed',
+      },
+      { rule: '!has(self.external) || !has(self.moves)', message: 'moves does not apply to an external target' },
+      {
+        rule: '!has(oldSelf.moves) || (has(self.moves) && self.moves >= oldSelf.moves)',
+        message: 'moves cannot become smaller',
+      },
+      {
+        rule: `!${IS_MOVED} || (${MOVE.join(' && ')})`,
+        message:
+          'moves grows only together with a change of nodeName or pool and of address, by a move (annotation aoe.dev/move-to), while spec.initiators is empty',
+      },
       {
         rule: 'has(self.external) == has(oldSelf.external) && (!has(self.external) || self.external == oldSelf.external)',
         message: 'external cannot be changed',
@@ -99,15 +133,15 @@ export const AoEVolumeSpec = z
         message: 'capacity of an external target cannot be changed',
       },
       {
-        rule: 'self.access == oldSelf.access || ((!has(self.initiators.nodes) || size(self.initiators.nodes) == 0) && (!has(self.initiators.macs) || size(self.initiators.macs) == 0))',
+        rule: `self.access == oldSelf.access || (${NO_INITIATORS})`,
         message: 'access can be changed only while spec.initiators is empty: detach the volume first',
       },
       {
-        rule: '!has(oldSelf.nodeName) || (has(self.nodeName) && self.nodeName == oldSelf.nodeName)',
-        message: 'nodeName cannot be changed once set',
+        rule: `!has(oldSelf.nodeName) || (has(self.nodeName) && (self.nodeName == oldSelf.nodeName || ${IS_MOVED}))`,
+        message: 'nodeName cannot be changed once set: docs/operate.md says how a volume is moved',
       },
       {
-        rule: '!has(oldSelf.address) || (has(self.address) && self.address == oldSelf.address)',
+        rule: `!has(oldSelf.address) || (has(self.address) && (self.address == oldSelf.address || ${IS_MOVED}))`,
         message: 'address cannot be changed once set',
       },
     ],
@@ -141,6 +175,11 @@ export const AoEVolumeStatus = z.object({
     'Size for which the operator has reserved room in the pool. The agent makes the data no larger, so that no pool is promised twice.',
   ),
   serial: z.string().optional().describe('IDENTIFY serial number. It is compared before every mount.'),
+  moves: z
+    .number()
+    .int()
+    .optional()
+    .describe('The spec.moves that the report of the agent is about. While it differs, that report is about an earlier place.'),
   paths: z
     .array(
       z.object({

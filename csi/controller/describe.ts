@@ -22,9 +22,14 @@ export function describeUser({ spec, status }: AoEVolume): string | undefined {
   return holder.node ? `node ${holder.node}${holder.since ? ` since ${holder.since}` : ''}` : `somebody who wrote "${holder.raw}"`;
 }
 
+/** Whether the volume is exported, but not to every host that its spec names. */
+export function isPartlyAdmitted({ status, reason }: Condition): boolean {
+  return status === 'True' && PARTLY_ADMITTED.has(reason);
+}
+
 /** Whether the volume is ready, and which of its hosts cannot use it: the messages of its conditions. */
 export function describeReadiness(volume: AoEVolume): string {
   const ready = conditionOf(volume, VolumeCondition.Ready)?.message ?? 'its status has no condition yet; is the operator running?';
   const exported = conditionOf(volume, VolumeCondition.Exported);
-  return exported?.status === 'True' && PARTLY_ADMITTED.has(exported.reason) ? `${ready}, but ${exported.message}` : ready;
+  return exported && isPartlyAdmitted(exported) ? `${ready}, but ${exported.message}` : ready;
 }

@@ -6,6 +6,7 @@ import { createSnapshot } from './calls/create-snapshot.ts';
 import { deleteVolume } from './calls/delete.ts';
 import { deleteSnapshot } from './calls/delete-snapshot.ts';
 import { expandVolume } from './calls/expand.ts';
+import { getVolumeHealth, listVolumeHealth } from './calls/health.ts';
 import { getVolume, listVolumes } from './calls/list.ts';
 import { getSnapshot, listSnapshots } from './calls/list-snapshots.ts';
 import { publishVolume } from './calls/publish.ts';
@@ -29,6 +30,8 @@ const CAPABILITIES = [
   Type.LIST_SNAPSHOTS,
   Type.GET_SNAPSHOT,
   Type.CLONE_VOLUME,
+  Type.GET_VOLUME_HEALTH,
+  Type.LIST_VOLUME_HEALTH,
 ];
 
 /** The CSI Controller service. Every method fails with an RpcError and nothing else. */
@@ -53,7 +56,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     getSnapshot: call('GetSnapshot', getSnapshot),
     controllerExpandVolume: call('ControllerExpandVolume', expandVolume),
     controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
-    controllerListVolumeHealth: unsupportedCall('ControllerListVolumeHealth'),
-    controllerGetVolumeHealth: unsupportedCall('ControllerGetVolumeHealth'),
+    controllerListVolumeHealth: call('ControllerListVolumeHealth', listVolumeHealth),
+    controllerGetVolumeHealth: call('ControllerGetVolumeHealth', getVolumeHealth),
   };
 }

@@ -36,6 +36,10 @@ export interface Driver {
   serial(address: string, signal: AbortSignal): Promise<string>;
   state(address: string): Promise<DiskState>;
   disk(address: string): Promise<Disk | undefined>;
+  /** When the kernel made the disk, as Date.now() counts; undefined when that is not known. */
+  madeAt(address: string): Promise<number | undefined>;
+  /** Forgets what the kernel has cached of the disk's data (ioctl BLKFLSBUF, block/ioctl.c): it is read from the target again. */
+  dropCache(address: string, signal: AbortSignal): Promise<void>;
   /** Whether an exclusive user has the disk: a mount in any namespace, swap, device-mapper. Programs that have it merely open do not count. */
   isClaimed(address: string, signal: AbortSignal): Promise<boolean>;
   /** Device numbers, as in {@link Disk.device}, of the disk, its partitions, and all that is stacked on them, such as dm-crypt or md. */
@@ -87,7 +91,7 @@ export interface Filesystems {
   probe(path: string, signal: AbortSignal): Promise<Content>;
   /** True when the first and the last MiB hold only zeros. */
   isBlank(disk: Disk, signal: AbortSignal): Promise<boolean>;
-  format(path: string, type: string, signal: AbortSignal): Promise<void>;
+  format(disk: Disk, type: string, signal: AbortSignal): Promise<void>;
   /** Repairs what can be repaired safely. Call it before a mount that may write. */
   check(path: string, type: string, signal: AbortSignal): Promise<void>;
   /** Size in bytes of the file system on a disk; undefined when the disk has none of this type. */

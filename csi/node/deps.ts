@@ -18,7 +18,7 @@ export interface Deps {
   readonly wire: Wire;
   readonly volumes: VolumeClient;
   readonly staged: StagedVolumes;
-  readonly removedDisks: Pick<RemovedDisks, 'add'>;
+  readonly removedDisks: Pick<RemovedDisks, 'add' | 'cancel'>;
   readonly jobs: VolumeJobs;
   /** Names of the AoE interfaces that are up at this moment. */
   readonly interfaces: () => Promise<readonly string[]>;

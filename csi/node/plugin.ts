@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
 import { INITIATOR_END } from '../../api/local-link.ts';
 import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
-import { EventRecorder, type Kube, type Log } from '../../kube/mod.ts';
+import { EventRecorder, type Kube, type Log, type NextCondition } from '../../kube/mod.ts';
 import { pluginregistration, RpcServer } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
 import { gauge } from '../../run/metrics.ts';
@@ -103,9 +103,10 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
   gauge(
     'aoe_csi_node_disk_down_seconds',
     'How long the kernel of this node has had the disk of a volume down.',
-    ['volume'],
+    ['volume', 'namespace', 'pvc'],
     async (set) => {
-      for (const { volumeId, seconds } of await downDisks.down()) set({ volume: volumeId }, seconds);
+      for (const { volumeId, claim, seconds } of await downDisks.down())
+        set({ volume: volumeId, namespace: claim?.namespace ?? '', pvc: claim?.name ?? '' }, seconds);
     },
   );
   const registration = new KubeletRegistration({
@@ -118,8 +119,9 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     staged,
     log,
   });
+  let initiatorReady: NextCondition | undefined;
   return {
-    node: nodeService(deps, { segment, hasTopology: () => registration.hasTopology }),
+    node: nodeService(deps, { segment, hasTopology: () => registration.hasTopology, storage: () => initiatorReady }),
     /** Registers with the kubelet and does all else that no call asks for, until the signal is aborted. Its sockets must be served by then. */
     run: async (signal: AbortSignal): Promise<void> => {
       const stopped = Promise.withResolvers<void>();
@@ -129,7 +131,10 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
       };
       if (signal.aborted) stop();
       else signal.addEventListener('abort', stop, { once: true });
-      const onChecked = (canMount: boolean) => registration.update(canMount);
+      const onChecked = (condition: NextCondition) => {
+        initiatorReady = condition;
+        return registration.update(condition.status === 'True');
+      };
       const nodeObject = keepNodeObject(
         { nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log, onChecked },
         signal,

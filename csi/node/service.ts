@@ -1,8 +1,9 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
-import { messageOf } from '../../kube/mod.ts';
+import { messageOf, type NextCondition } from '../../kube/mod.ts';
 import { type CallContext, csi, type Handlers, int64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import { expand } from './calls/expand.ts';
+import { storageHealth, volumeHealth } from './calls/health.ts';
 import { publish, unpublish } from './calls/publish.ts';
 import { stage } from './calls/stage.ts';
 import { stats } from './calls/stats.ts';
@@ -17,6 +18,8 @@ const CAPABILITIES = [
   Type.GET_VOLUME_STATS,
   Type.VOLUME_CONDITION,
   Type.SINGLE_NODE_MULTI_WRITER,
+  Type.GET_VOLUME_HEALTH,
+  Type.GET_STORAGE_HEALTH,
 ];
 /** The kubelet gives a call two minutes. Each of ours ends before that, with a message of its own. */
 const CALL_MS = 110_000;
@@ -26,13 +29,20 @@ const CALL_MS = 110_000;
  */
 const MAX_VOLUMES = 2 ** 16;
 
+export interface NodeServiceOptions {
+  readonly segment: string;
+  readonly hasTopology?: () => boolean;
+  readonly storage?: () => NextCondition | undefined;
+}
+
 /**
  * The CSI node service. Every method fails with an RpcError and nothing else.
+ * @param storage what was found at the last check of driver and interfaces; undefined before the first
  * @param hasTopology false while this node cannot mount volumes: then NodeGetInfo names no segment, and no volume can be used here
  */
 export function nodeService(
   deps: Deps,
-  { segment, hasTopology = () => true }: { segment: string; hasTopology?: () => boolean },
+  { segment, hasTopology = () => true, storage = () => undefined }: NodeServiceOptions,
 ): Handlers<csi.v1.Node> {
   const call =
     <Request, Answer>(name: string, work: (deps: Deps, request: Request, signal: AbortSignal) => Promise<Answer>) =>
@@ -53,9 +63,6 @@ export function nodeService(
       await work(...args);
       return {};
     });
-  const unsupportedCall = (what: string) => async (): Promise<never> => {
-    throw new RpcError(Code.UNIMPLEMENTED, `${what} is not supported yet`);
-  };
   return {
     nodeGetInfo: async () => ({
       nodeId: deps.nodeName,
@@ -69,7 +76,7 @@ export function nodeService(
     nodeUnpublishVolume: order('NodeUnpublishVolume', unpublish),
     nodeGetVolumeStats: call('NodeGetVolumeStats', stats),
     nodeExpandVolume: call('NodeExpandVolume', expand),
-    nodeGetVolumeHealth: unsupportedCall('NodeGetVolumeHealth'),
-    nodeGetStorageHealth: unsupportedCall('NodeGetStorageHealth'),
+    nodeGetVolumeHealth: call('NodeGetVolumeHealth', volumeHealth),
+    nodeGetStorageHealth: async () => storageHealth(storage()),
   };
 }

@@ -1,4 +1,4 @@
-import { type Address, formatAddress } from '../../api/address.ts';
+import { type Address, formatAddress, sameAddress } from '../../api/address.ts';
 import { available, footprint } from '../../api/capacity.ts';
 import { type NodeHealth, type Unfit, unfit } from '../../api/eligibility.ts';
 import type { AoENode } from '../../api/node.ts';
@@ -6,7 +6,7 @@ import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { type AddressRange, addressKey, addressOf } from './address-range.ts';
+import { type AddressRange, addressOf } from './address-range.ts';
 import { addressOwner } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
 import type { Reservations } from './reservations.ts';
@@ -42,11 +42,24 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
     }
     return wanted;
   }
+  return newAddress(volume, cluster.reserved, range, previous);
+}
+
+/**
+ * An address that no other volume claims, and that the volume does not have now.
+ * @param previous the address given last, so that the next one follows it
+ */
+export function newAddress(
+  volume: AoEVolume,
+  reserved: Pick<Reservations, 'claimants'>,
+  range: AddressRange,
+  previous: Address | undefined,
+): Address | Refused {
   const isTaken = (address: Address): boolean =>
-    cluster.reserved.claimants(address).some(({ metadata, spec }) => {
-      const claimed = addressOf(spec);
-      return metadata.name !== volume.metadata.name && claimed !== undefined && addressKey(claimed) === addressKey(address);
-    });
+    sameAddress(address, volume.spec.address) ||
+    reserved
+      .claimants(address)
+      .some(({ metadata, spec }) => metadata.name !== volume.metadata.name && sameAddress(addressOf(spec), address));
   const next = range.next(previous, isTaken);
   return (
     next ?? {

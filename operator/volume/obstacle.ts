@@ -1,11 +1,11 @@
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import { type AoEVolume, GIVE_UP } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, MOVE_TO } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 
 /** What keeps a placed volume from being served, or deleted: the state of its storage node. */
 export interface Obstacle {
-  readonly obstacle: 'GivenUp' | 'StorageNodeGone' | 'StorageNodeNotReady';
+  readonly obstacle: 'GivenUp' | 'MoveWaits' | 'StorageNodeGone' | 'StorageNodeNotReady';
   /** For people. */
   readonly message: string;
 }
@@ -15,21 +15,24 @@ interface Cluster {
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
   /** A person has given up the data, and the node does not exist. */
   readonly isGivenUp: boolean;
+  /** What a move waits for that a person asks for, while the node does not exist. */
+  readonly moveWaits?: string | undefined;
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
-export function obstacleOf({ metadata, spec }: AoEVolume, { nodes, kubeNodes, isGivenUp }: Cluster): Obstacle | undefined {
+export function obstacleOf({ metadata, spec }: AoEVolume, { nodes, kubeNodes, isGivenUp, moveWaits }: Cluster): Obstacle | undefined {
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
+  if (moveWaits !== undefined) return { obstacle: 'MoveWaits', message: moveWaits };
   if (isGivenUp) {
-    const message = `its data was given up with node ${nodeName} (annotation ${GIVE_UP}): delete the volume, or bring the node back`;
+    const message = `its data was given up with node ${nodeName} (annotation ${GIVE_UP}): delete the volume, bring the node back, or connect its disks to another node and move the volume there (annotation ${MOVE_TO})`;
     return { obstacle: 'GivenUp', message };
   }
   const kubeNode = kubeNodes.get(nodeName);
   if (!nodes.get(nodeName)) {
     const message = kubeNode
       ? `node ${nodeName}, which holds the data, has no AoENode: does the agent run there?`
-      : `node ${nodeName}, which holds the data, does not exist any more: bring it back, or if it never comes back give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName})`;
+      : `node ${nodeName}, which holds the data, does not exist any more: bring it back, or if it never comes back give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName}); if its disks are in another node now, move the volume there (annotation ${MOVE_TO})`;
     return { obstacle: 'StorageNodeGone', message };
   }
   const why = notReady(kubeNode);

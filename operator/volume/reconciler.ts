@@ -1,12 +1,13 @@
 import { type Address, formatAddress } from '../../api/address.ts';
 import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { isPlaced, reservedCapacity } from '../../api/capacity.ts';
+import type { NodeHealth } from '../../api/eligibility.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, MOVE_TO, movesOf, serialOf, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import {
   applyStatus,
   type EventRecorder,
@@ -24,17 +25,18 @@ import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
-import { place } from '../placement/place.ts';
+import { newAddress, place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
 import { giveUp } from './give-up.ts';
 import { type Growth, growthOf } from './growth.ts';
+import { decideMove, type Move } from './move.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { canWait, type Findings, statusOf } from './status.ts';
 
 interface Options {
-  readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
+  readonly kube: Pick<Kube, 'get' | 'list' | 'patch' | 'apply'>;
   readonly volumes: Store<AoEVolume>;
   /** Names of volumes by claimsOf. */
   readonly byClaim: { get(claim: string): string[] };
@@ -68,6 +70,7 @@ export class VolumeReconciler {
   readonly #volumes: OwnWrites<AoEVolume>;
   readonly #reserved: IndexedReservations;
   readonly #delay: WriteDelay;
+  readonly #health: NodeHealth;
   #lastAddress: Address | undefined;
 
   constructor(options: Options) {
@@ -75,6 +78,8 @@ export class VolumeReconciler {
     this.#volumes = new OwnWrites(options.volumes);
     this.#reserved = new IndexedReservations({ ...options, volumes: this.#volumes });
     this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
+    const { kubeNodes, agents } = options;
+    this.#health = { notReady: (node) => notReady(kubeNodes.get(node)), silent: (node) => agents.silence(node) };
   }
 
   /** Reconciles one volume. Safe to repeat at any time; different volumes may be reconciled at once. */
@@ -87,8 +92,11 @@ export class VolumeReconciler {
     await refuseBreak(this.#options, found, signal);
     const given = await giveUp(this.#options, found, signal);
     if (given.outcome === 'gone') return undefined;
-    const { volume, refused } = await this.#ensurePlaced(given.volume, signal);
-    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp: given.outcome === 'givenUp' });
+    const move = await this.#move(given.volume, signal);
+    const { volume, refused } = await this.#ensurePlaced(move.volume, signal);
+    const isGivenUp = given.outcome === 'givenUp' && volume.spec.nodeName === given.volume.spec.nodeName;
+    const moveWaits = move.kind === 'waits' ? move.message : undefined;
+    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits });
     const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
     const status = statusOf(volume, findings);
@@ -100,7 +108,7 @@ export class VolumeReconciler {
     if (!written) return undefined;
     this.#volumes.confirm(written);
     this.#report(found, findings, status);
-    return undefined;
+    return move.kind === 'waits' && move.retryMs !== undefined ? { requeueAfterMs: move.retryMs } : undefined;
   }
 
   /** Writes the status. Room for a growth counts from now on, before the API server has it. */
@@ -118,7 +126,8 @@ export class VolumeReconciler {
         manager: FIELD_MANAGER,
         ...status,
         // A patch whose answer was lost may have placed it, and the size may be another one: the watch will show it.
-        still: (now) => isPlaced(now) === isPlaced(volume) && now.spec.capacity === volume.spec.capacity,
+        still: (now) =>
+          isPlaced(now) === isPlaced(volume) && movesOf(now) === movesOf(volume) && now.spec.capacity === volume.spec.capacity,
         signal,
       });
       if (grows && !written) this.#volumes.drop(name);
@@ -134,38 +143,72 @@ export class VolumeReconciler {
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
     if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) };
-    const { pools, snapshots, nodes, kubeNodes, agents, range } = this.#options;
+    const { pools, snapshots, nodes, range } = this.#options;
     const cluster = {
       pools: pools.list(),
       nodes: nodes.list(),
       reserved: this.#reserved,
       snapshot: (name: string) => snapshots.get(name),
-      notReady: (node: string) => notReady(kubeNodes.get(node)),
-      silent: (node: AoENode) => agents.silence(node),
+      ...this.#health,
     };
-    this.#lastAddress ??= newestAddress(this.#volumes.reserved());
-    const placement = place(volume, cluster, range, this.#lastAddress);
+    const placement = place(volume, cluster, range, this.#previousAddress());
     if ('refused' in placement) return { volume, refused: placement };
-    return { volume: await this.#write(volume, placement, signal) };
+    return { volume: await this.#place(volume, placement, signal) };
   }
 
-  /** Reserves the place before the API server has it, and gives it back when the API server refuses. */
-  async #write(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {
-    const { kube, log, events } = this.#options;
-    const { name, resourceVersion, finalizers = [] } = volume.metadata;
-    const spec = { nodeName, address };
-    // With the version that the place was chosen for, so that no change by others is overwritten.
-    const metadata = { ...(resourceVersion ? { resourceVersion } : {}), finalizers: [...new Set([...finalizers, VOLUME_FINALIZER])] };
-    this.#volumes.reserve({ ...volume, metadata: { ...volume.metadata, ...metadata }, spec: { ...volume.spec, ...spec } });
+  async #place(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {
+    const { log, events } = this.#options;
+    const { name, finalizers = [] } = volume.metadata;
     if (!volume.spec.address) this.#lastAddress = address;
+    const metadata = { finalizers: [...new Set([...finalizers, VOLUME_FINALIZER])] };
+    const placed = await this.#write(volume, { metadata, spec: { nodeName, address } }, signal);
+    log.info({ volume: name, node: nodeName, address }, 'volume placed');
+    events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at ${formatAddress(address)}`);
+    return placed;
+  }
+
+  /** Follows annotation MOVE_TO, where everything is as it must be: one write gives the volume its new place, address and serial number. */
+  async #move(found: AoEVolume, signal: AbortSignal): Promise<Move> {
+    const { log, events, range } = this.#options;
+    const move = await decideMove({ ...this.#options, reserved: this.#reserved, health: this.#health }, found, signal);
+    if (move.kind !== 'possible') return move;
+    const { volume, to } = move;
+    const address = newAddress(volume, this.#reserved, range, this.#previousAddress());
+    if ('refused' in address) return { kind: 'waits', volume, message: `the move to node ${to.nodeName} waits: ${address.message}` };
+    this.#lastAddress = address;
+    const before = volume.spec;
+    const annotations = { [MOVE_TO]: null, [GIVE_UP]: null };
+    const moved = await this.#write(volume, { metadata: { annotations }, spec: { ...to, address, moves: movesOf(volume) + 1 } }, signal);
+    const from = `node ${before.nodeName}, pool ${before.pool}, ${before.address && formatAddress(before.address)}`;
+    const message = `moved from ${from} to node ${to.nodeName}, pool ${to.pool}, ${formatAddress(address)}, with serial number ${serialOf(moved)}`;
+    log.warn({ volume: volume.metadata.name, detail: message }, 'volume moved');
+    events.event(volume, 'Normal', 'Moved', message);
+    return { kind: 'none', volume: moved };
+  }
+
+  /** The address given last. */
+  #previousAddress(): Address | undefined {
+    this.#lastAddress ??= newestAddress(this.#volumes.reserved());
+    return this.#lastAddress;
+  }
+
+  /** Reserves a place before the API server has it, and gives it back when the API server refuses. */
+  async #write(
+    volume: AoEVolume,
+    { metadata, spec }: { metadata: { finalizers?: string[]; annotations?: Record<string, null> }; spec: Partial<AoEVolume['spec']> },
+    signal: AbortSignal,
+  ): Promise<AoEVolume> {
+    const { name, uid, resourceVersion } = volume.metadata;
+    const { finalizers = volume.metadata.finalizers ?? [] } = metadata;
+    this.#volumes.reserve({ ...volume, metadata: { ...volume.metadata, finalizers }, spec: { ...volume.spec, ...spec } });
+    // With the version that the place was chosen for, so that no change by others is overwritten.
+    const patch = { metadata: { ...metadata, uid, ...(resourceVersion ? { resourceVersion } : {}) }, spec };
     try {
-      const placed = await kube.patch<AoEVolume>(AOE_VOLUMES, name, { metadata, spec }, { fieldManager: FIELD_MANAGER, signal });
+      const placed = await this.#options.kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, signal });
       this.#volumes.confirm(placed);
-      log.info({ volume: name, node: nodeName, address }, 'volume placed');
-      events.event(volume, 'Normal', 'Placed', `placed on ${nodeName} at ${formatAddress(address)}`);
       return placed;
     } catch (error) {
-      await this.#learn(volume, error);
+      await this.#learn(volume, movesOf({ spec: { ...volume.spec, ...spec } }), error);
       throw error;
     }
   }
@@ -174,11 +217,11 @@ export class VolumeReconciler {
    * After a write that failed. A refusal settles it. But after a broken connection, or a conflict with a write of ours that did
    * arrive, the volume may be placed: its place stays reserved until that is known.
    */
-  async #learn({ metadata: { name, uid } }: AoEVolume, error: unknown): Promise<void> {
+  async #learn({ metadata: { name, uid } }: AoEVolume, moves: number, error: unknown): Promise<void> {
     if (error instanceof KubeError && error.code < 500 && !isConflict(error)) return this.#volumes.drop(name);
     try {
       const live = await this.#options.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: AbortSignal.timeout(LEARN_MS) });
-      if (live && live.metadata.uid === uid && isPlaced(live)) this.#volumes.confirm(live);
+      if (live && live.metadata.uid === uid && isPlaced(live) && movesOf(live) === moves) this.#volumes.confirm(live);
       // After a conflict no write of ours is under way any longer; a request whose answer was lost may still arrive.
       else if (isConflict(error) || !live) this.#volumes.drop(name);
     } catch {
@@ -194,7 +237,8 @@ export class VolumeReconciler {
     const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
     const now = conditions?.find(({ type }) => type === VolumeCondition.Ready);
     if (!reason || before?.reason === reason || now?.reason !== reason) return;
-    const what = refused ? 'volume not placed' : 'storage node of volume not available';
+    const isMove = obstacle?.obstacle === 'MoveWaits';
+    const what = refused ? 'volume not placed' : isMove ? 'volume not moved yet' : 'storage node of volume not available';
     this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, what);
     this.#options.events.event(volume, 'Warning', reason, message);
   }

@@ -16,6 +16,22 @@ function readyOfDeleted(conditions: { type: string; status: 'True' | 'False' | '
 
 const provisioned = { type: 'Provisioned', status: 'True', reason: 'Provisioned', message: 'the data is in vg0/aoe-u' } as const;
 
+test('what the agent of an earlier node reported counts for nothing after a move', () => {
+  const volume: AoEVolume = {
+    apiVersion: API_VERSION,
+    kind: 'AoEVolume',
+    metadata: { name: 'v', finalizers: [VOLUME_FINALIZER] },
+    spec: { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', nodeName: 'b', address: { shelf: 1, slot: 1 }, moves: 2 },
+    status: {
+      moves: 1,
+      conditions: ['Provisioned', 'Exported'].map((type) => ({ type, status: 'True', reason: type, message: '', lastTransitionTime: '' })),
+    },
+  };
+  const readyOf = (each: AoEVolume) => statusOf(each, {}).conditions?.find(({ type }) => type === 'Ready');
+  expect(readyOf(volume)).toMatchObject({ status: 'False', reason: 'Waiting', message: 'waiting for the agent on b' });
+  expect(readyOf({ ...volume, status: { ...volume.status, moves: 2 } })).toMatchObject({ status: 'True', reason: 'Exported' });
+});
+
 test('Ready of a deleted volume says what its agent waits for', () => {
   const message = 'deletion waits: PersistentVolume v names the volume';
   const held = { type: 'Exported', status: 'True', reason: 'NamedByPersistentVolume', message } as const;

@@ -1,7 +1,14 @@
 import { formatAddress } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
 import type { Condition } from '../../api/meta.ts';
-import { type AoEVolume, type AoEVolumeStatus, DELETION_WAITS, VolumeCondition, type VolumePhase } from '../../api/volume.ts';
+import {
+  type AoEVolume,
+  type AoEVolumeStatus,
+  DELETION_WAITS,
+  isReportOfPlace,
+  VolumeCondition,
+  type VolumePhase,
+} from '../../api/volume.ts';
 import type { StatusPart } from '../../kube/mod.ts';
 import { addressOf } from '../placement/address-range.ts';
 import type { Refused } from '../placement/placement.ts';
@@ -37,7 +44,9 @@ function users({ spec, status }: AoEVolume): string[] {
 }
 
 /** The condition in which the agent says what the deletion waits for. */
-function agentsWait({ status }: AoEVolume): Condition | undefined {
+function agentsWait(volume: AoEVolume): Condition | undefined {
+  const { status } = volume;
+  if (!isReportOfPlace(volume)) return undefined;
   const own = (status?.conditions ?? []).filter(({ type }) => type === VolumeCondition.Provisioned || type === VolumeCondition.Exported);
   return own.find(({ message }) => message.startsWith(DELETION_WAITS));
 }
@@ -63,8 +72,9 @@ function ready(volume: AoEVolume, placing: Verdict, obstacle: Obstacle | undefin
     const isKnown = obstacle.obstacle !== 'StorageNodeNotReady';
     return { status: isKnown ? 'False' : 'Unknown', reason: obstacle.obstacle, message: obstacle.message };
   }
+  const isReported = isReportOfPlace(volume);
   for (const type of [VolumeCondition.Provisioned, VolumeCondition.Exported]) {
-    const condition = status?.conditions?.find((each) => each.type === type);
+    const condition = isReported && status?.conditions?.find((each) => each.type === type);
     if (!condition) return { status: 'False', reason: 'Waiting', message: `waiting for the agent on ${spec.nodeName}` };
     if (condition.status !== 'True') return { status: condition.status, reason: condition.reason, message: condition.message };
   }

@@ -42,6 +42,7 @@ export function integration(): Suite[] {
     jestTests('wire', '60 s'),
     jestTests('driver', '2 minutes', { eachTest: true }),
     jestTests('chart', '20 s'),
+    jestTests('release', '30 s'),
     jestTests('apiserver', '3 minutes', { eachTest: true }),
     jestTests('faults-fast', '60 s', { eachTest: true }),
   ];

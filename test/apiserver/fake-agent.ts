@@ -2,7 +2,7 @@ import { reservedCapacity } from '../../api/capacity.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
-import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, type AoEVolumeStatus, movesOf, serialNumber, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
 import { FakeGroups } from './fake-groups.ts';
 
@@ -89,7 +89,8 @@ export class FakeAgent {
     );
     await this.#report(name, uid, {
       capacity: formatQuantity(Math.max(Math.ceil(bytes / GRAIN) * GRAIN, parseQuantity(status?.capacity ?? '0'))),
-      serial: uid.replaceAll('-', '').slice(0, 20).toUpperCase(),
+      serial: serialNumber(uid, movesOf({ spec })),
+      ...(spec.moves === undefined ? {} : { moves: spec.moves }),
       initiators: { observedGeneration: generation, nodes },
       conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
     });
@@ -118,6 +119,7 @@ export class FakeAgent {
     const print = JSON.stringify([
       uid,
       status.capacity,
+      status.moves,
       status.initiators,
       status.conditions?.map(({ reason, observedGeneration }) => [reason, observedGeneration]),
     ]);

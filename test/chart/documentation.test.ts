@@ -6,7 +6,10 @@ import { CHART } from './helm.ts';
 /** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
 const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
   const inner =
-    value !== null && typeof value === 'object' && !Array.isArray(value) && !/(resources|odeSelector|parameters)$/.test(path)
+    value !== null &&
+    typeof value === 'object' &&
+    !Array.isArray(value) &&
+    !/(resources|odeSelector|parameters|dashboards\.labels)$/.test(path)
       ? below(value)
       : undefined;
   if (!inner || Object.keys(inner).length === 0) return [path];

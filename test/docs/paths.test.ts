@@ -2,7 +2,8 @@ import { globSync } from 'node:fs';
 import { PAGES, ROOT, textOf } from './pages.ts';
 
 /** A path that begins with a folder of the repository, in running text; `*` and `{a,b}` are patterns. */
-const PATH = /(?<![\w/.$~-])(?:agent|aoe|api|charts|csi|deploy|docs|kube|operator|rpc|run|scripts|target|test)\/[\w./*{},-]*[\w/*}]/g;
+const PATH =
+  /(?<![\w/.$~-])(?:agent|aoe|api|charts|crds|csi|deploy|docs|kube|kubectl|operator|rpc|run|scripts|target|test)\/[\w./*{},-]*[\w/*}]/g;
 /** What is generated, and not in the repository. */
 const GENERATED = new Set(['rpc/gen/', 'target/release/']);
 

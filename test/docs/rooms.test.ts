@@ -50,6 +50,10 @@ describe('the layout of the repository', () => {
     expect(sources.filter((path) => lines(path) > FILE_LIMIT)).toStrictEqual([]);
   });
 
+  it('has one lock file for all of its Rust, since one of a part that is seldom built grows stale', () => {
+    expect(filesOf('**/Cargo.lock')).toStrictEqual(['Cargo.lock']);
+  });
+
   it('has each unit test beside the source file that it tests, under the same name', () => {
     const [unit] = jestConfig.projects.filter(({ displayName }) => displayName === 'unit');
     // The tests in test/docs are of documents and of this layout.

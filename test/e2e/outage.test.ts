@@ -103,7 +103,7 @@ describe('a target that is silent for longer than aoe_deadsecs', () => {
     await ns.kubectl('delete', 'pod', 'again', 'disk', '--timeout=60s');
     const left = `ls /sys/block | grep -cxE 'etherd!(${Object.values(addresses).join('|').replaceAll('.', '[.]')})' || true`;
     await cluster.poll(async () => ((await cluster.guest(WORKER).exec(left)).trim() === '0' ? true : undefined), {
-      timeoutMs: 40_000,
+      timeoutMs: 120_000,
       what: `${WORKER} to be rid of the disks`,
       explain: () => cluster.guest(WORKER).exec('ls /sys/block; grep etherd /proc/mounts || true; dmesg | tail -n 20'),
     });

@@ -73,7 +73,7 @@ const service = nodeService(
     wire: new SocketWire(interfaces),
     volumes,
     staged: new StagedVolumes('/run/aoe-csi-test'),
-    removedDisks: { add() {} },
+    removedDisks: { add() {}, async cancel() {} },
     jobs: new VolumeJobs(given.node),
     interfaces,
     log,

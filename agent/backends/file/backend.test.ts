@@ -15,7 +15,7 @@ async function folder(): Promise<string> {
 }
 
 const open = (directory: string, { expected = [] as string[], fs = nodeFileSystem } = {}): FileBackend =>
-  new FileBackend({ pool: 'p1', directory, expected: () => expected, fs });
+  new FileBackend({ pool: 'p1', directory, expected: () => expected, reserve: '0', fs });
 
 /** The real file system until the n-th call, which throws, before or after its effect. */
 function crashing(at: number, when: 'before' | 'after'): { fs: FileSystem; steps: () => number } {
@@ -70,6 +70,27 @@ test('a file without a record, made by an earlier version, is served and measure
   expect(await open(directory).open('u-1')).toStrictEqual(made);
   expect((await open(directory).measure(signal)).volumes).toStrictEqual([made]);
   expect(await open(directory).namesakes({ uid: 'u-2', name: 'pvc-1' }, signal)).toStrictEqual([]);
+});
+
+test('after how many moves a file was served is kept beside it, whole or not at all, and removed with it', async () => {
+  for (const when of ['before', 'after'] as const) {
+    for (let at = 1; ; at++) {
+      const directory = await folder();
+      await open(directory).create(request);
+      await open(directory).noteMoves('u-1', 11);
+      const { fs, steps } = crashing(at, when);
+      await open(directory, { fs })
+        .noteMoves('u-1', 12)
+        .catch(() => {});
+      const moves = (await open(directory).open('u-1'))?.moves;
+      expect([11, 12]).toContain(moves);
+      await open(directory).noteMoves('u-1', 12);
+      expect((await open(directory).measure(signal)).volumes).toMatchObject([{ uid: 'u-1', volume: 'pvc-1', moves: 12 }]);
+      await open(directory).remove('u-1');
+      expect((await readdir(directory)).filter((name) => name.startsWith('u-1') && !name.endsWith('.new'))).toStrictEqual([]);
+      if (steps() < at) break;
+    }
+  }
 });
 
 test('after a crash at any step of creating or removing, repeating it completes it', async () => {

@@ -22,6 +22,8 @@ const NEW_SUFFIX = '.img.new';
 const RETAINED_SUFFIX = '.img.retained';
 /** Beside each volume: the name of its AoEVolume. Files that earlier versions made have none. */
 const RECORD_SUFFIX = '.img.volume';
+/** Beside a volume that was moved: how often its AoEVolume had been moved when it was served here. */
+const MOVES_SUFFIX = '.img.moves';
 /** How many removed volumes are remembered before those without an AoEVolume are forgotten. */
 const FORGET_AT = 256;
 
@@ -167,11 +169,23 @@ export class FileBackend implements Backend {
     return new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
   }
 
+  async noteMoves(uid: string, moves: number): Promise<void> {
+    const path = this.#moves(uid);
+    try {
+      await this.#fs.write(`${path}.new`, `${moves}\n`);
+      await this.#fs.rename(`${path}.new`, path);
+      await this.#fs.syncDirectory(this.#directory);
+    } catch (error) {
+      throw this.#full(error, 0) ?? this.#failed(`writing ${path}`, error);
+    }
+  }
+
   async remove(uid: string): Promise<void> {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.unlink(path));
     await this.#drop(join(this.#directory, `${uid}${NEW_SUFFIX}`), (path) => this.#fs.unlink(path));
     await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
+    await this.#drop(this.#moves(uid), (path) => this.#fs.unlink(path));
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
     this.#noteGone(uid);
@@ -194,7 +208,8 @@ export class FileBackend implements Backend {
       const file = await this.#stat(uid);
       if (!file) continue;
       const volume = await this.#nameOf(uid);
-      volumes.push({ uid, ...(volume === undefined ? {} : { volume }), name: this.path(uid), bytes: file.size });
+      const moves = await this.#movesOf(uid);
+      volumes.push({ uid, ...(volume === undefined ? {} : { volume }), ...moves, name: this.path(uid), bytes: file.size });
       files.push(file);
     }
     return { volumes, files };
@@ -208,6 +223,22 @@ export class FileBackend implements Backend {
 
   #record(uid: string): string {
     return join(this.#directory, `${checkUid(uid)}${RECORD_SUFFIX}`);
+  }
+
+  #moves(uid: string): string {
+    return join(this.#directory, `${checkUid(uid)}${MOVES_SUFFIX}`);
+  }
+
+  /** What {@link noteMoves} wrote. */
+  async #movesOf(uid: string): Promise<Pick<BackingVolume, 'moves'>> {
+    const path = this.#moves(uid);
+    try {
+      const moves = Number((await this.#fs.read(path)).trim());
+      return Number.isSafeInteger(moves) && moves > 0 ? { moves } : {};
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return {};
+      throw this.#failed(`reading ${path}`, error);
+    }
   }
 
   /** The name of the AoEVolume that a file was made for; undefined when it is not known. */
@@ -227,7 +258,7 @@ export class FileBackend implements Backend {
 
   async #find(uid: string): Promise<BackingVolume | undefined> {
     const file = await this.#stat(uid);
-    return file && { uid, name: this.path(uid), bytes: file.size };
+    return file && { uid, ...(await this.#movesOf(uid)), name: this.path(uid), bytes: file.size };
   }
 
   /** The file of a volume; undefined when there is none. */

@@ -26,7 +26,7 @@ async function folder(): Promise<string> {
 }
 
 const backendIn = (directory: string, fs = copying, hasSnapshots = () => false) =>
-  new FileBackend({ pool: 'p1', directory, expected: () => [], hasSnapshots, fs });
+  new FileBackend({ pool: 'p1', directory, expected: () => [], hasSnapshots, reserve: '0', fs });
 
 test('a snapshot has the data of its instant, is found by its own UID, and survives its volume', async () => {
   const directory = await folder();

@@ -30,6 +30,8 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
  * off, the volume has only these bytes.
  */
 const TAG_CLEAN = 'aoe.dev/clean=';
+/** How often the AoEVolume had been moved when the volume was served here; absent for 0. */
+const TAG_MOVES = 'aoe.dev/moves=';
 /** Prefix of a tag that ends with a number of bytes from the start of its volume. */
 type BytesPrefix = typeof TAG_ZEROED | typeof TAG_CLEAN;
 export const TAG_RETAINED = 'aoe.dev/retained';
@@ -181,6 +183,12 @@ export abstract class LvmBase implements Backend {
     return this.backing(await this.#noteBytes(volume, TAG_CLEAN, undefined, signal));
   }
 
+  async noteMoves(uid: string, moves: number, signal: AbortSignal): Promise<void> {
+    const volume = await this.#find(uid, FRESH_MS, signal);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was tagged`);
+    await this.group.mark({ volume, off: tagsOf(volume, TAG_MOVES), on: [`${TAG_MOVES}${moves}`] }, signal);
+  }
+
   async remove(uid: string, signal: AbortSignal): Promise<void> {
     if (await this.#find(uid, FRESH_MS, signal)) await this.group.remove(nameOf(uid), signal);
   }
@@ -298,6 +306,7 @@ export abstract class LvmBase implements Backend {
     const { name, tags } = volume;
     const tagged = (prefix: string): string | undefined => tagsOf(volume, prefix)[0]?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
+    const moves = Number(tagged(TAG_MOVES) ?? 0);
     const bytes = cleanBytes(volume);
     return {
       uid: uidOf(volume),
@@ -305,6 +314,7 @@ export abstract class LvmBase implements Backend {
       name: this.group.pathOf(name),
       bytes,
       ...(bytes < volume.bytes ? { extended: volume.bytes } : {}),
+      ...(Number.isSafeInteger(moves) && moves > 0 ? { moves } : {}),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };

@@ -52,6 +52,18 @@ for (const [when, command] of [
   });
 }
 
+test('after how many moves a volume was served is in a tag of its logical volume', async () => {
+  const fake = new FakeLvm();
+  const backend = linearBackend(fake);
+  await createEmpty(backend, request, signal);
+  for (const moves of [1, 2]) {
+    await backend.noteMoves('u-1', moves, signal);
+    expect((await linearBackend(fake).measure(signal)).volumes).toMatchObject([{ uid: 'u-1', volume: 'pvc-1', moves }]);
+  }
+  expect(fake.volumes.get('aoe-u-1')?.tags.filter((tag) => tag.startsWith('aoe.dev/moves'))).toStrictEqual(['aoe.dev/moves=2']);
+  await expect(backend.noteMoves('u-2', 1, signal)).rejects.toThrow(/vg0\/aoe-u-2 vanished/);
+});
+
 test('a volume that was not wiped is not handed out', async () => {
   const fake = new FakeLvm();
   await expect(createEmpty(linearBackend(fake, { crash: true }), request, signal)).rejects.toThrow();

@@ -23,6 +23,7 @@ function world(reaction: Reaction | undefined = ready) {
   const service = controllerService(deps);
   return {
     api,
+    deps,
     create: (fields: csi.v1.ICreateVolumeRequest = {}) =>
       service.createVolume({ name: 'v', volumeCapabilities: [mount], ...fields } as csi.v1.CreateVolumeRequest, call()),
     volume: () => api.read<AoEVolume>(AOE_VOLUMES, 'v'),
@@ -40,6 +41,27 @@ test('a volume is created as it is requested, and found again when the call is r
   expect((await create()).volume).toMatchObject(expected);
   expect(volume()?.metadata.uid).toBe(made?.metadata.uid);
   expect(api.all('AoEVolume')).toHaveLength(1);
+});
+
+test('a repetition of a call that has succeeded is answered while the volume is attached, and keeps no other call waiting', async () => {
+  const { create, deps } = world();
+  const first = await create();
+  const end = Promise.withResolvers<void>();
+  const attachment = deps.busy.run('v', 'ControllerPublishVolume', () => end.promise);
+  expect(await create()).toStrictEqual(first);
+  await expect(create({ capacityRange: range(2 ** 40) })).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
+  end.resolve();
+  await attachment;
+});
+
+test('a volume that the watch still shows, but that was deleted, is created again', async () => {
+  const { create, deps, api, volume } = world();
+  await create();
+  const old = volume();
+  deps.volumes.get = () => old;
+  api.remove(AOE_VOLUMES, 'v');
+  await create();
+  expect(volume()?.metadata.uid).not.toBe(old?.metadata.uid);
 });
 
 const refused: [string, csi.v1.ICreateVolumeRequest, Code, RegExp][] = [

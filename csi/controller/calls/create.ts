@@ -34,6 +34,8 @@ const REFUSALS: Readonly<Record<string, Code>> = {
 export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequest, call: Call): Promise<{ volume: csi.v1.IVolume }> {
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
+  const known = wanted.source ? undefined : await readyAlready(deps, name, wanted, call);
+  if (known) return answer(deps, known, request);
   return deps.busy.run(name, 'CreateVolume', async () => {
     const volume = await findOrCreate(deps, name, wanted, call);
     const impossible = await ensureSource(deps, volume, wanted.source, call);
@@ -46,10 +48,33 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
       const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
       throw await deleteUnusable(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
     }
-    const { volumeContentSource: contentSource } = request;
-    const described = { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) };
-    return { volume: { ...described, ...(contentSource ? { contentSource } : {}) } };
+    return answer(deps, ready, request);
   });
+}
+
+/**
+ * The volume, when all has been done already. csi-provisioner often repeats a call that has succeeded; the repetition must not make the
+ * attachment wait, which may be under way by then.
+ */
+async function readyAlready(deps: Deps, name: string, wanted: Wanted, { signal }: Call): Promise<AoEVolume | undefined> {
+  const isReady = (volume: AoEVolume | undefined): volume is AoEVolume =>
+    volume !== undefined && !volume.metadata.deletionTimestamp && readyOrRefused(volume) === volume;
+  if (!isReady(deps.volumes.get(name))) return undefined;
+  // The watch may be late: the volume may have been deleted.
+  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  if (!isReady(volume)) return undefined;
+  checkSame(deps, volume, wanted);
+  return volume;
+}
+
+function answer(
+  deps: Deps,
+  volume: AoEVolume,
+  { volumeContentSource: contentSource }: csi.v1.ICreateVolumeRequest,
+): { volume: csi.v1.IVolume } {
+  const { name } = volume.metadata;
+  const described = { volumeId: name, capacityBytes: int64(capacityOf(volume)), accessibleTopology: topologyOf(deps, volume) };
+  return { volume: { ...described, ...(contentSource ? { contentSource } : {}) } };
 }
 
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume> {

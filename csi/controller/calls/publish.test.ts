@@ -7,10 +7,10 @@ import { publishVolume } from './publish.ts';
 const publish = (cluster: FakeCluster, request: csi.v1.IControllerPublishVolumeRequest = {}) =>
   publishVolume(cluster.deps, { volumeId: 'v', nodeId: 'a', volumeCapability: mount, ...request }, call());
 
-describe('publishVolume of a volume that was given up', () => {
-  it('is refused', async () => {
+describe('publishVolume of a volume that was given up, or is to be moved', () => {
+  it.each(['aoe.dev/give-up', 'aoe.dev/move-to'])('is refused: %s', async (annotation) => {
     const cluster = new FakeCluster();
-    const metadata = { ...cluster.volume?.metadata, annotations: { 'aoe.dev/give-up': 'storage' } };
+    const metadata = { ...cluster.volume?.metadata, annotations: { [annotation]: 'storage' } };
     cluster.volume = { ...cluster.volume, metadata } as AoEVolume;
     const request = { volumeId: 'v', nodeId: 'a', volumeCapability: mount };
     await expect(publishVolume(cluster.deps, request, call())).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION });

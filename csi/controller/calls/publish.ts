@@ -1,7 +1,7 @@
 import { formatAddress } from '../../../api/address.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES } from '../../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, serialOf, VolumeCondition } from '../../../api/volume.ts';
+import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, MOVE_TO, serialOf, VolumeCondition } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -92,6 +92,8 @@ function admit(volume: AoEVolume, node: string): string[] {
   if (metadata.deletionTimestamp) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is being deleted`);
   if (metadata.annotations?.[GIVE_UP] !== undefined)
     throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} was given up with its storage node (annotation ${GIVE_UP})`);
+  if (metadata.annotations?.[MOVE_TO] !== undefined)
+    throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is to be moved first (annotation ${MOVE_TO})`);
   const conflict = conditionOf(volume, VolumeCondition.AddressConflict);
   if (conflict?.status === 'True') throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${metadata.name}: ${conflict.message}`);
   const placed = conditionOf(volume, VolumeCondition.Placed);

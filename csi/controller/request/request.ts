@@ -1,4 +1,4 @@
-import type { Access } from '../../../api/volume.ts';
+import { type Access, CLAIM } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { segmentOf } from '../topology.ts';
@@ -78,6 +78,6 @@ function annotationsOf({ name, parameters }: csi.v1.ICreateVolumeRequest): Recor
   return {
     [CREATED_BY]: 'csi',
     'aoe.dev/csi-name': name ?? '',
-    ...(claim && namespace ? { 'aoe.dev/claim': `${namespace}/${claim}` } : {}),
+    ...(claim && namespace ? { [CLAIM]: `${namespace}/${claim}` } : {}),
   };
 }

@@ -273,6 +273,50 @@ test('a disk that the kernel had before, and that nobody uses, is removed before
   expect(it.node.target.holder?.node).toBe('worker-1');
 });
 
+test('a disk that the kernel has made since this node was admitted is used as it is', async () => {
+  const { disk, node, stage } = setUp();
+  await node.driver.attach('e7.3');
+  Object.assign(disk(), { madeAt: Date.now() });
+  await stage();
+  expect(node.driver.flushed).toStrictEqual([]);
+  // A program may have read it while another node still wrote.
+  expect(node.driver.cacheDropped).toStrictEqual(['e7.3']);
+  expect(node.mounter.calls).toHaveLength(1);
+});
+
+test('a new disk at an address that another volume has here is not used as it is', async () => {
+  const { disk, node, stage } = setUp();
+  await node.driver.attach('e7.3');
+  Object.assign(disk(), { madeAt: Date.now() });
+  await node.deps.staged.put('v0', {
+    version: 1,
+    volumeUID: 'uid-0',
+    address: 'e7.3',
+    access: 'Exclusive',
+    external: false,
+    stagingPath: '/staging/v0',
+  });
+  await stage();
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+});
+
+test('a new disk of another volume that a program has open is not taken for this one', async () => {
+  const { disk, node, stage } = setUp();
+  await node.driver.attach('e7.3');
+  Object.assign(disk(), { madeAt: Date.now(), serial: 'OLD', openedBy: ['process 77 (qemu)'] });
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /in use on this node already, by process 77/));
+  expect(node.wire.calls).toStrictEqual([]);
+});
+
+test('a disk that this node lost is removed before it is used again, also when the kernel has just made it', async () => {
+  const { disk, hadByAnother, node, stage } = setUp();
+  await stage();
+  Object.assign(disk(), { madeAt: Date.now() });
+  hadByAnother();
+  await stage();
+  expect(node.driver.flushed).toStrictEqual(['e7.3']);
+});
+
 test('a volume in use whose record is lost is staged again when its lock is still there', async () => {
   const it = setUp();
   await it.stage(block);

@@ -5,7 +5,7 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
-import { oneRightDisk } from '../disk/identity.ts';
+import { oneRightDisk, type Surveyed } from '../disk/identity.ts';
 import { DiskInUseError, inUseAlready } from '../disk/local-disk.ts';
 import { early } from '../early.ts';
 import { removeDeadMount } from '../filesystem/dead-mount.ts';
@@ -13,6 +13,7 @@ import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { releaseAfterFailure, takeLock } from '../lock/take.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
+import { checkPlace, removeEarlierDisk } from './moved.ts';
 import { parsePublishContext } from './publish-context.ts';
 import { type StageJob, timed } from './stage-job.ts';
 import { checkAccess, usageOf } from './usage.ts';
@@ -59,6 +60,7 @@ async function stageChecked(
       `AoEVolume ${volumeId} was deleted and created again since it was attached; attach it again`,
     );
   }
+  checkPlace(volume, context, deps.nodeName);
   if (capability) checkAccess(volumeId, context.access, capability, usage);
   const record = await deps.staged.get(volumeId);
   const earlier = record?.volumeUID === context.volumeUID ? record : undefined;
@@ -87,8 +89,11 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   // Before the lock is taken: until then the target takes no writes from here, so neither stale data of this node can be written back,
   // nor can programs that still use another volume write to this one.
   job.step('lock');
-  if (isForeign) await refuseUsed(job);
-  else if (isLost) await removeStale(deps, job);
+  if (earlier && earlier.address !== context.address) await removeEarlierDisk(deps, job, earlier.address);
+  await deps.removedDisks.cancel(context.address);
+  const isNew = isForeign && (await isNewHere(deps, job, surveyed));
+  if (isForeign && !isNew) await refuseUsed(job);
+  else if (isLost && !isNew) await removeStale(deps, job);
   else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
@@ -103,7 +108,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
     if (usage.kind === 'mount') current = early(deps.volumes.get(job.volumeId, signal));
     job.step('attach');
-    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, mustBeFresh: isLost || isForeign }, signal);
+    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, isNew, mustBeFresh: isLost || isForeign }, signal);
     await recorded;
     if (usage.kind === 'mount' && (await isMounted(deps, job, usage))) return;
   } catch (error) {
@@ -118,6 +123,11 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     { volume: job.volumeId, address: context.address, serial: surveyed.serial, device: device.path, kind: usage.kind, tookMs: job.took() },
     'volume staged',
   );
+}
+
+/** Whether the kernel's disk can be used as it is: it was made for this volume, and no other volume is known to have had it here. */
+async function isNewHere({ staged }: Deps, { volumeId, disk, signal }: StageJob, surveyed: Surveyed): Promise<boolean> {
+  return (await disk.isNew(surveyed, signal)) && (await staged.successor(volumeId, disk.address)) === undefined;
 }
 
 /**

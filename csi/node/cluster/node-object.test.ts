@@ -1,6 +1,6 @@
 import type { SelectedInterfaces } from '../../../aoe/mod.ts';
 import type { AoENode } from '../../../api/node.ts';
-import type { Kube } from '../../../kube/mod.ts';
+import type { Kube, NextCondition } from '../../../kube/mod.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { keepNodeObject } from './node-object.ts';
 
@@ -40,7 +40,7 @@ async function run(kube: FakeKube, reads: number, { found = [eth0], missing = []
   const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, checkMs: 1 };
   const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
   const checked: boolean[] = [];
-  const onChecked = async (canMount: boolean) => void checked.push(canMount);
+  const onChecked = async ({ status }: NextCondition) => void checked.push(status === 'True');
   await keepNodeObject({ ...options, interfaces: async () => ({ found, missing }), interfaceNames, onChecked }, stop.signal);
   return checked;
 }

@@ -23,7 +23,7 @@ export interface NodeObjectOptions {
   readonly interfaceNames: () => Promise<readonly string[]>;
   readonly log: Log;
   /** Called after each check, before the AoENode is written. */
-  readonly onChecked?: (canMount: boolean) => Promise<void>;
+  readonly onChecked?: (initiatorReady: NextCondition) => Promise<void>;
   /** Time between two checks, in milliseconds. Default 30000. */
   readonly checkMs?: number;
 }
@@ -45,7 +45,7 @@ async function update({ nodeName, segment, kube, log, ...options }: NodeObjectOp
   const { found, missing } = await options.interfaces();
   const interfaces = found.map(({ name, mac, mtu }) => ({ name, mac, mtu }));
   const condition = await initiatorReady(options, { found, missing }, signal);
-  await options.onChecked?.(condition.status === 'True');
+  await options.onChecked?.(condition);
   const node = (await kube.get<AoENode>(AOE_NODES, nodeName, { signal })) ?? (await create(kube, nodeName, signal));
   if (!node) return;
   const present = node.status?.interfaces?.filter(({ local }) => !local).map(({ name, mac, mtu }) => ({ name, mac, mtu }));

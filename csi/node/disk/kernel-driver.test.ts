@@ -51,6 +51,13 @@ test('a regular file under the name of a disk is not a disk', async () => {
   expect(await driver.disk('e7.3')).toBeUndefined();
 });
 
+test('madeAt() is when the node of the disk appeared', async () => {
+  const { driver, paths } = setUp();
+  expect(await driver.madeAt('e7.3')).toBeUndefined();
+  writeFileSync(join(paths.devices, 'e7.3'), '');
+  expect(Math.abs(((await driver.madeAt('e7.3')) ?? 0) - Date.now())).toBeLessThan(60_000);
+});
+
 test('attach() starts a discovery, and gives up after its limit', async () => {
   const { driver, paths } = setUp();
   expect(await driver.attach('e7.3', { timeoutMs: 20, signal })).toBeUndefined();

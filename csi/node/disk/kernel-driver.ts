@@ -21,6 +21,7 @@ const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
 /** How long the driver's work queue may be busy before a flush is not even begun. The kernel reads the partition table of a new disk there. */
 const QUEUE_MS = 2_000;
+const DROP_MS = 10_000;
 const REVALIDATE_MS = 10_000;
 /** The answer to a revalidation comes within milliseconds, or was lost. */
 const REVALIDATE_AGAIN_MS = 2_000;
@@ -148,6 +149,16 @@ export class KernelDriver implements Driver {
     } catch {
       return undefined;
     }
+  }
+
+  async madeAt(address: string): Promise<number | undefined> {
+    // Older kernels do not tell it for devtmpfs (mm/shmem.c, shmem_getattr). Node.js gives 0 then.
+    const { birthtimeMs = 0 } = (await stat(join(this.#paths.devices, address)).catch(() => undefined)) ?? {};
+    return birthtimeMs > 0 ? birthtimeMs : undefined;
+  }
+
+  async dropCache(address: string, signal: AbortSignal): Promise<void> {
+    await this.#exec('blockdev', ['--flushbufs', join(this.#paths.devices, address)], { timeoutMs: DROP_MS, signal });
   }
 
   serial(address: string, signal: AbortSignal): Promise<string> {

@@ -54,6 +54,42 @@ test('mounts() has what is mounted of a device that is stacked on the disk', asy
   expect((await disk.mounts())[0]?.kind).toBe('filesystem');
 });
 
+const surveyed = { serial: 'S1', bytes: 64 << 20 };
+
+test('a disk that the kernel has just made, and that nobody has mounted, is new', async () => {
+  const { disk, known } = await setUp();
+  known.madeAt = Date.now() - 10_000;
+  expect(await disk.isNew(surveyed, signal)).toBe(true);
+});
+
+for (const [what, change] of [
+  ['the kernel does not tell when it made it', { madeAt: undefined }],
+  ['the kernel made it long ago', { madeAt: Date.now() - 3_600_000 }],
+  ['the clock was set back since', { madeAt: Date.now() + 3_600_000 }],
+  ['it has another serial number', { serial: 'OLD' }],
+  ['it has another size', { disk: { path: '/dev/etherd/e7.3', device: '152:16', bytes: 32 << 20 } }],
+  ['it is down', { state: 'down' }],
+  ['an exclusive user has it', { busy: true }],
+] as const) {
+  test(`a disk is not new when ${what}`, async () => {
+    const { disk, known } = await setUp();
+    Object.assign(known, { madeAt: Date.now() - 10_000, ...change });
+    expect(await disk.isNew(surveyed, signal)).toBe(false);
+  });
+}
+
+for (const [what, fields] of [
+  ['its device node', { root: '/etherd/e7.3', type: 'devtmpfs' }],
+  ['a disk that had the address before', { device: '152:99', source: '/dev/etherd/e7.3' }],
+] as const) {
+  test(`a disk is not new while ${what} is mounted`, async () => {
+    const { disk, known, mounter } = await setUp();
+    known.madeAt = Date.now() - 10_000;
+    mounter.mounts.push(mountOf(fields));
+    expect(await disk.isNew(surveyed, signal)).toBe(false);
+  });
+}
+
 test('remove() removes a disk that nobody uses, and does nothing when there is none', async () => {
   const { disk, driver } = await setUp();
   await disk.remove(signal);

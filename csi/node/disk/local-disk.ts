@@ -13,6 +13,11 @@ const GROW_MS = 20_000;
 /** How long others may still close the disk: udev opens it for a moment after each unmount. */
 const SETTLE_MS = 5_000;
 const POLL_MS = 200;
+/**
+ * Age up to which the kernel's disk counts as new. A target announces a volume when it admits this node, and the kernel makes the disk then:
+ * seconds before the kubelet stages the volume, or minutes when many wait.
+ */
+const NEW_MS = 300_000;
 
 /** A mount of the disk: of the file system on it, or of its device node (a raw block volume). */
 export interface DiskMount extends MountPoint {
@@ -193,20 +198,37 @@ export class LocalDisk {
   }
 
   /**
+   * Whether the kernel has made the disk a moment ago, has the right one, and nobody has mounted it. Such a disk needs not be removed before
+   * it is used: all paths that the kernel knows to it are new. Who has it merely open has opened this very
+   * disk: while somebody has a disk open that had the address before, the kernel keeps that one, and its serial number
+   * (drivers/block/aoe/aoecmd.c, aoecmd_cfg_rsp).
+   * @param surveyed serial number and size, as the target reports them
+   */
+  async isNew({ serial, bytes }: Surveyed, signal: AbortSignal): Promise<boolean> {
+    const { driver } = this.#parts;
+    if ((await driver.state(this.address)) !== 'up' || (await driver.disk(this.address))?.bytes !== bytes) return false;
+    const age = Date.now() - ((await driver.madeAt(this.address)) ?? Number.NEGATIVE_INFINITY);
+    // The clock may have been set since.
+    if (age < -POLL_MS || age > NEW_MS || (await this.mounts()).length > 0) return false;
+    return (await driver.serial(this.address, signal)) === serial && !(await driver.isClaimed(this.address, signal));
+  }
+
+  /**
    * Brings the disk into the kernel and makes sure that the kernel has the right one.
    * @param name how messages name the volume
    * @param surveyed serial number and size, as the target reports them
+   * @param isNew a disk that the kernel has is used as it is ({@link isNew}), and not removed first
    * @param mustBeFresh refuse a disk that the kernel had before and that is in use: what is cached of it may be stale
    * @throws RpcError UNAVAILABLE when the kernel does not find it; FAILED_PRECONDITION when what it has is in use, and wrong or stale
    */
   async attach(
     name: string,
     { serial, bytes }: Surveyed,
-    { interfaceNames, mustBeFresh }: { interfaceNames: readonly string[]; mustBeFresh: boolean },
+    { interfaceNames, isNew, mustBeFresh }: { interfaceNames: readonly string[]; isNew: boolean; mustBeFresh: boolean },
     signal: AbortSignal,
   ): Promise<Disk> {
     const { driver } = this.#parts;
-    const users = await this.removeUnused(signal);
+    const users = isNew ? [] : await this.removeUnused(signal);
     let found = '';
     for (const attempt of [1, 2]) {
       const disk = await driver.attach(this.address, { timeoutMs: ATTACH_MS, bytes, signal });
@@ -218,6 +240,8 @@ export class LocalDisk {
       }
       found = await driver.serial(this.address, signal);
       if (found === serial && mustBeFresh && users.length > 0) throw inUseAlready(name, users);
+      // A program that has it open since before may have read it while another host still wrote to it.
+      if (found === serial && isNew) await driver.dropCache(this.address, signal);
       if (found === serial) return disk;
       if (attempt === 1) await this.removeUnused(signal);
     }

@@ -34,7 +34,7 @@ test('a volume that was made of a snapshot is mounted beside its source, and nev
   expect(it.node.mounter.calls[0]).toMatch(/^mount nouuid /);
   await it.node.mounter.unmount(it.stagingTargetPath);
   Object.assign(it.node.target, { content: { kind: 'nothing' }, blank: true });
-  const refused = { code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/made of a snapshot/) };
+  const refused = { code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/began with the data of a snapshot/) };
   await expect(it.stage(mountOf('xfs'))).rejects.toMatchObject(refused);
 });
 

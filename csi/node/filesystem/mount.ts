@@ -123,7 +123,7 @@ async function format(
     status?.filesystem?.state === before && (context.external || spec.initiators.nodes?.includes(nodeName) === true);
   await volumes.record(volume, { filesystem: { type, state: 'Formatting' } }, signal, isStillOurs);
   step(`mkfs.${type}`);
-  await filesystems.format(device.path, type, signal);
+  await filesystems.format(device, type, signal);
 }
 
 async function inspect(

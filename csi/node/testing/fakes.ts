@@ -106,6 +106,8 @@ interface KnownDisk {
   state: DiskState;
   busy: boolean;
   openedBy: string[];
+  /** Absent: this kernel does not tell. */
+  madeAt?: number;
 }
 
 /** A kernel that knows the disks that answered a discovery, and does not notice when they change. */
@@ -113,6 +115,7 @@ export class FakeDriver implements Driver {
   readonly #segment: FakeSegment;
   readonly known = new Map<string, KnownDisk>();
   readonly flushed: string[] = [];
+  readonly cacheDropped: string[] = [];
   prepared: readonly string[] = [];
   /** It does not take new sizes. */
   deaf = false;
@@ -153,6 +156,12 @@ export class FakeDriver implements Driver {
   }
   async disk(address: string): Promise<Disk | undefined> {
     return this.known.get(address)?.disk;
+  }
+  async dropCache(address: string): Promise<void> {
+    this.cacheDropped.push(address);
+  }
+  async madeAt(address: string): Promise<number | undefined> {
+    return this.known.get(address)?.madeAt;
   }
   async isClaimed(address: string): Promise<boolean> {
     const known = this.known.get(address);
@@ -261,7 +270,7 @@ export class FakeFilesystems implements Filesystems {
     const { blank, content } = this.#target(path);
     return blank && content.kind === 'nothing';
   }
-  async format(path: string, type: string): Promise<void> {
+  async format({ path }: Disk, type: string): Promise<void> {
     this.calls.push(`format ${type}`);
     const target = this.#target(path);
     target.blank = false;
@@ -356,7 +365,7 @@ export class FakeNode {
       wire: this.wire,
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
-      removedDisks: { add: (_volumeId, address) => this.removed.push(address) },
+      removedDisks: { add: (_volumeId, address) => this.removed.push(address), cancel: async () => {} },
       jobs: new VolumeJobs(nodeName),
       interfaces: async () => ['eth0'],
       log: silent,

@@ -1,5 +1,5 @@
 import { parseAddress } from '../../../api/address.ts';
-import { type AoEVolume, type Initiators, serialOf } from '../../../api/volume.ts';
+import { type AoEVolume, claimNameOf, type Initiators, serialOf } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { loop } from '../../../run/loop.ts';
@@ -41,6 +41,16 @@ interface Outage {
   readonly since: number;
   reported: string;
   reportedAt: number;
+  /** Of the volume; undefined until its AoEVolume was read. */
+  claim?: { readonly namespace: string; readonly name: string } | undefined;
+}
+
+/** A disk that is down now. */
+export interface DownDisk {
+  readonly volumeId: string;
+  readonly claim: { readonly namespace: string; readonly name: string } | undefined;
+  /** How long it has been known, in seconds. */
+  readonly seconds: number;
 }
 
 /**
@@ -65,14 +75,13 @@ export class DownDisks {
     await loop((stop) => this.check(stop), { everyMs: CHECK_MS, jitter: 0.25, signal, failed });
   }
 
-  /** The volumes whose disk is down now, and for how many seconds it has been known. A disk that was staged again since the last check is not among them. */
-  async down(): Promise<{ volumeId: string; seconds: number }[]> {
-    const known = [...this.#outages].map(async ([volumeId, { address, since }]) => ({
-      volumeId,
-      seconds: Math.round((Date.now() - since) / 1000),
-      isDown: await this.#parts.localDisk(address).isDown(),
-    }));
-    return (await Promise.all(known)).filter(({ isDown }) => isDown).map(({ volumeId, seconds }) => ({ volumeId, seconds }));
+  /** The disks that are down now. A disk that was staged again since the last check is not among them. */
+  async down(): Promise<DownDisk[]> {
+    const known = [...this.#outages].map(async ([volumeId, { address, since, claim }]) => {
+      const seconds = Math.round((Date.now() - since) / 1000);
+      return (await this.#parts.localDisk(address).isDown()) ? [{ volumeId, claim, seconds }] : [];
+    });
+    return (await Promise.all(known)).flat();
   }
 
   /** Checks all volumes that are staged here, once. A disk is handled from the second check in a row on that finds it down. */
@@ -106,6 +115,8 @@ export class DownDisks {
       const volume = await volumes.get(volumeId, signal);
       // The check for lost volumes cleans up what belongs to an AoEVolume that is gone.
       if (!volume || volume.metadata.uid !== record.volumeUID) return;
+      const outage = this.#outages.get(volumeId);
+      if (outage) outage.claim = claimNameOf(volume);
       const found = await this.#assess(volumeId, volume, record, signal);
       if (!found) return;
       if (found.kind === 'revivable') await jobs.run(volumeId, 'revival of a disk', () => this.#revive(volumeId, signal));

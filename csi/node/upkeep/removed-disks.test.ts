@@ -42,6 +42,27 @@ for (const [why, options] of Object.entries({
   });
 }
 
+test('once a volume is to be staged at the address, its disk stays, and a removal under way has ended', async () => {
+  const { disks, flushed, driver } = await setUp();
+  const openers = Promise.withResolvers<string[]>();
+  driver.openers = () => openers.promise;
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate'] });
+  disks.add('v1', 'e7.3');
+  jest.advanceTimersByTime(1_000);
+  await settle();
+  let isCancelled = false;
+  const cancelled = disks.cancel('e7.3').then(() => (isCancelled = true));
+  await settle();
+  expect(isCancelled).toBe(false);
+  openers.resolve([]);
+  await cancelled;
+  expect(flushed).toStrictEqual(['e7.3']);
+  await driver.attach('e7.3');
+  jest.advanceTimersByTime(100_000);
+  await settle();
+  expect(flushed).toStrictEqual(['e7.3']);
+});
+
 test('a disk that the driver cannot remove now is tried again until it is gone', async () => {
   const { disks, flushed, driver } = await setUp();
   const flush = driver.flush.bind(driver);

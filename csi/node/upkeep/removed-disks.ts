@@ -21,6 +21,8 @@ interface Parts {
 export class RemovedDisks {
   readonly #parts: Parts;
   readonly #timers = new Map<string, NodeJS.Timeout[]>();
+  /** Checks that are under way, by address. */
+  readonly #checks = new Map<string, Promise<void>>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -28,14 +30,38 @@ export class RemovedDisks {
 
   /** The volume's disk was removed: checks a few times whether it has come back. */
   add(volumeId: string, address: string): void {
+    this.#clear(address);
+    this.#timers.set(
+      address,
+      CHECKS_MS.map((ms) => this.#after(ms, volumeId, address)),
+    );
+  }
+
+  /** A volume at the address is about to be staged: when it returns, no disk of the address is removed here any more. */
+  async cancel(address: string): Promise<void> {
+    this.#clear(address);
+    while (this.#checks.has(address)) {
+      await this.#checks.get(address);
+      // The check may have planned another one.
+      this.#clear(address);
+    }
+  }
+
+  #clear(address: string): void {
     for (const timer of this.#timers.get(address) ?? []) clearTimeout(timer);
-    const timers = CHECKS_MS.map((ms) => setTimeout(() => void this.#check(volumeId, address), ms).unref());
-    this.#timers.set(address, timers);
+    this.#timers.delete(address);
+  }
+
+  #after(ms: number, volumeId: string, address: string): NodeJS.Timeout {
+    return setTimeout(() => {
+      const check = (this.#checks.get(address) ?? Promise.resolve()).then(() => this.#check(volumeId, address));
+      this.#checks.set(address, check);
+      void check.finally(() => this.#checks.get(address) === check && this.#checks.delete(address));
+    }, ms).unref();
   }
 
   #later(volumeId: string, address: string): void {
-    const timer = setTimeout(() => void this.#check(volumeId, address), BUSY_MS).unref();
-    this.#timers.get(address)?.push(timer);
+    this.#timers.get(address)?.push(this.#after(BUSY_MS, volumeId, address));
   }
 
   async #check(volumeId: string, address: string): Promise<void> {

@@ -30,6 +30,13 @@ impl Disk {
         format!("/proc/self/fd/{}", self.file.as_raw_fd())
     }
 
+    /// Zeros follow what there was.
+    pub fn grow(&mut self, bytes: usize) {
+        let end = [vec![0; bytes], CANARY.to_vec()].concat();
+        self.file.write_all_at(&end, self.length as u64).expect("memory");
+        self.length += bytes;
+    }
+
     /// All of the disk. What is around it must be as it was.
     pub fn content(&self) -> Vec<u8> {
         let size = self.file.metadata().expect("its size").len();

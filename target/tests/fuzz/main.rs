@@ -53,9 +53,15 @@ fn step() -> impl Strategy<Value = Vec<u8>> {
         (step[0], step[3], step[7]) = (port | 0x10, step[3] % 3, 0); // some ATA request, for a slot where a volume is, on the disk
         step
     });
+    let end = prop::collection::vec(0u8..6, 9).prop_map(|mut step| {
+        // A read, a write or IDENTIFY, of the first volume, at its end: what a growth changes.
+        (step[0], step[2], step[3], step[6], step[7]) = (0x10, 0, 0, 38 + step[6], 0);
+        step[4] = [1, 3, 7][usize::from(step[4]) % 3];
+        step
+    });
     let list = (0x19u8..0x1d, prop::collection::vec(0u8..6, 9)).prop_map(|(kind, rest)| [&[kind], &rest[..]].concat());
     let change = (0u8..7, prop::collection::vec(0u8..8, 3)).prop_map(|(kind, rest)| [&[kind], &rest[..]].concat());
-    prop_oneof![4 => ata, 1 => list, 1 => change]
+    prop_oneof![4 => ata, 1 => end, 1 => list, 1 => change]
 }
 
 proptest! {

@@ -21,6 +21,8 @@ pub struct Volume {
     pub mask: Vec<Mac>,
     pub reserve: Vec<Mac>,
     pub data: Vec<u8>,
+    /// From then on it is exported with its size; before, the target takes that of the disk.
+    pub has_grown: bool,
 }
 
 /// What follows the header of an answer.
@@ -78,6 +80,11 @@ impl Volume {
         (self.anyone, self.hosts) = (anyone, hosts);
         self.mask = self.mask.iter().copied().filter(|mac| self.allows(*mac)).collect();
         self.reserve = self.reserve.iter().copied().filter(|mac| self.allows(*mac)).collect();
+    }
+
+    pub fn grow(&mut self, sectors: usize) {
+        self.data.resize(self.data.len() + sectors * SECTOR, 0);
+        self.has_grown = true;
     }
 
     pub fn unexport(&mut self) {

@@ -7,7 +7,7 @@ use aoe_target::definition::{Access, Address, Definition};
 use aoe_target::net::sectors_for;
 use aoe_target::serve::{Change, Command, Options, Reply, Server};
 use aoe_target::wake::Waker;
-use aoe_target::wire::Mac;
+use aoe_target::wire::{Mac, SECTOR};
 use tokio::sync::oneshot;
 
 use crate::answer::Answer;
@@ -62,7 +62,8 @@ impl Rig {
             config: Vec::new(),
             mask: Vec::new(),
             reserve: Vec::new(),
-            data: (0..sectors * 512).map(|at| (at / 512) as u8 ^ slot).collect(),
+            data: (0..sectors * SECTOR).map(|at| (at / SECTOR) as u8 ^ slot).collect(),
+            has_grown: false,
         };
         let volumes = vec![volume(7, 3, 40, &HOSTS[..2]), volume(7, 4, 9, &[]), volume(9, 3, 33, &HOSTS[1..2])];
         let disks = volumes.iter().map(|volume| Disk::new(&volume.data)).collect();
@@ -90,8 +91,12 @@ impl Rig {
             Step::Frame { port, bytes } => self.frame(port, bytes),
             Step::Access { volume, hosts, anyone } => self.access(volume, hosts, anyone),
             Step::Replace { volume, right, string } => self.replace(volume, right, string),
-            Step::Export { volume, read_only } => {
+            Step::Export { volume, read_only, growth } => {
                 self.volumes[volume].read_only = read_only;
+                if growth > 0 {
+                    self.volumes[volume].grow(growth);
+                    self.disks[volume].grow(growth * SECTOR);
+                }
                 self.export(volume);
             }
             Step::Unexport { volume } => {
@@ -171,7 +176,7 @@ impl Rig {
             serial: uid(at),
             read_only: model.read_only,
             access: Access { anyone: model.anyone, macs: model.hosts.clone(), ..Access::default() },
-            sectors: 0,
+            sectors: if model.has_grown { model.sectors() } else { 0 },
         };
         self.batch.note(at, model);
         let mixed = self.setup.mixed;

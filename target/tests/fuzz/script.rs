@@ -52,6 +52,8 @@ pub enum Step {
     Export {
         volume: usize,
         read_only: bool,
+        /// Sectors that the disk becomes larger by, before.
+        growth: usize,
     },
     Unexport {
         volume: usize,
@@ -108,7 +110,10 @@ fn step(bytes: &mut Bytes<'_>) -> Step {
         1 => Step::Turn,
         2 => Step::Access { volume: volume(bytes), hosts: bytes.byte() & 7, anyone: bytes.byte() & 7 == 1 },
         3 => Step::Replace { volume: volume(bytes), right: bytes.byte() & 1 == 0, string: string(bytes) },
-        4 => Step::Export { volume: volume(bytes), read_only: bytes.byte() & 1 == 1 },
+        4 => {
+            let (volume, how) = (volume(bytes), bytes.byte());
+            Step::Export { volume, read_only: how & 1 == 1, growth: usize::from(how >> 1 & 7) }
+        }
         5 => Step::Unexport { volume: volume(bytes) },
         6 => Step::Link { port, mtu: bytes.of(&MTUS), up: bytes.byte() & 7 != 1 },
         7 | 8 => {

@@ -14,8 +14,17 @@ const BASE_IMAGE = 'docker.io/library/aoe-csi-base:testbed';
 const IMAGE = join(ROOT, 'deploy/image');
 const NODE = join(ROOT, 'node_modules/node/bin/node');
 
+/** npm packages that are in the image as they are, and not bundled. */
+export const NATIVE_MODULES = ['koffi', `@koromix/koffi-linux-${process.arch}`];
+
+/** The layers of our image, the lower one first, and the file that lists the Debian packages in it. */
+export async function ourLayers(): Promise<{ layers: [Layer, Layer]; debianPackages: string }> {
+  const { packages, ...base } = await baseLayer();
+  return { layers: [base, await ourLayer()], debianPackages: packages };
+}
+
 /** The image's lower layer: Debian packages and Node.js. Changes rarely. */
-async function baseLayer(): Promise<Layer> {
+async function baseLayer(): Promise<Layer & { packages: string }> {
   const version = sh(`'${NODE}' --version`).trim();
   const folder = await cached('image-base', keyOf([IMAGE], version), async (made) => {
     const root = join(made, 'root');
@@ -23,7 +32,7 @@ async function baseLayer(): Promise<Layer> {
     await packLayer(root, join(made, 'layer.tar'));
     rmSync(root, { recursive: true });
   });
-  return readLayer(join(folder, 'layer.tar'));
+  return { ...readLayer(join(folder, 'layer.tar')), packages: join(folder, 'root.packages') };
 }
 
 /** The image's upper layer: what `make build` made. */
@@ -35,8 +44,7 @@ async function ourLayer(): Promise<Layer> {
   const folder = await cached('image-ours', keyOf([...programs, target, koffi, import.meta.filename]), async (made) => {
     const app = join(made, 'root/app');
     for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
-    for (const module of ['koffi', '@koromix/koffi-linux-x64'])
-      cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
+    for (const module of NATIVE_MODULES) cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
     // Sources of the native part, which comes built.
     for (const unused of ['vendor', 'doc', 'lib']) rmSync(join(app, 'node_modules/koffi', unused), { recursive: true, force: true });
     writeFileSync(join(app, 'package.json'), '{"type":"module"}\n');
@@ -97,8 +105,9 @@ export async function stableImages(): Promise<StableImages> {
 
 /** An archive of our image without its lower layer, which the disks have. */
 export async function ourArchive(): Promise<string> {
-  const base = await baseLayer();
-  const ours = await ourLayer();
+  const {
+    layers: [base, ours],
+  } = await ourLayers();
   const folder = await cached('image', keyOf([], base.digest, ours.digest), (made) => {
     writeImage(join(made, 'aoe-csi.tar'), { name: OUR_IMAGE, workingDir: '/app' }, [base, ours], [ours]);
   });

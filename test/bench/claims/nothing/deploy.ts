@@ -35,9 +35,9 @@ interface Workload {
 function build(): Promise<string> {
   const sources = [import.meta.dirname, ...['rpc', 'run', 'package-lock.json'].map((name) => join(ROOT, name))];
   // By content: a guest keeps what it has read of a file of the host, so another program needs another path.
-  return cached('bench-nothing', keyOf(sources), (folder) =>
-    bundle([{ in: join(import.meta.dirname, 'main.ts'), out: 'nothing' }], folder),
-  );
+  return cached('bench-nothing', keyOf(sources), async (folder) => {
+    await bundle([{ in: join(import.meta.dirname, 'main.ts'), out: 'nothing' }], folder);
+  });
 }
 
 /** Our container, with the do-nothing program in the place of ours. */

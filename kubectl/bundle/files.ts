@@ -1,0 +1,108 @@
+import { type Event, eventTime, type Pod } from '../cluster/objects.ts';
+import { chainText } from '../commands/get.ts';
+import { locksOf, locksText } from '../commands/locks.ts';
+import { orphansOf, orphansText } from '../commands/orphans.ts';
+import { statusOf, statusText } from '../commands/status.ts';
+import { toYaml } from '../report/yaml.ts';
+import { type Collected, chainOf } from './collect.ts';
+import { leanObject } from './lean.ts';
+import type { Names } from './redact.ts';
+import type { TarFile } from './tar.ts';
+
+interface Options {
+  /** Of the release. */
+  readonly namespace: string;
+  /** In milliseconds since 1970. */
+  readonly now: number;
+  readonly isRedacted: boolean;
+}
+
+/** The lists of objects in a bundle, by the name of their file. Secrets are not among them, and never are. */
+function listsOf(collected: Collected): Record<string, readonly object[] | undefined> {
+  const { volumes, pools, nodes, machines, persistentVolumes, attachments, classes, csiNodes, claims, pods, deployments, daemonSets } =
+    collected;
+  return {
+    aoevolumes: volumes,
+    aoepools: pools,
+    aoenodes: nodes,
+    nodes: machines,
+    persistentvolumes: persistentVolumes,
+    volumeattachments: attachments,
+    storageclasses: classes,
+    csinodes: csiNodes,
+    persistentvolumeclaims: claims,
+    pods,
+    deployments,
+    daemonsets: daemonSets,
+  };
+}
+
+/** The files of a bundle that are made from objects. */
+export function objectFiles(collected: Collected, notSeen: readonly string[], { namespace, now, isRedacted }: Options): TarFile[] {
+  const { volumes, pools, machines, persistentVolumes, users, events } = collected;
+  const resources = Object.entries(listsOf(collected)).flatMap(([name, objects]) =>
+    objects === undefined
+      ? []
+      : [{ path: `resources/${name}.yaml`, text: toYaml(objects.map((each) => leanObject(each, { isRedacted }))) }],
+  );
+  const texts = (volumes ?? []).map((volume) => {
+    const { name, uid } = volume.metadata;
+    const about = events.filter(({ involvedObject }) => involvedObject.uid === uid && involvedObject.name === name);
+    return { path: `volumes/${name}.txt`, text: joined(chainText(chainOf(volume, collected), about, now)) };
+  });
+  return [
+    { path: 'status.txt', text: joined(statusText(statusOf(collected, namespace, now), notSeen)) },
+    ...(volumes ? [{ path: 'locks.txt', text: joined(locksText(locksOf(volumes, persistentVolumes, machines), now)) }] : []),
+    ...(pools ? [{ path: 'orphans.txt', text: joined(orphansText(orphansOf(pools))) }] : []),
+    { path: 'users.txt', text: joined((users ?? []).map(userText)) },
+    { path: 'events.txt', text: joined(events.toSorted((a, b) => eventTime(a).localeCompare(eventTime(b))).map(eventText)) },
+    ...resources,
+    ...texts,
+  ];
+}
+
+function joined(lines: readonly string[]): string {
+  return `${lines.join('\n').trim()}\n`;
+}
+
+/** All that a bundle has of a pod that uses a volume: its environment and its programs are nobody's business. */
+function userText({ metadata, spec, status }: Pod): string {
+  const claims = (spec.volumes ?? []).flatMap(({ persistentVolumeClaim }) => persistentVolumeClaim?.claimName ?? []);
+  return `${metadata.namespace}/${metadata.name} on ${spec.nodeName ?? 'no node'}: ${status?.phase ?? 'Unknown'}, claims ${claims.join(', ')}`;
+}
+
+function eventText(event: Event): string {
+  const { involvedObject, type, reason, message, count, series } = event;
+  const times = series?.count ?? count ?? 1;
+  const name = [involvedObject.namespace, involvedObject.name].filter(Boolean).join('/');
+  return `${eventTime(event)} ${type} ${reason} ${involvedObject.kind} ${name}${times > 1 ? ` (${times} times)` : ''}: ${message}`;
+}
+
+/** The names that {@link Redactor} is to replace. Pods of the release keep theirs. */
+export function namesOf({ claims = [], persistentVolumes = [], users = [], volumes = [], events }: Collected, namespace: string): Names {
+  const ofVolumes = volumes.flatMap(({ metadata }) => {
+    const [its, name] = metadata.annotations?.['aoe.dev/claim']?.split('/') ?? [];
+    return its && name ? [{ namespace: its, name }] : [];
+  });
+  const refs = persistentVolumes.flatMap(({ spec }) => spec.claimRef ?? []);
+  const foreign = events.map(({ involvedObject }) => involvedObject).filter((object) => object.namespace !== namespace);
+  const namespaces = [...claims, ...users].map(({ metadata }) => metadata.namespace);
+  const all = [
+    ...namespaces,
+    ...refs.map((ref) => ref.namespace),
+    ...ofVolumes.map((each) => each.namespace),
+    ...foreign.map((each) => each.namespace),
+  ];
+  const ofKind = (kind: string) => foreign.filter((object) => object.kind === kind).map((object) => object.name);
+  const given = (names: readonly (string | undefined)[]) => names.filter((name): name is string => name !== undefined && name !== '');
+  return {
+    namespaces: given(all).filter((name) => name !== namespace),
+    claims: given([
+      ...claims.map(({ metadata }) => metadata.name),
+      ...refs.map(({ name }) => name),
+      ...ofVolumes.map(({ name }) => name),
+      ...ofKind('PersistentVolumeClaim'),
+    ]),
+    pods: given([...users.map(({ metadata }) => metadata.name), ...ofKind('Pod')]),
+  };
+}

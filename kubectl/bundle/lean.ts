@@ -1,0 +1,39 @@
+/** Instead of a value that may be secret. */
+const HIDDEN = '(not in the bundle)';
+
+interface Loose {
+  [field: string]: unknown;
+}
+
+/**
+ * An object as it goes into a bundle: without what may be secret and does not help. That is the values of environment variables, which
+ * people set with extraEnv, and the annotation in which kubectl keeps what was applied. Labels and annotations of claims are the user's
+ * own: with `isRedacted` only those of Kubernetes stay.
+ */
+export function leanObject(object: object, { isRedacted = false } = {}): object {
+  const lean = walk(object) as Loose;
+  const { metadata } = lean;
+  if (!isLoose(metadata)) return lean;
+  const annotations = isLoose(metadata.annotations) ? { ...metadata.annotations } : {};
+  delete annotations['kubectl.kubernetes.io/last-applied-configuration'];
+  const keep = ([key]: [string, unknown]) => !isRedacted || /(^|\.)(kubernetes\.io|k8s\.io|aoe\.dev)\//.test(key);
+  const own = (labels: unknown) => Object.fromEntries(Object.entries(isLoose(labels) ? labels : {}).filter(keep));
+  return { ...lean, metadata: { ...metadata, labels: own(metadata.labels), annotations: own(annotations) } };
+}
+
+function isLoose(value: unknown): value is Loose {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function walk(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(walk);
+  if (!isLoose(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, each]) => [key, key === 'env' && Array.isArray(each) ? each.map(variable) : walk(each)]),
+  );
+}
+
+/** The name of an environment variable, and where it comes from; not its value. */
+function variable(each: unknown): unknown {
+  return isLoose(each) && 'value' in each ? { ...each, value: HIDDEN } : each;
+}

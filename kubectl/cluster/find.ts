@@ -1,0 +1,101 @@
+import type { AoEVolume } from '../../api/volume.ts';
+import { UsageError } from '../../run/config.ts';
+import { AOE_VOLUMES, CLAIMS, type Claim, claimsOf, PERSISTENT_VOLUMES, type PersistentVolume, PODS, type Pod } from './objects.ts';
+import type { Reader } from './reader.ts';
+import { type ClaimName, claimNameOf, handleOf } from './volumes.ts';
+
+/** What a person named on the command line. */
+export type Subject =
+  | { readonly kind: 'volume'; readonly name: string }
+  | { readonly kind: 'pvc' | 'pod'; readonly namespace: string; readonly name: string };
+
+/** A volume with the objects that lead to it. What is absent does not exist, or may not be read. */
+export interface Chain {
+  readonly claimName?: ClaimName | undefined;
+  readonly claim?: Claim | undefined;
+  readonly persistentVolume?: PersistentVolume | undefined;
+  /** Name of the AoEVolume; undefined while the claim has none. */
+  readonly volumeName?: string | undefined;
+  readonly volume?: AoEVolume | undefined;
+  /** The pods that use the claim; undefined when they may not be listed. */
+  readonly pods?: readonly Pod[] | undefined;
+}
+
+/** That what was named does not exist, or is none of ours. */
+export class NotFoundError extends Error {
+  override readonly name = 'NotFoundError';
+}
+
+/**
+ * @example parseSubject('pod:shop/web-0')
+ * @throws UsageError
+ */
+export function parseSubject(text: string): Subject {
+  const [, kind, rest = ''] = /^(pvc|pod):(.*)$/.exec(text) ?? [];
+  if (kind !== 'pvc' && kind !== 'pod') {
+    if (!/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/.test(text)) throw new UsageError(`"${text}" is no name of a volume: ${FORMS}`);
+    return { kind: 'volume', name: text };
+  }
+  const [, namespace, name] = /^([^/]+)\/([^/]+)$/.exec(rest) ?? [];
+  if (namespace === undefined || name === undefined) throw new UsageError(`"${text}" lacks a namespace or a name: ${FORMS}`);
+  return { kind, namespace, name };
+}
+
+const FORMS = 'write VOLUME, pvc:NAMESPACE/NAME or pod:NAMESPACE/NAME';
+
+/**
+ * The volumes of what a person named: one of a claim or a volume; those of all claims of a pod.
+ * @throws NotFoundError
+ */
+export async function findChains(reader: Reader, subject: Subject): Promise<Chain[]> {
+  if (subject.kind === 'volume') return [await chainOfVolume(reader, subject.name)];
+  if (subject.kind === 'pvc') return [await chainOfClaim(reader, subject)];
+  const { object: pod, isHidden } = await reader.get<Pod>(PODS, subject.name, subject.namespace);
+  if (!pod) throw missing(`pod ${subject.namespace}/${subject.name}`, isHidden);
+  const chains: Chain[] = [];
+  for (const name of claimsOf(pod)) {
+    const chain = await chainOfClaim(reader, { namespace: subject.namespace, name }, [pod]).catch((error: unknown) => {
+      if (error instanceof NotFoundError) return undefined;
+      throw error;
+    });
+    if (chain) chains.push(chain);
+  }
+  if (chains.length === 0) throw new NotFoundError(`pod ${subject.namespace}/${subject.name} has no volume of aoe.dev`);
+  return chains;
+}
+
+async function chainOfClaim(reader: Reader, claimName: ClaimName, pods?: readonly Pod[]): Promise<Chain> {
+  const { object: claim, isHidden } = await reader.get<Claim>(CLAIMS, claimName.name, claimName.namespace);
+  const text = `claim ${claimName.namespace}/${claimName.name}`;
+  if (!claim) throw missing(text, isHidden);
+  const users = pods ?? (await podsOf(reader, claimName));
+  const bound = claim.spec.volumeName;
+  if (bound === undefined || bound === '') return { claimName, claim, pods: users };
+  const { object: persistentVolume } = await reader.get<PersistentVolume>(PERSISTENT_VOLUMES, bound);
+  if (persistentVolume && handleOf(persistentVolume) === undefined)
+    throw new NotFoundError(`${text} is bound to PersistentVolume ${bound}, which is not of aoe.dev`);
+  // csi-provisioner gives both the same name.
+  const volumeName = persistentVolume ? handleOf(persistentVolume) : bound;
+  const { object: volume } = await reader.get<AoEVolume>(AOE_VOLUMES, volumeName ?? bound);
+  return { claimName, claim, persistentVolume, volumeName, volume, pods: users };
+}
+
+async function chainOfVolume(reader: Reader, name: string): Promise<Chain> {
+  const { object: volume, isHidden } = await reader.get<AoEVolume>(AOE_VOLUMES, name);
+  if (!volume) throw missing(`AoEVolume ${name}`, isHidden);
+  const persistentVolumes = await reader.list<PersistentVolume>(PERSISTENT_VOLUMES);
+  const persistentVolume = persistentVolumes?.find((each) => handleOf(each) === name);
+  const claimName = claimNameOf(volume, persistentVolume);
+  if (!claimName) return { persistentVolume, volumeName: name, volume };
+  const { object: claim } = await reader.get<Claim>(CLAIMS, claimName.name, claimName.namespace);
+  return { claimName, claim, persistentVolume, volumeName: name, volume, pods: await podsOf(reader, claimName) };
+}
+
+async function podsOf(reader: Reader, { namespace, name }: ClaimName): Promise<Pod[] | undefined> {
+  const pods = await reader.list<Pod>(PODS, { namespace });
+  return pods?.filter((pod) => claimsOf(pod).includes(name));
+}
+
+function missing(what: string, isHidden: boolean): NotFoundError {
+  return new NotFoundError(isHidden ? `${what} cannot be read` : `there is no ${what}`);
+}

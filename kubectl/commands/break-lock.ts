@@ -1,0 +1,136 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { type AoEVolume, BREAK_LOCK } from '../../api/volume.ts';
+import { UsageError } from '../../run/config.ts';
+import { eventsAbout } from '../cluster/events.ts';
+import { findChains, NotFoundError, parseSubject } from '../cluster/find.ts';
+import { AOE_VOLUMES, type Event, eventTime, type Pod } from '../cluster/objects.ts';
+import type { Context, ExitStatus } from '../context.ts';
+import { age } from '../report/age.ts';
+
+const WRITE_MS = 30_000;
+/** How long the result is awaited, in milliseconds, and how often it is asked for. */
+const RESULT_MS = 30_000;
+const AGAIN_MS = 500;
+
+/** Whether the lock of a volume may be broken when a person names this holder, and if not, why. */
+export type Verdict =
+  | { readonly outcome: 'break'; readonly holder: string }
+  | { readonly outcome: 'refuse'; readonly why: string }
+  | { readonly outcome: 'free'; readonly why: string };
+
+/** @param named the holder as the person named it: a node, or the whole config string */
+export function judge(volume: AoEVolume, named: string): Verdict {
+  const { metadata, spec, status } = volume;
+  const { name } = metadata;
+  const { holder } = status ?? {};
+  if (spec.external) {
+    const { shelf, slot } = spec.external;
+    const how = `clear it there, or by aoecfg -c fset -s "" ${shelf} ${slot} INTERFACE from a host that the target admits`;
+    return {
+      outcome: 'refuse',
+      why: `the target of volume ${name} is outside this project, and nobody here can compare and clear its lock: ${how}`,
+    };
+  }
+  if (!holder) return { outcome: 'free', why: `nobody has the lock of volume ${name}: there is nothing to break` };
+  if (named === holder.node || named === holder.raw) return { outcome: 'break', holder: named };
+  return { outcome: 'refuse', why: `the lock of volume ${name} is held by ${holderName(volume)}, not by "${named}": nothing was done` };
+}
+
+/** The holder as a person must name it. */
+export function holderName({ status }: AoEVolume): string {
+  const { node, raw = '' } = status?.holder ?? {};
+  return node ?? JSON.stringify(raw);
+}
+
+/** What a person must know before the lock is broken. */
+export function warning(volume: AoEVolume, pods: readonly Pod[] | undefined, now: number): string[] {
+  const { holder } = volume.status ?? {};
+  const { node } = holder ?? {};
+  const there = (pods ?? []).filter(({ spec }) => node !== undefined && spec.nodeName === node);
+  const names = there.map(({ metadata }) => `${metadata.namespace}/${metadata.name}`).join(', ');
+  return [
+    `The lock of volume ${volume.metadata.name} is held by ${holderName(volume)}${holder?.since === undefined ? '' : `, for ${age(holder.since, now)}`}.`,
+    node === undefined
+      ? 'It is not a lock of this project: the string is cleared, and whoever has set it is not told.'
+      : `${node} is cut off, and the lock is cleared: pods that use the volume there get I/O errors.`,
+    ...(names === '' ? [] : [`These pods use it there: ${names}`]),
+    ...(pods === undefined ? ['Which pods use it is not known: you may not list them.'] : []),
+    'Kubernetes does not learn that the volume was detached: better delete the pod, or its VolumeAttachment.',
+  ];
+}
+
+/** The event that tells the result: the newest of those that came after the order was given. */
+export function resultOf(events: readonly Event[], since: number): Event | undefined {
+  return events
+    .filter(({ reason }) => reason === 'LockBroken' || reason === 'LockNotBroken')
+    .filter((event) => Date.parse(eventTime(event)) >= since)
+    .toSorted((a, b) => eventTime(a).localeCompare(eventTime(b)))
+    .at(-1);
+}
+
+export async function breakLock(context: Context): Promise<ExitStatus> {
+  const { reader, kubectl, line, out, warn } = context;
+  const [chain] = await findChains(reader, parseSubject(line.words[0] ?? ''));
+  const volume = chain?.volume;
+  if (!volume) throw new NotFoundError(`"${line.words[0]}" has no AoEVolume that can be read`);
+  const named = line.text('holder') ?? (volume.status?.holder && !volume.spec.external ? await askFor(context, volume, chain.pods) : '');
+  const verdict = judge(volume, named);
+  if (verdict.outcome === 'free') {
+    out(`${verdict.why}\n`);
+    return 0;
+  }
+  if (verdict.outcome === 'refuse') {
+    warn(`${verdict.why}\n`);
+    return 1;
+  }
+  const { name } = volume.metadata;
+  // Times of events have whole seconds at worst, and the clock of this machine may be a little ahead.
+  const since = (await newest(context, volume)) + 1;
+  const order = ['annotate', `${AOE_VOLUMES.plural}.${AOE_VOLUMES.group}`, name, '--overwrite', `${BREAK_LOCK}=${verdict.holder}`];
+  const written = await reader.orNote(() => kubectl.run(order, { timeoutMs: WRITE_MS }));
+  if (written === undefined) return 1;
+  out(
+    `The agent on ${volume.spec.nodeName ?? 'the storage node'} was asked to break the lock of volume ${name} held by ${holderName(volume)}.\n`,
+  );
+  return awaitResult(context, volume, since);
+}
+
+/** Time of the newest result so far, in milliseconds; 0 when there is none. */
+async function newest({ reader }: Context, { metadata }: AoEVolume): Promise<number> {
+  const result = resultOf(await eventsAbout(reader, { namespace: 'default', name: metadata.name, uid: metadata.uid }), 0);
+  return result ? Date.parse(eventTime(result)) : 0;
+}
+
+async function askFor({ ask, out, now }: Context, volume: AoEVolume, pods: readonly Pod[] | undefined): Promise<string> {
+  if (!ask) throw new UsageError('break-lock: give --holder=NAME, since nobody is at a terminal who could be asked');
+  out(`${warning(volume, pods, now()).join('\n')}\n`);
+  return (await ask('To break the lock, type the name of its holder: ')).trim().replace(/^"(.*)"$/, '$1');
+}
+
+/** Waits until the annotation is gone, which is when the agent has done it, and tells the event about it. */
+async function awaitResult(context: Context, volume: AoEVolume, since: number): Promise<ExitStatus> {
+  const { reader, out, warn, now } = context;
+  const { name, uid } = volume.metadata;
+  const end = now() + RESULT_MS;
+  for (;;) {
+    const { object } = await reader.get<AoEVolume>(AOE_VOLUMES, name);
+    if (object?.metadata.annotations?.[BREAK_LOCK] === undefined) {
+      const result = resultOf(await eventsAbout(reader, { namespace: 'default', name, uid }), since);
+      if (result?.reason === 'LockNotBroken') {
+        warn(`${result.message}\n`);
+        return 1;
+      }
+      // The event comes just after the annotation went.
+      if (result || now() >= end) {
+        out(`${result?.message ?? 'It is done, but no event about it was found: kubectl aoe locks'}\n`);
+        return 0;
+      }
+    } else if (now() >= end) {
+      warn(
+        `Nothing has happened for ${RESULT_MS / 1000} s. The annotation stays, and the lock is broken when the agent of the volume's storage node runs.\n`,
+      );
+      return 1;
+    }
+    await delay(AGAIN_MS);
+  }
+}

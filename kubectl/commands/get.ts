@@ -1,0 +1,120 @@
+import type { AoEVolume } from '../../api/volume.ts';
+import { eventsAbout } from '../cluster/events.ts';
+import { type Chain, findChains, parseSubject } from '../cluster/find.ts';
+import type { Event, Pod } from '../cluster/objects.ts';
+import { eventTime } from '../cluster/objects.ts';
+import { claimText } from '../cluster/volumes.ts';
+import { type Context, type ExitStatus, write } from '../context.ts';
+import { age } from '../report/age.ts';
+import { table } from '../report/table.ts';
+
+/** How many of the newest events are shown. */
+const EVENTS_SHOWN = 8;
+
+function podText({ metadata, spec, status }: Pod): string {
+  return `${metadata.namespace}/${metadata.name} (${status?.phase ?? 'Unknown'}${spec.nodeName === undefined ? '' : ` on ${spec.nodeName}`})`;
+}
+
+function fields(rows: readonly (readonly [string, string | undefined])[]): string[] {
+  const given = rows.flatMap(([name, value]) => (value === undefined || value === '' ? [] : [[`${name}:`, value] as const]));
+  const width = Math.max(...given.map(([name]) => name.length));
+  return given.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
+}
+
+function holderText({ status, spec }: AoEVolume, now: number): string | undefined {
+  const { holder } = status ?? {};
+  if (!holder) return spec.access === 'Exclusive' ? 'nobody' : undefined;
+  if (holder.node === undefined) return `${JSON.stringify(holder.raw)} (not a lock of this project)`;
+  return `${holder.node}${holder.since === undefined ? '' : `, for ${age(holder.since, now)}`}`;
+}
+
+function volumeFields(volume: AoEVolume, now: number): [string, string | undefined][] {
+  const { spec, status, metadata } = volume;
+  const admitted = [...(status?.initiators?.nodes ?? []), ...(spec.initiators.macs ?? [])];
+  const capacity = status?.capacity ?? spec.capacity;
+  const grows = spec.capacity !== undefined && status?.capacity !== undefined && spec.capacity !== status.capacity;
+  return [
+    ['Phase', `${status?.phase ?? 'Unknown'}${metadata.deletionTimestamp ? `, deleted ${age(metadata.deletionTimestamp, now)} ago` : ''}`],
+    ['Size', grows ? `${capacity}, wanted: ${spec.capacity}` : capacity],
+    ['Access', spec.access],
+    ['Stored', spec.external ? 'by a target outside this project' : `pool ${spec.pool}, on ${spec.nodeName ?? 'no node yet'}`],
+    ['Address', status?.address],
+    ['Interfaces', (status?.paths ?? []).map(({ interface: name, mac, mtu }) => `${name} ${mac} MTU ${mtu}`).join(', ')],
+    ['Serial', spec.external?.serial ?? status?.serial],
+    ['File system', status?.filesystem && `${status.filesystem.type}, ${status.filesystem.state}`],
+    ['Attached to', (spec.initiators.nodes ?? []).join(', ') || 'no node'],
+    ['Admitted', admitted.join(', ') || 'no host'],
+    ['Holder', holderText(volume, now)],
+  ];
+}
+
+/** A volume with all that leads to it, for people. */
+export function chainText(
+  { claimName, claim, persistentVolume, volumeName, volume, pods }: Chain,
+  events: readonly Event[],
+  now: number,
+): string[] {
+  const users = pods === undefined ? undefined : pods.map(podText).join(', ') || 'none';
+  const phase = claim?.status?.phase;
+  const lines = fields([
+    ['Volume', volumeName ?? 'none yet'],
+    ['Claim', `${claimText(claimName)}${phase === undefined ? '' : ` (${phase})`}`],
+    ['PersistentVolume', persistentVolume && `${persistentVolume.metadata.name} (${persistentVolume.status?.phase ?? 'Unknown'})`],
+    ['Pods', claimName === undefined ? undefined : users],
+    ...(volume ? volumeFields(volume, now) : []),
+  ]);
+  const conditions = (volume?.status?.conditions ?? []).map(({ type, status, reason, lastTransitionTime, message }) => [
+    type,
+    status,
+    reason,
+    age(lastTransitionTime, now),
+    message,
+  ]);
+  const newest = events.toSorted((a, b) => eventTime(a).localeCompare(eventTime(b))).slice(-EVENTS_SHOWN);
+  const happened = newest.map((event) => [age(eventTime(event), now), event.type ?? '', event.reason ?? '', event.message ?? '']);
+  return [
+    ...lines,
+    ...titled(table(['CONDITION', 'STATUS', 'REASON', 'SINCE', 'MESSAGE'], conditions)),
+    ...titled(table(['EVENT', 'TYPE', 'REASON', 'MESSAGE'], happened)),
+  ];
+}
+
+function titled(lines: readonly string[]): string[] {
+  return lines.length === 0 ? [] : ['', ...lines];
+}
+
+export async function get(context: Context): Promise<ExitStatus> {
+  const { reader, line } = context;
+  const chains = await findChains(reader, parseSubject(line.words[0] ?? ''));
+  const shown = await Promise.all(
+    chains.map(async (chain) => {
+      const { claim, volume, claimName } = chain;
+      const about = [
+        ...(volume ? [{ name: volume.metadata.name, namespace: 'default', uid: volume.metadata.uid }] : []),
+        ...(claimName ? [{ ...claimName, uid: claim?.metadata.uid }] : []),
+      ];
+      const events = (await Promise.all(about.map((object) => eventsAbout(reader, object)))).flat();
+      return { chain, events };
+    }),
+  );
+  const data = {
+    volumes: shown.map(({ chain: { claimName, claim, persistentVolume, volumeName, volume, pods } }) => ({
+      name: volumeName,
+      claimName: claimText(claimName) || undefined,
+      volume,
+      claim,
+      persistentVolume,
+      pods: pods?.map(({ metadata, spec, status }) => ({
+        namespace: metadata.namespace,
+        name: metadata.name,
+        node: spec.nodeName,
+        phase: status?.phase,
+      })),
+    })),
+    notSeen: reader.notSeen,
+  };
+  const text = () =>
+    shown.flatMap(({ chain, events }, index) => [...(index === 0 ? [] : ['', '']), ...chainText(chain, events, context.now())]);
+  write(context, { data, text });
+  return 0;
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env node
+import { createInterface } from 'node:readline/promises';
+import { messageOf } from '../kube/client/error.ts';
+import { commandLine, UsageError } from '../run/config.ts';
+import { Kubectl } from './cluster/kubectl.ts';
+import { Reader } from './cluster/reader.ts';
+import { helpText, parseCommandLine } from './command-line.ts';
+import { runCommand } from './commands.ts';
+
+const WELL = 0;
+const FAILED = 1;
+const USAGE = 2;
+
+async function ask(question: string): Promise<string> {
+  const terminal = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return await terminal.question(question);
+  } finally {
+    terminal.close();
+  }
+}
+
+async function main(): Promise<number> {
+  const line = parseCommandLine(commandLine());
+  const out = (text: string) => void process.stdout.write(text);
+  const warn = (text: string) => void process.stderr.write(text);
+  if (line === 'help') {
+    out(helpText());
+    return WELL;
+  }
+  const kubectl = new Kubectl(line);
+  const reader = new Reader(kubectl);
+  try {
+    return await runCommand({ line, reader, kubectl, now: Date.now, out, warn, ...(process.stdin.isTTY ? { ask } : {}) });
+  } finally {
+    const { notSeen } = reader;
+    if (notSeen.length > 0) warn(`\nNot everything was seen, since a right is missing:\n${notSeen.map((each) => `  ${each}\n`).join('')}`);
+  }
+}
+
+try {
+  // Not process.exit(): it could cut off output to a pipe.
+  process.exitCode = await main();
+} catch (error) {
+  process.stderr.write(`kubectl aoe: ${messageOf(error)}\n`);
+  process.exitCode = error instanceof UsageError ? USAGE : FAILED;
+}

@@ -1,0 +1,48 @@
+// Makes dist/release/: what a release for this machine's platform consists of, from what `make build` made. REPOSITORY in the environment:
+// where the image will be pulled from. The same inputs give the same digests.
+import { createHash } from 'node:crypto';
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { parse } from 'yaml';
+import { ourLayers } from '../../test/testbed/image/images.ts';
+import { compressLayer, writeImage } from '../../test/testbed/image/oci.ts';
+import { packChart } from './chart.ts';
+import { billOfMaterials, componentsOfImage } from './sbom.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const OUT = join(ROOT, 'dist/release');
+const { REPOSITORY = 'localhost/aoe-csi' } = process.env;
+const { version } = parse(readFileSync(join(ROOT, 'charts/aoe-csi/Chart.yaml'), 'utf8')) as { version: string };
+const platform = process.arch === 'x64' ? 'amd64' : process.arch;
+
+rmSync(OUT, { recursive: true, force: true });
+mkdirSync(join(OUT, 'tmp'), { recursive: true });
+
+console.log('Compressing the layers of the image (usually 20 seconds)');
+const { layers, debianPackages } = await ourLayers();
+const compressed = await Promise.all(layers.map((layer, index) => compressLayer(layer, join(OUT, 'tmp', `layer-${index}.tar.gz`))));
+const labels = {
+  'org.opencontainers.image.title': 'aoe-csi',
+  'org.opencontainers.image.description': 'ATA-over-Ethernet volumes for Kubernetes: all programs of the chart',
+  'org.opencontainers.image.version': version,
+  'org.opencontainers.image.licenses': 'Apache-2.0',
+};
+const image = `aoe-csi-${version}-linux-${platform}`;
+const digest = writeImage(join(OUT, `${image}.oci.tar`), { name: `${REPOSITORY}:${version}`, workingDir: '/app', labels }, compressed);
+
+const sbom = billOfMaterials({ name: REPOSITORY, version, digest, components: componentsOfImage(debianPackages) });
+writeFileSync(join(OUT, `${image}.cdx.json`), `${JSON.stringify(sbom, null, 2)}\n`);
+packChart(join(OUT, `aoe-csi-${version}.tgz`), { repository: REPOSITORY, digest, scratch: join(OUT, 'tmp') });
+copyFileSync(join(ROOT, 'LICENSE'), join(OUT, 'LICENSE'));
+rmSync(join(OUT, 'tmp'), { recursive: true });
+
+const sums = readdirSync(OUT).toSorted();
+const lines = sums.map(
+  (name) =>
+    `${createHash('sha256')
+      .update(readFileSync(join(OUT, name)))
+      .digest('hex')}  ${name}\n`,
+);
+writeFileSync(join(OUT, 'SHA256SUMS'), lines.join(''));
+console.log(`image ${REPOSITORY}:${version}, linux/${platform}: ${digest}`);
+console.log(lines.join('').trimEnd());
