@@ -38,3 +38,19 @@ test('a program that the signal has killed counts, too, and its caller gets the 
   expect(killed).toHaveLength(1);
   expect(() => programs.check('a')).toThrow('hangs');
 });
+
+test('the next program waits for one that was killed a moment ago, and is started when that has ended', async () => {
+  const { started, programs } = setUp(60_000);
+  await expect(programs.run('a', 'vgs', [], { timeoutMs: 1, signal: AbortSignal.abort() })).rejects.toThrow('aborted');
+  const stop = new AbortController();
+  const next = programs.run('a', 'lvremove', [], { timeoutMs: 1, signal: stop.signal });
+  const impatient = programs.run('a', 'lvcreate', [], { timeoutMs: 1, signal: AbortSignal.timeout(5) });
+  await expect(impatient).rejects.toMatchObject({ name: 'TimeoutError' });
+  expect(started.map(({ command }) => command)).toStrictEqual(['vgs']);
+  started[0]?.end();
+  await setImmediate();
+  await setImmediate();
+  expect(started.map(({ command }) => command)).toStrictEqual(['vgs', 'lvremove']);
+  stop.abort(new Error('stopped'));
+  await expect(next).rejects.toThrow('stopped');
+});

@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Exec, ExecOptions, ExecResult } from './exec.ts';
 
-/** A process that was killed ends within this time, in milliseconds, unless it waits in the kernel. */
-const KILL_MS = 1_000;
+/** A process that was killed ends within this time, in milliseconds, unless it waits in the kernel. A busy machine needs longer than a moment. */
+const KILL_MS = 3_000;
 
 /** A program that was killed and has not ended. */
 export interface HungProgram {
@@ -27,8 +27,8 @@ export class HungPrograms {
   readonly #run: Exec;
   readonly #refuse: HungProgramsOptions['refuse'];
   readonly #killMs: number;
-  /** In the order in which they were killed. */
-  readonly #hung = new Map<HungProgram, string>();
+  /** Programs that were killed and have not ended, in the order in which they were killed. */
+  readonly #hung = new Map<HungProgram, { key: string; ended: Promise<void>; killedAt: number }>();
 
   constructor(run: Exec, { refuse, killMs = KILL_MS }: HungProgramsOptions) {
     this.#run = run;
@@ -37,32 +37,45 @@ export class HungPrograms {
   }
 
   /**
-   * Runs a program.
+   * Runs a program. One that was just killed, because its caller no longer needs it, gets a moment to end first.
    * @throws Error of `Exec`; that of `refuse` while a program of the key hangs
    */
   async run(key: string, program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
+    await this.#ending(key, options.signal);
     this.check(key);
     const hung: HungProgram = { program, args, since: new Date().toISOString() };
-    let ended: Promise<void> | undefined;
+    let isKilled = false;
     const onKilled = (end: Promise<void>): void => {
-      this.#hung.set(hung, key);
-      ended = end.then(() => void this.#hung.delete(hung));
+      isKilled = true;
+      const ended = end.then(() => void this.#hung.delete(hung));
+      this.#hung.set(hung, { key, ended, killedAt: performance.now() });
       options.onKilled?.(end);
     };
     try {
       return await this.#run(program, args, { ...options, onKilled });
     } catch (error) {
-      if (!ended || options.signal?.aborted) throw error;
-      const rest = new AbortController();
-      await Promise.race([ended, delay(this.#killMs, undefined, { signal: rest.signal }).catch(() => {})]);
-      rest.abort();
+      if (!isKilled || options.signal?.aborted) throw error;
+      await this.#ending(key, options.signal);
       this.check(key, error);
       throw error;
     }
   }
 
+  /** Waits until the killed programs of a key have ended, or have had their time for that. */
+  async #ending(key: string, signal: AbortSignal | undefined): Promise<void> {
+    for (const { key: other, ended, killedAt } of this.#hung.values()) {
+      const leftMs = killedAt + this.#killMs - performance.now();
+      if (other !== key || leftMs <= 0) continue;
+      const rest = new AbortController();
+      const limit = AbortSignal.any([rest.signal, ...(signal ? [signal] : [])]);
+      await Promise.race([ended, delay(leftMs, undefined, { signal: limit }).catch(() => {})]);
+      rest.abort();
+      signal?.throwIfAborted();
+    }
+  }
+
   /** @throws the error of `refuse` while a program of the key hangs */
   check(key: string, cause?: unknown): void {
-    for (const [hung, other] of this.#hung) if (other === key) throw this.#refuse(key, hung, cause);
+    for (const [hung, { key: other }] of this.#hung) if (other === key) throw this.#refuse(key, hung, cause);
   }
 }

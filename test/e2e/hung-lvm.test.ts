@@ -80,5 +80,6 @@ describe('LVM that hangs on a storage node', () => {
     await cluster.guest(NODE).exec(ANSWER);
     for (const pool of ['lvm', 'thin']) await poolBecomes(pool, true);
     await cluster.kubectl(['wait', 'aoev', NAME, '--for=condition=Ready', '--timeout=40s']);
+    await ns.kubectl('delete', 'pod', 'writer', '--now');
   });
 });

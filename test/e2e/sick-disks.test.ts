@@ -7,6 +7,7 @@ const WORKER = 'worker-1';
 const IDLE = 'touch /tmp/ready; sleep 3600';
 const SICK = ['e2e-sick-1', 'e2e-sick-2'] as const;
 const WELL = 'e2e-well';
+const SIZE = '16Mi';
 
 /** Disks whose target answers, and whose data never comes: a suspended logical volume, or a hard disk that dies. */
 describe('disks that hang', () => {
@@ -21,9 +22,9 @@ describe('disks that hang', () => {
     ns = await Namespace.create(cluster, 'sick');
     const volumes = [...SICK, WELL];
     const nodeOf = (name: string) => (name === WELL ? 'storage-2' : 'storage-1');
-    await cluster.apply(volumes.map((name) => aoeVolume(name, { capacity: '64Mi', pool: 'lvm', nodeName: nodeOf(name) })));
-    await cluster.apply(volumes.map((name) => staticVolume(name, { volume: name, fsType: 'ext4' })));
-    await ns.apply(volumes.map((name) => claim(name, { storageClass: '', volumeName: name })));
+    await cluster.apply(volumes.map((name) => aoeVolume(name, { capacity: SIZE, pool: 'lvm', nodeName: nodeOf(name) })));
+    await cluster.apply(volumes.map((name) => staticVolume(name, { volume: name, size: SIZE, fsType: 'ext4' })));
+    await ns.apply(volumes.map((name) => claim(name, { size: SIZE, storageClass: '', volumeName: name })));
     for (const name of volumes) await cluster.kubectl(['wait', 'aoev', name, '--for=condition=Ready', '--timeout=60s']);
     for (const name of SICK) {
       const { metadata, status } = await cluster.getJson('aoev', name);
@@ -78,5 +79,6 @@ describe('disks that hang', () => {
 
     await forSick('resume');
     for (const name of SICK) await ns.ready(name, 90_000).catch(held(`${name} is not staged`));
+    await ns.kubectl('delete', 'pod', ...SICK, '--now');
   });
 });

@@ -19,7 +19,7 @@ while true; do
 done`;
 /** Parts that are killed while a group is taken. */
 const KILLED = { target: '[a]oe-target', agent: '[a]gent.js', controller: '[o]perator.js' } as const;
-const GROUPS = Number(process.env.GROUPS ?? 10);
+const GROUPS = Number(process.env.SNAPSHOT_GROUPS ?? 10);
 
 describe('group snapshots', () => {
   let cluster: Cluster;

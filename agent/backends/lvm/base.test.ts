@@ -46,6 +46,18 @@ test('an inactive volume is activated', async () => {
   expect(fake.volumes.get('aoe-u-1')?.active).toBe(true);
 });
 
+test('volumes that are opened at once are all found, and removed', async () => {
+  const fake = new FakeLvm();
+  const uids = ['u-1', 'u-2', 'u-3'];
+  for (const uid of uids) await createEmpty(linearBackend(fake), { uid, name: uid, bytes: MiB }, signal);
+  const backend = linearBackend(fake);
+  const opened = await Promise.all(uids.map((uid) => backend.open(uid, signal)));
+  expect(opened.map((volume) => volume?.uid)).toStrictEqual(uids);
+  const other = linearBackend(fake);
+  await Promise.all(uids.map((uid) => other.remove(uid, signal)));
+  expect(fake.volumes.size).toBe(0);
+});
+
 test('a snapshot that carries our mark is no volume, and what it takes is not promised', async () => {
   const fake = new FakeLvm();
   const backend = linearBackend(fake);

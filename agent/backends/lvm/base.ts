@@ -147,8 +147,9 @@ export abstract class LvmBase implements Backend {
    * @param marksNew note how much of it is clean, before it is extended: see {@link zeroGrown}
    */
   protected async extend(uid: string, bytes: number, { marksNew }: { marksNew: boolean }, signal: AbortSignal): Promise<LogicalVolume> {
-    const { extent } = await this.group.read(0, signal);
-    const found = this.#known(nameOf(uid));
+    const group = await this.group.read(0, signal);
+    const { extent } = group;
+    const found = this.ours(group).find(({ name }) => name === nameOf(uid));
     if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was extended`);
     // A wipe from there would destroy the data.
     if (cleanBytes(found) === 0) {
@@ -213,8 +214,11 @@ export abstract class LvmBase implements Backend {
   /** Our volume as it is known; one that is not known is looked for in a report of at most this age. */
   async #find(uid: string, maxAgeMs: number, signal: AbortSignal): Promise<LogicalVolume | undefined> {
     const name = nameOf(uid);
-    if (!this.#known(name)) await this.group.read(maxAgeMs, signal);
-    return this.#known(name);
+    const known = this.#known(name);
+    if (known) return known;
+    // Out of this report: the group may forget it again as soon as its turn has ended, when the next command reports or fails.
+    const group = await this.group.read(maxAgeMs, signal);
+    return this.ours(group).find((volume) => volume.name === name);
   }
 
   #known(name: string): LogicalVolume | undefined {
