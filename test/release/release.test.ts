@@ -67,7 +67,7 @@ describe('a release', () => {
   it('has the kubectl plugin, which starts by itself, and the manifest for krew with its checksum', () => {
     expect(execFileSync(join(OUT, 'kubectl-aoe'), ['--help'], { encoding: 'utf8' })).toMatch(/^kubectl aoe: /);
     const [archive = ''] = globSync(`${OUT}/kubectl-aoe-*.tar.gz`);
-    expect(execFileSync('tar', ['-tzf', archive], { encoding: 'utf8' })).toBe('LICENSE\nkubectl-aoe\n');
+    expect(execFileSync('tar', ['-tzf', archive], { encoding: 'utf8' })).toBe('kubectl-aoe\nLICENSE\n');
     const [sum = ''] = execFileSync('sha256sum', [archive], { encoding: 'utf8' }).split(' ');
     const [platform] = parse(readFileSync(join(OUT, 'aoe.yaml'), 'utf8')).spec.platforms;
     expect(platform.sha256).toBe(sum);
