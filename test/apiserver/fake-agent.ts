@@ -4,6 +4,7 @@ import { AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts'
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeStatus, movesOf, serialNumber, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
+import { FakeGroups } from './fake-groups.ts';
 
 /**
  * Plays the agents of all storage nodes: reports each placed volume as created and exported at once, and releases deleted volumes. It
@@ -13,6 +14,8 @@ export class FakeAgent {
   readonly #kube: Kube;
   readonly volumes: Informer<AoEVolume>;
   readonly #snapshots: Informer<AoESnapshot>;
+  /** The agents' work on groups. */
+  readonly groups: FakeGroups;
   /** Agents of these nodes are down. */
   readonly down = new Set<string>();
   /** Volumes with a stranger at their address. */
@@ -30,6 +33,7 @@ export class FakeAgent {
     this.#kube = kube;
     this.volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
     this.#snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
+    this.groups = new FakeGroups(kube);
   }
 
   async run(signal: AbortSignal): Promise<void> {
@@ -39,7 +43,7 @@ export class FakeAgent {
     this.#snapshots.subscribe(({ type, object }) => {
       if (type === 'applied') this.#take(object).catch((error: unknown) => signal.aborted || this.errors.push(error));
     });
-    await Promise.all([this.volumes.run(signal), this.#snapshots.run(signal)]);
+    await Promise.all([this.volumes.run(signal), this.#snapshots.run(signal), this.groups.run(signal)]);
   }
 
   /** One write of a volume after the other, as a real agent does: a late one would undo the next. */
@@ -96,7 +100,7 @@ export class FakeAgent {
 
   /** Takes a snapshot of a volume that has data. CSI asks for no other. */
   async #take({ metadata: { name, uid, deletionTimestamp }, spec, status }: AoESnapshot): Promise<void> {
-    if (deletionTimestamp || status?.nodeName !== undefined) return;
+    if (spec.group || deletionTimestamp || status?.nodeName !== undefined) return;
     const volume = await this.#kube.get<AoEVolume>(AOE_VOLUMES, spec.volumeName);
     if (!volume || volume.status?.capacity === undefined) return;
     const refusal = this.snapshotRefusal && { ...this.snapshotRefusal, status: 'False' as const };
