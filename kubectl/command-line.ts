@@ -100,7 +100,9 @@ export function flagsOf(command: CommandName): Record<string, { type: 'string' |
  * @returns 'help' when that is what was asked for
  * @throws UsageError
  */
-export function parseCommandLine(args: readonly string[]): CommandLine | 'help' {
+export function parseCommandLine(given: readonly string[]): CommandLine | 'help' {
+  // kubectl takes -n=NAME, too; Node.js would take the "=" for a part of the value.
+  const args = given.flatMap((arg) => (/^-[no]=/.test(arg) ? [arg.slice(0, 2), arg.slice(3)] : [arg]));
   // The command may come after flags of all commands; only the second pass knows which flags are right.
   const { positionals } = parseArgs({ args: [...args], options: COMMON, strict: false, allowPositionals: true });
   const [command] = positionals;

@@ -34,7 +34,8 @@ async function main(): Promise<number> {
     return await runCommand({ line, reader, kubectl, now: Date.now, out, warn, ...(process.stdin.isTTY ? { ask } : {}) });
   } finally {
     const { notSeen } = reader;
-    if (notSeen.length > 0) warn(`\nNot everything was seen, since a right is missing:\n${notSeen.map((each) => `  ${each}\n`).join('')}`);
+    if (notSeen.length > 0)
+      warn(`\nNot all could be seen or done, since rights are missing:\n${notSeen.map((each) => `  ${each}\n`).join('')}`);
   }
 }
 

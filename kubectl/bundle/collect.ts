@@ -2,6 +2,7 @@ import { DRIVER_NAME } from '../../api/meta.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Chain } from '../cluster/find.ts';
 import {
+  AOE_SNAPSHOT_GROUPS,
   type Attachment,
   CLAIMS,
   type Claim,
@@ -25,6 +26,7 @@ import type { Observed } from '../commands/status.ts';
 export interface Collected extends Observed {
   readonly attachments: readonly Attachment[] | undefined;
   readonly classes: readonly StorageClass[] | undefined;
+  readonly snapshotGroups: readonly object[] | undefined;
   readonly csiNodes: readonly object[] | undefined;
   readonly deployments: readonly object[] | undefined;
   readonly daemonSets: readonly object[] | undefined;
@@ -37,9 +39,10 @@ export interface Collected extends Observed {
 
 /** @param namespace of the release */
 export async function collect(reader: Reader, observed: Observed, namespace: string): Promise<Collected> {
-  const [attachments, classes, csiNodes, deployments, daemonSets, claims, pods, events] = await Promise.all([
+  const [attachments, classes, snapshotGroups, csiNodes, deployments, daemonSets, claims, pods, events] = await Promise.all([
     reader.list<Attachment>(VOLUME_ATTACHMENTS),
     reader.list<StorageClass>(STORAGE_CLASSES),
+    reader.list<object>(AOE_SNAPSHOT_GROUPS),
     reader.list<object>(CSI_NODES),
     reader.list<object>(DEPLOYMENTS, { namespace, labelSelector: 'app.kubernetes.io/name=aoe-csi' }),
     reader.list<object>(DAEMON_SETS, { namespace, labelSelector: 'app.kubernetes.io/name=aoe-csi' }),
@@ -55,6 +58,7 @@ export async function collect(reader: Reader, observed: Observed, namespace: str
     persistentVolumes: observed.persistentVolumes?.filter(({ spec }) => spec.csi?.driver === DRIVER_NAME),
     attachments: attachments?.filter(({ spec }) => spec.attacher === DRIVER_NAME),
     classes: ourClasses,
+    snapshotGroups,
     csiNodes,
     deployments,
     daemonSets,
@@ -82,8 +86,10 @@ function aboutUs(
   events: readonly Event[],
   { observed, claims, users, namespace }: { observed: Observed; claims: readonly Claim[]; users: readonly Pod[]; namespace: string },
 ): Event[] {
-  const { machines = [], nodes = [], pools = [], volumes = [], persistentVolumes = [] } = observed;
-  const named = new Set([...machines, ...nodes, ...pools, ...volumes, ...persistentVolumes].map(({ metadata }) => metadata.name));
+  const { machines = [], nodes = [], pools = [], volumes = [], snapshots = [], persistentVolumes = [] } = observed;
+  const named = new Set(
+    [...machines, ...nodes, ...pools, ...volumes, ...snapshots, ...persistentVolumes].map(({ metadata }) => metadata.name),
+  );
   const inNamespaces = new Set([...claims, ...users].map(({ metadata }) => `${metadata.namespace}/${metadata.name}`));
   return events.filter(({ involvedObject: { kind = '', name = '', namespace: its = '' }, metadata }) => {
     if (metadata.namespace === namespace || its === namespace) return true;

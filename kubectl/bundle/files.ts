@@ -19,12 +19,28 @@ interface Options {
 
 /** The lists of objects in a bundle, by the name of their file. Secrets are not among them, and never are. */
 function listsOf(collected: Collected): Record<string, readonly object[] | undefined> {
-  const { volumes, pools, nodes, machines, persistentVolumes, attachments, classes, csiNodes, claims, pods, deployments, daemonSets } =
-    collected;
+  const {
+    volumes,
+    pools,
+    nodes,
+    snapshots,
+    snapshotGroups,
+    machines,
+    persistentVolumes,
+    attachments,
+    classes,
+    csiNodes,
+    claims,
+    pods,
+    deployments,
+    daemonSets,
+  } = collected;
   return {
     aoevolumes: volumes,
     aoepools: pools,
     aoenodes: nodes,
+    aoesnapshots: snapshots,
+    aoesnapshotgroups: snapshotGroups,
     nodes: machines,
     persistentvolumes: persistentVolumes,
     volumeattachments: attachments,

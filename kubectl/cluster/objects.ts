@@ -5,6 +5,8 @@ import type { ObjectMeta } from '../../api/meta.ts';
 import {
   AOE_NODES,
   AOE_POOLS,
+  AOE_SNAPSHOT_GROUPS,
+  AOE_SNAPSHOTS,
   AOE_VOLUMES,
   NODES,
   PERSISTENT_VOLUMES,
@@ -12,7 +14,17 @@ import {
   VOLUME_ATTACHMENTS,
 } from '../../api/resources.ts';
 
-export { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES, PERSISTENT_VOLUMES, type ResourceType, VOLUME_ATTACHMENTS };
+export {
+  AOE_NODES,
+  AOE_POOLS,
+  AOE_SNAPSHOT_GROUPS,
+  AOE_SNAPSHOTS,
+  AOE_VOLUMES,
+  NODES,
+  PERSISTENT_VOLUMES,
+  type ResourceType,
+  VOLUME_ATTACHMENTS,
+};
 
 const core = (kind: string, plural: string): ResourceType => ({ group: '', version: 'v1', plural, kind, namespaced: true });
 export const PODS = core('Pod', 'pods');

@@ -1,9 +1,11 @@
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import {
   AOE_NODES,
   AOE_POOLS,
+  AOE_SNAPSHOTS,
   AOE_VOLUMES,
   type Machine,
   NODES,
@@ -22,6 +24,7 @@ import {
   type Problem,
   podProblems,
   poolProblems,
+  snapshotProblems,
   volumeProblems,
 } from '../report/problems.ts';
 import { sizeText } from '../report/size.ts';
@@ -32,6 +35,7 @@ export interface Observed {
   readonly volumes: readonly AoEVolume[] | undefined;
   readonly pools: readonly AoEPool[] | undefined;
   readonly nodes: readonly AoENode[] | undefined;
+  readonly snapshots: readonly AoESnapshot[] | undefined;
   readonly machines: readonly Machine[] | undefined;
   readonly persistentVolumes: readonly PersistentVolume[] | undefined;
   /** Of the release. */
@@ -86,7 +90,11 @@ export function statusOf(observed: Observed, namespace: string, now: number): St
   };
 }
 
-function problemsOf({ volumes, pools, nodes, machines, persistentVolumes, pods }: Observed, namespace: string, now: number): Problem[] {
+function problemsOf(
+  { volumes, pools, nodes, snapshots, machines, persistentVolumes, pods }: Observed,
+  namespace: string,
+  now: number,
+): Problem[] {
   const named = byVolume(persistentVolumes);
   const ofVolumes = (volumes ?? []).flatMap((volume) => {
     const claim = claimText(claimNameOf(volume, named.get(volume.metadata.name)));
@@ -99,7 +107,14 @@ function problemsOf({ volumes, pools, nodes, machines, persistentVolumes, pods }
   const ofMachines = (machines ?? []).filter(({ metadata }) => ours.has(metadata.name)).flatMap(machineProblems);
   const ofNodes = (nodes ?? []).flatMap((node) => nodeProblems(node, now));
   const ofPods = pods?.length === 0 ? [noPods(namespace)] : (pods ?? []).flatMap(podProblems);
-  return [...ofMachines, ...ofPods, ...ofNodes, ...(pools ?? []).flatMap(poolProblems), ...ofVolumes];
+  return [
+    ...ofMachines,
+    ...ofPods,
+    ...ofNodes,
+    ...(pools ?? []).flatMap(poolProblems),
+    ...ofVolumes,
+    ...(snapshots ?? []).flatMap(snapshotProblems),
+  ];
 }
 
 function noPods(namespace: string): Problem {
@@ -190,7 +205,7 @@ export function statusText(status: Status, notSeen: readonly string[]): string[]
           name,
           segment,
           initiator,
-          maintenance ? `${target}, maintenance` : target,
+          [target, maintenance ? 'maintenance' : ''].filter(Boolean).join(', '),
           target === '' ? '' : `${exports}`,
           kernel ?? '',
         ]),
@@ -224,15 +239,16 @@ export function statusText(status: Status, notSeen: readonly string[]): string[]
 
 /** Reads all that {@link statusOf} looks at. */
 export async function observe({ reader, line: { namespace } }: Pick<Context, 'reader' | 'line'>): Promise<Observed> {
-  const [volumes, pools, nodes, machines, persistentVolumes, pods] = await Promise.all([
+  const [volumes, pools, nodes, snapshots, machines, persistentVolumes, pods] = await Promise.all([
     reader.list<AoEVolume>(AOE_VOLUMES),
     reader.list<AoEPool>(AOE_POOLS),
     reader.list<AoENode>(AOE_NODES),
+    reader.list<AoESnapshot>(AOE_SNAPSHOTS),
     reader.list<Machine>(NODES),
     reader.list<PersistentVolume>(PERSISTENT_VOLUMES),
     releasePods(reader, namespace),
   ]);
-  return { volumes, pools, nodes, machines, persistentVolumes, pods };
+  return { volumes, pools, nodes, snapshots, machines, persistentVolumes, pods };
 }
 
 /** With --exit-code, what could not be read counts as not well: nobody knows. */

@@ -2,6 +2,7 @@ import { notReady } from '../../api/kube-node.ts';
 import type { Condition } from '../../api/meta.ts';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { type AoEPool, PoolCondition } from '../../api/pool.ts';
+import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import type { Machine, Pod } from '../cluster/objects.ts';
 
@@ -91,6 +92,12 @@ export function poolProblems(pool: AoEPool): Problem[] {
   if (!ready) return [{ subject, reason: 'Waiting', message: 'nothing has been reported about it yet: does the operator run?' }];
   if (ready.status === 'True' && !ATTENTION.has(ready.reason)) return [];
   return [{ subject, reason: ready.reason, message: ready.message }];
+}
+
+export function snapshotProblems(snapshot: AoESnapshot): Problem[] {
+  const ready = conditionOf(snapshot, SnapshotCondition.Ready);
+  if (snapshot.status?.phase !== 'Failed' || !ready) return [];
+  return [{ subject: `snapshot ${snapshot.metadata.name}`, reason: ready.reason, message: ready.message }];
 }
 
 /** What keeps a pod from being Ready; nothing for a pod that has done its work. */

@@ -22,6 +22,8 @@ export class FakeAgent {
   readonly conflicts = new Set<string>();
   /** Volumes for which a backend turns out to be full. */
   readonly full = new Set<string>();
+  /** Why no snapshot can be taken: reason and message of the condition. */
+  snapshotRefusal: { reason: string; message: string } | undefined;
   /** Errors of this fake. */
   readonly errors: unknown[] = [];
   readonly #written = new Map<string, string>();
@@ -98,18 +100,19 @@ export class FakeAgent {
 
   /** Takes a snapshot of a volume that has data. CSI asks for no other. */
   async #take({ metadata: { name, uid, deletionTimestamp }, spec, status }: AoESnapshot): Promise<void> {
-    if (spec.group || deletionTimestamp || status?.createdAt !== undefined) return;
+    if (spec.group || deletionTimestamp || status?.nodeName !== undefined) return;
     const volume = await this.#kube.get<AoEVolume>(AOE_VOLUMES, spec.volumeName);
     if (!volume || volume.status?.capacity === undefined) return;
-    const taken: AoESnapshot['status'] = {
+    const refusal = this.snapshotRefusal && { ...this.snapshotRefusal, status: 'False' as const };
+    const verdict = refusal ?? { status: 'True' as const, reason: 'Taken', message: 'fake' };
+    const report: AoESnapshot['status'] = {
       nodeName: volume.spec.nodeName,
       pool: volume.spec.pool,
       volumeUID: volume.metadata.uid,
-      capacity: volume.status.capacity,
-      createdAt: new Date().toISOString(),
-      conditions: [setCondition(undefined, { type: SnapshotCondition.Taken, status: 'True', reason: 'Taken', message: 'fake' })],
+      ...(refusal ? {} : { capacity: volume.status.capacity, createdAt: new Date().toISOString() }),
+      conditions: [setCondition(undefined, { type: SnapshotCondition.Taken, ...verdict })],
     };
-    const object = { apiVersion: API_VERSION, kind: AOE_SNAPSHOTS.kind, metadata: { name, uid }, status: taken };
+    const object = { apiVersion: API_VERSION, kind: AOE_SNAPSHOTS.kind, metadata: { name, uid }, status: report };
     await this.#write(() =>
       this.#kube.apply(AOE_SNAPSHOTS, object as never, { fieldManager: 'aoe-csi-agent', force: true, subresource: 'status' }),
     );

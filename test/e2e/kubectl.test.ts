@@ -63,7 +63,7 @@ describe('kubectl aoe', () => {
   it('follows the way from a running pod to the disk, and finds nothing wrong', async () => {
     const text = await aoe('path', `pod:${ns.name}/writer`, '--exec', '--exit-code');
     show(text);
-    expect(text).not.toMatch(/WRONG|\?$/m);
+    expect(text).not.toMatch(/^.* (WRONG|\?) /m);
     expect(text).toMatch(/^mount +ok +ext4 at .*\/mount$/m);
     expect(text).toMatch(/^disk +ok +\/dev\/etherd\/e[0-9.]+ is up/m);
     expect(text).toMatch(/^module +ok +aoe is loaded: .*aoe_deadsecs=/m);

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
+import { parse } from 'yaml';
 import { CHART, render } from '../chart/helm.ts';
 import { digestOf } from '../testbed/image/oci.ts';
 import { ROOT } from '../testbed/paths.ts';
@@ -61,6 +62,16 @@ describe('a release', () => {
     for (const expected of ['pkg:deb/debian/lvm2', 'pkg:npm/node', 'pkg:npm/koffi', 'pkg:npm/%40grpc/grpc-js', 'pkg:cargo/io-uring'])
       expect(names).toContain(expected);
     expect(names.filter((name: string) => /jest|typescript|proptest/.test(name))).toStrictEqual([]);
+  });
+
+  it('has the kubectl plugin, which starts by itself, and the manifest for krew with its checksum', () => {
+    expect(execFileSync(join(OUT, 'kubectl-aoe'), ['--help'], { encoding: 'utf8' })).toMatch(/^kubectl aoe: /);
+    const [archive = ''] = globSync(`${OUT}/kubectl-aoe-*.tar.gz`);
+    expect(execFileSync('tar', ['-tzf', archive], { encoding: 'utf8' })).toBe('LICENSE\nkubectl-aoe\n');
+    const [sum = ''] = execFileSync('sha256sum', [archive], { encoding: 'utf8' }).split(' ');
+    const [platform] = parse(readFileSync(join(OUT, 'aoe.yaml'), 'utf8')).spec.platforms;
+    expect(platform.sha256).toBe(sum);
+    expect(platform.uri.endsWith(`/${basename(archive)}`)).toBe(true);
   });
 
   it('has checksums of all its files', () => {

@@ -172,6 +172,17 @@ test('flush() is not begun while the work queue of the driver waits for another 
   expect(programs).toStrictEqual([]);
 }, 20_000);
 
+test('flush() waits no longer for the work queue on a node with many processes', async () => {
+  const { driver, paths } = waiting('kworker/u4:2+aoe_wq', '       1        0\n');
+  for (let pid = 100; pid < 4_000; pid++) {
+    mkdirSync(join(paths.proc, `${pid}`));
+    writeFileSync(join(paths.proc, `${pid}/comm`), 'sleep\n');
+  }
+  const began = performance.now();
+  await expect(driver.flush('e7.3', signal)).rejects.toBeInstanceOf(DriverBusyError);
+  expect(performance.now() - began).toBeLessThan(15_000);
+}, 60_000);
+
 for (const [what, thread, inflight] of [
   ['only uses another disk', 'kworker/u4:2+writeback', '       3        1\n'],
   ['has done its work', 'kworker/u4:2-aoe_wq', '       1        0\n'],

@@ -1,16 +1,17 @@
-import { constants } from 'node:fs';
+import { constants, readFileSync } from 'node:fs';
 import { access, type FileHandle, open, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as nextTurn } from 'node:timers/promises';
 import { ioctl, lastError, parseIdentity } from '../../../aoe/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { deviceNumber } from '../../../run/device-number.ts';
 import type { Exec } from '../../../run/exec.ts';
 import type { Disk, DiskState, Driver } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
+import { joinNext } from '../join-next.ts';
 import { Discovery } from './discovery.ts';
 import { type ModuleParameters, setModuleParameters } from './module-parameters.ts';
-import { findOpeners } from './openers.ts';
+import { findOpeners, lookAtProcesses } from './openers.ts';
 
 /** Major number of the driver's character and block devices (drivers/block/aoe/aoe.h, AOE_MAJOR). */
 const AOE_MAJOR = 152;
@@ -19,9 +20,12 @@ const SECTOR = 512;
 const MODPROBE_MS = 20_000;
 const OPEN_MS = 20_000;
 const FLUSH_MS = 20_000;
+const LOOK_MS = 60_000;
 /** How long the driver's work queue may be busy before a flush is not even begun. The kernel reads the partition table of a new disk there. */
 const QUEUE_MS = 2_000;
 const DROP_MS = 10_000;
+/** Interval at which the queue is looked at: each look reads the names of all processes. */
+const QUEUE_POLL_MS = 200;
 const REVALIDATE_MS = 10_000;
 /** The answer to a revalidation comes within milliseconds, or was lost. */
 const REVALIDATE_AGAIN_MS = 2_000;
@@ -53,6 +57,8 @@ export class KernelDriver implements Driver {
   readonly #paths: KernelDriverPaths;
   readonly #parameters: ModuleParameters;
   readonly #discovery: Discovery;
+  /** A look at all files of all processes takes a fraction of a second of CPU time: it serves all who ask meanwhile. */
+  readonly #look = joinNext(() => lookAtProcesses({ exec: this.#exec, ...this.#paths }, AbortSignal.timeout(LOOK_MS)));
   readonly #check: (address: string) => void;
   /** What {@link #incarnation} gave for the disks that were opened before, by address. */
   readonly #opened = new Map<string, string>();
@@ -188,7 +194,9 @@ export class KernelDriver implements Driver {
   async openers(address: string, signal: AbortSignal): Promise<string[]> {
     const { own, above } = await this.#stack(address);
     const wanted = { path: join(this.#paths.devices, address), devices: own };
-    const openers = await findOpeners({ exec: this.#exec, ...this.#paths }, wanted, signal);
+    const open = await this.#look();
+    signal.throwIfAborted();
+    const openers = await findOpeners({ exec: this.#exec, ...this.#paths }, open, wanted, signal);
     return [...openers, ...above.map((name) => `/dev/${name} (a device that is stacked on the disk)`)];
   }
 
@@ -203,9 +211,10 @@ export class KernelDriver implements Driver {
     } catch (error) {
       throw new RpcError(Code.INTERNAL, `disk ${address} cannot be removed from the kernel: ${failureText(error)}`, { cause: error });
     }
-    for (let waited = 0; (await this.#incarnation(address)) === before; waited += POLL_MS) {
+    const end = performance.now() + FLUSH_MS;
+    while ((await this.#incarnation(address)) === before) {
       // A discovery may bring the disk back at once; the kernel counts that as another disk.
-      if (waited >= FLUSH_MS)
+      if (performance.now() >= end)
         throw new RpcError(Code.INTERNAL, `disk ${address} is still in the kernel ${FLUSH_MS / 1000} s after it was flushed`);
       await delay(POLL_MS, undefined, { signal });
     }
@@ -218,11 +227,11 @@ export class KernelDriver implements Driver {
    * @throws DriverBusyError when the queue stays busy
    */
   async #waitForQueue(address: string, signal: AbortSignal): Promise<void> {
-    for (let waited = 0; ; waited += POLL_MS) {
+    for (const end = performance.now() + QUEUE_MS; ; ) {
       const waiting = await this.#disksWithRequests();
-      if (waiting.length === 0 || !(await this.#isQueueBusy())) return;
-      if (waited >= QUEUE_MS) throw new DriverBusyError(address, waiting);
-      await delay(POLL_MS, undefined, { signal });
+      if (waiting.length === 0 || !(await this.#isQueueBusy(signal))) return;
+      if (performance.now() >= end) throw new DriverBusyError(address, waiting);
+      await delay(QUEUE_POLL_MS, undefined, { signal });
     }
   }
 
@@ -235,10 +244,14 @@ export class KernelDriver implements Driver {
   }
 
   /** Whether a kernel thread works on the queue: its name is then `kworker/…+aoe_wq` (kernel/workqueue.c, wq_worker_comm). */
-  async #isQueueBusy(): Promise<boolean> {
-    const pids = (await readdir(this.#paths.proc)).filter((name) => /^\d+$/.test(name));
-    const names = await Promise.all(pids.map((pid) => readFile(join(this.#paths.proc, pid, 'comm'), 'utf8').catch(() => '')));
-    return names.some((name) => name.startsWith('kworker/') && name.includes('+aoe_wq'));
+  async #isQueueBusy(signal: AbortSignal): Promise<boolean> {
+    for (const pid of (await readdir(this.#paths.proc)).filter((name) => /^\d+$/.test(name))) {
+      // Read at once, since that asks no file system; but other work of this process gets its turn.
+      await nextTurn(undefined, { signal });
+      const name = nameOf(join(this.#paths.proc, pid));
+      if (name.startsWith('kworker/') && name.includes('+aoe_wq')) return true;
+    }
+    return false;
   }
 
   /**
@@ -322,6 +335,15 @@ export function parseDiskState(text: string): Exclude<DiskState, 'absent'> {
   const words = text.trim().split(',');
   if (words.includes('up')) return 'up';
   return words.includes('closewait') ? 'closewait' : 'down';
+}
+
+/** The name of a process; empty when it has ended. */
+function nameOf(process: string): string {
+  try {
+    return readFileSync(join(process, 'comm'), 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 function exists(path: string): Promise<boolean> {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { MountPoint } from '../contracts.ts';
 import { FakeNode } from '../testing/fakes.ts';
 import { DriverBusyError } from './kernel-driver.ts';
@@ -89,6 +90,19 @@ for (const [what, fields] of [
     expect(await disk.isNew(surveyed, signal)).toBe(false);
   });
 }
+
+test('users() does not wait longer when each search for them takes long', async () => {
+  const { node, driver } = await setUp();
+  let searches = 0;
+  driver.openers = async () => {
+    searches++;
+    await delay(300);
+    return ['process 77 (qemu)'];
+  };
+  const disk = new LocalDisk({ driver, mounter: node.mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3');
+  expect(await disk.users(signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(searches).toBeLessThan(5);
+});
 
 test('remove() removes a disk that nobody uses, and does nothing when there is none', async () => {
   const { disk, driver } = await setUp();

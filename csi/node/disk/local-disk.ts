@@ -107,8 +107,9 @@ export class LocalDisk {
 
   /** Who has the disk open, after those had time to close it that do so for a moment only. A phrase for each, for people. */
   async users(signal: AbortSignal): Promise<string[]> {
-    for (let left = this.#parts.settleMs ?? SETTLE_MS; ; left -= POLL_MS) {
+    for (const end = performance.now() + (this.#parts.settleMs ?? SETTLE_MS); ; ) {
       const users = await this.#usersNow(signal);
+      const left = end - performance.now();
       if (users.length === 0 || left <= 0) return users;
       await delay(Math.min(POLL_MS, left), undefined, { signal });
     }

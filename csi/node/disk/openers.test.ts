@@ -6,10 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, exec } from '../../../run/exec.ts';
-import { findOpeners } from './openers.ts';
+import { findOpeners as find, lookAtProcesses, type OpenersOptions } from './openers.ts';
 
 const numberOf = (dev: number): string => Object.values(deviceNumber(dev)).join(':');
 const signal = new AbortController().signal;
+const findOpeners = async (options: OpenersOptions, wanted: Parameters<typeof find>[2], stop: AbortSignal): Promise<string[]> =>
+  find(options, await lookAtProcesses(options, stop), wanted, stop);
 /** A sys file system with these loop devices, each with what it is bound to. */
 function fakeSysfs(loops: Record<string, string | undefined> = {}): string {
   const sysfs = mkdtempSync(join(tmpdir(), 'aoe-sysfs-'));

@@ -34,16 +34,32 @@ interface Wanted {
   readonly devices: ReadonlySet<string>;
 }
 
+/** What the processes of this node have open and mounted, by device (`major:minor`). */
+export interface OpenFiles {
+  /** Process IDs by the device that they have open, or on which they have a file open. */
+  readonly pids: ReadonlyMap<string, ReadonlySet<string>>;
+  /** A mount of the device in each mount namespace that has one, and a process that sees it. */
+  readonly mounts: ReadonlyMap<string, readonly { readonly target: string; readonly pid: string }[]>;
+}
+
 /**
  * Finds who has a disk open, as far as the kernel shows it: file descriptors of processes on the disk or on a file system on it, mounts
  * in any process's mount namespace, and loop devices. The aoe driver counts opens, but shows the count only of a disk that is down
  * (drivers/block/aoe/aoeblk.c, aoedisk_show_state).
+ * @param open what {@link lookAtProcesses} has just seen
  * @returns a phrase for each, such as `process 77 (qemu)`
  * @throws RpcError INTERNAL when it cannot be found out
  */
-export async function findOpeners(options: OpenersOptions, wanted: Wanted, signal: AbortSignal): Promise<string[]> {
-  const [processes, loops] = await Promise.all([findProcesses(options, wanted, signal), findLoops(options, wanted, signal)]);
-  return [...processes, ...loops];
+export async function findOpeners(options: OpenersOptions, open: OpenFiles, wanted: Wanted, signal: AbortSignal): Promise<string[]> {
+  const { proc } = options;
+  const devices = [...wanted.devices];
+  const mounts = devices.flatMap((device) => open.mounts.get(device) ?? []);
+  const pids = new Set(devices.flatMap((device) => [...(open.pids.get(device) ?? [])]));
+  return [
+    ...mounts.map(({ target, pid }) => `a mount at ${target}, as ${nameOf(proc, pid)} sees it`),
+    ...[...pids].map((pid) => nameOf(proc, pid)),
+    ...(await findLoops(options, wanted, signal)),
+  ];
 }
 
 interface Process {
@@ -51,37 +67,37 @@ interface Process {
   readonly mounts: ReadonlyMap<string, { device: string; type: string }>;
 }
 
-async function findProcesses({ exec, proc }: OpenersOptions, { devices }: Wanted, signal: AbortSignal): Promise<string[]> {
-  const pids = readdirSync(proc).filter((name) => /^\d+$/.test(name));
+/** @throws RpcError INTERNAL when it cannot be found out what some files are */
+export async function lookAtProcesses({ exec, proc }: OpenersOptions, signal: AbortSignal): Promise<OpenFiles> {
   const namespaces = new Map<string, Process['mounts']>();
-  const found = new Map<string, string>();
+  const pids = new Map<string, Set<string>>();
+  const mounts = new Map<string, { target: string; pid: string }[]>();
   const unknown: string[] = [];
-  for (const pid of pids) {
+  const note = (device: string, pid: string): void => void pids.set(device, (pids.get(device) ?? new Set()).add(pid));
+  for (const pid of readdirSync(proc).filter((name) => /^\d+$/.test(name))) {
     // The files of proc are read at once, since that asks no file system; but other work of this process gets its turn.
     await nextTurn(undefined, { signal });
     const namespace = attempt(() => readlinkSync(join(proc, pid, 'ns/mnt')));
     if (namespace === undefined) continue;
-    let mounts = namespaces.get(namespace);
-    if (!mounts) {
+    let known = namespaces.get(namespace);
+    if (!known) {
       const table = parseMountinfo(textOf(join(proc, pid, 'mountinfo')));
-      mounts = new Map(table.map(({ id, device, type }) => [id, { device, type }]));
-      namespaces.set(namespace, mounts);
-      const mount = table.find(({ device }) => devices.has(device));
-      if (mount) found.set(`mount ${namespace}`, `a mount at ${mount.target}, as ${nameOf(proc, pid)} sees it`);
+      known = new Map(table.map(({ id, device, type }) => [id, { device, type }]));
+      namespaces.set(namespace, known);
+      // Of several mounts of a device the first one.
+      for (const [device, target] of new Map(table.toReversed().map((mount) => [mount.device, mount.target])))
+        mounts.set(device, [...(mounts.get(device) ?? []), { target, pid }]);
     }
-    for (const file of localFiles(proc, { pid, mounts })) {
+    for (const file of localFiles(proc, { pid, mounts: known })) {
       if (!file.isInMemory) unknown.push(file.path);
-      else if (devices.has(deviceOf(file.path) ?? '')) found.set(pid, nameOf(proc, pid));
+      else note(deviceOf(file.path) ?? '', pid);
     }
   }
   for (let start = 0; start < unknown.length; start += FILES_AT_ONCE) {
-    for (const file of await statAll(exec, unknown.slice(start, start + FILES_AT_ONCE), signal)) {
-      if (!devices.has(file.device)) continue;
-      const pid = file.path.slice(proc.length + 1).split('/')[0] ?? '';
-      if (!found.has(pid)) found.set(pid, nameOf(proc, pid));
-    }
+    for (const { path, device } of await statAll(exec, unknown.slice(start, start + FILES_AT_ONCE), signal))
+      note(device, path.slice(proc.length + 1).split('/')[0] ?? '');
   }
-  return [...found.values()];
+  return { pids, mounts };
 }
 
 /** Open files of a process that have a path and are not on a remote file system, as paths below /proc/PID/fd. */
@@ -89,7 +105,10 @@ function localFiles(proc: string, { pid, mounts }: Process): { path: string; isI
   return listOf(join(proc, pid, 'fd')).flatMap((fd) => {
     const path = join(proc, pid, 'fd', fd);
     // Sockets and pipes have no path.
-    if (!attempt(() => readlinkSync(path))?.startsWith('/')) return [];
+    const link = attempt(() => readlinkSync(path));
+    if (!link?.startsWith('/')) return [];
+    // Many of the files that are open; /dev is not on a remote file system.
+    if (link === '/dev/null') return [{ path, isInMemory: true }];
     const info = textOf(join(proc, pid, 'fdinfo', fd));
     // A mount that was detached lazily is in no table.
     const type = mounts.get(/^mnt_id:\s*(\d+)/m.exec(info)?.[1] ?? '')?.type;

@@ -1,0 +1,39 @@
+import { leanObject } from './lean.ts';
+
+describe('leanObject', () => {
+  it('hides values of environment variables, and what kubectl keeps of a manifest', () => {
+    const pod = {
+      metadata: { name: 'p', annotations: { 'kubectl.kubernetes.io/last-applied-configuration': 'password', 'aoe.dev/claim': 'a/b' } },
+      spec: {
+        containers: [
+          {
+            env: [
+              { name: 'PASSWORD', value: 'secret' },
+              { name: 'NODE', valueFrom: { fieldRef: {} } },
+            ],
+          },
+        ],
+      },
+    };
+    expect(leanObject(pod)).toStrictEqual({
+      metadata: { name: 'p', labels: {}, annotations: { 'aoe.dev/claim': 'a/b' } },
+      spec: {
+        containers: [
+          {
+            env: [
+              { name: 'PASSWORD', value: '(not in the bundle)' },
+              { name: 'NODE', valueFrom: { fieldRef: {} } },
+            ],
+          },
+        ],
+      },
+    });
+  });
+
+  it('leaves out labels of users when names are replaced', () => {
+    const claim = { metadata: { name: 'c', labels: { customer: 'acme', 'app.kubernetes.io/name': 'x' }, annotations: { note: 'y' } } };
+    expect(leanObject(claim, { isRedacted: true })).toStrictEqual({
+      metadata: { name: 'c', labels: { 'app.kubernetes.io/name': 'x' }, annotations: {} },
+    });
+  });
+});

@@ -1,0 +1,119 @@
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { CLAIMS, EVENTS, PODS, STORAGE_CLASSES } from '../cluster/objects.ts';
+import { refused } from '../testing/fake-kubectl.ts';
+import { claim, pod, smallCluster } from '../testing/objects.ts';
+import { runOn } from '../testing/run.ts';
+
+const event = (kind: string, namespace: string, name: string, message: string) => ({
+  metadata: { name: `${name}.1`, namespace },
+  involvedObject: { kind, namespace: kind.startsWith('AoE') ? '' : namespace, name },
+  type: 'Warning',
+  reason: 'Because',
+  message,
+  lastTimestamp: '2026-11-28T11:58:00Z',
+});
+
+describe('bundle', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'bundle-'));
+  afterAll(() => rmSync(scratch, { recursive: true }));
+  let count = 0;
+  const make = async (fake: ReturnType<typeof cluster>, ...flags: string[]) => {
+    const file = join(scratch, `b${++count}.tar.gz`);
+    const result = await runOn(fake, ['bundle', `--file=${file}`, ...flags]);
+    const tar = (...args: string[]) => execFileSync('tar', ['-f', file, ...args], { encoding: 'utf8' });
+    return {
+      ...result,
+      file,
+      names: tar('-tz')
+        .trim()
+        .split('\n')
+        .map((name) => name.replace(/^b\d+\//, '')),
+      all: tar('-xzO'),
+      text: (name: string) => tar('-xzO', `b${count}/${name}`),
+    };
+  };
+
+  /** Beside the small cluster a pod and a claim that are not ours. */
+  function cluster() {
+    const restarted = pod('aoe-csi-controller-x', { namespace: 'aoe-csi', component: 'controller' });
+    const fake = smallCluster()
+      .put(STORAGE_CLASSES, { metadata: { name: 'aoe' }, provisioner: 'aoe.dev' }, { metadata: { name: 'nfs' }, provisioner: 'nfs' })
+      .put(CLAIMS, { ...claim('private', 'pv-nfs'), spec: { storageClassName: 'nfs', volumeName: 'pv-nfs' } })
+      .put(PODS, pod('private-pod', { claims: ['private'] }), {
+        ...restarted,
+        status: { ...restarted.status, containerStatuses: [{ name: 'controller', restartCount: 1 }] },
+      })
+      .put(
+        EVENTS,
+        event('AoEVolume', 'default', 'pvc-1', 'lock taken by worker-1'),
+        event('Pod', 'shop', 'web', 'FailedMount of data'),
+        event('Pod', 'shop', 'private-pod', 'hidden'),
+      );
+    fake.answer = (args) =>
+      args.includes('logs') ? `a line of ${args[3]} at 02:00:00:00:00:01 for shop/data\n` : 'module loaded\ndisk e7.3 up 020000000001\n';
+    return fake;
+  }
+
+  it('has our objects, events and logs, and nothing of others', async () => {
+    const { code, names, all, text, file, warnings } = await make(cluster());
+    expect(code).toBe(0);
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    expect(names).toEqual(
+      expect.arrayContaining([
+        'README.txt',
+        'status.txt',
+        'locks.txt',
+        'orphans.txt',
+        'events.txt',
+        'volumes/pvc-1.txt',
+        'resources/aoevolumes.yaml',
+      ]),
+    );
+    expect(names.filter((name) => name.startsWith('logs/')).toSorted()).toStrictEqual([
+      'logs/aoe-csi-agent-s/agent.log',
+      'logs/aoe-csi-controller-x/controller.log',
+      'logs/aoe-csi-controller-x/controller.previous.log',
+      'logs/aoe-csi-node-s/csi-node.log',
+      'logs/aoe-csi-node-w/csi-node.log',
+      'logs/aoe-csi-target-s/target.log',
+    ]);
+    expect(text('users.txt')).toBe('shop/web on worker-1: Running, claims data\n');
+    expect(text('events.txt')).toBe(
+      '2026-11-28T11:58:00Z Warning Because AoEVolume pvc-1: lock taken by worker-1\n2026-11-28T11:58:00Z Warning Because Pod shop/web: FailedMount of data\n',
+    );
+    expect(all).not.toMatch(/private|hidden|nfs/);
+    expect(warnings).toMatch('--redact');
+  });
+
+  it('never asks for Secrets', async () => {
+    const fake = cluster();
+    fake.forbidden.add('secrets');
+    expect((await make(fake)).notSeen).toStrictEqual([]);
+  });
+
+  it('replaces names with --redact, and keeps what they stand for beside it', async () => {
+    const { all, names, file, text } = await make(cluster(), '--redact', '--exec');
+    // The fake objects have their names in their UIDs.
+    expect(all.replace(/uid-[a-z]+/g, '')).not.toMatch(/\bshop\b|\bdata\b|\bweb\b|02:00:00|020000000001/);
+    expect(text('users.txt')).toBe('namespace-1/pod-1 on worker-1: Running, claims claim-1\n');
+    expect(text('locks.txt')).toMatch(/^pvc-1 +namespace-1\/claim-1 +worker-1/m);
+    expect(names).toContain('nodes/worker-1/node.txt');
+    expect(names).toContain('nodes/storage-1/agent.txt');
+    const kept = JSON.parse(readFileSync(file.replace('.tar.gz', '.names.json'), 'utf8'));
+    expect(kept).toMatchObject({ 'namespace-1': 'shop', 'claim-1': 'data', 'pod-1': 'web' });
+  });
+
+  it('says in the bundle what may not be read', async () => {
+    const fake = cluster();
+    fake.forbidden.add('persistentvolumeclaims');
+    fake.answer = () => refused({ verb: 'get', plural: 'pods/log', group: '', namespace: 'aoe-csi' });
+    const { code, text, names, file } = await make(fake);
+    expect(code).toBe(0);
+    expect(names.some((name) => name.startsWith('logs/'))).toBe(false);
+    expect(text('README.txt')).toMatch('Left out: you may not get pods/log in namespace aoe-csi; you may not list persistentvolumeclaims.');
+    expect(existsSync(file.replace('.tar.gz', '.names.json'))).toBe(false);
+  });
+});

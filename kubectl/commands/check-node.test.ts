@@ -1,0 +1,71 @@
+import { UsageError } from '../../run/config.ts';
+import { refused } from '../testing/fake-kubectl.ts';
+import { aoeNode, condition, machine, NOW, smallCluster } from '../testing/objects.ts';
+import { runOn } from '../testing/run.ts';
+import { checkSteps, hasKnownFault } from './check-node.ts';
+
+const FACTS = 'kernel 6.16.3\nparameter aoe_deadsecs 180\nparameter aoe_maxout 64\nmodule loaded\n';
+
+describe('check node', () => {
+  it('shows a storage node that is well', async () => {
+    const fake = smallCluster();
+    fake.answer = () => FACTS;
+    const { out, code } = await runOn(fake, ['check', 'node', 'storage-1', '--exit-code']);
+    expect(code).toBe(0);
+    expect(out).toBe(`STEP                     STATE
+node                     ok      storage-1 is Ready
+pod of the node plugin   ok      aoe-csi-node-s
+pod of the agent         ok      aoe-csi-agent-s
+pod of the target        ok      aoe-csi-target-s
+initiator                ok      DriverLoaded: the kernel's aoe driver uses eth1
+target                   ok      Serving: serves on eth1
+interfaces               ok      segment default: eth1 02:00:00:00:00:01 MTU 9000
+MTU                      ok      9000, as all others of the segment
+module                   ok      aoe is loaded: aoe_deadsecs=180, aoe_maxout=64
+kernel                   ok      6.16.3
+`);
+  });
+
+  it('finds what is wrong', () => {
+    const interfaces = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 1500 }];
+    const conditions = [condition('InitiatorReady', 'True', 'InterfaceMissing', 'uses eth1; this node has no eth2')];
+    const node = aoeNode('worker-1', { status: { interfaces, conditions } });
+    const nodes = [node, aoeNode('storage-1', { storage: true })];
+    const steps = checkSteps(
+      { name: 'worker-1', node, machine: machine('worker-1', { kernel: '6.1.100-1-amd64' }), nodes, pods: [], facts: undefined },
+      NOW,
+    );
+    expect(steps.filter(({ state }) => state === 'wrong').map(({ name, text }) => `${name}: ${text}`)).toStrictEqual([
+      'pod of the node plugin: there is none on worker-1',
+      'initiator: InterfaceMissing: uses eth1; this node has no eth2',
+      'MAC: eth1 has 02:00:00:00:00:01, and so has storage-1: give one of the machines another address',
+      'MTU: 1500 here, but others of the segment have another one: storage-1 9000',
+      expect.stringMatching(/^kernel: 6\.1\.100-1-amd64 may have a fault .*CVE-2025-38326/),
+    ]);
+  });
+
+  it('shows the rest when exec is not allowed', async () => {
+    const fake = smallCluster();
+    fake.answer = () => refused({ verb: 'create', plural: 'pods/exec', group: '', namespace: 'aoe-csi' });
+    const { out, notSeen } = await runOn(fake, ['check', 'node', 'worker-1']);
+    expect(out).toMatch(/^module +\? +nobody could look/m);
+    expect(out).toMatch(/^kernel +ok +6\.16\.3$/m);
+    expect(notSeen).toHaveLength(1);
+  });
+
+  it('knows no such node, and nothing but nodes', async () => {
+    await expect(runOn(smallCluster(), ['check', 'node', 'none'])).rejects.toThrow('there is no node none');
+    await expect(runOn(smallCluster(), ['check', 'pool', 'lvm'])).rejects.toThrow(UsageError);
+  });
+
+  it.each([
+    ['6.16.0', false],
+    ['7.0.1', false],
+    ['6.12.37', false],
+    ['6.12.36-rt', true],
+    ['6.8.0-51-generic', true],
+    ['5.10.239', false],
+    ['4.19.0', true],
+    ['unknown', undefined],
+  ])('takes kernel %s for one with a known fault: %s', (kernel, isFaulty) => expect(hasKnownFault(kernel)).toBe(isFaulty));
+});

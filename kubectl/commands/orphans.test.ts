@@ -1,0 +1,29 @@
+import { AOE_POOLS } from '../cluster/objects.ts';
+import { pool, smallCluster } from '../testing/objects.ts';
+import { runOn } from '../testing/run.ts';
+
+describe('orphans', () => {
+  it('names them with pool and node, and how to remove them', async () => {
+    const nodes = [
+      { name: 'storage-1', ready: true, orphaned: '1536Mi', orphans: ['aoe-1', 'aoe-2'] },
+      { name: 'storage-2', ready: true, displaced: ['aoe-3 (v-3, storage-1)'], displacedBytes: '1Gi' },
+    ];
+    const { out } = await runOn(smallCluster().put(AOE_POOLS, pool('big', nodes)), ['orphans']);
+    expect(out).toBe(`ORPHANS (1.5Gi): they belong to no AoEVolume
+  POOL   NODE        IN    NAME
+  big    storage-1   vg0   aoe-1
+  big    storage-1   vg0   aoe-2
+
+DISPLACED (1Gi): their AoEVolume is placed on another node. The data is still needed
+  POOL   NODE        IN    NAME AND VOLUME
+  big    storage-2   vg0   aoe-3 (v-3, storage-1)
+
+Nothing removes orphans by itself. When nobody needs the data: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.
+`);
+  });
+
+  it('says that there are none', async () => {
+    expect((await runOn(smallCluster(), ['orphans'])).out).toBe('There are no orphans, and nothing is displaced.\n');
+    expect((await runOn(smallCluster(), ['orphans', '-o', 'yaml'])).out).toBe('orphans: []\nnotSeen: []\n');
+  });
+});
