@@ -32,7 +32,8 @@ export default {
       'unit',
       [
         '{api,aoe,kube,rpc,run,operator,agent,csi,crds,kubectl,scripts}/**/*.test.ts',
-        'test/{bench,testbed,demo,docs,faults/model,groups,k8s-storage}/**/*.test.ts',
+        'test/{bench,testbed,demo,docs,faults/model,k8s-storage}/**/*.test.ts',
+        'test/groups/*.property.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],
       { testTimeout: MINUTE },
@@ -47,7 +48,7 @@ export default {
     // In a guest of their own, with the kernel's driver.
     project('driver', ['test/driver/**/*.test.ts'], { serial, testTimeout: 7 * MINUTE }),
     // Histories of faults drawn from a seed, with real programs and fake hosts, on this machine.
-    project('faults-fast', ['test/faults/fast/fast.test.ts'], { serial, testTimeout: 5 * MINUTE }),
+    project('faults-fast', ['test/faults/fast/fast.test.ts', 'test/groups/lab.test.ts'], { serial, testTimeout: 5 * MINUTE }),
     // In the guests of the cluster.
     project('guest', ['test/guest/**/*.test.ts'], { serial, testTimeout: 5 * MINUTE }),
     project('e2e', ['test/e2e/**/*.test.ts'], { serial, testTimeout: 15 * MINUTE }),

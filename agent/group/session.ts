@@ -10,7 +10,7 @@ import { examine, type TakeContext } from '../snapshot/take.ts';
 
 /** How long the agents of other members may take to get ready, in milliseconds. Nothing is held yet, but this node's pools wait. */
 const PREPARED_LIMIT_MS = 40_000;
-/** How long they may take to hold their volumes, in milliseconds: less than the target's own limit. */
+/** How long volumes are held for other agents and for the operator, in milliseconds: less than the target's own limit. */
 const HELD_LIMIT_MS = 8_000;
 const ENDED_LIMIT_MS = 10 * 60_000;
 
@@ -140,12 +140,16 @@ interface Together {
 
 /** Prepares, holds, takes and releases, in the turns of all pools concerned. */
 async function together({ target, records }: SessionContext, parts: Part[], { serials, stage, stop, signal }: Together): Promise<void> {
+  let heldTooLong: NodeJS.Timeout | undefined;
   const report = (part: Part, step: 'Prepared' | 'Held') =>
     tell(records, part, { verdict: TAKING }, signal, { step, ...(part.held ? { hold: part.held.number } : {}) });
   try {
     await prepareAll(parts, signal);
     await Promise.all(parts.map((part) => report(part, 'Prepared')));
     await stage('Preparing', 'Holding', PREPARED_LIMIT_MS);
+    // Whatever is waited for, an API server that does not answer for example.
+    const reason = new NoInstantError('NotHeld', `not all volumes of the group were held within ${HELD_LIMIT_MS / 1000} s`);
+    heldTooLong = setTimeout(() => stop.abort(reason), HELD_LIMIT_MS);
     await settled(
       parts.map(async (part) => {
         part.held = await ofMember(part, () => holdVolume(target, part.place.volumeUID, signal));
@@ -153,6 +157,7 @@ async function together({ target, records }: SessionContext, parts: Part[], { se
       }),
     );
     const { status } = await stage('Holding', 'Taking', HELD_LIMIT_MS);
+    clearTimeout(heldTooLong);
     for (const part of parts) checkHold(part, status?.members);
     await settled(
       serials.map((serial) =>
@@ -172,6 +177,7 @@ async function together({ target, records }: SessionContext, parts: Part[], { se
       await tell(records, part, taken(whole), signal, { step: 'Taken', hold: held.number });
     }
   } finally {
+    clearTimeout(heldTooLong);
     await Promise.allSettled(parts.map(async ({ held }) => await held?.release()));
     for (const { prepared, isWhole } of parts) if (!isWhole) await prepared?.discard().catch(() => {});
   }

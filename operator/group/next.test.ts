@@ -38,7 +38,7 @@ for (const [what, stage, members, want] of [
   ['all are held: take', 'Holding', [held(1), held(2)], { kind: 'go', stage: 'Taking', members: [{ hold: 1 }, { hold: 2 }] }],
   ['one is not held yet: wait', 'Holding', [held(1), prepared], { kind: 'wait', forMs: 9_000 }],
   ['all are taken: commit', 'Taking', [taken(5), taken(6)], { kind: 'go', stage: 'Committed' }],
-  ['one is still held: wait', 'Taking', [taken(5), held(6)], { kind: 'wait', forMs: 59_000 }],
+  ['one is still held: wait', 'Taking', [taken(5), held(6)], { kind: 'wait', forMs: 119_000 }],
   ['one was taken under another hold', 'Taking', [taken(5), taken(7)], { failure: { reason: 'NotHeld' } }],
   ['one has failed', 'Preparing', [prepared, failed], { failure: { reason: 'PoolFull', message: /g-1 of AoEVolume w on node n: full/ } }],
   ['one is being deleted', 'Preparing', [prepared, { ...prepared, deleted: true }], { failure: { reason: 'MemberDeleted' } }],

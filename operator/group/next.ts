@@ -1,8 +1,11 @@
 import { type AoESnapshot, type MemberStep, SnapshotCondition } from '../../api/snapshot.ts';
 import type { AoESnapshotGroup, GroupMember, GroupStage } from '../../api/snapshot-group.ts';
 
-/** Limits for the stages of a group, in milliseconds. While volumes are held, the target's own limit is 10 s. */
-const LIMITS_MS = { Preparing: 30_000, Holding: 10_000, Taking: 60_000 } as const;
+/**
+ * Limits for the stages of a group, in milliseconds. While volumes are held, the target's own limit is 10 s. In stage Taking that is over
+ * soon, and then LVM marks one member of a volume group after the other.
+ */
+const LIMITS_MS = { Preparing: 30_000, Holding: 10_000, Taking: 120_000 } as const;
 export type ActiveStage = keyof typeof LIMITS_MS;
 
 /** What every agent has to report in a stage before the next one begins. */

@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
-import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, API_VERSION } from '../../api/resources.ts';
+import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoESnapshot, type MemberStep, SnapshotCondition } from '../../api/snapshot.ts';
 import { type AoESnapshotGroup, type GroupMember, type GroupStage, isUnderWay } from '../../api/snapshot-group.ts';
+import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
 
 const STEPS: Partial<Record<GroupStage, MemberStep>> = { Preparing: 'Prepared', Holding: 'Held', Taking: 'Taken' };
@@ -42,6 +43,7 @@ export class FakeGroups {
     if (!snapshot || snapshot.spec.group?.uid !== group.metadata.uid || snapshot.metadata.deletionTimestamp) return;
     const failure = this.failing.get(volumeName);
     const isTaken = step === 'Taken';
+    const capacity = (await this.#kube.get<AoEVolume>(AOE_VOLUMES, volumeName))?.status?.capacity;
     const condition = setCondition(undefined, {
       type: SnapshotCondition.Taken,
       status: isTaken ? 'True' : 'False',
@@ -54,7 +56,7 @@ export class FakeGroups {
       volumeUID,
       conditions: [condition],
       member: failure ? { step: 'Failed' } : { step, ...(step === 'Prepared' ? {} : { hold: before?.hold ?? randomInt(1 << 30) }) },
-      ...(isTaken ? { capacity: '1Gi', createdAt: group.status?.createdAt } : {}),
+      ...(isTaken ? { capacity, createdAt: group.status?.createdAt } : {}),
     };
     const { resourceVersion } = snapshot.metadata;
     const object = {

@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
 import { Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { type Manifest, render } from '../chart/helm.ts';
 import { type ApiServer, serveTests, unavailable } from './server.ts';
@@ -169,6 +169,17 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await patch(foreign, finalizers)).toMatch('is not on node n1');
     expect(await status(clients.agent, AOE_SNAPSHOTS, foreign, { nodeName: 'n1' })).toMatch('is not on node n1');
     expect(await status(clients.plugin, AOE_SNAPSHOTS, fresh, { capacity: '1Gi' })).toBeDefined();
+  });
+
+  it('of an agent says how far a member of a group is, and neither commits it nor writes to its group', async () => {
+    const group = { metadata: { name: 'group' }, spec: { members: [{ volumeName: 'v' }] } };
+    const { uid = '' } = (await kube.create(AOE_SNAPSHOT_GROUPS, group as KubeObject)).metadata;
+    const member = { metadata: { name: 'group-0' }, spec: { volumeName: 'v', group: { name: 'group', uid } } };
+    await kube.create(AOE_SNAPSHOTS, member as KubeObject);
+    const report = (part: object) => status(clients.agent, AOE_SNAPSHOTS, 'group-0', { nodeName: 'n1', ...part });
+    expect(await report({ member: { step: 'Held', hold: 1 } })).toBeUndefined();
+    expect(await report({ committed: true })).toMatch('does not commit');
+    expect(await status(clients.agent, AOE_SNAPSHOT_GROUPS, 'group', { stage: 'Committed' })).toBeDefined();
   });
 
   it('of an agent writes the entry of its node in a pool, and no other', async () => {

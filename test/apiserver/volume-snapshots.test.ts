@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import type { Kube } from '../../kube/mod.ts';
-import { container, type Manifest, render, SNAPSHOT_API } from '../chart/helm.ts';
+import { container, GROUP_SNAPSHOT_API, type Manifest, render, SNAPSHOT_API } from '../chart/helm.ts';
 import { claim, volumeSnapshot } from '../e2e/manifests.ts';
 import { KIT, SNAPSHOT_CRDS } from '../testbed/kit.ts';
 import { FakeAgent } from './fake-agent.ts';
@@ -14,7 +14,7 @@ import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts'
 
 const NAMESPACE = 'aoe';
 const NODE = 'n1';
-const KINDS = /^(ServiceAccount|(Cluster)?Role(Binding)?|StorageClass|VolumeSnapshotClass)$/;
+const KINDS = /^(ServiceAccount|(Cluster)?Role(Binding)?|StorageClass|Volume(Group)?SnapshotClass)$/;
 const LIMIT_MS = 60_000;
 
 /**
@@ -58,7 +58,7 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
   }
 
   beforeAll(async () => {
-    const manifests = await render({}, { apis: SNAPSHOT_API });
+    const manifests = await render({}, { apis: [...SNAPSHOT_API, ...GROUP_SNAPSHOT_API] });
     await kubectl('apply', '-f', SNAPSHOT_CRDS);
     await kubectl('wait', 'crd', '--all', '--for=condition=Established', '--timeout=30s');
     await kubectl('create', 'namespace', NAMESPACE);
@@ -197,6 +197,47 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     expect(clone.spec.source.snapshot).toBe(`clone-${clone.metadata.name}`);
     await until('the AoESnapshot of the clone stays', async () => (await names('aoesnapshot')).length === 0);
     await kubectl('delete', 'pvc', 'source', 'clone', '--timeout=30s');
+    await until('an AoEVolume stays', async () => (await names('aoev')).length === 0);
+  });
+
+  it('are of several claims at one instant, all of them or none, and go with their VolumeGroupSnapshot', async () => {
+    const labelled = (name: string) => {
+      const { metadata, ...rest } = claim(name, { storageClass: 'now' });
+      return { ...rest, metadata: { ...metadata, labels: { app: 'database' } } };
+    };
+    await apply(labelled('table'), labelled('log'));
+    const volumes = await Promise.all(['table', 'log'].map(async (name) => (await bound(name)).metadata.name));
+    const source = { selector: { matchLabels: { app: 'database' } } };
+    const group = {
+      apiVersion: 'groupsnapshot.storage.k8s.io/v1',
+      kind: 'VolumeGroupSnapshot',
+      metadata: { name: 'both' },
+      spec: { source },
+    };
+    // The first attempt has no room for one of them.
+    agent.groups.failing.set(volumes[1] ?? '', 'PoolFull');
+    await apply(group);
+    await until('VolumeGroupSnapshot both has no error', async () =>
+      new RegExp(`ResourceExhausted.*AoEVolume ${volumes[1]}`).test(await field('volumegroupsnapshot', 'both', '.status.error.message')),
+    );
+    expect(await names('volumesnapshot')).toStrictEqual([]);
+    agent.groups.failing.clear();
+    await until('both is not ready', async () => (await field('volumegroupsnapshot', 'both', '.status.readyToUse')) === 'true');
+
+    const uid = await field('volumegroupsnapshot', 'both', '.metadata.uid');
+    const made = JSON.parse(await kubectl('get', 'aoesnapshotgroup', `groupsnapshot-${uid}`, '-o', 'json'));
+    expect(made.metadata.annotations['aoe.dev/volume-group-snapshot']).toBe('default/both');
+    expect(new Set(made.status.members.map(({ volumeName }: { volumeName: string }) => volumeName))).toStrictEqual(new Set(volumes));
+    const members = JSON.parse(await kubectl('get', 'volumesnapshot', '-o', 'json')).items as Manifest[];
+    expect(members).toHaveLength(2);
+    for (const { metadata } of members) await readySnapshot(metadata.name);
+    await apply(claim('restored', { storageClass: 'now', source: from('VolumeSnapshot', members[0]?.metadata.name) }));
+    await bound('restored');
+
+    await kubectl('delete', 'volumegroupsnapshot', 'both', '--timeout=60s');
+    for (const kind of ['aoesnapshotgroup', 'aoesnapshot', 'volumesnapshotcontent', 'volumegroupsnapshotcontent'])
+      await until(`a ${kind} stays`, async () => (await names(kind)).length === 0);
+    await kubectl('delete', 'pvc', 'table', 'log', 'restored', '--timeout=30s');
     await until('an AoEVolume stays', async () => (await names('aoev')).length === 0);
   });
 });
