@@ -138,7 +138,12 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     ['an unknown access mode', { volumeCapabilities: [mount(Mode.UNKNOWN)] }, Code.INVALID_ARGUMENT, /not supported/],
     ['an unknown parameter', { parameters: { poool: 'x' } }, Code.INVALID_ARGUMENT, /poool is not known: use pool/],
     ['an unknown pool', { parameters: { pool: 'fast' } }, Code.INVALID_ARGUMENT, /AoEPool fast does not exist: there are blue, default/],
-    ['a source', { volumeContentSource: { snapshot: { snapshotId: 's' } } }, Code.INVALID_ARGUMENT, /snapshot or another volume/],
+    [
+      'a source that is not there',
+      { volumeContentSource: { snapshot: { snapshotId: 's' } } },
+      Code.NOT_FOUND,
+      /AoESnapshot s does not exist/,
+    ],
     ['a negative size', { capacityRange: range(-1) }, Code.INVALID_ARGUMENT, /cannot be negative/],
     ['a minimum over the maximum', { capacityRange: range(2 * GIB, GIB) }, Code.OUT_OF_RANGE, /at least 2147483648 and at most/],
     ['a size that rounding makes too big', { capacityRange: range(GIB + 1, GIB + 2) }, Code.OUT_OF_RANGE, /multiples of 4Mi/],
