@@ -50,7 +50,7 @@ export function integration(): Suite[] {
 
 /** What runs on the cluster. With words only the files whose path has one of them. */
 export function onCluster(words: string[] = []): Suite[] {
-  const options = { limitMinutes: 40, eachTest: true };
+  const options = { limitMinutes: 60, eachTest: true };
   if (words.length > 0) return [jestTests('cluster', 'as long as they take', { ...options, words, projects: ['guest', 'e2e', 'faults'] })];
   return [jestTests('guest', '1 minute', options), jestTests('e2e', '20 minutes', options), jestTests('faults', '4 minutes', options)];
 }
