@@ -97,7 +97,7 @@ export class StorageSuite {
   }
 }
 
-/** A regular expression of Go that matches the text alone. */
+/** A regular expression of Go that matches the text alone. Ginkgo leaves out groups without a name, which reports show as a second space. */
 function literal(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  return text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/ +/g, ' +');
 }
