@@ -148,7 +148,13 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       metadata: { name: 'external' },
       spec: { external: { shelf: 1, slot: 2 } },
     } as KubeObject);
+    const holder = { name: 'node n1', node: 'n1', raw: 'x' };
     expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { filesystem })).toBeUndefined();
+    for (const part of [{ serial: 'S1' }, { holder }, { holder: null }])
+      expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, part)).toBeUndefined();
+    expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { address: 'e1.2' })).toMatch('and of an external one also');
+    for (const part of [{ serial: 'S1' }, { holder }])
+      expect(await status(clients.plugin, AOE_VOLUMES, own, part)).toMatch('writes status.filesystem of an AoEVolume only');
   });
 
   it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {
