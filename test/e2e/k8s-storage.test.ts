@@ -13,7 +13,6 @@ const SNAPSHOTS = [
   '[Testpattern: Dynamic Snapshot (delete policy)] snapshottable [Feature:VolumeSnapshotDataSource] volume snapshot controller  should check snapshot fields, check restore correctly works after modifying source data, check deletion (persistent)',
   '[Testpattern: Dynamic PV (default fs)] provisioning should provision correct filesystem size when restoring snapshot to larger size pvc [Feature:VolumeSnapshotDataSource]',
   '[Testpattern: Dynamic PV (block volmode)] provisioning should provision storage with pvc data source',
-  '[Testpattern:  (delete policy)] volumegroupsnapshottable [Feature:volumegroupsnapshot] VolumeGroupSnapshottable  should create snapshots for StatefulSet volumes and verify data consistency after restore',
 ];
 const SPECS = [...DEFAULT_POOL.map((name) => [DRIVER, name] as const), ...SNAPSHOTS.map((name) => [THIN_DRIVER, name] as const)];
 

@@ -24,6 +24,9 @@ const REFUSALS: Readonly<Record<string, Code>> = {
   VolumeNotFound: Code.NOT_FOUND,
 };
 
+/** A field of the class that Kubernetes' storage suite repeats among its parameters. The sidecar acts on the field. */
+const REPEATED = 'deletionPolicy';
+
 /**
  * CreateVolumeGroupSnapshot: creates an AoESnapshotGroup and waits until it is committed. When it is repeated, it finds the group again. One
  * that has failed is deleted, so that the next call is a new attempt.
@@ -33,7 +36,7 @@ export async function createGroupSnapshot(deps: Deps, request: csi.v1.ICreateVol
   const volumes = request.sourceVolumeIds ?? [];
   if (volumes.length === 0) throw new RpcError(Code.INVALID_ARGUMENT, 'source_volume_ids is missing');
   if (new Set(volumes).size < volumes.length) throw new RpcError(Code.INVALID_ARGUMENT, 'source_volume_ids: a volume is named twice');
-  const unknown = Object.keys(request.parameters ?? {}).filter((key) => !key.startsWith(RESERVED));
+  const unknown = Object.keys(request.parameters ?? {}).filter((key) => !key.startsWith(RESERVED) && key !== REPEATED);
   if (unknown.length > 0) {
     throw new RpcError(Code.INVALID_ARGUMENT, `VolumeGroupSnapshotClass parameter ${unknown.join(', ')} is not known: there are none`);
   }

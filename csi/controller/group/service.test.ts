@@ -50,6 +50,11 @@ function world({
   };
 }
 
+test("a class may repeat its deletionPolicy among its parameters, as that of Kubernetes' storage suite does", async () => {
+  const { groupSnapshot } = await world().create({ parameters: { deletionPolicy: 'Delete' } });
+  expect(groupSnapshot).toMatchObject({ readyToUse: true });
+});
+
 test('a group is created once, of exactly these volumes, and is told with all its members', async () => {
   const { create, stored, service } = world();
   for (const sourceVolumeIds of [
