@@ -2,17 +2,7 @@
 
 import type { KubeNode } from '../../api/kube-node.ts';
 import type { ObjectMeta } from '../../api/meta.ts';
-import {
-  AOE_NODES,
-  AOE_POOLS,
-  AOE_SNAPSHOT_GROUPS,
-  AOE_SNAPSHOTS,
-  AOE_VOLUMES,
-  NODES,
-  PERSISTENT_VOLUMES,
-  type ResourceType,
-  VOLUME_ATTACHMENTS,
-} from '../../api/resources.ts';
+import type { ResourceType } from '../../api/resources.ts';
 
 export {
   AOE_NODES,
@@ -24,7 +14,7 @@ export {
   PERSISTENT_VOLUMES,
   type ResourceType,
   VOLUME_ATTACHMENTS,
-};
+} from '../../api/resources.ts';
 
 const core = (kind: string, plural: string): ResourceType => ({ group: '', version: 'v1', plural, kind, namespaced: true });
 export const PODS = core('Pod', 'pods');

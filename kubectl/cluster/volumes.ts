@@ -1,9 +1,6 @@
 import { DRIVER_NAME } from '../../api/meta.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, claimNameOf as claimOfVolume } from '../../api/volume.ts';
 import type { PersistentVolume } from './objects.ts';
-
-/** Set on an AoEVolume by the CSI controller: namespace and name of the claim for which it was made. */
-const CLAIM = 'aoe.dev/claim';
 
 /** Name of the AoEVolume of a PersistentVolume; undefined when that is of another driver. */
 export function handleOf({ spec }: PersistentVolume): string | undefined {
@@ -28,8 +25,7 @@ export interface ClaimName {
 export function claimNameOf(volume: AoEVolume, persistentVolume: PersistentVolume | undefined): ClaimName | undefined {
   const { namespace, name } = persistentVolume?.spec.claimRef ?? {};
   if (namespace !== undefined && name !== undefined) return { namespace, name };
-  const [claimNamespace, claimName] = volume.metadata.annotations?.[CLAIM]?.split('/') ?? [];
-  return claimNamespace && claimName ? { namespace: claimNamespace, name: claimName } : undefined;
+  return claimOfVolume(volume);
 }
 
 export function claimText(claim: ClaimName | undefined): string {

@@ -1,16 +1,14 @@
 import { AOE_SNAPSHOTS } from '../../../api/resources.ts';
 import type { csi } from '../../../rpc/mod.ts';
-import { Code, RpcError } from '../../../rpc/status.ts';
+import { Code } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Call, Deps } from '../deps.ts';
 import { ensureSnapshot, type Refusals } from '../ensure-snapshot.ts';
 import { findVolume } from '../find-volume.ts';
+import { RESERVED, refuseParameters } from '../request/class-parameters.ts';
 import { CREATED_BY } from '../request/request.ts';
 import { resourceName } from '../request/resource-name.ts';
 import { describeSnapshot } from '../snapshots.ts';
-
-/** Parameters with this prefix are for csi-snapshotter, or from it. */
-const RESERVED = 'csi.storage.k8s.io/';
 
 /** After all other reasons the caller tries again. */
 const REFUSALS: Refusals = {
@@ -24,11 +22,7 @@ const REFUSALS: Refusals = {
 export async function createSnapshot(deps: Deps, request: csi.v1.ICreateSnapshotRequest, call: Call) {
   const name = resourceName(required(request.name, 'name'));
   const volumeName = required(request.sourceVolumeId, 'source_volume_id');
-  const unknown = Object.keys(request.parameters ?? {}).filter((key) => !key.startsWith(RESERVED));
-  if (unknown.length > 0) {
-    const message = `VolumeSnapshotClass parameter ${unknown.join(', ')} is not known: there are none`;
-    throw new RpcError(Code.INVALID_ARGUMENT, message);
-  }
+  refuseParameters('VolumeSnapshotClass', request.parameters);
   return deps.busy.run(name, 'CreateSnapshot', async () => {
     const wanted = { name, volumeName, volume: () => findVolume(deps, volumeName, call), annotations: annotationsOf(request) };
     const { snapshot, refused } = await ensureSnapshot(deps, wanted, REFUSALS, call);

@@ -6,14 +6,12 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { findVolume } from '../find-volume.ts';
+import { RESERVED, refuseParameters } from '../request/class-parameters.ts';
 import { CREATED_BY } from '../request/request.ts';
 import { resourceName } from '../request/resource-name.ts';
 import { isReady } from '../snapshots.ts';
 import { timeLeft } from '../wait.ts';
 import { describeGroup, describeGroupReadiness, readGroup } from './groups.ts';
-
-/** Parameters with this prefix are for csi-snapshotter, or from it. */
-const RESERVED = 'csi.storage.k8s.io/';
 
 /** Codes for the reasons of a group that has failed. After all other reasons the caller tries again. */
 const REFUSALS: Readonly<Record<string, Code>> = {
@@ -24,9 +22,6 @@ const REFUSALS: Readonly<Record<string, Code>> = {
   VolumeNotFound: Code.NOT_FOUND,
 };
 
-/** A field of the class that Kubernetes' storage suite repeats among its parameters. The sidecar acts on the field. */
-const REPEATED = 'deletionPolicy';
-
 /**
  * CreateVolumeGroupSnapshot: creates an AoESnapshotGroup and waits until it is committed. When it is repeated, it finds the group again. One
  * that has failed is deleted, so that the next call is a new attempt.
@@ -36,10 +31,7 @@ export async function createGroupSnapshot(deps: Deps, request: csi.v1.ICreateVol
   const volumes = request.sourceVolumeIds ?? [];
   if (volumes.length === 0) throw new RpcError(Code.INVALID_ARGUMENT, 'source_volume_ids is missing');
   if (new Set(volumes).size < volumes.length) throw new RpcError(Code.INVALID_ARGUMENT, 'source_volume_ids: a volume is named twice');
-  const unknown = Object.keys(request.parameters ?? {}).filter((key) => !key.startsWith(RESERVED) && key !== REPEATED);
-  if (unknown.length > 0) {
-    throw new RpcError(Code.INVALID_ARGUMENT, `VolumeGroupSnapshotClass parameter ${unknown.join(', ')} is not known: there are none`);
-  }
+  refuseParameters('VolumeGroupSnapshotClass', request.parameters);
   return deps.busy.run(name, 'CreateVolumeGroupSnapshot', async () => {
     const group = (await existing(deps, name, volumes, call)) ?? (await create(deps, name, volumes, request.parameters ?? {}, call));
     const last = await ended(deps, group, call);

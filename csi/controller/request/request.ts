@@ -3,13 +3,11 @@ import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { segmentOf } from '../topology.ts';
 import { accessFor, checkCapabilities } from './capabilities.ts';
+import { RESERVED } from './class-parameters.ts';
 import { type Bounds, boundsOf, checkFilesystemFits } from './size.ts';
 
 /** The pool of a StorageClass that names none. */
 export const DEFAULT_POOL = 'default';
-/** Parameters with this prefix are for csi-provisioner. */
-const RESERVED = 'csi.storage.k8s.io/';
-
 /** An AoESnapshot or an AoEVolume with whose data a volume begins. */
 export interface Source {
   readonly kind: 'snapshot' | 'volume';
