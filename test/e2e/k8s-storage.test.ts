@@ -1,6 +1,5 @@
-import { DRIVER, StorageSuite, THIN_DRIVER } from '../k8s-storage/suite.ts';
+import { DRIVER, StorageSuite, THIN_CLASS, THIN_DRIVER } from '../k8s-storage/suite.ts';
 import { Cluster } from '../testbed/cluster.ts';
-import { storageClass } from './manifests.ts';
 
 /** The whole suite takes hours: make test-k8s-storage. These are of its parts that find the most. */
 const DEFAULT_POOL = [
@@ -23,7 +22,7 @@ describe("Kubernetes' storage suite", () => {
     cluster = await Cluster.attach();
     suite = await StorageSuite.build();
     await suite.installImages(cluster);
-    await cluster.apply([storageClass('storage-suite-thin', { pool: 'thin' })]);
+    await cluster.apply([THIN_CLASS]);
   }, 1_800_000);
 
   afterAll(() => cluster?.kubectl(['delete', 'storageclass', 'storage-suite-thin', '--ignore-not-found']));

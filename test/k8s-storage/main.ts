@@ -2,7 +2,7 @@
 // are kept, so that the next run goes on where this one ended; specs that failed run again. Variables: ONLY, a word of the specs' names;
 // MINUTES, how long to go on (600).
 
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freshCluster, isClusterUp, runningCluster } from '../../scripts/suites/cluster.ts';
 import { Cluster } from '../testbed/cluster.ts';
@@ -11,7 +11,7 @@ import { CACHE, keyOf } from '../testbed/paths.ts';
 import { prepare } from '../testbed/prepare.ts';
 import { Progress, type Step } from '../testbed/progress.ts';
 import { Results, skipTable, table } from './results.ts';
-import { DRIVER, StorageSuite } from './suite.ts';
+import { DRIVER, StorageSuite, THIN_CLASS, THIN_DRIVER } from './suite.ts';
 
 /** Specs in one run of the suite's program. What a run that is cut short has found is lost. */
 const PIECE = 8;
@@ -23,14 +23,16 @@ const step: Step = (what, work, options) => progress.step(what, work, options);
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
 
-async function runAll(suite: StorageSuite, cluster: Cluster): Promise<boolean> {
-  const results = new Results(join(CACHE, 'storage-suite-results.json'), `${STORAGE_SUITE_KEY} ${keyOf([DRIVER])}`);
-  const names = await suite.specs(DRIVER);
+/** @param manifest what the suite is told of the driver */
+async function runAll(suite: StorageSuite, cluster: Cluster, manifest: string): Promise<void> {
+  const file = `storage-suite-${basename(manifest, '.yaml')}-results.json`;
+  const results = new Results(join(CACHE, file), `${STORAGE_SUITE_KEY} ${keyOf([manifest])}`);
+  const names = await suite.specs(manifest);
   const done = (name: string) => ['passed', 'skipped'].includes(results.get(name)?.state ?? '');
   const waiting = names.filter((name) => name.includes(only) && !done(name));
-  console.log(`${names.length} specs, of which ${waiting.length} are to run`);
+  console.log(`${basename(manifest)}: ${names.length} specs, of which ${waiting.length} are to run`);
   for (let at = 0; at < waiting.length && Date.now() < end && !interrupted.signal.aborted; at += PIECE) {
-    const outcomes = await suite.runSpecs(cluster, DRIVER, waiting.slice(at, at + PIECE));
+    const outcomes = await suite.runSpecs(cluster, manifest, waiting.slice(at, at + PIECE));
     results.add(outcomes);
     for (const [name, { state, seconds, message }] of outcomes) {
       if (state !== 'skipped') console.log(`${state} ${name} (${seconds.toFixed(1)} s)${state === 'failed' ? `\n${message}` : ''}`);
@@ -39,7 +41,6 @@ async function runAll(suite: StorageSuite, cluster: Cluster): Promise<boolean> {
     await delay(0);
   }
   console.log(`\n${table(names, results)}\n\n${skipTable(names, results)}`);
-  return names.every(done);
 }
 
 try {
@@ -49,7 +50,8 @@ try {
   try {
     const cluster = await Cluster.attach();
     await step("images of the suite's pods", () => suite.installImages(cluster), { usually: '20 s' });
-    await runAll(suite, cluster);
+    await cluster.apply([THIN_CLASS]);
+    for (const manifest of [DRIVER, THIN_DRIVER]) await runAll(suite, cluster, manifest);
   } finally {
     await held.release();
   }

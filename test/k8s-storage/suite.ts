@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { storageClass } from '../e2e/manifests.ts';
 import { cached } from '../testbed/cache.ts';
 import type { Cluster } from '../testbed/cluster.ts';
 import { smallImage } from '../testbed/image/images.ts';
@@ -13,6 +14,8 @@ import { type Outcome, outcomesOf } from './report.ts';
 export const DRIVER = join(import.meta.dirname, 'driver.yaml');
 /** The same for snapshots and clones. */
 export const THIN_DRIVER = join(import.meta.dirname, 'thin.yaml');
+/** The class that it names, whose pool can take snapshots. */
+export const THIN_CLASS = storageClass('storage-suite-thin', { pool: 'thin' });
 
 const BUILD = join(import.meta.dirname, '../testbed/kit/build');
 const BUILD_MS = 3_600_000;
