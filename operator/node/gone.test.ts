@@ -32,8 +32,9 @@ function cluster(
       api.put({ kind, metadata: { name: 'a' } });
       if (seen) for (const store of [stores.nodes, stores.kubeNodes]) store.catchUp();
     },
-    attach: (attacher: string, nodeName: string) => {
-      api.put({ kind: 'VolumeAttachment', metadata: { name: `${attacher}-${nodeName}` }, spec: { attacher, nodeName } } as never);
+    attach: (attacher: string, nodeName: string, attached = true) => {
+      const metadata = { name: `${attacher}-${nodeName}` };
+      api.put({ kind: 'VolumeAttachment', metadata, spec: { attacher, nodeName }, status: { attached } } as never);
     },
     reconcile: () => removeGoneNodes({ ...stores, kube: api, events: api, log }, 'v', signal),
     nodes: () => api.read<AoEVolume>(AOE_VOLUMES, 'v')?.spec.initiators.nodes,
@@ -78,6 +79,13 @@ describe('removeGoneNodes', () => {
     expect(it.nodes()).toStrictEqual(['gone']);
     it.api.remove({ kind: 'VolumeAttachment' }, 'aoe.dev-gone');
     await it.reconcile();
+    expect(it.nodes()).toBeUndefined();
+  });
+
+  it('does not wait for an attachment that Kubernetes made after the node was gone: it never becomes attached', async () => {
+    const it = cluster(['gone']);
+    it.attach('aoe.dev', 'gone', false);
+    expect(await it.reconcile()).toBeUndefined();
     expect(it.nodes()).toBeUndefined();
   });
 

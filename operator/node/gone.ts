@@ -22,6 +22,7 @@ interface Options {
 
 interface Attachment extends KubeObject {
   spec: { attacher: string; nodeName: string };
+  status?: { attached: boolean };
 }
 
 /**
@@ -44,7 +45,9 @@ export async function removeGoneNodes(
   }
   if (gone.length === 0) return undefined;
   const { items } = await kube.list<Attachment>(VOLUME_ATTACHMENTS, { signal });
-  const detached = gone.filter((node) => !items.some(({ spec }) => spec.attacher === DRIVER_NAME && spec.nodeName === node));
+  // Kubernetes may try again and again to attach to a node that is gone, until it collects the pod: nothing comes of that.
+  const attached = items.filter(({ spec, status }) => spec.attacher === DRIVER_NAME && status?.attached === true);
+  const detached = gone.filter((node) => !attached.some(({ spec }) => spec.nodeName === node));
   if (detached.length > 0) {
     const left = (volume.spec.initiators.nodes ?? []).filter((node) => !detached.includes(node));
     const { uid, resourceVersion } = volume.metadata;

@@ -25,6 +25,11 @@ describe('the registration with the kubelet', () => {
   };
 
   it('is missing on a node that cannot mount volumes, and comes by itself when it can', async () => {
+    // A test before this one may have restarted the node.
+    await cluster.poll(async () => ((await topologyKeys()) === undefined ? undefined : true), {
+      timeoutMs: 60_000,
+      what: `the driver to be registered on ${WORKER} in the beginning`,
+    });
     expect(await topologyKeys()).toStrictEqual(['aoe.dev/segment']);
     await rename('vec0', 'away0');
     const select = ['-l', 'app.kubernetes.io/component=node', '--field-selector', `spec.nodeName=${WORKER}`];

@@ -181,20 +181,21 @@ describe('takeover', () => {
     );
     await cluster.guest(OLD).crash();
     await cluster.kubectl(['delete', 'node', OLD]);
-    // As an impatient person does. ControllerUnpublishVolume is not called then.
-    const { name } = attachment.metadata;
-    await cluster.kubectl(['patch', 'volumeattachment', name, '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
-    await cluster.kubectl(['delete', 'volumeattachment', name, '--ignore-not-found']);
     await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoenode', OLD, '--ignore-not-found'])) === '' ? true : undefined), {
       timeoutMs: 60_000,
       what: `the AoENode of ${OLD} to go with its Node`,
     });
+    // As an impatient person does. ControllerUnpublishVolume is not called then.
+    const { name } = attachment.metadata;
+    await cluster.kubectl(['patch', 'volumeattachment', name, '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
+    await cluster.kubectl(['delete', 'volumeattachment', name, '--ignore-not-found']);
     const free = async () => {
       const { spec, status } = await cluster.getJson('aoev', volume);
       return spec.initiators.nodes === undefined && status.holder === undefined ? true : undefined;
     };
-    // Kubernetes may attach it there once more, as long as it has not collected the pod: then it is detached after that.
-    await cluster.poll(free, { timeoutMs: 150_000, what: `${volume} to be free`, explain: () => story(volume) });
+    // Kubernetes may try to attach it there once more, as long as it has not collected the pod: no node is there to attach to.
+    const explain = async () => `${await story(volume)}\n${await cluster.kubectl(['get', 'volumeattachments', '-o', 'yaml'])}`;
+    await cluster.poll(free, { timeoutMs: 150_000, what: `${volume} to be free`, explain });
     const events = await story(volume);
     expect(events).toMatch(new RegExp(`InitiatorGone: node ${OLD} no longer exists|DetachedInUse: detached from node ${OLD}`));
     expect(events).toMatch(new RegExp(`Fenced: node ${OLD}`));
@@ -204,9 +205,11 @@ describe('takeover', () => {
       what: `${OLD} to register again`,
       intervalMs: 500,
     });
-    await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoenode', OLD, '--ignore-not-found'])) !== '' ? true : undefined), {
-      timeoutMs: 120_000,
-      what: `an AoENode of ${OLD}`,
-    });
+    // The next test file finds a node that can mount volumes.
+    const hasDriver = async () => {
+      const { spec } = await cluster.getJson('csinode', OLD);
+      return spec.drivers?.some(({ name }: { name: string }) => name === 'aoe.dev') ? true : undefined;
+    };
+    await cluster.poll(hasDriver, { timeoutMs: 120_000, what: `the driver to be registered on ${OLD}` });
   });
 });
