@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help release demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage prerequisites machine clean
+.PHONY: help release demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage test-long prerequisites machine clean
 
 help:
 	@echo 'make demo        a claim becomes an AoE disk, on a three-node cluster on this machine'
@@ -14,6 +14,7 @@ help:
 	@echo 'make test-faults random faults: SEED (1), STEPS (100), ONLY (a kind); on the running cluster if there is one'
 	@echo 'make test-faults-fast  the same with STEPS (1000), with real programs and fake hosts instead of a cluster'
 	@echo 'make test-k8s-storage  Kubernetes'\'' own tests of storage drivers, ONLY (a word), MINUTES (600); goes on where it ended'
+	@echo 'make test-long   what is too long for make test, ONLY (a part), MINUTES (600); goes on where it ended (see docs/long-tests.md)'
 	@echo 'make bench       speed and cost of the target and of others    (see docs/performance.md)'
 	@echo 'make bench-claims  how fast claims and pods are served on the cluster (see docs/performance.md)'
 	@echo 'make bench-scale   what our programs need with many volumes    (see docs/performance.md)'
@@ -54,6 +55,10 @@ test-faults-fast: prerequisites
 # Hours, when all is to run. Results are kept in the cache, and printed as the tables of docs/kubernetes.md.
 test-k8s-storage: machine
 	@$(NODE) test/k8s-storage/main.ts
+
+# ONLY: name of a part; MINUTES: after which no other part begins. Results are kept in docs/long-tests.md.
+test-long: machine
+	@$(NODE) scripts/long/main.ts
 
 # LOADS: words that select loads; ROUNDS; SECONDS of each; GGAOED: path of a ggaoed to measure, too.
 bench: build

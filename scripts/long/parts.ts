@@ -1,0 +1,84 @@
+import { join } from 'node:path';
+import { ROOT } from '../suites/suite.ts';
+
+/** A test that is too long for `make test`, or not yet steady enough for it. */
+export interface Part {
+  readonly name: string;
+  /** What it shows, for the table in docs/long-tests.md. */
+  readonly shows: string;
+  readonly usually: string;
+  readonly argv: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  readonly limitMinutes: number;
+}
+
+const script = (path: string, ...args: string[]): string[] => [process.execPath, join(ROOT, path), ...args];
+const jest = join(ROOT, 'node_modules/.bin/jest');
+
+/** In the order in which they run: short ones first. */
+export const PARTS: readonly Part[] = [
+  {
+    name: 'groups-lab',
+    shows: '200 groups of snapshots while real programs are killed: each is consistent or does not exist',
+    usually: '15 minutes',
+    argv: [jest, '--selectProjects', 'faults-fast', '--testPathPatterns', 'groups/lab', '--testTimeout', '3600000'],
+    env: { SNAPSHOT_GROUPS: '200', SEED: '2026' },
+    limitMinutes: 70,
+  },
+  {
+    name: 'fuzz',
+    shows: 'ten minutes of hostile frames for each entry of the target',
+    usually: '25 minutes',
+    argv: script('scripts/fuzz.ts'),
+    env: { SECONDS: '600' },
+    limitMinutes: 60,
+  },
+  {
+    name: 'moved-disks',
+    shows: 'the disks of a storage node that is gone are in another node',
+    usually: '6 minutes',
+    argv: script('scripts/test.ts', 'e2e', 'moved-disks'),
+    env: { MOVED_DISKS: '1' },
+    limitMinutes: 40,
+  },
+  {
+    name: 'takeover',
+    shows: 'takeover from a crashed node, ten times',
+    usually: '15 minutes',
+    argv: script('scripts/test.ts', 'e2e', 'takeover'),
+    env: { ROUNDS: '10' },
+    limitMinutes: 60,
+  },
+  {
+    name: 'groups',
+    shows: '50 groups of snapshots on the cluster, with programs killed meanwhile',
+    usually: '20 minutes',
+    argv: script('scripts/test.ts', 'e2e', 'snapshot-group'),
+    env: { SNAPSHOT_GROUPS: '50' },
+    limitMinutes: 90,
+  },
+  {
+    name: 'faults-fast',
+    shows: '10,000 steps of random faults with real programs and fake hosts',
+    usually: '60 minutes',
+    argv: script('scripts/test.ts', 'faults-fast'),
+    env: { SEED: '2026', STEPS: '10000' },
+    limitMinutes: 300,
+  },
+  {
+    name: 'faults',
+    shows: '100 steps of random faults on the cluster',
+    usually: '60 minutes',
+    argv: script('scripts/test.ts', 'faults'),
+    env: { SEED: '2026', STEPS: '100' },
+    limitMinutes: 240,
+  },
+  {
+    name: 'k8s-storage',
+    shows: "Kubernetes' storage suite, all of it",
+    usually: 'hours',
+    argv: script('test/k8s-storage/main.ts'),
+    env: {},
+    limitMinutes: 600,
+  },
+];
