@@ -23,7 +23,9 @@ export async function serveFolder(folder: string): Promise<{ url: string; close:
       response.writeHead(404).end('not found');
       return;
     }
-    response.writeHead(200, { 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' });
+    // What a page loads is the same for all pages: as on a real server, the browser keeps it.
+    const cache = extname(path) === '.html' ? 'no-cache' : 'max-age=3600';
+    response.writeHead(200, { 'cache-control': cache, 'content-type': TYPES[extname(path)] ?? 'application/octet-stream' });
     createReadStream(path).pipe(response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
