@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help release demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage test-long prerequisites machine clean
+.PHONY: help release docs docs-test demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage test-long prerequisites machine clean
 
 help:
 	@echo 'make demo        a claim becomes an AoE disk, on a three-node cluster on this machine'
@@ -19,8 +19,9 @@ help:
 	@echo 'make bench-claims  how fast claims and pods are served on the cluster (see docs/performance.md)'
 	@echo 'make bench-scale   what our programs need with many volumes    (see docs/performance.md)'
 	@echo 'make fuzz        hostile frames for the target, SECONDS (60)   (see docs/fuzzing.md)'
-	@echo 'make build       dist/: the programs                          make generate    CRDs and RPC code'
+	@echo 'make build       dist/: the programs                          make generate    CRDs, RPC code, reference pages'
 	@echo 'make release     dist/release/: image, chart, bill of materials  (see docs/releasing.md)'
+	@echo 'make docs        dist/docs/site/: the documentation as a site  make docs-test   the same, and looks at it in a browser'
 	@echo 'make fix         format, and fix what lint can fix            make clean       remove what was built'
 
 demo: machine
@@ -95,9 +96,18 @@ build: prerequisites
 release: build
 	@$(NODE) scripts/release/main.ts
 
+docs:
+	@scripts/prerequisites docs
+	@$(NODE) scripts/docs/build.ts
+
+docs-test:
+	@scripts/prerequisites docs-test
+	@$(NODE) scripts/test.ts docs
+
 generate: prerequisites
 	@$(NODE) api/schema/generate.ts
 	@$(NODE) rpc/generate.ts
+	@$(NODE) scripts/docs/generate.ts
 
 fix: prerequisites
 	@biome check --write .

@@ -43,6 +43,8 @@ export default {
     project('chart', ['test/chart/**/*.test.ts'], { testTimeout: MINUTE }),
     // What `make release` makes.
     project('release', ['test/release/**/*.test.ts'], { testTimeout: MINUTE }),
+    // The documentation that `make docs` built, in a browser.
+    project('site', ['test/site/**/*.test.ts'], { testTimeout: 2 * MINUTE }),
     // On veth pairs in network namespaces of their own.
     project('wire', ['test/{wire,conformance}/**/*.test.ts'], { serial, testTimeout: MINUTE }),
     // In a guest of their own, with the kernel's driver.

@@ -49,13 +49,22 @@ export interface Counted {
   sum: number;
 }
 
-/** A histogram that another process counts: its state is fetched each time the metrics are read. */
-export function foreignHistogram<L extends string>(name: string, help: string, collect: Collect<L, Counted>): void {
+/**
+ * A histogram that another process counts: its state is fetched each time the metrics are read.
+ * @param labelNames for the page of metrics; the labels of each value are those that `collect` sets
+ */
+export function foreignHistogram<L extends string>(
+  name: string,
+  help: string,
+  collect: Collect<L, Counted>,
+  labelNames: readonly L[] = [],
+): void {
   // prom-client's Histogram can only observe single values.
   const metric = {
     name,
     help,
     type: 'histogram',
+    labelNames,
     async get() {
       const values: { metricName: string; labels: Record<string, string | number>; value: number }[] = [];
       await collect((labels, { bounds, counts, sum }) => {

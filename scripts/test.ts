@@ -1,11 +1,11 @@
-// Runs tests and counts them: test.ts check | all | e2e [WORD...] | faults | faults-fast; a WORD chooses the files whose path has it.
+// Runs tests and counts them: test.ts check | all | docs | e2e [WORD...] | faults | faults-fast; a WORD chooses the files whose path has it.
 // The last line is "N passed, N failed", and the exit code is 1 when any failed or none ran. Logs are in dist/logs/.
 import { mkdirSync, rmSync } from 'node:fs';
 import { relative } from 'node:path';
 import { prepare } from '../test/testbed/prepare.ts';
 import { Progress, type Step } from '../test/testbed/progress.ts';
 import { freshCluster, isClusterUp, runningCluster, type TestCluster } from './suites/cluster.ts';
-import { checks, integration, longFastFaults, longFaults, onCluster } from './suites/plan.ts';
+import { checks, integration, longFastFaults, longFaults, onCluster, site } from './suites/plan.ts';
 import { LOGS, ROOT, type Suite } from './suites/suite.ts';
 import { closingLine, exitCode, ONE_FAILED, sum, type Tally } from './suites/tally.ts';
 
@@ -77,6 +77,9 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
       await inOrder(integration());
       if (!interrupted.signal.aborted) await onACluster(fresh, onCluster());
       return;
+    case 'docs':
+      await inOrder(site());
+      return;
     case 'e2e':
       if (await built()) await onACluster(running, onCluster(words));
       return;
@@ -87,7 +90,7 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
       if (await built()) await run(longFastFaults({ SEED: process.env.SEED ?? '1', STEPS: process.env.STEPS ?? '1000' }));
       return;
     default:
-      throw new Error('usage: test.ts check | all | e2e [WORD...] | faults | faults-fast');
+      throw new Error('usage: test.ts check | all | docs | e2e [WORD...] | faults | faults-fast');
   }
 }
 

@@ -1,7 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import { type AoEVolume, claimNameOf } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
-import { foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
+import { type Collect, type Counted, foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
 import { contestedMacs } from '../access/desired.ts';
 import type { RequestKind, TargetApi, TargetInitiatorStats, TargetInterfaceStats, TargetStats } from './api.ts';
 import type { TargetConnection } from './connection.ts';
@@ -46,13 +46,14 @@ export class TargetMetrics {
     });
     gauge('aoe_target_up', '1 when the target process reported its counters.', [], async (set) => set({}, (await this.#stats()) ? 1 : 0));
     const help = 'Time from taking a request off the wire to queueing its answer, by kind: read, write, flush.';
-    foreignHistogram<(typeof REQUEST)[number]>('aoe_target_request_duration_seconds', help, async (set) => {
+    const durations: Collect<(typeof REQUEST)[number], Counted> = async (set) => {
       const stats = await this.#stats();
       if (!stats) return;
       for (const [labels, { requests }] of this.#initiators(stats))
         for (const [kind, { latency, seconds }] of kinds(requests))
           set({ ...labels, kind }, { bounds: stats.latencyBounds, counts: latency, sum: seconds });
-    });
+    };
+    foreignHistogram('aoe_target_request_duration_seconds', help, durations, REQUEST);
     this.#perKind('bytes_total', 'Bytes read and written.', 'bytes');
     this.#perKind('request_errors_total', 'Requests answered with an error because the disk failed.', 'errors');
     this.#perInitiator('repeated_requests_total', 'Reads and writes that were repeated while the same one was under way.', 'repeats');

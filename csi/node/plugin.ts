@@ -5,7 +5,6 @@ import { DRIVER_NAME, GROUP } from '../../api/meta.ts';
 import { EventRecorder, type Kube, type Log, type NextCondition } from '../../kube/mod.ts';
 import { pluginregistration, RpcServer } from '../../rpc/mod.ts';
 import { exec } from '../../run/exec.ts';
-import { gauge } from '../../run/metrics.ts';
 import { registrationService } from './calls/registration.ts';
 import { claimOf } from './cluster/claim-of.ts';
 import { KubeletRegistration } from './cluster/kubelet-registration.ts';
@@ -25,6 +24,7 @@ import { sharedFor } from './shared-for.ts';
 import { DownDisks } from './upkeep/down-disks.ts';
 import { GrownDisks } from './upkeep/grown-disks.ts';
 import { LostVolumes } from './upkeep/lost-volumes.ts';
+import { registerDownDisks } from './upkeep/metrics.ts';
 import { RemovedDisks } from './upkeep/removed-disks.ts';
 import { VolumeJobs } from './volume-jobs.ts';
 
@@ -100,15 +100,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
       if (claim) events.event(claim, type, reason, `AoEVolume ${volume.metadata.name}, ${message}`);
     },
   });
-  gauge(
-    'aoe_csi_node_disk_down_seconds',
-    'How long the kernel of this node has had the disk of a volume down.',
-    ['volume', 'namespace', 'pvc'],
-    async (set) => {
-      for (const { volumeId, claim, seconds } of await downDisks.down())
-        set({ volume: volumeId, namespace: claim?.namespace ?? '', pvc: claim?.name ?? '' }, seconds);
-    },
-  );
+  registerDownDisks(downDisks);
   const registration = new KubeletRegistration({
     server: () =>
       new RpcServer({ socket: join(kubeletPath, 'plugins_registry', `${DRIVER_NAME}-reg.sock`), log }).add(

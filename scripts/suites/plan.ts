@@ -20,7 +20,10 @@ export function checks(): Suite[][] {
       jestTests('unit', '45 s'),
     ],
     [
-      commands('generated', '1 s', [node(join(ROOT, 'api/schema/generate.ts'), '--check')]),
+      commands('generated', '3 s', [
+        node(join(ROOT, 'api/schema/generate.ts'), '--check'),
+        node(join(ROOT, 'scripts/docs/generate.ts'), '--check'),
+      ]),
       rustLint(),
       cargoTests('rust-unit', '5 s', ['--lib', '--bins']),
     ],
@@ -43,9 +46,15 @@ export function integration(): Suite[] {
     jestTests('driver', '2 minutes', { eachTest: true }),
     jestTests('chart', '20 s'),
     jestTests('release', '30 s'),
+    ...site(),
     jestTests('apiserver', '3 minutes', { eachTest: true }),
     jestTests('faults-fast', '60 s', { eachTest: true }),
   ];
+}
+
+/** The documentation as a site: it is built, and looked at in a browser. */
+export function site(): Suite[] {
+  return [commands('docs', '10 s', [node(join(ROOT, 'scripts/docs/build.ts'))]), jestTests('site', '30 s')];
 }
 
 /** What runs on the cluster. With words only the files whose path has one of them. */

@@ -267,6 +267,13 @@ describe('values of the chart', () => {
     expect(container(manifests, 'csi-node').args.includes('--module-parameters=aoe_deadsecs=0,aoe_maxout=32')).toBeTruthy();
     const { volumes } = of(manifests, 'DaemonSet', 'aoe-csi-node').spec.template.spec;
     expect(volumes.some((volume: Manifest) => volume.hostPath.path === '/usr/lib/modules')).toBeTruthy();
+    const options = async (optionsPath: string): Promise<Manifest> =>
+      of(await render({ node: { module: { optionsPath } } }), 'DaemonSet', 'aoe-csi-node').spec.template.spec;
+    expect(JSON.stringify(await options(''))).not.toContain('modprobe');
+    expect((await options('/usr/lib/modprobe.d')).volumes).toContainEqual({
+      name: 'modprobe',
+      hostPath: { path: '/usr/lib/modprobe.d', type: 'DirectoryOrCreate' },
+    });
   });
 
   it('add arguments and environment to every program', async () => {

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
-import { CHART } from './helm.ts';
+import { chartImages, referenceOf } from '../../scripts/docs/images.ts';
+import { CHART, containers, render, SNAPSHOT_API } from './helm.ts';
 
 /** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
 const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
@@ -30,5 +31,10 @@ describe('the documentation of the chart', () => {
       each.$ref ? schema.definitions[each.$ref.replace('#/definitions/', '')].properties : each.properties,
     );
     expect(described.toSorted()).toStrictEqual([...values, 'enabled', 'global'].toSorted());
+  });
+
+  it('names every image that a pod uses, for those without internet, and no other', async () => {
+    const used = containers(await render({}, { apis: SNAPSHOT_API })).map(({ image }) => String(image));
+    expect([...new Set(used)].toSorted()).toStrictEqual(chartImages().map(referenceOf).toSorted());
   });
 });

@@ -126,9 +126,14 @@ podAntiAffinity:
       podAffinityTerm:
         topologyKey: kubernetes.io/hostname
         labelSelector:
-          matchLabels:
-            {{- include "aoe-csi.selector" . | nindent 12 }}
-            app.kubernetes.io/component: controller
+          {{- include "aoe-csi.controllerSelector" . | nindent 10 }}
+{{- end }}
+
+{{/* Selects the pods of the controller. */}}
+{{- define "aoe-csi.controllerSelector" -}}
+matchLabels:
+  {{- include "aoe-csi.selector" . | nindent 2 }}
+  app.kubernetes.io/component: controller
 {{- end }}
 
 {{/* Directories of a storage node that the agent and the target both see, at the same path. */}}

@@ -1,0 +1,45 @@
+// The metrics of our programs as tables: each program's definitions are registered, and read from the registry.
+import { register } from 'prom-client';
+import { PoolMetrics } from '../../agent/pool/metrics.ts';
+import { TargetMetrics } from '../../agent/target/metrics.ts';
+import { registerDownDisks } from '../../csi/node/upkeep/metrics.ts';
+import { countVolumes } from '../../operator/metrics.ts';
+import { controllerMetrics } from '../../run/controller-metrics.ts';
+import { cell, code, table } from './markdown.ts';
+
+/** What prom-client keeps of a metric; its types do not show the labels. */
+interface Registered {
+  readonly name: string;
+  readonly help: string;
+  readonly type: string;
+  readonly labelNames?: readonly string[];
+}
+
+/** The parts, in the order of the page: which program serves the metrics, and what registers them. */
+const PARTS: readonly (readonly [string, () => unknown])[] = [
+  ['Operator', () => countVolumes({ list: () => [] })],
+  ['Agent', () => new PoolMetrics().register()],
+  [
+    'Agent, of its target',
+    () => {
+      const none = { list: () => [] };
+      const api = { getStats: () => Promise.reject(new Error('there is no target')) };
+      new TargetMetrics({ api, connection: { connected: false, served: 0 }, volumes: none, nodes: none }, AbortSignal.abort()).register();
+    },
+  ],
+  ['CSI node plugin', () => registerDownDisks({ down: () => Promise.resolve([]) })],
+  ['Operator and agent: controllers and work queues', () => controllerMetrics()],
+];
+
+export function metricsPage(): string {
+  const seen = new Set(register.getMetricsAsArray().map(({ name }) => name));
+  return PARTS.map(([title, registerAll]) => {
+    registerAll();
+    const fresh = (register.getMetricsAsArray() as unknown as Registered[]).filter(({ name }) => !seen.has(name));
+    for (const { name } of fresh) seen.add(name);
+    const rows = fresh
+      .toSorted((a, b) => a.name.localeCompare(b.name))
+      .map((metric) => [code(metric.name), metric.type, (metric.labelNames ?? []).map(code).join(', '), cell(metric.help)]);
+    return `## ${title}\n\n${table(['Metric', 'Kind', 'Labels', 'Meaning'], rows)}`;
+  }).join('\n\n');
+}
