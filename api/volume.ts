@@ -1,4 +1,5 @@
 import type { Resource } from './meta.ts';
+import { MiB } from './quantity.ts';
 import type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase } from './schema/volume.ts';
 
 export { ACCESS, type Access, isAccess } from './access.ts';
@@ -101,4 +102,27 @@ export function movesOf({ spec }: Pick<AoEVolume, 'spec'>): number {
 /** Whether the agent's part of the status is about the place that the spec names: after a move it is that of the earlier place at first. */
 export function isReportOfPlace({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): boolean {
   return (status?.moves ?? 0) === movesOf({ spec });
+}
+
+/** How the data of a volume can be encrypted: on the node that uses it, so that neither segment nor storage node sees plain text. */
+export const ENCRYPTION = ['LUKS2'] as const;
+
+export type Encryption = (typeof ENCRYPTION)[number];
+
+export function isEncryption(text: unknown): text is Encryption {
+  return (ENCRYPTION as readonly unknown[]).includes(text);
+}
+
+/**
+ * Bytes that the LUKS2 header takes at the start of a disk. The data begins there, whatever the default of cryptsetup is: the same number is
+ * in every size that is calculated.
+ */
+export const LUKS_HEADER_BYTES = 16 * MiB;
+
+/** The unit in which a disk is encrypted, in bytes. The size of the disk must be a multiple of it. */
+export const LUKS_SECTOR_BYTES = 4096;
+
+/** Bytes of a disk that its user does not get. */
+export function overheadOf({ encryption }: { readonly encryption?: Encryption | undefined }): number {
+  return encryption === undefined ? 0 : LUKS_HEADER_BYTES;
 }

@@ -17,6 +17,7 @@ export const Code = {
   UNIMPLEMENTED: status.UNIMPLEMENTED,
   INTERNAL: status.INTERNAL,
   UNAVAILABLE: status.UNAVAILABLE,
+  UNAUTHENTICATED: status.UNAUTHENTICATED,
 } as const;
 export type Code = (typeof Code)[keyof typeof Code];
 

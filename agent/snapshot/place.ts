@@ -1,5 +1,5 @@
 import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, type Encryption, VOLUME_FINALIZER } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 
 /** Where a snapshot is, or is to be taken. */
@@ -7,6 +7,8 @@ export interface Place {
   pool: string;
   /** metadata.uid of its AoEVolume. */
   volumeUID: string;
+  /** spec.encryption of its AoEVolume; absent without. */
+  encryption?: Encryption;
   /** Whether the status has it. */
   isRecorded: boolean;
 }
@@ -18,13 +20,17 @@ export interface Place {
 export function placeOf({ spec, status }: AoESnapshot, volumes: Pick<Store<AoEVolume>, 'get'>, node: string): Place | undefined {
   if (status?.nodeName !== undefined) {
     if (status.nodeName !== node) return undefined;
-    return { pool: status.pool ?? '', volumeUID: status.volumeUID ?? '', isRecorded: true };
+    return { pool: status.pool ?? '', volumeUID: status.volumeUID ?? '', ...encryptionOf(status), isRecorded: true };
   }
   const volume = volumes.get(spec.volumeName);
   if (!volume || volume.spec.nodeName !== node || !volume.metadata.finalizers?.includes(VOLUME_FINALIZER)) return undefined;
   const { uid = '' } = volume.metadata;
   if (spec.volumeUID !== undefined && spec.volumeUID !== uid) return undefined;
-  return { pool: volume.spec.pool ?? '', volumeUID: uid, isRecorded: false };
+  return { pool: volume.spec.pool ?? '', volumeUID: uid, ...encryptionOf(volume.spec), isRecorded: false };
+}
+
+function encryptionOf({ encryption }: { encryption?: Encryption | undefined }): Pick<Place, 'encryption'> {
+  return encryption === undefined ? {} : { encryption };
 }
 
 /** Whether the snapshot was whole at some time. From then on it is looked for, and never taken again. */

@@ -59,7 +59,7 @@ export class SnapshotRecords {
    */
   async report(
     snapshot: AoESnapshot,
-    { pool, volumeUID }: Place,
+    { pool, volumeUID, encryption }: Place,
     { verdict, taken }: Outcome,
     signal: AbortSignal,
     member: AoESnapshotStatus['member'] = snapshot.status?.member,
@@ -71,7 +71,7 @@ export class SnapshotRecords {
     const before = snapshot.status?.conditions?.find(({ type }) => type === SnapshotCondition.Taken);
     if (verdict.status === 'False' && verdict.reason !== 'Taking' && before?.reason !== verdict.reason)
       log.warn({ snapshot: snapshot.metadata.name, reason: verdict.reason, detail: verdict.message }, 'snapshot not taken');
-    const fields = { nodeName: node, pool, volumeUID, ...data, ...(member ? { member } : {}) };
+    const fields = { nodeName: node, pool, volumeUID, ...(encryption ? { encryption } : {}), ...data, ...(member ? { member } : {}) };
     const options = { manager: FIELD_MANAGER, conditions: [condition], fields, signal };
     const written = await applyStatus(kube, AOE_SNAPSHOTS, snapshot, options);
     if (written) this.#snapshots.confirm(written);

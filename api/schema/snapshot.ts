@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ENCRYPTION } from '../volume.ts';
 import { Conditions } from './meta.ts';
 import { Quantity } from './quantity.ts';
 
@@ -58,6 +59,10 @@ export const AoESnapshotStatus = z.object({
   pool: z.string().optional().describe('Name of the AoEPool that has the snapshot.'),
   volumeUID: z.string().optional().describe('metadata.uid of the AoEVolume of which it was taken.'),
   capacity: Quantity.optional().describe('Size of the disk in the snapshot. It is set when the snapshot is taken.'),
+  encryption: z
+    .enum(ENCRYPTION)
+    .optional()
+    .describe('spec.encryption of the AoEVolume of which it was taken: the data in the snapshot is encrypted.'),
   createdAt: z.string().optional().meta({ format: 'date-time' }).describe('The instant that the snapshot shows.'),
   member: z
     .object({

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ACCESS } from '../access.ts';
-import { MAX_NODES } from '../volume.ts';
+import { ENCRYPTION, MAX_NODES } from '../volume.ts';
 import { Address, Mac } from './address.ts';
 import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';
@@ -13,6 +13,8 @@ const MAX_MOVES = 1_000_000;
 const MAX_MACS_IN_FORCE = 1024;
 
 export const Access = z.enum(ACCESS);
+
+export const Encryption = z.enum(ENCRYPTION);
 
 /** Hosts that may use a volume. The target refuses reads and writes of all others. */
 export const Initiators = z.object({
@@ -52,6 +54,9 @@ export const AoEVolumeSpec = z
       ),
     access: Access.default('Exclusive').describe(
       'Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.',
+    ),
+    encryption: Encryption.optional().describe(
+      'LUKS2: the nodes that use the volume encrypt its data; the first 16 MiB of the disk are the LUKS header. Absent: no encryption by this project. It cannot be changed.',
     ),
     segments: z
       .array(z.string().min(1).max(63))
@@ -127,6 +132,15 @@ export const AoEVolumeSpec = z
         message: 'source cannot be changed',
       },
       { rule: '!has(self.external) || !has(self.source)', message: 'source does not apply to an external target' },
+      {
+        rule: 'has(self.encryption) == has(oldSelf.encryption) && (!has(self.encryption) || self.encryption == oldSelf.encryption)',
+        message: 'encryption cannot be changed',
+      },
+      { rule: '!has(self.external) || !has(self.encryption)', message: 'encryption does not apply to an external target' },
+      {
+        rule: "!has(self.encryption) || !has(self.capacity) || quantity(self.capacity).isGreaterThan(quantity('16Mi'))",
+        message: 'capacity of an encrypted volume must be more than 16Mi, which the LUKS header takes',
+      },
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be added or removed' },
       {
         rule: '!has(self.external) || !has(self.capacity) || !has(oldSelf.capacity) || self.capacity == oldSelf.capacity',
@@ -208,6 +222,13 @@ export const AoEVolumeStatus = z.object({
     })
     .optional()
     .describe('Filesystem that the node plugin created on the disk. It is recorded so that a disk is formatted only once.'),
+  luks: z
+    .object({
+      uuid: z.string().max(64).describe('UUID in the LUKS header.'),
+      state: z.enum(['Formatting', 'Formatted']).describe('Formatting: the header is being written, and the disk has no data yet.'),
+    })
+    .optional()
+    .describe('LUKS header of an encrypted volume, as the node plugin wrote or found it. A disk that has lost it is refused.'),
 });
 export type AoEVolumeStatus = z.infer<typeof AoEVolumeStatus>;
 

@@ -1,6 +1,7 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS } from '../../api/resources.ts';
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
+import { overheadOf } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
 import { type csi, int64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
@@ -20,11 +21,16 @@ export function describeSnapshot(snapshot: AoESnapshot): csi.v1.ISnapshot {
   return {
     snapshotId: metadata.name,
     sourceVolumeId: spec.volumeName,
-    sizeBytes: int64(parseQuantity(status?.capacity ?? '0')),
+    sizeBytes: int64(userBytes(snapshot)),
     creationTime: { seconds: int64(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1_000_000 },
     readyToUse: isReady(snapshot),
     ...(spec.group ? { groupSnapshotId: spec.group.name } : {}),
   };
+}
+
+/** Size in bytes that a volume with the snapshot's data has for its user, without the header of LUKS. */
+export function userBytes({ status }: AoESnapshot): number {
+  return Math.max(0, parseQuantity(status?.capacity ?? '0') - overheadOf(status ?? {}));
 }
 
 /** Why a snapshot is not ready, for people. */

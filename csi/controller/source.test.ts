@@ -48,6 +48,23 @@ describe('a volume of a snapshot', () => {
     });
   });
 
+  it('has the encryption of the snapshot, and its size without the header', async () => {
+    const plain = world();
+    plain.putSnapshot({ encryption: 'LUKS2', capacity: '2064Mi' });
+    await expect(plain.create(source)).rejects.toMatchObject({
+      code: Code.INVALID_ARGUMENT,
+      message: expect.stringMatching(/AoESnapshot s is encrypted: .* encrypted "true"/),
+    });
+    await plain.create({ ...source, parameters: { encrypted: 'true' }, capacityRange: { requiredBytes: int64(2 * GiB) } });
+    expect(plain.volume()?.spec).toMatchObject({ capacity: '2064Mi', encryption: 'LUKS2' });
+    const encrypted = world();
+    encrypted.putSnapshot();
+    await expect(encrypted.create({ ...source, parameters: { encrypted: 'true' } })).rejects.toMatchObject({
+      code: Code.INVALID_ARGUMENT,
+      message: expect.stringMatching(/AoESnapshot s is not encrypted/),
+    });
+  });
+
   it('is found again when the snapshot is gone', async () => {
     const { create, volume, api, putSnapshot } = world();
     putSnapshot();

@@ -1,6 +1,5 @@
-import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import type { AoEVolume, Encryption } from '../../api/volume.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 import { ensureSnapshot, type Refusals } from './ensure-snapshot.ts';
@@ -8,7 +7,7 @@ import { findVolume } from './find-volume.ts';
 import { CREATED_BY, type Source, type Wanted } from './request/request.ts';
 import { resourceName } from './request/resource-name.ts';
 import { capacityOf } from './request/size.ts';
-import { describeSnapshotReadiness, findSnapshot, isReady } from './snapshots.ts';
+import { describeSnapshotReadiness, findSnapshot, isReady, userBytes } from './snapshots.ts';
 
 /** Annotation of a volume that is a clone: name of the AoEVolume with whose data it began. */
 const CLONE_OF = 'aoe.dev/clone-of';
@@ -39,14 +38,20 @@ export function namingSource(name: string, source: Source | undefined): { spec: 
 
 /**
  * Checks that a volume can be made of its source, before anything is made.
- * @returns bytes that the new volume needs at least
- * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when it is in another pool, or the pool has no
- * snapshots; OUT_OF_RANGE when it is too large
+ * @returns bytes that the new volume needs at least, without the header of LUKS
+ * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when it is in another pool, the pool has no
+ * snapshots, or one of the two is encrypted and the other is not; OUT_OF_RANGE when it is too large
  */
-export async function checkSource(deps: Deps, { pool, bounds }: Wanted, source: Source, call: Call): Promise<number> {
+export async function checkSource(deps: Deps, { pool, bounds, encryption }: Wanted, source: Source, call: Call): Promise<number> {
   const found = source.kind === 'snapshot' ? await snapshotAs(deps, source.name, call) : await volumeAs(deps, source.name, call);
   if (found.pool !== pool) {
     const message = `${found.what} is in pool ${found.pool}, and the StorageClass names pool ${pool}: a volume can be made of it only in its own pool, on node ${found.node}`;
+    throw new RpcError(Code.INVALID_ARGUMENT, message);
+  }
+  if (found.encryption !== encryption) {
+    const message = encryption
+      ? `${found.what} is not encrypted, and the StorageClass asks for encryption: data is encrypted only as it is written, so copy it into an empty volume`
+      : `${found.what} is encrypted: a volume can be made of it only with a StorageClass that has encrypted "true" and names the Secret of the source`;
     throw new RpcError(Code.INVALID_ARGUMENT, message);
   }
   if (bounds.most > 0 && found.bytes > bounds.most) {
@@ -59,14 +64,17 @@ interface Found {
   what: string;
   pool: string | undefined;
   node: string | undefined;
+  /** Without the header of LUKS. */
   bytes: number;
+  encryption: Encryption | undefined;
 }
 
 async function snapshotAs(deps: Deps, name: string, call: Call): Promise<Found> {
   const snapshot = await findSnapshot(deps, name, call);
   const { status } = snapshot;
   if (!isReady(snapshot)) throw new RpcError(Code.UNAVAILABLE, `AoESnapshot ${name} is not ready: ${describeSnapshotReadiness(snapshot)}`);
-  return { what: `AoESnapshot ${name}`, pool: status?.pool, node: status?.nodeName, bytes: parseQuantity(status?.capacity ?? '0') };
+  const { pool, nodeName: node, encryption } = status ?? {};
+  return { what: `AoESnapshot ${name}`, pool, node, bytes: userBytes(snapshot), encryption };
 }
 
 async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
@@ -80,7 +88,7 @@ async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
   const here = deps.pools.get(spec.pool ?? '')?.status?.nodes?.find((node) => node.name === spec.nodeName);
   if (here?.snapshots?.possible === false)
     throw new RpcError(Code.INVALID_ARGUMENT, `${what} cannot be cloned on node ${spec.nodeName}: ${here.snapshots.message}`);
-  return { what, pool: spec.pool, node: spec.nodeName, bytes: capacityOf(volume) };
+  return { what, pool: spec.pool, node: spec.nodeName, bytes: capacityOf(volume), encryption: spec.encryption };
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { AcquireResult, ConfigReply, IdentifyReply, LockOwner, ReleaseResult, TargetAddress } from '../../aoe/mod.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { Passphrase } from './encryption/passphrase.ts';
 
 // What the node service needs from outside: the kernel, the wire, the mount table, the API server. Tests replace these interfaces.
 
@@ -51,6 +52,36 @@ export interface Driver {
    * (drivers/block/aoe/aoedev.c, flush()): call it through LocalDisk.remove() only.
    */
   flush(address: string, signal: AbortSignal): Promise<void>;
+}
+
+/** An open LUKS header: a block device of dm-crypt, which shows a disk in plain text. */
+export interface Mapping extends Disk {
+  /** As in /dev/mapper/NAME. */
+  readonly name: string;
+  /** The kernel's own name for it, such as `dm-0`. */
+  readonly node: string;
+}
+
+/** LUKS2 headers on disks, and what is mapped of those disks. A disk is given by its path, or by its address: `e7.3`. */
+export interface Encryption {
+  /** @throws RpcError UNAVAILABLE when the kernel cannot encrypt */
+  prepare(signal: AbortSignal): Promise<void>;
+  /** The mappings that are open on a disk. More than one: something went wrong. */
+  mappings(address: string): Promise<Mapping[]>;
+  /** Whether an exclusive user has the mapping, in any mount namespace. */
+  isClaimed(mapping: Mapping): Promise<boolean>;
+  /** The UUID in the header of a disk. */
+  uuid(path: string, signal: AbortSignal): Promise<string>;
+  /** Writes a header: whatever was on the disk is lost. */
+  format(path: string, options: { uuid: string; passphrase: Passphrase }, signal: AbortSignal): Promise<void>;
+  /** @throws RpcError UNAUTHENTICATED for a wrong passphrase */
+  open(path: string, options: { name: string; passphrase: Passphrase; readOnly: boolean }, signal: AbortSignal): Promise<Mapping>;
+  /** Writes zeros through the mapping over its first and its last MiB, so that it is as blank as a new disk. */
+  zeroEnds(mapping: Mapping, signal: AbortSignal): Promise<void>;
+  /** Makes a mapping as large as its disk allows, while it is in use. */
+  grow(mapping: Mapping, signal: AbortSignal): Promise<Mapping>;
+  /** Closes what this project has open on a disk, also what is left of a program that was killed. @throws RpcError INTERNAL while it is in use */
+  closeAll(address: string, signal: AbortSignal): Promise<void>;
 }
 
 /** A line of /proc/self/mountinfo. */
@@ -121,7 +152,12 @@ export interface VolumeClient {
    */
   record(
     volume: AoEVolume,
-    status: { filesystem?: NonNullable<AoEVolume['status']>['filesystem']; serial?: string; holder?: object | null },
+    status: {
+      filesystem?: NonNullable<AoEVolume['status']>['filesystem'];
+      luks?: NonNullable<AoEVolume['status']>['luks'];
+      serial?: string;
+      holder?: object | null;
+    },
     signal: AbortSignal,
     isStillValid?: (now: AoEVolume) => boolean,
   ): Promise<void>;

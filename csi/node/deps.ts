@@ -1,5 +1,5 @@
 import type { Log } from '../../kube/mod.ts';
-import type { Driver, Filesystems, Mounter, VolumeClient, Wire } from './contracts.ts';
+import type { Driver, Encryption, Filesystems, Mounter, VolumeClient, Wire } from './contracts.ts';
 import type { LocalDisk } from './disk/local-disk.ts';
 import type { StagedVolumes } from './record/staged-volumes.ts';
 import type { RemovedDisks } from './upkeep/removed-disks.ts';
@@ -10,9 +10,10 @@ export interface Deps {
   readonly nodeName: string;
   /** metadata.uid of the Node: a Node that was deleted and created again under the same name does not own the locks of the old one. */
   readonly nodeUID: string;
-  readonly driver: Pick<Driver, 'prepare' | 'disk' | 'state'>;
+  readonly driver: Pick<Driver, 'prepare' | 'stack' | 'state'>;
   /** The disk at an address, such as `e7.3`, whether it exists or not. */
   readonly localDisk: (address: string) => LocalDisk;
+  readonly encryption: Encryption;
   readonly filesystems: Filesystems;
   readonly mounter: Mounter;
   readonly wire: Wire;

@@ -16,6 +16,7 @@ import { KernelDriver } from './disk/kernel-driver.ts';
 import { LocalDisk } from './disk/local-disk.ts';
 import type { ModuleParameters } from './disk/module-parameters.ts';
 import { SystemMounter } from './disk/system-mounter.ts';
+import { Cryptsetup } from './encryption/cryptsetup.ts';
 import { SystemFilesystems } from './filesystem/system-filesystems.ts';
 import { SocketWire } from './lock/wire.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
@@ -55,9 +56,10 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
   const programs = new DiskPrograms(exec);
   const driver = new KernelDriver(programs.exec, undefined, moduleParameters, (address) => programs.check(address));
   const mounter = new SystemMounter(programs.exec);
+  const encryption = new Cryptsetup(programs.exec);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const staged = new StagedVolumes(join(directory, 'volumes'));
-  const localDisk = (address: string) => new LocalDisk({ driver, mounter, log }, address);
+  const localDisk = (address: string) => new LocalDisk({ driver, encryption, mounter, log }, address);
   const present = sharedFor(INTERFACES_MS, listInterfaces);
   const ownInterfaces = async () => {
     const { found, missing } = selectInterfaces(await present(), interfaces);
@@ -72,6 +74,7 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     nodeUID,
     driver,
     localDisk,
+    encryption,
     filesystems: new SystemFilesystems(programs.exec),
     mounter,
     wire: new SocketWire(interfaceNames),

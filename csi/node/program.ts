@@ -7,6 +7,7 @@ import { serveHealth } from '../../run/health.ts';
 import type { Logger } from '../../run/log.ts';
 import { identityService } from '../identity.ts';
 import type { ModuleParameters } from './disk/module-parameters.ts';
+import { forbidCoreDumps } from './encryption/no-core-dumps.ts';
 import { createNodePlugin } from './plugin.ts';
 
 export interface NodeOptions {
@@ -42,6 +43,7 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
 /** Serves Identity and Node, registers with the kubelet, and keeps the AoENode, until the signal is aborted. */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
   const { kube, nodeName, socket, kubeletPath, interfaces, moduleParameters, http, version, log } = options;
+  forbidCoreDumps();
   let ready = false;
   const health = serveHealth(http, { registered: () => (ready ? undefined : 'waiting for the Node object') }, signal, log);
   const { metadata } = await ownNode(kube, nodeName, log, signal);

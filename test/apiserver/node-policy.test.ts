@@ -141,9 +141,11 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     const foreign = await volume({ nodeName: 'n2', initiators: { nodes: ['n2'] } });
     const here = await volume({ nodeName: 'n1' });
     const filesystem = { type: 'ext4', state: 'Formatted' };
-    expect(await status(clients.plugin, AOE_VOLUMES, own, { filesystem })).toBeUndefined();
+    expect(await status(clients.plugin, AOE_VOLUMES, own, { filesystem, luks: { uuid: 'u', state: 'Formatted' } })).toBeUndefined();
     for (const name of [foreign, here]) expect(await status(clients.plugin, AOE_VOLUMES, name, { filesystem })).toMatch(/nor in use there/);
-    expect(await status(clients.plugin, AOE_VOLUMES, own, { address: 'e1.2' })).toMatch('writes status.filesystem of an AoEVolume only');
+    expect(await status(clients.plugin, AOE_VOLUMES, own, { address: 'e1.2' })).toMatch(
+      'writes status.filesystem and status.luks of an AoEVolume only',
+    );
     const external = await kube.create(AOE_VOLUMES, {
       metadata: { name: 'external' },
       spec: { external: { shelf: 1, slot: 2 } },
@@ -154,7 +156,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, part)).toBeUndefined();
     expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { address: 'e1.2' })).toMatch('and of an external one also');
     for (const part of [{ serial: 'S1' }, { holder }])
-      expect(await status(clients.plugin, AOE_VOLUMES, own, part)).toMatch('writes status.filesystem of an AoEVolume only');
+      expect(await status(clients.plugin, AOE_VOLUMES, own, part)).toMatch('writes status.filesystem and status.luks of an AoEVolume only');
   });
 
   it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {

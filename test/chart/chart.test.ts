@@ -314,6 +314,17 @@ describe('values of the chart', () => {
       expect(of(manifests, 'StorageClass', name).allowVolumeExpansion).toBe(may);
   });
 
+  it('make a class whose volumes are encrypted, with the Secret for both calls that need it', async () => {
+    const encryptionSecret = { name: 'key', namespace: 'keys' };
+    const manifests = await render({ storageClasses: [{ name: 'secret', encryptionSecret }, { name: 'plain' }] });
+    expect(of(manifests, 'StorageClass', 'secret').parameters).toMatchObject({
+      encrypted: 'true',
+      'csi.storage.k8s.io/node-stage-secret-name': 'key',
+      'csi.storage.k8s.io/node-publish-secret-namespace': 'keys',
+    });
+    expect(of(manifests, 'StorageClass', 'plain').parameters.encrypted).toBeUndefined();
+  });
+
   it('give pull secrets to every pod', async () => {
     const specs = podSpecs(await render({ imagePullSecrets: [{ name: 'pull' }] }));
     expect(specs).toHaveLength(6);
@@ -339,6 +350,7 @@ describe('values of the chart', () => {
     ['an LVM pool without a volume group', { pools: [{ name: 'a', backend: 'lvm' }] }, /backend lvm needs a volumeGroup/],
     ['a thin pool without its name', { pools: [{ name: 'a', backend: 'lvm-thin', volumeGroup: 'v' }] }, /needs a thinPool/],
     ['two pools of one name', { pools: [1, 2].map(() => ({ name: 'a', backend: 'lvm', volumeGroup: 'v' })) }, /two pools of that name/],
+    ['an encrypted class without a namespace', { storageClasses: [{ name: 'a', encryptionSecret: { name: 'k' } }] }, /namespace/],
     ['two default classes', { storageClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /only one can be the default/],
     ['two default snapshot classes', { volumeSnapshotClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /a and b: only one/],
     ['a snapshotter that is perhaps on', { controller: { snapshotter: { enabled: 'perhaps' } } }, /'\/controller\/snapshotter\/enabled'/],

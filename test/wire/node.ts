@@ -8,6 +8,7 @@ import type { VolumeClient } from '../../csi/node/contracts.ts';
 import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
 import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
 import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
+import { Cryptsetup } from '../../csi/node/encryption/cryptsetup.ts';
 import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.ts';
 import { SocketWire } from '../../csi/node/lock/wire.ts';
 import { StagedVolumes } from '../../csi/node/record/staged-volumes.ts';
@@ -60,6 +61,7 @@ const volumes: VolumeClient = {
 
 const driver = new KernelDriver(exec);
 const mounter = new SystemMounter(exec);
+const encryption = new Cryptsetup(exec);
 const context = { signal: new AbortController().signal, deadline: Number.POSITIVE_INFINITY };
 const interfaces = async (): Promise<readonly string[]> => given.interfaces;
 const service = nodeService(
@@ -67,7 +69,8 @@ const service = nodeService(
     nodeName: given.node,
     nodeUID: `uid-of-${given.node}`,
     driver,
-    localDisk: (address) => new LocalDisk({ driver, mounter, log }, address),
+    localDisk: (address) => new LocalDisk({ driver, encryption, mounter, log }, address),
+    encryption,
     filesystems: new SystemFilesystems(exec),
     mounter,
     wire: new SocketWire(interfaces),

@@ -1,10 +1,11 @@
 import { available, grainOf, reservationKey } from '../../../api/capacity.ts';
 import { unfit } from '../../../api/eligibility.ts';
 import { roundDown } from '../../../api/quantity.ts';
+import { overheadOf } from '../../../api/volume.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import type { Deps } from '../deps.ts';
 import { unsupported } from '../request/capabilities.ts';
-import { DEFAULT_POOL } from '../request/request.ts';
+import { DEFAULT_POOL, ENCRYPTED, encryptionOf } from '../request/request.ts';
 import { segmentOf } from '../topology.ts';
 
 /**
@@ -24,5 +25,7 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
     return [roundDown(available(pool, entry, pools, reserved), grain)];
   });
   const sum = free.reduce((bytes, each) => bytes + each, 0);
-  return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, ...free)) } };
+  const encryption = encryptionOf(request.parameters?.[ENCRYPTED], 'Exclusive');
+  const largest = Math.max(0, ...free) - overheadOf(encryption ? { encryption } : {});
+  return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, largest)) } };
 }

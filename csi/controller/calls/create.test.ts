@@ -207,3 +207,30 @@ test('what the API server refuses is an invalid argument; when it does not answe
   api.failNext('create', new KubeError(503, 'Unreachable', 'connection refused'));
   await expect(create()).rejects.toMatchObject({ code: Code.UNAVAILABLE });
 });
+
+test('an encrypted volume has room for its header, and the size that was asked for is what its user gets', async () => {
+  const { create, volume } = world({ ...ready, status: { ...ready.status, capacity: '80Mi' } });
+  const request = { parameters: { encrypted: 'true' }, capacityRange: range(64 * MiB, 64 * MiB) };
+  const made = await create(request);
+  expect(Number(made.volume?.capacityBytes)).toBe(64 * MiB);
+  expect(volume()?.spec).toMatchObject({ capacity: '80Mi', encryption: 'LUKS2' });
+  expect(Number((await create(request)).volume?.capacityBytes)).toBe(64 * MiB);
+  await expect(create({ capacityRange: range(64 * MiB) })).rejects.toMatchObject({
+    code: Code.ALREADY_EXISTS,
+    message: expect.stringMatching(/encryption LUKS2, but none/),
+  });
+});
+
+test('encryption that is not understood, or that no node could begin, is INVALID_ARGUMENT', async () => {
+  const { create } = world();
+  await expect(create({ parameters: { encrypted: 'yes' } })).rejects.toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    message: expect.stringMatching(/encrypted is "yes": write "true" or "false"/),
+  });
+  const shared = { volumeCapabilities: [{ block: {}, accessMode: { mode: Mode.MULTI_NODE_MULTI_WRITER } }] };
+  await expect(create({ ...shared, parameters: { encrypted: 'true' } })).rejects.toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    message: expect.stringMatching(/ReadWriteMany cannot be encrypted/),
+  });
+  expect((await create({ parameters: { encrypted: 'false' } })).volume?.volumeId).toBe('v');
+});

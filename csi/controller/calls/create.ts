@@ -1,7 +1,7 @@
 import { isPlaced } from '../../../api/capacity.ts';
 import { formatQuantity } from '../../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
-import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
+import { type AoEVolume, overheadOf, VolumeCondition } from '../../../api/volume.ts';
 import { isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
@@ -78,16 +78,17 @@ function answer(
 }
 
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume> {
-  const { pool, access, bounds, segments, annotations, source } = wanted;
+  const { pool, access, bounds, encryption, segments, annotations, source } = wanted;
   // A volume that is there no longer needs its source.
   const found = source && (await find(deps, name, wanted, call));
   if (found) return found;
   const least = Math.max(bounds.least, source ? await checkSource(deps, wanted, source, call) : 0);
   const naming = namingSource(name, source);
   const spec: AoEVolume['spec'] = {
-    capacity: formatQuantity(chooseSize({ ...bounds, least }, deps.pools.get(pool))),
+    capacity: formatQuantity(chooseSize({ ...bounds, least }, deps.pools.get(pool), overheadOf(wanted))),
     pool,
     access,
+    ...(encryption ? { encryption } : {}),
     initiators: {},
     deletionPolicy: 'Delete',
     ...(segments.length > 0 ? { segments: [...segments] } : {}),
@@ -113,7 +114,7 @@ async function find(deps: Deps, name: string, wanted: Wanted, { signal }: Call):
   return volume;
 }
 
-function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments, source }: Wanted): void {
+function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, encryption, segments, source }: Wanted): void {
   const { metadata, spec } = volume;
   const differs = (what: string, has: string | undefined, asked: string): never => {
     throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, but ${asked} is requested`);
@@ -124,6 +125,7 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segmen
   if (spec.external) differs('an external target', '', 'a new volume');
   if (spec.pool !== pool) differs('pool', spec.pool, pool);
   if (spec.access !== access) differs('access', spec.access, access);
+  if (spec.encryption !== encryption) differs('encryption', spec.encryption ?? 'none', encryption ?? 'none');
   const began = describe(sourceOf(volume));
   if (began !== describe(source)) differs('source', began, describe(source));
   const has = capacityOf(volume);

@@ -55,6 +55,13 @@ const grows = ({ spec }: AoEVolume): AoEVolumeStatus => ({ capacity: spec.capaci
 const sized = (bytes: number, most = 0) => ({ requiredBytes: int64(bytes), limitBytes: int64(most) });
 
 describe('expandVolume', () => {
+  it('adds the header of an encrypted volume, and answers without it', async () => {
+    const it = cluster(grows, { spec: { encryption: 'LUKS2' } });
+    const { capacityBytes } = await it.expand();
+    expect(it.asked).toStrictEqual(['6160Mi']);
+    expect(fromInt64(capacityBytes)).toBe(6 * GiB);
+  });
+
   it('sets the capacity and answers with the size that the target serves', async () => {
     const it = cluster(grows);
     const { capacityBytes, nodeExpansionRequired } = await it.expand();

@@ -51,6 +51,7 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
         volumeUID: admitted.metadata.uid ?? '',
         access: admitted.spec.access,
         external: String(admitted.spec.external !== undefined),
+        ...(admitted.spec.encryption ? { encryption: admitted.spec.encryption } : {}),
       },
     };
   });

@@ -1,4 +1,4 @@
-import { type Access, CLAIM } from '../../../api/volume.ts';
+import { type Access, CLAIM, type Encryption } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { segmentOf } from '../topology.ts';
@@ -6,6 +6,8 @@ import { accessFor, checkCapabilities } from './capabilities.ts';
 import { RESERVED } from './class-parameters.ts';
 import { type Bounds, boundsOf, checkFilesystemFits } from './size.ts';
 
+/** The parameter of a StorageClass that asks for encryption. */
+export const ENCRYPTED = 'encrypted';
 /** The pool of a StorageClass that names none. */
 export const DEFAULT_POOL = 'default';
 /** An AoESnapshot or an AoEVolume with whose data a volume begins. */
@@ -19,6 +21,8 @@ export interface Wanted {
   readonly pool: string;
   readonly access: Access;
   readonly bounds: Bounds;
+  /** How nodes encrypt the data; absent: not at all. */
+  readonly encryption?: Encryption;
   /** With whose data the volume begins; absent when it begins empty. */
   readonly source?: Source;
   /** The volume must be on one of these segments; on any when there are none. */
@@ -40,21 +44,39 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
   if (request.volumeContentSource && !source) refuse('volume_content_source: it has neither a snapshot_id nor a volume_id');
   if (Object.keys(request.mutableParameters ?? {}).length > 0)
     refuse('mutable_parameters: a VolumeAttributesClass cannot change anything of a volume yet');
-  const { pool = DEFAULT_POOL, ...others } = request.parameters ?? {};
+  const { pool = DEFAULT_POOL, [ENCRYPTED]: encrypted, ...others } = request.parameters ?? {};
   const unknown = Object.keys(others).filter((key) => !key.startsWith(RESERVED));
-  if (unknown.length > 0) refuse(`StorageClass parameter ${unknown.join(', ')} is not known: use pool and ${RESERVED}fstype`);
+  if (unknown.length > 0) refuse(`StorageClass parameter ${unknown.join(', ')} is not known: use pool, ${ENCRYPTED} and ${RESERVED}fstype`);
   if (pool === '') refuse('StorageClass parameter pool is empty: name an AoEPool');
   const bounds = boundsOf(request.capacityRange);
+  const access = accessFor(capabilities);
+  const encryption = encryptionOf(encrypted, access);
   const filesystems = capabilities.flatMap(({ mount }) => mount?.fsType || []);
   checkFilesystemFits(bounds, filesystems);
   return {
     pool,
-    access: accessFor(capabilities),
+    access,
     bounds,
+    ...(encryption ? { encryption } : {}),
     ...(source ? { source } : {}),
     segments: segmentsOf(request.accessibilityRequirements),
     annotations: annotationsOf(request),
   };
+}
+
+/**
+ * What the StorageClass says about encryption.
+ * @throws RpcError INVALID_ARGUMENT
+ */
+export function encryptionOf(encrypted: string | undefined, access: Access): Encryption | undefined {
+  if (encrypted === undefined || encrypted === 'false') return undefined;
+  if (encrypted !== 'true')
+    throw new RpcError(Code.INVALID_ARGUMENT, `StorageClass parameter ${ENCRYPTED} is "${encrypted}": write "true" or "false"`);
+  if (access !== 'Shared') return 'LUKS2';
+  throw new RpcError(
+    Code.INVALID_ARGUMENT,
+    `a new volume with ReadWriteMany cannot be encrypted, because only a node that has the lock of a volume writes a LUKS header: docs/use.md says how an encrypted volume becomes Shared`,
+  );
 }
 
 function contentSourceOf(source: csi.v1.IVolumeContentSource | null | undefined): Source | undefined {

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import type { AoEPool } from '../../../api/pool.ts';
 import { API_VERSION } from '../../../api/resources.ts';
+import { type AoEVolume, LUKS_HEADER_BYTES } from '../../../api/volume.ts';
 import { RpcError } from '../../../rpc/status.ts';
-import { boundsOf, chooseSize } from './size.ts';
+import { boundsOf, capacityOf, chooseSize } from './size.ts';
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;
@@ -25,6 +26,18 @@ describe('size of a volume', () => {
 
   it('is the requested size, to the byte: the backend rounds', () =>
     expect(chooseSize({ least: GIB + 1, most: 0 }, pool('4Mi'))).toBe(GIB + 1));
+
+  it('of an encrypted volume has the header on top, and what the user gets is within the bounds', () => {
+    const header = LUKS_HEADER_BYTES;
+    expect(chooseSize(boundsOf(undefined), pool('4Mi'), header)).toBe(GIB + header);
+    expect(chooseSize({ least: 64 * MIB, most: 64 * MIB }, pool('4Mi'), header)).toBe(80 * MIB);
+    expect(chooseSize({ least: 100_000_001, most: 0 }, pool('1'), header) % 4096, 'it is encrypted in units of 4 KiB').toBe(0);
+    expect(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi'), header)).toBe(8 * MIB + header);
+    expect(() => chooseSize({ least: 0, most: 3 * MIB }, pool('4Mi'), header)).toThrow(expect.objectContaining({ code: 11 }));
+    const volume = { spec: { capacity: '80Mi', encryption: 'LUKS2' } } as AoEVolume;
+    expect(capacityOf(volume)).toBe(64 * MIB);
+    expect(capacityOf({ ...volume, status: { capacity: '84Mi' } })).toBe(68 * MIB);
+  });
 
   it('keeps within a limit when it is free', () => {
     expect(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi'))).toBe(8 * MIB);

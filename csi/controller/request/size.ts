@@ -1,6 +1,6 @@
 import type { AoEPool } from '../../../api/pool.ts';
-import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
-import type { AoEVolume } from '../../../api/volume.ts';
+import { formatQuantity, MiB, parseQuantity, roundUp } from '../../../api/quantity.ts';
+import { type AoEVolume, LUKS_SECTOR_BYTES, overheadOf } from '../../../api/volume.ts';
 import { type csi, fromInt64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 
@@ -27,25 +27,31 @@ export function boundsOf(range: csi.v1.ICapacityRange | null | undefined): Bound
 }
 
 /**
- * The size to request, in bytes. Backends round sizes up; on at least one node the result must be within the bounds.
+ * The size of the disk to request, in bytes. Backends round sizes up; on at least one node the result must be within the bounds.
+ * @param bounds of what the user gets
+ * @param overhead bytes of the disk that the user does not get: {@link overheadOf}
  * @throws RpcError OUT_OF_RANGE
  */
-export function chooseSize({ least, most }: Bounds, pool: AoEPool | undefined): number {
-  if (most === 0) return least || DEFAULT_BYTES;
+export function chooseSize({ least, most }: Bounds, pool: AoEPool | undefined, overhead = 0): number {
+  // A disk that is encrypted is a whole number of the units in which that is done.
+  const grain = overhead > 0 ? LUKS_SECTOR_BYTES : 1;
+  const withOverhead = (bytes: number): number => roundUp(bytes, grain) + overhead;
+  if (most === 0) return withOverhead(least || DEFAULT_BYTES);
   const finest = Math.min(...(pool?.status?.nodes ?? []).map(({ granularity = '1' }) => Math.max(1, parseQuantity(granularity))));
-  const unit = Number.isFinite(finest) ? finest : 1;
-  const bytes = least || Math.min(DEFAULT_BYTES, Math.floor(most / unit) * unit);
+  const unit = Math.max(grain, Number.isFinite(finest) ? finest : 1);
+  const limit = most + overhead;
+  const bytes = least ? withOverhead(least) : Math.min(withOverhead(DEFAULT_BYTES), Math.floor(limit / unit) * unit);
   const made = Math.ceil(bytes / unit) * unit;
-  if (bytes > 0 && made <= most) return bytes;
+  if (bytes > overhead && made <= limit) return bytes;
   throw new RpcError(
     Code.OUT_OF_RANGE,
-    `volumes of pool ${pool?.metadata.name} are multiples of ${formatQuantity(unit)}: none is between ${least} and ${most} bytes`,
+    `volumes of pool ${pool?.metadata.name} are multiples of ${formatQuantity(unit)}: none is between ${least} and ${most} bytes${overhead > 0 ? ` and ${formatQuantity(overhead)} for the LUKS header` : ''}`,
   );
 }
 
-/** Size of a volume in bytes: as its target reports it, else as it was requested. */
+/** Size of a volume in bytes, as its user sees it: as its target reports it, else as it was requested, without the header of LUKS. */
 export function capacityOf({ spec, status }: AoEVolume): number {
-  return parseQuantity(status?.capacity ?? spec.capacity ?? '0');
+  return Math.max(0, parseQuantity(status?.capacity ?? spec.capacity ?? '0') - overheadOf(spec));
 }
 
 /**

@@ -1,32 +1,35 @@
 import { parseAddress } from '../../../api/address.ts';
-import { serialOf } from '../../../api/volume.ts';
+import { LUKS_HEADER_BYTES, serialOf } from '../../../api/volume.ts';
 import { type csi, fromInt64, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
-import type { Disk } from '../contracts.ts';
+import type { Disk, Mapping } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { oneRightDisk } from '../disk/identity.ts';
+import type { LocalDisk } from '../disk/local-disk.ts';
 import { growFilesystem } from '../filesystem/grow.ts';
 
-type Parts = Pick<Deps, 'nodeName' | 'localDisk' | 'filesystems' | 'wire' | 'volumes' | 'staged' | 'jobs' | 'log'>;
+type Parts = Pick<Deps, 'nodeName' | 'localDisk' | 'encryption' | 'filesystems' | 'wire' | 'volumes' | 'staged' | 'jobs' | 'log'>;
 
 /**
- * NodeExpandVolume: the kernel takes the size that the target serves, then the file system grows, if one of the disk is mounted. It can
- * be repeated at any point. A read-only mount stays as it is.
+ * NodeExpandVolume: the kernel takes the size that the target serves, then the mapping of an encrypted volume grows, then the file system,
+ * if one of the disk is mounted. It can be repeated at any point. A read-only mount stays as it is.
  */
 export async function expand(deps: Parts, request: csi.v1.INodeExpandVolumeRequest, signal: AbortSignal) {
   const volumeId = required(request.volumeId, 'volume_id');
   required(request.volumePath, 'volume_path');
   const [least, most] = [fromInt64(request.capacityRange?.requiredBytes), fromInt64(request.capacityRange?.limitBytes)];
   if (least < 0 || most < 0) throw new RpcError(Code.INVALID_ARGUMENT, `capacity_range ${least} to ${most}: a size cannot be negative`);
-  await growStaged(deps, volumeId, { least, most }, signal);
+  const overhead = (await deps.staged.get(volumeId))?.encrypted ? LUKS_HEADER_BYTES : 0;
+  const onDisk = (bytes: number): number => (bytes === 0 ? 0 : bytes + overhead);
+  await growStaged(deps, volumeId, { least: onDisk(least), most: onDisk(most) }, signal);
   const device = await deviceOf(deps, volumeId);
-  return { capacityBytes: int64(device.bytes) };
+  return { capacityBytes: int64(device.bytes - overhead) };
 }
 
 /**
  * Makes disk and file system of a volume that is staged here as large as the target serves it.
- * @param bounds sizes in bytes that the target must serve; 0 is no bound
+ * @param bounds sizes in bytes of the disk that the target must serve; 0 is no bound
  * @throws RpcError NOT_FOUND when it is not staged here; UNAVAILABLE when the target or the kernel does not have the size yet; OUT_OF_RANGE
  */
 export async function growStaged(
@@ -58,14 +61,27 @@ export async function growStaged(
       const before = await deviceOf(deps, volumeId);
       step('revalidate');
       const device = await disk.grow(name, surveyed, signal);
+      step('growth of the mapping');
+      const usable = record.encrypted ? await growMapping(deps, name, disk, device, signal) : device;
       const mount = await disk.filesystemAt(record.stagingPath);
       step('growth of the file system');
-      const filesystem = mount !== undefined && !external && (await growFilesystem(deps.filesystems, device, mount, signal));
+      const filesystem = mount !== undefined && !external && (await growFilesystem(deps.filesystems, usable, mount, signal));
       if (device.bytes > before.bytes || filesystem)
         deps.log.info({ volume: volumeId, address: record.address, from: before.bytes, to: device.bytes, filesystem }, 'disk has grown');
     },
     caller,
   );
+}
+
+/**
+ * Makes the mapping of an encrypted volume as large as its disk allows. One that is that large stays as it is.
+ * @throws RpcError UNAVAILABLE when it is not open
+ */
+async function growMapping({ encryption }: Parts, name: string, disk: LocalDisk, device: Disk, signal: AbortSignal): Promise<Mapping> {
+  const mapping = await disk.mapping();
+  if (!mapping)
+    throw new RpcError(Code.UNAVAILABLE, `${name}: it is encrypted, and its mapping is not open; it grows when it is staged next`);
+  return mapping.bytes + LUKS_HEADER_BYTES < device.bytes ? encryption.grow(mapping, signal) : mapping;
 }
 
 async function deviceOf(deps: Parts, volumeId: string): Promise<Disk> {

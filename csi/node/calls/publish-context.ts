@@ -1,5 +1,5 @@
 import { type Address, parseAddress } from '../../../api/address.ts';
-import { type Access, isAccess } from '../../../api/volume.ts';
+import { type Access, type Encryption, isAccess, isEncryption } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 
@@ -14,6 +14,8 @@ export interface PublishContext {
   readonly access: Access;
   /** The target is not managed by the cluster. */
   readonly external: boolean;
+  /** How this node encrypts the data; absent: not at all. */
+  readonly encryption?: Encryption;
 }
 
 /** @throws RpcError INVALID_ARGUMENT when something is missing or malformed */
@@ -25,6 +27,9 @@ export function parsePublishContext(context: Readonly<Record<string, string>> | 
     return value;
   };
   const access = field('access');
+  const encryption = context?.encryption || undefined;
+  if (encryption !== undefined && !isEncryption(encryption))
+    throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.encryption "${encryption}" is not known: update the node plugin`);
   if (!isAccess(access)) throw new RpcError(Code.INVALID_ARGUMENT, `publish_context.access "${access}" is not known`);
   try {
     const address = field('address');
@@ -35,6 +40,7 @@ export function parsePublishContext(context: Readonly<Record<string, string>> | 
       volumeUID: field('volumeUID'),
       access,
       external: context?.external === 'true',
+      ...(encryption ? { encryption } : {}),
     };
   } catch (error) {
     if (error instanceof RangeError) throw new RpcError(Code.INVALID_ARGUMENT, `publish_context: ${messageOf(error)}`);

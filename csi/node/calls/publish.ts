@@ -9,6 +9,7 @@ import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
+import { PASSPHRASE_KEY } from '../encryption/passphrase.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
 import { ownerOf } from '../record/staged-volumes.ts';
 import { stage } from './stage.ts';
@@ -33,6 +34,7 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
   };
   const publishNow = () => deps.jobs.run(volumeId, 'NodePublishVolume', publishOnce);
   if ((await publishNow()) === 'published') return;
+  checkSecrets(deps, volumeId, request);
   // The kubelet knows of neither, and would publish for ever without staging.
   deps.log.info({ volume: volumeId }, 'staging a volume again that this node had lost, or whose disk was down');
   await stage(deps, request, signal);
@@ -40,6 +42,18 @@ export async function publish(deps: Deps, request: csi.v1.INodePublishVolumeRequ
     const message = `volume ${volumeId} was lost again by node ${deps.nodeName}, or its disk is down, after it was staged; try again later`;
     throw new RpcError(Code.ABORTED, message);
   }
+}
+
+/**
+ * The kubelet gives the secrets of a stage to stages only.
+ * @throws RpcError FAILED_PRECONDITION when an encrypted volume must be staged again without them
+ */
+function checkSecrets({ nodeName }: Deps, volumeId: string, { publishContext, secrets }: csi.v1.INodePublishVolumeRequest): void {
+  if (!publishContext?.encryption || secrets?.[PASSPHRASE_KEY]) return;
+  throw new RpcError(
+    Code.FAILED_PRECONDITION,
+    `volume ${volumeId} is encrypted, and must be staged again on node ${nodeName}, since the node had lost it or its disk was down: delete all pods on this node that use it, so that the kubelet does that. It is done without that when the StorageClass names the Secret with csi.storage.k8s.io/node-publish-secret-name and -namespace, too`,
+  );
 }
 
 interface Publication {
@@ -65,7 +79,8 @@ async function publishable(
     throw new RpcError(Code.FAILED_PRECONDITION, `volume ${volumeId} is not staged on node ${deps.nodeName}`);
   }
   const disk = deps.localDisk(staged.address);
-  const device = await disk.device();
+  // Never the disk of an encrypted volume itself.
+  const device = staged.encrypted ? await disk.mapping() : await disk.device();
   const kind = usage.kind === 'mount' ? 'filesystem' : 'node';
   const own = (await disk.liveMounts()).filter((each) => each.kind === kind);
   if (!device || (usage.kind === 'mount' && !own.some((each) => each.target === staging))) {

@@ -1,6 +1,7 @@
 import type { LockOwner } from '../../../aoe/mod.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import type { LocalDisk } from '../disk/local-disk.ts';
+import type { Passphrase } from '../encryption/passphrase.ts';
 import type { PublishContext } from './publish-context.ts';
 import type { Usage } from './usage.ts';
 
@@ -12,6 +13,8 @@ export interface StageJob {
   readonly volume: AoEVolume;
   readonly context: PublishContext;
   readonly usage: Usage;
+  /** Of an encrypted volume; undefined for others. */
+  readonly passphrase: Passphrase | undefined;
   readonly stagingPath: string;
   readonly owner: LockOwner;
   readonly disk: LocalDisk;

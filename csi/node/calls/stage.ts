@@ -8,6 +8,8 @@ import type { Deps } from '../deps.ts';
 import { oneRightDisk, type Surveyed } from '../disk/identity.ts';
 import { DiskInUseError, inUseAlready } from '../disk/local-disk.ts';
 import { early } from '../early.ts';
+import { passphraseOf } from '../encryption/passphrase.ts';
+import { unlock } from '../encryption/unlock.ts';
 import { removeDeadMount } from '../filesystem/dead-mount.ts';
 import { isMounted, mountFilesystem } from '../filesystem/mount.ts';
 import { isLockUnbroken } from '../lock/continuity.ts';
@@ -22,19 +24,23 @@ import { checkAccess, usageOf } from './usage.ts';
 const MAX_LOCKS = 8;
 
 /** The fields of a request that staging reads; those of a publish request contain them. */
-export type StageRequest = Pick<csi.v1.INodeStageVolumeRequest, 'volumeId' | 'publishContext' | 'stagingTargetPath' | 'volumeCapability'>;
+export type StageRequest = Pick<
+  csi.v1.INodeStageVolumeRequest,
+  'volumeId' | 'publishContext' | 'stagingTargetPath' | 'volumeCapability' | 'secrets'
+>;
 
 /**
- * NodeStageVolume: lock, discover, compare serials, format an empty disk, mount. It can be repeated at any point.
+ * NodeStageVolume: lock, discover, compare serials, open what is encrypted, format an empty disk, mount. It can be repeated at any point.
  * Nothing is written to a disk before its serial was seen twice: on the wire, and by the kernel.
  */
 export async function stage(deps: Deps, request: StageRequest, caller: AbortSignal): Promise<void> {
   const volumeId = required(request.volumeId, 'volume_id');
   const { capability, ...checked } = checkRequest(request);
   const args = JSON.stringify([checked, capability?.accessMode?.mode]);
+  const passphrase = checked.context.encryption ? passphraseOf(`volume ${volumeId}`, request.secrets) : undefined;
   await deps.jobs.queue(
     { volumeId, operation: 'NodeStageVolume', args },
-    (signal, step) => stageChecked(deps, volumeId, { ...checked, capability, signal, ...timed(step) }),
+    (signal, step) => stageChecked(deps, volumeId, { ...checked, capability, passphrase, signal, ...timed(step) }),
     caller,
   );
 }
@@ -49,7 +55,7 @@ function checkRequest(request: StageRequest) {
 async function stageChecked(
   deps: Deps,
   volumeId: string,
-  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'signal' | 'step' | 'took'>,
+  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'passphrase' | 'signal' | 'step' | 'took'>,
 ): Promise<void> {
   const { context, usage, signal } = checked;
   const volume = await deps.volumes.get(volumeId, signal);
@@ -59,6 +65,10 @@ async function stageChecked(
       Code.FAILED_PRECONDITION,
       `AoEVolume ${volumeId} was deleted and created again since it was attached; attach it again`,
     );
+  }
+  if (volume.spec.encryption !== context.encryption) {
+    const what = `encryption ${volume.spec.encryption ?? 'none'}, and was attached with ${context.encryption ?? 'none'}`;
+    throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${volumeId} has ${what}; attach it again`);
   }
   checkPlace(volume, context, deps.nodeName);
   if (capability) checkAccess(volumeId, context.access, capability, usage);
@@ -106,7 +116,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   let current: Promise<AoEVolume | undefined> | undefined;
   try {
     if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
-    if (usage.kind === 'mount') current = early(deps.volumes.get(job.volumeId, signal));
+    if (usage.kind === 'mount' || job.passphrase) current = early(deps.volumes.get(job.volumeId, signal));
     job.step('attach');
     device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, isNew, mustBeFresh: isLost || isForeign }, signal);
     await recorded;
@@ -118,6 +128,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
     throw error;
   }
   // From here on something of ours may be writing, even after a time-out: the lock is kept until NodeUnstageVolume.
+  if (job.passphrase) device = await unlock(deps, job, job.passphrase, { device, volume: await current });
   if (usage.kind === 'mount') await mountFilesystem(deps, job, usage, { device, volume: await current });
   deps.log.info(
     { volume: job.volumeId, address: context.address, serial: surveyed.serial, device: device.path, kind: usage.kind, tookMs: job.took() },
@@ -166,6 +177,7 @@ async function recordStaged({ staged }: Deps, { volumeId, context, stagingPath, 
     address: context.address,
     access: context.access,
     external: context.external,
+    ...(context.encryption ? { encrypted: true } : {}),
     stagingPath,
     nodeUID: owner.nodeUID,
     ...(context.access === 'Exclusive' ? { locks } : {}),

@@ -16,7 +16,7 @@ export async function stats(deps: Deps, request: csi.v1.INodeGetVolumeStatsReque
   if (!staged || !mount) throw new RpcError(Code.NOT_FOUND, `volume ${volumeId} is not published at ${path} on node ${deps.nodeName}`);
   const disk = deps.localDisk(staged.address);
   const health = await disk.health();
-  const device = await disk.device();
+  const device = (await disk.mapping()) ?? (await disk.device());
   if (health !== 'up' || !device) {
     // The file system is not asked: it could wait for the disk.
     const state = health === 'closewait' ? 'down,closewait' : health;

@@ -22,6 +22,10 @@ for (const [program, args, input] of [
   ['dd', ['if=/dev/etherd/e7.3', 'count=0'], undefined],
   ['e2fsck', ['-p', '/dev/etherd/e7.3'], undefined],
   ['mount', ['-t', 'ext4', '/dev/etherd/e7.3', '/staging'], undefined],
+  ['cryptsetup', ['open', '--key-file', '-', '/dev/etherd/e7.3', 'aoe-e7.3-u'], 'secret'],
+  ['dmsetup', ['remove', '--retry', 'aoe-e7.3-u'], undefined],
+  ['e2fsck', ['-p', '/dev/mapper/aoe-e7.3-u'], undefined],
+  ['dd', ['if=/dev/zero', 'of=/dev/mapper/aoe-e7.3-u'], undefined],
   ['dd', ['of=/dev/etherd/flush', 'bs=64'], 'e7.3\0'],
   ['dd', ['of=/dev/etherd/revalidate', 'bs=64'], 'e7.3'],
 ] as const) {

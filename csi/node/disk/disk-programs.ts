@@ -2,8 +2,8 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Exec } from '../../../run/exec.ts';
 import { HungPrograms } from '../../../run/hung-programs.ts';
 
-/** The node of a disk in an argument, such as `if=/dev/etherd/e7.3`. */
-const DISK = /(?:^|=)\/dev\/etherd\/(e\d+\.\d+)$/;
+/** The node of a disk in an argument, such as `if=/dev/etherd/e7.3`, or the name or node of its mapping. */
+const DISK = /(?:^|=)(?:\/dev\/etherd\/(e\d+\.\d+)$|(?:\/dev\/mapper\/)?aoe-(e\d+\.\d+)-)/;
 /** What is written to the driver's control files. */
 const ADDRESS = /^(e\d+\.\d+)\0?$/;
 
@@ -34,7 +34,8 @@ export class DiskPrograms {
 
 function diskOf(args: readonly string[], input: string | undefined): string | undefined {
   for (const arg of args) {
-    const [, address] = DISK.exec(arg) ?? [];
+    const [, disk, mapped] = DISK.exec(arg) ?? [];
+    const address = disk ?? mapped;
     if (address) return address;
   }
   return ADDRESS.exec(input ?? '')?.[1];

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Code } from '../../../rpc/status.ts';
@@ -122,6 +122,19 @@ test('the stack has partitions, and all that holds the disk or a partition', asy
   expect(new Set(await driver.stack('e7.3'))).toStrictEqual(new Set(['152:48', '152:49', '253:0', '253:1', '9:7']));
   const openers = await driver.openers('e7.3', signal);
   expect(new Set(openers.map((each) => each.split(' ')[0]))).toStrictEqual(new Set(['/dev/dm-0', '/dev/dm-1', '/dev/md7']));
+});
+
+test('who has open what is stacked on the disk, such as the mapping of an encrypted volume, has the disk open', async () => {
+  const { driver, add, paths } = setUp();
+  add('e7.3', { 'holders/dm-0': '', '../dm-0/dev': '254:0\n', '../dm-0/dm/name': 'aoe-e7.3-u\n' });
+  for (const name of ['fd', 'ns']) mkdirSync(join(paths.proc, '77', name), { recursive: true });
+  symlinkSync('mnt:[1]', join(paths.proc, '77/ns/mnt'));
+  writeFileSync(join(paths.proc, '77/comm'), 'qemu\n');
+  writeFileSync(join(paths.proc, '77/mountinfo'), '27 1 254:0 / /data rw - ext4 /dev/mapper/aoe-e7.3-u rw\n');
+  expect(await driver.openers('e7.3', signal)).toStrictEqual([
+    'a mount at /data, as process 77 (qemu) sees it',
+    '/dev/dm-0 (a device that is stacked on the disk)',
+  ]);
 });
 
 for (const [kernel, files] of [

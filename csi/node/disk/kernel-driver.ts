@@ -192,8 +192,9 @@ export class KernelDriver implements Driver {
   }
 
   async openers(address: string, signal: AbortSignal): Promise<string[]> {
-    const { own, above } = await this.#stack(address);
-    const wanted = { path: join(this.#paths.devices, address), devices: own };
+    const { devices, above } = await this.#stack(address);
+    const nodes = await Promise.all(above.map((name) => this.#nodesOf(name)));
+    const wanted = { paths: [join(this.#paths.devices, address), ...nodes.flat()], devices };
     const open = await this.#look();
     signal.throwIfAborted();
     const openers = await findOpeners({ exec: this.#exec, ...this.#paths }, open, wanted, signal);
@@ -276,25 +277,29 @@ export class KernelDriver implements Driver {
     return use(file);
   }
 
-  async #stack(address: string): Promise<{ devices: Set<string>; own: Set<string>; above: string[] }> {
-    const own = new Set<string>();
+  /** Paths of a device that is stacked on a disk: the kernel's own, and that of device-mapper. */
+  async #nodesOf(name: string): Promise<string[]> {
+    const mapped = await readFile(join(this.#paths.sysfs, 'block', name, 'dm/name'), 'utf8').catch(() => undefined);
+    return [join('/dev', name), ...(mapped === undefined ? [] : [join('/dev/mapper', mapped.trim())])];
+  }
+
+  async #stack(address: string): Promise<{ devices: Set<string>; above: string[] }> {
     const above: string[] = [];
     const block = join(this.#paths.sysfs, 'block');
     const name = `etherd!${address}`;
     const partitions = (await readdir(join(block, name)).catch(() => [])).filter((each) => each.startsWith(name));
     const directories = [join(block, name), ...partitions.map((each) => join(block, name, each))];
     const devices = new Set<string>();
-    for (const [index, directory] of directories.entries()) {
+    for (const directory of directories) {
       const device = await readFile(join(directory, 'dev'), 'utf8').catch(() => undefined);
       if (device !== undefined) devices.add(device.trim());
-      if (device !== undefined && index <= partitions.length) own.add(device.trim());
       for (const holder of await readdir(join(directory, 'holders')).catch(() => [])) {
         if (above.includes(holder)) continue;
         above.push(holder);
         directories.push(join(block, holder));
       }
     }
-    return { devices, own, above };
+    return { devices, above };
   }
 
   /** What tells this disk from a later one of the same name; undefined when there is none. */

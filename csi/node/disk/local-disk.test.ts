@@ -55,6 +55,51 @@ test('mounts() has what is mounted of a device that is stacked on the disk', asy
   expect((await disk.mounts())[0]?.kind).toBe('filesystem');
 });
 
+/** Disk e7.3 with an open mapping. */
+async function setUpMapped() {
+  const all = await setUp();
+  const mapping = { name: 'aoe-e7.3-u', node: 'dm-4', path: '/dev/mapper/aoe-e7.3-u', device: '254:4', bytes: 48 << 20 };
+  all.driver.mapped.set('e7.3', mapping);
+  return { ...all, mapping };
+}
+
+for (const [what, fields, expected] of [
+  ['its file system', { device: '254:4', source: '/dev/mapper/aoe-e7.3-u' }, { kind: 'filesystem', isStale: false }],
+  ['its node', { root: '/mapper/aoe-e7.3-u', type: 'devtmpfs' }, { kind: 'node', isStale: false }],
+  ["the kernel's own node, to which udev links it", { root: '/dm-4', type: 'devtmpfs' }, { kind: 'node', isStale: false }],
+  ['the node of an earlier mapping', { root: '/mapper/aoe-e7.3-old//deleted' }, { kind: 'node', isStale: true }],
+  ['the file system of an earlier mapping', { device: '254:9', source: '/dev/mapper/aoe-e7.3-old' }, { kind: 'filesystem', isStale: true }],
+  ['a mapping of another disk', { device: '254:5', source: '/dev/mapper/aoe-e7.31-u' }, undefined],
+  ['a mapping of somebody else', { root: '/mapper/vg-root' }, undefined],
+] as const) {
+  test(`mounts() of a disk that is encrypted: ${what}`, async () => {
+    const { mounter, disk } = await setUpMapped();
+    mounter.mounts.push(mountOf(fields));
+    expect((await disk.mounts()).map(({ kind, isStale }) => ({ kind, isStale }))).toStrictEqual(expected ? [expected] : []);
+  });
+}
+
+test('remove() closes the mapping first, and leaves both while somebody has the mapping open', async () => {
+  const { disk, driver, node } = await setUpMapped();
+  node.encryption.busy = true;
+  await expect(disk.remove(signal)).rejects.toThrow(/in use on this node, by \/dev\/dm-4/);
+  expect(driver.flushed).toStrictEqual([]);
+  node.encryption.busy = false;
+  await disk.remove(signal);
+  expect({ mapped: driver.mapped.size, flushed: driver.flushed }).toStrictEqual({ mapped: 0, flushed: ['e7.3'] });
+});
+
+test('a mount of a mapping is dead when the disk below it is down or gone', async () => {
+  const { driver, known, mapping } = await setUpMapped();
+  const mount = mountOf({ device: mapping.device, source: mapping.path });
+  expect(await isDiskGoneOrDown(driver, mount)).toBe(false);
+  known.state = 'down';
+  expect(await isDiskGoneOrDown(driver, mount)).toBe(true);
+  Object.assign(known, { state: 'up' });
+  driver.mapped.clear();
+  expect(await isDiskGoneOrDown(driver, mount)).toBe(true);
+});
+
 const surveyed = { serial: 'S1', bytes: 64 << 20 };
 
 test('a disk that the kernel has just made, and that nobody has mounted, is new', async () => {
@@ -99,7 +144,7 @@ test('users() does not wait longer when each search for them takes long', async 
     await delay(300);
     return ['process 77 (qemu)'];
   };
-  const disk = new LocalDisk({ driver, mounter: node.mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3');
+  const disk = new LocalDisk({ driver, encryption: node.encryption, mounter: node.mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3');
   expect(await disk.users(signal)).toStrictEqual(['process 77 (qemu)']);
   expect(searches).toBeLessThan(5);
 });
@@ -134,7 +179,7 @@ test('remove() gives a program that opens the disk for a moment, such as udev, t
   const { node, driver, mounter } = await setUp();
   let asked = 0;
   driver.openers = async () => (++asked < 3 ? ['process 5 (udev-worker)'] : []);
-  await new LocalDisk({ driver, mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3').remove(signal);
+  await new LocalDisk({ driver, encryption: node.encryption, mounter, log: node.deps.log, settleMs: 1_000 }, 'e7.3').remove(signal);
   expect(asked).toBe(3);
 });
 

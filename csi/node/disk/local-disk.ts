@@ -1,7 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Log } from '../../../kube/mod.ts';
+import { type Log, messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import type { Disk, DiskState, Driver, Mounter, MountPoint } from '../contracts.ts';
+import type { Disk, DiskState, Driver, Encryption, Mapping, Mounter, MountPoint } from '../contracts.ts';
+import { addressOfMapping } from '../encryption/mapping-name.ts';
 import { checkSerial, type Surveyed } from './identity.ts';
 import { DriverBusyError } from './kernel-driver.ts';
 import { unmountLayers } from './unmount-layers.ts';
@@ -19,11 +20,19 @@ const POLL_MS = 200;
  */
 const NEW_MS = 300_000;
 
-/** A mount of the disk: of the file system on it, or of its device node (a raw block volume). */
+/** A mount of the disk, or of its mapping: of the file system on it, or of its device node (a raw block volume). */
 export interface DiskMount extends MountPoint {
   readonly kind: 'filesystem' | 'node';
   /** It is a mount of a disk that had this address before and is gone. */
   readonly isStale: boolean;
+}
+
+/** By what mounts of a disk are recognized. */
+interface Known {
+  /** Device numbers of the disk and of all that is stacked on it. */
+  readonly devices: ReadonlySet<string>;
+  /** Device nodes of the disk and its mapping, as paths within /dev. */
+  readonly nodes: ReadonlySet<string>;
 }
 
 /** The disk cannot be removed from the kernel, because somebody has it open. */
@@ -39,6 +48,7 @@ export class DiskInUseError extends Error {
 
 export interface LocalDiskParts {
   readonly driver: Omit<Driver, 'prepare'>;
+  readonly encryption: Pick<Encryption, 'mappings' | 'isClaimed' | 'closeAll'>;
   readonly mounter: Mounter;
   readonly log: Log;
   /** How long to wait for others to close the disk, in milliseconds. Default 5000. */
@@ -46,8 +56,8 @@ export interface LocalDiskParts {
 }
 
 /**
- * The disk at an AoE address on this node: what is mounted of it, who uses it, how it comes and goes. Its callers see one disk, so that
- * dm-crypt or md can later stand between the AoE disk and the mount.
+ * The disk at an AoE address on this node: what is mounted of it, who uses it, how it comes and goes. The mapping of an encrypted volume
+ * (dm-crypt) is a part of it: mounts of the mapping are mounts of the disk, and the mapping goes with the disk.
  */
 export class LocalDisk {
   readonly address: string;
@@ -58,9 +68,14 @@ export class LocalDisk {
     this.address = address;
   }
 
-  /** The block device to mount or to publish, undefined when there is none: the AoE disk itself, as long as nothing of ours is stacked on it. */
+  /** The AoE disk; undefined when there is none. */
   device(): Promise<Disk | undefined> {
     return this.#parts.driver.disk(this.address);
+  }
+
+  /** What is open of an encrypted volume on the disk; undefined when nothing is. */
+  async mapping(): Promise<Mapping | undefined> {
+    return (await this.#parts.encryption.mappings(this.address))[0];
   }
 
   health(): Promise<DiskState> {
@@ -75,8 +90,8 @@ export class LocalDisk {
 
   /** All mounts of the disk that this process sees, the oldest first. */
   async mounts(): Promise<DiskMount[]> {
-    const devices = new Set(await this.#parts.driver.stack(this.address));
-    return (await this.#parts.mounter.list()).flatMap((mount) => this.#own(mount, devices) ?? []);
+    const known = await this.#known();
+    return (await this.#parts.mounter.list()).flatMap((mount) => this.#own(mount, known) ?? []);
   }
 
   /** The mounts of the disk that is here now. Those of an earlier disk at the address are left out. */
@@ -89,20 +104,30 @@ export class LocalDisk {
     return (await this.liveMounts()).find(({ kind, target }) => kind === 'filesystem' && target === path);
   }
 
+  async #known(): Promise<Known> {
+    const { driver, encryption } = this.#parts;
+    const [devices, mappings] = await Promise.all([driver.stack(this.address), encryption.mappings(this.address)]);
+    // Where udev runs, /dev/mapper/NAME is a link to the kernel's own node.
+    const nodes = mappings.flatMap(({ name, node }) => [`/mapper/${name}`, `/${node}`]);
+    return { devices: new Set(devices), nodes: new Set([`/etherd/${this.address}`, ...nodes]) };
+  }
+
   /** What a mount is to this disk; undefined when it is not a mount of it. */
-  #own(mount: MountPoint, devices: ReadonlySet<string>): DiskMount | undefined {
-    const node = `/etherd/${this.address}`;
-    if (mount.root === node) return { ...mount, kind: 'node', isStale: false };
+  #own(mount: MountPoint, { devices, nodes }: Known): DiskMount | undefined {
+    if (nodes.has(mount.root)) return { ...mount, kind: 'node', isStale: false };
     if (devices.has(mount.device)) return { ...mount, kind: 'filesystem', isStale: false };
-    // How the kernel shows the node of a disk that was removed (fs/d_path.c, dentry_path).
-    if (mount.root === `${node}//deleted`) return { ...mount, kind: 'node', isStale: true };
-    if (mount.source === `/dev${node}`) return { ...mount, kind: 'filesystem', isStale: true };
+    // How the kernel shows the node of a device that was removed (fs/d_path.c, dentry_path).
+    const [, removed] = /^(\/(?:etherd|mapper)\/.*)\/\/deleted$/.exec(mount.root) ?? [];
+    if (removed !== undefined && addressIn(`/dev${removed}`) === this.address) return { ...mount, kind: 'node', isStale: true };
+    if (addressIn(mount.source) === this.address) return { ...mount, kind: 'filesystem', isStale: true };
     return undefined;
   }
 
-  /** Whether an exclusive user has the disk, in any mount namespace: it can be neither checked nor formatted then. */
-  isClaimed(signal: AbortSignal): Promise<boolean> {
-    return this.#parts.driver.isClaimed(this.address, signal);
+  /** Whether an exclusive user has what is mounted of the disk, in any mount namespace: it can be neither checked nor formatted then. */
+  async isClaimed(signal: AbortSignal): Promise<boolean> {
+    const { driver, encryption } = this.#parts;
+    const mapping = await this.mapping();
+    return mapping ? encryption.isClaimed(mapping) : driver.isClaimed(this.address, signal);
   }
 
   /** Who has the disk open, after those had time to close it that do so for a moment only. A phrase for each, for people. */
@@ -157,10 +182,10 @@ export class LocalDisk {
    * @throws DiskInUseError when mounts of the device node stay
    */
   async unmountAll({ at, onlyThere = false }: { at: string; onlyThere?: boolean }, signal: AbortSignal): Promise<string[]> {
-    const { driver, mounter } = this.#parts;
-    const devices = new Set(await driver.stack(this.address));
+    const { mounter } = this.#parts;
+    const known = await this.#known();
     const mounts = (await mounter.list()).flatMap((each) => {
-      const own = this.#own(each, devices);
+      const own = this.#own(each, known);
       return each.target === at || (own && !onlyThere) ? [{ target: each.target, isNode: own?.kind === 'node' && !own.isStale }] : [];
     });
     const unmount = async (isNode: boolean): Promise<void> => {
@@ -178,13 +203,19 @@ export class LocalDisk {
   }
 
   /**
-   * Removes the disk from the kernel, and with it all that the kernel has cached of it. While the driver waits for other disks, which do
+   * Closes the mapping, and removes the disk from the kernel, and with it all that the kernel has cached of it. While the driver waits for other disks, which do
    * not answer, the disk stays: the kernel has written back and forgotten what it had cached of it when the last user closed it
    * (block/bdev.c, blkdev_flush_mapping).
    * @returns whether the disk is gone
    * @throws DiskInUseError while somebody has it open
    */
   async remove(signal: AbortSignal): Promise<boolean> {
+    const { encryption, log } = this.#parts;
+    // What stays open is among the users below, with those who use it.
+    await encryption.closeAll(this.address, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      log.info({ address: this.address, error: messageOf(error) }, 'the mapping of a disk stays open');
+    });
     if ((await this.health()) === 'absent') return true;
     const users = await this.users(signal);
     if (users.length > 0) throw new DiskInUseError(this.address, users);
@@ -193,7 +224,7 @@ export class LocalDisk {
       return true;
     } catch (error) {
       if (!(error instanceof DriverBusyError)) throw error;
-      this.#parts.log.warn({ address: this.address, error: error.message }, 'a disk that nobody uses stays in the kernel');
+      log.warn({ address: this.address, error: error.message }, 'a disk that nobody uses stays in the kernel');
       return false;
     }
   }
@@ -313,8 +344,12 @@ export function inUseAlready(name: string, users: readonly string[]): RpcError {
  * Whether the disk of a mount is gone or down. Such a mount must be detached lazily: a plain unmount would wait for the disk, and nothing
  * can be saved there.
  */
-export async function isDiskGoneOrDown(driver: Pick<Driver, 'disk' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
-  const address = source.replace(/^\/dev\/etherd\//, '');
-  const disk = await driver.disk(address);
-  return disk?.device !== device || (await driver.state(address)) !== 'up';
+export async function isDiskGoneOrDown(driver: Pick<Driver, 'stack' | 'state'>, { source, device }: MountPoint): Promise<boolean> {
+  const address = addressIn(source) ?? source;
+  return !(await driver.stack(address)).includes(device) || (await driver.state(address)) !== 'up';
+}
+
+/** The address of the disk whose node, or the node of whose mapping, has this path; undefined when it is no such node. */
+function addressIn(path: string): string | undefined {
+  return /^\/dev\/etherd\/(e\d+\.\d+)$/.exec(path)?.[1] ?? (path.startsWith('/dev/mapper/') ? addressOfMapping(path) : undefined);
 }

@@ -30,7 +30,7 @@ test('a real process that has a file of the file system open is named', async ()
   const device = numberOf(statSync(file).dev);
   const child = spawn('sleep', ['60'], { stdio: [openSync(file, 'r'), 'ignore', 'ignore'] });
   await once(child, 'spawn');
-  const found = await findOpeners({ exec, proc: '/proc', sysfs }, { path: '/dev/etherd/e0.0', devices: new Set([device]) }, signal);
+  const found = await findOpeners({ exec, proc: '/proc', sysfs }, { paths: ['/dev/etherd/e0.0'], devices: new Set([device]) }, signal);
   child.kill('SIGKILL');
   rmSync(file);
   expect(found, found.join()).toContain(`process ${child.pid} (sleep)`);
@@ -65,7 +65,7 @@ const statOf =
 
 test('a container that has the disk open through a device node of its own is named', async () => {
   const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' }, 4: { link: '/etc/hosts', mount: '27' } });
-  const wanted = { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) };
+  const wanted = { paths: ['/dev/etherd/e7.3'], devices: new Set(['152:48']) };
   expect(await findOpeners({ exec: statOf(), proc, sysfs }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
   expect(await findOpeners({ exec: statOf(), proc, sysfs }, { ...wanted, devices: new Set(['152:64']) }, signal)).toStrictEqual([]);
 });
@@ -80,7 +80,7 @@ test('files on remote file systems, sockets and pipes are not asked about: stat(
     ['27 1 0:21 / / rw - erofs none rw', '28 27 0:40 / /mnt/nfs rw - nfs4 server:/ rw'].join('\n'),
   );
   const stated: string[] = [];
-  await findOpeners({ exec: statOf(stated), proc, sysfs }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
+  await findOpeners({ exec: statOf(stated), proc, sysfs }, { paths: ['/dev/etherd/e7.3'], devices: new Set() }, signal);
   expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
 });
 
@@ -90,26 +90,28 @@ test('no program is started for files on file systems that answer from memory, n
   const none: Exec = async (program) => assert.fail(`${program} was started`);
   const options = { exec: none, proc, sysfs: fakeSysfs({ loop0: undefined }) };
   const device = numberOf(statSync('/etc/hosts').dev);
-  expect(await findOpeners(options, { path: '/dev/etherd/e7.3', devices: new Set() }, signal)).toStrictEqual([]);
-  expect(await findOpeners(options, { path: '/dev/etherd/e7.3', devices: new Set([device]) }, signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(await findOpeners(options, { paths: ['/dev/etherd/e7.3'], devices: new Set() }, signal)).toStrictEqual([]);
+  expect(await findOpeners(options, { paths: ['/dev/etherd/e7.3'], devices: new Set([device]) }, signal)).toStrictEqual([
+    'process 77 (qemu)',
+  ]);
 });
 
 test('a file on a mount that was detached lazily is asked about by a program: its server may be silent', async () => {
   const proc = fakeProc({ 4: { link: '/file', mount: '99' } }, '27 1 0:21 / / rw - overlay overlay rw');
   const stated: string[] = [];
-  await findOpeners({ exec: statOf(stated), proc, sysfs }, { path: '/dev/etherd/e7.3', devices: new Set() }, signal);
+  await findOpeners({ exec: statOf(stated), proc, sysfs }, { paths: ['/dev/etherd/e7.3'], devices: new Set() }, signal);
   expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
 });
 
 test('a mount of the disk in the mount namespace of a process is named', async () => {
   const proc = fakeProc({}, '27 1 152:48 / /data rw - ext4 /dev/etherd/e7.3 rw');
-  const found = await findOpeners({ exec: statOf(), proc, sysfs }, { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) }, signal);
+  const found = await findOpeners({ exec: statOf(), proc, sysfs }, { paths: ['/dev/etherd/e7.3'], devices: new Set(['152:48']) }, signal);
   expect(found).toStrictEqual(['a mount at /data, as process 77 (qemu) sees it']);
 });
 
 test('a file that was closed meanwhile does not matter; a stat that hangs does', async () => {
   const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' } });
-  const wanted = { path: '/dev/etherd/e7.3', devices: new Set(['152:48']) };
+  const wanted = { paths: ['/dev/etherd/e7.3'], devices: new Set(['152:48']) };
   const failing =
     (error: object): Exec =>
     async (command) => {
@@ -135,7 +137,7 @@ test('a loop device is found by the inode of the node, whatever path the kubelet
   });
   const found = await findOpeners(
     { exec: list, proc: fakeProc({}), sysfs: fakeSysfs({ loop0: '/other', loop3: '/pods/dev/a b', loop4: undefined }) },
-    { path, devices: new Set() },
+    { paths: [path], devices: new Set() },
     signal,
   );
   expect(found).toHaveLength(1);

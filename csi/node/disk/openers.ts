@@ -28,9 +28,9 @@ export interface OpenersOptions {
 }
 
 interface Wanted {
-  /** Path of the disk's device node, such as `/dev/etherd/e7.3`. */
-  readonly path: string;
-  /** Device numbers, `major:minor`, of the disk and its partitions. */
+  /** Paths of device nodes, such as `/dev/etherd/e7.3`. */
+  readonly paths: readonly string[];
+  /** Device numbers, `major:minor`, of the disk, its partitions, and what is stacked on it. */
   readonly devices: ReadonlySet<string>;
 }
 
@@ -152,11 +152,11 @@ function nameOf(proc: string, pid: string): string {
 }
 
 /** Loop devices on the disk: the kubelet makes one for each pod that uses a raw block volume, and keeps it as long as the pod. */
-async function findLoops({ exec, sysfs }: OpenersOptions, { path }: Wanted, signal: AbortSignal): Promise<string[]> {
+async function findLoops({ exec, sysfs }: OpenersOptions, { paths }: Wanted, signal: AbortSignal): Promise<string[]> {
   const block = join(sysfs, 'block');
   const isBound = (name: string): boolean => existsSync(join(block, name, 'loop/backing_file'));
   if (!readdirSync(block).some((name) => name.startsWith('loop') && isBound(name))) return [];
-  const node = await stat(path).catch(() => undefined);
+  const nodes = (await Promise.all(paths.map((path) => stat(path).catch(() => undefined)))).flatMap((each) => each ?? []);
   const args = ['--list', '--noheadings', '--raw', '--output', 'NAME,BACK-MAJ:MIN,BACK-INO,BACK-FILE'];
   const { stdout } = await exec('losetup', args, { timeoutMs: TOOL_MS, signal }).catch((error: unknown) => {
     throw new RpcError(Code.INTERNAL, `cannot find out which loop devices have the disk open: ${failureText(error)}`, { cause: error });
@@ -164,8 +164,8 @@ async function findLoops({ exec, sysfs }: OpenersOptions, { path }: Wanted, sign
   return stdout.split('\n').flatMap((line) => {
     // Blanks are written as \x20, also those with which numbers are padded.
     const [name, device, inode, file = ''] = line.split(' ').map((field) => field.replaceAll('\\x20', ' ').trim());
-    // The inode is that of the disk's node, whatever path the kubelet has bound it to.
-    const isOurs = (node && device === numberOf(node.dev) && inode === String(node.ino)) || file === path;
+    // The inode is that of the device's node, whatever path the kubelet has bound it to.
+    const isOurs = paths.includes(file) || nodes.some(({ dev, ino }) => device === numberOf(dev) && inode === String(ino));
     return name && isOurs ? [`${name} (a loop device: a pod has the volume as a raw block device)`] : [];
   });
 }

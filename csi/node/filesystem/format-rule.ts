@@ -13,8 +13,10 @@ export interface DiskFacts {
   readonly recorded: AoEVolumeStatus['filesystem'];
   /** The volume was made with the data of a snapshot: it is never formatted. */
   readonly restored: boolean;
-  /** Type of the requested file system. */
+  /** Type of the requested file system, or `crypto_LUKS`. */
   readonly wanted: string;
+  /** How messages name what is looked for; default: file system. */
+  readonly what?: string;
   /** This node may not write. */
   readonly readOnly: boolean;
   /** This node has the lock, so no other host can be writing. */
@@ -26,7 +28,17 @@ export interface DiskFacts {
  * to be empty or to be the rest of a format of ours that did not finish: mkfs writes the signature last.
  * @throws RpcError FAILED_PRECONDITION when the disk may be neither mounted nor formatted
  */
-export function mountOrFormat({ name, content, blank, recorded, restored, wanted, readOnly, locked }: DiskFacts): 'mount' | 'format' {
+export function mountOrFormat({
+  name,
+  content,
+  blank,
+  recorded,
+  restored,
+  wanted,
+  what = 'file system',
+  readOnly,
+  locked,
+}: DiskFacts): 'mount' | 'format' {
   const unfinished = recorded?.state === 'Formatting' && recorded.type === wanted && locked && !readOnly;
   const refuse = (message: string): never => {
     throw new RpcError(Code.FAILED_PRECONDITION, `${name}: ${message}`);
@@ -40,13 +52,13 @@ export function mountOrFormat({ name, content, blank, recorded, restored, wanted
     case 'nothing':
       if (restored) {
         return refuse(
-          'the volume began with the data of a snapshot or of another volume, and no file system is found on the disk; it is not formatted. If its source was never mounted, use an empty volume instead',
+          `the volume began with the data of a snapshot or of another volume, and no ${what} is found on the disk; it is not formatted. If its source was never mounted, use an empty volume instead`,
         );
       }
       if (unfinished) return 'format';
       if (!blank)
         return refuse(
-          'the disk holds data that is no known file system; it is not formatted. If the data is not needed, wipe the disk by hand',
+          `the disk holds data that is no known ${what}; it is not formatted. If the data is not needed, wipe the disk by hand`,
         );
       if (recorded?.state === 'Formatted') {
         return refuse(

@@ -126,8 +126,12 @@ async function format(
   await filesystems.format(device, type, signal);
 }
 
-async function inspect(
-  filesystems: Filesystems,
+/**
+ * What is on a disk.
+ * @param isNew nothing is known of it: whether it is blank is asked first
+ */
+export async function inspect(
+  filesystems: Pick<Filesystems, 'probe' | 'isBlank'>,
   device: Disk,
   isNew: boolean,
   signal: AbortSignal,

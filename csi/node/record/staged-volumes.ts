@@ -10,6 +10,8 @@ export interface StagedVolume {
   address: string;
   access: Access;
   external: boolean;
+  /** What is used of its disk is a mapping. */
+  encrypted?: boolean;
   stagingPath: string;
   /** metadata.uid of the Node as the lock names it, which may since have been deleted and created again; absent in files of earlier versions. */
   nodeUID?: string;
@@ -21,13 +23,17 @@ export interface StagedVolume {
 }
 
 function isStagedVolume(value: unknown): value is StagedVolume {
-  const { version, volumeUID, address, access, external, stagingPath, nodeUID, locks } = value as Record<keyof StagedVolume, unknown>;
+  const { version, volumeUID, address, access, external, encrypted, stagingPath, nodeUID, locks } = value as Record<
+    keyof StagedVolume,
+    unknown
+  >;
   const texts = [volumeUID, address, stagingPath].every((text) => typeof text === 'string');
   return (
     version === 1 &&
     texts &&
     isAccess(access) &&
     typeof external === 'boolean' &&
+    ['boolean', 'undefined'].includes(typeof encrypted) &&
     (locks === undefined || Array.isArray(locks)) &&
     ['string', 'undefined'].includes(typeof nodeUID)
   );

@@ -29,7 +29,7 @@ export function setUp(attachment: Record<string, string> = {}) {
     stagingTargetPath,
     targetPath,
     publishContext,
-    stage: (volumeCapability = mountOf()) => service.nodeStageVolume({ ...base, volumeCapability }, context),
+    stage: (volumeCapability = mountOf(), extra = {}) => service.nodeStageVolume({ ...base, volumeCapability, ...extra }, context),
     unstage: () => service.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath }, context),
     publish: (volumeCapability = mountOf(), extra = {}) =>
       service.nodePublishVolume({ ...base, targetPath, volumeCapability, ...extra }, context),

@@ -4,23 +4,14 @@ import { join } from 'node:path';
 import { formatLock, type LockOwner, type TargetAddress } from '../../../aoe/mod.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import type {
-  Content,
-  Disk,
-  DiskState,
-  Driver,
-  Filesystems,
-  FilesystemUsage,
-  Mounter,
-  MountPoint,
-  VolumeClient,
-  Wire,
-} from '../contracts.ts';
+import type { Content, Disk, DiskState, Driver, Mapping, Mounter, MountPoint, VolumeClient, Wire } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { LocalDisk } from '../disk/local-disk.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 import { type StagedVolume, StagedVolumes } from '../record/staged-volumes.ts';
 import { VolumeJobs } from '../volume-jobs.ts';
+import { FakeEncryption } from './fake-encryption.ts';
+import { FakeFilesystems } from './fake-filesystems.ts';
 
 /** A target and its disk. */
 export interface FakeTarget {
@@ -31,6 +22,8 @@ export interface FakeTarget {
   foreign?: string;
   content: Content;
   blank: boolean;
+  /** The LUKS header of a disk that has one, and what is in plain text behind it. */
+  luks?: { uuid: string; passphrase: string; inside: Pick<FakeTarget, 'content' | 'blank' | 'bytes'> };
 }
 
 /** The targets on a segment, by address. */
@@ -114,6 +107,8 @@ interface KnownDisk {
 export class FakeDriver implements Driver {
   readonly #segment: FakeSegment;
   readonly known = new Map<string, KnownDisk>();
+  /** The open mapping of a disk, by address: see FakeEncryption. */
+  readonly mapped = new Map<string, Mapping>();
   readonly flushed: string[] = [];
   readonly cacheDropped: string[] = [];
   prepared: readonly string[] = [];
@@ -165,14 +160,20 @@ export class FakeDriver implements Driver {
   }
   async isClaimed(address: string): Promise<boolean> {
     const known = this.known.get(address);
-    return known !== undefined && (known.busy || this.mounts().some((each) => each.device === known.disk.device));
+    return (
+      known !== undefined && (known.busy || this.mapped.has(address) || this.mounts().some((each) => each.device === known.disk.device))
+    );
   }
   async stack(address: string): Promise<string[]> {
     const known = this.known.get(address);
-    return known ? [known.disk.device] : [];
+    return [...(known ? [known.disk.device] : []), ...[this.mapped.get(address)].flatMap((each) => each?.device ?? [])];
   }
   async openers(address: string): Promise<string[]> {
-    return [...(this.known.get(address)?.openedBy ?? [])];
+    const mapped = this.mapped.get(address);
+    return [
+      ...(this.known.get(address)?.openedBy ?? []),
+      ...(mapped ? [`/dev/${mapped.node} (a device that is stacked on the disk)`] : []),
+    ];
   }
   async flush(address: string): Promise<void> {
     const known = this.known.get(address);
@@ -207,7 +208,8 @@ export class FakeMounter implements Mounter {
   async mount(source: string, target: string, { type, options }: { type?: string; options: readonly string[] }): Promise<void> {
     this.calls.push(`mount ${[...options].join(',')} ${source} ${target}`);
     const readOnly = options.includes('ro') ? 'ro' : 'rw';
-    const known = [...this.#driver.known.values()].find((each) => each.disk.path === source);
+    const devices = [...[...this.#driver.known.values()].map(({ disk }) => disk), ...this.#driver.mapped.values()];
+    const known = devices.find(({ path }) => path === source);
     const below = mountAt(this.mounts, source);
     if (options.includes('remount')) {
       this.mounts = this.mounts.map((each) => (each.target === target ? { ...each, options: [readOnly] } : each));
@@ -227,7 +229,7 @@ export class FakeMounter implements Mounter {
     } else {
       this.mounts.push({
         id: this.#nextId(),
-        device: known?.disk.device ?? '0:0',
+        device: known?.device ?? '0:0',
         root: '/',
         target,
         options: [readOnly],
@@ -244,60 +246,6 @@ export class FakeMounter implements Mounter {
       throw new RpcError(Code.INTERNAL, `unmount of ${target} failed, it is still mounted: target is busy`);
     const index = this.mounts.findLastIndex((each) => each.target === target);
     if (index >= 0) this.mounts.splice(index, 1);
-  }
-}
-
-export class FakeFilesystems implements Filesystems {
-  readonly #segment: FakeSegment;
-  readonly calls: string[] = [];
-  /** Makes the next format fail, after it has written something. */
-  failFormat = false;
-
-  constructor(segment: FakeSegment) {
-    this.#segment = segment;
-  }
-
-  #target(path: string): FakeTarget {
-    const [target] = this.#segment.at(path.replace('/dev/etherd/', ''));
-    if (!target) throw new RpcError(Code.INTERNAL, `${path} cannot be read`);
-    return target;
-  }
-
-  async probe(path: string): Promise<Content> {
-    return this.#target(path).content;
-  }
-  async isBlank({ path }: Disk): Promise<boolean> {
-    const { blank, content } = this.#target(path);
-    return blank && content.kind === 'nothing';
-  }
-  async format({ path }: Disk, type: string): Promise<void> {
-    this.calls.push(`format ${type}`);
-    const target = this.#target(path);
-    target.blank = false;
-    if (this.failFormat) {
-      this.failFormat = false;
-      throw new RpcError(Code.INTERNAL, 'mkfs failed');
-    }
-    target.content = { kind: 'found', type };
-  }
-  async check(_path: string, type: string): Promise<void> {
-    this.calls.push(`check ${type}`);
-  }
-  /** Sizes of file systems, by path of their disk; absent: they fill it. */
-  readonly sizes = new Map<string, number>();
-  /** The next growth of a file system throws it. */
-  failGrow: Error | undefined;
-
-  async size(path: string): Promise<number | undefined> {
-    return this.sizes.get(path) ?? this.#target(path).bytes;
-  }
-  async grow({ device, type }: { device: string; type: string }): Promise<void> {
-    this.calls.push(`grow ${type}`);
-    if (this.failGrow) throw this.failGrow;
-    this.sizes.delete(device);
-  }
-  async usage(): Promise<FilesystemUsage> {
-    return { bytes: { total: 100, used: 40, available: 60 }, inodes: { total: 10, used: 4, available: 6 } };
   }
 }
 
@@ -331,6 +279,7 @@ export class FakeNode {
   readonly driver = new FakeDriver(this.segment);
   readonly mounter = new FakeMounter(this.driver);
   readonly filesystems = new FakeFilesystems(this.segment);
+  readonly encryption = new FakeEncryption(this.segment, this.driver);
   readonly volumes = new FakeVolumeClient();
   readonly directory = mkdtempSync(join(tmpdir(), 'aoe-node-'));
   /** Addresses of the disks that were given to RemovedDisks. */
@@ -359,7 +308,9 @@ export class FakeNode {
       nodeName,
       nodeUID: `uid-of-${nodeName}`,
       driver: this.driver,
-      localDisk: (address) => new LocalDisk({ driver: this.driver, mounter: this.mounter, log: silent, settleMs: 0 }, address),
+      localDisk: (address) =>
+        new LocalDisk({ driver: this.driver, encryption: this.encryption, mounter: this.mounter, log: silent, settleMs: 0 }, address),
+      encryption: this.encryption,
       filesystems: this.filesystems,
       mounter: this.mounter,
       wire: this.wire,

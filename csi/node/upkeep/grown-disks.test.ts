@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { MiB } from '../../../api/quantity.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
@@ -36,6 +37,25 @@ test('a raw block volume grows, without a file system', async () => {
   it.node.target.bytes = 128 * MiB;
   await it.check('128Mi');
   expect([it.calls, it.events]).toStrictEqual([[], [`disk on node worker-1 has grown from ${64 * MiB} to ${128 * MiB} bytes`]]);
+});
+
+test('an encrypted volume grows without a call, and so without a passphrase: its mapping, and then its file system', async () => {
+  const it = setUp({ encryption: 'LUKS2' });
+  const volume = it.node.volumes.items.get('v1') ?? assert.fail();
+  volume.spec.encryption = 'LUKS2';
+  await it.stage(block, { secrets: { encryptionPassphrase: 'k' } });
+  const disks = new GrownDisks(it.node.deps, () => {});
+  const check = async (capacity: string): Promise<void> =>
+    disks.check('v1', (await it.node.deps.staged.get('v1')) as StagedVolume, { ...volume, status: { serial: 'S1', capacity } });
+  await check('64Mi');
+  it.node.target.bytes = 128 * MiB;
+  await check('128Mi');
+  expect(it.node.driver.mapped.get('e7.3')?.bytes).toBe(112 * MiB);
+  // Another call of this node, or the kernel by itself, has taken the new size of the disk already.
+  it.node.target.bytes = 144 * MiB;
+  await it.node.driver.grow('e7.3', { bytes: 144 * MiB });
+  await check('144Mi');
+  expect(it.node.driver.mapped.get('e7.3')?.bytes).toBe(128 * MiB);
 });
 
 test('a volume that was unstaged is forgotten', async () => {

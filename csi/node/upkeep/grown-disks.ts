@@ -1,5 +1,5 @@
 import { parseQuantity } from '../../../api/quantity.ts';
-import type { AoEVolume } from '../../../api/volume.ts';
+import { type AoEVolume, LUKS_HEADER_BYTES } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import { growStaged } from '../calls/expand.ts';
@@ -48,16 +48,16 @@ export class GrownDisks {
     }
   }
 
-  async #grow(volumeId: string, { address, stagingPath }: StagedVolume, volume: AoEVolume, least: number): Promise<void> {
+  async #grow(volumeId: string, record: StagedVolume, volume: AoEVolume, least: number): Promise<void> {
     const { localDisk, nodeName } = this.#parts;
-    const disk = localDisk(address);
+    const disk = localDisk(record.address);
     const before = await disk.device();
     // Not while the disk is being attached, or is down.
     if (!before || (await disk.health()) !== 'up') return;
     const signal = AbortSignal.timeout(WAIT_MS);
     if (before.bytes >= least) {
       if (this.#done.get(volumeId) === before.bytes) return;
-      if (!(await this.#hasRoom(disk, before, stagingPath, signal))) return this.#finish(volumeId, before.bytes);
+      if (!(await this.#hasRoom(disk, before, record, signal))) return this.#finish(volumeId, before.bytes);
     }
     await growStaged(this.#parts, volumeId, { least, most: 0 }, signal);
     const { bytes } = (await disk.device()) ?? before;
@@ -72,9 +72,12 @@ export class GrownDisks {
     this.#done.set(volumeId, bytes);
   }
 
-  /** Whether the file system that is mounted at the staging path can grow. */
-  async #hasRoom(disk: LocalDisk, device: Disk, stagingPath: string, signal: AbortSignal): Promise<boolean> {
+  /** Whether the mapping, or the file system that is mounted at the staging path, can grow. */
+  async #hasRoom(disk: LocalDisk, device: Disk, { encrypted, stagingPath }: StagedVolume, signal: AbortSignal): Promise<boolean> {
+    const usable = encrypted ? await disk.mapping() : device;
+    if (!usable) return false;
+    if (encrypted && usable.bytes + LUKS_HEADER_BYTES < device.bytes) return true;
     const mount = await disk.filesystemAt(stagingPath);
-    return mount !== undefined && canGrow(this.#parts.filesystems, device, mount, signal);
+    return mount !== undefined && canGrow(this.#parts.filesystems, usable, mount, signal);
   }
 }

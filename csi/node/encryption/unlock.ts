@@ -1,0 +1,123 @@
+import type { AoEVolume } from '../../../api/volume.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import type { StageJob } from '../calls/stage-job.ts';
+import type { Disk, Mapping } from '../contracts.ts';
+import type { Deps } from '../deps.ts';
+import { mountOrFormat } from '../filesystem/format-rule.ts';
+import { inspect } from '../filesystem/mount.ts';
+import { mappingName } from './mapping-name.ts';
+import type { Passphrase } from './passphrase.ts';
+
+/** What blkid(8) calls a LUKS header. */
+const LUKS = 'crypto_LUKS';
+
+interface Found {
+  readonly device: Disk;
+  readonly volume: AoEVolume;
+}
+
+/**
+ * Opens the disk of an encrypted volume, and writes the LUKS header first when the disk is empty and new. The status says "Formatted" before
+ * anything can be written through the mapping; so while it says "Formatting", there is no data.
+ * @param volume as it was read after this node took the lock
+ * @returns the mapping, which is used in the place of the disk
+ * @throws RpcError FAILED_PRECONDITION when the disk is neither empty and new, nor has the right header; UNAUTHENTICATED for a wrong passphrase
+ */
+export async function unlock(
+  deps: Deps,
+  job: StageJob,
+  passphrase: Passphrase,
+  { device, volume }: { device: Disk; volume: AoEVolume | undefined },
+): Promise<Mapping> {
+  const { name, context, disk, signal } = job;
+  const { encryption } = deps;
+  if (volume?.metadata.uid !== context.volumeUID) throw new RpcError(Code.ABORTED, `${name}: the AoEVolume was deleted meanwhile`);
+  const mapped = mappingName(context.address, context.volumeUID);
+  const present = await disk.mapping();
+  const luks = volume.status?.luks;
+  // A pod has it in use, so that it was not closed with the disk.
+  if (present?.name === mapped && luks?.state === 'Formatted') return present;
+  await encryption.prepare(signal);
+  // What is left of an attempt that was cut short.
+  await encryption.closeAll(disk.address, signal);
+  job.step('inspection of the LUKS header');
+  if ((await decide(deps, job, { device, volume })) === 'format') return await format(deps, job, passphrase, { device, volume });
+  const uuid = await encryption.uuid(device.path, signal);
+  if (luks && luks.uuid !== uuid) {
+    const message = `${name}: the disk has a LUKS header with UUID ${uuid}, and the volume's is ${luks.uuid}; it is not opened. Has somebody written another header?`;
+    throw new RpcError(Code.FAILED_PRECONDITION, message);
+  }
+  const mapping = await open(deps, job, passphrase, device);
+  // A volume that was made of a snapshot has the header of its source.
+  if (!luks) await deps.volumes.record(volume, { luks: { uuid, state: 'Formatted' } }, signal);
+  return mapping;
+}
+
+/** @throws RpcError FAILED_PRECONDITION when the disk may be neither opened nor formatted */
+async function decide({ encryption, filesystems }: Deps, job: StageJob, { device, volume }: Found): Promise<'open' | 'format'> {
+  const { name, context, usage, disk, signal } = job;
+  const { luks } = volume.status ?? {};
+  const locked = context.access === 'Exclusive';
+  const readOnly = usage.readOnly || !locked;
+  const { content, blank } = await inspect(filesystems, device, luks === undefined, signal);
+  const decision = mountOrFormat({
+    name,
+    content,
+    blank,
+    recorded: luks && { type: LUKS, state: luks.state },
+    restored: volume.spec.source !== undefined,
+    wanted: LUKS,
+    what: 'LUKS header',
+    readOnly,
+    locked,
+  });
+  let format = decision === 'format';
+  if (decision === 'mount' && luks?.state === 'Formatting') {
+    // A header without a key, or with one that nobody has used: luksFormat was cut short, or what follows it.
+    if (readOnly) {
+      const message = `${name}: its LUKS header is not finished, and only a node that has the lock, and may write, finishes it`;
+      throw new RpcError(Code.FAILED_PRECONDITION, message);
+    }
+    const uuid = await encryption.uuid(device.path, signal);
+    format = uuid === luks.uuid;
+  }
+  if (format && (await disk.isClaimed(signal))) {
+    throw new RpcError(Code.FAILED_PRECONDITION, `${name}: the disk is in use on this node, but is not encrypted yet; it is not formatted`);
+  }
+  return format ? 'format' : 'open';
+}
+
+/** Writes the LUKS header of an empty disk. That it has begun is recorded before, so that an interrupted one is recognized. */
+async function format(deps: Deps, job: StageJob, passphrase: Passphrase, { device, volume }: Found): Promise<Mapping> {
+  const { encryption, volumes, nodeName, log } = deps;
+  const { signal, step, context } = job;
+  log.info({ volume: volume.metadata.name, device: device.path }, 'encrypting an empty disk');
+  const uuid = context.volumeUID;
+  step('record of the LUKS header');
+  // If this node was slow, the disk may belong to another node by now, and be encrypted by it.
+  const stillHas =
+    (state: string | undefined) =>
+    ({ spec, status }: AoEVolume): boolean =>
+      status?.luks?.state === state && spec.initiators.nodes?.includes(nodeName) === true;
+  await volumes.record(volume, { luks: { uuid, state: 'Formatting' } }, signal, stillHas(volume.status?.luks?.state));
+  step('luksFormat');
+  await encryption.format(device.path, { uuid, passphrase }, signal);
+  const mapping = await open(deps, job, passphrase, device);
+  // Zeros on the disk are noise in the mapping: the file system is only made where zeros are read.
+  step('zeros at both ends');
+  await encryption.zeroEnds(mapping, signal);
+  await volumes.record(volume, { luks: { uuid, state: 'Formatted' } }, signal, stillHas('Formatting'));
+  return mapping;
+}
+
+async function open({ encryption }: Deps, job: StageJob, passphrase: Passphrase, device: Disk): Promise<Mapping> {
+  const { name, context, signal, step } = job;
+  step('opening of the LUKS header');
+  try {
+    const readOnly = context.access === 'ReadOnlyMany';
+    return await encryption.open(device.path, { name: mappingName(context.address, context.volumeUID), passphrase, readOnly }, signal);
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error;
+    throw new RpcError(error.code, `${name}: ${error.message}`, { cause: error });
+  }
+}
