@@ -1,6 +1,8 @@
 //! The two passes of a job: `write` copies, `verify` compares. In each, one thread reads the source while another handles what was
 //! read.
 
+#[cfg(test)]
+mod model_tests;
 pub mod verify;
 pub mod write;
 
@@ -44,7 +46,9 @@ pub fn attempt(job: &Job, keeper: &impl Keeper, control: &Arc<Control>) -> Resul
         pass(job, &destination, from, !zeroed, control, write::Writer::new(&destination, zeroed, keeper, control))?;
     }
     let from = keeper.progress().verified;
-    pass(job, &destination, from, true, control, verify::Verifier::new(&destination, keeper, control))?;
+    // What is read at the destination only is a load, too, unless it is known to be a hole.
+    let charge_zeros = destination.is_block();
+    pass(job, &destination, from, charge_zeros, control, verify::Verifier::new(&destination, keeper, control))?;
     keeper.save(Progress { course: Course::Verified, ended: crate::job::state::now(), ..keeper.progress() })
 }
 

@@ -72,6 +72,12 @@ impl<D: Disk + Sync, K: Keeper> Handler for Verifier<'_, D, K> {
                 let (mut at, end) = (*offset, *offset + *bytes);
                 while at < end {
                     self.control.check()?;
+                    // Holes of the destination are zeros.
+                    let data = self.disk.data_after(at).map_err(|error| self.failed("looking for data in", at, &error))?;
+                    at = data.unwrap_or(end);
+                    if at >= end {
+                        break;
+                    }
                     let length = (end - at).min(PIECE);
                     if !zeros::is_zero(self.read(at, length as usize)?) {
                         return Err(self.repair(at, || self.disk.zero(at, length)));

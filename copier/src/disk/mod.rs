@@ -10,11 +10,15 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use aoe_target::disk::memory::Aligned;
 
-use crate::plan::GRAIN;
+use crate::plan::{GRAIN, map};
 
 /// What is copied to. Tests have one that loses what was not flushed.
 pub trait Disk {
     fn read(&self, offset: u64, data: &mut [u8]) -> io::Result<()>;
+
+    /// The first place at or after this one that may not read as zeros; none: there is no such place. What a disk does not know of itself,
+    /// it may only read.
+    fn data_after(&self, offset: u64) -> io::Result<Option<u64>>;
 
     /// Not on stable storage before a [`Disk::flush`].
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()>;
@@ -105,6 +109,13 @@ impl Disk for Device {
             self.forget(offset, data.len() as u64);
         }
         Ok(())
+    }
+
+    fn data_after(&self, offset: u64) -> io::Result<Option<u64>> {
+        if self.block {
+            return Ok(Some(offset));
+        }
+        Ok(map::data_after(&self.file, offset)?.map(|(start, _)| start.max(offset)))
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {

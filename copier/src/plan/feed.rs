@@ -11,7 +11,7 @@ use crate::control::{Control, NAP};
 use crate::failure::Failure;
 
 /// Progress is saved after so many bytes or so much time.
-const CHECKPOINT_BYTES: u64 = 64 << 20;
+const CHECKPOINT_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 64 << 20 };
 const CHECKPOINT_TIME: Duration = Duration::from_secs(2);
 
 /// What goes from source to destination, in this order.
@@ -68,7 +68,7 @@ pub enum Next {
 pub struct Feed {
     plan: Plan,
     piece: Option<Piece>,
-    /// Everything is charged that is read at either end.
+    /// Whether pieces of zeros count for the throttle: where they are written, or read at the destination.
     charge_zeros: bool,
     throttle: Throttle,
     control: Arc<Control>,

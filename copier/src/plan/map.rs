@@ -23,14 +23,17 @@ impl Map {
                 let next = ranges.partition_point(|range| range.end() <= offset);
                 Ok(ranges.get(next).map(|range| (range.offset, range.end())))
             }
-            Map::File(file) => {
-                let Some(start) = seek(file, offset, libc::SEEK_DATA)? else { return Ok(None) };
-                // None: the file was cut short in between. What is missing is found out when it is read.
-                let end = seek(file, start, libc::SEEK_HOLE)?.unwrap_or(u64::MAX);
-                Ok(Some((start, end)))
-            }
+            Map::File(file) => data_after(file, offset),
         }
     }
+}
+
+/// Start and end of the first data of a sparse file at or after a place; none when there is no more.
+pub fn data_after(file: &File, offset: u64) -> io::Result<Option<(u64, u64)>> {
+    let Some(start) = seek(file, offset, libc::SEEK_DATA)? else { return Ok(None) };
+    // None: the file was cut short in between. What is missing is found out when it is read.
+    let end = seek(file, start, libc::SEEK_HOLE)?.unwrap_or(u64::MAX);
+    Ok(Some((start, end)))
 }
 
 /// None at the end of the file.

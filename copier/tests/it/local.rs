@@ -24,7 +24,7 @@ impl Drop for Loop {
 }
 
 #[test]
-fn a_sparse_file_stays_sparse_and_its_holes_are_not_read() {
+fn a_sparse_tebibyte_is_copied_without_reading_its_holes() {
     let Some(lab) = Lab::new(9000) else { return };
     let bytes = 1 << 40;
     let (source, destination) = (lab.empty("source", bytes), lab.empty("destination", bytes));
@@ -33,11 +33,10 @@ fn a_sparse_file_stays_sparse_and_its_holes_are_not_read() {
         file.write_all_at(&[7; 512], place).unwrap();
     }
     let mut job = lab.local("a", &source, bytes, &destination);
-    // As long as holes are skipped, and compared at the destination only, a TiB does not take long; but to read its zeros does.
-    job.volume = String::new();
     let mut copier = Copier::start(&lab);
+    job.volume = String::new();
     copier.begin(&job);
-    let state = copier.until("a", "it is copied", |state| state.copied == bytes);
+    let state = copier.until_verified("a");
     assert!(state.read < 64 * MIB, "{}", state.read);
     let copied = std::fs::File::open(&destination).unwrap();
     for place in [0, 77 * MIB, (1 << 39) + 4096, bytes - 512] {
@@ -46,7 +45,6 @@ fn a_sparse_file_stays_sparse_and_its_holes_are_not_read() {
         assert_eq!(found, [7; 512]);
     }
     assert!(std::fs::metadata(&destination).unwrap().blocks() * 512 < 8 * MIB);
-    assert_eq!(copier.pause("a").unwrap().phase(), Phase::Stopped);
 }
 
 #[test]
