@@ -10,7 +10,7 @@ use crate::lab::Lab;
 fn speed() {
     for mtu in [1500, 9000] {
         let Some(lab) = Lab::new(mtu) else { return };
-        let bytes: u64 = 1 << 30;
+        let bytes: u64 = 256 << 20;
         let source = lab.path("source");
         std::fs::write(&source, vec![0xa5; bytes as usize]).unwrap();
         let destination = lab.empty("destination", bytes);
