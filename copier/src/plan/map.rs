@@ -15,7 +15,7 @@ pub enum Map {
 }
 
 impl Map {
-    /// Start and end of the first data at or after a place; none when there is no more. What lies before the place may be in it.
+    /// Start and end of the first data at or after a place; none when nothing follows. What lies before the place may be in it.
     pub fn data_after(&self, offset: u64) -> io::Result<Option<(u64, u64)>> {
         match self {
             Map::Whole => Ok(Some((offset, u64::MAX))),
@@ -28,7 +28,7 @@ impl Map {
     }
 }
 
-/// Start and end of the first data of a sparse file at or after a place; none when there is no more.
+/// Start and end of the first data of a sparse file at or after a place; none when nothing follows.
 pub fn data_after(file: &File, offset: u64) -> io::Result<Option<(u64, u64)>> {
     let Some(start) = seek(file, offset, libc::SEEK_DATA)? else { return Ok(None) };
     // None: the file was cut short in between. What is missing is found out when it is read.
