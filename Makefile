@@ -86,7 +86,7 @@ build: prerequisites
 	@cargo build --release --locked
 
 generate: prerequisites
-	@$(NODE) api/generate.ts
+	@$(NODE) api/schema/generate.ts
 	@$(NODE) rpc/generate.ts
 
 fix: prerequisites

@@ -10,7 +10,9 @@ function project(displayName: string, patterns: string[], options: RunnerOptions
   return {
     displayName,
     testMatch: patterns.map((pattern) => `<rootDir>/${pattern}`),
-    roots: ['api', 'aoe', 'kube', 'rpc', 'run', 'operator', 'agent', 'csi', 'scripts', 'test'].map((folder) => `<rootDir>/${folder}`),
+    roots: ['api', 'aoe', 'kube', 'rpc', 'run', 'operator', 'agent', 'csi', 'crds', 'scripts', 'test'].map(
+      (folder) => `<rootDir>/${folder}`,
+    ),
     runner: ['<rootDir>/scripts/jest/runner.ts', options],
     setupFilesAfterEnv: ['<rootDir>/scripts/jest/setup.ts'],
     // Node strips the types itself.
@@ -29,7 +31,7 @@ export default {
     project(
       'unit',
       [
-        '{api,aoe,kube,rpc,run,operator,agent,csi,scripts}/**/*.test.ts',
+        '{api,aoe,kube,rpc,run,operator,agent,csi,crds,scripts}/**/*.test.ts',
         'test/{bench,testbed,demo,docs,faults/model,k8s-storage}/**/*.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],

@@ -2,7 +2,8 @@ import { RawSocket } from '../aoe/mod.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
@@ -17,15 +18,18 @@ import { NodeReconciler } from './node/reconciler.ts';
 import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
 import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
+import { takenSnapshots } from './snapshot/place.ts';
+import { SnapshotReconciler } from './snapshot/reconciler.ts';
 import type { TargetApi } from './target/api.ts';
 import { TargetConnection } from './target/connection.ts';
 import { TargetMetrics } from './target/metrics.ts';
 import { OrphanedExports } from './target/orphaned-exports.ts';
-import { afterLinkChange, afterTargetChange, afterVolumeEvent, type Request, watches } from './triggers.ts';
+import { afterLinkChange, afterSnapshot, afterTargetChange, afterVolumeEvent, type Request, watches } from './triggers.ts';
 import { provisionedIn, provisionedUids } from './volume/observe.ts';
 import { VolumeReconciler } from './volume/reconciler.ts';
 
 const VOLUMES_AT_ONCE = 16;
+const SNAPSHOTS_AT_ONCE = 4;
 
 export interface AgentOptions {
   /** Name of this node. */
@@ -50,9 +54,10 @@ export async function runAgent(
 ): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
+  const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}` });
-  const informers = [volumes, pools, nodes, self];
+  const informers = [volumes, pools, snapshots, nodes, self];
 
   const target = new TargetConnection(targetApi, log);
   const network = new NodeNetwork({ node, selection, target, run, log });
@@ -67,6 +72,7 @@ export async function runAgent(
   const byPool = new Index(volumes, provisionedIn);
   const backends = BackendRegistry.ofNode(run, {
     expected: (pool) => provisionedUids(volumes, byPool.each(pool)),
+    hasSnapshots: (pool) => takenSnapshots(snapshots.list(), { pool, node }).length > 0,
     siblings: (pool) => otherFilePools(pool, pools.list(), self.get(node)),
     mountPoints,
   });
@@ -77,14 +83,26 @@ export async function runAgent(
   poolMetrics.register();
   new TargetMetrics({ api: targetApi, connection: target, volumes, nodes }, signal).register();
 
-  const stores = { volumes, pools, nodes };
+  const stores = { volumes, pools, nodes, snapshots };
   const volumeWork = new VolumeReconciler({ node, kube, ...stores, macs, backendOf, target, probe: probe.ask, signal, events, log });
-  const poolWork = new PoolReconciler({ node, kube, pools, self, volumes, backendOf, orphans: new Orphans(), metrics: poolMetrics, log });
+  const snapshotWork = new SnapshotReconciler({ node, kube, snapshots, volumes, pools, backendOf, target, log });
+  const poolWork = new PoolReconciler({
+    node,
+    kube,
+    pools,
+    self,
+    volumes,
+    snapshots,
+    backendOf,
+    orphans: new Orphans(),
+    metrics: poolMetrics,
+    log,
+  });
   const nodeWork = new NodeReconciler({ node, kube, nodes, target, network });
   const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, target, log });
 
   const shared = { log, metrics: controllerMetrics() };
-  const context = { node, volumes, byUid, pools };
+  const context = { node, volumes, byUid, pools, snapshots };
   const controllers = {
     volumes: new Controller({
       ...shared,
@@ -95,10 +113,20 @@ export async function runAgent(
       .watch(volumes, watches.volumes)
       .watch(pools, watches.volumesOfPool(context))
       .watch(nodes, watches.volumesWithNodes(context)),
+    snapshots: new Controller({
+      ...shared,
+      name: 'snapshots',
+      reconcile: (key, stop) => snapshotWork.reconcile(key, stop),
+      concurrency: SNAPSHOTS_AT_ONCE,
+    })
+      .watch(snapshots, watches.snapshots)
+      .watch(volumes, watches.snapshotsOfVolume(context))
+      .watch(pools, watches.snapshotsOfPool(context)),
     pools: new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => poolWork.reconcile(key, stop) })
       .watch(pools, watches.pools)
       .watch(self, watches.poolsOfNode(context))
-      .needs(volumes),
+      .needs(volumes)
+      .needs(snapshots),
     node: new Controller({ ...shared, name: 'node', reconcile: (key, stop) => nodeWork.reconcile(key, stop) }).watch(
       nodes,
       watches.node(context),
@@ -114,6 +142,7 @@ export async function runAgent(
   };
   target.subscribe((change) => enqueue(afterTargetChange(change, context)));
   volumeWork.subscribe((event) => enqueue(afterVolumeEvent(event)));
+  snapshotWork.subscribe((pool) => enqueue(afterSnapshot(pool)));
   network.subscribe(() => enqueue(afterLinkChange(context)));
 
   // The local link and the interfaces come first: they need neither the API server nor the target.

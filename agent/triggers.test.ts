@@ -1,5 +1,6 @@
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import type { Change, KubeObject, WatchOptions } from '../kube/mod.ts';
 import { afterLinkChange, afterTargetChange, afterVolumeEvent, watches } from './triggers.ts';
@@ -18,6 +19,10 @@ const node = (name: string, interfaces: string[], agentSeen = ''): AoENode =>
 const labelled = (labels: Record<string, string>, resourceVersion = '1'): KubeObject => ({
   metadata: { name: 'storage', labels, resourceVersion },
 });
+const snapshots = [
+  { metadata: { name: 's1' }, spec: { volumeName: 'a' } },
+  { metadata: { name: 's2' }, spec: { volumeName: 'a' }, status: { pool: 'fast', createdAt: '2026-11-28T08:00:00Z' } },
+] as never as AoESnapshot[];
 let lists = 0;
 const context = {
   node: 'storage',
@@ -29,6 +34,7 @@ const context = {
   },
   byUid: { get: (uid: string) => volumes.flatMap(({ metadata }) => (metadata.uid === uid ? [metadata.name] : [])) },
   pools: { list: () => [pool('fast', 1), pool('slow', 1)] },
+  snapshots: { list: () => snapshots },
 };
 
 /** The keys that a change leads to. */
@@ -39,6 +45,7 @@ const added = <T>(object: T): Change<T> => ({ type: 'applied', object });
 const changed = <T>(previous: T, object: T): Change<T> => ({ type: 'applied', object, previous });
 const deleted = <T>(object: T): Change<T> => ({ type: 'deleted', object, previous: object });
 
+const [ofVolumeSnapshots, ofPoolSnapshots] = [watches.snapshotsOfVolume(context), watches.snapshotsOfPool(context)];
 const { volumes: ofVolumes, pools: ofPools } = watches;
 const [ofPool, ofNodes, ofSelf, ofNode] = [
   watches.volumesOfPool(context),
@@ -59,6 +66,9 @@ for (const [what, got, want] of [
   ['a pool that is gone: its volumes', keys(ofPool, deleted(pool('fast', 1))), ['a', 'b']],
   ['a pool that is gone: itself', keys(ofPools, deleted(pool('fast', 1))), ['fast']],
   ['a new node: volumes that name nodes', keys(ofNodes, added(node('worker', ['x']))), ['a']],
+  ['a volume that has data now: its snapshots that were not taken', keys(ofVolumeSnapshots, added(volume('a', 'fast'))), ['s1']],
+  ['another heartbeat of a volume: no snapshot', keys(ofVolumeSnapshots, changed(volume('a', 'fast'), volume('a', 'fast'))), []],
+  ['other settings of a pool: its snapshots', keys(ofPoolSnapshots, changed(pool('fast', 1), pool('fast', 2))), ['s2']],
   ['other addresses of a node: volumes that name nodes', keys(ofNodes, changed(node('worker', ['x']), node('worker', ['y']))), ['a']],
   ['the heartbeat of an agent: no volume', keys(ofNodes, changed(node('worker', ['x'], '1'), node('worker', ['x'], '2'))), []],
   ['a node that is gone: volumes that name nodes', keys(ofNodes, deleted(node('worker', ['x']))), ['a']],

@@ -1,5 +1,6 @@
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { fieldChanged, generationChanged, type KubeObject, labelsChanged, type Store, type WatchOptions } from '../kube/mod.ts';
 import type { TargetChange } from './target/connection.ts';
@@ -15,11 +16,12 @@ export interface TriggerContext {
   /** Names of volumes by metadata.uid. */
   byUid: { get(uid: string): string[] };
   pools: Pick<Store<AoEPool>, 'list'>;
+  snapshots: Pick<Store<AoESnapshot>, 'list'>;
 }
 
 /** A key to reconcile, at once or after a while. */
 export interface Request {
-  controller: 'volumes' | 'pools' | 'node' | 'exports';
+  controller: 'volumes' | 'snapshots' | 'pools' | 'node' | 'exports';
   key: string;
   afterMs?: number;
 }
@@ -37,6 +39,18 @@ export const watches = {
   volumesWithNodes: ({ volumes }: TriggerContext): WatchOptions<AoENode> => ({
     when: fieldChanged(({ status }) => status?.interfaces),
     keys: () => namesOf(volumes.list().filter(({ spec }) => (spec.initiators?.nodes?.length ?? 0) > 0)),
+  }),
+  /** Each change of a snapshot, its status included. */
+  snapshots: { keys: ({ object }) => [object.metadata.name] } satisfies WatchOptions<AoESnapshot>,
+  /** A volume that is placed here, has data now, or is to be deleted: a snapshot of it may wait for that. */
+  snapshotsOfVolume: ({ snapshots }: TriggerContext): WatchOptions<AoEVolume> => ({
+    when: fieldChanged(({ metadata, status }) => [metadata.deletionTimestamp, metadata.finalizers, status?.capacity]),
+    keys: ({ object }) =>
+      namesOf(snapshots.list().filter(({ spec, status }) => spec.volumeName === object.metadata.name && status?.createdAt === undefined)),
+  }),
+  snapshotsOfPool: ({ snapshots }: TriggerContext): WatchOptions<AoEPool> => ({
+    when: generationChanged,
+    keys: ({ object }) => namesOf(snapshots.list().filter(({ status }) => status?.pool === object.metadata.name)),
   }),
   pools: { when: generationChanged, keys: ({ object }) => [object.metadata.name] } satisfies WatchOptions<AoEPool>,
   /** The labels of this node decide which pools are on it. */
@@ -59,6 +73,11 @@ export function afterTargetChange(change: TargetChange, { node, volumes, byUid }
 export function afterVolumeEvent(event: VolumeEvent): Request[] {
   if (event.type === 'data') return [{ controller: 'volumes', key: event.volume }];
   return [{ controller: 'pools', key: event.pool, afterMs: MEASURE_AFTER_MS }];
+}
+
+/** After a snapshot was taken or removed in a pool. */
+export function afterSnapshot(pool: string): Request[] {
+  return [{ controller: 'pools', key: pool, afterMs: MEASURE_AFTER_MS }];
 }
 
 /** After the local link was made or lost. */

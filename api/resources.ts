@@ -12,6 +12,7 @@ export interface ResourceType {
 const ours = (kind: string, plural: string): ResourceType => ({ group: GROUP, version: VERSION, plural, kind, namespaced: false });
 
 export const AOE_VOLUMES = ours('AoEVolume', 'aoevolumes');
+export const AOE_SNAPSHOTS = ours('AoESnapshot', 'aoesnapshots');
 export const AOE_POOLS = ours('AoEPool', 'aoepools');
 export const AOE_NODES = ours('AoENode', 'aoenodes');
 export const NODES: ResourceType = { group: '', version: 'v1', plural: 'nodes', kind: 'Node', namespaced: false };

@@ -4,7 +4,8 @@ import type { KubeNode } from '../api/kube-node.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, Sums } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
@@ -19,12 +20,17 @@ import { reconcileOwner } from './node/owner.ts';
 import { AddressRange } from './placement/address-range.ts';
 import { claimsOf } from './placement/claims.ts';
 import { reconcilePool } from './pool/reconciler.ts';
+import { reconcileSnapshot } from './snapshot/reconciler.ts';
 import {
   allPools,
   isDeleted,
   isNew,
   itself,
+  phaseChanged,
+  placeChanged,
   readinessChanged,
+  snapshotsAfterNode,
+  snapshotsOfVolume,
   usesOf,
   volumesAfterAoENode,
   volumesAfterNode,
@@ -64,13 +70,14 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-operator' });
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
+  const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
-  const stores = { volumes, pools, nodes, kubeNodes };
+  const stores = { volumes, pools, snapshots, nodes, kubeNodes };
   // Before the controllers, which read them after each change.
   const [byClaim, byUse, sizes] = [new Index(volumes, claimsOf), new Index(volumes, usesOf), new Sums(volumes, reservationOf)];
   const triggered = { byUse, pools };
-  const informers = [volumes, pools, nodes, kubeNodes];
+  const informers = [volumes, pools, snapshots, nodes, kubeNodes];
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
   const agents = new AgentLiveness({ limitMs: config['agent-silence'] });
   // Subscribed before the controllers: predicate nodeNews asks for what is noted here.
@@ -86,8 +93,14 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })
       .watch(volumes, { keys: (change) => volumesAfterVolume(change, triggered) })
       .watch(pools, { keys: () => waitingVolumes(triggered) })
+      .watch(snapshots, { when: phaseChanged, keys: () => waitingVolumes(triggered) })
       .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterAoENode(change, triggered) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) }),
+    new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(parts, key, stop) })
+      .watch(snapshots, { keys: itself })
+      .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, { snapshots }) })
+      .watch(nodes, { ...nodeNews, keys: (change) => snapshotsAfterNode(change, { snapshots }) })
+      .watch(kubeNodes, { when: readinessChanged, keys: (change) => snapshotsAfterNode(change, { snapshots }) }),
     new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => reconcilePool(parts, key, stop) })
       .watch(pools, { keys: itself })
       .watch(nodes, { ...nodeNews, keys: () => allPools(triggered) }),

@@ -40,6 +40,14 @@ const volumes = [
 const stores = {
   byUse: { get: (use: string) => volumes.filter((each) => triggers.usesOf(each).includes(use)).map(({ metadata }) => metadata.name) },
   pools: { list: () => [{ metadata: { name: 'p' } }, { metadata: { name: 'q' } }] as never },
+  snapshots: {
+    list: () =>
+      [
+        { metadata: { name: 's-a' }, spec: { volumeName: 'v' }, status: { nodeName: 'a' } },
+        { metadata: { name: 's-b' }, spec: { volumeName: 'w' }, status: { nodeName: 'b' } },
+        { metadata: { name: 's-new' }, spec: { volumeName: 'v' } },
+      ] as never,
+  },
 };
 const WAITING = ['copy', 'new', 'outside-taken', 'wish-for-a'];
 const named = (name: string): KubeObject => ({ metadata: { name } });
@@ -73,6 +81,12 @@ describe('triggers', () => {
       'a node wakes the volumes that name it as initiator',
       triggers.volumesOfInitiator({ type: 'deleted', object: named('w') }, stores),
       ['used-by-w'],
+    ],
+    ['a volume wakes its snapshots', triggers.snapshotsOfVolume({ type: 'applied', object: volume('v') }, stores), ['s-a', 's-new']],
+    [
+      'a node wakes the snapshots on it, and those without a node',
+      triggers.snapshotsAfterNode({ type: 'applied', object: named('a') }, stores),
+      ['s-a', 's-new'],
     ],
     ['a node wakes all pools', triggers.allPools(stores), ['p', 'q']],
     ['an object wakes itself', triggers.itself({ type: 'deleted', object: named('x') }), ['x']],

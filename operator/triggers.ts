@@ -2,6 +2,7 @@ import { isPlaced } from '../api/capacity.ts';
 import { type KubeNode, notReady } from '../api/kube-node.ts';
 import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
+import type { AoESnapshot } from '../api/snapshot.ts';
 import { type AoEVolume, VolumeCondition } from '../api/volume.ts';
 import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
 
@@ -10,6 +11,11 @@ export interface Stores {
   /** Names of volumes by {@link usesOf}. */
   readonly byUse: { get(use: string): string[] };
   readonly pools: Pick<Store<AoEPool>, 'list'>;
+}
+
+/** The cached snapshots. */
+export interface Snapshots {
+  readonly snapshots: Pick<Store<AoESnapshot>, 'list'>;
 }
 
 const nameOf = ({ metadata }: KubeObject): string => metadata.name;
@@ -61,6 +67,28 @@ export function volumesAfterAoENode(change: Change<AoENode>, stores: Stores): st
 export function volumesOfInitiator({ object }: Change<KubeObject>, { byUse }: Stores): string[] {
   return byUse.get(withInitiator(nameOf(object)));
 }
+
+/** Snapshots that name the volume that changed. */
+export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: Snapshots): string[] {
+  return snapshots
+    .list()
+    .filter(({ spec }) => spec.volumeName === nameOf(object))
+    .map(nameOf);
+}
+
+/** Snapshots on the node that changed, and those of which it is not known yet where they will be. */
+export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }: Snapshots): string[] {
+  return snapshots
+    .list()
+    .filter(({ status }) => status?.nodeName === undefined || status.nodeName === nameOf(object))
+    .map(nameOf);
+}
+
+/** A volume may wait for a snapshot of which it is to be made. */
+export const phaseChanged = fieldChanged(({ status }: AoESnapshot) => status?.phase);
+
+/** A snapshot depends on where its volume is, and on which volume has the name. */
+export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName]);
 
 export function allPools({ pools }: Stores): string[] {
   return pools.list().map(nameOf);

@@ -136,6 +136,8 @@ describe('gRPC over a unix socket', () => {
       unexport: refuse,
       setAccess: refuse,
       replaceConfigString: refuse,
+      hold: refuse,
+      release: refuse,
       getStats: refuse,
       async *trace() {},
       async *watch(_request, { signal }) {

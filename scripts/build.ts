@@ -5,6 +5,6 @@ import { bundle } from './bundle.ts';
 const root = join(import.meta.dirname, '..');
 
 await bundle(
-  ['operator', 'agent', 'csi'].map((program) => ({ in: join(root, program, 'main.ts'), out: program })),
+  ['operator', 'agent', 'csi', 'crds'].map((program) => ({ in: join(root, program, 'main.ts'), out: program })),
   join(root, 'dist'),
 );

@@ -64,6 +64,31 @@ test('a MAC that two nodes claim is named with both', () => {
   expect([...contestedMacs([node('a', A), node('b', A, B), node('c', C, C)])]).toStrictEqual([[A, ['a', 'b']]]);
 });
 
+test('a MAC that a second node claims stays with the first, and the second is told', () => {
+  const it = agent();
+  const [first, second] = [volume({ initiators: { nodes: ['a'] } }), volume({ initiators: { nodes: ['b'] } })];
+  expect(it.decide(first, [node('a', A), node('b', B)])).toStrictEqual([A]);
+  const both = [node('a', A), node('b', A, B)];
+  expect(it.decide(first, both)).toStrictEqual([A]);
+  expect(it.decide(second, both)).toStrictEqual([B]);
+  const memory = new MacMemory();
+  memory.note([node('a', A)]);
+  expect(decide(second, both, memory).problems.join()).toMatch(
+    /MAC .*0a .* is not admitted: AoENodes a and b both claim it, and a did so first/,
+  );
+  // The first gives it up, and the second has it.
+  expect(it.decide(second, [node('a'), node('b', A)])).toStrictEqual([A]);
+  expect(it.decide(first, [node('a', A), node('b', A)])).toStrictEqual([]);
+});
+
+test('a MAC that two nodes claim is admitted to neither when nobody knows who was first, and stays with the one that is using it', () => {
+  const both = [node('a', A), node('b', A)];
+  for (const name of ['a', 'b']) expect(decide(volume({ initiators: { nodes: [name] } }), both).macs).toStrictEqual([]);
+  const status = { initiators: { observedGeneration: 1, nodes: ['a'], macs: [A] } };
+  expect(decide(volume({ initiators: { nodes: ['a'] } }, status), both).macs).toStrictEqual([A]);
+  expect(decide(volume({ initiators: { nodes: ['b'] } }, status), both).macs).toStrictEqual([]);
+});
+
 test("the local link of this node is admitted for its own volumes, whatever its AoENode says, and another's never", () => {
   const self = volume({ initiators: { nodes: ['s'] } });
   expect(decide(self, [node('s', A)]).macs).toStrictEqual([A, localMac('s')].sort());

@@ -70,10 +70,19 @@ export function desiredAccess(volume: AoEVolume, nodes: readonly AoENode[], cont
   /** @param source what names the address, for people @param owner the node that it is admitted for */
   const admit = (mac: string, source: string, owner?: string): boolean => {
     const claimants = new Set([...(claims.get(mac) ?? []), ...(owner === undefined ? [] : [owner])]);
-    if (claimants.size > 1)
-      problems.push(`MAC ${mac} (${source}) is not admitted: AoENodes ${[...claimants].sort().join(' and ')} both claim it`);
-    else macs.add(mac);
-    return claimants.size <= 1;
+    const first = memory.firstOwner(mac) ?? ownerByStatus(mac, claimants);
+    const isAdmitted = claimants.size <= 1 || (first !== undefined && (owner ?? first) === first);
+    if (isAdmitted) macs.add(mac);
+    else {
+      const claim = `AoENodes ${[...claimants].sort().join(' and ')} both claim it`;
+      problems.push(`MAC ${mac} (${source}) is not admitted: ${claim}${first === undefined ? '' : `, and ${first} did so first`}`);
+    }
+    return isAdmitted;
+  };
+  /** After a restart of this program: the one node for which the target can have admitted the address. */
+  const ownerByStatus = (mac: string, claimants: ReadonlySet<string>): string | undefined => {
+    const [name, ...others] = present.includes(mac) ? before.filter((each) => claimants.has(each)) : [];
+    return others.length === 0 ? name : undefined;
   };
   for (const mac of wanted.macs) admit(mac.toLowerCase(), 'spec.initiators.macs');
   for (const name of wanted.nodes) {

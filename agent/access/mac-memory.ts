@@ -19,6 +19,8 @@ const interfacesChanged = fieldChanged<AoENode>(({ status }) => status?.interfac
  */
 export class MacMemory {
   readonly #owned = new Map<string, Owned>();
+  /** By MAC address, the node that named it first of all that name it now. */
+  readonly #first = new Map<string, string>();
   readonly #now: () => number;
 
   constructor({ now = () => performance.now() }: { now?: () => number } = {}) {
@@ -44,6 +46,7 @@ export class MacMemory {
     const named = new Map(nodes.map((node) => [node.metadata.name, macsOf(node)]));
     const all = new Set(nodes.flatMap(({ status }) => (status?.interfaces ?? []).map(({ mac }) => mac.toLowerCase())));
     for (const { metadata } of nodes) this.#noteNode(metadata, named.get(metadata.name) ?? new Set());
+    this.#noteFirst(named);
     for (const [name, owned] of this.#owned) {
       const macs = named.get(name) ?? new Set();
       for (const [mac, at] of owned.leftAt) {
@@ -66,6 +69,11 @@ export class MacMemory {
     return [...this.#owned.values()].some((owned) => owned.leftAt.has(mac) && !this.#expired(owned).includes(mac));
   }
 
+  /** The node that named the address before all others that name it now; undefined when that is not known, because they did at once. */
+  firstOwner(mac: string): string | undefined {
+    return this.#first.get(mac);
+  }
+
   /**
    * MAC addresses that the node no longer names and that no other node names: all of them, as for a node that names none any
    * more, or those that it dropped within HOLD_MS.
@@ -85,6 +93,14 @@ export class MacMemory {
     owned ??= { uid, leftAt: new Map() };
     for (const mac of macs) owned.leftAt.set(mac, undefined);
     this.#owned.set(name, owned);
+  }
+
+  #noteFirst(named: ReadonlyMap<string, ReadonlySet<string>>): void {
+    for (const [mac, name] of this.#first) if (!named.get(name)?.has(mac)) this.#first.delete(mac);
+    const claims = new Map<string, string[]>();
+    for (const [name, macs] of named) for (const mac of macs) claims.set(mac, [...(claims.get(mac) ?? []), name]);
+    for (const [mac, [name, ...others]] of claims)
+      if (name !== undefined && others.length === 0 && !this.#first.has(mac)) this.#first.set(mac, name);
   }
 
   /** Addresses that left their node HOLD_MS ago. A node that names no address at all keeps them: it may only have restarted. */

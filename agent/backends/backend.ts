@@ -62,7 +62,7 @@ export interface CreateRequest {
  * after a crash at any point. Calls for different volumes may overlap; calls for one volume must not.
  *
  * What only some backends can do is an optional member with an interface of its own, such as `growth`: callers write
- * `backend.growth?.`, and no backend has a method that only refuses. Snapshots (kind `snapshot`) are to become such a member, too.
+ * `backend.growth?.`, and no backend has a method that only refuses.
  */
 export interface Backend {
   /** Reads size and state. A missing volume group or directory is a measurement that is not ready, not an error. */
@@ -100,6 +100,8 @@ export interface Backend {
   path(uid: string): string;
   /** Absent where volumes cannot grow. */
   growth?: Growth;
+  /** Absent where there are no snapshots. */
+  snapshots?: Snapshots;
 }
 
 /** A capability: volumes can be made larger. */
@@ -111,8 +113,65 @@ export interface Growth {
   grow(uid: string, bytes: number, signal: AbortSignal): Promise<BackingVolume>;
 }
 
+/** The data of a snapshot, as the backend has it. It is never changed. */
+export interface BackingSnapshot {
+  /** metadata.uid of the AoESnapshot that it was made for. */
+  uid: string;
+  /** Name of that AoESnapshot. */
+  snapshot: string;
+  /** What an administrator would look for. */
+  name: string;
+  bytes: number;
+  /** The instant that it shows, as RFC 3339. */
+  createdAt: string;
+}
+
+export interface SnapshotRequest {
+  uid: string;
+  /** Name of the AoESnapshot: kept beside the data, for administrators. */
+  name: string;
+  /** metadata.uid of the AoEVolume. */
+  volumeUID: string;
+}
+
+/**
+ * Runs a command that makes a snapshot, as short as it can be, while no write to the volume begins.
+ * @returns the instant that the snapshot shows
+ * @throws when writes may have begun meanwhile, or the command failed: what it made is to be discarded
+ */
+export type Instant = (make: () => Promise<void>) => Promise<Date>;
+
+/**
+ * A capability: snapshots of volumes in the same pool, which share blocks with them and can be removed in any order. A snapshot counts
+ * only once it is whole: what a crash left half made is not found, and is removed when the snapshot is taken again or removed.
+ */
+export interface Snapshots {
+  /** Why none can be taken here, and what to do; undefined when they can. @throws BackendError */
+  problem(): Promise<string | undefined>;
+  /** Snapshots that are whole. */
+  list(signal: AbortSignal): Promise<BackingSnapshot[]>;
+  /** @returns undefined when there is no such snapshot, or only half of one */
+  find(uid: string, signal: AbortSignal): Promise<BackingSnapshot | undefined>;
+  /**
+   * Takes a snapshot when there is none, and answers when it is on stable storage.
+   * @throws BackendError PoolFull when the pool could fill if all blocks were written that the snapshot keeps; others
+   */
+  take(request: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot>;
+  /**
+   * Makes a volume with the data of a snapshot, when there is none. What is behind the end of the snapshot reads as zeros.
+   * {@link Backend.open} makes it ready to be exported.
+   * @returns false when there is no such snapshot, and no volume
+   * @throws BackendError
+   */
+  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean>;
+  /** Removes a snapshot, also one that is half made. It is no error when there is none. */
+  remove(uid: string, signal: AbortSignal): Promise<void>;
+  /** Takes our mark off a snapshot: it belongs to the administrator from then on. */
+  retain(uid: string, signal: AbortSignal): Promise<void>;
+}
+
 /** Reasons, as conditions carry them. */
-export type BackendReason = 'PoolMissing' | 'PoolNotReady' | 'PoolFull' | 'BackingBusy' | 'BackendFailed';
+export type BackendReason = 'PoolMissing' | 'PoolNotReady' | 'PoolFull' | 'BackingBusy' | 'BackendFailed' | 'SnapshotsUnsupported';
 
 /** A backend could not do what it was asked for. The message names the place of the pool and says what to do. */
 export class BackendError extends Error {
@@ -143,6 +202,14 @@ export function checkUid(uid: string): string {
   if (!UID.test(uid) || uid.includes('..') || kindOf(uid) !== 'volume')
     throw new RangeError(`"${uid}" is not a UID that a backing volume can be named by`);
   return uid;
+}
+
+/**
+ * The part of the name of a snapshot's file or logical volume behind our prefix.
+ * @throws RangeError when the UID cannot be part of such a name
+ */
+export function snapshotId(uid: string): string {
+  return `snap-${checkUid(uid)}`;
 }
 
 /** Rounds up to a multiple of `grain`. */

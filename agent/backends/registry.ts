@@ -17,6 +17,8 @@ export interface BackendRegistryOptions {
   hasDevice: HasDevice;
   /** UIDs of the volumes whose data was made in this pool on this node. */
   expected: (pool: string) => Iterable<string>;
+  /** Whether snapshots were taken in this pool on this node. */
+  hasSnapshots?: (pool: string) => boolean;
   /** Directories of the node where disks for file pools are mounted. */
   mountPoints?: readonly string[];
   /** The other file pools of this node. */
@@ -33,7 +35,10 @@ export class BackendRegistry {
   }
 
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
-  static ofNode(run: Exec, options: Pick<BackendRegistryOptions, 'expected' | 'mountPoints' | 'siblings'>): BackendRegistry {
+  static ofNode(
+    run: Exec,
+    options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints' | 'siblings'>,
+  ): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
     return new BackendRegistry({ lvm, wiper: new Wiper(run), hasDevice, ...options });
   }
@@ -51,7 +56,7 @@ export class BackendRegistry {
   }
 
   #make({ metadata: { name: pool }, spec }: AoEPool): Backend {
-    const { lvm, wiper, hasDevice, expected, mountPoints = [], siblings = () => [] } = this.#options;
+    const { lvm, wiper, hasDevice, expected, hasSnapshots = () => false, mountPoints = [], siblings = () => [] } = this.#options;
     const { volumeGroup: group = '', thinPool = '', directory = '', reserve } = spec;
     switch (spec.backend) {
       case 'lvm':
@@ -62,6 +67,7 @@ export class BackendRegistry {
         return new FileBackend({
           ...{ pool, directory, reserve, mountPoints },
           expected: () => expected(pool),
+          hasSnapshots: () => hasSnapshots(pool),
           siblings: () => siblings(pool),
         });
     }

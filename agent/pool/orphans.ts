@@ -18,11 +18,11 @@ export class Orphans {
    * @param known whether an AoEVolume with this UID exists on this node; ask only once all of them are known
    * @returns the orphans, and whether there are suspects to check again after CONFIRM_AFTER_MS
    */
-  check(
+  check<T extends Pick<BackingVolume, 'uid'>>(
     pool: string,
-    present: readonly BackingVolume[],
+    present: readonly T[],
     known: (uid: string) => boolean,
-  ): { orphans: BackingVolume[]; hasSuspects: boolean } {
+  ): { orphans: T[]; hasSuspects: boolean } {
     const now = this.#now();
     const suspects = present.filter(({ uid }) => !known(uid));
     const keys = new Set(suspects.map(({ uid }) => `${pool} ${uid}`));

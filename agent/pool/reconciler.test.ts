@@ -29,6 +29,7 @@ function harness() {
           .list()
           .filter(({ spec }) => spec.nodeName === 'storage'),
     },
+    snapshots: kube.store('AoESnapshot'),
     backendOf: () => backend,
     orphans: new Orphans(() => world.now),
     metrics: { note: () => {} },
@@ -41,7 +42,15 @@ function harness() {
 test('a pool on this node is measured, and written only when it changed', async () => {
   const it = harness();
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
-  expect(it.entry()).toStrictEqual({ name: 'storage', ready: true, size: '100Mi', free: '100Mi', granularity: '1Mi', volumes: 0 });
+  expect(it.entry()).toStrictEqual({
+    name: 'storage',
+    ready: true,
+    size: '100Mi',
+    free: '100Mi',
+    granularity: '1Mi',
+    volumes: 0,
+    snapshots: { possible: true },
+  });
   await it.reconcile();
   expect(it.kube.written).toHaveLength(1);
   expect(it.kube.written[0]?.manager).toBe('aoe-csi-agent-storage');
@@ -125,7 +134,15 @@ test('while the API server does not list the AoEVolumes nothing is newly called 
   const unavailable = new KubeError(503, 'Unavailable', 'no API server');
   it.kube.failNext('list', unavailable);
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 10_000 });
-  expect(it.entry()).toStrictEqual({ name: 'storage', ready: true, size: '100Mi', free: '99Mi', granularity: '1Mi', volumes: 1 });
+  expect(it.entry()).toStrictEqual({
+    name: 'storage',
+    ready: true,
+    size: '100Mi',
+    free: '99Mi',
+    granularity: '1Mi',
+    volumes: 1,
+    snapshots: { possible: true },
+  });
   await it.reconcile();
   expect(it.entry()?.orphaned).toBe('1Mi');
   it.kube.failNext('list', unavailable);

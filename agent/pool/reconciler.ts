@@ -2,6 +2,7 @@ import { reservedCapacity } from '../../api/capacity.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { applyStatus, type Kube, type KubeObject, messageOf, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
@@ -11,6 +12,7 @@ import { nodeFieldManager } from '../field-manager.ts';
 import type { PoolMetrics } from './metrics.ts';
 import { CONFIRM_AFTER_MS, type Orphans } from './orphans.ts';
 import { findOwners, type Unowned } from './owners.ts';
+import { snapshotsOf } from './snapshots.ts';
 
 const MEASURE_EVERY_MS = 60_000;
 
@@ -23,6 +25,8 @@ export interface PoolReconcilerOptions {
   self: Store<KubeObject>;
   /** The AoEVolumes of this node. */
   volumes: Store<AoEVolume>;
+  /** The AoESnapshots of the cluster. */
+  snapshots: Store<AoESnapshot>;
   backendOf: (pool: AoEPool) => Backend;
   orphans: Orphans;
   metrics: Pick<PoolMetrics, 'note'>;
@@ -60,11 +64,13 @@ export class PoolReconciler {
 
   /** `isUnsettled`: there are backing volumes of which it is not known yet whether they are orphans. */
   async #measure(pool: AoEPool, before: PoolNode | undefined, signal: AbortSignal): Promise<{ entry: PoolNode; isUnsettled: boolean }> {
-    const { node, kube, volumes, backendOf, orphans: detector, log } = this.#options;
-    const measurement = await backendOf(pool).measure(signal);
+    const { node, kube, volumes, snapshots, backendOf, orphans: detector, log } = this.#options;
+    const backend = backendOf(pool);
+    const measurement = await backend.measure(signal);
     const known = new Set(volumes.list().map(({ metadata }) => metadata.uid ?? ''));
     const { orphans, hasSuspects } = detector.check(pool.metadata.name, measurement.volumes, (uid) => known.has(uid));
     const entry = entryOf(node, { ...measurement, size: measurement.size - unreservedBytes(measurement, volumes.list()) });
+    if (measurement.ready) entry.snapshots = await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal });
     try {
       return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects };
     } catch (error) {

@@ -44,8 +44,11 @@ export type TargetEvent =
   | { type: 'synced' }
   | { type: 'interface'; interface: TargetInterface };
 
-/** What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. */
-export type TargetFeature = 'writes_need_lock' | 'exported_size';
+/**
+ * What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. `hold`: it can hold
+ * back the writes to a volume for a moment.
+ */
+export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold';
 
 export interface TargetInfo {
   version: string;
@@ -119,6 +122,13 @@ export interface TargetApi {
   unexport(uid: string, signal: AbortSignal): Promise<void>;
   setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState>;
   replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState>;
+  /**
+   * Holds a volume still: no write to it begins until the hold ends, by release or by itself after `limitMs`. Needs the feature `hold`.
+   * @returns the number of the hold, once no write is under way
+   */
+  hold(uid: string, limitMs: number, signal: AbortSignal): Promise<number>;
+  /** Ends a hold. @returns whether it lasted until now, without a break */
+  release(uid: string, hold: number, signal: AbortSignal): Promise<boolean>;
   /** Has a short limit, within that of a scrape. */
   getStats(signal: AbortSignal): Promise<TargetStats>;
   /** Every volume, `synced`, then changes, until the signal aborts or the target goes away (then it throws). */

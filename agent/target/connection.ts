@@ -113,6 +113,16 @@ export class TargetConnection {
     return this.#keep(await this.#call(() => this.#api.replaceConfigString(uid, expected, replacement, signal)));
   }
 
+  /** Holds the writes of a volume back, until {@link release} or for `limitMs`. @returns the number of the hold */
+  async hold(uid: string, limitMs: number, signal: AbortSignal): Promise<number> {
+    return await this.#call(() => this.#api.hold(uid, limitMs, signal));
+  }
+
+  /** Ends a hold. @returns whether no write began since */
+  async release(uid: string, hold: number, signal: AbortSignal): Promise<boolean> {
+    return await this.#call(() => this.#api.release(uid, hold, signal));
+  }
+
   async setInterfaces(names: string[], signal: AbortSignal): Promise<void> {
     const interfaces = await this.#call(() => this.#api.setInterfaces(names, signal));
     this.#interfaces.clear();

@@ -19,6 +19,8 @@ const { target } = aoe;
 const SECTOR = 512;
 /** Longer than other calls: cutting off an initiator waits for its I/O under way, and that waits for the disk. */
 const ACCESS_LIMIT_MS = 60_000;
+/** The target itself gives up at the limit of a hold. */
+const HOLD_MARGIN_MS = 2_000;
 /** Less than the 10 s that Prometheus by default waits for all metrics. */
 const STATS_LIMIT_MS = 3000;
 
@@ -70,6 +72,16 @@ export class GrpcTarget implements TargetApi {
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
     return stateOf((await this.#mapErrors(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
+  }
+
+  async hold(uid: string, limitMs: number, signal: AbortSignal): Promise<number> {
+    const { number } = await this.#mapErrors(this.#client.call('hold', { uid, limitMs }, { signal, timeoutMs: limitMs + HOLD_MARGIN_MS }));
+    return fromInt64(number);
+  }
+
+  async release(uid: string, hold: number, signal: AbortSignal): Promise<boolean> {
+    const { heldThroughout } = await this.#mapErrors(this.#client.call('release', { uid, number: int64(hold) }, { signal }));
+    return heldThroughout ?? false;
   }
 
   async getStats(signal: AbortSignal): Promise<TargetStats> {

@@ -1,4 +1,5 @@
 import type { Backend, BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backends/backend.ts';
+import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** A pool in memory. */
 export class FakeBackend implements Backend {
@@ -15,6 +16,7 @@ export class FakeBackend implements Backend {
   unwiped = false;
   size = 100 << 20;
   growth?: Growth;
+  readonly snapshots = new FakeSnapshots(this.volumes);
 
   path(uid: string): string {
     return `/dev/fake/${uid}`;

@@ -29,6 +29,10 @@ export class FakeLvm {
   size = 100 * (4 << 20);
   present = true;
   poolData = '10.00';
+  poolMetadata = '1.00';
+  poolMetadataBytes = 4 << 20;
+  /** data_percent of active thin volumes. */
+  written = '50.00';
   /** Throws from `Exec` without (before) or with (after) the command's effect. */
   crash: { when: 'before' | 'after'; command: string } | undefined;
 
@@ -77,6 +81,12 @@ export class FakeLvm {
       case 'lvcreate': {
         const name = option('--name') ?? '';
         if (this.volumes.has(name)) throw new CommandError(`  Logical Volume "${name}" already exists in volume group "${this.group}"\n`);
+        if (args.includes('--snapshot')) {
+          const origin = this.volumes.get(args.at(-1)?.slice(this.group.length + 1) ?? '');
+          if (!origin) throw new CommandError(`  Failed to find logical volume "${args.at(-1)}"\n`);
+          this.volumes.set(name, { ...origin, name, tags: all('--addtag'), active: option('--setactivationskip') === 'n' });
+          return '';
+        }
         const thin = args.includes('--thinpool');
         const asked = Number.parseInt(option(thin ? '--virtualsize' : '--size') ?? '', 10);
         const bytes = Math.ceil(asked / this.extent) * this.extent;
@@ -142,8 +152,10 @@ export class FakeLvm {
       lv_active: active ? 'active' : '',
       pool_lv: pool ?? '',
       lv_layout: layout,
-      data_percent: layout === 'thin,pool' ? this.poolData : '',
-      metadata_percent: layout === 'thin,pool' ? '1.00' : '',
+      data_percent: layout === 'thin,pool' ? this.poolData : active && pool ? this.written : '',
+      metadata_percent: layout === 'thin,pool' ? this.poolMetadata : '',
+      lv_metadata_size: layout === 'thin,pool' ? String(this.poolMetadataBytes) : '',
+      chunk_size: layout === 'thin,pool' ? '65536' : '0',
       zero: layout === 'linear' ? 'unknown' : 'zero',
       lv_health_status: '',
     }));

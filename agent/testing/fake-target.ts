@@ -18,7 +18,10 @@ export class FakeTarget implements TargetApi {
   readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
-  features = ['writes_need_lock', 'exported_size'];
+  features = ['writes_need_lock', 'exported_size', 'hold'];
+  /** Holds by the volume's UID. A test ends one by removing it. */
+  readonly holds = new Map<string, number>();
+  #lastHold = 0;
   up = true;
   /** The next call of this name throws it. */
   readonly failing = new Map<string, TargetError>();
@@ -92,6 +95,20 @@ export class FakeTarget implements TargetApi {
     const state = this.#find(uid);
     if (Buffer.compare(state.configString, expected) !== 0) throw new TargetError('precondition', 'the string is another');
     return this.#keep({ ...state, configString: replacement });
+  }
+
+  async hold(uid: string): Promise<number> {
+    this.#enter('hold');
+    this.#find(uid);
+    if (this.holds.has(uid)) throw new TargetError('failed', `volume ${uid} is held already`);
+    this.#lastHold++;
+    this.holds.set(uid, this.#lastHold);
+    return this.#lastHold;
+  }
+
+  async release(uid: string, hold: number): Promise<boolean> {
+    this.#enter('release');
+    return this.holds.get(uid) === hold && this.holds.delete(uid);
   }
 
   async getStats(): Promise<TargetStats> {

@@ -87,6 +87,8 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     replaceConfigString: async ({ uid, expected, replacement }) => ({
       state: state(await answer(fake.replaceConfigString(uid ?? '', expected ?? new Uint8Array(), replacement ?? new Uint8Array()))),
     }),
+    hold: async ({ uid }) => ({ number: int64(await answer(fake.hold(uid ?? ''))) }),
+    release: async ({ uid, number }) => ({ heldThroughout: await answer(fake.release(uid ?? '', fromInt64(number))) }),
     getStats: async () => {
       const stats = await answer(fake.getStats());
       return {

@@ -62,6 +62,7 @@ export async function harness() {
       volumes,
       pools: kube.store('AoEPool'),
       nodes: kube.store('AoENode'),
+      snapshots: kube.store('AoESnapshot'),
       backendOf: () => backend,
       target: link,
       probe: async () => {

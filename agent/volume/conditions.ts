@@ -59,6 +59,8 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
       return available(data, spec.capacity ?? '0');
     case 'no-pool':
       return no('NoSuchPool', `AoEPool ${spec.pool} does not exist: create it`);
+    case 'no-source':
+      return no('SourceNotReady', data.message);
     case 'lost':
       return no('BackingLost', `${data.path} is gone, and with it the data: bring it back under that name, or delete the AoEVolume`);
     case 'namesakes':

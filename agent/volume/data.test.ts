@@ -1,5 +1,6 @@
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { BackendError } from '../backends/backend.ts';
+import { BackendError, type Instant } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { harness } from '../testing/volume-harness.ts';
 import { ensureData } from './data.ts';
@@ -172,6 +173,47 @@ test('the deletion of an AoEVolume that was refused leaves the old data alone', 
   await it.reconcile();
   expect(it.kube.volume()).toBeUndefined();
   expect([...it.backend.volumes.keys()]).toStrictEqual(['old']);
+});
+
+describe('a volume that is made of a snapshot', () => {
+  const volume = { ...wanting20(), spec: { ...wanting20().spec, nodeName: 'n', source: { snapshot: 's' } } };
+  const ready = {
+    metadata: { name: 's', uid: 's-uid' },
+    status: { nodeName: 'n', pool: 'fast', capacity: '10Mi' },
+  } as never as AoESnapshot;
+  const at: Instant = async (make) => {
+    await make();
+    return new Date();
+  };
+  const from = (snapshot: AoESnapshot | undefined) => (name: string) => (name === 's' ? snapshot : undefined);
+
+  it('is not created empty: it waits until the snapshot is there, whole, and fits', async () => {
+    const backend = new FakeBackend();
+    for (const [snapshot, why] of [
+      [undefined, /does not exist/],
+      [{ ...ready, metadata: { ...ready.metadata, deletionTimestamp: 'now' } }, /not ready/],
+      [{ ...ready, status: { ...ready.status, capacity: undefined } }, /not ready/],
+      [{ ...ready, status: { ...ready.status, pool: 'slow' } }, /not in pool fast on node n/],
+      [{ ...ready, status: { ...ready.status, nodeName: 'm' } }, /not in pool fast on node n/],
+      [{ ...ready, status: { ...ready.status, capacity: '21Mi' } }, /has 21Mi, more than the 20Mi/],
+      [ready, /is gone/],
+    ] as [AoESnapshot | undefined, RegExp][]) {
+      const result = await ensureData(volume, backend, 'create', signal, { snapshot: from(snapshot) });
+      expect(result).toMatchObject({ kind: 'no-source', message: expect.stringMatching(why) });
+    }
+    expect(backend.calls).not.toContain('create');
+  });
+
+  it('gets the data of the snapshot, and is opened without it from then on', async () => {
+    const backend = new FakeBackend();
+    await backend.snapshots.take({ uid: 's-uid', name: 's', volumeUID: 'x' }, at);
+    const made = await ensureData(volume, backend, 'create', signal, { snapshot: from(ready) });
+    expect(made).toMatchObject({ kind: 'available', bytes: 20 * MiB, made: true });
+    expect(backend.calls).toStrictEqual(['open']);
+    backend.snapshots.whole.clear();
+    const provisioned = { ...volume, status: { capacity: '20Mi' } };
+    expect(await ensureData(provisioned, backend, 'open', signal)).toMatchObject({ kind: 'available', made: false });
+  });
 });
 
 test('a wipe that takes long is reported, is no failure, and the deletion of the volume stops it', async () => {

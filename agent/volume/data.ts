@@ -1,14 +1,24 @@
 import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { messageOf } from '../../kube/mod.ts';
-import { type Backend, BackendError, type BackingVolume, type Cleanness, type WipeProgress } from '../backends/backend.ts';
+import {
+  type Backend,
+  BackendError,
+  type BackingVolume,
+  type Cleanness,
+  type CreateRequest,
+  type WipeProgress,
+} from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 
 /** What came of opening, or making, the data of a volume. */
 export type DataResult =
   | AvailableData
   | { kind: 'no-pool' }
+  /** The data is to come from a snapshot, which cannot be used. */
+  | { kind: 'no-source'; message: string }
   /** It was there once, and is gone. */
   | { kind: 'lost'; path: string }
   /** There is none, and data of earlier AoEVolumes of this name is there: it may be what is looked for, so nothing is made. */
@@ -42,6 +52,8 @@ export interface DataOptions {
   barrier?: string | undefined;
   /** Ends growth that is under way: the data stays available at the size that it had. The reason is an Error that says why. */
   stopGrowth?: AbortSignal | undefined;
+  /** Finds the AoESnapshot of a name. */
+  snapshot?: (name: string) => AoESnapshot | undefined;
   /** Called while new data is wiped. */
   onWipeProgress?: (progress: WipeProgress) => void;
 }
@@ -55,7 +67,7 @@ export async function ensureData(
   backend: Backend | undefined,
   mode: 'open' | 'create',
   signal: AbortSignal,
-  { barrier, stopGrowth, onWipeProgress }: DataOptions = {},
+  { barrier, snapshot, stopGrowth, onWipeProgress }: DataOptions = {},
 ): Promise<DataResult> {
   if (!backend) return { kind: 'no-pool' };
   const { metadata, spec, status } = volume;
@@ -65,8 +77,15 @@ export async function ensureData(
   try {
     const found = mode === 'create' ? await backend.namesakes({ uid, name }, signal) : [];
     if (found.length > 0) return { kind: 'namesakes', found };
+    const { source } = spec;
+    if (mode === 'create' && source) {
+      const problem = await restore(backend, { uid, name, bytes }, volume, snapshot?.(source.snapshot), signal);
+      if (problem !== undefined) return { kind: 'no-source', message: problem };
+    }
     let backing =
-      mode === 'open' ? await backend.open(uid, signal) : await createEmpty(backend, { uid, name, bytes }, signal, onWipeProgress);
+      mode === 'open' || source
+        ? await backend.open(uid, signal)
+        : await createEmpty(backend, { uid, name, bytes }, signal, onWipeProgress);
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     // Not spec.capacity: it may have grown since the data was made.
     const expected = parseQuantity(status?.capacity ?? '0');
@@ -102,4 +121,25 @@ export async function ensureData(
     if (!(error instanceof BackendError)) throw error;
     return { kind: 'failed', error };
   }
+}
+
+/**
+ * Makes a volume with the data of a snapshot in the same pool on this node.
+ * @returns why that is not possible; undefined when the volume is there
+ * @throws BackendError
+ */
+async function restore(
+  { snapshots }: Backend,
+  request: CreateRequest,
+  { spec: { source, pool, nodeName, capacity } }: AoEVolume,
+  snapshot: AoESnapshot | undefined,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const what = `AoESnapshot ${source?.snapshot}`;
+  if (!snapshot) return `${what} does not exist`;
+  const { metadata, status } = snapshot;
+  if (!snapshots || status?.nodeName !== nodeName || status?.pool !== pool) return `${what} is not in pool ${pool} on node ${nodeName}`;
+  if (metadata.deletionTimestamp || status?.capacity === undefined) return `${what} is not ready`;
+  if (parseQuantity(status.capacity) > request.bytes) return `${what} has ${status.capacity}, more than the ${capacity} of the volume`;
+  return (await snapshots.restore(request, metadata.uid ?? '', signal)) ? undefined : `${what} is gone from pool ${pool} on this node`;
 }

@@ -1,6 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
@@ -43,6 +44,7 @@ export interface VolumeReconcilerOptions {
   volumes: Store<AoEVolume>;
   pools: Store<AoEPool>;
   nodes: Store<AoENode>;
+  snapshots: Pick<Store<AoESnapshot>, 'get'>;
   /** Follows `nodes`. */
   macs: MacMemory;
   backendOf: (pool: AoEPool) => Backend;
@@ -151,13 +153,14 @@ export class VolumeReconciler {
     const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports('exported_size') });
     // The wipe of the new part may take hours, and would keep the volume off the segment: it goes on once the volume is exported.
     if (!exported && targetProblem === undefined) memory.stopGrowth(new Error(NOT_EXPORTED));
+    const snapshot = (name: string) => this.#options.snapshots.get(name);
     const onWipeProgress = memory.wipe.note.bind(memory.wipe);
     const [job, probe] = await Promise.all([
       mode === 'none'
         ? undefined
         : memory.data.run(
             (stop) => {
-              const options = { barrier, stopGrowth: memory.beginGrowth(), onWipeProgress };
+              const options = { barrier, snapshot, stopGrowth: memory.beginGrowth(), onWipeProgress };
               return ensureData(volume, backend, mode, stop, options).finally(() => memory.wipe.end());
             },
             {

@@ -92,6 +92,14 @@ export const PoolNode = z.object({
     .optional()
     .describe('Backing volumes whose AoEVolume is placed on another node, for example because disks were moved. They are not orphans.'),
   volumes: z.number().int().optional(),
+  snapshots: z
+    .object({
+      possible: z.boolean().describe('Whether snapshots of volumes can be taken in this pool on this node.'),
+      message: z.string().optional().describe('Why not.'),
+      count: z.number().int().optional().describe('Snapshots in the pool.'),
+      orphans: z.array(z.string()).optional().describe('Snapshots without an AoESnapshot. They are never removed automatically.'),
+    })
+    .optional(),
   dataPercent: z.string().optional(),
   metadataPercent: z.string().optional(),
 });

@@ -30,6 +30,14 @@ export const AoEVolumeSpec = z
         'x-kubernetes-validations': [QUANTITY_RULE],
       }),
     pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data.'),
+    source: z
+      .object({
+        snapshot: z.string().min(1).max(253).describe('Name of the AoESnapshot whose data the volume begins with.'),
+      })
+      .optional()
+      .describe(
+        "Where the volume's data comes from. The volume is made on the node and in the pool of its source. Absent: it begins empty.",
+      ),
     access: Access.default('Exclusive').describe(
       'Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.',
     ),
@@ -80,6 +88,11 @@ export const AoEVolumeSpec = z
         rule: 'has(self.external) == has(oldSelf.external) && (!has(self.external) || self.external == oldSelf.external)',
         message: 'external cannot be changed',
       },
+      {
+        rule: 'has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source)',
+        message: 'source cannot be changed',
+      },
+      { rule: '!has(self.external) || !has(self.source)', message: 'source does not apply to an external target' },
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be added or removed' },
       {
         rule: '!has(self.external) || !has(self.capacity) || !has(oldSelf.capacity) || self.capacity == oldSelf.capacity',

@@ -1,6 +1,7 @@
 import type { NodeHealth } from '../../api/eligibility.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { EventRecorder, Informer, Kube, Log, Sums } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
@@ -12,6 +13,7 @@ export interface Deps {
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
   /** What placed volumes take, by reservationOf. */
   readonly reserved: Pick<Sums<AoEVolume>, 'total'>;
+  readonly snapshots: Pick<Informer<AoESnapshot>, 'get' | 'list' | 'waitFor'>;
   readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
   readonly health: NodeHealth;

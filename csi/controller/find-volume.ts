@@ -2,7 +2,7 @@ import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
-import { isResourceName } from './resource-name.ts';
+import { isResourceName } from './request/resource-name.ts';
 
 /**
  * The volume as the API server has it now.

@@ -4,7 +4,8 @@ import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { EventRecorder, Informer, type Kube, Sums } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
@@ -27,9 +28,10 @@ export interface ControllerOptions {
 export async function runController({ kube, socket, http, version, log }: ControllerOptions, signal: AbortSignal): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
+  const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
-  const informers = [volumes, pools, nodes, kubeNodes];
+  const informers = [volumes, pools, snapshots, nodes, kubeNodes];
   const agents = new AgentLiveness();
   nodes.subscribe(({ type, object }) => (type === 'deleted' ? agents.forget(object.metadata.name) : agents.heard(object)));
   const health = {
@@ -50,7 +52,7 @@ export async function runController({ kube, socket, http, version, log }: Contro
     identityService(version, () => ready),
   );
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
-  const parts = { kube, volumes, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
+  const parts = { kube, volumes, snapshots, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
   server.add(csi.v1.Controller, csi.v1, controllerService(parts));
   const served = Promise.withResolvers<void>();
   const serving = (async () => {

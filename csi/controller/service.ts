@@ -3,9 +3,12 @@ import { csi, type Handlers } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import { getCapacity } from './calls/capacity.ts';
 import { createVolume } from './calls/create.ts';
+import { createSnapshot } from './calls/create-snapshot.ts';
 import { deleteVolume } from './calls/delete.ts';
+import { deleteSnapshot } from './calls/delete-snapshot.ts';
 import { expandVolume } from './calls/expand.ts';
 import { getVolume, listVolumes } from './calls/list.ts';
+import { getSnapshot, listSnapshots } from './calls/list-snapshots.ts';
 import { publishVolume } from './calls/publish.ts';
 import { unpublishVolume } from './calls/unpublish.ts';
 import { validateCapabilities } from './calls/validate.ts';
@@ -22,6 +25,10 @@ const CAPABILITIES = [
   Type.EXPAND_VOLUME,
   Type.VOLUME_CONDITION,
   Type.SINGLE_NODE_MULTI_WRITER,
+  Type.CREATE_DELETE_SNAPSHOT,
+  Type.LIST_SNAPSHOTS,
+  Type.GET_SNAPSHOT,
+  Type.CLONE_VOLUME,
 ];
 
 /** The CSI Controller service. Every method fails with an RpcError and nothing else. */
@@ -53,10 +60,10 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     getCapacity: call('GetCapacity', getCapacity),
     controllerGetVolume: call('ControllerGetVolume', getVolume),
     controllerGetCapabilities: async () => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) }),
-    createSnapshot: unsupportedCall('CreateSnapshot'),
-    deleteSnapshot: unsupportedCall('DeleteSnapshot'),
-    listSnapshots: unsupportedCall('ListSnapshots'),
-    getSnapshot: unsupportedCall('GetSnapshot'),
+    createSnapshot: call('CreateSnapshot', createSnapshot),
+    deleteSnapshot: call('DeleteSnapshot', deleteSnapshot),
+    listSnapshots: call('ListSnapshots', listSnapshots),
+    getSnapshot: call('GetSnapshot', getSnapshot),
     controllerExpandVolume: call('ControllerExpandVolume', expandVolume),
     controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
     controllerListVolumeHealth: unsupportedCall('ControllerListVolumeHealth'),

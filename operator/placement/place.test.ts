@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { MiB, parseQuantity } from '../../api/quantity.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { reservationsOf } from '../testing/indexes.ts';
 import { AddressRange, addressKey } from './address-range.ts';
@@ -32,6 +33,14 @@ interface NodeOptions {
   segment?: string;
 }
 
+const SNAPSHOTS = [
+  { metadata: { name: 'on-b' }, status: { phase: 'Ready', nodeName: 'b', pool: 'default', capacity: '1Gi' } },
+  { metadata: { name: 'elsewhere' }, status: { phase: 'Ready', nodeName: 'b', pool: 'other', capacity: '1Gi' } },
+  { metadata: { name: 'large' }, status: { phase: 'Ready', nodeName: 'b', pool: 'default', capacity: '2Gi' } },
+  { metadata: { name: 'new' }, status: { phase: 'Pending', nodeName: 'b', pool: 'default' } },
+] as never as AoESnapshot[];
+const from = (snapshot: string): Partial<AoEVolumeSpec> => ({ source: { snapshot } });
+
 function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []): Cluster {
   const entries = Object.entries(nodes);
   return {
@@ -58,6 +67,7 @@ function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []):
       },
     })),
     reserved: reservationsOf(volumes),
+    snapshot: (name) => SNAPSHOTS.find(({ metadata }) => metadata.name === name),
   };
 }
 
@@ -70,6 +80,22 @@ describe('place', () => {
         volume('x', { nodeName: 'b', address: { shelf: 1, slot: 9 }, capacity: '4Gi' }),
       ]),
       gets: 'a',
+    },
+    { name: 'takes the node of the snapshot', wants: from('on-b'), among: cluster({ a: { size: '9Gi' }, b: { size: '2Gi' } }), gets: 'b' },
+    { name: 'refuses another node', wants: { ...from('on-b'), nodeName: 'a' }, among: cluster({ a: {}, b: {} }), gets: /SourceElsewhere/ },
+    {
+      name: 'refuses another pool',
+      wants: from('elsewhere'),
+      among: cluster({ a: {}, b: {} }),
+      gets: /SourceElsewhere.*pool other on node b/,
+    },
+    { name: 'refuses less than the snapshot has', wants: from('large'), among: cluster({ b: {} }), gets: /SourceTooLarge.*2Gi.*1Gi/ },
+    { name: 'waits for the snapshot', wants: from('new'), among: cluster({ b: {} }), gets: /SourceNotReady/ },
+    {
+      name: 'waits for a snapshot that is not there',
+      wants: from('none'),
+      among: cluster({ b: {} }),
+      gets: /SourceNotReady.*does not exist/,
     },
     { name: 'leaves out a node in maintenance', among: cluster({ a: { size: '4Gi' }, b: { maintenance: true } }), gets: 'a' },
     { name: 'leaves out a node whose pool is not ready', among: cluster({ a: {}, b: { ready: false, size: '99Gi' } }), gets: 'a' },

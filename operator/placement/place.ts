@@ -3,7 +3,8 @@ import { available, footprint } from '../../api/capacity.ts';
 import { type NodeHealth, type Unfit, unfit } from '../../api/eligibility.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
-import { formatQuantity } from '../../api/quantity.ts';
+import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { type AddressRange, addressKey, addressOf } from './address-range.ts';
 import { addressOwner } from './claims.ts';
@@ -15,6 +16,8 @@ export interface Cluster extends NodeHealth {
   readonly pools: readonly AoEPool[];
   readonly nodes: readonly AoENode[];
   readonly reserved: Reservations;
+  /** The AoESnapshot of this name. */
+  readonly snapshot: (name: string) => AoESnapshot | undefined;
 }
 
 interface Candidate {
@@ -54,7 +57,10 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
 }
 
 function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
-  const { pool: poolName, segments, nodeName, capacity = '0' } = volume.spec;
+  const { pool: poolName, segments, capacity = '0' } = volume.spec;
+  const source = nodeOfSource(volume, cluster);
+  if (typeof source === 'object') return source;
+  const nodeName = volume.spec.nodeName ?? source;
   const pool = cluster.pools.find(({ metadata }) => metadata.name === poolName);
   if (!pool) {
     const known = cluster.pools.map(({ metadata }) => metadata.name).sort();
@@ -92,6 +98,31 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
     refused: 'PoolFull',
     message: `no node of pool ${poolName} has ${capacity} free: ${free}${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`,
   };
+}
+
+/** The node that has the snapshot of which the volume is made; undefined when it begins empty. */
+function nodeOfSource(
+  { spec: { source, pool, nodeName, capacity = '0' } }: AoEVolume,
+  { snapshot }: Cluster,
+): string | undefined | Refused {
+  if (!source) return undefined;
+  const what = `AoESnapshot ${source.snapshot}`;
+  const { metadata, status } = snapshot(source.snapshot) ?? {};
+  if (!metadata) return { refused: 'SourceNotReady', message: `${what} does not exist` };
+  if (metadata.deletionTimestamp || status?.phase !== 'Ready' || status.nodeName === undefined || status.capacity === undefined) {
+    return { refused: 'SourceNotReady', message: `${what} is not ready: kubectl describe aoesnapshot ${source.snapshot} says why` };
+  }
+  if (status.pool !== pool || (nodeName !== undefined && nodeName !== status.nodeName)) {
+    const message = `${what} is in pool ${status.pool} on node ${status.nodeName}: a volume can be made of it only there`;
+    return { refused: 'SourceElsewhere', message };
+  }
+  if (parseQuantity(status.capacity) > parseQuantity(capacity)) {
+    return {
+      refused: 'SourceTooLarge',
+      message: `${what} has ${status.capacity}, more than the ${capacity} of the volume: ask for as much`,
+    };
+  }
+  return status.nodeName;
 }
 
 /**

@@ -22,6 +22,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
     byClaim: { get: () => [] },
     sizes: { total: () => 0 },
     pools: nothing,
+    snapshots: nothing,
     nodes: nothing as { get(): AoENode | undefined; list(): AoENode[] },
     kubeNodes: nothing as { get(): KubeNode | undefined },
     agents: { silence: () => undefined },

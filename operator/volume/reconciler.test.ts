@@ -56,6 +56,7 @@ function cluster({ statusDelayMs = 0 } = {}) {
     },
     ...indexesOf(() => volumes.list()),
     pools: api.store('AoEPool'),
+    snapshots: api.store('AoESnapshot'),
     nodes: api.store('AoENode'),
     kubeNodes: api.store<KubeNode>('Node'),
     agents: { silence: () => undefined },

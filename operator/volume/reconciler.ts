@@ -5,6 +5,7 @@ import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import {
   applyStatus,
@@ -40,6 +41,7 @@ interface Options {
   /** Of reservationOf. */
   readonly sizes: Pick<Sums<AoEVolume>, 'total'>;
   readonly pools: Pick<Store<AoEPool>, 'list'>;
+  readonly snapshots: Pick<Store<AoESnapshot>, 'get'>;
   readonly nodes: Store<AoENode>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
   readonly agents: Pick<AgentLiveness, 'silence'>;
@@ -132,11 +134,12 @@ export class VolumeReconciler {
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
     if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) };
-    const { pools, nodes, kubeNodes, agents, range } = this.#options;
+    const { pools, snapshots, nodes, kubeNodes, agents, range } = this.#options;
     const cluster = {
       pools: pools.list(),
       nodes: nodes.list(),
       reserved: this.#reserved,
+      snapshot: (name: string) => snapshots.get(name),
       notReady: (node: string) => notReady(kubeNodes.get(node)),
       silent: (node: AoENode) => agents.silence(node),
     };

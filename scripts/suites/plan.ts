@@ -20,7 +20,7 @@ export function checks(): Suite[][] {
       jestTests('unit', '45 s'),
     ],
     [
-      commands('generated', '1 s', [node(join(ROOT, 'api/generate.ts'), '--check')]),
+      commands('generated', '1 s', [node(join(ROOT, 'api/schema/generate.ts'), '--check')]),
       rustLint(),
       cargoTests('rust-unit', '5 s', ['--lib', '--bins']),
     ],

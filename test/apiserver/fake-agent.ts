@@ -1,13 +1,18 @@
 import { reservedCapacity } from '../../api/capacity.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeStatus, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { Informer, type Kube, KubeError, setCondition } from '../../kube/mod.ts';
 
-/** Plays the agents of all storage nodes: reports each placed volume as created and exported at once, and releases deleted volumes. */
+/**
+ * Plays the agents of all storage nodes: reports each placed volume as created and exported at once, and releases deleted volumes. It
+ * takes snapshots, too, which are gone as soon as they are deleted.
+ */
 export class FakeAgent {
   readonly #kube: Kube;
   readonly volumes: Informer<AoEVolume>;
+  readonly #snapshots: Informer<AoESnapshot>;
   /** Agents of these nodes are down. */
   readonly down = new Set<string>();
   /** Volumes with a stranger at their address. */
@@ -22,13 +27,17 @@ export class FakeAgent {
   constructor(kube: Kube) {
     this.#kube = kube;
     this.volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+    this.#snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
   }
 
   async run(signal: AbortSignal): Promise<void> {
     this.volumes.subscribe(({ type, object }) => {
       if (type === 'applied') this.#inTurn(object.metadata.name, signal);
     });
-    await this.volumes.run(signal);
+    this.#snapshots.subscribe(({ type, object }) => {
+      if (type === 'applied') this.#take(object).catch((error: unknown) => signal.aborted || this.errors.push(error));
+    });
+    await Promise.all([this.volumes.run(signal), this.#snapshots.run(signal)]);
   }
 
   /** One write of a volume after the other, as a real agent does: a late one would undo the next. */
@@ -80,6 +89,25 @@ export class FakeAgent {
       initiators: { observedGeneration: generation, nodes },
       conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
     });
+  }
+
+  /** Takes a snapshot of a volume that has data. CSI asks for no other. */
+  async #take({ metadata: { name, uid, deletionTimestamp }, spec, status }: AoESnapshot): Promise<void> {
+    if (deletionTimestamp || status?.createdAt !== undefined) return;
+    const volume = await this.#kube.get<AoEVolume>(AOE_VOLUMES, spec.volumeName);
+    if (!volume || volume.status?.capacity === undefined) return;
+    const taken: AoESnapshot['status'] = {
+      nodeName: volume.spec.nodeName,
+      pool: volume.spec.pool,
+      volumeUID: volume.metadata.uid,
+      capacity: volume.status.capacity,
+      createdAt: new Date().toISOString(),
+      conditions: [setCondition(undefined, { type: SnapshotCondition.Taken, status: 'True', reason: 'Taken', message: 'fake' })],
+    };
+    const object = { apiVersion: API_VERSION, kind: AOE_SNAPSHOTS.kind, metadata: { name, uid }, status: taken };
+    await this.#write(() =>
+      this.#kube.apply(AOE_SNAPSHOTS, object as never, { fieldManager: 'aoe-csi-agent', force: true, subresource: 'status' }),
+    );
   }
 
   async #report(name: string, uid: string, status: AoEVolumeStatus): Promise<void> {

@@ -6,18 +6,12 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { customResourceDefinitions } from '../../api/crds.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
+import { customResourceDefinitions } from '../../api/schema/crds.ts';
+import { CUSTOM_RESOURCE_DEFINITIONS } from '../../crds/upgrade.ts';
 import { Kube, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 
-const CRDS: ResourceType = {
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  plural: 'customresourcedefinitions',
-  kind: 'CustomResourceDefinition',
-  namespaced: false,
-};
 const START_MS = 60_000;
 const LOOK_MS = 50;
 
@@ -29,14 +23,15 @@ export const unavailable: string | undefined = existsSync(join(KIT, 'kube-apiser
 /** A real API server with a real etcd and our CRDs, on free ports of the loopback interface, for one test file. */
 export class ApiServer implements AsyncDisposable {
   readonly kubeconfig: string;
-  readonly #directory: string;
+  /** Its files; tests may put theirs there, too. It is removed with the server. */
+  readonly directory: string;
   readonly #audit: boolean;
   readonly #ports: { etcd: number; peer: number; api: number };
   #etcd: ChildProcess | undefined;
   #api: ChildProcess | undefined;
 
   private constructor(directory: string, ports: { etcd: number; peer: number; api: number }, audit: boolean) {
-    this.#directory = directory;
+    this.directory = directory;
     this.#audit = audit;
     this.#ports = ports;
     this.kubeconfig = join(directory, 'kubeconfig');
@@ -70,7 +65,7 @@ export class ApiServer implements AsyncDisposable {
 
   /** All requests so far about our objects and events, but watches and what is under way: as `PROGRAM VERB RESOURCE CODE`. */
   requests(): string[] {
-    const lines = readFileSync(join(this.#directory, 'audit.log'), 'utf8').split('\n').filter(Boolean);
+    const lines = readFileSync(join(this.directory, 'audit.log'), 'utf8').split('\n').filter(Boolean);
     return lines.flatMap((line) => {
       const { userAgent = '', verb, objectRef = {}, responseStatus = {} } = JSON.parse(line) as AuditEvent;
       if (verb === 'watch' || (objectRef.apiGroup !== 'aoe.dev' && objectRef.resource !== 'events')) return [];
@@ -83,7 +78,7 @@ export class ApiServer implements AsyncDisposable {
     const { etcd, peer } = this.#ports;
     const [client, peers] = [`http://127.0.0.1:${etcd}`, `http://127.0.0.1:${peer}`];
     this.#etcd = this.#spawn('etcd', [
-      ...['--name=test', `--data-dir=${join(this.#directory, 'etcd')}`, '--unsafe-no-fsync', '--log-level=warn'],
+      ...['--name=test', `--data-dir=${join(this.directory, 'etcd')}`, '--unsafe-no-fsync', '--log-level=warn'],
       ...[`--listen-client-urls=${client}`, `--advertise-client-urls=${client}`, `--listen-peer-urls=${peers}`],
       ...[`--initial-advertise-peer-urls=${peers}`, `--initial-cluster=test=${peers}`],
     ]);
@@ -91,7 +86,7 @@ export class ApiServer implements AsyncDisposable {
 
   /** Starts the API server, again after killApi(), and waits until it is ready. */
   async startApi(): Promise<void> {
-    const at = (name: string) => join(this.#directory, name);
+    const at = (name: string) => join(this.directory, name);
     this.#api = this.#spawn('kube-apiserver', [
       ...[`--etcd-servers=http://127.0.0.1:${this.#ports.etcd}`, '--bind-address=127.0.0.1', `--secure-port=${this.#ports.api}`],
       // It would look for a default route, which a network namespace may lack. Nobody goes by the address.
@@ -122,7 +117,7 @@ export class ApiServer implements AsyncDisposable {
 
   async stop(): Promise<void> {
     await Promise.all([end(this.#api), end(this.#etcd)]);
-    rmSync(this.#directory, { recursive: true, force: true });
+    rmSync(this.directory, { recursive: true, force: true });
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -130,7 +125,7 @@ export class ApiServer implements AsyncDisposable {
   }
 
   #prepare(): void {
-    const at = (name: string) => join(this.#directory, name);
+    const at = (name: string) => join(this.directory, name);
     mkdirSync(at('certificates'));
     const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'prime256v1' });
     writeFileSync(at('sa.pub'), publicKey.export({ type: 'spki', format: 'pem' }));
@@ -138,22 +133,24 @@ export class ApiServer implements AsyncDisposable {
     writeFileSync(at('tokens.csv'), 'admin-token,admin,1,"system:masters"\n');
     const policy = { apiVersion: 'audit.k8s.io/v1', kind: 'Policy', omitStages: ['RequestReceived'], rules: [{ level: 'Metadata' }] };
     writeFileSync(at('audit.json'), JSON.stringify(policy));
+    writeFileSync(this.kubeconfig, this.kubeconfigText('admin-token'));
+  }
+
+  /** A kubeconfig for whoever has this token. */
+  kubeconfigText(token: string): string {
     const cluster = `{name: test, cluster: {server: "https://127.0.0.1:${this.#ports.api}", insecure-skip-tls-verify: true}}`;
-    writeFileSync(
-      this.kubeconfig,
-      `apiVersion: v1
+    return `apiVersion: v1
 kind: Config
 clusters: [${cluster}]
-users: [{name: admin, user: {token: admin-token}}]
-contexts: [{name: test, context: {cluster: test, user: admin}}]
+users: [{name: user, user: {token: ${token}}}]
+contexts: [{name: test, context: {cluster: test, user: user}}]
 current-context: test
-`,
-    );
+`;
   }
 
   async #isReady(): Promise<boolean> {
     try {
-      await this.kube().list(CRDS, { signal: AbortSignal.timeout(1_000) });
+      await this.kube().list(CUSTOM_RESOURCE_DEFINITIONS, { signal: AbortSignal.timeout(1_000) });
       return true;
     } catch {
       return false;
@@ -163,7 +160,9 @@ current-context: test
   /** Installs the CRDs and waits until their resources are served. */
   async #install(): Promise<void> {
     const kube = this.kube();
-    await Promise.all(customResourceDefinitions().map((definition) => kube.create(CRDS, definition as unknown as KubeObject)));
+    await Promise.all(
+      customResourceDefinitions().map((definition) => kube.create(CUSTOM_RESOURCE_DEFINITIONS, definition as unknown as KubeObject)),
+    );
     const limit = Date.now() + START_MS;
     for (const type of [AOE_VOLUMES, AOE_POOLS, AOE_NODES]) {
       for (;;) {
@@ -176,11 +175,11 @@ current-context: test
   }
 
   #spawn(name: string, args: string[]): ChildProcess {
-    const log = openSync(join(this.#directory, `${name}.log`), 'a');
+    const log = openSync(join(this.directory, `${name}.log`), 'a');
     // The kernel ends it when this process dies, however that comes about.
     const child = spawn('setpriv', ['--pdeathsig', 'KILL', '--', join(KIT, name), ...args], {
       stdio: ['ignore', log, log],
-      cwd: this.#directory,
+      cwd: this.directory,
     });
     // A test that dies takes them with it.
     const kill = () => child.kill('SIGKILL');
@@ -190,7 +189,7 @@ current-context: test
   }
 
   #log(name: string): string {
-    return readFileSync(join(this.#directory, `${name}.log`), 'utf8').slice(-2_000);
+    return readFileSync(join(this.directory, `${name}.log`), 'utf8').slice(-2_000);
   }
 }
 

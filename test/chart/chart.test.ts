@@ -1,25 +1,29 @@
-import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
-import { parse } from 'yaml';
-import { CHART, helpOf, kitProgram, lint, type Manifest, render, renderParent } from './helm.ts';
+import { customResourceDefinitions } from '../../api/schema/crds.ts';
+import {
+  CHART,
+  container,
+  containers,
+  helpOf,
+  kitProgram,
+  lint,
+  type Manifest,
+  of,
+  podSpecs,
+  render,
+  renderParent,
+  SIDECARS,
+  SNAPSHOT_API,
+} from './helm.ts';
 
-const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
-  manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
-  assert.fail(`no ${kind} ${name ?? ''} among the manifests`);
-const podSpecs = (manifests: Manifest[]): Manifest[] =>
-  manifests.flatMap((manifest) =>
-    manifest.kind === 'Pod' ? [manifest.spec] : manifest.spec?.template ? [manifest.spec.template.spec] : [],
-  );
-const containers = (manifests: Manifest[]): Manifest[] => podSpecs(manifests).flatMap((spec) => spec.containers);
-const container = (manifests: Manifest[], name: string): Manifest =>
-  containers(manifests).find((candidate) => candidate.name === name) ?? assert.fail(`no container ${name}`);
+const byName = (a: Manifest, b: Manifest) => a.metadata.name.localeCompare(b.metadata.name);
 
-describe('the chart with its defaults', () => {
+describe('the chart with its defaults, where the cluster has the CRDs of snapshots', () => {
   let manifests: Manifest[];
   beforeAll(async () => {
-    manifests = await render();
+    manifests = await render({}, { apis: SNAPSHOT_API });
   });
 
   it('passes helm lint', async () => {
@@ -32,7 +36,7 @@ describe('the chart with its defaults', () => {
     expect(spec.securityContext.runAsUser > 0).toBe(true);
     expect(spec.securityContext.seccompProfile.type).toBe('RuntimeDefault');
     expect(spec.hostNetwork).toBeUndefined();
-    expect(spec.containers.length).toBe(5);
+    expect(spec.containers.length).toBe(6);
     for (const { name, securityContext } of spec.containers) {
       expect(securityContext.readOnlyRootFilesystem, name).toBe(true);
       expect(securityContext.allowPrivilegeEscalation, name).toBe(false);
@@ -51,7 +55,7 @@ describe('the chart with its defaults', () => {
 
   it('gives the target no token for the API server', () => {
     expect(of(manifests, 'DaemonSet', 'aoe-csi-target').spec.template.spec.automountServiceAccountToken).toBe(false);
-    const bound = manifests.filter(({ kind }) => /Binding$/.test(kind)).flatMap(({ subjects }) => subjects);
+    const bound = manifests.filter(({ kind }) => /RoleBinding$/.test(kind)).flatMap(({ subjects }) => subjects);
     expect(bound.some(({ name }: Manifest) => name === 'aoe-csi-target')).toBe(false);
   });
 
@@ -70,7 +74,7 @@ describe('the chart with its defaults', () => {
     const roles = new Set(
       manifests.filter(({ kind }) => kind === 'ClusterRole' || kind === 'Role').map(({ kind, metadata }) => `${kind}/${metadata.name}`),
     );
-    for (const { roleRef, subjects } of manifests.filter(({ kind }) => /Binding$/.test(kind))) {
+    for (const { roleRef, subjects } of manifests.filter(({ kind }) => /RoleBinding$/.test(kind))) {
       expect(roles.delete(`${roleRef.kind}/${roleRef.name}`), `${roleRef.name} is bound but not there`).toBe(true);
       for (const { name, namespace } of subjects) {
         expect(accounts.has(name), name).toBe(true);
@@ -134,7 +138,7 @@ describe('the chart with its defaults', () => {
 
   it('keeps pods off nodes whose plugin is not registered, where Kubernetes can', async () => {
     const required = async (version: string, values: object = {}) =>
-      of(await render(values, CHART, version), 'CSIDriver').spec.preventPodSchedulingIfMissing;
+      of(await render(values, { kubeVersion: version }), 'CSIDriver').spec.preventPodSchedulingIfMissing;
     expect(await required('1.36.3')).toBeUndefined();
     expect(await required('1.37.0')).toBe(true);
     expect(await required('1.37.0', { node: { preventPodSchedulingIfMissing: false } })).toBeUndefined();
@@ -146,9 +150,10 @@ describe('the chart with its defaults', () => {
   });
 
   it('gives the sidecars only flags that they know', async () => {
-    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
+    const two = await render({ controller: { replicas: 2 } }, { apis: SNAPSHOT_API });
+    for (const name of SIDECARS) {
       const help = await helpOf(kitProgram(name));
-      for (const argument of container(await render({ controller: { replicas: 2 } }), name).args) {
+      for (const argument of container(two, name).args) {
         const flag = argument.replace(/^-+/, '').split('=')[0];
         expect(help, `${name} does not know --${flag}`).toMatch(new RegExp(`^ +-{1,2}${flag}\\b`, 'm'));
       }
@@ -188,6 +193,25 @@ describe('the chart with its defaults', () => {
     expect(manifests.find(({ kind }) => kind === 'NetworkPolicy')).toBeUndefined();
   });
 
+  it('brings the CRDs of the cluster up to date before an upgrade, with rights to its own only', async () => {
+    const job = of(manifests, 'Job', 'aoe-csi-crds');
+    expect(job.metadata.annotations['helm.sh/hook']).toBe('pre-upgrade');
+    const names = of(manifests, 'ClusterRole', 'aoe-csi-crds').rules[0].resourceNames;
+    const definitions = Object.values(of(manifests, 'ConfigMap', 'aoe-csi-crds').data).map((json) => JSON.parse(String(json)));
+    expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual([...names]);
+    expect(definitions).toStrictEqual(customResourceDefinitions().toSorted(byName));
+    expect((await render({ crds: { upgrade: false } })).filter(({ metadata }) => metadata.name === 'aoe-csi-crds')).toStrictEqual([]);
+  });
+
+  it('limits what is written with the tokens of nodes: exactly those of the programs that run there', () => {
+    const { spec } = of(manifests, 'ValidatingAdmissionPolicy', 'aoe-csi-nodes');
+    expect(spec.failurePolicy).toBe('Fail');
+    for (const account of ['aoe-csi-agent', 'aoe-csi-node'])
+      expect(spec.matchConditions[0].expression).toMatch(`system:serviceaccount:aoe:${account}'`);
+    const binding = of(manifests, 'ValidatingAdmissionPolicyBinding', 'aoe-csi-nodes').spec;
+    expect(binding).toStrictEqual({ policyName: 'aoe-csi-nodes', validationActions: ['Deny'] });
+  });
+
   it('has a test pod whose script is valid JavaScript', () => {
     const script = container(manifests, 'test').args[0];
     expect(script.trim()).toBe(readFileSync(join(CHART, 'files/ready.mjs'), 'utf8').trim());
@@ -213,6 +237,7 @@ describe('values of the chart', () => {
         { name: 'fast', pool: 'fast', fsType: 'xfs', isDefault: true },
         { name: 'thin', pool: 'thin' },
       ],
+      controller: { snapshotter: { enabled: true } },
       metrics: { podMonitor: { enabled: true } },
     });
     expect(container(manifests, 'operator').image).toBe(`registry.example/aoe-csi@sha256:${'0'.repeat(64)}`);
@@ -224,29 +249,6 @@ describe('values of the chart', () => {
     expect(container(manifests, 'target').volumeMounts.some((mount: Manifest) => mount.mountPath === '/srv/aoe')).toBeTruthy();
     const named = new Set(containers(manifests).flatMap(({ ports }) => (ports ?? []).map((port: Manifest) => port.name)));
     for (const { port } of of(manifests, 'PodMonitor').spec.podMetricsEndpoints) expect(named.has(port), port).toBe(true);
-  });
-
-  it('turn on leader election in the sidecars with the second replica', async () => {
-    const one = await render();
-    const two = await render({ controller: { replicas: 2 } });
-    for (const name of ['csi-provisioner', 'csi-attacher', 'csi-resizer']) {
-      expect(container(one, name).args.includes('--leader-election'), name).toBeFalsy();
-      expect(container(two, name).args.includes('--leader-election'), name).toBeTruthy();
-    }
-    expect(of(one, 'Deployment').spec.strategy.type).toBe('Recreate');
-    expect(of(two, 'Deployment').spec.strategy.type).toBe('RollingUpdate');
-  });
-
-  it('prefer different nodes for the replicas of the controller, unless told otherwise', async () => {
-    const affinity = async (controller: object): Promise<Manifest> =>
-      of(await render({ controller }), 'Deployment', 'aoe-csi-controller').spec.template.spec.affinity;
-    const [term] = (await affinity({ replicas: 2 })).podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution;
-    expect(term.podAffinityTerm.topologyKey).toBe('kubernetes.io/hostname');
-    const { labels } = of(await render(), 'Deployment', 'aoe-csi-controller').spec.template.metadata;
-    for (const [key, value] of Object.entries(term.podAffinityTerm.labelSelector.matchLabels)) expect(labels[key]).toBe(value);
-    expect(await affinity({ replicas: 1 })).toBeUndefined();
-    const own = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: [] } } };
-    expect(await affinity({ replicas: 2, affinity: own })).toStrictEqual(own);
   });
 
   it('make storage directories where they are missing, and name them to the agent', async () => {
@@ -270,9 +272,10 @@ describe('values of the chart', () => {
   it('add arguments and environment to every program', async () => {
     const more = { extraArgs: ['--more=1'], extraEnv: [{ name: 'MORE', value: '1' }] };
     const manifests = await render({
-      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more },
+      controller: { operator: more, csi: more, provisioner: more, attacher: more, resizer: more, snapshotter: { ...more, enabled: true } },
       node: more,
       storage: { agent: more, target: more },
+      crds: more,
     });
     for (const { name, args, env } of containers(manifests)) {
       if (name === 'test') continue;
@@ -306,18 +309,8 @@ describe('values of the chart', () => {
 
   it('give pull secrets to every pod', async () => {
     const specs = podSpecs(await render({ imagePullSecrets: [{ name: 'pull' }] }));
-    expect(specs).toHaveLength(5);
+    expect(specs).toHaveLength(6);
     for (const spec of specs) expect(spec.imagePullSecrets, spec.serviceAccountName).toStrictEqual([{ name: 'pull' }]);
-  });
-
-  it('limit who reaches the controller', async () => {
-    const manifests = await render({ networkPolicy: { enabled: true, from: [{ podSelector: {} }] } });
-    const { podSelector, ingress } = of(manifests, 'NetworkPolicy').spec;
-    const { template } = of(manifests, 'Deployment', 'aoe-csi-controller').spec;
-    for (const [key, value] of Object.entries(podSelector.matchLabels)) expect(template.metadata.labels[key]).toBe(value);
-    const ports = template.spec.containers.flatMap((one: Manifest) => one.ports).map((port: Manifest) => port.name);
-    expect(ingress[0].ports.map(({ port }: Manifest) => port)).toStrictEqual(ports);
-    expect(ingress[0].from).toStrictEqual([{ podSelector: {} }]);
   });
 
   const file = { name: 'a', backend: 'file' };
@@ -340,6 +333,8 @@ describe('values of the chart', () => {
     ['a thin pool without its name', { pools: [{ name: 'a', backend: 'lvm-thin', volumeGroup: 'v' }] }, /needs a thinPool/],
     ['two pools of one name', { pools: [1, 2].map(() => ({ name: 'a', backend: 'lvm', volumeGroup: 'v' })) }, /two pools of that name/],
     ['two default classes', { storageClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /only one can be the default/],
+    ['two default snapshot classes', { volumeSnapshotClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /a and b: only one/],
+    ['a snapshotter that is perhaps on', { controller: { snapshotter: { enabled: 'perhaps' } } }, /'\/controller\/snapshotter\/enabled'/],
     ['an unknown filesystem', { storageClasses: [{ name: 'a', fsType: 'btrfs' }] }, /must be one of 'ext4', 'xfs'/],
     ['a relative kubelet path', { kubeletPath: 'var/lib/kubelet' }, /'\/kubeletPath'/],
     ['an interface name that Linux cannot have', { interfaces: ['much-too-long-a-name'] }, /'\/interfaces\/0'/],
@@ -369,32 +364,5 @@ describe('the chart as a part of another', () => {
       /additional properties 'enable' not allowed/,
     );
     await expect(renderParent({ 'aoe-csi': { enabled: 1 } })).rejects.toThrow(/'\/enabled'/);
-  });
-});
-
-/** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
-const leavesOf = (value: unknown, below: (value: object) => object | undefined, path = ''): string[] => {
-  const inner =
-    value !== null && typeof value === 'object' && !Array.isArray(value) && !/(resources|odeSelector|parameters)$/.test(path)
-      ? below(value)
-      : undefined;
-  if (!inner || Object.keys(inner).length === 0) return [path];
-  return Object.entries(inner).flatMap(([key, each]) => leavesOf(each, below, path ? `${path}.${key}` : key));
-};
-
-describe('the documentation of the chart', () => {
-  const values = leavesOf(parse(readFileSync(join(CHART, 'values.yaml'), 'utf8')), (value) => value);
-
-  it('lists every value in its README, and none that is not there', () => {
-    const listed = [...readFileSync(join(CHART, 'README.md'), 'utf8').matchAll(/^\| `([^`]+)`/gm)].map((match) => match[1] ?? '');
-    expect(listed.toSorted()).toStrictEqual(values.toSorted());
-  });
-
-  it('describes every value in the schema, and none but those that a parent chart adds', () => {
-    const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'));
-    const described = leavesOf(schema, (each: { $ref?: string; properties?: object }) =>
-      each.$ref ? schema.definitions[each.$ref.replace('#/definitions/', '')].properties : each.properties,
-    );
-    expect(described.toSorted()).toStrictEqual([...values, 'enabled', 'global'].toSorted());
   });
 });

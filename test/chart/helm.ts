@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -35,12 +36,25 @@ async function withValues<R>(values: object, use: (file: string) => Promise<R>):
   }
 }
 
+/** What the cluster has beside the APIs of Kubernetes itself when the CRDs of snapshots are installed. */
+export const SNAPSHOT_API = ['snapshot.storage.k8s.io/v1'];
+
+/** Containers of the controller that are Kubernetes' own. */
+export const SIDECARS = ['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-snapshotter'];
+
 const run = promisify(execFile);
 
-/** Renders the chart, or another one. Rejects with helm's message when it refuses the values. */
-export function render(values: object = {}, chart = CHART, kubeVersion = KUBE_VERSION): Promise<Manifest[]> {
+/**
+ * Renders the chart, or another one. Rejects with helm's message when it refuses the values.
+ * @param options.apis groups and versions of APIs that the cluster has beside those of Kubernetes itself
+ */
+export function render(
+  values: object = {},
+  { chart = CHART, kubeVersion = KUBE_VERSION, apis = [] }: { chart?: string; kubeVersion?: string; apis?: readonly string[] } = {},
+): Promise<Manifest[]> {
   return withValues(values, async (file) => {
     const command = ['template', 'release', chart, '--namespace', 'aoe', '--kube-version', kubeVersion, '--values', file];
+    for (const api of apis) command.push('--api-versions', api);
     const { stdout } = await run(kitProgram('helm'), command, { timeout: 60_000, maxBuffer: 16 << 20 });
     return parseAllDocuments(stdout)
       .map((document) => document.toJS())
@@ -56,7 +70,7 @@ export async function renderParent(values: object): Promise<Manifest[]> {
     const dependencies = [{ name: 'aoe-csi', version, repository: `file://${CHART}`, condition: 'aoe-csi.enabled' }];
     writeFileSync(join(parent, 'Chart.yaml'), stringify({ apiVersion: 'v2', name: 'parent', version: '1.0.0', dependencies }));
     cpSync(CHART, join(parent, 'charts/aoe-csi'), { recursive: true });
-    return await render(values, parent);
+    return await render(values, { chart: parent });
   } finally {
     rmSync(parent, { recursive: true });
   }
@@ -75,3 +89,21 @@ export async function helpOf(path: string): Promise<string> {
   const { stdout, stderr } = await run(path, ['--help'], { timeout: 60_000 }).catch((error: { stdout: string; stderr: string }) => error);
   return stdout + stderr;
 }
+
+/** The manifest of a kind, with this name if one is given. */
+export const of = (manifests: Manifest[], kind: string, name?: string): Manifest =>
+  manifests.find((manifest) => manifest.kind === kind && (name === undefined || manifest.metadata.name === name)) ??
+  assert.fail(`no ${kind} ${name ?? ''} among the manifests`);
+
+/** The specs of all pods, those in templates included. */
+export const podSpecs = (manifests: Manifest[]): Manifest[] =>
+  manifests.flatMap((manifest) =>
+    manifest.kind === 'Pod' ? [manifest.spec] : manifest.spec?.template ? [manifest.spec.template.spec] : [],
+  );
+
+/** All containers of all pods. */
+export const containers = (manifests: Manifest[]): Manifest[] => podSpecs(manifests).flatMap((spec) => spec.containers);
+
+/** The container of a name. */
+export const container = (manifests: Manifest[], name: string): Manifest =>
+  containers(manifests).find((candidate) => candidate.name === name) ?? assert.fail(`no container ${name}`);

@@ -2,6 +2,7 @@ import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
 import { parseAllDocuments } from 'yaml';
 import { AoEPoolSpec } from '../../api/schema/pool.ts';
+import { AoESnapshotSpec } from '../../api/schema/snapshot.ts';
 import { AoEVolumeSpec } from '../../api/schema/volume.ts';
 import { PAGES, ROOT, textOf } from './pages.ts';
 
@@ -40,6 +41,7 @@ describe('the examples', () => {
         expect(document.errors).toStrictEqual([]);
         const { kind, spec } = document.toJS();
         if (kind === 'AoEVolume') AoEVolumeSpec.strict().parse(spec);
+        if (kind === 'AoESnapshot') AoESnapshotSpec.strict().parse(spec);
         if (kind === 'AoEPool') AoEPoolSpec.strict().parse(spec);
       }
     });

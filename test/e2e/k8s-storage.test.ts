@@ -1,13 +1,20 @@
-import { DRIVER, StorageSuite } from '../k8s-storage/suite.ts';
+import { DRIVER, StorageSuite, THIN_DRIVER } from '../k8s-storage/suite.ts';
 import { Cluster } from '../testbed/cluster.ts';
+import { storageClass } from './manifests.ts';
 
 /** The whole suite takes hours: make test-k8s-storage. These are of its parts that find the most. */
-const SPECS = [
+const DEFAULT_POOL = [
   '[Testpattern: Dynamic PV (default fs)] volumes should store data',
   '[Testpattern: Dynamic PV (block volmode)] volumes should store data',
   '[Testpattern: Dynamic PV (default fs)] subPath should support existing single file [LinuxOnly]',
   '[Testpattern: Dynamic PV (default fs)] read-write-once-pod should block a second pod from using an in-use ReadWriteOncePod volume on the same node',
 ];
+const SNAPSHOTS = [
+  '[Testpattern: Dynamic Snapshot (delete policy)] snapshottable [Feature:VolumeSnapshotDataSource] volume snapshot controller  should check snapshot fields, check restore correctly works after modifying source data, check deletion (persistent)',
+  '[Testpattern: Dynamic PV (default fs)] provisioning should provision correct filesystem size when restoring snapshot to larger size pvc [Feature:VolumeSnapshotDataSource]',
+  '[Testpattern: Dynamic PV (block volmode)] provisioning should provision storage with pvc data source',
+];
+const SPECS = [...DEFAULT_POOL.map((name) => [DRIVER, name] as const), ...SNAPSHOTS.map((name) => [THIN_DRIVER, name] as const)];
 
 describe("Kubernetes' storage suite", () => {
   let cluster: Cluster;
@@ -16,11 +23,14 @@ describe("Kubernetes' storage suite", () => {
     cluster = await Cluster.attach();
     suite = await StorageSuite.build();
     await suite.installImages(cluster);
+    await cluster.apply([storageClass('storage-suite-thin', { pool: 'thin' })]);
   }, 1_800_000);
 
-  for (const name of SPECS)
+  afterAll(() => cluster?.kubectl(['delete', 'storageclass', 'storage-suite-thin', '--ignore-not-found']));
+
+  for (const [driver, name] of SPECS)
     it(name, async () => {
-      const outcomes = await suite.runSpecs(cluster, DRIVER, [name]);
+      const outcomes = await suite.runSpecs(cluster, driver, [name]);
       expect([...outcomes.values()]).toStrictEqual([expect.objectContaining({ state: 'passed' })]);
     }, 300_000);
 });

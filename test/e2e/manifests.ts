@@ -6,6 +6,8 @@ interface ClaimOptions {
   accessMode?: 'ReadWriteOnce' | 'ReadWriteOncePod' | 'ReadWriteMany' | 'ReadOnlyMany';
   volumeMode?: 'Filesystem' | 'Block';
   volumeName?: string;
+  /** The claim begins with the data of a VolumeSnapshot or of another claim. */
+  source?: { kind: 'VolumeSnapshot' | 'PersistentVolumeClaim'; name: string };
 }
 
 export function storageClass(
@@ -36,7 +38,20 @@ export function claim(name: string, options: ClaimOptions = {}) {
       storageClassName: options.storageClass ?? 'aoe',
       resources: { requests: { storage: options.size ?? '64Mi' } },
       ...(options.volumeName ? { volumeName: options.volumeName } : {}),
+      ...(options.source ? { dataSource: { apiGroup: API_GROUPS[options.source.kind], ...options.source } } : {}),
     },
+  };
+}
+
+const API_GROUPS = { VolumeSnapshot: 'snapshot.storage.k8s.io', PersistentVolumeClaim: '' };
+
+/** A VolumeSnapshot of a claim, of the class that is the default for the claim's driver. */
+export function volumeSnapshot(name: string, claimName: string) {
+  return {
+    apiVersion: 'snapshot.storage.k8s.io/v1',
+    kind: 'VolumeSnapshot',
+    metadata: { name },
+    spec: { source: { persistentVolumeClaimName: claimName } },
   };
 }
 
@@ -77,6 +92,11 @@ export function pod(name: string, options: PodOptions) {
 /** An AoEVolume that someone applies by hand. */
 export function aoeVolume(name: string, spec: Record<string, unknown>) {
   return { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEVolume', metadata: { name }, spec };
+}
+
+/** An AoESnapshot that someone applies by hand. */
+export function aoeSnapshot(name: string, volumeName: string, spec: Record<string, unknown> = {}) {
+  return { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoESnapshot', metadata: { name }, spec: { volumeName, ...spec } };
 }
 
 /** A PersistentVolume for an AoEVolume that exists. */

@@ -37,10 +37,14 @@ describe('the chart', () => {
     return found;
   }
 
-  it('is upgraded without an effect on I/O: all is replaced but the targets', async () => {
+  it('is upgraded without an effect on I/O: all is replaced but the targets, and the CRDs are those of the chart', async () => {
     const old = await podsByComponent();
+    // As a chart has them whose AoEPools show no columns.
+    const columns = '/spec/versions/0/additionalPrinterColumns';
+    await cluster.kubectl(['patch', 'crd', 'aoepools.aoe.dev', '--type=json', '-p', JSON.stringify([{ op: 'remove', path: columns }])]);
     const changed = { podAnnotations: { 'example.org/changed': 'yes' } };
-    await installChart(cluster, { controller: changed, node: changed, storage: changed });
+    await installChart(cluster, { crds: { upgrade: true }, controller: changed, node: changed, storage: changed });
+    expect((await cluster.getJson('crd', 'aoepools.aoe.dev')).spec.versions[0].additionalPrinterColumns).not.toBeUndefined();
     const now = await podsByComponent();
     expect(now.get('target')).toStrictEqual(old.get('target'));
     for (const component of ['controller', 'node', 'agent']) {

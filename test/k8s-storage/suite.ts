@@ -11,6 +11,8 @@ import { type Outcome, outcomesOf } from './report.ts';
 
 /** What the suite is told of the driver. */
 export const DRIVER = join(import.meta.dirname, 'driver.yaml');
+/** The same for snapshots and clones. */
+export const THIN_DRIVER = join(import.meta.dirname, 'thin.yaml');
 
 const BUILD = join(import.meta.dirname, '../testbed/kit/build');
 const BUILD_MS = 3_600_000;

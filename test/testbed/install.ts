@@ -15,6 +15,8 @@ const VALUES = {
   },
   interfaces: ['vec0'],
   logLevel: 'debug',
+  // It takes seconds at each installation; the test of upgrades turns it on.
+  crds: { upgrade: false },
   // Tests make pools, fill them and use them at once.
   controller: { provisioner: { capacityPollInterval: '5s' } },
   pools: [

@@ -11,8 +11,10 @@ import {
   kindOf,
   type Measurement,
   roundUp,
+  type Snapshots,
 } from '../backend.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
+import { FileSnapshots } from './snapshots.ts';
 import { type FilePool, type FileSize, MARKER, SUFFIX, spaceOf } from './space.ts';
 
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
@@ -29,6 +31,8 @@ export interface FileOptions {
   directory: string;
   /** UIDs of the volumes that were made there. When there are any, a directory without the marker, or without all of them, is the wrong one. */
   expected: () => Iterable<string>;
+  /** Whether there are snapshots that were taken there. */
+  hasSnapshots?: () => boolean;
   /** Directories where disks are mounted: in one where nothing is mounted, no new pool is begun unless its directory is there. */
   mountPoints?: readonly string[];
   /** spec.reserve of the AoEPool. */
@@ -43,6 +47,7 @@ export class FileBackend implements Backend {
   readonly #pool: string;
   readonly #directory: string;
   readonly #expected: () => Iterable<string>;
+  readonly #hasSnapshots: () => boolean;
   readonly #mountPoint: string | undefined;
   readonly #reserve: string | undefined;
   readonly #siblings: () => readonly FilePool[];
@@ -51,16 +56,34 @@ export class FileBackend implements Backend {
   readonly #gone = new Set<string>();
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
+  readonly snapshots: Snapshots;
   readonly growth: Growth = { grow: (uid, bytes) => this.#grow(uid, bytes) };
 
-  constructor({ pool, directory, expected, mountPoints = [], reserve, siblings = () => [], fs = nodeFileSystem }: FileOptions) {
+  constructor({
+    pool,
+    directory,
+    expected,
+    hasSnapshots = () => false,
+    mountPoints = [],
+    reserve,
+    siblings = () => [],
+    fs = nodeFileSystem,
+  }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
     this.#expected = expected;
+    this.#hasSnapshots = hasSnapshots;
     this.#mountPoint = mountPoints.filter((path) => `${directory}/`.startsWith(`${path}/`)).toSorted((a, b) => b.length - a.length)[0];
     this.#reserve = reserve;
     this.#siblings = siblings;
     this.#fs = fs;
+    this.snapshots = new FileSnapshots({
+      directory,
+      fs,
+      prepare: () => this.#prepare(),
+      pathOf: (uid) => this.path(uid),
+      free: async (signal) => (await this.measure(signal)).free,
+    });
   }
 
   path(uid: string): string {
@@ -212,7 +235,7 @@ export class FileBackend implements Backend {
     const path = this.path(uid);
     try {
       const stats = await this.#fs.stat(path);
-      return stats.file ? stats : undefined;
+      return stats.file ? { path, size: stats.size, blocks: stats.blocks } : undefined;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
       throw this.#failed(`looking at ${path}`, error);
@@ -232,8 +255,11 @@ export class FileBackend implements Backend {
       if (error instanceof BackendError) throw error;
       if (!hasCode(error, 'ENOENT')) throw this.#failed(`reading ${marker}`, error);
     }
-    if (!isEmpty(this.#expected())) {
-      throw new BackendError('PoolMissing', `${this.#directory} lacks the volumes that were made there: is its file system mounted?`);
+    if (!isEmpty(this.#expected()) || this.#hasSnapshots()) {
+      throw new BackendError(
+        'PoolMissing',
+        `${this.#directory} lacks the volumes and snapshots that were made there: is its file system mounted?`,
+      );
     }
     await this.#checkMounted();
     try {

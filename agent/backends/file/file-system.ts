@@ -1,12 +1,14 @@
-import { mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { copyFile, mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { unsharedBytes } from './extents.ts';
 
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
   /** `blocks` of 512 bytes; `device` is the number of the file system's device. */
   stat(path: string): Promise<{ file: boolean; size: number; blocks: number; device: number }>;
-  /** Blocks of `bsize` bytes: those in all, and those that are free. */
-  statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number }>;
+  /** Blocks of `bsize` bytes: those in all, and those that are free. `type` is the number in linux/magic.h. */
+  statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number; type: number }>;
   read(path: string): Promise<string>;
   /** Writes a whole small file to stable storage. */
   write(path: string, text: string): Promise<void>;
@@ -14,8 +16,14 @@ export interface FileSystem {
   mkdir(path: string): Promise<void>;
   /** Makes a new sparse file of this size, on stable storage. */
   createSparse(path: string, bytes: number): Promise<void>;
+  /** Makes a new file that shares all blocks of another one (ioctl_ficlone(2)), and fails where that is not possible. */
+  clone(from: string, to: string): Promise<void>;
   /** Makes a file larger, on stable storage. What is added reads as zeros. */
   extend(path: string, bytes: number): Promise<void>;
+  /** Puts the data of a file on stable storage. */
+  syncFile(path: string): Promise<void>;
+  /** Bytes of a file's blocks that no other file shares. */
+  unshared(path: string): Promise<number>;
   rename(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
@@ -56,6 +64,7 @@ export const nodeFileSystem: FileSystem = {
       await file.close();
     }
   },
+  clone: (from, to) => copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE_FORCE),
   extend: async (path, bytes) => {
     const file = await open(path, 'r+');
     try {
@@ -66,6 +75,15 @@ export const nodeFileSystem: FileSystem = {
       await file.close();
     }
   },
+  syncFile: async (path) => {
+    const file = await open(path, 'r');
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
+  unshared: unsharedBytes,
   rename,
   unlink,
   isMountPoint: async (path) => {

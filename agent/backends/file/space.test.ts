@@ -24,10 +24,15 @@ function world(free: number, files: Record<string, File>, kubelet = 9) {
       const { device, size = 0, taken = 0 } = find(path);
       return { file: size > 0, size, blocks: taken / 512, device };
     },
-    statfs: async () => ({ blocks: (100 * GiB) / 4096, bavail: free / 4096, bsize: 4096 }),
+    statfs: async () => ({ blocks: (100 * GiB) / 4096, bavail: free / 4096, bsize: 4096, type: 0x58465342 }),
+    unshared: async (path) => find(path).taken ?? 0,
   };
-  return (options: Partial<SpaceOptions> = {}, own = { taken: 0, promised: 0 }) =>
-    spaceOf({ fs, directory: '/a', reserve: undefined, siblings: [], ...options }, [{ size: own.promised, blocks: own.taken / 512 }]);
+  return (options: Partial<SpaceOptions> = {}, own = { taken: 0, promised: 0 }) => {
+    const path = '/a/own.img';
+    all[path] = { device: 1, taken: own.taken };
+    const file = { path, size: own.promised, blocks: own.taken / 512 };
+    return spaceOf({ fs, directory: '/a', reserve: undefined, siblings: [], ...options }, [file]);
+  };
 }
 
 test('a pool on the file system of the kubelet leaves it 20 % by default, another pool leaves nothing', async () => {
@@ -58,7 +63,7 @@ test('what volumes have taken belongs to the pool, and what is promised to them 
 test('a pool whose promises are not covered any more says how much is missing, though the reserve is not used up', async () => {
   const { free, message } = await world(5 * GiB, {}, 1)({}, { taken: 10 * GiB, promised: 17 * GiB });
   expect(free).toBe(0);
-  expect(message).toMatch(/^other software fills the file system of \/a: its volumes were promised 2Gi more than is free/);
+  expect(message).toMatch(/^other software or snapshots fill the file system of \/a: its volumes were promised 2Gi more than is free/);
 });
 
 test('pools on one file system have the same space: both are told the same, and none of it is promised twice', async () => {

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
 import { kindOf, roundDown } from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
 import type { FileSystem } from './file-system.ts';
 
 /** A file of a volume is named by the UID and this. */
@@ -28,7 +29,7 @@ export interface FilePool {
 
 /** Where the space of a pool is, and who else may use it. */
 export interface SpaceOptions {
-  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs'>;
+  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs' | 'unshared'>;
   readonly directory: string;
   /** spec.reserve of the pool. */
   readonly reserve: string | undefined;
@@ -38,6 +39,7 @@ export interface SpaceOptions {
 
 /** The file of a volume: its full size in bytes is promised to it, and it takes `blocks` of 512 bytes on the disk. */
 export interface FileSize {
+  readonly path: string;
   readonly size: number;
   readonly blocks: number;
 }
@@ -58,7 +60,7 @@ export interface Space {
  * @throws Error when the file system cannot be read
  */
 export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions, own: readonly FileSize[]): Promise<Space> {
-  const { bavail, blocks, bsize } = await fs.statfs(directory);
+  const { bavail, blocks, bsize, type } = await fs.statfs(directory);
   const files = [...own];
   const sharedWith: string[] = [];
   for (const sibling of siblings) {
@@ -67,7 +69,8 @@ export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions
     sharedWith.push(sibling.pool);
     files.push(...theirs);
   }
-  const taken = files.reduce((sum, { blocks }) => sum + blocks * BLOCK, 0);
+  let taken = 0;
+  for (const file of files) taken += await ownBytes(fs, file, mayShareBlocks(type));
   const promised = files.reduce((sum, { size: bytes }) => sum + bytes, 0);
   const kept = reserve ?? ((await isSameFileSystem(fs, KUBELET_FILE, directory)) ? KUBELET_RESERVE : '0%');
   // Not the size of the file system: the space that other software takes there cannot be promised.
@@ -75,7 +78,7 @@ export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions
   const missing = promised - taken - bavail * bsize;
   const message =
     missing > 0
-      ? `other software fills the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`
+      ? `other software or snapshots fill the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`
       : undefined;
   return { size, free: Math.max(0, size - promised), message, sharedWith: sharedWith.sort() };
 }
@@ -92,10 +95,24 @@ async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): P
   const files: FileSize[] = [];
   for (const name of await fs.readdir(directory)) {
     if (!name.endsWith(SUFFIX) || kindOf(name) !== 'volume') continue;
-    const stats = await fs.stat(join(directory, name)).catch(() => undefined);
-    if (stats) files.push(stats);
+    const path = join(directory, name);
+    const stats = await fs.stat(path).catch(() => undefined);
+    if (stats) files.push({ path, size: stats.size, blocks: stats.blocks });
   }
   return files;
+}
+
+/**
+ * Bytes on the disk that are a file's own: to write those takes no more room.
+ * @param mayShare whether files on this file system may share blocks: a write to a shared one takes a new one
+ */
+async function ownBytes(fs: Pick<FileSystem, 'unshared'>, { path, blocks }: FileSize, mayShare: boolean): Promise<number> {
+  try {
+    if (mayShare) return await fs.unshared(path);
+  } catch {
+    // Where the file system does not tell, it has no shared blocks.
+  }
+  return blocks * BLOCK;
 }
 
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {

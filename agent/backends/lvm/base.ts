@@ -19,8 +19,8 @@ import type { WipeOptions, Wiper } from './wipe.ts';
 
 /** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
 export const TAG_NEW = 'aoe.dev/new';
-const TAG_VOLUME = 'aoe.dev/volume=';
-const TAG_POOL = 'aoe.dev/pool=';
+export const TAG_VOLUME = 'aoe.dev/volume=';
+export const TAG_POOL = 'aoe.dev/pool=';
 /** How far a volume was wiped; absent when all of it was zeroed. */
 const TAG_WIPED = 'aoe.dev/wiped=';
 /** While a new volume is zeroed: this many bytes from its start are zeros on stable storage. */
@@ -32,8 +32,8 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
 const TAG_CLEAN = 'aoe.dev/clean=';
 /** Prefix of a tag that ends with a number of bytes from the start of its volume. */
 type BytesPrefix = typeof TAG_ZEROED | typeof TAG_CLEAN;
-const TAG_RETAINED = 'aoe.dev/retained';
-const PREFIX = 'aoe-';
+export const TAG_RETAINED = 'aoe.dev/retained';
+export const PREFIX = 'aoe-';
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
  * so this is for changes by others.

@@ -34,6 +34,11 @@ test('a group with its volumes is read', () => {
   });
 });
 
+test('a volume in several segments, as one that has grown may be, is one volume', () => {
+  const rows = [VOLUME, VOLUME, { ...VOLUME, lv_name: 'aoe-2' }].map((row) => ({ ...GROUP, ...row }));
+  expect(parseReport(report(...rows))?.volumes.map(({ name }) => name)).toStrictEqual(['aoe-1', 'aoe-2']);
+});
+
 test('a thin pool says how full it is, whether it zeroes blocks, and how it is', () => {
   const pool = {
     lv_name: 'tp',
@@ -42,10 +47,21 @@ test('a thin pool says how full it is, whether it zeroes blocks, and how it is',
     lv_layout: 'thin,pool',
     data_percent: '5.00',
     metadata_percent: '1.00',
+    lv_metadata_size: '4',
+    chunk_size: '2',
     zero: 'zero',
   };
   const [volume] = parseReport(report({ ...GROUP, ...pool, lv_health_status: 'partial' }))?.volumes ?? [];
-  expect(volume).toMatchObject({ active: false, dataPercent: '5.00', metadataPercent: '1.00', zeroes: true, health: 'partial', tags: [] });
+  expect(volume).toMatchObject({
+    active: false,
+    dataPercent: '5.00',
+    metadataPercent: '1.00',
+    metadataBytes: 4,
+    chunk: 2,
+    zeroes: true,
+    health: 'partial',
+    tags: [],
+  });
 });
 
 test('a group without volumes has none, and a report without rows no group', () => {

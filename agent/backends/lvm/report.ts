@@ -19,6 +19,10 @@ export interface LogicalVolume {
   layout: string[];
   dataPercent?: string;
   metadataPercent?: string;
+  /** Of a thin pool: size of its metadata. */
+  metadataBytes?: number;
+  /** Of a thin pool: size of the blocks that it hands out. */
+  chunk?: number;
   /** Of a thin pool: whether it zeroes blocks before it hands them out. */
   zeroes: boolean;
   /** `partial`, `failed`, …; empty when all is well. */
@@ -35,11 +39,13 @@ const VOLUME_FIELDS = [
   'lv_layout',
   'data_percent',
   'metadata_percent',
+  'lv_metadata_size',
+  'chunk_size',
   'zero',
   'lv_health_status',
 ];
 
-/** Arguments of `vgs` for a report on a group; with `volumes`, one row per logical volume (and none for an empty group). */
+/** Arguments of `vgs` for a report on a group; with `volumes`, one row per segment of a logical volume (and none for an empty group). */
 export function reportArgs(group: string, { volumes }: { volumes: boolean }): string[] {
   const fields = volumes ? [...GROUP_FIELDS, ...VOLUME_FIELDS] : GROUP_FIELDS;
   return ['--reportformat', 'json', '--units', 'b', '--nosuffix', '-o', fields.join(','), group];
@@ -54,15 +60,20 @@ function size(row: Row, field: string): number {
 }
 
 function logicalVolume(row: Row): LogicalVolume {
+  const layout = (row.lv_layout ?? '').split(',').filter(Boolean);
+  // LVM reports a chunk size of 0 for volumes that have none.
+  const pool = layout.includes('thin') && layout.includes('pool');
   return {
     name: row.lv_name ?? '',
     bytes: size(row, 'lv_size'),
     tags: (row.lv_tags ?? '').split(',').filter(Boolean),
     active: row.lv_active === 'active',
     ...(row.pool_lv ? { pool: row.pool_lv } : {}),
-    layout: (row.lv_layout ?? '').split(',').filter(Boolean),
+    layout,
     ...(row.data_percent ? { dataPercent: row.data_percent } : {}),
     ...(row.metadata_percent ? { metadataPercent: row.metadata_percent } : {}),
+    ...(pool && row.lv_metadata_size ? { metadataBytes: size(row, 'lv_metadata_size') } : {}),
+    ...(pool && row.chunk_size ? { chunk: size(row, 'chunk_size') } : {}),
     zeroes: row.zero === 'zero',
     health: row.lv_health_status ?? '',
   };
@@ -85,6 +96,7 @@ export function parseReport(json: string): VolumeGroup | undefined {
     free: size(first, 'vg_free'),
     extent: size(first, 'vg_extent_size'),
     missingDisks: Number(first.vg_missing_pv_count ?? 0),
-    volumes: rows.filter((row) => row.lv_name).map(logicalVolume),
+    // Some fields belong to segments, so LVM writes a row for each segment of a volume, all alike in the other fields.
+    volumes: [...new Map(rows.flatMap((row) => (row.lv_name ? [[row.lv_name, row] as const] : []))).values()].map(logicalVolume),
   };
 }

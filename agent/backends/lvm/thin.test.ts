@@ -25,7 +25,7 @@ test('a thin pool that is nearly full takes no new volume and says what to do', 
   const { ready, message } = await backend.measure(signal);
   expect(ready).toBe(false);
   expect(message ?? '').toMatch(/96\.10% full.*lvextend/);
-  await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
+  await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.10% full.*lvextend/ });
 });
 
 test('a thin volume grows by one command, within what is not promised to others', async () => {
@@ -41,6 +41,6 @@ test('a thin volume grows by one command, within what is not promised to others'
     message: `thin pool vg0/tp has ${24 * MiB} bytes that are not promised to a volume, and ${28 * MiB} are needed`,
   });
   fake.poolData = '96.10';
-  await expect(backend.growth.grow('u-1', 44 * MiB, signal)).rejects.toMatchObject({ reason: 'PoolNotReady' });
+  await expect(backend.growth.grow('u-1', 44 * MiB, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
   expect((await backend.open('u-1', signal))?.bytes).toBe(40 * MiB);
 });

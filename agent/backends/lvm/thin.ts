@@ -1,17 +1,21 @@
-import { BackendError, type CreateRequest, type Growth, type Measurement } from '../backend.ts';
+import { BackendError, type CreateRequest, type Growth, type Measurement, type Snapshots } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import { isSnapshot, LvmThinSnapshots, reservedBytes } from './thin-snapshots.ts';
 
 /** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
 const MAX_DATA_PERCENT = 95;
 const MAX_METADATA_PERCENT = 90;
+/** Bytes of metadata that a block may take: the guide in the kernel's Documentation/admin-guide/device-mapper/thin-provisioning.rst. */
+const METADATA_PER_BLOCK = 48;
 /** How old a report may be that a new volume is admitted on: how full the thin pool is changes with every write. */
 const RECENT_MS = 5_000;
 
 /** Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool. */
 export class LvmThinBackend extends LvmBase {
   protected override readonly kind: { layout: string[]; pool: string };
+  readonly snapshots: Snapshots;
   readonly #thinPool: string;
   readonly growth: Growth = {
     grow: async (uid, bytes, signal) => this.backing(await this.extend(uid, bytes, { marksNew: false }, signal)),
@@ -19,6 +23,13 @@ export class LvmThinBackend extends LvmBase {
 
   constructor(options: LvmOptions & { thinPool: string }) {
     super(options);
+    const { pool, thinPool } = options;
+    const admit = (group: VolumeGroup, bytes: number): void => this.#admit(group, bytes);
+    const admitSnapshot = (group: VolumeGroup, bytes: number): void => {
+      this.#admit(group, bytes);
+      this.#admitMetadata(group, bytes);
+    };
+    this.snapshots = new LvmThinSnapshots({ group: this.group, pool, thinPool, admit, admitSnapshot });
     this.#thinPool = options.thinPool;
     this.kind = { layout: ['thin', 'sparse'], pool: options.thinPool };
   }
@@ -33,18 +44,43 @@ export class LvmThinBackend extends LvmBase {
   }
 
   protected override async admit({ bytes }: CreateRequest, signal: AbortSignal): Promise<void> {
-    const group = await this.group.readInTurn(RECENT_MS, signal);
+    this.#admit(await this.group.readInTurn(RECENT_MS, signal), bytes);
+  }
+
+  /** @throws BackendError when the thin pool is not ready, or does not have so many bytes that are not promised */
+  #admit(group: VolumeGroup, bytes: number): void {
     const { ready, free, message } = this.measurement(group, this.ours(group));
     const pool = `thin pool ${this.group.pathOf(this.#thinPool)}`;
-    if (!ready) throw new BackendError('PoolNotReady', message ?? `${pool} is not ready`);
+    if (!ready) throw new BackendError(this.#fullness(group) ? 'PoolFull' : 'PoolNotReady', message ?? `${pool} is not ready`);
     if (free < bytes) {
       throw new BackendError('PoolFull', `${pool} has ${free} bytes that are not promised to a volume, and ${bytes} are needed`);
     }
   }
 
+  /**
+   * Refuses a snapshot when the metadata could fill: each block that is written while a snapshot keeps its old content takes room there.
+   * @throws BackendError
+   */
+  #admitMetadata(group: VolumeGroup, bytes: number): void {
+    const { metadataBytes, chunk, metadataPercent } = this.#poolOf(group) ?? {};
+    if (!metadataBytes || !chunk) return;
+    const kept = group.volumes.filter((volume) => volume.pool === this.#thinPool && isSnapshot(volume));
+    const blocks = [bytes, ...kept.map(reservedBytes)].reduce((sum, each) => sum + Math.ceil(each / chunk), 0);
+    const needed = blocks * METADATA_PER_BLOCK;
+    const free = Math.floor((metadataBytes * (MAX_METADATA_PERCENT - Number(metadataPercent ?? 0))) / 100);
+    if (needed <= free) return;
+    const name = `${group.name}/${this.#thinPool}`;
+    const message = `the metadata of thin pool ${name} has ${metadataBytes} bytes, of which ${free} can be used, and snapshots may come to take ${needed}: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
+    throw new BackendError('PoolFull', message);
+  }
+
+  #poolOf(group: VolumeGroup): LogicalVolume | undefined {
+    return group.volumes.find((volume) => volume.name === this.#thinPool && volume.layout.includes('pool'));
+  }
+
   protected override measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {
     const name = `${group.name}/${this.#thinPool}`;
-    const pool = group.volumes.find((volume) => volume.name === this.#thinPool && volume.layout.includes('pool'));
+    const pool = this.#poolOf(group);
     if (!pool) {
       const message = `thin pool ${name} is not on this node: create it (lvcreate --type thin-pool -L SIZE -n ${this.#thinPool} ${group.name})`;
       return { ready: false, message, size: 0, free: 0, granularity: group.extent };
@@ -52,8 +88,8 @@ export class LvmThinBackend extends LvmBase {
     const promised = ours.reduce((sum, { bytes }) => sum + bytes, 0);
     const names = new Set(ours.map((volume) => volume.name));
     const foreign = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
-    const size = Math.max(0, pool.bytes - foreign.reduce((sum, { bytes }) => sum + bytes, 0));
-    const message = this.#complaint(name, pool) ?? (group.missingDisks > 0 ? `volume group ${group.name} lacks disks` : undefined);
+    const size = Math.max(0, pool.bytes - foreign.reduce((sum, volume) => sum + reservedBytes(volume), 0));
+    const message = this.#fullness(group) ?? this.#damage(group);
     return {
       ready: message === undefined,
       message: message ?? (pool.zeroes ? undefined : `${name} does not zero new blocks (lvchange -Z y ${name}): old data may show through`),
@@ -65,14 +101,23 @@ export class LvmThinBackend extends LvmBase {
     };
   }
 
-  #complaint(name: string, pool: LogicalVolume): string | undefined {
-    if (Number(pool.metadataPercent ?? 0) >= MAX_METADATA_PERCENT) {
-      return `metadata of thin pool ${name} is ${pool.metadataPercent}% full: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
+  /** What is nearly full, and what to do. */
+  #fullness(group: VolumeGroup): string | undefined {
+    const { metadataPercent, dataPercent } = this.#poolOf(group) ?? {};
+    const name = `${group.name}/${this.#thinPool}`;
+    if (Number(metadataPercent ?? 0) >= MAX_METADATA_PERCENT) {
+      return `metadata of thin pool ${name} is ${metadataPercent}% full: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
     }
-    if (Number(pool.dataPercent ?? 0) >= MAX_DATA_PERCENT) {
-      return `thin pool ${name} is ${pool.dataPercent}% full: extend it (lvextend -L +SIZE ${name}), or remove volumes`;
+    if (Number(dataPercent ?? 0) >= MAX_DATA_PERCENT) {
+      return `thin pool ${name} is ${dataPercent}% full: extend it (lvextend -L +SIZE ${name}), or remove volumes`;
     }
-    if (pool.health) return `thin pool ${name} is ${pool.health}: see lvmthin(7), "check and repair"`;
     return undefined;
+  }
+
+  #damage(group: VolumeGroup): string | undefined {
+    const name = `${group.name}/${this.#thinPool}`;
+    const health = this.#poolOf(group)?.health;
+    if (health) return `thin pool ${name} is ${health}: see lvmthin(7), "check and repair"`;
+    return group.missingDisks > 0 ? `volume group ${group.name} lacks disks` : undefined;
   }
 }

@@ -165,3 +165,25 @@ is mounted there.
   hostPath: { path: {{ $directory }}, type: DirectoryOrCreate }
 {{- end }}
 {{- end }}
+
+{{/* Whether VolumeSnapshots of Kubernetes work with this driver: "true", or nothing. */}}
+{{- define "aoe-csi.snapshots" -}}
+{{- $enabled := .Values.controller.snapshotter.enabled }}
+{{- if kindIs "bool" $enabled }}{{ if $enabled }}true{{ end }}
+{{- else if .Capabilities.APIVersions.Has "snapshot.storage.k8s.io/v1" }}true{{ end }}
+{{- end }}
+
+{{/* Names of the ports of the controller's containers, as JSON. */}}
+{{- define "aoe-csi.controllerPorts" -}}
+{{- $ports := list "operator" "csi-controller" "provisioner" "attacher" }}
+{{- if .Values.controller.resizer.enabled }}{{ $ports = append $ports "resizer" }}{{ end }}
+{{- if include "aoe-csi.snapshots" . }}{{ $ports = append $ports "snapshotter" }}{{ end }}
+{{- toJson $ports }}
+{{- end }}
+
+{{/* Annotations of the objects of the job that upgrades the CRDs: the argument is their place in the order. A job that failed stays, for its log. */}}
+{{- define "aoe-csi.crdsHook" -}}
+helm.sh/hook: pre-upgrade
+helm.sh/hook-weight: {{ . | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}

@@ -36,4 +36,12 @@
 {{- if and .isDefault $default }}{{ fail (printf "storageClasses: %s and %s: only one can be the default" $default .name) }}{{ end }}
 {{- if .isDefault }}{{ $default = .name }}{{ end }}
 {{- end }}
+{{- $classes = dict }}
+{{- $default = "" }}
+{{- range .Values.volumeSnapshotClasses }}
+{{- if hasKey $classes .name }}{{ fail (printf "volumeSnapshotClasses: %s: there are two classes of that name" .name) }}{{ end }}
+{{- $_ := set $classes .name true }}
+{{- if and .isDefault $default }}{{ fail (printf "volumeSnapshotClasses: %s and %s: only one can be the default" $default .name) }}{{ end }}
+{{- if .isDefault }}{{ $default = .name }}{{ end }}
+{{- end }}
 {{- end }}

@@ -2,9 +2,9 @@ import { available, grainOf, reservationKey } from '../../../api/capacity.ts';
 import { unfit } from '../../../api/eligibility.ts';
 import { roundDown } from '../../../api/quantity.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
-import { unsupported } from '../capabilities.ts';
 import type { Deps } from '../deps.ts';
-import { DEFAULT_POOL } from '../request.ts';
+import { unsupported } from '../request/capabilities.ts';
+import { DEFAULT_POOL } from '../request/request.ts';
 import { segmentOf } from '../topology.ts';
 
 /**

@@ -8,9 +8,10 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { conditionOf } from '../describe.ts';
-import { CREATED_BY, type Wanted, wantedOf } from '../request.ts';
-import { resourceName } from '../resource-name.ts';
-import { capacityOf, chooseSize } from '../size.ts';
+import { CREATED_BY, type Source, type Wanted, wantedOf } from '../request/request.ts';
+import { resourceName } from '../request/resource-name.ts';
+import { capacityOf, chooseSize } from '../request/size.ts';
+import { checkSource, dropCloned, ensureSource, namingSource, sourceOf } from '../source.ts';
 import { segmentOfNode, topologyOf } from '../topology.ts';
 import { waitFor } from '../wait.ts';
 
@@ -20,6 +21,8 @@ const REFUSALS: Readonly<Record<string, Code>> = {
   NoEligibleNode: Code.RESOURCE_EXHAUSTED,
   AddressRangeExhausted: Code.RESOURCE_EXHAUSTED,
   NoSuchPool: Code.INVALID_ARGUMENT,
+  SourceElsewhere: Code.INVALID_ARGUMENT,
+  SourceTooLarge: Code.OUT_OF_RANGE,
 };
 
 /**
@@ -31,54 +34,73 @@ const REFUSALS: Readonly<Record<string, Code>> = {
 export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequest, call: Call): Promise<{ volume: csi.v1.IVolume }> {
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
-  const bytes = chooseSize(wanted.bounds, deps.pools.get(wanted.pool));
   return deps.busy.run(name, 'CreateVolume', async () => {
-    const volume = await findOrCreate(deps, name, wanted, bytes, call);
+    const volume = await findOrCreate(deps, name, wanted, call);
+    const impossible = await ensureSource(deps, volume, wanted.source, call);
+    if (impossible) throw await deleteUnusable(deps, volume, impossible, call);
     const ready = await waitFor(deps, volume, { what: 'its export', until: readyOrRefused }, call);
     if (ready instanceof RpcError) throw await deleteUnusable(deps, volume, ready, call);
+    if (wanted.source?.kind === 'volume') await dropCloned(deps, ready, call);
     const capacity = capacityOf(ready);
     if (wanted.bounds.most > 0 && capacity > wanted.bounds.most) {
       const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
       throw await deleteUnusable(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
     }
-    return { volume: { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) } };
+    const { volumeContentSource: contentSource } = request;
+    const described = { volumeId: name, capacityBytes: int64(capacity), accessibleTopology: topologyOf(deps, ready) };
+    return { volume: { ...described, ...(contentSource ? { contentSource } : {}) } };
   });
 }
 
-async function findOrCreate(deps: Deps, name: string, wanted: Wanted, bytes: number, { signal }: Call): Promise<AoEVolume> {
-  const { pool, access, segments, annotations } = wanted;
+async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume> {
+  const { pool, access, bounds, segments, annotations, source } = wanted;
+  // A volume that is there no longer needs its source.
+  const found = source && (await find(deps, name, wanted, call));
+  if (found) return found;
+  const least = Math.max(bounds.least, source ? await checkSource(deps, wanted, source, call) : 0);
+  const naming = namingSource(name, source);
   const spec: AoEVolume['spec'] = {
-    capacity: formatQuantity(bytes),
+    capacity: formatQuantity(chooseSize({ ...bounds, least }, deps.pools.get(pool))),
     pool,
     access,
     initiators: {},
     deletionPolicy: 'Delete',
     ...(segments.length > 0 ? { segments: [...segments] } : {}),
+    ...naming.spec,
   };
-  const object: AoEVolume = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, annotations: { ...annotations } }, spec };
+  const metadata = { name, annotations: { ...annotations, ...naming.annotations } };
+  const object: AoEVolume = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata, spec };
   try {
-    return await deps.kube.create<AoEVolume>(AOE_VOLUMES, object, { fieldManager: FIELD_MANAGER, signal });
+    return await deps.kube.create<AoEVolume>(AOE_VOLUMES, object, { fieldManager: FIELD_MANAGER, signal: call.signal });
   } catch (error) {
     if (isInvalid(error)) throw new RpcError(Code.INVALID_ARGUMENT, messageOf(error), { cause: error });
     if (!isConflict(error)) throw error;
   }
-  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  const volume = await find(deps, name, wanted, call);
   if (!volume) throw new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted while it was read: try again`);
-  checkSame(deps, volume, wanted);
   return volume;
 }
 
 /** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is requested */
-function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments }: Wanted): void {
+async function find(deps: Deps, name: string, wanted: Wanted, { signal }: Call): Promise<AoEVolume | undefined> {
+  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  if (volume) checkSame(deps, volume, wanted);
+  return volume;
+}
+
+function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, segments, source }: Wanted): void {
   const { metadata, spec } = volume;
   const differs = (what: string, has: string | undefined, asked: string): never => {
     throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, but ${asked} is requested`);
   };
+  const describe = (each: Source | undefined): string => (each ? `${each.kind} ${each.name}` : 'none');
   if (metadata.deletionTimestamp)
     throw new RpcError(Code.ABORTED, `AoEVolume ${metadata.name} is being deleted: try again when it is gone`);
   if (spec.external) differs('an external target', '', 'a new volume');
   if (spec.pool !== pool) differs('pool', spec.pool, pool);
   if (spec.access !== access) differs('access', spec.access, access);
+  const began = describe(sourceOf(volume));
+  if (began !== describe(source)) differs('source', began, describe(source));
   const has = capacityOf(volume);
   if (has < bounds.least) differs('capacity', spec.capacity, `at least ${formatQuantity(bounds.least)}`);
   if (bounds.most > 0 && has > bounds.most) differs('capacity', spec.capacity, `at most ${formatQuantity(bounds.most)}`);

@@ -6,7 +6,7 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { describeReadiness, describeUser } from '../describe.ts';
-import { isResourceName } from '../resource-name.ts';
+import { isResourceName } from '../request/resource-name.ts';
 import { timeLeft } from '../wait.ts';
 
 /** After a detach it takes the agent a moment to report that the lock is cleared. */

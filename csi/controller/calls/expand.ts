@@ -4,12 +4,12 @@ import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
-import { unsupported } from '../capabilities.ts';
 import { changeSpec } from '../change-spec.ts';
 import type { Call, Deps } from '../deps.ts';
 import { conditionOf, describeReadiness } from '../describe.ts';
 import { findVolume } from '../find-volume.ts';
-import { type Bounds, boundsOf, capacityOf, chooseSize } from '../size.ts';
+import { unsupported } from '../request/capabilities.ts';
+import { type Bounds, boundsOf, capacityOf, chooseSize } from '../request/size.ts';
 import { waitFor } from '../wait.ts';
 
 /**

@@ -5,12 +5,12 @@ import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, serialOf, VolumeConditi
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
-import { mismatch } from '../capabilities.ts';
 import type { Call, Deps } from '../deps.ts';
 import { conditionOf, describeUser } from '../describe.ts';
 import { emitRefused } from '../events.ts';
 import { findVolume } from '../find-volume.ts';
 import { changeInitiators, waitForInitiators } from '../initiators.ts';
+import { mismatch } from '../request/capabilities.ts';
 import { segmentOfNode } from '../topology.ts';
 
 /**

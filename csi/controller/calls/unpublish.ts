@@ -7,7 +7,7 @@ import { required } from '../../required.ts';
 import type { Call, Deps } from '../deps.ts';
 import { emitDetached } from '../events.ts';
 import { changeInitiators, waitForInitiators } from '../initiators.ts';
-import { isResourceName } from '../resource-name.ts';
+import { isResourceName } from '../request/resource-name.ts';
 
 /**
  * ControllerUnpublishVolume: cuts off a node, or all nodes when none is named. When it returns, the target has confirmed that they can

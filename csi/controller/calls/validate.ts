@@ -1,9 +1,9 @@
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
-import { mismatch } from '../capabilities.ts';
 import type { Call, Deps } from '../deps.ts';
 import { findVolume } from '../find-volume.ts';
+import { mismatch } from '../request/capabilities.ts';
 
 /** ValidateVolumeCapabilities: whether a volume has the capabilities, and if not, why. */
 export async function validateCapabilities(deps: Deps, request: csi.v1.IValidateVolumeCapabilitiesRequest, call: Call) {

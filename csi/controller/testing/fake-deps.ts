@@ -3,7 +3,8 @@ import type { NodeHealth } from '../../../api/eligibility.ts';
 import type { AoENode } from '../../../api/node.ts';
 import type { AoEPool } from '../../../api/pool.ts';
 import { roundUp } from '../../../api/quantity.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
+import { AOE_SNAPSHOTS, AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
+import type { AoESnapshot, AoESnapshotStatus } from '../../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, VOLUME_FINALIZER } from '../../../api/volume.ts';
 import { TimeoutError } from '../../../kube/mod.ts';
 import { FakeApi } from '../../../kube/testing/fake-api.ts';
@@ -24,7 +25,16 @@ export const ready: Reaction = {
 };
 
 /** An API server with a pool `default` on node `a`, and caches that are never late. */
-export function fakeDeps({ reaction, health = {} }: { reaction?: Reaction | undefined; health?: NodeHealth } = {}) {
+export function fakeDeps({
+  reaction,
+  snapshotStatus,
+  health = {},
+}: {
+  reaction?: Reaction | undefined;
+  /** What operator and agent make of a new snapshot. */
+  snapshotStatus?: AoESnapshotStatus | undefined;
+  health?: NodeHealth;
+} = {}) {
   const api = new FakeApi();
   const warnings: unknown[] = [];
   putNode(api, 'a');
@@ -49,6 +59,16 @@ export function fakeDeps({ reaction, health = {} }: { reaction?: Reaction | unde
       total: (key: string, grain: number) => {
         const parts = api.store<AoEVolume>('AoEVolume').list().map(reservationOf);
         return parts.reduce((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) : sum), 0);
+      },
+    },
+    snapshots: {
+      ...api.store<AoESnapshot>('AoESnapshot'),
+      waitFor: async (name: string, ask: (snapshot: AoESnapshot | undefined) => unknown) => {
+        const snapshot = api.read<AoESnapshot>(AOE_SNAPSHOTS, name);
+        if (snapshot && snapshotStatus && !snapshot.status) api.put({ ...snapshot, status: snapshotStatus });
+        const answer = ask(api.read<AoESnapshot>(AOE_SNAPSHOTS, name));
+        if (answer === undefined || answer === false) throw new TimeoutError('nothing more happens');
+        return answer;
       },
     },
     pools: api.store<AoEPool>('AoEPool'),

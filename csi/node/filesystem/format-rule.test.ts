@@ -5,6 +5,7 @@ const facts: DiskFacts = {
   content: { kind: 'nothing' },
   blank: true,
   recorded: undefined,
+  restored: false,
   wanted: 'ext4',
   readOnly: false,
   locked: true,
@@ -29,6 +30,9 @@ const TABLE: [name: string, change: Partial<DiskFacts>, outcome: 'mount' | 'form
   ['contradicting signatures', { content: { kind: 'ambivalent', detail: 'x' } }, /contradicting/],
   ['data without a signature', { blank: false }, /no known file system/],
   ['an empty disk that was formatted before', { recorded: formatted }, /data was lost/],
+  ['an empty disk that was made of a snapshot', { restored: true }, /began with the data of a snapshot/],
+  ['a disk of a snapshot taken during a format', { restored: true, blank: false, recorded: formatting }, /began with the data of a snapshot/],
+  ['the file system of a snapshot', { restored: true, content: ext4, blank: false }, 'mount'],
   ['an empty disk for reading only', { readOnly: true }, /read-only/],
   ['an empty disk without lock', { locked: false }, /without the lock/],
 ];

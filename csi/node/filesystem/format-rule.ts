@@ -11,6 +11,8 @@ export interface DiskFacts {
   readonly blank: boolean;
   /** What the node plugin recorded about an earlier format. */
   readonly recorded: AoEVolumeStatus['filesystem'];
+  /** The volume was made with the data of a snapshot: it is never formatted. */
+  readonly restored: boolean;
   /** Type of the requested file system. */
   readonly wanted: string;
   /** This node may not write. */
@@ -24,7 +26,7 @@ export interface DiskFacts {
  * to be empty or to be the rest of a format of ours that did not finish: mkfs writes the signature last.
  * @throws RpcError FAILED_PRECONDITION when the disk may be neither mounted nor formatted
  */
-export function mountOrFormat({ name, content, blank, recorded, wanted, readOnly, locked }: DiskFacts): 'mount' | 'format' {
+export function mountOrFormat({ name, content, blank, recorded, restored, wanted, readOnly, locked }: DiskFacts): 'mount' | 'format' {
   const unfinished = recorded?.state === 'Formatting' && recorded.type === wanted && locked && !readOnly;
   const refuse = (message: string): never => {
     throw new RpcError(Code.FAILED_PRECONDITION, `${name}: ${message}`);
@@ -36,6 +38,11 @@ export function mountOrFormat({ name, content, blank, recorded, wanted, readOnly
     case 'ambivalent':
       return refuse(`the disk holds contradicting signatures (${content.detail}); it is neither mounted nor formatted`);
     case 'nothing':
+      if (restored) {
+        return refuse(
+          'the volume began with the data of a snapshot or of another volume, and no file system is found on the disk; it is not formatted. If its source was never mounted, use an empty volume instead',
+        );
+      }
       if (unfinished) return 'format';
       if (!blank)
         return refuse(

@@ -25,6 +25,19 @@ test('the journal of a shared xfs volume is not replayed', async () => {
   expect(it.node.mounter.calls[0]).toMatch(/^mount ro,norecovery /);
 });
 
+test('a volume that was made of a snapshot is mounted beside its source, and never formatted', async () => {
+  const it = setUp();
+  const volume = it.node.volumes.items.get('v1');
+  if (volume) volume.spec.source = { snapshot: 's1' };
+  it.node.target.content = { kind: 'found', type: 'xfs' };
+  await it.stage(mountOf('xfs'));
+  expect(it.node.mounter.calls[0]).toMatch(/^mount nouuid /);
+  await it.node.mounter.unmount(it.stagingTargetPath);
+  Object.assign(it.node.target, { content: { kind: 'nothing' }, blank: true });
+  const refused = { code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/began with the data of a snapshot/) };
+  await expect(it.stage(mountOf('xfs'))).rejects.toMatchObject(refused);
+});
+
 test('a disk on which blkid finds nothing, and that is not empty, is probed again: a read error looks the same', async () => {
   const it = setUp();
   let probes = 0;

@@ -56,6 +56,7 @@ export async function mountFilesystem(
     content,
     blank,
     recorded: volume.status?.filesystem,
+    restored: volume.spec.source !== undefined,
     wanted: usage.type,
     readOnly: usage.readOnly || isShared,
     locked: !isShared,
@@ -79,7 +80,9 @@ export async function mountFilesystem(
   job.step('mount');
   // Where other hosts may read at the same time, not even the journal may be replayed.
   const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
-  const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : [])];
+  // Its file system has the UUID of the one that the snapshot is of: this node may have both mounted.
+  const isTwin = volume.spec.source !== undefined && usage.type === 'xfs';
+  const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : []), ...(isTwin ? ['nouuid'] : [])];
   try {
     await deps.mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });
   } finally {

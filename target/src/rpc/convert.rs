@@ -18,7 +18,8 @@ impl From<Error> for Status {
             Error::NoSuchVolume(_) | Error::Unexported(_) | Error::Disk(OpenError::Missing(_)) => Status::not_found(text),
             Error::AddressTaken { .. } | Error::OtherAddress { .. } => Status::already_exists(text),
             Error::OtherSerial { .. } | Error::Smaller { .. } => Status::invalid_argument(text),
-            Error::Disk(OpenError::Unfit { .. }) | Error::OtherConfigString(_) => Status::failed_precondition(text),
+            Error::Disk(OpenError::Unfit { .. }) | Error::OtherConfigString(_) | Error::NotServed(_) => Status::failed_precondition(text),
+            Error::Held { .. } | Error::NotStill { .. } => Status::aborted(text),
             Error::NotSaved(_) => Status::internal(text),
             Error::TooManyTraces(_) => Status::resource_exhausted(text),
         }
@@ -161,6 +162,7 @@ fn interface((name, counts): (String, Counts)) -> proto::InterfaceStats {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
     use tonic::Code;
 
     #[test]
@@ -173,6 +175,17 @@ mod tests {
             (Error::OtherSerial { uid, serial: "S".into() }, Code::InvalidArgument, "volume v has the serial number S"),
             (OpenError::Missing("/x".into()).into(), Code::NotFound, "/x does not exist"),
             (Error::OtherConfigString("a".into()), Code::FailedPrecondition, "the config string is \"a\""),
+            (
+                Error::Held { uid: "v".into(), number: 5, limit: Duration::from_secs(10) },
+                Code::Aborted,
+                "volume v is held already: hold 5 ends when it is released, and after 10s at the latest",
+            ),
+            (
+                Error::NotStill { uid: "v".into(), limit: Duration::from_millis(100) },
+                Code::Aborted,
+                "the writes of volume v that were under way did not end within 100ms",
+            ),
+            (Error::NotServed("v".into()), Code::FailedPrecondition, "volume v is not served now"),
             (Error::TooManyTraces(4), Code::ResourceExhausted, "4 traces run already: end one, or wait"),
         ];
         for (error, code, text) in cases {

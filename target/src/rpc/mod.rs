@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc as channel, oneshot};
@@ -22,6 +23,11 @@ use crate::serve::{Change, Command, Reply, WATCH_QUEUE};
 use crate::wake::Waker;
 use crate::wire::config::MAX_STRING;
 use trace_stream::TraceStream;
+
+/// How long a hold lasts, at most, when the caller does not say.
+const DEFAULT_HOLD_MS: u32 = 10_000;
+/// Longest limit of a hold. The Linux initiator gives up a disk after 180 s without an answer.
+const MAX_HOLD_MS: u32 = 60_000;
 
 pub struct Service {
     commands: mpsc::Sender<Command>,
@@ -86,7 +92,7 @@ impl Target for Service {
         Ok(Response::new(proto::GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             interfaces: interfaces.into_iter().map(Into::into).collect(),
-            features: vec!["writes_need_lock".into(), "exported_size".into()],
+            features: vec!["writes_need_lock".into(), "exported_size".into(), "hold".into()],
         }))
     }
 
@@ -133,6 +139,23 @@ impl Target for Service {
         }
         let state = self.ask(|reply| Command::Change { uid, change: Change::ReplaceConfigString { expected, replacement, reply } }).await?;
         Ok(Response::new(proto::ReplaceConfigStringResponse { state: Some(state.into()) }))
+    }
+
+    async fn hold(&self, request: Request<proto::HoldRequest>) -> Result<Response<proto::HoldResponse>, Status> {
+        let proto::HoldRequest { uid, limit_ms } = request.into_inner();
+        let limit = match limit_ms {
+            0 => DEFAULT_HOLD_MS,
+            1..=MAX_HOLD_MS => limit_ms,
+            _ => return Err(Status::invalid_argument(format!("a hold of {limit_ms} ms: at most {MAX_HOLD_MS} ms"))),
+        };
+        let number = self.ask(|reply| Command::Hold { uid, limit: Duration::from_millis(limit.into()), reply }).await?;
+        Ok(Response::new(proto::HoldResponse { number }))
+    }
+
+    async fn release(&self, request: Request<proto::ReleaseRequest>) -> Result<Response<proto::ReleaseResponse>, Status> {
+        let proto::ReleaseRequest { uid, number } = request.into_inner();
+        let held_throughout = self.ask(|reply| Command::Release { uid, number, reply }).await?;
+        Ok(Response::new(proto::ReleaseResponse { held_throughout }))
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<proto::WatchResponse, Status>> + Send>>;

@@ -1,6 +1,6 @@
 //! What other threads ask the serving thread to do.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::Sender;
 use tokio::sync::oneshot;
@@ -38,6 +38,19 @@ pub enum Command {
     Change {
         uid: String,
         change: Change,
+    },
+    /// Holds the writes of a volume back, and answers with the number of the hold when none is under way.
+    Hold {
+        uid: String,
+        /// The hold ends by itself this long after it began.
+        limit: Duration,
+        reply: Reply<u64>,
+    },
+    /// Ends a hold, and answers whether it lasted until now.
+    Release {
+        uid: String,
+        number: u64,
+        reply: Reply<bool>,
     },
     Watch {
         watcher: Sender<Event>,
@@ -77,6 +90,14 @@ impl<S: Socket> Server<S> {
                 Some(id) => self.change(id, change),
                 None => change.refuse(uid),
             },
+            Command::Hold { uid, limit, reply } => match self.registry.find(&uid) {
+                Some(id) => self.hold(id, limit, reply),
+                None => drop(reply.send(Err(Error::NoSuchVolume(uid)))),
+            },
+            Command::Release { uid, number, reply } => {
+                let held = self.registry.find(&uid).is_some_and(|id| self.release(id, number));
+                let _ = reply.send(Ok(held));
+            }
             Command::Watch { watcher } => self.registry.watch(watcher),
             Command::Stats { reply } => drop(reply.send(Ok(self.counted()))),
             Command::Trace { uid, trace, reply } => drop(reply.send(self.trace(uid, *trace))),

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use crate::definition::Address;
 use crate::disk::open::OpenError;
 
@@ -24,6 +26,14 @@ pub enum Error {
     OtherConfigString(String),
     #[error("the state directory cannot be written: {0}")]
     NotSaved(std::io::Error),
+    /// The volume has no disk now, or another one replaces it.
+    #[error("volume {0} is not served now")]
+    NotServed(String),
+    #[error("volume {uid} is held already: hold {number} ends when it is released, and after {limit:?} at the latest")]
+    Held { uid: String, number: u64, limit: Duration },
+    /// A disk that hangs, or a hold that ended while it waited for writes.
+    #[error("the writes of volume {uid} that were under way did not end within {limit:?}")]
+    NotStill { uid: String, limit: Duration },
     #[error("{0} traces run already: end one, or wait")]
     TooManyTraces(usize),
 }

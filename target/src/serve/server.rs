@@ -100,6 +100,7 @@ impl<S: Socket> Server<S> {
             }
         }
         log!(Info, "stopping");
+        self.end_all_holds();
         let limit = Instant::now() + STOP_LIMIT;
         while !self.is_quiet() && Instant::now() < limit {
             if !self.turn(false) {
@@ -181,7 +182,8 @@ impl<S: Socket> Server<S> {
     /// Sleeps until something happens, or until `limit`.
     fn sleep(&mut self, limit: Option<Instant>) {
         let trim = self.data.slots.needs_trim().then(|| Instant::now() + retry::INTERVAL);
-        let limit = [limit, self.registry.retry.at(), self.ports.retry.at(), trim].into_iter().flatten().min();
+        let limit =
+            [limit, self.registry.retry.at(), self.registry.holds.next_end(), self.ports.retry.at(), trim].into_iter().flatten().min();
         let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         if !self.poll_kernel(timeout) {
             self.data.slots.trim();
@@ -219,8 +221,9 @@ impl<S: Socket> Server<S> {
         ready != 0
     }
 
-    /// Tries again what could not be used, if its time has come.
+    /// Tries again what could not be used, and ends holds, if their time has come.
     fn retry(&mut self, now: Instant) {
+        self.end_due_holds(now);
         if self.ports.retry.take_due(now) && self.ports.has_failed() {
             self.refresh_ports();
         }

@@ -17,14 +17,14 @@ const FIFREEZE: libc::c_ulong = 0xc004_5877;
 const FITHAW: libc::c_ulong = 0xc004_5878;
 
 /// A file system on a disk in memory, of its own.
-struct Mounted {
+pub struct Mounted {
     device: String,
     folder: PathBuf,
 }
 
 impl Mounted {
     /// None where the kernel has no zram.
-    fn new(lab: &Lab) -> Option<Mounted> {
+    pub fn new(lab: &Lab) -> Option<Mounted> {
         let number = fs::read_to_string("/sys/class/zram-control/hot_add").ok()?;
         let mounted = Mounted { device: format!("zram{}", number.trim()), folder: lab.folder.join("frozen") };
         fs::write(format!("/sys/block/{}/disksize", mounted.device), "64M").unwrap();
@@ -34,7 +34,7 @@ impl Mounted {
         Some(mounted)
     }
 
-    fn freeze(&self) -> Frozen {
+    pub fn freeze(&self) -> Frozen {
         let frozen = Frozen(File::open(&self.folder).unwrap());
         frozen.ask(FIFREEZE);
         frozen
@@ -53,7 +53,7 @@ impl Drop for Mounted {
     }
 }
 
-struct Frozen(File);
+pub struct Frozen(File);
 
 impl Frozen {
     fn ask(&self, request: libc::c_ulong) {

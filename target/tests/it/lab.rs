@@ -206,6 +206,17 @@ impl Rpc {
         self.runtime.block_on(call).map(|answer| answer.into_inner().state.unwrap())
     }
 
+    /// The number of a hold. 0: its limit is the target's default.
+    pub fn hold(&mut self, uid: &str, limit_ms: u32) -> Answer<u64> {
+        let call = self.client.hold(proto::HoldRequest { uid: uid.into(), limit_ms });
+        self.runtime.block_on(call).map(|answer| answer.into_inner().number)
+    }
+
+    pub fn release(&mut self, uid: &str, number: u64) -> Answer<bool> {
+        let call = self.client.release(proto::ReleaseRequest { uid: uid.into(), number });
+        self.runtime.block_on(call).map(|answer| answer.into_inner().held_throughout)
+    }
+
     pub fn replace(&mut self, uid: &str, expected: &[u8], replacement: &[u8]) -> Answer<proto::VolumeState> {
         let request = proto::ReplaceConfigStringRequest { uid: uid.into(), expected: expected.into(), replacement: replacement.into() };
         let call = self.client.replace_config_string(request);

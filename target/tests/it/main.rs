@@ -4,6 +4,7 @@ mod access;
 mod ata;
 mod config;
 mod grow;
+mod hold;
 mod host;
 mod hostile;
 mod hung;

@@ -29,7 +29,7 @@ async function baseLayer(): Promise<Layer> {
 /** The image's upper layer: what `make build` made. */
 async function ourLayer(): Promise<Layer> {
   const dist = join(ROOT, 'dist');
-  const programs = ['operator.js', 'agent.js', 'csi.js'].map((name) => join(dist, name));
+  const programs = ['operator.js', 'agent.js', 'csi.js', 'crds.js'].map((name) => join(dist, name));
   const target = join(dist, 'cargo/release/aoe-target');
   const koffi = join(ROOT, 'node_modules/koffi/package.json');
   const folder = await cached('image-ours', keyOf([...programs, target, koffi, import.meta.filename]), async (made) => {

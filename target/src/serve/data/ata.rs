@@ -106,7 +106,8 @@ impl DataPath {
         request.offset = ata.sector() * SECTOR as u64;
         request.length = usize::from(ata.count) * SECTOR;
         let grain = disk.grain_sectors();
-        let inline = (self.inline_memory && disk.mode() == Mode::Memory).then(|| disk.clone());
+        // One that others wait for takes its turn: it must not overtake them.
+        let inline = (self.inline_memory && disk.mode() == Mode::Memory && volume.is_at_rest()).then(|| disk.clone());
         let data = if kind == Kind::Write { &data[..request.length] } else { &[] };
         if let (Kind::Write, Some(disk)) = (kind, &inline) {
             let result = disk.write(request.offset, data);

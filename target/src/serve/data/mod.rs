@@ -108,11 +108,27 @@ impl DataPath {
             }
             registry.volume_mut(id).order.leave(leader, &mut self.starting);
         }
+        self.start_all(registry);
+        id
+    }
+
+    fn start_all(&mut self, registry: &Registry) {
         for at in 0..self.starting.len() {
             self.start(registry, self.starting[at]);
         }
         self.starting.clear();
-        id
+    }
+
+    /// No write of a volume begins from now on, until [`DataPath::resume`].
+    pub fn hold(&mut self, registry: &mut Registry, id: u32) {
+        self.close_gathering(registry, id);
+        registry.volume_mut(id).order.hold();
+    }
+
+    /// Starts the writes that waited for the end of a hold.
+    pub fn resume(&mut self, registry: &mut Registry, id: u32) {
+        registry.volume_mut(id).order.resume(&mut self.starting);
+        self.start_all(registry);
     }
 
     /// Warns that a disk has failed; not more than once a second.

@@ -28,6 +28,8 @@ impl Span {
 pub struct Order {
     under_way: Vec<(u32, Span)>,
     waiting: VecDeque<(u32, Span)>,
+    /// Whether writes wait, whatever they overlap.
+    held: bool,
 }
 
 /// Most requests of a volume that wait for others: the cost of a flood of overlapping writes must stay limited.
@@ -46,7 +48,7 @@ pub enum Entered {
 impl Order {
     /// Takes a request in.
     pub fn enter(&mut self, id: u32, span: Span) -> Entered {
-        if self.conflicts(&span, self.waiting.len()) {
+        if self.must_wait(&span, self.waiting.len()) {
             if self.waiting.len() >= MAX_WAITING {
                 return Entered::Refused;
             }
@@ -84,7 +86,7 @@ impl Order {
         let mut at = 0;
         while at < self.waiting.len() {
             let (id, span) = self.waiting[at];
-            if self.conflicts(&span, at) {
+            if self.must_wait(&span, at) {
                 at += 1;
             } else {
                 self.waiting.remove(at);
@@ -92,6 +94,22 @@ impl Order {
                 start.push(id);
             }
         }
+    }
+
+    /// From now on no write starts, until [`Order::resume`]. Reads go on, but not past a waiting write to the same sectors.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Ends a hold. The requests that may start now are added to `start`, in order.
+    pub fn resume(&mut self, start: &mut Vec<u32>) {
+        self.held = false;
+        self.start(start);
+    }
+
+    /// Whether no write is under way.
+    pub fn is_still(&self) -> bool {
+        !self.under_way.iter().any(|(_, span)| span.write)
     }
 
     /// Removes the waiting requests for which `drop` is true.
@@ -105,6 +123,11 @@ impl Order {
 
     pub fn is_empty(&self) -> bool {
         self.under_way.is_empty() && self.waiting.is_empty()
+    }
+
+    /// For a hold, or for a request that is under way, or for one of the first `waiting` that wait.
+    fn must_wait(&self, span: &Span, waiting: usize) -> bool {
+        (self.held && span.write) || self.conflicts(span, waiting)
     }
 
     /// With a request that is under way, or with one of the first `waiting` that wait.
@@ -146,6 +169,36 @@ mod tests {
         assert_eq!(order.enter(1, Span::new(0, 1, true, 8)), Entered::UnderWay);
         assert_eq!(order.enter(2, Span::new(7, 1, true, 8)), Entered::Waiting);
         assert_eq!(order.enter(3, Span::new(8, 1, true, 8)), Entered::UnderWay);
+    }
+
+    #[test]
+    fn writes_wait_for_the_end_of_a_hold_and_reads_do_not() {
+        let mut order = Order::default();
+        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Entered::UnderWay);
+        order.hold();
+        assert!(!order.is_still(), "a write is under way");
+        assert_eq!(order.enter(2, Span::new(16, 8, true, 1)), Entered::Waiting);
+        assert_eq!(order.enter(3, Span::new(32, 8, false, 1)), Entered::UnderWay);
+        assert_eq!(order.enter(4, Span::new(16, 1, false, 1)), Entered::Waiting, "it may not overtake the write");
+        let mut start = Vec::new();
+        order.leave(1, &mut start);
+        assert!(order.is_still() && start.is_empty());
+        order.resume(&mut start);
+        assert_eq!(start, [2]);
+        order.leave(2, &mut start);
+        assert_eq!(start, [2, 4]);
+    }
+
+    #[test]
+    fn parts_of_a_write_that_failed_wait_for_the_end_of_a_hold() {
+        let mut order = Order::default();
+        let mut start = Vec::new();
+        assert_eq!(order.enter(1, Span::new(0, 4, true, 1)), Entered::UnderWay);
+        order.hold();
+        order.separate(1, &[(1, Span::new(0, 2, true, 1)), (2, Span::new(2, 2, true, 1))], &mut start);
+        assert!(order.is_still() && start.is_empty());
+        order.resume(&mut start);
+        assert_eq!(start, [1, 2]);
     }
 
     #[test]

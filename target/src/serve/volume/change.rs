@@ -196,6 +196,7 @@ impl<S: Socket> Server<S> {
         let volume = self.registry.volume_mut(id);
         let sectors = volume.sectors();
         let Some(committed) = volume.state.saved(volume.order.is_empty()) else { return };
+        let swapping = volume.state.is_swapping();
         let before = std::mem::replace(&mut volume.saved, *committed.next).definition.access;
         let for_all = committed.fresh || volume.sectors() != sectors;
         let new: Vec<Mac> = volume.audience().into_iter().filter(|mac| for_all || !before.allows(*mac)).collect();
@@ -211,6 +212,9 @@ impl<S: Socket> Server<S> {
             None => {}
         }
         self.registry.emit_changed(id);
+        if swapping {
+            self.end_hold(id); // the writes that wait for it keep the old disk in use
+        }
         self.check_drains(id);
         self.next_change(id);
     }

@@ -43,6 +43,7 @@ impl<S: Socket> Server<S> {
 
     /// Gives the answers for which requests have ended, and goes on with what waited for all requests to end.
     pub(in crate::serve) fn check_drains(&mut self, id: u32) {
+        self.check_hold(id);
         let Some(volume) = self.registry.get_mut(id) else { return };
         if volume.drains.is_empty() && !volume.state.awaits_quiet() {
             return;

@@ -155,6 +155,7 @@ impl<S: Socket> Server<S> {
         if volume.state.removed(&uid) {
             log!(Info, "volume unexported", uid = uid, address = volume.address());
             self.data.drop_forbidden(&mut self.registry, &mut self.ports, id);
+            self.end_hold(id);
             self.check_drains(id);
         }
     }

@@ -3,6 +3,7 @@
 pub mod change;
 mod drain;
 mod export;
+pub mod hold;
 pub mod life;
 pub mod lists;
 pub mod registry;
@@ -20,6 +21,7 @@ use crate::wire::Mac;
 use crate::wire::identify::Identity;
 use change::Change;
 use drain::Drain;
+use hold::Hold;
 use life::{Life, State};
 
 /// Firmware revision, as IDENTIFY and config answers show it.
@@ -38,11 +40,13 @@ pub struct Volume {
     pub changes: VecDeque<Change>,
     /// Answers that wait until requests have ended.
     pub drains: Vec<Drain>,
+    /// Its writes wait.
+    pub hold: Option<Hold>,
 }
 
 impl Volume {
     pub fn new(saved: Saved, state: State) -> Volume {
-        Volume { saved, state, order: Order::default(), gathering: None, changes: VecDeque::new(), drains: Vec::new() }
+        Volume { saved, state, order: Order::default(), gathering: None, changes: VecDeque::new(), drains: Vec::new(), hold: None }
     }
 
     pub fn address(&self) -> Address {
@@ -51,6 +55,11 @@ impl Volume {
 
     pub fn uid(&self) -> &str {
         &self.saved.definition.uid
+    }
+
+    /// Whether no request is under way or waits, and none would have to wait.
+    pub fn is_at_rest(&self) -> bool {
+        self.hold.is_none() && self.gathering.is_none() && self.order.is_empty()
     }
 
     /// Whether this initiator is admitted. While a change of access is being saved, it must be admitted before and after.

@@ -4,6 +4,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::Sender;
 
 use super::Volume;
+use super::hold::Holds;
 use super::life::State;
 use crate::definition::Address;
 use crate::log;
@@ -23,6 +24,7 @@ pub struct Registry {
     pub watchers: Watchers,
     /// When failed volumes are to be opened again.
     pub retry: Retry,
+    pub holds: Holds,
 }
 
 impl Registry {
@@ -42,6 +44,7 @@ impl Registry {
         self.by_uid.remove(volume.uid());
         self.by_address.remove(&volume.address());
         self.stats.forget(id);
+        self.holds.ended(id);
         Some(*volume)
     }
 

@@ -1,20 +1,28 @@
-import type { Access } from '../../api/volume.ts';
-import type { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
+import type { Access } from '../../../api/volume.ts';
+import type { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { segmentOf } from '../topology.ts';
 import { accessFor, checkCapabilities } from './capabilities.ts';
 import { type Bounds, boundsOf, checkFilesystemFits } from './size.ts';
-import { segmentOf } from './topology.ts';
 
 /** The pool of a StorageClass that names none. */
 export const DEFAULT_POOL = 'default';
 /** Parameters with this prefix are for csi-provisioner. */
 const RESERVED = 'csi.storage.k8s.io/';
 
+/** An AoESnapshot or an AoEVolume with whose data a volume begins. */
+export interface Source {
+  readonly kind: 'snapshot' | 'volume';
+  readonly name: string;
+}
+
 /** What CreateVolume requests. */
 export interface Wanted {
   readonly pool: string;
   readonly access: Access;
   readonly bounds: Bounds;
+  /** With whose data the volume begins; absent when it begins empty. */
+  readonly source?: Source;
   /** The volume must be on one of these segments; on any when there are none. */
   readonly segments: readonly string[];
   /** Where the volume comes from, for people. */
@@ -30,7 +38,8 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
     throw new RpcError(Code.INVALID_ARGUMENT, message);
   };
   const capabilities = checkCapabilities(request.volumeCapabilities);
-  if (request.volumeContentSource) refuse('volume_content_source: a volume cannot be created from a snapshot or another volume yet');
+  const source = contentSourceOf(request.volumeContentSource);
+  if (request.volumeContentSource && !source) refuse('volume_content_source: it has neither a snapshot_id nor a volume_id');
   if (Object.keys(request.mutableParameters ?? {}).length > 0)
     refuse('mutable_parameters: a VolumeAttributesClass cannot change anything of a volume yet');
   const { pool = DEFAULT_POOL, ...others } = request.parameters ?? {};
@@ -44,9 +53,16 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
     pool,
     access: accessFor(capabilities),
     bounds,
+    ...(source ? { source } : {}),
     segments: segmentsOf(request.accessibilityRequirements),
     annotations: annotationsOf(request),
   };
+}
+
+function contentSourceOf(source: csi.v1.IVolumeContentSource | null | undefined): Source | undefined {
+  const { snapshot, volume } = source ?? {};
+  if (snapshot?.snapshotId) return { kind: 'snapshot', name: snapshot.snapshotId };
+  return volume?.volumeId ? { kind: 'volume', name: volume.volumeId } : undefined;
 }
 
 /** @throws RpcError INVALID_ARGUMENT when the topology has keys that are not ours */

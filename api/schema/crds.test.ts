@@ -1,5 +1,5 @@
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES } from '../resources.ts';
 import { customResourceDefinitions } from './crds.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from './resources.ts';
 
 interface Schema {
   type?: string;
@@ -32,7 +32,7 @@ const schemas = definitions.flatMap(({ spec: { names, versions } }) =>
 );
 
 test('there is a definition of each resource type, named by it', () => {
-  const names = [AOE_VOLUMES, AOE_POOLS, AOE_NODES].map(({ plural }) => `${plural}.aoe.dev`);
+  const names = [AOE_VOLUMES, AOE_SNAPSHOTS, AOE_POOLS, AOE_NODES].map(({ plural }) => `${plural}.aoe.dev`);
   expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual(names);
 });
 

@@ -1,7 +1,7 @@
-import type { Access } from '../../api/volume.ts';
-import { csi } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
-import { FILESYSTEM_TYPES } from '../filesystem-types.ts';
+import type { Access } from '../../../api/volume.ts';
+import { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
+import { FILESYSTEM_TYPES } from '../../filesystem-types.ts';
 
 type Capability = csi.v1.IVolumeCapability;
 

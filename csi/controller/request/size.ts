@@ -1,8 +1,8 @@
-import type { AoEPool } from '../../api/pool.ts';
-import { formatQuantity, MiB, parseQuantity } from '../../api/quantity.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import { type csi, fromInt64 } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
+import type { AoEPool } from '../../../api/pool.ts';
+import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { type csi, fromInt64 } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 
 /** Size of a volume when the request names none, in bytes. */
 const DEFAULT_BYTES = 1024 ** 3;

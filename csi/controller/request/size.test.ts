@@ -1,7 +1,7 @@
 import fc from 'fast-check';
-import type { AoEPool } from '../../api/pool.ts';
-import { API_VERSION } from '../../api/resources.ts';
-import { RpcError } from '../../rpc/status.ts';
+import type { AoEPool } from '../../../api/pool.ts';
+import { API_VERSION } from '../../../api/resources.ts';
+import { RpcError } from '../../../rpc/status.ts';
 import { boundsOf, chooseSize } from './size.ts';
 
 const GIB = 1024 ** 3;

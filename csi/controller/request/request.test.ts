@@ -1,6 +1,6 @@
-import { MiB } from '../../api/quantity.ts';
-import { csi, int64 } from '../../rpc/mod.ts';
-import { Code } from '../../rpc/status.ts';
+import { MiB } from '../../../api/quantity.ts';
+import { csi, int64 } from '../../../rpc/mod.ts';
+import { Code } from '../../../rpc/status.ts';
 import { wantedOf } from './request.ts';
 
 const { Mode } = csi.v1.VolumeCapability.AccessMode;
@@ -23,7 +23,8 @@ test('wantedOf() takes the claim from the parameters of csi-provisioner', () => 
 for (const [what, fields, message] of [
   ['an unknown parameter', { parameters: { size: '1' } }, /parameter size is not known: use pool/],
   ['an empty pool', { parameters: { pool: '' } }, /pool is empty/],
-  ['a source', { volumeContentSource: {} }, /cannot be created from a snapshot/],
+  ['an empty source', { volumeContentSource: {} }, /neither a snapshot_id nor a volume_id/],
+  ['a source without a name', { volumeContentSource: { volume: {} } }, /neither a snapshot_id nor a volume_id/],
   ['mutable parameters', { mutableParameters: { iops: '1' } }, /VolumeAttributesClass/],
   ['a foreign topology', { accessibilityRequirements: { requisite: [{ segments: { zone: 'a' } }] } }, /topology key zone/],
 ] as const) {

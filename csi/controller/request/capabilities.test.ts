@@ -1,4 +1,4 @@
-import { csi } from '../../rpc/mod.ts';
+import { csi } from '../../../rpc/mod.ts';
 import { accessFor, checkCapabilities, mismatch, unsupported } from './capabilities.ts';
 
 const { Mode } = csi.v1.VolumeCapability.AccessMode;

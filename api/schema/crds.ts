@@ -1,9 +1,10 @@
 import { z } from 'zod';
-import { GROUP, VERSION } from './meta.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from './resources.ts';
-import { AoENodeSpec, AoENodeStatus } from './schema/node.ts';
-import { AoEPoolSpec, AoEPoolStatus } from './schema/pool.ts';
-import { AoEVolumeSpec, AoEVolumeStatus, VOLUME_RULES } from './schema/volume.ts';
+import { GROUP, VERSION } from '../meta.ts';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../resources.ts';
+import { AoENodeSpec, AoENodeStatus } from './node.ts';
+import { AoEPoolSpec, AoEPoolStatus } from './pool.ts';
+import { AoESnapshotSpec, AoESnapshotStatus } from './snapshot.ts';
+import { AoEVolumeSpec, AoEVolumeStatus, VOLUME_RULES } from './volume.ts';
 
 interface Column {
   name: string;
@@ -48,6 +49,23 @@ const DEFINITIONS: Definition[] = [
     ],
     selectable: ['.spec.nodeName', '.spec.pool'],
     rules: VOLUME_RULES,
+  },
+  {
+    type: AOE_SNAPSHOTS,
+    singular: 'aoesnapshot',
+    shortNames: ['aoes'],
+    description: 'AoESnapshot is the data of an AoEVolume as it was at one instant. It is on the same storage node, in the same pool.',
+    spec: AoESnapshotSpec,
+    status: AoESnapshotStatus,
+    columns: [
+      { name: 'Volume', jsonPath: '.spec.volumeName' },
+      { name: 'Size', jsonPath: '.status.capacity' },
+      { name: 'Pool', jsonPath: '.status.pool' },
+      { name: 'Node', jsonPath: '.status.nodeName' },
+      { name: 'Phase', jsonPath: '.status.phase' },
+      { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
+      { name: 'Taken', jsonPath: '.status.createdAt', type: 'date' },
+    ],
   },
   {
     type: AOE_POOLS,

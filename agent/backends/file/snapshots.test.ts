@@ -1,0 +1,206 @@
+import { execFile } from 'node:child_process';
+import { copyFile, mkdtemp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { MiB } from '../../../api/quantity.ts';
+import type { Instant } from '../backend.ts';
+import { FileBackend } from './backend.ts';
+import { type FileSystem, nodeFileSystem } from './file-system.ts';
+
+const signal = new AbortController().signal;
+const AT = new Date('2026-11-28T08:00:00.000Z');
+const at: Instant = async (make) => {
+  await make();
+  return AT;
+};
+const REQUEST = { uid: 's-1', name: 'snap-a', volumeUID: 'u-1' };
+/** Copies in place of clones: for what does not depend on shared blocks. */
+const copying: FileSystem = { ...nodeFileSystem, clone: (from, to) => copyFile(from, to) };
+const run = promisify(execFile);
+
+async function folder(): Promise<string> {
+  const made = await mkdtemp(join(tmpdir(), 'aoe-snapshots-'));
+  onTestFinished(() => rm(made, { recursive: true, force: true }));
+  return join(made, 'pool');
+}
+
+const backendIn = (directory: string, fs = copying, hasSnapshots = () => false) =>
+  new FileBackend({ pool: 'p1', directory, expected: () => [], hasSnapshots, fs });
+
+test('a snapshot has the data of its instant, is found by its own UID, and survives its volume', async () => {
+  const directory = await folder();
+  const backend = backendIn(directory);
+  const { name } = await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+  await writeFile(name, Buffer.alloc(MiB, 1));
+  const taken = await backend.snapshots.take(REQUEST, at, signal);
+  const path = join(directory, 'snap-s-1.img');
+  expect(taken).toStrictEqual({ uid: 's-1', snapshot: 'snap-a', name: path, bytes: MiB, createdAt: AT.toISOString() });
+  await writeFile(name, Buffer.alloc(MiB, 2));
+  await backend.remove('u-1');
+  expect((await readFile(path)).every((byte) => byte === 1)).toBe(true);
+  const later = backendIn(directory);
+  expect(await later.snapshots.find('s-1', signal)).toStrictEqual(taken);
+  expect(await later.snapshots.list(signal)).toStrictEqual([taken]);
+  expect((await later.measure(signal)).volumes).toStrictEqual([]);
+  await later.snapshots.remove('s-1', signal);
+  await later.snapshots.remove('s-1', signal);
+  expect(await readdir(directory)).toStrictEqual(['.aoe-pool']);
+});
+
+test('without an instant there is no snapshot, and half of one does not count', async () => {
+  const directory = await folder();
+  const backend = backendIn(directory);
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+  const tooLate: Instant = async (make) => {
+    await make();
+    throw new Error('the hold ended');
+  };
+  await expect(backend.snapshots.take(REQUEST, tooLate, signal)).rejects.toThrow('the hold ended');
+  expect((await readdir(directory)).filter((name) => name.startsWith('snap-'))).toStrictEqual([]);
+  await writeFile(join(directory, 'snap-s-1.img.new'), 'half');
+  expect(await backend.snapshots.find('s-1', signal)).toBeUndefined();
+  expect(await backend.snapshots.take(REQUEST, at, signal)).toMatchObject({ bytes: MiB });
+  expect(await readdir(directory)).not.toContain('snap-s-1.img.new');
+});
+
+test('a crash before or after each step leaves no snapshot or a whole one', async () => {
+  for (const when of ['before', 'after'] as const) {
+    for (const step of ['clone', 'syncFile', 'write', 'rename', 'syncDirectory'] as const) {
+      const directory = await folder();
+      await backendIn(directory).create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+      let ended = false;
+      const calls = Object.entries(copying).map(([name, call]) => [
+        name,
+        async (...args: never[]) => {
+          if (ended) throw new Error('ended');
+          if (name === step && when === 'before') ended = true;
+          if (ended) throw new Error('crash');
+          const result = await (call as (...args: never[]) => Promise<unknown>)(...args);
+          if (name === step) ended = true;
+          if (ended) throw new Error('crash');
+          return result;
+        },
+      ]);
+      await expect(backendIn(directory, Object.fromEntries(calls)).snapshots.take(REQUEST, at, signal)).rejects.toThrow();
+      const { snapshots } = backendIn(directory);
+      const found = await snapshots.find('s-1', signal);
+      if (found) expect(found, `${when} ${step}`).toMatchObject({ bytes: MiB, snapshot: 'snap-a', createdAt: AT.toISOString() });
+      expect(await snapshots.take(REQUEST, at, signal)).toMatchObject({ bytes: MiB });
+      await snapshots.remove('s-1', signal);
+      expect((await readdir(directory)).filter((name) => name.startsWith('snap-'))).toStrictEqual([]);
+    }
+  }
+});
+
+test('a retained snapshot keeps its data under another name', async () => {
+  const directory = await folder();
+  const backend = backendIn(directory);
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+  await backend.snapshots.take(REQUEST, at, signal);
+  await backend.snapshots.retain('s-1', signal);
+  await backend.snapshots.retain('s-1', signal);
+  expect(await backend.snapshots.find('s-1', signal)).toBeUndefined();
+  expect(await readdir(directory)).toContain('snap-s-1.img.retained');
+});
+
+test('a directory without the snapshots that were taken there is not begun again', async () => {
+  const backend = backendIn(await folder(), copying, () => true);
+  await expect(backend.snapshots.find('s-1', signal)).rejects.toMatchObject({ reason: 'PoolMissing' });
+});
+
+test('a file system without clones says so', async () => {
+  const directory = await folder();
+  const unsupported = () => Promise.reject(Object.assign(new Error('ENOTSUP: copyfile'), { code: 'ENOTSUP', syscall: 'copyfile' }));
+  const statfs = async (path: string) => ({ ...(await nodeFileSystem.statfs(path)), type: 0x01021994 });
+  const backend = backendIn(directory, { ...nodeFileSystem, statfs, clone: unsupported });
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+  expect(await backend.snapshots.problem()).toMatch(/XFS with reflink=1/);
+  await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'SnapshotsUnsupported' });
+  expect(await readdir(directory)).toStrictEqual(expect.arrayContaining(['.aoe-pool', 'u-1.img']));
+  expect(await readdir(directory)).toHaveLength(3);
+  const never = () => Promise.reject(new Error('ext4 is known to have none'));
+  const onExt4 = backendIn(directory, {
+    ...nodeFileSystem,
+    clone: never,
+    statfs: async (path) => ({ ...(await statfs(path)), type: 0xef53 }),
+  });
+  expect(await onExt4.snapshots.problem()).toMatch(/ext4 cannot/);
+});
+
+test('a volume is made of a snapshot at the size that is wanted, whole or not at all, and is a volume like others', async () => {
+  for (const step of ['none', 'clone', 'extend', 'write', 'rename'] as const) {
+    const directory = await folder();
+    const backend = backendIn(directory);
+    const { name } = await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: MiB });
+    await writeFile(name, Buffer.alloc(MiB, 1));
+    await backend.snapshots.take(REQUEST, at, signal);
+    const request = { uid: 'u-2', name: 'pvc-2', bytes: 2 * MiB };
+    if (step !== 'none') {
+      const crashing = { ...copying, [step]: () => Promise.reject(new Error('crash')) };
+      await expect(backendIn(directory, crashing).snapshots.restore(request, 's-1', signal)).rejects.toThrow('crash');
+      expect(await backend.open('u-2'), step).toBeUndefined();
+    }
+    expect(await backend.snapshots.restore(request, 'no-such', signal)).toBe(false);
+    expect(await backend.snapshots.restore(request, 's-1', signal)).toBe(true);
+    expect(await backend.snapshots.restore(request, 's-1', signal)).toBe(true);
+    const path = join(directory, 'u-2.img');
+    expect(await backend.open('u-2')).toStrictEqual({ uid: 'u-2', name: path, bytes: 2 * MiB });
+    const data = await readFile(path);
+    expect([data[0], data[MiB - 1], data[MiB]]).toStrictEqual([1, 1, 0]);
+    const { volumes } = await backend.measure(signal);
+    expect(volumes.map(({ uid, volume }) => [uid, volume])).toStrictEqual([
+      ['u-1', 'pvc-1'],
+      ['u-2', 'pvc-2'],
+    ]);
+  }
+});
+
+/** An XFS of its own, in a file; undefined where it cannot be made or mounted. */
+async function xfs(): Promise<string | undefined> {
+  const made = await mkdtemp(join(tmpdir(), 'aoe-xfs-'));
+  const [image, mount] = [join(made, 'image'), join(made, 'mount')];
+  try {
+    await writeFile(image, '');
+    await truncate(image, 400 * MiB);
+    await run('mkfs.xfs', ['-q', image]);
+    await nodeFileSystem.mkdir(mount);
+    await run('mount', ['-o', 'loop', image, mount]);
+  } catch {
+    await rm(made, { recursive: true, force: true });
+    return undefined;
+  }
+  onTestFinished(async () => {
+    await run('umount', [mount]);
+    await rm(made, { recursive: true, force: true });
+  });
+  return join(mount, 'pool');
+}
+
+test('on a real XFS a snapshot shares its blocks, costs nothing at first, and is refused when the file system could fill', async () => {
+  const directory = await xfs();
+  if (!directory) return console.log('skipped: XFS cannot be mounted here');
+  const backend = backendIn(directory, nodeFileSystem);
+  expect(await backend.snapshots.problem()).toBeUndefined();
+  const { name } = await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 64 * MiB });
+  const write = async (byte: number): Promise<void> => {
+    const file = await open(name, 'r+');
+    for (let each = 0; each < 64; each++) await file.write(Buffer.alloc(MiB, byte), 0, MiB, each * MiB);
+    await file.sync();
+    await file.close();
+  };
+  await write(1);
+  const before = await backend.measure(signal);
+  await backend.snapshots.take(REQUEST, at, signal);
+  const after = await backend.measure(signal);
+  // The volume may have to write all of its blocks again, and the snapshot keeps the present ones.
+  expect(before.free - after.free).toBeGreaterThanOrEqual(63 * MiB);
+  expect(before.free - after.free).toBeLessThanOrEqual(66 * MiB);
+  await write(2);
+  const rewritten = await backend.measure(signal);
+  expect(Math.abs(rewritten.free - after.free), 'that was counted before').toBeLessThanOrEqual(4 * MiB);
+  expect((await readFile(join(directory, 'snap-s-1.img'))).subarray(0, MiB).every((byte) => byte === 1)).toBe(true);
+  await backend.create({ uid: 'u-2', name: 'pvc-2', bytes: rewritten.free - 32 * MiB });
+  const full = backend.snapshots.take({ ...REQUEST, uid: 's-2' }, at, signal);
+  await expect(full).rejects.toMatchObject({ reason: 'PoolFull', message: /may come to take 67108864 bytes/ });
+}, 60_000);

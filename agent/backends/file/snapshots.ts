@@ -1,0 +1,236 @@
+import { join } from 'node:path';
+import { MiB } from '../../../api/quantity.ts';
+import { messageOf } from '../../../kube/mod.ts';
+import { Semaphore } from '../../../run/semaphore.ts';
+import {
+  BackendError,
+  type BackingSnapshot,
+  type CreateRequest,
+  type Instant,
+  kindOf,
+  roundUp,
+  type SnapshotRequest,
+  type Snapshots,
+  snapshotId,
+} from '../backend.ts';
+import { mayShareBlocks } from './extents.ts';
+import { type FileSystem, hasCode } from './file-system.ts';
+
+const SUFFIX = '.img';
+/** A snapshot that is being taken: it counts only under its own name. */
+const NEW_SUFFIX = '.img.new';
+const RETAINED_SUFFIX = '.img.retained';
+/** Beside each snapshot: what it is of, as JSON. */
+const RECORD_SUFFIX = '.img.snapshot';
+const PROBES = ['.aoe-reflink-probe', '.aoe-reflink-probe-clone'] as const;
+
+interface Record {
+  snapshot: string;
+  volumeUID: string;
+  createdAt: string;
+}
+
+export interface FileSnapshotsOptions {
+  directory: string;
+  fs: FileSystem;
+  /** Checks that the directory is the pool's. @throws BackendError */
+  prepare: () => Promise<void>;
+  /** The file of a volume. */
+  pathOf: (volumeUID: string) => string;
+  /** Bytes of the pool that are not promised to a volume. */
+  free: (signal: AbortSignal) => Promise<number>;
+}
+
+/** Clones of files (reflinks), named by UID: a clone shares its blocks with the volume until one of them is written. */
+export class FileSnapshots implements Snapshots {
+  readonly #options: FileSnapshotsOptions;
+  /** One at a time, so that each is admitted on the room that those before it have left, and that a volume is held once. */
+  readonly #turns = new Semaphore(1);
+
+  constructor(options: FileSnapshotsOptions) {
+    this.#options = options;
+  }
+
+  async problem(): Promise<string | undefined> {
+    const { directory, fs, prepare } = this.#options;
+    await prepare();
+    if (!mayShareBlocks((await fs.statfs(directory)).type)) return this.#unsupported();
+    const [from, to] = PROBES.map((name) => join(directory, name)) as [string, string];
+    const remove = async (): Promise<void> => {
+      for (const path of [from, to]) await fs.unlink(path).catch(() => {});
+    };
+    try {
+      await remove();
+      await fs.createSparse(from, 4096);
+      await fs.clone(from, to);
+      return undefined;
+    } catch (error) {
+      return isUnsupported(error) ? this.#unsupported() : `clones of files in ${directory} were tried, and failed: ${messageOf(error)}`;
+    } finally {
+      await remove();
+    }
+  }
+
+  async list(signal: AbortSignal): Promise<BackingSnapshot[]> {
+    const { directory, fs, prepare } = this.#options;
+    await prepare();
+    const names = (await fs.readdir(directory)).filter((name) => name.endsWith(SUFFIX));
+    const ids = names.map((name) => name.slice(0, -SUFFIX.length)).filter((id) => kindOf(id) === 'snapshot');
+    const found: BackingSnapshot[] = [];
+    for (const id of ids) {
+      signal.throwIfAborted();
+      const snapshot = await this.#read(id.slice(snapshotId('x').length - 1));
+      if (snapshot) found.push(snapshot);
+    }
+    return found;
+  }
+
+  async find(uid: string): Promise<BackingSnapshot | undefined> {
+    await this.#options.prepare();
+    return await this.#read(uid);
+  }
+
+  take(request: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
+    return this.#turns.run(() => this.#take(request, instant, signal), signal);
+  }
+
+  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    return this.#turns.run(() => this.#restore(request, snapshotUID, signal), signal);
+  }
+
+  async remove(uid: string): Promise<void> {
+    const { directory, fs, prepare } = this.#options;
+    await prepare();
+    for (const suffix of [SUFFIX, NEW_SUFFIX, RECORD_SUFFIX]) await this.#unlink(this.#path(uid, suffix));
+    await fs.syncDirectory(directory);
+  }
+
+  async retain(uid: string): Promise<void> {
+    const { directory, fs, prepare } = this.#options;
+    await prepare();
+    try {
+      await fs.rename(this.#path(uid, SUFFIX), this.#path(uid, RETAINED_SUFFIX));
+      await fs.syncDirectory(directory);
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw this.#failed(`keeping ${this.#path(uid, SUFFIX)}`, error);
+    }
+  }
+
+  async #take({ uid, name, volumeUID }: SnapshotRequest, instant: Instant, signal: AbortSignal): Promise<BackingSnapshot> {
+    const { directory, fs, prepare, pathOf, free } = this.#options;
+    await prepare();
+    const existing = await this.#read(uid);
+    if (existing) return existing;
+    const source = pathOf(volumeUID);
+    const half = this.#path(uid, NEW_SUFFIX);
+    await this.#unlink(half);
+    await this.#admit(source, await free(signal));
+    try {
+      const createdAt = (await instant(() => fs.clone(source, half))).toISOString();
+      await fs.syncFile(half);
+      const record: Record = { snapshot: name, volumeUID, createdAt };
+      await fs.write(this.#path(uid, RECORD_SUFFIX), `${JSON.stringify(record)}\n`);
+      await fs.rename(half, this.#path(uid, SUFFIX));
+      await fs.syncDirectory(directory);
+    } catch (error) {
+      await fs.unlink(half).catch(() => {});
+      if (isUnsupported(error)) throw new BackendError('SnapshotsUnsupported', this.#unsupported(), { cause: error });
+      if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
+      throw error instanceof Error && 'syscall' in error ? this.#failed(`cloning ${source}`, error) : error;
+    }
+    const taken = await this.#read(uid);
+    if (!taken) throw new BackendError('BackendFailed', `${this.#path(uid, SUFFIX)} vanished after it was made`);
+    return taken;
+  }
+
+  /** Clones a snapshot under a name that does not count, then gives it its full size, then its name. */
+  async #restore({ uid, name, bytes }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    const { directory, fs, prepare, pathOf, free } = this.#options;
+    await prepare();
+    const path = pathOf(uid);
+    if (await this.#exists(path)) return true;
+    const source = this.#path(snapshotUID, SUFFIX);
+    if (!(await this.#exists(source))) return false;
+    const room = await free(signal);
+    if (bytes > room) {
+      throw new BackendError('PoolFull', `${directory} has ${room} bytes that are not promised to a volume, and ${bytes} are needed`);
+    }
+    const half = `${path}.new`;
+    await this.#unlink(half);
+    try {
+      await fs.clone(source, half);
+      await fs.extend(half, roundUp(bytes, MiB));
+      await fs.write(`${path}.volume`, `${name}\n`);
+      await fs.rename(half, path);
+      await fs.syncDirectory(directory);
+    } catch (error) {
+      if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
+      throw this.#failed(`cloning ${source}`, error);
+    }
+    return true;
+  }
+
+  async #exists(path: string): Promise<boolean> {
+    try {
+      return (await this.#options.fs.stat(path)).file;
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return false;
+      throw this.#failed(`looking at ${path}`, error);
+    }
+  }
+
+  /** Refuses when the file system could fill if every block that the snapshot shares were written. */
+  async #admit(source: string, free: number): Promise<void> {
+    const { directory, fs } = this.#options;
+    let needed: number;
+    try {
+      needed = await fs.unshared(source);
+    } catch (error) {
+      throw this.#failed(`looking at ${source}`, error);
+    }
+    if (needed <= free) return;
+    throw new BackendError(
+      'PoolFull',
+      `a snapshot of ${source} may come to take ${needed} bytes, and ${directory} has ${free} that are not promised to a volume`,
+    );
+  }
+
+  async #read(uid: string): Promise<BackingSnapshot | undefined> {
+    const { fs } = this.#options;
+    const path = this.#path(uid, SUFFIX);
+    try {
+      const { size } = await fs.stat(path);
+      const { snapshot, createdAt } = JSON.parse(await fs.read(this.#path(uid, RECORD_SUFFIX))) as Record;
+      return { uid, snapshot, name: path, bytes: size, createdAt };
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw this.#failed(`reading ${path}`, error);
+    }
+  }
+
+  async #unlink(path: string): Promise<void> {
+    try {
+      await this.#options.fs.unlink(path);
+    } catch (error) {
+      if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${path}`, error);
+    }
+  }
+
+  #path(uid: string, suffix: string): string {
+    return join(this.#options.directory, `${snapshotId(uid)}${suffix}`);
+  }
+
+  #unsupported(): string {
+    const { directory } = this.#options;
+    return `the file system of ${directory} cannot share blocks between files: use XFS with reflink=1 (the default of mkfs.xfs) or btrfs; ext4 cannot`;
+  }
+
+  #failed(doing: string, error: unknown): BackendError {
+    return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+/** Whether the file system has no clones. */
+function isUnsupported(error: unknown): boolean {
+  return ['ENOTSUP', 'EOPNOTSUPP', 'EXDEV', 'ENOTTY', 'ENOSYS'].some((code) => hasCode(error, code));
+}

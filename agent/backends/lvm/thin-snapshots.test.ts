@@ -1,0 +1,188 @@
+import { FakeLvm } from '../../testing/fake-lvm.ts';
+import { thinBackend } from '../../testing/lvm-backends.ts';
+import type { Instant } from '../backend.ts';
+import { LvmCli } from './cli.ts';
+import { LvmThinBackend } from './thin.ts';
+
+const signal = new AbortController().signal;
+const MiB = 1 << 20;
+const AT = new Date('2026-11-28T08:00:00.000Z');
+const at: Instant = async (make) => {
+  await make();
+  return AT;
+};
+const REQUEST = { uid: 's-1', name: 'snap-a', volumeUID: 'u-1' };
+
+async function harness() {
+  const lvm = new FakeLvm();
+  const backend = thinBackend(lvm);
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 16 * MiB }, signal);
+  const free = async () => (await thinBackend(lvm).measure(signal)).free;
+  return { lvm, backend, snapshots: backend.snapshots, free };
+}
+
+test('a snapshot is an inactive thin volume that is found by its own UID, also after its volume is gone', async () => {
+  const { lvm, backend, snapshots } = await harness();
+  const taken = await snapshots.take(REQUEST, at, signal);
+  expect(taken).toStrictEqual({
+    uid: 's-1',
+    snapshot: 'snap-a',
+    name: 'vg0/aoe-snap-s-1',
+    bytes: 16 * MiB,
+    createdAt: '2026-11-28T08:00:00.000Z',
+  });
+  expect(lvm.volumes.get('aoe-snap-s-1')).toMatchObject({ active: false });
+  await backend.remove('u-1', signal);
+  const again = thinBackend(lvm);
+  expect(await again.snapshots.find('s-1', signal)).toStrictEqual(taken);
+  expect(await again.snapshots.list(signal)).toStrictEqual([taken]);
+  expect((await again.measure(signal)).volumes, 'it is no volume').toStrictEqual([]);
+  expect(await snapshots.take(REQUEST, () => Promise.reject(new Error('not again')), signal)).toStrictEqual(taken);
+});
+
+test('a snapshot reserves what its volume had written, not its full size', async () => {
+  const { lvm, snapshots, free } = await harness();
+  const before = await free();
+  lvm.written = '25.00';
+  await snapshots.take(REQUEST, at, signal);
+  const taken = before - (await free());
+  expect(taken).toBeGreaterThanOrEqual(4 * MiB);
+  expect(taken).toBeLessThan(4.1 * MiB);
+  await snapshots.remove('s-1', signal);
+  expect(await free()).toBe(before);
+});
+
+test('a snapshot is refused with numbers when the thin pool could fill, or its metadata', async () => {
+  const { lvm, backend, snapshots } = await harness();
+  await backend.create({ uid: 'u-2', name: 'pvc-2', bytes: 44 * MiB }, signal);
+  await expect(snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message: /has 4194304 bytes .* and 83\d+ are/,
+  });
+  lvm.poolData = '96.00';
+  await expect(snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.00% full/ });
+  expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
+});
+
+test('a snapshot is refused with numbers when the metadata of the thin pool could fill', async () => {
+  const { lvm, snapshots } = await harness();
+  // Of 16 MiB 8 are written: 129 blocks of 64 KiB, rounded up, at 48 bytes each.
+  lvm.poolMetadataBytes = 10_000;
+  lvm.poolMetadata = '20.00';
+  await snapshots.take(REQUEST, at, signal);
+  const second = { ...REQUEST, uid: 's-2', name: 'snap-b' };
+  await expect(snapshots.take(second, at, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message:
+      'the metadata of thin pool vg0/tp has 10000 bytes, of which 7000 can be used, and snapshots may come to take 12384: extend it (lvextend --poolmetadatasize +SIZE vg0/tp)',
+  });
+  lvm.poolMetadata = '90.10';
+  await expect(snapshots.take(second, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /90\.10% full/ });
+  await snapshots.remove('s-1', signal);
+  lvm.poolMetadata = '20.00';
+  expect((await snapshots.take(second, at, signal)).uid).toBe('s-2');
+});
+
+test('without an instant there is no snapshot', async () => {
+  const { lvm, snapshots } = await harness();
+  const tooLate: Instant = async (make) => {
+    await make();
+    throw new Error('the hold ended');
+  };
+  await expect(snapshots.take(REQUEST, tooLate, signal)).rejects.toThrow('the hold ended');
+  expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
+  expect(await snapshots.find('s-1', signal)).toBeUndefined();
+});
+
+test('a crash before or after each command leaves no snapshot or a whole one, and the next attempt takes or finds it', async () => {
+  for (const when of ['before', 'after'] as const) {
+    for (const command of ['lvcreate', 'untag']) {
+      const { lvm, snapshots } = await harness();
+      lvm.crash = { when, command };
+      // The process ends at once: nothing is discarded.
+      let ended = false;
+      const ending = new LvmCli(async (...args) => {
+        if (ended) throw new Error('ended');
+        try {
+          return await lvm.run(...args);
+        } catch (error) {
+          ended = error instanceof Error && error.message === 'crash';
+          throw error;
+        }
+      }, 'x');
+      const { group, hasDevice } = lvm;
+      const backend = new LvmThinBackend({ lvm: ending, pool: 'p1', group, hasDevice, thinPool: 'tp' });
+      await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toThrow();
+      lvm.crash = undefined;
+      const there = lvm.volumes.get('aoe-snap-s-1');
+      const isWhole = there !== undefined && !there.tags.includes('aoe.dev/new');
+      const next = thinBackend(lvm).snapshots;
+      expect((await next.find('s-1', signal)) !== undefined, `${when} ${command}`).toBe(isWhole);
+      await next.take(REQUEST, at, signal);
+      expect(await snapshots.find('s-1', signal)).toBeDefined();
+      await next.remove('s-1', signal);
+      expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
+    }
+  }
+});
+
+test('half a snapshot is removed when its AoESnapshot is deleted', async () => {
+  const { lvm, snapshots } = await harness();
+  await snapshots.take(REQUEST, at, signal);
+  lvm.volumes.get('aoe-snap-s-1')?.tags.push('aoe.dev/new');
+  const later = thinBackend(lvm).snapshots;
+  expect(await later.list(signal)).toStrictEqual([]);
+  await later.remove('s-1', signal);
+  expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
+});
+
+test('a retained snapshot belongs to the administrator, and one of a foreign volume group is left alone', async () => {
+  const { lvm, snapshots } = await harness();
+  await snapshots.take(REQUEST, at, signal);
+  await snapshots.retain('s-1', signal);
+  expect(lvm.volumes.has('aoe-snap-s-1')).toBe(true);
+  expect(await snapshots.find('s-1', signal)).toBeUndefined();
+  await snapshots.remove('s-1', signal);
+  expect(lvm.volumes.has('aoe-snap-s-1')).toBe(true);
+});
+
+test('a volume that is not there has no snapshot', async () => {
+  const { snapshots } = await harness();
+  await expect(snapshots.take({ ...REQUEST, volumeUID: 'u-9' }, at, signal)).rejects.toMatchObject({
+    reason: 'BackendFailed',
+    message: /aoe-u-9/,
+  });
+});
+
+test('a volume is made of a snapshot once, active and at the size that is wanted, and is a volume like others', async () => {
+  const { lvm, backend, snapshots, free } = await harness();
+  await snapshots.take(REQUEST, at, signal);
+  const before = await free();
+  const request = { uid: 'u-2', name: 'pvc-2', bytes: 24 * MiB };
+  expect(await snapshots.restore(request, 'no-such', signal)).toBe(false);
+  expect(await snapshots.restore(request, 's-1', signal)).toBe(true);
+  expect(await snapshots.restore(request, 's-1', signal)).toBe(true);
+  expect(await backend.open('u-2', signal)).toMatchObject({ name: 'vg0/aoe-u-2', volume: 'pvc-2', bytes: 24 * MiB });
+  expect(before - (await free())).toBe(24 * MiB);
+  await snapshots.remove('s-1', signal);
+  expect((await thinBackend(lvm).measure(signal)).volumes.map(({ uid }) => uid)).toStrictEqual(['u-1', 'u-2']);
+  await expect(snapshots.restore({ ...request, uid: 'u-3', bytes: 60 * MiB }, 's-1', signal)).resolves.toBe(false);
+  await snapshots.take(REQUEST, at, signal);
+  const tooLarge = snapshots.restore({ ...request, uid: 'u-3', bytes: 60 * MiB }, 's-1', signal);
+  await expect(tooLarge).rejects.toMatchObject({ reason: 'PoolFull' });
+});
+
+test('a crash at any step of a restore is made good by the next attempt', async () => {
+  for (const when of ['before', 'after'] as const) {
+    for (const command of ['lvcreate', 'lvextend']) {
+      const { lvm, snapshots, backend } = await harness();
+      await snapshots.take(REQUEST, at, signal);
+      lvm.crash = { when, command };
+      const request = { uid: 'u-2', name: 'pvc-2', bytes: 24 * MiB };
+      await expect(thinBackend(lvm).snapshots.restore(request, 's-1', signal)).rejects.toThrow();
+      lvm.crash = undefined;
+      expect(await thinBackend(lvm).snapshots.restore(request, 's-1', signal)).toBe(true);
+      expect(await backend.open('u-2', signal), `${when} ${command}`).toMatchObject({ bytes: 24 * MiB });
+    }
+  }
+});

@@ -1,0 +1,205 @@
+import { pino } from 'pino';
+import type { AoEPool } from '../../api/pool.ts';
+import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
+import type { KubeObject } from '../../kube/mod.ts';
+import { BackendError } from '../backends/backend.ts';
+import { FakeKube } from '../testing/fake-kube.ts';
+import { FakeSnapshots } from '../testing/fake-snapshots.ts';
+import { FakeTarget } from '../testing/fake-target.ts';
+import { SnapshotReconciler } from './reconciler.ts';
+
+const signal = new AbortController().signal;
+const SOON = { requeueAfterMs: 3_000 };
+
+async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: object } = {}) {
+  const kube = new FakeKube();
+  const target = new FakeTarget();
+  const snapshots = new FakeSnapshots();
+  const changed: string[] = [];
+  const world = { hasBackend: true };
+  kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec: { backend: 'lvm-thin' } } as never);
+  const finalizers = [VOLUME_FINALIZER];
+  kube.put({
+    kind: 'AoEVolume',
+    metadata: { name: 'v1', uid: 'v-uid', finalizers },
+    spec: { pool: 'fast', nodeName: 'storage', capacity: '1Mi' },
+    status: { capacity: '1Mi' },
+    ...volume,
+  } as never);
+  kube.put({ kind: 'AoESnapshot', metadata: { name: 's1', uid: 's-uid', generation: 1 }, spec: { volumeName: 'v1', ...spec } } as never);
+  await target.export({
+    uid: 'v-uid',
+    shelf: 7,
+    slot: 3,
+    path: '/x',
+    serial: 'S',
+    readOnly: false,
+    bytes: 0,
+    macs: [],
+    writesNeedLock: false,
+  });
+  /** An agent that has just been started. */
+  const agent = (node = 'storage') => {
+    const reconciler = new SnapshotReconciler({
+      node,
+      kube,
+      snapshots: kube.store<AoESnapshot>('AoESnapshot'),
+      volumes: kube.store<AoEVolume>('AoEVolume'),
+      pools: kube.store<AoEPool>('AoEPool'),
+      backendOf: () => (world.hasBackend ? { snapshots } : {}) as never,
+      target: {
+        connected: true,
+        problem: '',
+        state: (uid) => target.volumes.get(uid),
+        supports: () => true,
+        hold: (uid) => target.hold(uid),
+        release: (uid, hold) => target.release(uid, hold),
+      },
+      log: pino({ level: 'silent' }),
+    });
+    reconciler.subscribe((pool) => changed.push(pool));
+    return reconciler;
+  };
+  const stored = () => kube.read<AoESnapshot & KubeObject>({ kind: 'AoESnapshot' }, 's1');
+  const taken = () => stored()?.status?.conditions?.find(({ type }) => type === 'Taken');
+  const reconcile = (reconciler = agent()) => reconciler.reconcile('s1', signal);
+  const remove = () => {
+    const now = stored() as AoESnapshot & { kind: string };
+    kube.put({ ...now, metadata: { ...now.metadata, deletionTimestamp: '2026-11-28T08:00:00Z' } });
+  };
+  const change = (changes: object) => kube.put({ ...(stored() as AoESnapshot & { kind: string }), ...changes });
+  return { kube, target, snapshots, world, changed, agent, stored, taken, reconcile, remove, change };
+}
+
+test('a snapshot is taken once, while its volume is held, and is found again after a restart', async () => {
+  const it = await harness();
+  it.snapshots.meanwhile = () => expect(it.target.holds.has('v-uid')).toBe(true);
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 600_000 });
+  const { createdAt, ...status } = it.stored()?.status ?? {};
+  expect(status).toMatchObject({ nodeName: 'storage', pool: 'fast', volumeUID: 'v-uid', capacity: '1Mi' });
+  expect(it.taken()).toMatchObject({ status: 'True', reason: 'Taken', message: `fake/snap-s-uid has the data of ${createdAt}` });
+  expect(it.stored()?.metadata.finalizers).toStrictEqual([SNAPSHOT_FINALIZER]);
+  expect(it.changed).toStrictEqual(['fast']);
+  const { length } = it.target.calls;
+  await it.reconcile();
+  expect(it.target.calls).toHaveLength(length);
+  expect(it.stored()?.status?.createdAt).toBe(createdAt);
+});
+
+test('agents of other nodes leave it alone, and so does the agent of a volume with another UID', async () => {
+  const it = await harness({ spec: { volumeUID: 'other' } });
+  expect(await it.reconcile()).toBeUndefined();
+  expect(await it.reconcile(it.agent('elsewhere'))).toBeUndefined();
+  expect(it.kube.written).toHaveLength(0);
+});
+
+test('a volume that is not placed yet, or has no data, has no snapshot', async () => {
+  const unplaced = await harness({ volume: { metadata: { name: 'v1', uid: 'v-uid' } } });
+  expect(await unplaced.reconcile()).toBeUndefined();
+  const empty = await harness({ volume: { status: {} } });
+  expect(await empty.reconcile()).toBeUndefined();
+  expect(empty.taken()).toMatchObject({ status: 'False', reason: 'VolumeNotReady' });
+  expect(empty.stored()?.metadata.finalizers).toBeUndefined();
+  const metadata = { name: 'v1', uid: 'v-uid', finalizers: [VOLUME_FINALIZER], deletionTimestamp: '2026-11-28T08:00:00Z' };
+  const deleting = await harness({ volume: { metadata } });
+  await deleting.reconcile();
+  expect(deleting.taken()).toMatchObject({ status: 'False', reason: 'VolumeDeleting' });
+});
+
+test('a hold that ended too early leaves no snapshot, and the next attempt succeeds', async () => {
+  const it = await harness();
+  it.snapshots.meanwhile = () => it.target.holds.clear();
+  expect(await it.reconcile()).toStrictEqual(SOON);
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'NotHeld' });
+  expect(it.stored()?.status?.createdAt).toBeUndefined();
+  expect([it.snapshots.half.size, it.snapshots.whole.size]).toStrictEqual([0, 0]);
+  it.snapshots.meanwhile = () => {};
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'True' });
+});
+
+test('a crash at any step leaves neither half a snapshot nor one that nobody removes', async () => {
+  for (const step of ['make', 'instant'] as const) {
+    const it = await harness();
+    it.snapshots.crashAfter = step;
+    await expect(it.reconcile()).rejects.toThrow('crash');
+    expect(it.stored()?.metadata.finalizers).toStrictEqual([SNAPSHOT_FINALIZER]);
+    it.snapshots.crashAfter = undefined;
+    it.target.holds.clear();
+    if (step === 'make') {
+      await it.reconcile();
+      expect(it.snapshots.half.size).toBe(0);
+      expect(it.taken()).toMatchObject({ status: 'True' });
+    }
+    it.remove();
+    await it.reconcile();
+    expect([it.snapshots.half.size, it.snapshots.whole.size]).toStrictEqual([0, 0]);
+    expect(it.stored(), 'without a finalizer it is gone').toBeUndefined();
+  }
+});
+
+test('a snapshot stays and is found when its volume is gone; one that was not taken before is refused', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.kube.remove({ kind: 'AoEVolume' }, 'v1');
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'True' });
+  const late = await harness();
+  late.snapshots.meanwhile = () => late.target.holds.clear();
+  await late.reconcile();
+  late.kube.remove({ kind: 'AoEVolume' }, 'v1');
+  await late.reconcile();
+  expect(late.taken()).toMatchObject({ status: 'False', reason: 'VolumeNotFound' });
+});
+
+test('a snapshot that is gone is never taken again', async () => {
+  const it = await harness();
+  await it.reconcile();
+  it.snapshots.whole.clear();
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'SnapshotLost' });
+  expect(it.stored()?.status?.capacity).toBe('1Mi');
+});
+
+test('deleted: the data is removed, or kept when it is to be retained, then the finalizer goes', async () => {
+  for (const deletionPolicy of ['Delete', 'Retain'] as const) {
+    const it = await harness({ spec: { deletionPolicy } });
+    await it.reconcile();
+    it.remove();
+    it.snapshots.failure = new BackendError('BackingBusy', 'in use');
+    if (deletionPolicy === 'Delete') {
+      expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+      expect(it.taken()).toMatchObject({ reason: 'BackingBusy', message: 'deletion waits: in use' });
+    }
+    it.snapshots.failure = undefined;
+    expect(await it.reconcile()).toBeUndefined();
+    expect([it.snapshots.whole.size, it.snapshots.retained.size]).toStrictEqual([0, deletionPolicy === 'Retain' ? 1 : 0]);
+    expect(it.stored(), 'without a finalizer it is gone').toBeUndefined();
+  }
+});
+
+test('a pool without snapshots says so', async () => {
+  const it = await harness();
+  it.world.hasBackend = false;
+  expect(await it.reconcile()).toBeUndefined();
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'SnapshotsUnsupported' });
+  it.world.hasBackend = true;
+  it.snapshots.obstacle = 'ext4';
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+  expect(it.taken()).toMatchObject({ reason: 'SnapshotsUnsupported', message: 'ext4' });
+});
+
+test('an AoESnapshot that comes back with another UID takes no other data under the old name', async () => {
+  const it = await harness();
+  await it.snapshots.take({ uid: 'old', name: 's1', volumeUID: 'v-uid' }, async (make) => {
+    await make();
+    return new Date();
+  });
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 5_000 });
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'OrphanOfSameName' });
+  expect([...it.snapshots.whole.keys()]).toStrictEqual(['old']);
+  await it.snapshots.remove('old');
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'True' });
+});

@@ -1,0 +1,203 @@
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
+import { type Manifest, render } from '../chart/helm.ts';
+import { type ApiServer, serveTests, unavailable } from './server.ts';
+
+const NAMESPACE = 'aoe';
+const plain = (kind: string, plural: string, group = '', namespaced = false): ResourceType => ({
+  group,
+  version: 'v1',
+  plural,
+  kind,
+  namespaced,
+});
+const TYPES: Readonly<Record<string, ResourceType>> = {
+  Namespace: plain('Namespace', 'namespaces'),
+  ServiceAccount: plain('ServiceAccount', 'serviceaccounts', '', true),
+  Pod: plain('Pod', 'pods', '', true),
+  ClusterRole: plain('ClusterRole', 'clusterroles', 'rbac.authorization.k8s.io'),
+  ClusterRoleBinding: plain('ClusterRoleBinding', 'clusterrolebindings', 'rbac.authorization.k8s.io'),
+  ValidatingAdmissionPolicy: plain('ValidatingAdmissionPolicy', 'validatingadmissionpolicies', 'admissionregistration.k8s.io'),
+  ValidatingAdmissionPolicyBinding: plain(
+    'ValidatingAdmissionPolicyBinding',
+    'validatingadmissionpolicybindings',
+    'admissionregistration.k8s.io',
+  ),
+};
+
+/** What somebody can do who has read the token of a pod of ours on node n1, while n2 is another node. */
+describe.skipIf(unavailable)('the token of a pod', () => {
+  let server: ApiServer;
+  let kube: Kube;
+  let count = 0;
+  const clients: Record<'agent' | 'plugin' | 'unbound', Kube> = {} as never;
+  serveTests((started) => {
+    ({ server, kube } = started);
+  });
+
+  beforeAll(async () => {
+    await kube.create(typeOf('Namespace'), { metadata: { name: NAMESPACE } });
+    const manifests = await render();
+    for (const manifest of manifests.filter(({ kind, metadata }) => TYPES[kind] && /^aoe-csi-(node|nodes|agent)$/.test(metadata.name)))
+      await kube.create(typeOf(manifest.kind), manifest);
+    clients.agent = await podOf('aoe-csi-agent', 'n1');
+    clients.plugin = await podOf('aoe-csi-node', 'n1');
+    clients.unbound = withToken(await tokenOf('aoe-csi-agent'));
+    await inForce();
+  });
+  afterAll(() => {
+    for (const client of Object.values(clients)) client.close();
+  });
+
+  const typeOf = (kind: string): ResourceType => TYPES[kind] ?? AOE_NODES;
+
+  async function tokenOf(account: string, pod?: Manifest): Promise<string> {
+    const type = { ...typeOf('ServiceAccount'), plural: `serviceaccounts/${account}/token` };
+    const boundObjectRef = pod && { apiVersion: 'v1', kind: 'Pod', name: pod.metadata.name, uid: pod.metadata.uid };
+    const request = {
+      apiVersion: 'authentication.k8s.io/v1',
+      kind: 'TokenRequest',
+      metadata: { name: account },
+      spec: { audiences: [], boundObjectRef },
+    };
+    return (await kube.create<Manifest>(type, request, { namespace: NAMESPACE })).status.token;
+  }
+
+  async function podOf(account: string, nodeName: string): Promise<Kube> {
+    const spec = { serviceAccountName: account, nodeName, containers: [{ name: 'c', image: 'none' }] };
+    const metadata = { name: `${account}-${nodeName}`, namespace: NAMESPACE };
+    return withToken(await tokenOf(account, await kube.create<Manifest>(typeOf('Pod'), { metadata, spec } as KubeObject)));
+  }
+
+  function withToken(token: string): Kube {
+    const path = join(server.directory, `kubeconfig-${++count}`);
+    writeFileSync(path, server.kubeconfigText(token));
+    return Kube.fromKubeconfig(path);
+  }
+
+  /** The API server takes a moment to know a new policy. */
+  async function inForce(): Promise<void> {
+    const signal = AbortSignal.timeout(30_000);
+    const object = { metadata: { name: 'n2' }, spec: {} };
+    while (!(await refusal(clients.agent.apply(AOE_NODES, object, { fieldManager: 'test', force: true, signal }))))
+      await delay(100, undefined, { signal });
+  }
+
+  /** Why the API server refuses it; undefined when it does not. */
+  async function refusal(write: Promise<unknown>): Promise<string | undefined> {
+    try {
+      await write;
+      return undefined;
+    } catch (error) {
+      if (!(error instanceof KubeError) || (error.code !== 422 && error.code !== 403)) throw error;
+      return error.message;
+    }
+  }
+  const volume = async (spec: object): Promise<string> => {
+    const name = `v${++count}`;
+    await kube.create(AOE_VOLUMES, { metadata: { name }, spec: { capacity: '1Gi', pool: 'default', ...spec } } as KubeObject);
+    return name;
+  };
+  const status = (client: Kube, type: ResourceType, name: string, part: object) =>
+    refusal(client.patch(type, name, { status: part }, { subresource: 'status' }));
+
+  it('makes and reports its own AoENode, and no other', async () => {
+    const node = (name: string) => ({ metadata: { name }, spec: {} });
+    for (const client of [clients.agent, clients.plugin]) {
+      const apply = (name: string) => refusal(client.apply(AOE_NODES, node(name), { fieldManager: 'test', force: true }));
+      expect(await apply('n1')).toBeUndefined();
+      expect(await apply('n3')).toMatch('AoENode n3 cannot be written with a token of node n1');
+    }
+    const interfaces = [{ name: 'eth0', mac: '02:00:00:00:00:01', mtu: 1500 }];
+    expect(await status(clients.plugin, AOE_NODES, 'n1', { interfaces })).toBeUndefined();
+    await kube.apply(AOE_NODES, node('n2'), { fieldManager: 'test' });
+    expect(await status(clients.plugin, AOE_NODES, 'n2', { interfaces })).toMatch('a token of node n1');
+    expect(await refusal(clients.agent.patch(AOE_NODES, 'n1', { spec: { maintenance: true } }))).toMatch('is for people');
+  });
+
+  it('of an agent writes the status of the volumes of its node, and no other', async () => {
+    const [own, foreign, unplaced] = [await volume({ nodeName: 'n1' }), await volume({ nodeName: 'n2' }), await volume({})];
+    expect(await status(clients.agent, AOE_VOLUMES, own, { address: 'e1.1' })).toBeUndefined();
+    expect(await status(clients.agent, AOE_VOLUMES, foreign, { address: 'e1.1' })).toMatch(/is neither on node n1 nor in use there/);
+    expect(await status(clients.agent, AOE_VOLUMES, unplaced, { address: 'e1.1' })).toMatch(/is neither on node n1/);
+  });
+
+  it('of an agent changes nothing in the spec of a volume, except that it takes the holder of a broken lock away', async () => {
+    const own = await volume({ nodeName: 'n1', initiators: { nodes: ['n2', 'n3'] } });
+    const patch = (change: object) => refusal(clients.agent.patch(AOE_VOLUMES, own, change));
+    expect(await patch({ metadata: { annotations: { x: 'y' }, finalizers: ['aoe.dev/volume'] } })).toBeUndefined();
+    expect(await patch({ spec: { initiators: { nodes: ['n3'] } } })).toBeUndefined();
+    expect(await patch({ spec: { initiators: { nodes: ['n3', 'n1'] } } })).toMatch('changes nothing else in the spec');
+    expect(await patch({ spec: { initiators: { macs: ['02:00:00:00:00:01'] } } })).toMatch('changes nothing else in the spec');
+    expect(await patch({ spec: { deletionPolicy: 'Retain' } })).toMatch('changes nothing else in the spec');
+    expect(await patch({ spec: { initiators: null } })).toBeUndefined();
+  });
+
+  it('of a node plugin writes what the file system of a volume is that its node may use, and nothing else', async () => {
+    const own = await volume({ nodeName: 'n2', initiators: { nodes: ['n1'] } });
+    const foreign = await volume({ nodeName: 'n2', initiators: { nodes: ['n2'] } });
+    const here = await volume({ nodeName: 'n1' });
+    const filesystem = { type: 'ext4', state: 'Formatted' };
+    expect(await status(clients.plugin, AOE_VOLUMES, own, { filesystem })).toBeUndefined();
+    for (const name of [foreign, here]) expect(await status(clients.plugin, AOE_VOLUMES, name, { filesystem })).toMatch(/nor in use there/);
+    expect(await status(clients.plugin, AOE_VOLUMES, own, { address: 'e1.2' })).toMatch('writes status.filesystem of an AoEVolume only');
+    const external = await kube.create(AOE_VOLUMES, {
+      metadata: { name: 'external' },
+      spec: { external: { shelf: 1, slot: 2 } },
+    } as KubeObject);
+    expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { filesystem })).toBeUndefined();
+  });
+
+  it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {
+    const snapshot = async (nodeName?: string): Promise<string> => {
+      const name = `s${++count}`;
+      await kube.create(AOE_SNAPSHOTS, { metadata: { name }, spec: { volumeName: 'v' } } as KubeObject);
+      if (nodeName) await kube.patch(AOE_SNAPSHOTS, name, { status: { nodeName } }, { subresource: 'status' });
+      return name;
+    };
+    const [fresh, foreign] = [await snapshot(), await snapshot('n2')];
+    const finalizers = { metadata: { finalizers: ['aoe.dev/backing-snapshot'] } };
+    const patch = (name: string, change: object) => refusal(clients.agent.patch(AOE_SNAPSHOTS, name, change));
+    expect(await patch(fresh, finalizers)).toMatch('is not on node n1');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n2' })).toMatch('on its own node only');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n1', pool: 'p' })).toBeUndefined();
+    expect(await patch(fresh, finalizers)).toBeUndefined();
+    expect(await patch(fresh, { spec: { deletionPolicy: 'Retain' } })).toMatch('changes nothing in the spec');
+    expect(await patch(foreign, finalizers)).toMatch('is not on node n1');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, foreign, { nodeName: 'n1' })).toMatch('is not on node n1');
+    expect(await status(clients.plugin, AOE_SNAPSHOTS, fresh, { capacity: '1Gi' })).toBeDefined();
+  });
+
+  it('of an agent writes the entry of its node in a pool, and no other', async () => {
+    await kube.create(AOE_POOLS, { metadata: { name: 'pool' }, spec: { backend: 'lvm', volumeGroup: 'vg0' } } as KubeObject);
+    const entry = (name: string, free = '1Gi') => ({ name, ready: true, size: '1Gi', free, message: '' });
+    const apply = (nodes: object[], more: object = {}) =>
+      refusal(
+        clients.agent.apply(
+          AOE_POOLS,
+          { metadata: { name: 'pool' }, status: { nodes, ...more } },
+          { fieldManager: `test-${++count}`, force: true, subresource: 'status' },
+        ),
+      );
+    const both = { nodes: [entry('n0'), entry('n2')] };
+    await kube.apply(AOE_POOLS, { metadata: { name: 'pool' }, status: both }, { fieldManager: 'test', subresource: 'status' });
+    expect(await apply([entry('n1')])).toBeUndefined();
+    expect(await apply([entry('n1', '512Mi')])).toBeUndefined();
+    expect(await apply([entry('n2', '512Mi')])).toMatch('the entry of its own node only');
+    expect(await apply([entry('n3')])).toMatch('the entry of its own node only');
+    expect(await apply([entry('n1')], { size: '1Ti' })).toMatch('the entry of its own node only');
+  });
+
+  it('that was not made for a pod writes nothing', async () => {
+    const own = await volume({ nodeName: 'n1' });
+    expect(await status(clients.unbound, AOE_VOLUMES, own, { address: 'e1.1' })).toMatch('does not say on which node its pod runs');
+  });
+
+  it('does not matter to the other programs: the policy is about these two', async () => {
+    const own = await volume({ nodeName: 'n1' });
+    expect(await status(kube, AOE_VOLUMES, own, { address: 'e1.1' })).toBeUndefined();
+  });
+});
