@@ -84,7 +84,7 @@ fn a_destination_that_another_program_has_is_waited_for_and_nobody_gets_it_befor
     let Some(lab) = Lab::new(9000) else { return };
     let bytes = 16 * MIB;
     let (source, destination) = (lab.data("source", bytes), lab.empty("destination", bytes));
-    let mut holder = std::process::Command::new("flock").args([&destination, "sleep", "60"]).spawn().unwrap();
+    let mut holder = std::process::Command::new("flock").args(["--no-fork", &destination, "sleep", "60"]).spawn().unwrap();
     crate::lab::wait_until("the lock is held", || {
         let free = std::process::Command::new("flock").args(["-n", &destination, "true"]).status().unwrap().success();
         (!free).then_some(())
@@ -94,10 +94,7 @@ fn a_destination_that_another_program_has_is_waited_for_and_nobody_gets_it_befor
     job.bytes_per_second = 4 * MIB;
     copier.begin(&job);
     copier.until_problem("a", "opening the destination");
-    let pid = holder.id().to_string();
-    // flock starts sleep, which has the lock, too.
-    let _ = program("pkill", &["-P", &pid]);
-    let _ = holder.kill();
+    holder.kill().unwrap();
     holder.wait().unwrap();
     copier.until("a", "some of it is copied", |state| state.copied > 0);
     // What our target does when it is asked to serve the destination, and what it says.

@@ -212,7 +212,7 @@ fn only_the_ranges_of_the_job_are_read() {
 #[test]
 fn the_throttle_holds_and_can_be_changed() {
     let Some(lab) = Lab::new(9000) else { return };
-    let bytes = 64 * MIB;
+    let bytes = 192 * MIB;
     let source = lab.path("source");
     std::fs::write(&source, vec![1; bytes as usize]).unwrap();
     let destination = lab.empty("destination", bytes);
@@ -220,13 +220,13 @@ fn the_throttle_holds_and_can_be_changed() {
     let mut copier = Copier::start(&lab);
     let mut job = lab.remote("a", bytes, &destination);
     let mut rates = Vec::new();
-    for rate in [6 * MIB, 12 * MIB] {
+    for rate in [12 * MIB, 24 * MIB] {
         job.bytes_per_second = rate;
         copier.begin(&job);
         let begin = copier.until("a", "it reads", |state| state.read > 0);
         let start = Instant::now();
         let read = begin.read;
-        let state = copier.until("a", "two seconds have passed", |_| start.elapsed() > Duration::from_secs(2));
+        let state = copier.until("a", "three seconds have passed", |_| start.elapsed() > Duration::from_secs(3));
         rates.push((rate, (state.read - read) as f64 / start.elapsed().as_secs_f64()));
     }
     for (rate, found) in rates {
