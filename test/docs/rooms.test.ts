@@ -21,7 +21,7 @@ const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
 const exclude = (path: string) => /(^|\/)(node_modules|dist|gen)$/.test(path) || path === 'target/target';
 const filesOf = (patterns: string | string[]) => globSync(patterns, { cwd: ROOT, exclude }).toSorted();
 const isTest = (path: string) => /\.test\.ts$|_tests\.rs$/.test(path);
-const sources = filesOf(['**/*.ts', 'target/src/**/*.rs', 'test/bench/load/src/**/*.rs']);
+const sources = filesOf(['**/*.ts', '{target,copier}/src/**/*.rs', 'test/bench/load/src/**/*.rs']);
 
 /** Names of the folders with too many source files. */
 function largeFolders(paths: readonly string[]): string[] {
