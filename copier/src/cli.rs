@@ -12,6 +12,7 @@ Options:
   --state DIR      keeps jobs and their progress across restarts
   --socket PATH    unix socket for gRPC
   --parallel N     jobs that run at once, 1 to 16 (default 2)
+  --with-parent    ends when the process does that has started it
   --help, --version
 ";
 
@@ -22,6 +23,7 @@ pub struct Arguments {
     pub state: PathBuf,
     pub socket: PathBuf,
     pub parallel: usize,
+    pub with_parent: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -46,7 +48,7 @@ pub enum Misuse {
 
 /// Reads the arguments after the program's name.
 pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Misuse> {
-    let (mut state, mut socket, mut parallel) = (None, None, PARALLEL);
+    let (mut state, mut socket, mut parallel, mut with_parent) = (None, None, PARALLEL, false);
     let mut arguments = arguments.into_iter();
     while let Some(argument) = arguments.next() {
         let (name, given) = match argument.split_once('=') {
@@ -56,6 +58,10 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Misu
         match (name.as_str(), &given) {
             ("--help" | "-h", None) => return Ok(Parsed::Help),
             ("--version" | "-V", None) => return Ok(Parsed::Version),
+            ("--with-parent", None) => {
+                with_parent = true;
+                continue;
+            }
             ("--state" | "--socket" | "--parallel", _) => {}
             _ => return Err(Misuse::Unknown(name)),
         }
@@ -68,7 +74,7 @@ pub fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Parsed, Misu
     }
     let state = state.ok_or(Misuse::Missing("--state"))?;
     let socket = socket.ok_or(Misuse::Missing("--socket"))?;
-    Ok(Parsed::Run(Arguments { state, socket, parallel }))
+    Ok(Parsed::Run(Arguments { state, socket, parallel, with_parent }))
 }
 
 #[cfg(test)]
@@ -81,9 +87,12 @@ mod tests {
 
     #[test]
     fn arguments_are_read_in_both_forms() {
-        let expected = |parallel| Ok(Parsed::Run(Arguments { state: "/s".into(), socket: "/k".into(), parallel }));
-        assert_eq!(parsed("--state /s --socket=/k"), expected(2));
-        assert_eq!(parsed("--parallel 1 --state=/s --socket /k"), expected(1));
+        let expected = |parallel, with_parent| {
+            Ok(Parsed::Run(Arguments { state: "/s".into(), socket: "/k".into(), parallel, with_parent }))
+        };
+        assert_eq!(parsed("--state /s --socket=/k"), expected(2, false));
+        assert_eq!(parsed("--parallel 1 --state=/s --socket /k"), expected(1, false));
+        assert_eq!(parsed("--state /s --with-parent --socket /k"), expected(2, true));
         assert_eq!(parsed("--help"), Ok(Parsed::Help));
         assert_eq!(parsed("--state /s -V"), Ok(Parsed::Version));
     }
@@ -95,6 +104,7 @@ mod tests {
             ("--state /s", "--socket is needed"),
             ("--state", "needs a value"),
             ("--state /s --socket /k --parallel 0", "1 to 16"),
+            ("--with-parent=x --state /s --socket /k", "unknown argument"),
             ("--bogus", "unknown argument"),
         ];
         for (text, expected) in cases {

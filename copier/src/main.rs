@@ -45,6 +45,9 @@ fn of(what: impl std::fmt::Display) -> impl FnOnce(io::Error) -> io::Error {
 }
 
 fn run(arguments: &Arguments) -> io::Result<()> {
+    if arguments.with_parent {
+        end_with_parent()?;
+    }
     // Before other threads start, which inherit it.
     let signals = block_signals()?;
     let store = Store::open(&arguments.state).map_err(of(format_args!("state directory {}", arguments.state.display())))?;
@@ -69,6 +72,15 @@ fn run(arguments: &Arguments) -> io::Result<()> {
         log!(Warn, "a disk hangs: its job ends with the process");
     }
     let _ = std::fs::remove_file(&arguments.socket);
+    Ok(())
+}
+
+/// Lets the kernel end this process when its parent ends: the next one starts a copier of its own, which needs the socket and the state.
+fn end_with_parent() -> io::Result<()> {
+    // SAFETY: takes a number.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
+        return Err(of("--with-parent")(io::Error::last_os_error()));
+    }
     Ok(())
 }
 
