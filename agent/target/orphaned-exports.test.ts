@@ -40,6 +40,7 @@ function world({ served, watched = [], existing = [], abandoned = [] }: World) {
   const it = new OrphanedExports({
     node: 'here',
     kube: kube as never,
+    snapshots: { list: () => [] },
     volumes: { list: () => watched.map((uid) => object({ uid })) as never },
     pools: { list: () => [{ metadata: { name: 'p' } }, { metadata: { name: 'q' }, status: { abandoned } }] as never },
     target: target as never,

@@ -40,15 +40,11 @@ export function namingSource(name: string, source: Source | undefined): { spec: 
 /**
  * Checks that a volume can be made of its source, before anything is made.
  * @returns bytes that the new volume needs at least
- * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when it is in another pool, or the pool has no
- * snapshots; OUT_OF_RANGE when it is too large
+ * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when its pool has no snapshots; OUT_OF_RANGE when
+ * it is too large
  */
-export async function checkSource(deps: Deps, { pool, bounds }: Wanted, source: Source, call: Call): Promise<number> {
+export async function checkSource(deps: Deps, { bounds }: Wanted, source: Source, call: Call): Promise<number> {
   const found = source.kind === 'snapshot' ? await snapshotAs(deps, source.name, call) : await volumeAs(deps, source.name, call);
-  if (found.pool !== pool) {
-    const message = `${found.what} is in pool ${found.pool}, and the StorageClass names pool ${pool}: a volume can be made of it only in its own pool, on node ${found.node}`;
-    throw new RpcError(Code.INVALID_ARGUMENT, message);
-  }
   if (bounds.most > 0 && found.bytes > bounds.most) {
     throw new RpcError(Code.OUT_OF_RANGE, `${found.what} has ${found.bytes} bytes, more than the limit of ${bounds.most}`);
   }
@@ -57,8 +53,6 @@ export async function checkSource(deps: Deps, { pool, bounds }: Wanted, source: 
 
 interface Found {
   what: string;
-  pool: string | undefined;
-  node: string | undefined;
   bytes: number;
 }
 
@@ -66,7 +60,7 @@ async function snapshotAs(deps: Deps, name: string, call: Call): Promise<Found> 
   const snapshot = await findSnapshot(deps, name, call);
   const { status } = snapshot;
   if (!isReady(snapshot)) throw new RpcError(Code.UNAVAILABLE, `AoESnapshot ${name} is not ready: ${describeSnapshotReadiness(snapshot)}`);
-  return { what: `AoESnapshot ${name}`, pool: status?.pool, node: status?.nodeName, bytes: parseQuantity(status?.capacity ?? '0') };
+  return { what: `AoESnapshot ${name}`, bytes: parseQuantity(status?.capacity ?? '0') };
 }
 
 async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
@@ -80,7 +74,7 @@ async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
   const here = deps.pools.get(spec.pool ?? '')?.status?.nodes?.find((node) => node.name === spec.nodeName);
   if (here?.snapshots?.possible === false)
     throw new RpcError(Code.INVALID_ARGUMENT, `${what} cannot be cloned on node ${spec.nodeName}: ${here.snapshots.message}`);
-  return { what, pool: spec.pool, node: spec.nodeName, bytes: capacityOf(volume) };
+  return { what, bytes: capacityOf(volume) };
 }
 
 /**
