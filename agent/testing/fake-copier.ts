@@ -12,6 +12,8 @@ export class FakeCopier implements CopierApi {
   read: (source: CopySource) => readonly number[] | undefined;
   /** Refuses calls, and does nothing. */
   up = true;
+  /** The last block is written wrongly, which only the comparison finds. */
+  isFlawed = false;
   /** Thrown by the next call. */
   failure: CopierError | undefined;
 
@@ -37,7 +39,7 @@ export class FakeCopier implements CopierApi {
         if (state.verified === job.bytes) state.phase = 'verified';
         continue;
       }
-      disk[at] = source[at] as number;
+      disk[at] = (source[at] as number) + (this.isFlawed && at === source.length - 1 ? 1 : 0);
       state.copied += block;
       state.phase = state.copied === job.bytes ? 'verifying' : 'copying';
     }

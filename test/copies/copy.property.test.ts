@@ -68,7 +68,7 @@ async function play(steps: readonly Step[], world: World): Promise<void> {
 describe('a copy to another node', () => {
   it('is whole or not there, whichever programs die at whichever step', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { minLength: 20, maxLength: 90 }), async (steps) => {
         const world = await World.start();
         await play(steps, world);
         await finish(world, isServed(world));
@@ -77,7 +77,7 @@ describe('a copy to another node', () => {
         expect(world.errors).toStrictEqual([]);
         world.stop();
       }),
-      { numRuns: 60 },
+      { numRuns: 100 },
     );
   });
 
@@ -105,7 +105,7 @@ describe('a copy to another node', () => {
 
   it('keeps its snapshot, which is deleted meanwhile, until it is whole', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { minLength: 10, maxLength: 50 }), async (steps) => {
         const world = await World.start();
         // The operator has seen the copy by then.
         await world.round('operator');

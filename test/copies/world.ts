@@ -80,6 +80,7 @@ export class World {
       },
     });
     this.backend.unwiped = true;
+    this.copier.isFlawed = true;
   }
 
   get snapshot(): AoESnapshot | undefined {
