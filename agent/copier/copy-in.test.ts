@@ -93,6 +93,9 @@ test('what waits says for what', async () => {
     failed: false,
     from: 'AoESnapshot s in pool thin on node there',
   });
+  const ready = { type: 'Ready', status: 'Unknown', message: 'node there is not Ready' };
+  const away = snapshotWith({ conditions: [ready, { type: 'Taken', status: 'True', message: '' }] });
+  expect(await copy(away)).toMatchObject({ problem: 'the source does not answer; AoESnapshot s: node there is not Ready' });
   copier.up = false;
   expect(await copy()).toMatchObject({ problem: expect.stringMatching(/copier on this node does not answer/), failed: false });
   copier.up = true;

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { MiB, parseQuantity } from '../../api/quantity.ts';
-import { type AoESnapshot, isUncommitted } from '../../api/snapshot.ts';
+import { type AoESnapshot, isUncommitted, SnapshotCondition } from '../../api/snapshot.ts';
 import { type AoEVolume, serialNumber } from '../../api/volume.ts';
 import { type Backend, type BackingVolume, type CreateRequest, roundDown, roundUp, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
@@ -126,7 +126,11 @@ async function advance(context: CopyInContext, backend: Backend, work: Work, sig
     const source = isLate ? undefined : await sourceOf(context, work, { isLocal, bytes, paths }, signal);
     if (typeof source === 'string') return { ...report, ...progressOf(known, bytes), phase: 'Waiting', problem: source };
     const state = source ? await start(copier, { id, source, bytes }, context, backend, work, known, signal) : known;
-    if (state?.phase !== 'verified') return { ...report, ...progressOf(state, bytes) };
+    if (state?.phase !== 'verified') {
+      const progress = progressOf(state, bytes);
+      const problems = [progress.problem, ...(progress.problem === '' ? [] : troubleOf(snapshot))];
+      return { ...report, ...progress, problem: problems.filter((each) => each !== '').join('; ') };
+    }
     await backend.finishCopy(backing.uid, signal);
     // It is forgotten later otherwise.
     await copier.remove(id, signal).catch(() => {});
@@ -163,6 +167,13 @@ async function sourceOf(
   if (!status?.copyAddress) return 'the snapshot has no address yet at which it can be read';
   const { shelf, slot } = status.copyAddress;
   return { kind: 'aoe', shelf, slot, serial: serialNumber(metadata.uid ?? '', 0), interfaces: paths.map(({ name }) => name) };
+}
+
+/** What is wrong with the source, as operator and agent of its node say: the copier itself only sees that nobody answers. */
+function troubleOf({ metadata, status }: AoESnapshot): string[] {
+  const types: string[] = [...(metadata.deletionTimestamp ? [] : [SnapshotCondition.Ready]), SnapshotCondition.Exported];
+  const wrong = (status?.conditions ?? []).filter((each) => types.includes(each.type) && each.status !== 'True');
+  return wrong.map(({ message }) => `AoESnapshot ${metadata.name}: ${message}`);
 }
 
 async function start(
