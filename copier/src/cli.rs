@@ -87,9 +87,8 @@ mod tests {
 
     #[test]
     fn arguments_are_read_in_both_forms() {
-        let expected = |parallel, with_parent| {
-            Ok(Parsed::Run(Arguments { state: "/s".into(), socket: "/k".into(), parallel, with_parent }))
-        };
+        let expected =
+            |parallel, with_parent| Ok(Parsed::Run(Arguments { state: "/s".into(), socket: "/k".into(), parallel, with_parent }));
         assert_eq!(parsed("--state /s --socket=/k"), expected(2, false));
         assert_eq!(parsed("--parallel 1 --state=/s --socket /k"), expected(1, false));
         assert_eq!(parsed("--state /s --with-parent --socket /k"), expected(2, true));
