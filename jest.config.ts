@@ -33,7 +33,7 @@ export default {
       [
         '{api,aoe,kube,rpc,run,operator,agent,csi,crds,kubectl,scripts}/**/*.test.ts',
         'test/{bench,testbed,demo,docs,faults/model,k8s-storage}/**/*.test.ts',
-        'test/groups/*.property.test.ts',
+        'test/{groups,copies}/*.property.test.ts',
         'test/faults/fast/fake-*.test.ts',
       ],
       { testTimeout: MINUTE },

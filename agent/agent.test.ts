@@ -9,6 +9,7 @@ import type { KubeObject } from '../kube/mod.ts';
 import { FakeApi } from '../kube/testing/fake-api.ts';
 import { runAgent } from './agent.ts';
 import { Subscribers } from './subscribers.ts';
+import { FakeCopier } from './testing/fake-copier.ts';
 import { FakeTarget } from './testing/fake-target.ts';
 
 const VETH = { mtu: 9000, flags: ['UP'], linkinfo: { info_kind: 'veth' } };
@@ -100,6 +101,8 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
       mountPoints: [],
       kube: kube as never,
       targetApi,
+      copier: new FakeCopier(),
+      copySpeed: 0,
       run: async () => ({ stdout: LINKS, stderr: '' }),
       watched: () => {},
       ready: ready.resolve,

@@ -13,6 +13,9 @@ import type { Logger } from '../run/log.ts';
 import { MacMemory } from './access/mac-memory.ts';
 import { AddressProbe } from './address/probe.ts';
 import { BackendRegistry } from './backends/registry.ts';
+import type { CopierApi } from './copier/api.ts';
+import { CopyMetrics } from './copier/metrics.ts';
+import { StaleJobs } from './copier/stale-jobs.ts';
 import { GroupReconciler } from './group/reconciler.ts';
 import type { InterfaceSelection } from './node/interfaces.ts';
 import { NodeNetwork } from './node/network.ts';
@@ -20,6 +23,7 @@ import { NodeReconciler } from './node/reconciler.ts';
 import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
 import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
+import { CopyExport } from './snapshot/copy-export.ts';
 import { takenSnapshots } from './snapshot/place.ts';
 import { SnapshotReconciler } from './snapshot/reconciler.ts';
 import { SnapshotRecords } from './snapshot/records.ts';
@@ -43,6 +47,9 @@ export interface AgentOptions {
   mountPoints: readonly string[];
   kube: Kube;
   targetApi: TargetApi;
+  copier: CopierApi;
+  /** Bytes that a copy reads per second, at most. 0: no limit. */
+  copySpeed: number;
   run: Exec;
   /** Called once the state of the cluster is known. */
   ready: () => void;
@@ -53,7 +60,7 @@ export interface AgentOptions {
 
 /** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
 export async function runAgent(
-  { node, selection, mountPoints, kube, targetApi, run, ready, watched, log }: AgentOptions,
+  { node, selection, mountPoints, kube, targetApi, copier, copySpeed, run, ready, watched, log }: AgentOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
@@ -89,11 +96,23 @@ export async function runAgent(
   new TargetMetrics({ api: targetApi, connection: target, volumes, nodes }, signal).register();
 
   const stores = { volumes, pools, nodes, snapshots };
-  const volumeWork = new VolumeReconciler({ node, kube, ...stores, macs, backendOf, target, probe: probe.ask, signal, events, log });
+  const copies = {
+    copier,
+    interfaces: () => network.initiators(),
+    expose: async ({ metadata, status }: AoESnapshot, stop: AbortSignal) => {
+      const pool = pools.get(status?.pool ?? '');
+      return pool && (await backendOf(pool).snapshots?.expose(metadata.uid ?? '', stop));
+    },
+    bytesPerSecond: copySpeed,
+  };
+  new CopyMetrics(volumes).register();
+  const common = { node, kube, macs, backendOf, target, signal, events, log };
+  const volumeWork = new VolumeReconciler({ ...common, ...stores, probe: probe.ask, copies });
   const records = new SnapshotRecords({ node, kube, snapshots, log });
+  const copyExport = new CopyExport({ node, target, probe: probe.ask });
   const takeContext = { node, records, volumes, pools, backendOf, target, log };
   const groupWork = new GroupReconciler({ ...takeContext, groups });
-  const snapshotWork = new SnapshotReconciler({ ...takeContext, endGroup: (uid) => groupWork.end(uid) });
+  const snapshotWork = new SnapshotReconciler({ ...takeContext, copyExport, endGroup: (uid) => groupWork.end(uid) });
   const poolWork = new PoolReconciler({
     node,
     kube,
@@ -107,7 +126,8 @@ export async function runAgent(
     log,
   });
   const nodeWork = new NodeReconciler({ node, kube, nodes, target, network });
-  const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, target, log });
+  const staleJobs = new StaleJobs({ copier, volumes, log });
+  const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, snapshots, target, log });
 
   const shared = { log, metrics: controllerMetrics() };
   const context = { node, volumes, byUid, pools, snapshots };
@@ -151,7 +171,9 @@ export async function runAgent(
     ),
     exports: new Controller({ ...shared, name: 'exports', reconcile: (_key, stop) => orphanedExports.reconcile(stop) })
       .watch(volumes, watches.exports(context))
+      .needs(snapshots)
       .needs(pools),
+    copies: new Controller({ ...shared, name: 'copies', reconcile: (_key, stop) => staleJobs.reconcile(stop) }).needs(volumes),
   };
   // Not those that wait for disks: a restart would not help.
   watched(() => controllers.node.hung ?? controllers.exports.hung);
@@ -167,6 +189,7 @@ export async function runAgent(
   await network.check(signal).catch((error: unknown) => log.warn({ error }, 'interfaces could not be set'));
   controllers.node.enqueue(node);
   controllers.exports.enqueue(node);
+  controllers.copies.enqueue(node);
   try {
     await Promise.all([
       ...informers.map((informer) => informer.run(signal)),

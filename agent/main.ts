@@ -1,15 +1,29 @@
+import { parseQuantity } from '../api/quantity.ts';
 import { Kube } from '../kube/mod.ts';
 import type { Flags } from '../run/config.ts';
 import { exec } from '../run/exec.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { runAgent } from './agent.ts';
+import { GrpcCopier } from './copier/grpc.ts';
+import { runCopier } from './copier/process.ts';
 import { parseSelection } from './node/interfaces.ts';
 import { GrpcTarget } from './target/grpc.ts';
 
 const flags = {
   node: { default: '', help: 'name of this Kubernetes node; NODE_NAME when empty' },
   'target-socket': { default: '/run/aoe-csi/target.sock', help: 'unix socket of the target process' },
+  copier: {
+    default: 'aoe-copier',
+    help: 'the program that copies data from other pools and nodes; empty: another process serves its socket',
+  },
+  'copier-socket': { default: '/run/aoe-csi/copier.sock', help: 'unix socket of the copier' },
+  'copier-state': { default: '/var/lib/aoe-csi/copier', help: 'directory where the copier keeps its jobs and their progress' },
+  'copy-speed': {
+    default: '0',
+    help: 'bytes that a copy reads per second at most, such as 100Mi; 0: no limit',
+    parse: parseQuantity,
+  },
   interfaces: {
     default: 'auto',
     help: 'interfaces to serve volumes on, separated by commas; auto: every physical Ethernet interface that is up',
@@ -29,11 +43,14 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   if (!node) throw new Error('the name of this node is not known: give --node or NODE_NAME');
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-agent' });
   const targetApi = new GrpcTarget(config['target-socket']);
+  const copier = new GrpcCopier(config['copier-socket']);
+  const { copier: program, 'copier-socket': socket, 'copier-state': state } = config;
   const ready = Promise.withResolvers<void>();
   let hung: () => string | undefined = () => undefined;
   try {
     await Promise.all([
       serveHealth(config.http, { 'API server': ready.promise }, signal, log, { hung: () => hung() }),
+      program === '' ? undefined : runCopier({ program, socket, state, log }, signal),
       runAgent(
         {
           node,
@@ -41,6 +58,8 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
           mountPoints: config['mount-points'],
           kube,
           targetApi,
+          copier,
+          copySpeed: config['copy-speed'],
           run: exec,
           ready: ready.resolve,
           watched: (ask) => (hung = ask),
@@ -51,5 +70,6 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
     ]);
   } finally {
     targetApi.close();
+    copier.close();
   }
 });

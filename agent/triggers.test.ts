@@ -104,6 +104,21 @@ test('after a change of one volume at the target: that volume, and the state of 
   expect(lists).toBe(0);
 });
 
+test('after a change of what is no volume at the target: also the snapshots that it serves for copies', () => {
+  const served = {
+    metadata: { name: 's3' },
+    spec: {},
+    status: { nodeName: 'storage', copyServed: { shelf: 9, slot: 1 } },
+  } as never as AoESnapshot;
+  const elsewhere = { ...served, metadata: { name: 's4' }, status: { ...served.status, nodeName: 'other' } };
+  const requests = afterTargetChange(
+    { type: 'volume', uid: 'snap-x' },
+    { ...context, snapshots: { list: () => [...snapshots, served, elsewhere] } },
+  );
+  expect(requests).toContainEqual({ controller: 'snapshots', key: 's3' });
+  expect(requests.map(({ key }) => key)).not.toContain('s4');
+});
+
 test('after a change of its connection or interfaces: all volumes, and the state of the node; after the connection also the exports', () => {
   for (const type of ['connection', 'interfaces'] as const) {
     const requests = afterTargetChange({ type }, context);

@@ -22,7 +22,7 @@ export interface TriggerContext {
 
 /** A key to reconcile, at once or after a while. */
 export interface Request {
-  controller: 'volumes' | 'snapshots' | 'groups' | 'pools' | 'node' | 'exports';
+  controller: 'volumes' | 'snapshots' | 'groups' | 'pools' | 'node' | 'exports' | 'copies';
   key: string;
   afterMs?: number;
 }
@@ -75,12 +75,16 @@ export const watches = {
  * connection was made or lost, or a volume of no AoEVolume of this node has changed, also all exports: the target may serve what is not
  * this node's any more.
  */
-export function afterTargetChange(change: TargetChange, { node, volumes, byUid }: TriggerContext): Request[] {
+export function afterTargetChange(change: TargetChange, { node, volumes, byUid, snapshots }: TriggerContext): Request[] {
   const concerned = change.type === 'volume' ? byUid.get(change.uid) : namesOf(volumes.list());
   // A reconcile that was under way may have exported what was moved to another node meanwhile.
   const isUnknown = change.type === 'volume' && concerned.length === 0;
   const exports: Request[] = change.type === 'connection' || isUnknown ? [{ controller: 'exports', key: node }] : [];
-  return [{ controller: 'node', key: node }, ...exports, ...concerned.map((key): Request => ({ controller: 'volumes', key }))];
+  const isServed = ({ status }: AoESnapshot): boolean => status?.nodeName === node && status.copyServed !== undefined;
+  // It may be a snapshot that is served for copies.
+  const served = exports.length > 0 ? namesOf(snapshots.list().filter(isServed)) : [];
+  const copied = served.map((key): Request => ({ controller: 'snapshots', key }));
+  return [{ controller: 'node', key: node }, ...exports, ...copied, ...concerned.map((key): Request => ({ controller: 'volumes', key }))];
 }
 
 /** After what the reconcile of a volume found out. */

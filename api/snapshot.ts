@@ -11,6 +11,8 @@ export const SNAPSHOT_FINALIZER = 'aoe.dev/backing-snapshot';
 export const SnapshotCondition = {
   /** agent: the snapshot exists, whole, on the storage node. */
   Taken: 'Taken',
+  /** agent: the nodes that copy the snapshot can read it. Absent while none is to. */
+  Exported: 'Exported',
   /** operator: the summary. */
   Ready: 'Ready',
 } as const;
@@ -18,4 +20,12 @@ export const SnapshotCondition = {
 /** Whether a snapshot belongs to a group that is not known to be committed: its data may not be used. */
 export function isUncommitted({ spec, status }: Pick<AoESnapshot, 'spec' | 'status'>): boolean {
   return spec.group !== undefined && status?.committed !== true;
+}
+
+/** Whether a volume is to have the data of the snapshot in another pool or on another node: then the data is copied. */
+export function isElsewhere(
+  { status }: Pick<AoESnapshot, 'status'>,
+  { pool, nodeName }: { pool?: string | undefined; nodeName?: string | undefined },
+): boolean {
+  return status?.pool !== pool || status?.nodeName !== nodeName;
 }

@@ -22,20 +22,23 @@ import { reconcileOwner } from './node/owner.ts';
 import { AddressRange } from './placement/address-range.ts';
 import { claimsOf } from './placement/claims.ts';
 import { reconcilePool } from './pool/reconciler.ts';
+import { SnapshotCopies, sourceOf } from './snapshot/copies.ts';
 import { reconcileSnapshot } from './snapshot/reconciler.ts';
 import {
   allPools,
+  copyChanged,
   groupOfSnapshot,
   groupsAfterGroup,
   isDeleted,
   isNew,
   itself,
-  phaseChanged,
   placeChanged,
   readinessChanged,
+  snapshotOfSource,
   snapshotsAfterNode,
   snapshotsOfGroup,
   snapshotsOfVolume,
+  sourceChanged,
   stageChanged,
   usesOf,
   volumesAfterAoENode,
@@ -84,6 +87,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const stores = { volumes, pools, snapshots, groups, nodes, kubeNodes };
   // Before the controllers, which read them after each change.
   const [byClaim, byUse, sizes] = [new Index(volumes, claimsOf), new Index(volumes, usesOf), new Sums(volumes, reservationOf)];
+  const copies = new SnapshotCopies({ snapshots, volumes, bySource: new Index(volumes, sourceOf) });
   const triggered = { byUse, pools };
   const informers = [volumes, pools, snapshots, groups, nodes, kubeNodes];
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
@@ -95,20 +99,22 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   };
 
   const parts = { ...stores, kube, agents, events, log };
-  const reconciler = new VolumeReconciler({ ...parts, byClaim, sizes, range: config.shelves });
+  const reconciler = new VolumeReconciler({ ...parts, byClaim, sizes, copies, range: config.shelves });
+  const snapshotParts = { ...parts, copies, newCopyAddress: () => reconciler.newCopyAddress() };
   const groupWork = new GroupReconciler(parts);
   const shared = { log, metrics: controllerMetrics() };
   const controllers = [
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })
       .watch(volumes, { keys: (change) => volumesAfterVolume(change, triggered) })
       .watch(pools, { keys: () => waitingVolumes(triggered) })
-      .watch(snapshots, { when: phaseChanged, keys: () => waitingVolumes(triggered) })
+      .watch(snapshots, { when: sourceChanged, keys: () => waitingVolumes(triggered) })
       .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterAoENode(change, triggered) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) }),
-    new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(parts, key, stop) })
+    new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(snapshotParts, key, stop) })
       .watch(snapshots, { keys: itself })
       .watch(groups, { when: stageChanged, keys: (change) => snapshotsOfGroup(change, { snapshots }) })
       .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, { snapshots }) })
+      .watch(volumes, { when: copyChanged, keys: snapshotOfSource })
       .watch(nodes, { ...nodeNews, keys: (change) => snapshotsAfterNode(change, { snapshots }) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => snapshotsAfterNode(change, { snapshots }) }),
     // Volumes are held meanwhile: no group waits for the calls of another one.

@@ -78,6 +78,16 @@ export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: 
     .map(nameOf);
 }
 
+/** The snapshot of which the volume that changed is made: it stays until the volume has its data, and is read by its node. */
+export function snapshotOfSource({ object }: Change<AoEVolume>): string[] {
+  return object.spec.source ? [object.spec.source.snapshot] : [];
+}
+
+/** Whether a volume is made of a snapshot, where, and with which MAC addresses. */
+export const copyChanged = fieldChanged(({ metadata, spec, status }: AoEVolume) =>
+  spec.source ? [metadata.deletionTimestamp, spec.nodeName, spec.pool, status?.capacity, status?.copy?.macs] : [],
+);
+
 /** Snapshots on the node that changed, and those of which it is not known yet where they will be. */
 export function snapshotsAfterNode({ object }: Change<KubeObject>, { snapshots }: Snapshots): string[] {
   return snapshots
@@ -111,8 +121,8 @@ export function groupsAfterGroup(
   return [nameOf(object), ...waiting.map(nameOf)];
 }
 
-/** A volume may wait for a snapshot of which it is to be made. */
-export const phaseChanged = fieldChanged(({ status }: AoESnapshot) => status?.phase);
+/** A volume may wait for a snapshot of which it is to be made, or for the address at which one is copied. */
+export const sourceChanged = fieldChanged(({ status }: AoESnapshot) => [status?.phase, status?.copyAddress]);
 
 /** A snapshot depends on where its volume is, and on which volume has the name. */
 export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName]);

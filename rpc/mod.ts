@@ -1,4 +1,5 @@
 export { type CallOptions, RpcClient } from './client.ts';
+export { aoe as aoeCopier } from './gen/copier.js';
 export { csi } from './gen/csi.js';
 export { pluginregistration } from './gen/pluginregistration.js';
 export { aoe } from './gen/target.js';

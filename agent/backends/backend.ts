@@ -23,6 +23,8 @@ export interface BackingVolume {
   unwiped?: true;
   /** How far it was wiped, where that is known and some of it may still hold old data. */
   cleanness?: Exclude<Cleanness, 'zeroed'>;
+  /** Data is copied into it that is not known to be whole: it is never exported. What {@link CreateRequest.copy} said. */
+  copy?: string;
 }
 
 /** How far a wipe has come, in bytes. */
@@ -57,6 +59,11 @@ export interface CreateRequest {
   /** Name of the AoEVolume: kept beside the data, for administrators. */
   name: string;
   bytes: number;
+  /**
+   * Data will be copied into it. A new volume is marked so from the beginning, durably, until {@link Backend.finishCopy}. It may have the
+   * characters that a UID has, and `/`.
+   */
+  copy?: string;
 }
 
 /**
@@ -99,6 +106,11 @@ export interface Backend {
    * @throws BackendError
    */
   noteMoves(uid: string, moves: number, signal: AbortSignal): Promise<void>;
+  /**
+   * Takes the mark of a copy off a volume, whose data is whole now. Answers when that is on stable storage.
+   * @throws BackendError
+   */
+  finishCopy(uid: string, signal: AbortSignal): Promise<void>;
   /** Removes a volume and its data. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
   /** Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. */
@@ -208,6 +220,14 @@ export interface Snapshots {
    * @throws BackendError
    */
   restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean>;
+  /**
+   * Makes the data of a snapshot readable on this node, for copies.
+   * @returns what to open; undefined when there is no such snapshot
+   * @throws BackendError
+   */
+  expose(uid: string, signal: AbortSignal): Promise<{ path: string; bytes: number } | undefined>;
+  /** Ends what {@link expose} began. It is no error when nothing was begun. @throws BackendError when a program still reads it */
+  conceal(uid: string, signal: AbortSignal): Promise<void>;
   /** Removes a snapshot, also one that is half made. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
   /** Takes our mark off a snapshot: it belongs to the administrator from then on. */

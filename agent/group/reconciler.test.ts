@@ -12,6 +12,7 @@ import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { GroupReconciler } from './reconciler.ts';
 
+const NO_COPIES = { reconcile: async () => ({ report: { served: undefined, exported: undefined } }) };
 const signal = new AbortController().signal;
 const log = pino({ level: 'silent' });
 const AT = '2026-11-28T08:00:00.000Z';
@@ -78,7 +79,7 @@ async function world() {
       }
     };
     const work = new GroupReconciler({ ...context, groups: { ...groups, waitFor } });
-    return { work, single: new SnapshotReconciler({ ...context, endGroup: (uid) => work.end(uid) }) };
+    return { work, single: new SnapshotReconciler({ ...context, copyExport: NO_COPIES, endGroup: (uid) => work.end(uid) }) };
   };
   const until = async (isSo: () => boolean) => {
     for (let turns = 0; !isSo(); turns++) {

@@ -56,6 +56,12 @@ export class NodeNetwork {
     return this.#chosen.filter((name) => name !== TARGET_END && up.has(name));
   }
 
+  /** The same interfaces with their MAC addresses. */
+  initiators(): { name: string; mac: string }[] {
+    const names = new Set(this.segment());
+    return this.#present.filter(({ name }) => names.has(name)).map(({ name, mac }) => ({ name, mac }));
+  }
+
   /** MAC addresses from which our own target answers. */
   ownMacs(): ReadonlySet<string> {
     const macs = this.#present.filter(({ name }) => this.#chosen.includes(name)).map(({ mac }) => mac);

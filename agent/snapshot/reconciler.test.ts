@@ -3,10 +3,12 @@ import type { AoEPool } from '../../api/pool.ts';
 import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
+import type { Stranger } from '../address/probe.ts';
 import { BackendError } from '../backends/backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
+import { CopyExport } from './copy-export.ts';
 import { SnapshotReconciler } from './reconciler.ts';
 import { SnapshotRecords } from './records.ts';
 
@@ -18,7 +20,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
   const target = new FakeTarget();
   const snapshots = new FakeSnapshots();
   const changed: string[] = [];
-  const world = { hasBackend: true };
+  const world = { hasBackend: true, stranger: undefined as Stranger | undefined };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec: { backend: 'lvm-thin' } } as never);
   const finalizers = [VOLUME_FINALIZER];
   kube.put({
@@ -48,6 +50,18 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
       records: new SnapshotRecords({ node, kube, snapshots: kube.store<AoESnapshot>('AoESnapshot'), log }),
       volumes: kube.store<AoEVolume>('AoEVolume'),
       pools: kube.store<AoEPool>('AoEPool'),
+      copyExport: new CopyExport({
+        node,
+        target: {
+          connected: true,
+          problem: '',
+          state: (uid) => target.volumes.get(uid),
+          supports: (feature) => target.features.includes(feature),
+          export: (volume) => target.export(volume),
+          unexport: (uid) => target.unexport(uid),
+        },
+        probe: async () => world.stranger,
+      }),
       backendOf: () => (world.hasBackend ? { snapshots } : {}) as never,
       target: {
         connected: true,

@@ -1,10 +1,12 @@
+import { sameAddress } from '../../api/address.ts';
 import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { DELETION_WAITS } from '../../api/volume.ts';
 import type { Result } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { BackendError } from '../backends/backend.ts';
 import { Subscribers } from '../subscribers.ts';
-import { failedBy, type Outcome, refused } from './outcome.ts';
+import { type CopyExport, type CopyReport, reportedCopies } from './copy-export.ts';
+import { failedBy, type Outcome, refused, taken } from './outcome.ts';
 import { type Place, placeOf, wasTaken } from './place.ts';
 import type { SnapshotRecords } from './records.ts';
 import { ensureTaken, type TakeContext } from './take.ts';
@@ -15,6 +17,8 @@ export interface SnapshotReconcilerOptions extends TakeContext {
   /** Name of this node. */
   node: string;
   records: SnapshotRecords;
+  /** Serves snapshots that other nodes copy. */
+  copyExport: Pick<CopyExport, 'reconcile'>;
   /** Ends the work of this agent on a group, if there is any. Fulfilled when nothing of it goes on. @param uid of the AoESnapshotGroup */
   endGroup?: (uid: string) => Promise<void>;
   log: Logger;
@@ -55,8 +59,30 @@ export class SnapshotReconciler {
       log.info({ snapshot: name, volume: found.spec.volumeName, name: outcome.taken.name }, 'snapshot taken');
       this.#subscribers.emit(place.pool);
     }
-    await records.report(snapshot, place, outcome, signal);
-    return outcome.retryMs === undefined ? undefined : { requeueAfterMs: outcome.retryMs };
+    const { copies, retryMs } = await this.#serve(snapshot, place, outcome, signal);
+    await records.report(records.get(name) ?? snapshot, place, outcome, signal, undefined, { copies });
+    const waitsMs = [outcome.retryMs, retryMs].filter((each) => each !== undefined);
+    return waitsMs.length === 0 ? undefined : { requeueAfterMs: Math.min(...waitsMs) };
+  }
+
+  /** Serves a snapshot that was taken for as long as other nodes copy it. */
+  async #serve(
+    snapshot: AoESnapshot,
+    place: Place,
+    outcome: Outcome,
+    signal: AbortSignal,
+  ): Promise<{ copies: CopyReport; retryMs?: number }> {
+    const { pools, backendOf, records, copyExport } = this.#options;
+    const pool = pools.get(place.pool);
+    const backend = pool && backendOf(pool).snapshots;
+    if (!outcome.taken || !backend) return { copies: reportedCopies(snapshot) };
+    const { copyAddress } = snapshot.status ?? {};
+    const claim = async (copies: CopyReport): Promise<boolean> => {
+      const still = (now: AoESnapshot): boolean => sameAddress(now.status?.copyAddress, copyAddress);
+      return (await records.report(snapshot, place, outcome, signal, undefined, { copies, still })) !== undefined;
+    };
+    const { report, retryMs } = await copyExport.reconcile(snapshot, backend, claim, signal);
+    return { copies: report, ...(retryMs === undefined ? {} : { retryMs }) };
   }
 
   async #delete(snapshot: AoESnapshot, place: Place, signal: AbortSignal): Promise<Result | undefined> {
@@ -69,8 +95,10 @@ export class SnapshotReconciler {
     const wait = await this.#remove(snapshot, place, signal);
     if (wait) {
       const { verdict } = wait;
-      await records.report(snapshot, place, { verdict: { ...verdict, message: `${DELETION_WAITS}${verdict.message}` } }, signal);
-      return { requeueAfterMs: RETRY_MS };
+      const waits = { verdict: { ...verdict, message: `${DELETION_WAITS}${verdict.message}` } };
+      const { copies } = wait;
+      await records.report(records.get(name) ?? snapshot, place, waits, signal, undefined, copies ? { copies } : {});
+      return { requeueAfterMs: wait.retryMs ?? RETRY_MS };
     }
     await records.release(snapshot, signal);
     log.info({ snapshot: name, uid, pool: place.pool }, 'snapshot removed');
@@ -79,13 +107,25 @@ export class SnapshotReconciler {
   }
 
   /** @returns what the deletion waits for; undefined when the data is removed, or belongs to the administrator */
-  async #remove(snapshot: AoESnapshot, place: Place, signal: AbortSignal): Promise<Outcome | undefined> {
-    const { pools, backendOf } = this.#options;
+  async #remove(snapshot: AoESnapshot, place: Place, signal: AbortSignal): Promise<(Outcome & { copies?: CopyReport }) | undefined> {
+    const { pools, backendOf, copyExport } = this.#options;
     const { uid = '' } = snapshot.metadata;
     const pool = pools.get(place.pool);
     if (!pool) return refused('NoSuchPool', `AoEPool ${place.pool} does not exist: create it, so that its snapshot can be removed`);
     const { snapshots } = backendOf(pool);
+    const { copies = [] } = snapshot.status ?? {};
+    if (copies.length > 0) {
+      const names = copies.map(({ volume, node }) => `AoEVolume ${volume} on node ${node}`).join(', ');
+      const found = snapshots && (await snapshots.find(uid, signal).catch(() => undefined));
+      const served = found && (await this.#serve(snapshot, place, taken(found), signal));
+      const waits = refused('Copied', `it is being copied to ${names}: wait for that, or delete what is made of it`, served?.retryMs);
+      return { ...waits, ...(served ? { copies: served.copies } : {}) };
+    }
     try {
+      if (snapshots) {
+        const { report, retryMs } = await copyExport.reconcile(snapshot, snapshots, async () => false, signal);
+        if (report.exported) return { ...refused(report.exported.reason, report.exported.message, retryMs), copies: report };
+      }
       // Nobody is to keep a member that may show another instant than the others.
       if (snapshot.spec.deletionPolicy === 'Retain' && !isUncommitted(snapshot)) await snapshots?.retain(uid, signal);
       else await snapshots?.remove(uid, signal);

@@ -4,6 +4,7 @@ import { type AoESnapshot, type AoESnapshotStatus, SNAPSHOT_FINALIZER, SnapshotC
 import { applyStatus, isNotFound, type Kube, OwnWrites, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
+import { type CopyReport, reportedCopies } from './copy-export.ts';
 import { type Outcome, refused } from './outcome.ts';
 import type { Place } from './place.ts';
 
@@ -55,6 +56,8 @@ export class SnapshotRecords {
   /**
    * Writes the agent's part of the status. What was once found out about a snapshot stays.
    * @param member how far the agent is with a member of a group; undefined: as it was
+   * @param copies what is served for copies; undefined: as it was
+   * @param still whether it is to be written after somebody else has changed the snapshot; always, when absent
    * @returns the AoESnapshot as it is now; undefined when it is gone
    */
   async report(
@@ -63,6 +66,7 @@ export class SnapshotRecords {
     { verdict, taken }: Outcome,
     signal: AbortSignal,
     member: AoESnapshotStatus['member'] = snapshot.status?.member,
+    { copies = reportedCopies(snapshot), still }: { copies?: CopyReport; still?: (now: AoESnapshot) => boolean } = {},
   ): Promise<AoESnapshot | undefined> {
     const { node, kube, log } = this.#options;
     const { capacity, createdAt } = snapshot.status ?? {};
@@ -71,8 +75,14 @@ export class SnapshotRecords {
     const before = snapshot.status?.conditions?.find(({ type }) => type === SnapshotCondition.Taken);
     if (verdict.status === 'False' && verdict.reason !== 'Taking' && before?.reason !== verdict.reason)
       log.warn({ snapshot: snapshot.metadata.name, reason: verdict.reason, detail: verdict.message }, 'snapshot not taken');
-    const fields = { nodeName: node, pool, volumeUID, ...(encryption ? { encryption } : {}), ...data, ...(member ? { member } : {}) };
-    const options = { manager: FIELD_MANAGER, conditions: [condition], fields, signal };
+    const { served: copyServed, exported } = copies;
+    const source = { nodeName: node, pool, volumeUID, ...(encryption ? { encryption } : {}) };
+    const fields = { ...source, ...data, ...(member ? { member } : {}), copyServed };
+    const conditions = [
+      condition,
+      ...(exported ? [{ type: SnapshotCondition.Exported, ...exported, observedGeneration: snapshot.metadata.generation }] : []),
+    ];
+    const options = { manager: FIELD_MANAGER, conditions, fields, ...(still ? { still } : {}), signal };
     const written = await applyStatus(kube, AOE_SNAPSHOTS, snapshot, options);
     if (written) this.#snapshots.confirm(written);
     return written;

@@ -27,6 +27,8 @@ export interface TargetVolume extends TargetAccess {
    * without the feature `exported_size`.
    */
   bytes: number;
+  /** Only programs that copy it can read it, and no kernel makes a disk of it: see `for_copies` in rpc/proto/target.proto. */
+  forCopies?: true;
 }
 
 export interface TargetVolumeState {
@@ -46,9 +48,9 @@ export type TargetEvent =
 
 /**
  * What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. `hold`: it can hold
- * back the writes to a volume for a moment.
+ * back the writes to a volume for a moment. `for_copies`: it can export a disk only to programs that copy it.
  */
-export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold';
+export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold' | 'for_copies';
 
 export interface TargetInfo {
   version: string;

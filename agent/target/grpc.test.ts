@@ -17,6 +17,10 @@ test('what the target counts comes over the socket as plain numbers, or a Target
     rmSync(directory, { recursive: true });
   });
   await server.start();
+  const volume = { uid: 'u-1', shelf: 1, slot: 2, path: '/x', serial: 'S', readOnly: true, bytes: 512, macs: [], writesNeedLock: false };
+  expect((await api.export(volume, signal)).volume, 'a disk').toStrictEqual(volume);
+  const snapshot = { ...volume, uid: 'snap-1', slot: 3, forCopies: true } as const;
+  expect((await api.export(snapshot, signal)).volume, 'only for copies').toStrictEqual(snapshot);
   const requests = {
     read: { errors: 0, bytes: 2 ** 40, seconds: 1.5, latency: [0, 5] },
     flush: { errors: 1, bytes: 0, seconds: 0, latency: [1, 0] },

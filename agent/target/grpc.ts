@@ -180,6 +180,7 @@ function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
       bytes: fromInt64(volume.sectors) * SECTOR,
       macs: volume.access?.macs ?? [],
       writesNeedLock: volume.access?.writesNeedLock ?? false,
+      ...(volume.forCopies ? { forCopies: true as const } : {}),
     },
     bytes: fromInt64(sectors) * SECTOR,
     configString: configString ?? new Uint8Array(),

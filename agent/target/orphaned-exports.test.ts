@@ -10,6 +10,7 @@ const object = ({ uid, name = uid, spec = { nodeName: 'here' }, finalizers = [VO
   spec,
 });
 const address = { shelf: 1, slot: 1 };
+const snapshotsOf = (uids: string[] = []) => uids.map((uid) => ({ metadata: { name: uid, uid }, status: { nodeName: 'here' } }));
 
 interface World {
   /** UIDs, all at address e1.1. */
@@ -18,28 +19,31 @@ interface World {
   watched?: string[];
   /** What the API server has. */
   existing?: Named[];
+  /** UIDs of AoESnapshots of this node: what the watch shows, and what the API server has. */
+  snapshots?: { watched?: string[]; existing?: string[] };
   abandoned?: Abandoned[];
 }
 
-function world({ served, watched = [], existing = [], abandoned = [] }: World) {
+function world({ served, watched = [], existing = [], snapshots = {}, abandoned = [] }: World) {
   const clock = { ms: 0 };
   const target = {
     connected: true,
-    states: () => served.map((uid) => ({ volume: { uid, ...address } })),
+    states: () => served.map((uid) => ({ volume: { uid, ...address, ...(uid.startsWith('snap-') ? { forCopies: true } : {}) } })),
     unexport: async (uid: string) => {
       served.splice(served.indexOf(uid), 1);
     },
   };
   const lists = { count: 0 };
   const kube = {
-    list: async () => {
+    list: async ({ kind }: { kind: string }) => {
       lists.count++;
-      return { items: existing.map(object), resourceVersion: '1' };
+      return { items: kind === 'AoESnapshot' ? snapshotsOf(snapshots.existing) : existing.map(object), resourceVersion: '1' };
     },
   };
   const it = new OrphanedExports({
     node: 'here',
     kube: kube as never,
+    snapshots: { list: () => snapshotsOf(snapshots.watched) as never },
     volumes: { list: () => watched.map((uid) => object({ uid })) as never },
     pools: { list: () => [{ metadata: { name: 'p' } }, { metadata: { name: 'q' }, status: { abandoned } }] as never },
     target: target as never,
@@ -112,6 +116,15 @@ test('nothing is asked while all that is served belongs to this node', async () 
   const { reconcile, lists } = world({ served: ['u-1'], watched: ['u-1'] });
   await reconcile();
   expect(lists.count).toBe(0);
+});
+
+test('a snapshot that is served for copies stays as long as there is its AoESnapshot, and no longer', async () => {
+  const snapshots = { watched: ['s-1'], existing: ['s-1', 's-2'] };
+  const { reconcile, served, clock } = world({ served: ['snap-s-1', 'snap-s-2', 'snap-s-3'], snapshots });
+  await reconcile();
+  clock.ms = PATIENCE_MS;
+  await reconcile();
+  expect(served).toStrictEqual(['snap-s-1', 'snap-s-2']);
 });
 
 test('nothing is decided while the target is away', async () => {

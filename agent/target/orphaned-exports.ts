@@ -1,10 +1,12 @@
 import { sameAddress } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
 import type { AoEPool } from '../../api/pool.ts';
-import { AOE_VOLUMES } from '../../api/resources.ts';
+import { AOE_SNAPSHOTS, AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube, Result, Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
+import { exportId } from '../snapshot/copy-export.ts';
 import type { TargetVolumeState } from './api.ts';
 import type { TargetConnection } from './connection.ts';
 
@@ -21,6 +23,8 @@ export interface OrphanedExportsOptions {
   kube: Pick<Kube, 'list'>;
   /** The AoEVolumes of this node; synced. */
   volumes: Pick<Store<AoEVolume>, 'list'>;
+  /** The AoESnapshots of the cluster. */
+  snapshots: Pick<Store<AoESnapshot>, 'list'>;
   /** Synced. */
   pools: Pick<Store<AoEPool>, 'list'>;
   target: Pick<TargetConnection, 'connected' | 'states' | 'unexport'>;
@@ -43,7 +47,8 @@ type Finding =
  * The target serves from its own state, so a node that was away for long may serve what has been given up or moved meanwhile. Such an
  * export ends at once when an object of the API server speaks against it: its AoEVolume is placed on another node, its address was given
  * to another node's AoEVolume, or its pool's status says that it was given up. When its AoEVolume is merely absent, for example because a user removed
- * the finalizer, the export ends only if the AoEVolume stays absent for {@link PATIENCE_MS}.
+ * the finalizer, the export ends only if the AoEVolume stays absent for {@link PATIENCE_MS}. So does the export of a snapshot, for copies,
+ * when its AoESnapshot is absent; as long as that exists, its own reconcile ends the export.
  */
 export class OrphanedExports {
   readonly #options: OrphanedExportsOptions;
@@ -61,10 +66,16 @@ export class OrphanedExports {
    * @throws KubeError, TargetError
    */
   async reconcile(signal: AbortSignal): Promise<Result> {
-    const { kube, volumes, target } = this.#options;
+    const { node, kube, volumes, snapshots, target } = this.#options;
     if (target.connected) {
-      const known = new Set(volumes.list().map(({ metadata }) => metadata.uid));
-      const unknown = target.states().filter(({ volume }) => !known.has(volume.uid));
+      const idsOf = (list: readonly AoESnapshot[]): string[] => list.filter(({ status }) => status?.nodeName === node).map(exportId);
+      const known = new Set([...volumes.list().map(({ metadata }) => metadata.uid ?? ''), ...idsOf(snapshots.list())]);
+      let unknown = target.states().filter(({ volume }) => !known.has(volume.uid));
+      if (unknown.some(({ volume }) => volume.forCopies)) {
+        // The watch may be late.
+        const present = new Set(idsOf((await kube.list<AoESnapshot>(AOE_SNAPSHOTS, { signal })).items));
+        unknown = unknown.filter(({ volume }) => !present.has(volume.uid));
+      }
       const cluster = unknown.length > 0 ? (await kube.list<AoEVolume>(AOE_VOLUMES, { signal })).items : [];
       await this.#withdraw(this.#decide(unknown, cluster), signal);
     }
@@ -84,7 +95,7 @@ export class OrphanedExports {
       if (finding.kind !== 'absent') continue;
       const since = before.get(uid) ?? now;
       this.#absentSince.set(uid, since);
-      if (now - since >= PATIENCE_MS) due.set(uid, 'there is no AoEVolume with its UID');
+      if (now - since >= PATIENCE_MS) due.set(uid, `there is no ${state.volume.forCopies ? 'AoESnapshot' : 'AoEVolume'} with its UID`);
     }
     return due;
   }

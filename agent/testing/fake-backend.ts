@@ -39,11 +39,11 @@ export class FakeBackend implements Backend {
     return [...this.volumes.values()].filter(({ volume }) => volume === name);
   }
 
-  async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
+  async create({ uid, name, bytes, copy }: CreateRequest): Promise<BackingVolume> {
     this.#enter('create');
     await this.gate;
-    const unwiped = this.unwiped ? { unwiped: true as const } : {};
-    const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes, ...unwiped };
+    const marks = { ...(this.unwiped ? { unwiped: true as const } : {}), ...(copy === undefined ? {} : { copy }) };
+    const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes, ...marks };
     this.volumes.set(uid, volume);
     return volume;
   }
@@ -73,6 +73,12 @@ export class FakeBackend implements Backend {
   async noteMoves(uid: string, moves: number): Promise<void> {
     this.#enter(`noteMoves ${moves}`);
     this.volumes.set(uid, { ...(this.volumes.get(uid) as BackingVolume), moves });
+  }
+
+  async finishCopy(uid: string): Promise<void> {
+    this.#enter('finishCopy');
+    const { copy: _, ...volume } = this.volumes.get(uid) as BackingVolume;
+    this.volumes.set(uid, volume);
   }
 
   async remove(uid: string): Promise<void> {

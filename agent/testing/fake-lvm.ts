@@ -103,7 +103,7 @@ export class FakeLvm {
           if (!volume) throw new CommandError(`  Failed to find logical volume "${this.group}/${name}"\n`);
           const gone = all('--deltag');
           volume.tags = [...new Set([...volume.tags.filter((tag) => !gone.includes(tag)), ...all('--addtag')])];
-          if (args.includes('--activate')) volume.active = true;
+          if (args.includes('--activate')) volume.active = option('--activate') === 'y';
         }
         return '';
       case 'lvextend': {

@@ -19,6 +19,8 @@ export class FakeSnapshots implements Snapshots {
   readonly volumes: Map<string, BackingVolume>;
   readonly half = new Set<string>();
   readonly retained = new Set<string>();
+  /** Snapshots that can be read for copies. */
+  readonly exposed = new Set<string>();
   /** Why none can be taken. */
   obstacle: string | undefined;
   /** Thrown by the next calls, until it is taken away. */
@@ -82,6 +84,17 @@ export class FakeSnapshots implements Snapshots {
     if (!this.whole.has(snapshotUID)) return false;
     this.volumes.set(uid, { uid, volume: name, name: `fake/${uid}`, bytes });
     return true;
+  }
+
+  async expose(uid: string): Promise<{ path: string; bytes: number } | undefined> {
+    if (this.failure) throw this.failure;
+    const found = this.whole.get(uid);
+    if (found) this.exposed.add(uid);
+    return found && { path: `/dev/fake/snap-${uid}`, bytes: found.bytes };
+  }
+
+  async conceal(uid: string): Promise<void> {
+    this.exposed.delete(uid);
   }
 
   async remove(uid: string): Promise<void> {

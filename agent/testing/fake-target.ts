@@ -18,7 +18,7 @@ export class FakeTarget implements TargetApi {
   readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
-  features = ['writes_need_lock', 'exported_size', 'hold'];
+  features = ['writes_need_lock', 'exported_size', 'hold', 'for_copies'];
   /** Holds by the volume's UID. A test ends one by removing it. */
   readonly holds = new Map<string, number>();
   #lastHold = 0;

@@ -77,7 +77,9 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
       const { access, sectors, ...rest } = volume ?? {};
       const bytes = fromInt64(sectors) * 512;
       const { uid = '', shelf = 0, slot = 0, path = '', serial = '', readOnly = false } = rest as Partial<TargetVolume>;
-      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, bytes, ...accessOf(access) }))) };
+      const forCopies = volume?.forCopies ? { forCopies: true as const } : {};
+      const wanted = { uid, shelf, slot, path, serial, readOnly, bytes, ...forCopies, ...accessOf(access) };
+      return { state: state(await answer(fake.export(wanted))) };
     },
     unexport: async ({ uid }) => {
       await answer(fake.unexport(uid ?? ''));

@@ -10,6 +10,7 @@ import type { Stranger } from '../address/probe.ts';
 import { TargetConnection } from '../target/connection.ts';
 import { VolumeReconciler } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
+import { FakeCopier } from './fake-copier.ts';
 import { FakeKube } from './fake-kube.ts';
 import { FakeTarget } from './fake-target.ts';
 
@@ -24,6 +25,7 @@ export async function harness() {
   const kube = new FakeKube();
   const target = new FakeTarget();
   const backend = new FakeBackend();
+  const copier = new FakeCopier();
   const world = {
     stranger: undefined as Stranger | undefined,
     probes: 0,
@@ -69,6 +71,12 @@ export async function harness() {
         world.probes++;
         return world.stranger;
       },
+      copies: {
+        copier,
+        interfaces: () => [{ name: 'eth1', mac: '02:00:00:00:00:01' }],
+        expose: ({ metadata: { uid = '' } }) => backend.snapshots.expose(uid),
+        bytesPerSecond: 0,
+      },
       schedule: { now: () => world.now, random: () => 0.5 },
       macs: new MacMemory({ now: () => world.now }).follow(kube.store<AoENode>('AoENode')),
       statusDelayMs,
@@ -103,6 +111,7 @@ export async function harness() {
     kube,
     target,
     backend,
+    copier,
     world,
     make,
     volume,

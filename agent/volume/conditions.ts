@@ -4,6 +4,7 @@ import type { Condition } from '../../api/meta.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, DELETE_DATA, DELETION_WAITS, VolumeCondition } from '../../api/volume.ts';
 import type { Cleanness } from '../backends/backend.ts';
+import type { Copying } from '../copier/copy-in.ts';
 import { describeHolder, readHolder } from '../lock/holder.ts';
 import type { TargetError, TargetVolumeState } from '../target/api.ts';
 import type { AvailableData, DataResult } from './data.ts';
@@ -61,6 +62,13 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
       return no('NoSuchPool', `AoEPool ${spec.pool} does not exist: create it`);
     case 'no-source':
       return no('SourceNotReady', data.message);
+    case 'copying':
+      return no(data.failed ? 'CopyFailed' : 'Copying', copying(data));
+    case 'half-copy':
+      return no(
+        'HalfCopy',
+        `${data.name} is marked as a copy that is not whole: its source was replaced by another snapshot, or the metadata of its volume group or directory comes from a backup; it is not exported. Bring the newer metadata back, or delete the AoEVolume`,
+      );
     case 'lost':
       return no('BackingLost', `${data.path} is gone, and with it the data: bring it back under that name, or delete the AoEVolume`);
     case 'namesakes':
@@ -85,6 +93,13 @@ function wiping({ zeroed, bytes, remainingMs }: Wiping): Verdict {
   const progress = `${formatQuantity(zeroed)} of ${formatQuantity(bytes)} done${left}`;
   const message = `the new volume is overwritten with zeros before its first use, because its disk space may hold data of a deleted volume: ${progress}`;
   return { status: 'False', reason: 'Wiping', message };
+}
+
+function copying({ phase, bytesDone, bytesTotal, from, problem, failed }: Copying): string {
+  const what = phase === 'Verifying' ? 'compared' : 'copied';
+  const progress = `the data is copied from ${from}: ${formatQuantity(bytesDone)} of ${formatQuantity(bytesTotal)} ${what}`;
+  if (failed) return `${progress}. The copy failed and is tried again every minute: ${problem}; to give it up, delete the volume`;
+  return problem === '' ? progress : `${progress}. It waits: ${problem}`;
 }
 
 function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['found']): string {

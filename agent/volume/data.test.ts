@@ -2,7 +2,7 @@ import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { BackendError, type Instant } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
-import { harness } from '../testing/volume-harness.ts';
+import { harness, UID } from '../testing/volume-harness.ts';
 import { ensureData } from './data.ts';
 
 test('lost data is never made again', async () => {
@@ -194,8 +194,8 @@ describe('a volume that is made of a snapshot', () => {
       [undefined, /does not exist/],
       [{ ...ready, metadata: { ...ready.metadata, deletionTimestamp: 'now' } }, /not ready/],
       [{ ...ready, status: { ...ready.status, capacity: undefined } }, /not ready/],
-      [{ ...ready, status: { ...ready.status, pool: 'slow' } }, /not in pool fast on node n/],
-      [{ ...ready, status: { ...ready.status, nodeName: 'm' } }, /not in pool fast on node n/],
+      [{ ...ready, status: { ...ready.status, pool: 'slow' } }, /runs without a copier/],
+      [{ ...ready, status: { ...ready.status, nodeName: 'm' } }, /runs without a copier/],
       [{ ...ready, status: { ...ready.status, capacity: '21Mi' } }, /has 21Mi, more than the 20Mi/],
       [ready, /is gone/],
     ] as [AoESnapshot | undefined, RegExp][]) {
@@ -215,6 +215,35 @@ describe('a volume that is made of a snapshot', () => {
     const provisioned = { ...volume, status: { capacity: '20Mi' } };
     expect(await ensureData(provisioned, backend, 'open', signal)).toMatchObject({ kind: 'available', made: false });
   });
+});
+
+test('half a copy is never exported, even when the volume was whole once', async () => {
+  const backend = new FakeBackend();
+  const volume = { ...wanting20(), status: { capacity: '20Mi' } };
+  await backend.create({ uid: volume.metadata.uid ?? '', name: 'v1', bytes: 20 * MiB, copy: 's-uid/1' });
+  expect(await ensureData(volume, backend, 'open', signal)).toMatchObject({ kind: 'half-copy' });
+});
+
+test('a copy is reported while the volume waits for it, and the volume is exported once it is whole', async () => {
+  const it = await harness();
+  it.copier.read = () => [1, 2];
+  it.copier.disks.set(`/dev/fake/${UID}`, [0, 0]);
+  it.spec({ source: { snapshot: 's' } });
+  const taken = { nodeName: 'other', pool: 'thin', capacity: '10Mi', createdAt: 'x', copyAddress: { shelf: 9, slot: 1 } };
+  it.kube.put({ kind: 'AoESnapshot', metadata: { name: 's', uid: 's-uid' }, spec: { volumeName: 'x' }, status: taken } as never);
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 2_000 });
+  expect(it.volume().status?.copy).toStrictEqual({ phase: 'Waiting', bytesDone: 0, bytesTotal: 10 * MiB, macs: ['02:00:00:00:00:01'] });
+  it.copier.advance();
+  await it.reconcile();
+  expect(it.condition('Provisioned')).toMatchObject({
+    reason: 'Copying',
+    message: 'the data is copied from AoESnapshot s in pool thin on node other: 5Mi of 10Mi copied',
+  });
+  expect([it.target.volumes.size, it.kube.events]).toStrictEqual([0, []]);
+  for (let step = 0; step < 3; step++) it.copier.advance();
+  await it.reconcile();
+  expect([it.volume().status?.copy, it.volume().status?.capacity]).toStrictEqual([undefined, '10Mi']);
+  expect([it.target.volumes.size, it.copier.jobs.size]).toStrictEqual([1, 0]);
 });
 
 test('a wipe that takes long is reported, is no failure, and the deletion of the volume stops it', async () => {

@@ -1,6 +1,6 @@
 import { reservedCapacity } from '../../api/capacity.ts';
 import { parseQuantity } from '../../api/quantity.ts';
-import { type AoESnapshot, isUncommitted } from '../../api/snapshot.ts';
+import { type AoESnapshot, isElsewhere, isUncommitted } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { messageOf } from '../../kube/mod.ts';
 import {
@@ -12,6 +12,7 @@ import {
   type WipeProgress,
 } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
+import { type CopyInContext, type Copying, copyIn } from '../copier/copy-in.ts';
 import { noteMoves, type OlderCopy } from './moved.ts';
 
 /** What came of opening, or making, the data of a volume. */
@@ -20,6 +21,10 @@ export type DataResult =
   | { kind: 'no-pool' }
   /** The data is to come from a snapshot, which cannot be used. */
   | { kind: 'no-source'; message: string }
+  /** The data is copied from a snapshot in another pool or on another node. */
+  | Copying
+  /** It was whole once, and by its mark it is half a copy now. */
+  | { kind: 'half-copy'; name: string }
   /** It was there once, and is gone. */
   | { kind: 'lost'; path: string }
   /** There is none, and data of earlier AoEVolumes of this name is there: it may be what is looked for, so nothing is made. */
@@ -56,6 +61,8 @@ export interface DataOptions {
   stopGrowth?: AbortSignal | undefined;
   /** Finds the AoESnapshot of a name. */
   snapshot?: (name: string) => AoESnapshot | undefined;
+  /** Copies data from other pools and nodes. */
+  copies?: CopyInContext | undefined;
   /** Called while new data is wiped. */
   onWipeProgress?: (progress: WipeProgress) => void;
 }
@@ -69,7 +76,7 @@ export async function ensureData(
   backend: Backend | undefined,
   mode: 'open' | 'create',
   signal: AbortSignal,
-  { barrier, snapshot, stopGrowth, onWipeProgress }: DataOptions = {},
+  { barrier, snapshot, copies, stopGrowth, onWipeProgress }: DataOptions = {},
 ): Promise<DataResult> {
   if (!backend) return { kind: 'no-pool' };
   const { metadata, spec, status } = volume;
@@ -81,8 +88,12 @@ export async function ensureData(
     if (found.length > 0) return { kind: 'namesakes', found };
     const { source } = spec;
     if (mode === 'create' && source) {
-      const problem = await restore(backend, { uid, name, bytes }, volume, snapshot?.(source.snapshot), signal);
-      if (problem !== undefined) return { kind: 'no-source', message: problem };
+      const from = snapshot?.(source.snapshot);
+      const isCopied = from !== undefined && isElsewhere(from, spec);
+      const result = isCopied
+        ? await copy(copies, backend, { uid, name, bytes }, { volume, snapshot: from }, signal, onWipeProgress)
+        : await restore(backend, { uid, name, bytes }, volume, from, signal);
+      if (result) return result;
     }
     let backing =
       mode === 'open' || source
@@ -91,6 +102,7 @@ export async function ensureData(
     if (!backing) return { kind: 'lost', path: backend.path(uid) };
     // Not spec.capacity: it may have grown since the data was made.
     const expected = parseQuantity(status?.capacity ?? '0');
+    if (backing.copy !== undefined) return { kind: 'half-copy', name: backing.name };
     // Data of 0 bytes must not be exported: the target takes that for the size of the device.
     if (backing.bytes < Math.max(1, expected)) return { kind: 'shrunk', name: backing.name, bytes: backing.bytes, expected };
     const older = await noteMoves(backend, volume, backing, mode, signal);
@@ -133,18 +145,42 @@ export async function ensureData(
  * @throws BackendError
  */
 async function restore(
-  { snapshots }: Backend,
+  backend: Backend,
   request: CreateRequest,
-  { spec: { source, pool, nodeName, capacity } }: AoEVolume,
+  { spec: { source, pool, capacity } }: AoEVolume,
   snapshot: AoESnapshot | undefined,
   signal: AbortSignal,
-): Promise<string | undefined> {
+): Promise<DataResult | undefined> {
   const what = `AoESnapshot ${source?.snapshot}`;
-  if (!snapshot) return `${what} does not exist`;
+  const no = (message: string): DataResult => ({ kind: 'no-source', message });
+  // It may have been deleted as soon as the data was whole.
+  if (!snapshot) return (await isWhole(backend, request, signal)) ? undefined : no(`${what} does not exist`);
   const { metadata, status } = snapshot;
-  if (!snapshots || status?.nodeName !== nodeName || status?.pool !== pool) return `${what} is not in pool ${pool} on node ${nodeName}`;
-  if (metadata.deletionTimestamp || status?.capacity === undefined) return `${what} is not ready`;
-  if (isUncommitted(snapshot)) return `${what} is not ready: AoESnapshotGroup ${snapshot.spec.group?.name} is not committed`;
-  if (parseQuantity(status.capacity) > request.bytes) return `${what} has ${status.capacity}, more than the ${capacity} of the volume`;
-  return (await snapshots.restore(request, metadata.uid ?? '', signal)) ? undefined : `${what} is gone from pool ${pool} on this node`;
+  const { snapshots } = backend;
+  if (!snapshots) return no(`pool ${pool} has no snapshots`);
+  if (metadata.deletionTimestamp || status?.capacity === undefined) return no(`${what} is not ready`);
+  if (isUncommitted(snapshot)) return no(`${what} is not ready: AoESnapshotGroup ${snapshot.spec.group?.name} is not committed`);
+  if (parseQuantity(status.capacity) > request.bytes) return no(`${what} has ${status.capacity}, more than the ${capacity} of the volume`);
+  if (await snapshots.restore(request, metadata.uid ?? '', signal)) return undefined;
+  return no(`${what} is gone from pool ${pool} on this node`);
+}
+
+/** Whether the volume has all its data and its full size already. */
+async function isWhole(backend: Backend, { uid, bytes }: CreateRequest, signal: AbortSignal): Promise<boolean> {
+  const found = (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+  return found !== undefined && found.copy === undefined && !found.unwiped && found.bytes >= bytes;
+}
+
+/** Copies the data of a snapshot in another pool or on another node. @returns undefined when the volume has all of it */
+async function copy(
+  copies: CopyInContext | undefined,
+  backend: Backend,
+  request: CreateRequest,
+  from: { volume: AoEVolume; snapshot: AoESnapshot },
+  signal: AbortSignal,
+  onWipeProgress: DataOptions['onWipeProgress'],
+): Promise<DataResult | undefined> {
+  if (!copies) return { kind: 'no-source', message: 'this agent runs without a copier' };
+  const result = await copyIn(copies, backend, request, from, signal, onWipeProgress);
+  return result.kind === 'whole' ? undefined : result;
 }

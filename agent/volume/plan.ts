@@ -10,6 +10,8 @@ import type { Outcome } from './outcome.ts';
 
 const SECTOR = 512;
 const DATA_RETRY_MS = 15_000;
+/** How often a copy that is under way is looked after. */
+const COPY_RETRY_MS = 2_000;
 /** How often the progress of the wipe of a new volume is reported. */
 const WIPING_REPORT_MS = 30_000;
 const NO_ADDRESS_RETRY_MS = 30_000;
@@ -80,7 +82,7 @@ export type Plan =
 /** What to do about a volume. Pure: the same arguments give the same plan. */
 export function planVolume(volume: AoEVolume, seen: Observed): Plan {
   const { exported, targetProblem, data } = seen;
-  const dataRetryMs = data && data.kind !== 'available' ? DATA_RETRY_MS : undefined;
+  const dataRetryMs = data?.kind === 'copying' ? COPY_RETRY_MS : data && data.kind !== 'available' ? DATA_RETRY_MS : undefined;
   if (!volume.metadata.deletionTimestamp && isPlaceRefused(volume, seen)) {
     const { message = '' } = placedCondition(volume) ?? {};
     return { action: 'wait', obstacle: { because: 'place-refused', message }, retryMs: undefined };
@@ -95,6 +97,7 @@ export function planVolume(volume: AoEVolume, seen: Observed): Plan {
   if (!exported || mustWithdraw) {
     const action = mustWithdraw ? 'withdraw' : 'wait';
     if (!data) return { action, obstacle: { because: 'data-pending' }, retryMs: seen.wiping && WIPING_REPORT_MS };
+    if (data.kind === 'copying') return { action, obstacle: { because: 'no-data' }, retryMs: COPY_RETRY_MS };
     if (data.kind !== 'available') return { action, obstacle: { because: 'no-data' }, retryMs: DATA_RETRY_MS };
     if (!volume.spec.address) return { action, obstacle: { because: 'no-address' }, retryMs: NO_ADDRESS_RETRY_MS };
     // The target served it when this reconcile began: an address is always probed before it is served again.

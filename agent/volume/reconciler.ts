@@ -9,6 +9,7 @@ import type { MacMemory } from '../access/mac-memory.ts';
 import type { ProbeAddress } from '../address/probe.ts';
 import type { AddressScheduleOptions } from '../address/schedule.ts';
 import type { Backend } from '../backends/backend.ts';
+import type { CopyInContext } from '../copier/copy-in.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import { breakLock } from '../lock/break.ts';
 import { LockEvents } from '../lock/events.ts';
@@ -50,6 +51,8 @@ export interface VolumeReconcilerOptions {
   backendOf: (pool: AoEPool) => Backend;
   target: TargetConnection;
   probe: ProbeAddress;
+  /** Copies data from other pools and nodes. */
+  copies: CopyInContext;
   schedule?: AddressScheduleOptions | undefined;
   /** For how long nothing is written about a new volume whose data is being made, in milliseconds; 5000 when it is undefined. */
   statusDelayMs?: number | undefined;
@@ -79,6 +82,7 @@ export class VolumeReconciler {
     this.#context = {
       kube,
       target,
+      copier: options.copies.copier,
       lockEvents: new LockEvents(events, log),
       read: async ({ metadata: { name, uid } }, stop) => {
         const volume = await kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: stop });
@@ -161,7 +165,7 @@ export class VolumeReconciler {
         ? undefined
         : memory.data.run(
             (stop) => {
-              const options = { barrier, snapshot, stopGrowth: memory.beginGrowth(), onWipeProgress };
+              const options = { barrier, snapshot, copies: this.#options.copies, stopGrowth: memory.beginGrowth(), onWipeProgress };
               return ensureData(volume, backend, mode, stop, options).finally(() => memory.wipe.end());
             },
             {

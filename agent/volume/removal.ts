@@ -3,6 +3,8 @@ import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, VOLUME_FINALIZER 
 import { type Kube, messageOf, retryOnConflict } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
+import { type CopierApi, CopierError } from '../copier/api.ts';
+import { removeJobs } from '../copier/job-id.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
@@ -16,6 +18,8 @@ const PERSISTENT_VOLUME_RETRY_MS = 60_000;
 export interface RemovalContext {
   kube: Pick<Kube, 'patch' | 'get' | 'list'>;
   target: Pick<TargetConnection, 'unexport'>;
+  /** May be copying into the volume. */
+  copier: Pick<CopierApi, 'list' | 'remove'>;
   read: ReadVolume;
 }
 
@@ -59,7 +63,7 @@ export interface Removable {
  * @throws TargetError, KubeError
  */
 export async function removeVolume(
-  { kube, target, read }: RemovalContext,
+  { kube, target, copier, read }: RemovalContext,
   volume: AoEVolume,
   { backend, state, dataIsBusy }: Removable,
   signal: AbortSignal,
@@ -82,6 +86,7 @@ export async function removeVolume(
   if (keeper) return wait(keeper, keeper.for === 'persistent-volume' ? PERSISTENT_VOLUME_RETRY_MS : RETRY_MS);
 
   await target.unexport(uid, signal);
+  if (fresh.spec.source) await endCopy(copier, uid, signal);
   const provisioned = wasProvisioned(fresh);
   if (!backend && provisioned) return wait({ for: 'pool', pool: fresh.spec.pool ?? '' }, RETRY_MS);
   try {
@@ -95,6 +100,15 @@ export async function removeVolume(
   }
   await removeFinalizer({ kube, read }, fresh, signal);
   return { outcome: 'done' };
+}
+
+/** Ends the copy into a volume. While the copier is away it copies nothing, and its job is forgotten when it is back. */
+async function endCopy(copier: RemovalContext['copier'], uid: string, signal: AbortSignal): Promise<void> {
+  try {
+    await removeJobs(copier, uid, signal);
+  } catch (error) {
+    if (!(error instanceof CopierError)) throw error;
+  }
 }
 
 /** Why the data of a deleted volume that nobody uses is kept; undefined when it may be removed, or is retained anyway. */

@@ -1,6 +1,7 @@
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeStatus, isReportOfPlace, VolumeCondition } from '../../api/volume.ts';
 import type { NextCondition } from '../../kube/mod.ts';
+import type { Copying } from '../copier/copy-in.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import { conditionOf, conditionsOf } from './conditions.ts';
@@ -20,7 +21,7 @@ const CONDITIONS = [
 /** The agent's part of an AoEVolume's status. A field that is undefined is to be absent. */
 export interface VolumeStatus {
   conditions: NextCondition[];
-  fields: { [Field in 'capacity' | 'serial' | 'moves' | 'paths' | 'initiators' | 'holder']: AoEVolumeStatus[Field] | undefined };
+  fields: { [Field in 'capacity' | 'copy' | 'serial' | 'moves' | 'paths' | 'initiators' | 'holder']: AoEVolumeStatus[Field] | undefined };
 }
 
 /** The volume with the status that this agent goes on from. After a move the last agent's report is about another place: only the size stays. */
@@ -34,10 +35,11 @@ export function withOwnReport(volume: AoEVolume): AoEVolume {
 
 /** The agent's part of the status after a reconcile. What the reconcile found nothing out about stays as it was written before. */
 export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
-  const { capacity, serial, paths, initiators, holder } = volume.status ?? {};
-  const fields: VolumeStatus['fields'] = { capacity, serial, moves: volume.spec.moves, paths, initiators, holder };
+  const { capacity, copy, serial, paths, initiators, holder } = volume.status ?? {};
+  const fields: VolumeStatus['fields'] = { capacity, copy, serial, moves: volume.spec.moves, paths, initiators, holder };
   if (seen.data?.kind === 'available')
     fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
+  if (seen.data) fields.copy = seen.data.kind === 'copying' ? reportOf(seen.data) : undefined;
   if (plan.action === 'serve') fields.paths = seen.paths;
   else if ((plan.action === 'wait' || plan.action === 'withdraw') && !outcome.error && isOff(plan)) fields.paths = undefined;
   const { confirmed, holderSeen } = outcome;
@@ -61,6 +63,11 @@ export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome:
   return { conditions, fields };
 }
 
+/** How far a copy is. */
+function reportOf({ phase, bytesDone, bytesTotal, macs }: Copying): AoEVolumeStatus['copy'] {
+  return { phase, bytesDone, bytesTotal, ...(macs.length > 0 ? { macs } : {}) };
+}
+
 /** Size of the disk: a volume has grown when its target serves the new size, and not before. It never becomes smaller. */
 function bytesOf({ status }: AoEVolume, ofData: number, exported: TargetVolumeState | undefined): number {
   if (status?.capacity === undefined || !exported) return ofData;
@@ -77,6 +84,6 @@ export function newProblems(volume: AoEVolume, conditions: readonly NextConditio
   return conditions.filter(({ type, status, reason }) => {
     const bad = type === VolumeCondition.Provisioned ? 'False' : type === VolumeCondition.AddressConflict ? 'True' : undefined;
     const before = volume.status?.conditions?.find((each) => each.type === type);
-    return status === bad && reason !== 'Wiping' && !(before?.status === bad && before.reason === reason);
+    return status === bad && reason !== 'Wiping' && reason !== 'Copying' && !(before?.status === bad && before.reason === reason);
   });
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { ENCRYPTION } from '../volume.ts';
+import { Address, Mac } from './address.ts';
 import { Conditions } from './meta.ts';
 import { Quantity } from './quantity.ts';
 
@@ -51,6 +52,13 @@ export type SnapshotPhase = z.infer<typeof SnapshotPhase>;
 export const MemberStep = z.enum(['Prepared', 'Held', 'Taken', 'Failed']);
 export type MemberStep = z.infer<typeof MemberStep>;
 
+/** An AoEVolume that is being made of a snapshot in another pool or on another node. */
+const SnapshotCopy = z.object({
+  volume: z.string().min(1).max(253).describe('Name of the AoEVolume.'),
+  node: z.string().min(1).max(253).describe('Storage node on which it is made.'),
+  macs: z.array(Mac).max(64).optional().describe('MAC addresses with which that node reads the snapshot.'),
+});
+
 export const AoESnapshotStatus = z.object({
   observedGeneration: z.number().int().optional(),
   phase: SnapshotPhase.optional(),
@@ -79,5 +87,15 @@ export const AoESnapshotStatus = z.object({
     .optional()
     .describe('Of a member of a group: how far the agent is. Taken: the volume was held throughout, under that number.'),
   committed: z.boolean().optional().describe('Of a member of a group: the group is committed.'),
+  copies: z
+    .array(SnapshotCopy)
+    .max(64)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['volume'] })
+    .describe('AoEVolumes in other pools or on other nodes that are being made of the snapshot. Its data stays until there are none.'),
+  copyAddress: Address.optional().describe(
+    'AoE address at which the nodes in status.copies read the snapshot. The operator gives it, and takes it back when copyServed is absent.',
+  ),
+  copyServed: Address.optional().describe('The copyAddress that the storage node serves, or is about to serve.'),
 });
 export type AoESnapshotStatus = z.infer<typeof AoESnapshotStatus>;

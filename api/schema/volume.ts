@@ -50,7 +50,7 @@ export const AoEVolumeSpec = z
       })
       .optional()
       .describe(
-        "Where the volume's data comes from. The volume is made on the node and in the pool of its source. Absent: it begins empty.",
+        "Where the volume's data comes from. In the pool and on the node of the snapshot the volume shares its blocks; elsewhere they are copied. Absent: it begins empty.",
       ),
     access: Access.default('Exclusive').describe(
       'Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.',
@@ -194,6 +194,17 @@ export const AoEVolumeStatus = z.object({
     .int()
     .optional()
     .describe('The spec.moves that the report of the agent is about. While it differs, that report is about an earlier place.'),
+  copy: z
+    .object({
+      phase: z.enum(['Waiting', 'Copying', 'Verifying']),
+      bytesDone: z.number().int().min(0).describe('Bytes that are copied, or in phase Verifying compared.'),
+      bytesTotal: z.number().int().min(0),
+      macs: macs.max(MAX_MACS).optional().describe('MAC addresses with which the storage node of the volume reads the source.'),
+    })
+    .optional()
+    .describe(
+      'How far the data is copied from spec.source. Absent when no copy is under way. The volume is exported once all of it was compared.',
+    ),
   paths: z
     .array(
       z.object({

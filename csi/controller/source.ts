@@ -39,15 +39,11 @@ export function namingSource(name: string, source: Source | undefined): { spec: 
 /**
  * Checks that a volume can be made of its source, before anything is made.
  * @returns bytes that the new volume needs at least, without the header of LUKS
- * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when it is in another pool, the pool has no
- * snapshots, or one of the two is encrypted and the other is not; OUT_OF_RANGE when it is too large
+ * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when its pool has no snapshots, or one of the two is
+ * encrypted and the other is not; OUT_OF_RANGE when it is too large
  */
-export async function checkSource(deps: Deps, { pool, bounds, encryption }: Wanted, source: Source, call: Call): Promise<number> {
+export async function checkSource(deps: Deps, { bounds, encryption }: Wanted, source: Source, call: Call): Promise<number> {
   const found = source.kind === 'snapshot' ? await snapshotAs(deps, source.name, call) : await volumeAs(deps, source.name, call);
-  if (found.pool !== pool) {
-    const message = `${found.what} is in pool ${found.pool}, and the StorageClass names pool ${pool}: a volume can be made of it only in its own pool, on node ${found.node}`;
-    throw new RpcError(Code.INVALID_ARGUMENT, message);
-  }
   if (found.encryption !== encryption) {
     const message = encryption
       ? `${found.what} is not encrypted, and the StorageClass asks for encryption: data is encrypted only as it is written, so copy it into an empty volume`
@@ -62,8 +58,6 @@ export async function checkSource(deps: Deps, { pool, bounds, encryption }: Want
 
 interface Found {
   what: string;
-  pool: string | undefined;
-  node: string | undefined;
   /** Without the header of LUKS. */
   bytes: number;
   encryption: Encryption | undefined;
@@ -73,8 +67,7 @@ async function snapshotAs(deps: Deps, name: string, call: Call): Promise<Found> 
   const snapshot = await findSnapshot(deps, name, call);
   const { status } = snapshot;
   if (!isReady(snapshot)) throw new RpcError(Code.UNAVAILABLE, `AoESnapshot ${name} is not ready: ${describeSnapshotReadiness(snapshot)}`);
-  const { pool, nodeName: node, encryption } = status ?? {};
-  return { what: `AoESnapshot ${name}`, pool, node, bytes: userBytes(snapshot), encryption };
+  return { what: `AoESnapshot ${name}`, bytes: userBytes(snapshot), encryption: status?.encryption };
 }
 
 async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
@@ -88,7 +81,7 @@ async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
   const here = deps.pools.get(spec.pool ?? '')?.status?.nodes?.find((node) => node.name === spec.nodeName);
   if (here?.snapshots?.possible === false)
     throw new RpcError(Code.INVALID_ARGUMENT, `${what} cannot be cloned on node ${spec.nodeName}: ${here.snapshots.message}`);
-  return { what, pool: spec.pool, node: spec.nodeName, bytes: capacityOf(volume), encryption: spec.encryption };
+  return { what, bytes: capacityOf(volume), encryption: spec.encryption };
 }
 
 /**

@@ -1,10 +1,11 @@
 import { type Address, formatAddress, sameAddress } from '../../api/address.ts';
 import { available, footprint } from '../../api/capacity.ts';
 import { type NodeHealth, type Unfit, unfit } from '../../api/eligibility.ts';
+import { DEFAULT_SEGMENT } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
-import type { AoESnapshot } from '../../api/snapshot.ts';
+import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { type AddressRange, addressOf } from './address-range.ts';
 import { addressOwner } from './claims.ts';
@@ -34,6 +35,11 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
         refused: 'AddressTaken',
         message: `AoEVolume ${owner.metadata.name} has address ${formatAddress(wanted)}: choose another`,
       };
+    const copied = cluster.reserved.copiedAt(wanted);
+    if (copied !== undefined) {
+      const message = `AoESnapshot ${copied} has address ${formatAddress(wanted)} while it is copied: choose another, or wait until that ends`;
+      return { refused: 'AddressTaken', message };
+    }
     if (!range.contains(wanted)) {
       return {
         refused: 'AddressOutOfRange',
@@ -51,15 +57,29 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
  */
 export function newAddress(
   volume: AoEVolume,
-  reserved: Pick<Reservations, 'claimants'>,
+  reserved: Pick<Reservations, 'claimants' | 'copiedAt'>,
+  range: AddressRange,
+  previous: Address | undefined,
+): Address | Refused {
+  const { metadata, spec } = volume;
+  const isOwn = (address: Address): boolean => sameAddress(address, spec.address);
+  return freeAddress({ isOwn, except: metadata.name }, reserved, range, previous);
+}
+
+/**
+ * An address that nobody has.
+ * @param except name of a volume whose claims do not count; `isOwn`: what it has now, which it is not to be given
+ */
+export function freeAddress(
+  { isOwn, except }: { isOwn?: (address: Address) => boolean; except?: string },
+  reserved: Pick<Reservations, 'claimants' | 'copiedAt'>,
   range: AddressRange,
   previous: Address | undefined,
 ): Address | Refused {
   const isTaken = (address: Address): boolean =>
-    sameAddress(address, volume.spec.address) ||
-    reserved
-      .claimants(address)
-      .some(({ metadata, spec }) => metadata.name !== volume.metadata.name && sameAddress(addressOf(spec), address));
+    isOwn?.(address) === true ||
+    reserved.copiedAt(address) !== undefined ||
+    reserved.claimants(address).some(({ metadata, spec }) => metadata.name !== except && sameAddress(addressOf(spec), address));
   const next = range.next(previous, isTaken);
   return (
     next ?? {
@@ -71,9 +91,9 @@ export function newAddress(
 
 function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   const { pool: poolName, segments, capacity = '0' } = volume.spec;
-  const source = nodeOfSource(volume, cluster);
-  if (typeof source === 'object') return source;
-  const nodeName = volume.spec.nodeName ?? source;
+  const source = sourceOf(volume, cluster);
+  if (source && 'refused' in source) return source;
+  const nodeName = volume.spec.nodeName ?? source?.beside;
   const pool = cluster.pools.find(({ metadata }) => metadata.name === poolName);
   if (!pool) {
     const known = cluster.pools.map(({ metadata }) => metadata.name).sort();
@@ -87,7 +107,7 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   for (const node of pool.status?.nodes ?? []) {
     const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
     if (nodeName && node.name !== nodeName) continue;
-    const misfit = unfit(node, host, cluster, segments);
+    const misfit = unfit(node, host, cluster, segments) ?? (source?.copiedFrom && cannotRead(node.name, source.copiedFrom, cluster));
     if (misfit) misfits.push(misfit);
     else {
       const taken = (name: string) => cluster.reserved.taken(name, node, volume.metadata.name);
@@ -113,21 +133,23 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   };
 }
 
-/** The node that has the snapshot of which the volume is made; undefined when it begins empty. */
-function nodeOfSource(
+/** Where the data of a volume comes from: blocks are shared with the snapshot `beside`, or the data is `copiedFrom` a node. */
+type DataSource =
+  | { readonly beside: string; readonly copiedFrom?: undefined }
+  | { readonly copiedFrom: string; readonly beside?: undefined };
+
+/** What the snapshot means for the place of a volume that is made of it; undefined when it begins empty. */
+function sourceOf(
   { spec: { source, pool, nodeName, capacity = '0' } }: AoEVolume,
-  { snapshot }: Cluster,
-): string | undefined | Refused {
+  { snapshot: find }: Cluster,
+): DataSource | undefined | Refused {
   if (!source) return undefined;
   const what = `AoESnapshot ${source.snapshot}`;
-  const { metadata, status } = snapshot(source.snapshot) ?? {};
-  if (!metadata) return { refused: 'SourceNotReady', message: `${what} does not exist` };
+  const snapshot = find(source.snapshot);
+  const { metadata, status } = snapshot ?? {};
+  if (!snapshot || !metadata) return { refused: 'SourceNotReady', message: `${what} does not exist` };
   if (metadata.deletionTimestamp || status?.phase !== 'Ready' || status.nodeName === undefined || status.capacity === undefined) {
     return { refused: 'SourceNotReady', message: `${what} is not ready: kubectl describe aoesnapshot ${source.snapshot} says why` };
-  }
-  if (status.pool !== pool || (nodeName !== undefined && nodeName !== status.nodeName)) {
-    const message = `${what} is in pool ${status.pool} on node ${status.nodeName}: a volume can be made of it only there`;
-    return { refused: 'SourceElsewhere', message };
   }
   if (parseQuantity(status.capacity) > parseQuantity(capacity)) {
     return {
@@ -135,7 +157,17 @@ function nodeOfSource(
       message: `${what} has ${status.capacity}, more than the ${capacity} of the volume: ask for as much`,
     };
   }
-  return status.nodeName;
+  const beside = nodeName ?? status.nodeName;
+  return isElsewhere(snapshot, { pool, nodeName: beside }) ? { copiedFrom: status.nodeName } : { beside };
+}
+
+/** Why a node cannot copy what another one has; undefined when it can. */
+function cannotRead(node: string, from: string, { nodes }: Cluster): Unfit | undefined {
+  if (node === from) return undefined;
+  const segmentOf = (name: string) => nodes.find(({ metadata }) => metadata.name === name)?.status?.segment ?? DEFAULT_SEGMENT;
+  const [here, there] = [segmentOf(node), segmentOf(from)];
+  if (here === there) return undefined;
+  return { reason: `${node} is on segment ${here}, and node ${from}, which has the source, on segment ${there}`, passing: false };
 }
 
 /**

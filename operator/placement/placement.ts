@@ -13,7 +13,6 @@ export type Refusal =
   | 'NoEligibleNode'
   | 'NodesNotReady'
   | 'SourceNotReady'
-  | 'SourceElsewhere'
   | 'SourceTooLarge'
   | 'AddressTaken'
   | 'AddressOutOfRange'

@@ -10,6 +10,8 @@ import { addressClaim, claimsOf } from './claims.ts';
 export interface Reservations {
   /** Volumes that claim this address. There may be others among them. */
   claimants(address: Address): AoEVolume[];
+  /** Name of the AoESnapshot that is read at this address while it is copied; undefined when there is none. */
+  copiedAt(address: Address): string | undefined;
   /** Bytes that placed volumes take in a pool on a node, but for the one of this name. */
   taken(pool: string, node: PoolNode, except: string): number;
 }
@@ -20,6 +22,7 @@ interface Options {
   readonly byClaim: { get(claim: string): string[] };
   /** Of {@link reservationOf}, without what the watch has not shown. */
   readonly sizes: Pick<Sums<AoEVolume>, 'total'>;
+  readonly copies: { at(address: Address): string | undefined };
 }
 
 /** Reservations that are looked up in indexes: no lookup takes longer when there are more volumes. */
@@ -32,6 +35,10 @@ export class IndexedReservations implements Reservations {
 
   claimants(address: Address): AoEVolume[] {
     return this.#claiming([addressClaim(address)]);
+  }
+
+  copiedAt(address: Address): string | undefined {
+    return this.#options.copies.at(address);
   }
 
   /** Volumes that claim the address or the serial number that this one claims. There may be others among them. */

@@ -4,6 +4,7 @@ import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
+import { SnapshotCopies, sourceOf } from './copies.ts';
 import { reconcileSnapshot } from './reconciler.ts';
 
 const signal = new AbortController().signal;
@@ -38,7 +39,11 @@ async function ready({
     nodes: kube.store<AoENode>('AoENode'),
     kubeNodes: kube.store<KubeNode>('Node'),
   };
-  await reconcileSnapshot(parts, 's', signal);
+  const bySource = {
+    get: (name: string) => parts.volumes.list().flatMap((each) => (sourceOf(each).includes(name) ? [each.metadata.name] : [])),
+  };
+  const copies = new SnapshotCopies({ ...parts, bySource });
+  await reconcileSnapshot({ ...parts, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) }, 's', signal);
   const now = kube.store<AoESnapshot>('AoESnapshot').get('s');
   const condition = now?.status?.conditions?.find(({ type }) => type === 'Ready');
   return [now?.status?.phase, condition?.status, condition?.reason];

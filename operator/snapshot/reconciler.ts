@@ -1,11 +1,14 @@
+import type { Address } from '../../api/address.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS } from '../../api/resources.ts';
 import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoESnapshotGroup, isCommitted } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { applyStatus, type Kube, type Store } from '../../kube/mod.ts';
+import { applyStatus, type Kube, KubeError, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
+import type { Refused } from '../placement/placement.ts';
+import type { SnapshotCopies } from './copies.ts';
 import { statusOf, type Verdict } from './status.ts';
 
 interface Options {
@@ -15,16 +18,22 @@ interface Options {
   readonly volumes: Pick<Store<AoEVolume>, 'get'>;
   readonly nodes: Pick<Store<AoENode>, 'get'>;
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
+  readonly copies: SnapshotCopies;
+  /** An address that nobody has. */
+  readonly newCopyAddress: () => Address | Refused;
 }
 
 /** Keeps condition Ready and the phase of an AoESnapshot; its agent does the work. */
 export async function reconcileSnapshot(
-  { kube, snapshots, groups, volumes, nodes, kubeNodes }: Options,
+  { kube, snapshots, groups, volumes, nodes, kubeNodes, copies, newCopyAddress }: Options,
   name: string,
   signal: AbortSignal,
 ): Promise<undefined> {
   const snapshot = snapshots.get(name);
-  if (!snapshot) return;
+  if (!snapshot) {
+    copies.settle(name, undefined);
+    return;
+  }
   const { metadata, spec, status } = snapshot;
   const group = spec.group && groups.get(spec.group.name);
   const isOfGroup = group !== undefined && group.metadata.uid === spec.group?.uid;
@@ -36,11 +45,23 @@ export async function reconcileSnapshot(
   const volume = wantedUID === undefined || named?.metadata.uid === wantedUID ? named : undefined;
   const node = status?.nodeName ?? volume?.spec.nodeName;
   const obstacle = node === undefined ? undefined : obstacleOf(name, node, nodes.get(node), kubeNodes.get(node));
-  await applyStatus(kube, AOE_SNAPSHOTS, snapshot, {
-    manager: FIELD_MANAGER,
-    ...statusOf(snapshot, { volume, obstacle, isCommitted: isOfGroup && isCommitted(group) }),
-    signal,
-  });
+  const { conditions, fields } = statusOf(snapshot, { volume, obstacle, isCommitted: isOfGroup && isCommitted(group) });
+  const copied = copies.fieldsOf(snapshot, newCopyAddress);
+  try {
+    const written = await applyStatus(kube, AOE_SNAPSHOTS, snapshot, {
+      manager: FIELD_MANAGER,
+      conditions,
+      fields: { ...fields, ...copied },
+      // The agent may have begun to serve an address that is to be taken back.
+      still: (now) => copied.copyAddress !== undefined || now.status?.copyServed === undefined,
+      signal,
+    });
+    copies.settle(name, written);
+  } catch (error) {
+    // After a broken connection it may still arrive: the next attempt, which follows soon, settles it.
+    if (error instanceof KubeError && error.code < 500) copies.settle(name, undefined);
+    throw error;
+  }
 }
 
 /** Deletes a member of a group that is gone and was never committed: it may show another instant than the other members. */

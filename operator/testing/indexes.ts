@@ -29,5 +29,6 @@ export function reservationsOf(volumes: readonly AoEVolume[]): IndexedReservatio
   return new IndexedReservations({
     volumes: { get: (name) => volumes.find((each) => each.metadata.name === name), reservedOf, pending: () => [] },
     ...indexesOf(() => volumes),
+    copies: { at: () => undefined },
   });
 }

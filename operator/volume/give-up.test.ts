@@ -17,6 +17,7 @@ function cluster({ annotation, exists = [], nodes = ['worker'] }: { annotation?:
   for (const kind of exists) api.put({ apiVersion: API_VERSION, kind, metadata: { name: 'storage-2' } });
   const nothing = { get: () => undefined, list: () => [] };
   const reconciler = new VolumeReconciler({
+    copies: { at: () => undefined },
     kube: api,
     volumes: api.store<AoEVolume>('AoEVolume'),
     byClaim: { get: () => [] },

@@ -78,6 +78,7 @@ function cluster({ annotations = { [MOVE_TO]: 'storage-2' }, exists = [], ...wor
   const stored = () => api.all<AoEVolume>('AoEVolume');
   const make = () =>
     new VolumeReconciler({
+      copies: { at: () => undefined },
       kube: api,
       volumes: api.store<AoEVolume>('AoEVolume'),
       ...indexesOf(stored),

@@ -46,6 +46,7 @@ function cluster({ statusDelayMs = 0 } = {}) {
   const lists = { count: 0 };
   const catchUp = (): void => volumes.catchUp();
   const reconciler = new VolumeReconciler({
+    copies: { at: () => undefined },
     kube: api,
     volumes: {
       get: (name) => volumes.get(name),

@@ -25,7 +25,7 @@ import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
-import { newAddress, place } from '../placement/place.ts';
+import { freeAddress, newAddress, place } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
 import { giveUp } from './give-up.ts';
@@ -49,6 +49,8 @@ interface Options {
   readonly agents: Pick<AgentLiveness, 'silence'>;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly range: AddressRange;
+  /** Addresses at which snapshots are read while they are copied. */
+  readonly copies: { at(address: Address): string | undefined };
   readonly log: Logger;
   /** For how long changes of a status gather that nobody waits for, in milliseconds. */
   readonly statusDelayMs?: number;
@@ -184,6 +186,13 @@ export class VolumeReconciler {
     log.warn({ volume: volume.metadata.name, detail: message }, 'volume moved');
     events.event(volume, 'Normal', 'Moved', message);
     return { kind: 'none', volume: moved };
+  }
+
+  /** An address that nobody has, for a snapshot that is copied. The caller reserves it at once. */
+  newCopyAddress(): Address | Refused {
+    const address = freeAddress({}, this.#reserved, this.#options.range, this.#previousAddress());
+    if (!('refused' in address)) this.#lastAddress = address;
+    return address;
   }
 
   /** The address given last. */

@@ -97,7 +97,7 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
 }
 
 /** Reasons that end by themselves, or when a node or a pool appears: the volume waits, nothing has failed. */
-const WAITING = new Set(['NoEligibleNode', 'NodesNotReady', 'SourceNotReady', 'Waiting', 'Wiping']);
+const WAITING = new Set(['Copying', 'NoEligibleNode', 'NodesNotReady', 'SourceNotReady', 'Waiting', 'Wiping']);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';

@@ -34,10 +34,11 @@ export function componentsOfImage(debianPackages: string): Component[] {
   );
   const platform = process.arch === 'x64' ? 'x86_64-unknown-linux-gnu' : 'aarch64-unknown-linux-gnu';
   const metadata = sh(`cd '${ROOT}' && cargo metadata --format-version 1 --locked --filter-platform ${platform}`);
+  const crates = ['aoe-target', 'aoe-copier'].flatMap((program) => crateComponents(JSON.parse(metadata) as CargoMetadata, program));
   return [
     ...debianComponents(readFileSync(debianPackages, 'utf8')),
     ...npm,
-    ...crateComponents(JSON.parse(metadata) as CargoMetadata, 'aoe-target'),
+    ...new Map(crates.map((crate) => [crate.purl, crate])).values(),
   ].toSorted((a, b) => (a.purl < b.purl ? -1 : 1));
 }
 

@@ -23,6 +23,8 @@ pub enum Invalid {
     Path(String),
     #[error("access: {0} is not the address of one host")]
     Initiator(Mac),
+    #[error("an export for copies must be read-only, and name the hosts that may read it")]
+    OpenCopy,
 }
 
 /// Where a volume is on the segment. Text form: `e7.3`.
@@ -87,6 +89,13 @@ pub struct Definition {
     /// Size that hosts see, in sectors of 512 bytes; 0: that of the disk. State files of earlier versions have none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub sectors: u64,
+    /// Only programs that copy it can find and read it: no kernel makes a disk of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub for_copies: bool,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
 }
 
 fn is_zero(sectors: &u64) -> bool {
@@ -105,6 +114,9 @@ impl Definition {
         }
         if !self.path.starts_with('/') || self.path.contains('\0') {
             return Err(Invalid::Path(self.path.clone()));
+        }
+        if self.for_copies && (!self.read_only || self.access.anyone) {
+            return Err(Invalid::OpenCopy);
         }
         match self.access.macs.iter().find(|mac| !mac.is_unicast()) {
             Some(mac) => Err(Invalid::Initiator(*mac)),
@@ -136,8 +148,10 @@ mod tests {
             read_only: false,
             access: Access::default(),
             sectors: 0,
+            for_copies: false,
         };
         assert_eq!(good.check(), Ok(()));
+        assert_eq!(Definition { for_copies: true, read_only: true, ..good.clone() }.check(), Ok(()));
         let bad = [
             Definition { uid: String::new(), ..good.clone() },
             Definition { uid: "a/b".into(), ..good.clone() },
@@ -145,6 +159,8 @@ mod tests {
             Definition { serial: "x".repeat(21), ..good.clone() },
             Definition { serial: "ä".into(), ..good.clone() },
             Definition { path: "dev/x".into(), ..good.clone() },
+            Definition { for_copies: true, ..good.clone() },
+            Definition { for_copies: true, read_only: true, access: Access { anyone: true, ..Access::default() }, ..good.clone() },
             Definition { access: Access { anyone: false, macs: vec![Mac::BROADCAST], ..Access::default() }, ..good.clone() },
         ];
         for definition in bad {

@@ -73,20 +73,7 @@ impl Store {
     /// Makes the directory if it does not exist. Waits a little for an earlier process that is just ending.
     pub fn open(directory: &Path) -> io::Result<Store> {
         fs::create_dir_all(directory.join("volumes"))?;
-        let lock = File::create(directory.join("lock"))?;
-        let limit = Instant::now() + PREDECESSOR;
-        // SAFETY: the descriptor is open.
-        while unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
-            let error = io::Error::last_os_error();
-            if error.raw_os_error() != Some(libc::EWOULDBLOCK) {
-                return Err(error);
-            }
-            if Instant::now() > limit {
-                return Err(io::Error::new(error.kind(), "another aoe-target uses this state directory"));
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(Store { directory: directory.to_owned(), _lock: lock })
+        Ok(Store { directory: directory.to_owned(), _lock: lock(directory, "aoe-target")? })
     }
 
     pub fn load(&self) -> io::Result<Loaded> {
@@ -145,7 +132,26 @@ fn read_volume(path: &Path) -> Result<Saved, Unusable> {
     Ok(saved)
 }
 
-fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
+/// Locks a state directory against a second process of this program, for as long as the file is open.
+pub fn lock(directory: &Path, program: &str) -> io::Result<File> {
+    let lock = File::create(directory.join("lock"))?;
+    let limit = Instant::now() + PREDECESSOR;
+    // SAFETY: the descriptor is open.
+    while unsafe { libc::flock(lock.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0 {
+        let error = io::Error::last_os_error();
+        if error.raw_os_error() != Some(libc::EWOULDBLOCK) {
+            return Err(error);
+        }
+        if Instant::now() > limit {
+            return Err(io::Error::new(error.kind(), format!("another {program} uses this state directory")));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(lock)
+}
+
+/// Replaces a file whole. It is on disk when this returns.
+pub fn replace(folder: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
     let temporary = folder.join(format!(".{name}.tmp"));
     let mut file = File::create(&temporary)?;
     file.write_all(bytes)?;
@@ -201,7 +207,16 @@ mod tests {
     fn saved(uid: &str) -> Saved {
         let access = Access { macs: vec![Mac([2, 0, 0, 0, 0, 1])], writes_need_lock: true, ..Access::default() };
         let address = Address { shelf: 7, slot: 3 };
-        Saved::new(Definition { uid: uid.into(), address, path: "/dev/x".into(), serial: "S".into(), read_only: false, access, sectors: 0 })
+        Saved::new(Definition {
+            uid: uid.into(),
+            address,
+            path: "/dev/x".into(),
+            serial: "S".into(),
+            read_only: false,
+            access,
+            sectors: 0,
+            for_copies: false,
+        })
     }
 
     #[test]

@@ -1,14 +1,10 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
 import { parseQuantity } from '../../api/quantity.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, type ResourceType } from '../../api/resources.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
 import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
-import { KIT } from '../testbed/kit.ts';
-import { type ApiServer, serveTests, unavailable } from './server.ts';
+import { serveTests, unavailable } from './server.ts';
 
 type Spec = Record<string, unknown>;
 type Thing = KubeObject & { spec: Spec; status?: Record<string, unknown> };
@@ -17,13 +13,12 @@ const MAC = '02:00:5e:10:00:01';
 const VOLUME: Spec = { capacity: '1Gi', pool: 'default' };
 const EXTERNAL: Spec = { external: { shelf: 1, slot: 2 } };
 
-let server: ApiServer;
 let kube: Kube;
 let count = 0;
 
 describe.skipIf(unavailable)('the CRDs on a real API server', () => {
   serveTests((started) => {
-    ({ server, kube } = started);
+    ({ kube } = started);
   });
 
   const create = (type: ResourceType, spec: Spec): Promise<Thing> => {
@@ -355,50 +350,5 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     expect(await names('spec.pool=selected')).toHaveLength(2);
     expect(await names('spec.pool=selected,spec.nodeName=here')).toStrictEqual([metadata.name]);
     await expect(names('spec.capacity=1Gi')).rejects.toMatchObject({ code: 400 });
-  });
-
-  const kubectl = async (...args: string[]) => {
-    const { stdout } = await promisify(execFile)(join(KIT, 'kubectl'), ['--kubeconfig', server.kubeconfig, ...args], { timeout: 20_000 });
-    return stdout;
-  };
-
-  const kubectlCreate = async (object: object) => {
-    const args = ['--kubeconfig', server.kubeconfig, 'create', '-f', '-'];
-    const running = promisify(execFile)(join(KIT, 'kubectl'), args, { timeout: 20_000 });
-    running.child.stdin?.end(JSON.stringify(object));
-    await running;
-  };
-
-  test('kubectl shows what matters in columns', async () => {
-    const name = 'columns';
-    await kube.create<Thing>(AOE_VOLUMES, { metadata: { name }, spec: PLACED });
-    const held = { phase: 'Ready', capacity: '1Gi', address: 'e7.3', holder: { name: 'worker-1', node: 'worker-1', raw: 'aoe.dev/1' } };
-    await kube.patch(AOE_VOLUMES, name, { status: held }, { subresource: 'status' });
-    const [head, row] = (await kubectl('get', 'aoev', name)).split('\n').map((line) => line.trim().split(/\s+/));
-    expect(head).toStrictEqual(['NAME', 'SIZE', 'POOL', 'NODE', 'ADDRESS', 'ACCESS', 'HOLDER', 'PHASE', 'AGE']);
-    expect(row?.slice(0, -1)).toStrictEqual([name, '1Gi', 'default', 'n1', 'e7.3', 'Exclusive', 'worker-1', 'Ready']);
-    await kube.create<Thing>(AOE_POOLS, { metadata: { name }, spec: { backend: 'file', directory: '/d' } });
-    const ready = { type: 'Ready', status: 'True', reason: 'Ready', message: 'x', lastTransitionTime: '2026-01-01T00:00:00Z' };
-    const pool = { readyNodes: 2, size: '3Gi', free: '2Gi', conditions: [ready] };
-    await kube.patch(AOE_POOLS, name, { status: pool }, { subresource: 'status' });
-    expect(await kubectl('get', 'aoep', name)).toMatch(
-      /^NAME +BACKEND +NODES +SIZE +FREE +READY +AGE\ncolumns +file +2 +3Gi +2Gi +True +\S+\n$/,
-    );
-    await kube.create<Thing>(AOE_NODES, { metadata: { name }, spec: {} });
-    const at = { reason: 'A', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
-    const conditions = ['InitiatorReady', 'TargetReady'].map((type, i) => ({ type, status: i === 0 ? 'True' : 'False', ...at }));
-    await kube.patch(AOE_NODES, name, { status: { segment: 's', targets: 4, conditions } }, { subresource: 'status' });
-    const line = /^NAME +SEGMENT +INITIATOR +TARGET +VOLUMES +MAINTENANCE +AGE\ncolumns +s +True +False +4 +false +\S+\n$/;
-    expect(await kubectl('get', 'aoen', name)).toMatch(line);
-  });
-
-  test('kubectl names a field that does not exist', async () => {
-    const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name: 'typo' }, spec: { ...VOLUME, size: '1Gi' } };
-    await expect(kubectlCreate(object)).rejects.toThrow(/unknown field \\?"spec\.size\\?"/);
-  });
-
-  test('kubectl explains every field of a spec', async () => {
-    const text = await kubectl('explain', 'aoevolume.spec');
-    for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What happens to the data']) expect(text, word).toContain(word);
   });
 });

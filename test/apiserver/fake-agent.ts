@@ -22,6 +22,8 @@ export class FakeAgent {
   readonly conflicts = new Set<string>();
   /** Volumes for which a backend turns out to be full. */
   readonly full = new Set<string>();
+  /** Volumes whose data is being copied, with the MAC address with which their node reads it. */
+  readonly copying = new Map<string, string>();
   /** Why no snapshot can be taken: reason and message of the condition. */
   snapshotRefusal: { reason: string; message: string } | undefined;
   /** Errors of this fake. */
@@ -84,6 +86,12 @@ export class FakeAgent {
       } as const;
       const exported = setCondition(status?.conditions, { ...conflict, observedGeneration: generation });
       return this.#report(name, uid, { conditions: [condition(VolumeCondition.Provisioned), exported] });
+    }
+    const mac = this.copying.get(name);
+    if (mac !== undefined) {
+      const copying = { type: VolumeCondition.Provisioned, status: 'False', reason: 'Copying', message: '0 of 1Gi copied' } as const;
+      const conditions = [setCondition(status?.conditions, { ...copying, observedGeneration: generation })];
+      return this.#report(name, uid, { copy: { phase: 'Copying', bytesDone: 0, bytesTotal: 2 ** 30, macs: [mac] }, conditions });
     }
     const bytes = Math.min(
       parseQuantity(spec.capacity ?? '0'),

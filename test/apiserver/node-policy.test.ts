@@ -187,6 +187,10 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     const report = (part: object) => status(clients.agent, AOE_SNAPSHOTS, 'group-0', { nodeName: 'n1', ...part });
     expect(await report({ member: { step: 'Held', hold: 1 } })).toBeUndefined();
     expect(await report({ committed: true })).toMatch('does not commit');
+    expect(await report({ copyServed: { shelf: 9, slot: 1 } })).toBeUndefined();
+    const mac = '02:00:5e:10:00:01';
+    for (const part of [{ copyAddress: { shelf: 9, slot: 1 } }, { copies: [{ volume: 'v', node: 'n2', macs: [mac] }] }])
+      expect(await report(part)).toMatch('does not say who copies');
     expect(await status(clients.agent, AOE_SNAPSHOT_GROUPS, 'group', { stage: 'Committed' })).toBeDefined();
   });
 

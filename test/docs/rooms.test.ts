@@ -15,13 +15,14 @@ const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
   'aoe/wire/fuzz.test.ts': 'all codecs of the folder and the initiator, with random bytes',
   'aoe/wire/vectors.test.ts': 'all codecs of the folder, with the vectors of the conformance tests',
   'rpc/rpc.test.ts': 'client and server together',
+  'test/copies/copy.property.test.ts': 'operator and both agents together, killed at steps that are drawn',
   'test/groups/group.property.test.ts': 'operator and agents together, in orders drawn from a seed',
 };
 
 const exclude = (path: string) => /(^|\/)(node_modules|dist|gen)$/.test(path) || path === 'target/target';
 const filesOf = (patterns: string | string[]) => globSync(patterns, { cwd: ROOT, exclude }).toSorted();
 const isTest = (path: string) => /\.test\.ts$|_tests\.rs$/.test(path);
-const sources = filesOf(['**/*.ts', 'target/src/**/*.rs', 'test/bench/load/src/**/*.rs']);
+const sources = filesOf(['**/*.ts', '{target,copier}/src/**/*.rs', 'test/bench/load/src/**/*.rs']);
 
 /** Names of the folders with too many source files. */
 function largeFolders(paths: readonly string[]): string[] {

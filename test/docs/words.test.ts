@@ -21,7 +21,7 @@ const DOCUMENTS = [
 ];
 
 /** Sources, with their comments, messages and names of tests. */
-const SOURCES = globSync('{agent,aoe,api,crds,csi,kube,kubectl,operator,rpc,run,scripts,target,test}/**/*.{ts,rs}', {
+const SOURCES = globSync('{agent,aoe,api,copier,crds,csi,kube,kubectl,operator,rpc,run,scripts,target,test}/**/*.{ts,rs}', {
   cwd: ROOT,
   exclude: (path) => /node_modules|rpc\/gen|target\/target|words\.test\.ts$/.test(path),
 });

@@ -14,6 +14,7 @@ import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type KubeObject, TimeoutError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { GroupReconciler as OperatorGroups } from '../../operator/group/reconciler.ts';
+import { SnapshotCopies } from '../../operator/snapshot/copies.ts';
 import { reconcileSnapshot } from '../../operator/snapshot/reconciler.ts';
 
 const log = pino({ level: 'silent' });
@@ -149,13 +150,15 @@ export class World {
       kubeNodes: api.store<KubeNode>('Node'),
     };
     const kube = process.wrap(api, ['get', 'apply', 'patch', 'create', 'delete']);
+    const copies = new SnapshotCopies({ ...stores, bySource: { get: () => [] } });
+    const parts = { kube, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) };
     const groups = new OperatorGroups({ kube, ...stores, log, now: () => this.#now });
     const { signal } = process;
     process.work = () => [
       ...stores.groups.list().map(({ metadata: { name } }) => [`group ${name}`, () => groups.reconcile(name, signal)] as const),
       ...stores.snapshots
         .list()
-        .map(({ metadata: { name } }) => [`snapshot ${name}`, () => reconcileSnapshot({ kube, ...stores }, name, signal)] as const),
+        .map(({ metadata: { name } }) => [`snapshot ${name}`, () => reconcileSnapshot(parts, name, signal)] as const),
     ];
     return process;
   }
@@ -194,7 +197,8 @@ export class World {
     };
     const waitFor = waiting<AoESnapshotGroup>(groups);
     const groupWork = new AgentGroups({ ...context, groups: { ...groups, waitFor } });
-    const work = new SnapshotReconciler({ ...context, endGroup: (uid) => groupWork.end(uid) });
+    const copyExport = { reconcile: async () => ({ report: { served: undefined, exported: undefined } }) };
+    const work = new SnapshotReconciler({ ...context, copyExport, endGroup: (uid) => groupWork.end(uid) });
     const { signal } = process;
     process.work = () => [
       ...groups.list().map(({ metadata: { name } }) => [`group ${name}`, () => groupWork.reconcile(name, signal)] as const),

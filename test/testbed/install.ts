@@ -17,6 +17,8 @@ const VALUES = {
   logLevel: 'debug',
   // It takes seconds at each installation; the test of upgrades turns it on.
   crds: { upgrade: false },
+  // So that a test can kill what copies in the middle.
+  storage: { copySpeed: '16Mi' },
   // Tests make pools, fill them and use them at once.
   controller: { provisioner: { capacityPollInterval: '5s' } },
   pools: [

@@ -252,3 +252,26 @@ test('the file of a snapshot is no volume', async () => {
   await writeFile(join(directory, 'snap-u-9.img'), 'data');
   expect((await backend.measure(signal)).volumes).toStrictEqual([{ ...made, volume: 'pvc-1' }]);
 });
+
+test('a file into which data is copied is marked before it has its name, whatever crashes, until the copy is finished', async () => {
+  const copied = { ...request, copy: 'snap-uid/0a1b' };
+  const count = crashing(0, 'before');
+  await open(await folder(), { fs: count.fs }).create(copied);
+  for (const when of ['before', 'after'] as const)
+    for (let step = 1; step <= count.steps(); step++) {
+      const directory = await folder();
+      await open(directory, { fs: crashing(step, when).fs })
+        .create(copied)
+        .catch(() => {});
+      for (const { copy } of (await open(directory).measure(signal)).volumes) expect(copy).toBe('snap-uid/0a1b');
+      expect((await open(directory).create(copied)).copy).toBe('snap-uid/0a1b');
+    }
+  const directory = await folder();
+  await open(directory).create(copied);
+  await open(directory).finishCopy('u-1');
+  await open(directory).finishCopy('u-1');
+  expect((await open(directory).open('u-1'))?.copy).toBeUndefined();
+  await open(directory).create({ ...copied, uid: 'u-2' });
+  await open(directory).remove('u-2');
+  expect((await readdir(directory)).filter((name) => name.includes('u-2'))).toStrictEqual([]);
+});

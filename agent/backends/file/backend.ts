@@ -24,6 +24,8 @@ const RETAINED_SUFFIX = '.img.retained';
 const RECORD_SUFFIX = '.img.volume';
 /** Beside a volume that was moved: how often its AoEVolume had been moved when it was served here. */
 const MOVES_SUFFIX = '.img.moves';
+/** Beside a volume into which data is copied, until it is whole: what CreateRequest.copy said. */
+const COPY_SUFFIX = '.img.copy';
 /** How many removed volumes are remembered before those without an AoEVolume are forgotten. */
 const FORGET_AT = 256;
 
@@ -124,7 +126,7 @@ export class FileBackend implements Backend {
     return found;
   }
 
-  async create({ uid, name, bytes }: CreateRequest): Promise<BackingVolume> {
+  async create({ uid, name, bytes, copy }: CreateRequest): Promise<BackingVolume> {
     await this.#prepare();
     await this.#recognize();
     const existing = await this.#find(checkUid(uid));
@@ -139,12 +141,15 @@ export class FileBackend implements Backend {
     try {
       await this.#fs.createSparse(half, size);
       await this.#fs.write(this.#record(uid), `${name}\n`);
+      if (copy !== undefined) await this.#fs.write(this.#copy(uid), `${copy}\n`);
+      // The mark comes first: without it the volume would count as whole.
+      if (copy !== undefined) await this.#fs.syncDirectory(this.#directory);
       await this.#fs.rename(half, this.path(uid));
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
       throw this.#full(error, size) ?? this.#failed(`creating ${this.path(uid)}`, error);
     }
-    return { uid, name: this.path(uid), bytes: size };
+    return { uid, name: this.path(uid), bytes: size, ...(copy === undefined ? {} : { copy }) };
   }
 
   async #grow(uid: string, bytes: number): Promise<BackingVolume> {
@@ -180,9 +185,16 @@ export class FileBackend implements Backend {
     }
   }
 
+  async finishCopy(uid: string): Promise<void> {
+    await this.#drop(this.#copy(uid), (path) => this.#fs.unlink(path));
+    await this.#fs.syncDirectory(this.#directory);
+  }
+
   async remove(uid: string): Promise<void> {
     await this.#prepare();
     await this.#drop(this.path(uid), (path) => this.#fs.unlink(path));
+    await this.#fs.syncDirectory(this.#directory);
+    await this.#drop(this.#copy(uid), (path) => this.#fs.unlink(path));
     await this.#drop(join(this.#directory, `${uid}${NEW_SUFFIX}`), (path) => this.#fs.unlink(path));
     await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
     await this.#drop(this.#moves(uid), (path) => this.#fs.unlink(path));
@@ -208,8 +220,8 @@ export class FileBackend implements Backend {
       const file = await this.#stat(uid);
       if (!file) continue;
       const volume = await this.#nameOf(uid);
-      const moves = await this.#movesOf(uid);
-      volumes.push({ uid, ...(volume === undefined ? {} : { volume }), ...moves, name: this.path(uid), bytes: file.size });
+      const marks = { ...(await this.#movesOf(uid)), ...(await this.#copyOf(uid)) };
+      volumes.push({ uid, ...(volume === undefined ? {} : { volume }), ...marks, name: this.path(uid), bytes: file.size });
       files.push(file);
     }
     return { volumes, files };
@@ -229,27 +241,33 @@ export class FileBackend implements Backend {
     return join(this.#directory, `${checkUid(uid)}${MOVES_SUFFIX}`);
   }
 
+  #copy(uid: string): string {
+    return join(this.#directory, `${checkUid(uid)}${COPY_SUFFIX}`);
+  }
+
+  /** The mark of a volume into which data is copied. */
+  async #copyOf(uid: string): Promise<Pick<BackingVolume, 'copy'>> {
+    const copy = await this.#read(this.#copy(uid));
+    return copy === undefined ? {} : { copy };
+  }
+
   /** What {@link noteMoves} wrote. */
   async #movesOf(uid: string): Promise<Pick<BackingVolume, 'moves'>> {
-    const path = this.#moves(uid);
-    try {
-      const moves = Number((await this.#fs.read(path)).trim());
-      return Number.isSafeInteger(moves) && moves > 0 ? { moves } : {};
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return {};
-      throw this.#failed(`reading ${path}`, error);
-    }
+    const moves = Number((await this.#read(this.#moves(uid))) ?? 0);
+    return Number.isSafeInteger(moves) && moves > 0 ? { moves } : {};
   }
 
   /** The name of the AoEVolume that a file was made for; undefined when it is not known. */
   async #nameOf(uid: string): Promise<string | undefined> {
-    const known = this.#names.get(uid);
-    if (known !== undefined) return known;
-    const path = this.#record(uid);
+    const name = this.#names.get(uid) ?? (await this.#read(this.#record(uid)));
+    if (name) this.#names.set(uid, name);
+    return name || undefined;
+  }
+
+  /** The content of a small file beside a volume; undefined when there is none. */
+  async #read(path: string): Promise<string | undefined> {
     try {
-      const name = (await this.#fs.read(path)).trim();
-      if (name) this.#names.set(uid, name);
-      return name || undefined;
+      return (await this.#fs.read(path)).trim();
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
       throw this.#failed(`reading ${path}`, error);
@@ -258,7 +276,7 @@ export class FileBackend implements Backend {
 
   async #find(uid: string): Promise<BackingVolume | undefined> {
     const file = await this.#stat(uid);
-    return file && { uid, ...(await this.#movesOf(uid)), name: this.path(uid), bytes: file.size };
+    return file && { uid, ...(await this.#movesOf(uid)), ...(await this.#copyOf(uid)), name: this.path(uid), bytes: file.size };
   }
 
   /** The file of a volume; undefined when there is none. */

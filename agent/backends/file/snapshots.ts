@@ -102,6 +102,16 @@ export class FileSnapshots implements Snapshots {
     return this.#turns.run(() => this.#restore(request, snapshotUID, signal), signal);
   }
 
+  async expose(uid: string): Promise<{ path: string; bytes: number } | undefined> {
+    await this.#options.prepare();
+    const found = await this.#read(uid);
+    return found && { path: found.name, bytes: found.bytes };
+  }
+
+  async conceal(): Promise<void> {
+    // A file needs nothing.
+  }
+
   async remove(uid: string): Promise<void> {
     const { directory, fs, prepare } = this.#options;
     await prepare();

@@ -32,6 +32,8 @@ const TAG_ZEROED = 'aoe.dev/zeroed=';
 const TAG_CLEAN = 'aoe.dev/clean=';
 /** How often the AoEVolume had been moved when the volume was served here; absent for 0. */
 const TAG_MOVES = 'aoe.dev/moves=';
+/** Data is copied into the volume, and is not known to be whole. */
+const TAG_COPY = 'aoe.dev/copy=';
 /** Prefix of a tag that ends with a number of bytes from the start of its volume. */
 type BytesPrefix = typeof TAG_ZEROED | typeof TAG_CLEAN;
 export const TAG_RETAINED = 'aoe.dev/retained';
@@ -190,6 +192,13 @@ export abstract class LvmBase implements Backend {
     await this.group.mark({ volume, off: tagsOf(volume, TAG_MOVES), on: [`${TAG_MOVES}${moves}`] }, signal);
   }
 
+  async finishCopy(uid: string, signal: AbortSignal): Promise<void> {
+    const volume = await this.#find(uid, FRESH_MS, signal);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before its data was whole`);
+    const off = tagsOf(volume, TAG_COPY);
+    if (off.length > 0) await this.group.mark({ volume, off, on: [] }, signal);
+  }
+
   async remove(uid: string, signal: AbortSignal): Promise<void> {
     if (await this.#find(uid, FRESH_MS, signal)) await this.group.remove(nameOf(uid), signal);
   }
@@ -232,7 +241,8 @@ export abstract class LvmBase implements Backend {
     const existing = this.#known(name);
     if (existing) return existing;
     await this.admit(request, signal);
-    const tags = [TAG, `${TAG_VOLUME}${request.name}`, `${TAG_POOL}${this.#pool}`, ...this.initialTags];
+    const copy = request.copy === undefined ? [] : [`${TAG_COPY}${request.copy}`];
+    const tags = [TAG, `${TAG_VOLUME}${request.name}`, `${TAG_POOL}${this.#pool}`, ...this.initialTags, ...copy];
     const args = ['--name', name, ...tags.flatMap((tag) => ['--addtag', tag]), ...this.createArgs(request)];
     try {
       await this.group.change('lvcreate', args);
@@ -310,6 +320,7 @@ export abstract class LvmBase implements Backend {
     const { name, tags } = volume;
     const tagged = (prefix: string): string | undefined => tagsOf(volume, prefix)[0]?.slice(prefix.length);
     const wiped = tagged(TAG_WIPED);
+    const copy = tagged(TAG_COPY);
     const moves = Number(tagged(TAG_MOVES) ?? 0);
     const bytes = cleanBytes(volume);
     return {
@@ -320,6 +331,7 @@ export abstract class LvmBase implements Backend {
       ...(bytes < volume.bytes ? { extended: volume.bytes } : {}),
       ...(Number.isSafeInteger(moves) && moves > 0 ? { moves } : {}),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
+      ...(copy === undefined ? {} : { copy }),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };
   }

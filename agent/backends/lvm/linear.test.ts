@@ -311,3 +311,15 @@ test('a group that has no room for a growth says so, and the volume stays as it 
 test('a volume that is not there cannot grow', async () => {
   await expect(linearBackend(new FakeLvm()).growth.grow('u-1', MiB, signal)).rejects.toMatchObject({ reason: 'BackendFailed' });
 });
+
+test('a volume into which data is copied is marked from the beginning, until the copy is finished', async () => {
+  const fake = new FakeLvm();
+  const made = await createEmpty(linearBackend(fake), { ...request, copy: 'snap-uid/0a1b' }, signal);
+  expect(made).toMatchObject({ copy: 'snap-uid/0a1b' });
+  expect(fake.volumes.get('aoe-u-1')?.tags).toContain('aoe.dev/copy=snap-uid/0a1b');
+  const again = linearBackend(fake);
+  expect(await createEmpty(again, { ...request, copy: 'snap-uid/ffff' }, signal), 'the first mark stays').toStrictEqual(made);
+  expect((await again.measure(signal)).volumes).toStrictEqual([made]);
+  await again.finishCopy('u-1', signal);
+  expect((await linearBackend(fake).open('u-1', signal))?.copy).toBeUndefined();
+});

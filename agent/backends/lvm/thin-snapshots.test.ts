@@ -186,3 +186,15 @@ test('a crash at any step of a restore is made good by the next attempt', async 
     }
   }
 });
+
+test('a snapshot that is copied is active meanwhile, and again inactive afterwards', async () => {
+  const { lvm, snapshots } = await harness();
+  expect(await snapshots.expose('s-1', signal), 'there is none').toBeUndefined();
+  await snapshots.take(REQUEST, at, signal);
+  const exposed = { path: '/dev/vg0/aoe-snap-s-1', bytes: 16 * MiB };
+  for (const backend of [snapshots, thinBackend(lvm).snapshots]) expect(await backend.expose('s-1', signal)).toStrictEqual(exposed);
+  expect(lvm.volumes.get('aoe-snap-s-1')).toMatchObject({ active: true });
+  await thinBackend(lvm).snapshots.conceal('s-1', signal);
+  expect(lvm.volumes.get('aoe-snap-s-1')).toMatchObject({ active: false });
+  await snapshots.conceal('s-2', signal);
+});

@@ -80,6 +80,39 @@ export class LvmThinSnapshots implements Snapshots {
     return this.#options.group.turn(() => this.#restore(request, snapshotUID, signal), signal);
   }
 
+  async expose(uid: string, signal: AbortSignal): Promise<{ path: string; bytes: number } | undefined> {
+    const volume = await this.#active(uid, true, signal);
+    return volume && { path: `/dev/${this.#options.group.pathOf(volume.name)}`, bytes: volume.bytes };
+  }
+
+  async conceal(uid: string, signal: AbortSignal): Promise<void> {
+    await this.#active(uid, false, signal);
+  }
+
+  /** A whole snapshot, once it is active or inactive as wanted; undefined when there is none. */
+  async #active(uid: string, wanted: boolean, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    const { group } = this.#options;
+    const find = (volumes: readonly LogicalVolume[]): LogicalVolume | undefined => {
+      const found = this.#in(volumes, uid);
+      return found && !isHalf(found) ? found : undefined;
+    };
+    const known = find((await group.read(FRESH_MS, signal)).volumes);
+    if (!known || known.active === wanted) return known;
+    return await group.turn(async () => {
+      const volume = find((await group.report(signal)).volumes);
+      if (!volume || volume.active === wanted) return volume;
+      const args = wanted ? ['--activate', 'y', '--ignoreactivationskip'] : ['--activate', 'n'];
+      try {
+        await group.change('lvchange', [...args, group.pathOf(volume.name)]);
+      } catch (error) {
+        throw isOfTheCommand(error) ? failed(`${wanted ? '' : 'de'}activating logical volume ${group.pathOf(volume.name)}`, error) : error;
+      }
+      const changed = { ...volume, active: wanted };
+      group.note(changed);
+      return changed;
+    }, signal);
+  }
+
   async remove(uid: string, signal: AbortSignal): Promise<void> {
     const { group } = this.#options;
     if (this.#in((await group.read(FRESH_MS, signal)).volumes, uid)) await group.remove(nameOf(uid), signal);

@@ -21,7 +21,6 @@ const REFUSALS: Readonly<Record<string, Code>> = {
   NoEligibleNode: Code.RESOURCE_EXHAUSTED,
   AddressRangeExhausted: Code.RESOURCE_EXHAUSTED,
   NoSuchPool: Code.INVALID_ARGUMENT,
-  SourceElsewhere: Code.INVALID_ARGUMENT,
   SourceTooLarge: Code.OUT_OF_RANGE,
 };
 

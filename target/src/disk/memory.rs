@@ -12,6 +12,9 @@ pub struct Aligned {
     layout: Layout,
 }
 
+// SAFETY: the allocation has no other owner.
+unsafe impl Send for Aligned {}
+
 impl Aligned {
     pub fn new(length: usize) -> Aligned {
         let layout = Layout::from_size_align(length.max(1), PAGE).expect("a few sectors fit into memory");

@@ -1,6 +1,7 @@
 //! Network interfaces: finding them, receiving and sending frames. Targets and initiators use it.
 
 pub mod filter;
+pub mod initiator;
 pub mod link;
 pub mod packet;
 pub mod port;

@@ -55,6 +55,7 @@ pub fn definition(volume: Option<proto::Volume>) -> Result<Definition, Status> {
         read_only: volume.read_only,
         access: access(volume.access)?,
         sectors: volume.sectors,
+        for_copies: volume.for_copies,
     };
     definition.check().map_err(invalid)?;
     Ok(definition)
@@ -73,6 +74,7 @@ impl From<Definition> for proto::Volume {
             read_only: definition.read_only,
             access: Some(proto::Access { anyone, macs, writes_need_lock }),
             sectors: definition.sectors,
+            for_copies: definition.for_copies,
         }
     }
 }

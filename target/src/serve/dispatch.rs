@@ -38,7 +38,7 @@ impl<S: Socket> Server<S> {
     fn take_for(&mut self, asked: Asked<'_>, argument: &[u8]) {
         let Asked { volume: id, port, header, directed } = asked;
         let volume = self.registry.volume(id);
-        if !volume.state.is_exported() {
+        if !volume.state.is_exported() || !volume.notices(header, directed) {
             return;
         }
         if !volume.hears(header.source) {
@@ -52,12 +52,13 @@ impl<S: Socket> Server<S> {
         if !(directed || volume.admits(header.source) && volume.state.is_served()) {
             return;
         }
+        let for_copies = volume.saved.definition.for_copies;
         if header.version != VERSION {
             return self.refuse(asked, Failure::UnsupportedVersion);
         }
         if header.command == command::ATA {
             self.data.take(&mut self.registry, &mut self.ports, asked, argument);
-        } else if let Some(command) = ListCommand::parse(header, argument) {
+        } else if let Some(command) = ListCommand::parse(header, argument).filter(|command| !for_copies || command.only_reads()) {
             self.data.close_gathering(&mut self.registry, id); // earlier requests are in the order, where a change finds them
             self.take_list_command(id, port, command);
         } else {

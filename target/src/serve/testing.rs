@@ -24,7 +24,16 @@ pub fn server() -> Server {
 pub fn saved(path: &str) -> Saved {
     let access = Access { macs: vec![A, B], ..Access::default() };
     let address = Address { shelf: 7, slot: 3 };
-    Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "S".into(), read_only: false, access, sectors: 0 })
+    Saved::new(Definition {
+        uid: "v".into(),
+        address,
+        path: path.into(),
+        serial: "S".into(),
+        read_only: false,
+        access,
+        sectors: 0,
+        for_copies: false,
+    })
 }
 
 /// For one sector of a volume.

@@ -3,6 +3,7 @@
 mod access;
 mod ata;
 mod config;
+mod for_copies;
 mod grow;
 mod hold;
 mod host;

@@ -1,5 +1,5 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { cached } from '../cache.ts';
 import { KIT, KIT_KEY, PAUSE_IMAGE, sidecars } from '../kit.ts';
 import { keyOf, ROOT } from '../paths.ts';
@@ -39,9 +39,9 @@ async function baseLayer(): Promise<Layer & { packages: string }> {
 async function ourLayer(): Promise<Layer> {
   const dist = join(ROOT, 'dist');
   const programs = ['operator.js', 'agent.js', 'csi.js', 'crds.js'].map((name) => join(dist, name));
-  const target = join(dist, 'cargo/release/aoe-target');
+  const binaries = ['aoe-target', 'aoe-copier'].map((name) => join(dist, 'cargo/release', name));
   const koffi = join(ROOT, 'node_modules/koffi/package.json');
-  const folder = await cached('image-ours', keyOf([...programs, target, koffi, import.meta.filename]), async (made) => {
+  const folder = await cached('image-ours', keyOf([...programs, ...binaries, koffi, import.meta.filename]), async (made) => {
     const app = join(made, 'root/app');
     for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
     for (const module of NATIVE_MODULES) cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
@@ -49,8 +49,11 @@ async function ourLayer(): Promise<Layer> {
     for (const unused of ['vendor', 'doc', 'lib']) rmSync(join(app, 'node_modules/koffi', unused), { recursive: true, force: true });
     writeFileSync(join(app, 'package.json'), '{"type":"module"}\n');
     mkdirSync(join(made, 'root/usr/bin'), { recursive: true });
-    cpSync(target, join(made, 'root/usr/bin/aoe-target'));
-    sh(`strip '${made}/root/usr/bin/aoe-target'`);
+    for (const binary of binaries) {
+      const copy = join(made, 'root/usr/bin', basename(binary));
+      cpSync(binary, copy);
+      sh(`strip '${copy}'`);
+    }
     await packLayer(join(made, 'root'), join(made, 'layer.tar'));
     rmSync(join(made, 'root'), { recursive: true });
   });

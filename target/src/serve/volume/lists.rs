@@ -65,6 +65,11 @@ impl ListCommand {
         Some(ListCommand { header: *header, list, command, argument })
     }
 
+    /// Whether it only asks for the config string.
+    pub fn only_reads(&self) -> bool {
+        self.list == List::Config && self.command <= config::command::TEST_PREFIX
+    }
+
     /// `admitted`: the sender is an admitted initiator.
     pub fn decide(&self, saved: &Saved, admitted: bool) -> Outcome {
         match &self.argument {
@@ -178,6 +183,7 @@ mod tests {
             read_only: false,
             access: Access::default(),
             sectors: 0,
+            for_copies: false,
         };
         Saved { config: string.into(), ..Saved::new(definition) }
     }

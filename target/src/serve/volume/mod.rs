@@ -14,11 +14,12 @@ use super::data::gather::Gathering;
 use super::data::order::Order;
 use super::data::slots::Request;
 use super::event::VolumeState;
-use crate::definition::Address;
+use crate::definition::{Address, Definition};
 use crate::disk::engine::Kind;
 use crate::store::Saved;
-use crate::wire::Mac;
+use crate::wire::header::USER_TAG;
 use crate::wire::identify::Identity;
+use crate::wire::{Header, Mac};
 use change::Change;
 use drain::Drain;
 use hold::Hold;
@@ -83,6 +84,11 @@ impl Volume {
         request.kind != Kind::Flush && !reserve.is_empty() && !reserve.contains(&request.header.source)
     }
 
+    /// Whether it takes notice of a frame: what is for copies is there for frames that no kernel sends, and that mean it alone.
+    pub fn notices(&self, header: &Header, directed: bool) -> bool {
+        !self.saved.definition.for_copies || directed && header.tag & USER_TAG != 0
+    }
+
     /// Whether a request would be refused now.
     pub fn forbids(&self, request: &Request) -> bool {
         !self.state.is_exported()
@@ -94,7 +100,10 @@ impl Volume {
 
     /// The hosts that announcements go to.
     pub fn audience(&self) -> Vec<Mac> {
-        let access = &self.saved.definition.access;
+        let Definition { access, for_copies, .. } = &self.saved.definition;
+        if *for_copies {
+            return Vec::new();
+        }
         if access.anyone { vec![Mac::BROADCAST] } else { access.macs.clone() }
     }
 

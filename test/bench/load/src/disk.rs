@@ -2,11 +2,10 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use aoe_target::definition::{Address, Invalid};
+use aoe_target::net::initiator::{BATCH, InitiatorSocket};
 use aoe_target::wire::header::{self, command};
 use aoe_target::wire::identify::Identity;
 use aoe_target::wire::{Ata, Config, ConfigView, Header, HeaderView, Mac, SECTOR, ata};
-
-use crate::socket::{BATCH, Socket};
 
 const LIMIT: Duration = Duration::from_secs(10);
 const AGAIN: Duration = Duration::from_millis(200);
@@ -32,7 +31,7 @@ pub fn addresses(first: Address, count: usize) -> Result<Vec<Address>, Invalid> 
 }
 
 /// Asks the segment for these volumes, until all have told of themselves.
-pub fn discover(socket: &mut Socket, addresses: &[Address]) -> io::Result<Vec<Disk>> {
+pub fn discover(socket: &mut InitiatorSocket, addresses: &[Address]) -> io::Result<Vec<Disk>> {
     let mut disks = Vec::new();
     for group in addresses.chunks(AT_ONCE) {
         let configs = ask(socket, group, config_query, |bytes| {
@@ -52,7 +51,7 @@ pub fn discover(socket: &mut Socket, addresses: &[Address]) -> io::Result<Vec<Di
 
 /// One answer of each volume: who gave it, and what `read` makes of its argument.
 fn ask<T: Clone>(
-    socket: &mut Socket,
+    socket: &mut InitiatorSocket,
     addresses: &[Address],
     question: fn(Mac, Address, u32) -> Vec<u8>,
     read: impl Fn(&[u8]) -> Option<T>,

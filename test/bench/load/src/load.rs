@@ -2,13 +2,13 @@ use std::io;
 use std::time::Duration;
 
 use aoe_target::definition::Address;
+use aoe_target::net::initiator::{BATCH, InitiatorSocket};
 use aoe_target::wire::{Header, HeaderView, Mac};
 
 use crate::disk::Disk;
 use crate::histogram::Histogram;
 use crate::plan::{Order, Place, Plan};
 use crate::request::{Problem, Request};
-use crate::socket::{BATCH, Socket};
 
 /// Tag: bit 31, then a number that each frame sent increases, then which of the requests under way it belongs to.
 const TAG: u32 = 0x8000_0000;
@@ -76,7 +76,7 @@ struct Slot {
 
 /// A window of requests to a set of volumes, which knows what it has written there.
 pub struct Load<'a> {
-    socket: &'a mut Socket,
+    socket: &'a mut InitiatorSocket,
     disks: &'a [Disk],
     settings: Settings,
     /// Generation of each block of each volume, 0 when not known.
@@ -86,7 +86,7 @@ pub struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    pub fn new(socket: &'a mut Socket, disks: &'a [Disk], settings: Settings) -> Load<'a> {
+    pub fn new(socket: &'a mut InitiatorSocket, disks: &'a [Disk], settings: Settings) -> Load<'a> {
         // Not the generation that another run has left there.
         let generation = (clock() / 1_000_000) as u32;
         Load { socket, disks, settings, written: vec![Vec::new(); disks.len()], generation, number: 0 }

@@ -1,4 +1,4 @@
-//! Load generator for ATA over Ethernet targets: `socket` the frames, `disk` what volumes there are, `plan` what is read or
+//! Load generator for ATA over Ethernet targets: `disk` what volumes there are, `plan` what is read or
 //! written when, `request` one frame and its answer, `pattern` what a sector holds, `load` the window of requests.
 
 mod arguments;
@@ -10,17 +10,16 @@ mod plan;
 mod process;
 mod report;
 mod request;
-mod socket;
 
 use std::process::ExitCode;
 
 use aoe_target::definition::Address;
+use aoe_target::net::initiator::InitiatorSocket;
 use arguments::{Arguments, Operation};
 use disk::Disk;
 use load::{Load, Measured, Settings, Until};
 use plan::Order;
 use report::Around;
-use socket::Socket;
 
 /// Sectors of a volume that are used unless told otherwise: 64 MiB.
 const SPAN: u64 = 131_072;
@@ -48,7 +47,7 @@ fn main() -> ExitCode {
 /// The line to print, and whether all went well.
 fn run(arguments: &Arguments) -> Result<(String, bool), String> {
     let told = |error: std::io::Error| format!("{}: {error}", arguments.interface);
-    let mut socket = Socket::open(&arguments.interface, RING.max(arguments.window * 2)).map_err(told)?;
+    let mut socket = InitiatorSocket::open(&arguments.interface, RING.max(arguments.window * 2)).map_err(told)?;
     let addresses = disk::addresses(arguments.first, arguments.volumes).map_err(|invalid| invalid.to_string())?;
     let disks = disk::discover(&mut socket, &addresses).map_err(told)?;
     let settings = settings(arguments, &disks)?;

@@ -1,36 +1,41 @@
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
-use aoe_target::net::link::look_up;
-use aoe_target::net::packet::{bind, dropped, packet_socket, set_option};
-use aoe_target::net::ring::{Received, Ring};
-use aoe_target::net::{ETHERNET, filter};
-use aoe_target::wire::{ETHERTYPE, Mac};
+use super::link::look_up;
+use super::packet::{bind, dropped, packet_socket, set_option};
+use super::ring::{Received, Ring};
+use super::{ETHERNET, filter};
+use crate::wire::{ETHERTYPE, Mac};
 
 const SEND_BUFFER: libc::c_int = 8 << 20;
+/// Longest time that a frame waits for an interface that takes none.
+const SEND_LIMIT: libc::timeval = libc::timeval { tv_sec: 0, tv_usec: 100_000 };
 /// Frames that one call sends at most.
 pub const BATCH: usize = 64;
 
-/// One interface, as an initiator uses it.
-pub struct Socket {
+/// One interface, as an initiator in user space uses it: it receives answers whose tag has [`crate::wire::header::USER_TAG`].
+pub struct InitiatorSocket {
     file: File,
     ring: Ring,
     pub mac: Mac,
+    pub mtu: u32,
 }
 
-impl Socket {
+impl InitiatorSocket {
     /// `frames`: answers that the receive ring holds at least.
-    pub fn open(interface: &str, frames: usize) -> io::Result<Socket> {
+    pub fn open(interface: &str, frames: usize) -> io::Result<InitiatorSocket> {
         let link = look_up(interface)?.ok_or_else(|| io::Error::other(format!("no interface {interface}")))?;
         let file = packet_socket()?;
         let fd = file.as_raw_fd();
         filter::attach(fd, &filter::ANSWERS)?;
         let ring = Ring::new(fd, frames, link.mtu as usize + ETHERNET)?;
-        set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER)?;
+        // Without the privilege the smaller default stays.
+        let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, &SEND_BUFFER);
+        set_option(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, &SEND_LIMIT)?;
         bind(fd, link.index, ETHERTYPE)?;
-        Ok(Socket { file, ring, mac: link.mac })
+        Ok(InitiatorSocket { file, ring, mac: link.mac, mtu: link.mtu })
     }
 
     /// Hands the next answer to `take`. False when there is none.
@@ -43,6 +48,11 @@ impl Socket {
         }
         self.ring.release();
         true
+    }
+
+    /// Readable when an answer is there.
+    pub fn fd(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 
     /// Sleeps until an answer is there, for `limit` at most.
@@ -70,7 +80,7 @@ impl Socket {
                 match libc::sendmmsg(self.file.as_raw_fd(), messages.as_mut_ptr().add(at), left, 0) {
                     -1 => match io::Error::last_os_error() {
                         error if error.kind() == io::ErrorKind::Interrupted => {}
-                        error if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENETDOWN)) => at += 1,
+                        error if matches!(error.raw_os_error(), Some(libc::ENOBUFS | libc::ENETDOWN | libc::EAGAIN)) => at += 1,
                         error => return Err(error),
                     },
                     sent => at += sent as usize,

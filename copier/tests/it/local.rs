@@ -1,0 +1,110 @@
+//! Copies of local files and devices.
+
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+use aoe_copier::proto::Phase;
+
+use crate::copier::Copier;
+use crate::lab::{Lab, assert_same, program};
+
+const MIB: u64 = 1 << 20;
+
+struct Loop(String);
+
+impl Loop {
+    fn new(file: &str, arguments: &[&str]) -> Option<Loop> {
+        program("losetup", &[&["--find", "--show"], arguments, &[file]].concat()).map(Loop)
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        let _ = program("losetup", &["--detach", &self.0]);
+    }
+}
+
+#[test]
+fn a_sparse_tebibyte_is_copied_without_reading_its_holes() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let bytes = 1 << 40;
+    let (source, destination) = (lab.empty("source", bytes), lab.empty("destination", bytes));
+    let file = std::fs::File::options().write(true).open(&source).unwrap();
+    for place in [0, 77 * MIB, (1 << 39) + 4096, bytes - 512] {
+        file.write_all_at(&[7; 512], place).unwrap();
+    }
+    let mut job = lab.local("a", &source, bytes, &destination);
+    let mut copier = Copier::start(&lab);
+    job.volume = String::new();
+    copier.begin(&job);
+    let state = copier.until_verified("a");
+    assert!(state.read < 64 * MIB, "{}", state.read);
+    let copied = std::fs::File::open(&destination).unwrap();
+    for place in [0, 77 * MIB, (1 << 39) + 4096, bytes - 512] {
+        let mut found = [0; 512];
+        copied.read_exact_at(&mut found, place).unwrap();
+        assert_eq!(found, [7; 512]);
+    }
+    assert!(std::fs::metadata(&destination).unwrap().blocks() * 512 < 8 * MIB);
+}
+
+#[test]
+fn devices_of_small_and_large_blocks_are_copied_to_each_other() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let bytes = 12 * MIB;
+    for (source_blocks, destination_blocks) in [("512", "4096"), ("4096", "512")] {
+        let (source, destination) = (lab.data("source", bytes), lab.path("destination"));
+        std::fs::write(&destination, vec![0x55; bytes as usize + (4 << 20)]).unwrap();
+        let Some(from) = Loop::new(&source, &["--sector-size", source_blocks]) else { return };
+        let Some(to) = Loop::new(&destination, &["--sector-size", destination_blocks]) else { return };
+        let id = format!("a{source_blocks}");
+        let mut job = lab.local(&id, &from.0, bytes, &to.0);
+        job.destination.as_mut().unwrap().zeroed = false;
+        let mut copier = Copier::start(&lab);
+        copier.begin(&job);
+        copier.until_verified(&id);
+        copier.terminate();
+        drop((from, to));
+        assert_same(&source, &destination, bytes);
+        assert!(std::fs::read(&destination).unwrap()[bytes as usize..].iter().all(|byte| *byte == 0x55));
+    }
+}
+
+#[test]
+fn what_differs_is_found_and_written_again() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let bytes = 16 * MIB;
+    let (source, destination) = (lab.data("source", bytes), lab.empty("destination", bytes));
+    let mut copier = Copier::start(&lab);
+    let mut job = lab.local("a", &source, bytes, &destination);
+    job.bytes_per_second = 8 * MIB;
+    copier.begin(&job);
+    copier.until_phase("a", Phase::Verifying);
+    // A program that does not honour locks writes into the copy: into data, and into a hole.
+    let file = std::fs::File::options().write(true).open(&destination).unwrap();
+    file.write_all_at(&[0x66; 100], 10 * MIB + 5).unwrap();
+    file.write_all_at(&[0x66; 100], 15 * MIB + 5).unwrap();
+    file.sync_all().unwrap();
+    let state = copier.until_verified("a");
+    assert_eq!(state.repaired, 2);
+    assert_same(&source, &destination, bytes);
+}
+
+#[test]
+fn many_jobs_wait_for_one_another_and_need_little_memory() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let bytes = 16 * MIB;
+    let source = lab.data("source", bytes);
+    let mut copier = Copier::start(&lab);
+    let jobs: Vec<_> =
+        (0..6).map(|number| lab.local(&format!("j{number}"), &source, bytes, &lab.empty(&format!("d{number}"), bytes))).collect();
+    for job in &jobs {
+        copier.begin(job);
+    }
+    let running = copier.list().iter().filter(|state| matches!(state.phase(), Phase::Copying | Phase::Verifying)).count();
+    assert!(running <= 2, "{running} run");
+    for job in &jobs {
+        copier.until_verified(&job.id);
+        assert_same(&source, &job.destination.as_ref().unwrap().path, bytes);
+    }
+    assert!(copier.peak_kib() <= 32 << 10, "{} KiB", copier.peak_kib());
+}

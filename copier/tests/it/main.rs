@@ -1,0 +1,10 @@
+//! The copier as a process, with our own target as the source, on a cable of its own for each test.
+
+mod cable;
+mod copier;
+mod crash;
+mod lab;
+mod local;
+mod refused;
+mod remote;
+mod speed;

@@ -1,0 +1,223 @@
+import { pino } from 'pino';
+import { MacMemory } from '../../agent/access/mac-memory.ts';
+import type { CopySource } from '../../agent/copier/api.ts';
+import { StaleJobs } from '../../agent/copier/stale-jobs.ts';
+import { CopyExport } from '../../agent/snapshot/copy-export.ts';
+import { SnapshotReconciler } from '../../agent/snapshot/reconciler.ts';
+import { SnapshotRecords } from '../../agent/snapshot/records.ts';
+import { TargetConnection } from '../../agent/target/connection.ts';
+import { FakeBackend } from '../../agent/testing/fake-backend.ts';
+import { FakeCopier } from '../../agent/testing/fake-copier.ts';
+import { FakeSnapshots } from '../../agent/testing/fake-snapshots.ts';
+import { FakeTarget } from '../../agent/testing/fake-target.ts';
+import { VolumeReconciler } from '../../agent/volume/reconciler.ts';
+import { sameAddress } from '../../api/address.ts';
+import type { KubeNode } from '../../api/kube-node.ts';
+import type { AoENode } from '../../api/node.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import { MiB } from '../../api/quantity.ts';
+import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
+import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
+import type { KubeObject } from '../../kube/mod.ts';
+import { FakeApi } from '../../kube/testing/fake-api.ts';
+import { SnapshotCopies, sourceOf } from '../../operator/snapshot/copies.ts';
+import { reconcileSnapshot } from '../../operator/snapshot/reconciler.ts';
+import { Life } from './life.ts';
+
+const log = pino({ level: 'silent' });
+const MAC = '02:00:00:00:05:01';
+export const SNAPSHOT_UID = 'aaaaaaaa-2222-3333-4444-555555555555';
+export const VOLUME_UID = 'bbbbbbbb-2222-3333-4444-555555555555';
+const PATH = `/dev/fake/${VOLUME_UID}`;
+/** What the snapshot holds: a number for each block. */
+export const CONTENT = [4, 0, 7, 1];
+const SIZE = CONTENT.length * MiB;
+
+export const PROGRAMS = ['operator', 'source', 'destination'] as const;
+export type Program = (typeof PROGRAMS)[number];
+
+/** A snapshot on one storage node, of which a volume is made on another one: operator, both agents and a fake copier, with an API server in memory. */
+export class World {
+  readonly api = new FakeApi();
+  readonly sourceTarget = new FakeTarget();
+  readonly target = new FakeTarget();
+  readonly snapshots = new FakeSnapshots();
+  readonly backend = new FakeBackend();
+  readonly disks = new Map<string, number[]>();
+  readonly copier = new FakeCopier(this.disks, (source) => this.#read(source));
+  readonly errors: unknown[] = [];
+  readonly #links: AbortController[] = [];
+  #nextSlot = 0;
+  readonly #parts = new Map<Program, { life: Life; round: () => Promise<void> }>();
+
+  static async start(): Promise<World> {
+    const world = new World();
+    world.#fill();
+    return world;
+  }
+
+  #fill(): void {
+    const put = (kind: string, name: string, rest: object) => this.api.put({ kind, metadata: { name }, ...rest } as never);
+    put('AoEPool', 'thin', { spec: { backend: 'lvm-thin' } });
+    put('AoEPool', 'thick', { spec: { backend: 'lvm' } });
+    for (const node of ['a', 'b']) {
+      put('AoENode', node, { spec: {} });
+      put('Node', node, { status: { conditions: [{ type: 'Ready', status: 'True' }] } });
+    }
+    const createdAt = '2026-11-28T08:00:00Z';
+    this.snapshots.whole.set(SNAPSHOT_UID, { uid: SNAPSHOT_UID, snapshot: 's', name: 'fake/s', bytes: SIZE, createdAt });
+    put('AoESnapshot', 's', {
+      metadata: { name: 's', uid: SNAPSHOT_UID, finalizers: [SNAPSHOT_FINALIZER] },
+      spec: { volumeName: 'origin', deletionPolicy: 'Delete' },
+      status: { phase: 'Ready', nodeName: 'a', pool: 'thin', volumeUID: 'o', capacity: '4Mi', createdAt },
+    });
+    put('AoEVolume', 'v', {
+      metadata: { name: 'v', uid: VOLUME_UID, finalizers: [VOLUME_FINALIZER] },
+      spec: {
+        ...{ pool: 'thick', nodeName: 'b', address: { shelf: 7, slot: 3 }, capacity: '4Mi', source: { snapshot: 's' } },
+        ...{ access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete' },
+      },
+    });
+    this.backend.unwiped = true;
+    this.copier.isFlawed = true;
+  }
+
+  get snapshot(): AoESnapshot | undefined {
+    return this.api.read<AoESnapshot & KubeObject>({ kind: 'AoESnapshot' }, 's');
+  }
+
+  get volume(): AoEVolume | undefined {
+    return this.api.read<AoEVolume & KubeObject>({ kind: 'AoEVolume' }, 'v');
+  }
+
+  delete(kind: 'AoESnapshot' | 'AoEVolume', name: string): void {
+    const now = this.api.read<KubeObject & { kind: string }>({ kind }, name);
+    if (now) this.api.put({ ...now, kind, metadata: { ...now.metadata, deletionTimestamp: '2026-11-28T09:00:00Z' } });
+  }
+
+  /** What the copier reads: as the target of the other node serves it, for this node. */
+  #read(source: CopySource): readonly number[] | undefined {
+    if (source.kind !== 'aoe') return undefined;
+    const found = [...this.sourceTarget.volumes.values()].find(({ volume }) => sameAddress(volume, source));
+    const isServed = found?.volume.forCopies && found.volume.serial === source.serial && found.volume.macs.includes(MAC);
+    return isServed && this.snapshots.whole.has(SNAPSHOT_UID) && this.snapshots.exposed.has(SNAPSHOT_UID) ? CONTENT : undefined;
+  }
+
+  /** Reconciles what a program has to, once. It dies after so many calls, and is a new process then. */
+  async round(program: Program, callsLeft = Number.POSITIVE_INFINITY, hasEffect = true): Promise<void> {
+    const part = this.#parts.get(program) ?? (await this.#start(program));
+    this.#parts.set(program, part);
+    part.life.endAfter(callsLeft, hasEffect);
+    await part.round().catch((error: unknown) => part.life.isOver || this.errors.push(error));
+    if (part.life.isOver) this.#parts.delete(program);
+  }
+
+  stop(): void {
+    for (const link of this.#links) link.abort();
+  }
+
+  #start(program: Program): Promise<{ life: Life; round: () => Promise<void> }> {
+    if (program === 'operator') return this.#operator();
+    return program === 'source' ? this.#source() : this.#destination();
+  }
+
+  #stores() {
+    const { api } = this;
+    return {
+      snapshots: api.store<AoESnapshot>('AoESnapshot'),
+      volumes: api.store<AoEVolume>('AoEVolume'),
+      groups: api.store<AoESnapshotGroup>('AoESnapshotGroup'),
+      pools: api.store<AoEPool>('AoEPool'),
+      nodes: api.store<AoENode>('AoENode'),
+      kubeNodes: api.store<KubeNode>('Node'),
+    };
+  }
+
+  async #operator() {
+    const life = new Life();
+    const stores = this.#stores();
+    const kube = life.wrap(this.api, ['get', 'apply', 'patch', 'delete']);
+    const bySource = {
+      get: (name: string) => stores.volumes.list().flatMap((each) => (sourceOf(each)[0] === name ? [each.metadata.name] : [])),
+    };
+    const copies = new SnapshotCopies({ ...stores, bySource });
+    const parts = { kube, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: this.#nextSlot++ }) };
+    return { life, round: async () => await reconcileSnapshot(parts, 's', life.signal) };
+  }
+
+  /** A connection to a target, of which the agent's calls are counted. */
+  async #link(life: Life, target: FakeTarget): Promise<TargetConnection> {
+    const calls = life.wrap(target, ['export', 'unexport', 'setAccess', 'replaceConfigString', 'hold', 'release']);
+    const api = {
+      ...calls,
+      getInfo: () => target.getInfo(),
+      setInterfaces: (names: string[]) => target.setInterfaces(names),
+      getStats: () => target.getStats(),
+      watch: (signal: AbortSignal) => target.watch(signal),
+    };
+    const link = new TargetConnection(api, log);
+    const stop = new AbortController();
+    this.#links.push(stop);
+    const connected = new Promise<void>((resolve) => link.subscribe(() => link.connected && resolve()));
+    void link.run(stop.signal);
+    await connected;
+    return link;
+  }
+
+  async #source() {
+    const life = new Life();
+    const stores = this.#stores();
+    const link = await this.#link(life, this.sourceTarget);
+    const kube = life.wrap(this.api, ['get', 'apply', 'patch']);
+    const disk = life.wrap(this.snapshots, ['find', 'list', 'expose', 'conceal', 'remove', 'retain']);
+    const records = new SnapshotRecords({ node: 'a', kube: kube as never, snapshots: stores.snapshots, log });
+    const work = new SnapshotReconciler({
+      ...{ node: 'a', records, ...stores, target: link, log },
+      copyExport: new CopyExport({ node: 'a', target: link, probe: async () => undefined }),
+      backendOf: () => ({ snapshots: disk }) as never,
+    });
+    return {
+      life,
+      round: async () => {
+        await work.reconcile('s', life.signal);
+      },
+    };
+  }
+
+  async #destination() {
+    const life = new Life();
+    const stores = this.#stores();
+    const link = await this.#link(life, this.target);
+    const kube = life.wrap(this.api, ['get', 'list', 'apply', 'patch']);
+    const { backend } = this;
+    const calls = life.wrap(backend, ['measure', 'open', 'namesakes', 'create', 'wipe', 'noteMoves', 'finishCopy', 'remove', 'retain']);
+    const create: FakeBackend['create'] = async (request) => {
+      const isNew = !backend.volumes.has(request.uid);
+      const made = await calls.create(request);
+      // Old data of another volume, until it is wiped.
+      if (isNew) this.disks.set(PATH, [9, 9, 9, 9]);
+      return made;
+    };
+    const wipe: NonNullable<FakeBackend['wipe']> = async (...args) => {
+      if (backend.volumes.get(VOLUME_UID)?.unwiped) this.disks.set(PATH, [0, 0, 0, 0]);
+      return await calls.wipe(...args);
+    };
+    const copier = life.wrap(this.copier, ['list', 'start', 'remove', 'get', 'stop']);
+    const work = new VolumeReconciler({
+      ...{ node: 'b', kube: kube as never, ...stores, target: link, signal: life.signal, events: this.api, log, statusDelayMs: 0 },
+      backendOf: () => ({ ...calls, create, wipe, path: () => PATH }) as never,
+      probe: async () => undefined,
+      macs: new MacMemory(),
+      copies: { copier, interfaces: () => [{ name: 'eth1', mac: MAC }], expose: async () => undefined, bytesPerSecond: 0 },
+    });
+    const stale = new StaleJobs({ copier, volumes: stores.volumes, log });
+    const round = async () => {
+      await stale.reconcile(life.signal);
+      await work.reconcile('v', life.signal);
+      // The work on data goes on beside reconciles.
+      await work.idle();
+    };
+    return { life, round };
+  }
+}
