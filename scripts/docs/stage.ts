@@ -2,6 +2,7 @@
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { withSiteLinks } from './links.ts';
+import { withDeepLists } from './lists.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 
@@ -54,7 +55,8 @@ export function stage(folder: string, repository: string | undefined): void {
     mkdirSync(dirname(join(folder, path)), { recursive: true });
     writeFileSync(join(folder, path), text);
   };
-  for (const [path, page] of own) write(`pages/${page}`, withDiagrams(withSiteLinks(read(path), path, { pages, repository }), page));
+  for (const [path, page] of own)
+    write(`pages/${page}`, withDiagrams(withDeepLists(withSiteLinks(read(path), path, { pages, repository })), page));
   write('pages/examples.md', examplesPage(examples));
   const decisions = docs.filter((path) => /\/adr\/\d/.test(path)).map((path) => `          - ${own.get(path)}\n`);
   const forge = repository ? `repo_url: ${repository.replace(/\/blob\/.*$/, '')}\n` : '';

@@ -6,7 +6,10 @@ import { OpenAPI } from './openapi.ts';
 /** Kinds of other projects, which Kubernetes' definitions do not have. */
 const FOREIGN = /^(monitoring\.coreos\.com|snapshot\.storage\.k8s\.io|groupsnapshot\.storage\.k8s\.io)\//;
 
-/** The oldest version that the chart supports, and the newest that it is tested with. */
+/**
+ * The oldest version that the chart supports, and the newest that it is tested with. A version of an API (apps/v1) only gains fields, so
+ * what fits both fits those between them.
+ */
 const VERSIONS = ['1.31.14', kitVersion('k8s.io/kubernetes').replace(/^v/, '')];
 
 /** Values that switch on everything that the chart has. */

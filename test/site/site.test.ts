@@ -16,6 +16,13 @@ const WAIT_MS = 15_000;
 /** Gives the width of the page, or of its widest table if that is more: a table must be readable without moving it sideways. */
 const WIDTH = `Math.max(document.documentElement.scrollWidth, ...[...document.querySelectorAll('article table')].map((each) => each.scrollWidth))`;
 
+/** Gives the paragraphs in which Markdown was not understood: a list, a table or a block of code that is shown as text. */
+const NOT_UNDERSTOOD = String.raw`[...document.querySelectorAll('article p')].map((each) => {
+  const copy = each.cloneNode(true);
+  for (const code of copy.querySelectorAll('code')) code.remove();
+  return copy.textContent;
+}).filter((text) => /^\s*(- |\d+\. |\|)|\x60{3}/m.test(text))`;
+
 let folder: string;
 let server: Awaited<ReturnType<typeof serveFolder>>;
 let browser: Browser;
@@ -74,6 +81,7 @@ describe('each page of the site', () => {
         await page.goto(latest + path, { waitUntil: 'load' });
         const heading = await page.evaluate<string>("document.querySelector('article h1')?.textContent ?? ''");
         const width = await page.evaluate<number>(WIDTH);
+        for (const text of await page.evaluate<string[]>(NOT_UNDERSTOOD)) wrong.push(`${path}: is shown as it is written: ${text}`);
         if (!heading) wrong.push(`${path}: there is no heading`);
         if (width > TELEPHONE.width) wrong.push(`${path}: is ${width} pixels wide`);
       }
