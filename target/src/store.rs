@@ -201,7 +201,16 @@ mod tests {
     fn saved(uid: &str) -> Saved {
         let access = Access { macs: vec![Mac([2, 0, 0, 0, 0, 1])], writes_need_lock: true, ..Access::default() };
         let address = Address { shelf: 7, slot: 3 };
-        Saved::new(Definition { uid: uid.into(), address, path: "/dev/x".into(), serial: "S".into(), read_only: false, access, sectors: 0 })
+        Saved::new(Definition {
+            uid: uid.into(),
+            address,
+            path: "/dev/x".into(),
+            serial: "S".into(),
+            read_only: false,
+            access,
+            sectors: 0,
+            limits: None,
+        })
     }
 
     #[test]

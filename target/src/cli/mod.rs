@@ -153,6 +153,7 @@ fn export(text: &str) -> Result<Definition, Misuse> {
         read_only: false,
         access: Access::default(),
         sectors: 0,
+        limits: None,
     };
     for part in parts {
         match part.split_once('=') {

@@ -24,12 +24,21 @@ pub fn server() -> Server {
 pub fn saved(path: &str) -> Saved {
     let access = Access { macs: vec![A, B], ..Access::default() };
     let address = Address { shelf: 7, slot: 3 };
-    Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "S".into(), read_only: false, access, sectors: 0 })
+    Saved::new(Definition {
+        uid: "v".into(),
+        address,
+        path: path.into(),
+        serial: "S".into(),
+        read_only: false,
+        access,
+        sectors: 0,
+        limits: None,
+    })
 }
 
 /// For one sector of a volume.
 pub fn request(volume: u32, source: Mac, kind: Kind) -> Request {
     let header = Header { source, version: 1, shelf: 7, slot: 3, tag: 1, ..Header::default() };
     let ata = Ata { flags: 0, feature: 0, count: 1, command: 0, lba: [0; 6], reserved: [0; 2] };
-    Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now() }
+    Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now(), due: None }
 }

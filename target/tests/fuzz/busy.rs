@@ -18,7 +18,16 @@ static STOP: AtomicBool = AtomicBool::new(false);
 fn volume(path: &str) -> Saved {
     let access = Access { macs: vec![HOSTS[0]], ..Access::default() };
     let address = Address { shelf: 7, slot: 3 };
-    Saved::new(Definition { uid: "v".into(), address, path: path.into(), serial: "v".into(), read_only: false, access, sectors: 0 })
+    Saved::new(Definition {
+        uid: "v".into(),
+        address,
+        path: path.into(),
+        serial: "v".into(),
+        read_only: false,
+        access,
+        sectors: 0,
+        limits: None,
+    })
 }
 
 /// Serves on if0, by which frames come without end, and if1, which cannot be opened at first.

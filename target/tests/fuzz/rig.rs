@@ -177,6 +177,7 @@ impl Rig {
             read_only: model.read_only,
             access: Access { anyone: model.anyone, macs: model.hosts.clone(), ..Access::default() },
             sectors: if model.has_grown { model.sectors() } else { 0 },
+            limits: None,
         };
         self.batch.note(at, model);
         let mixed = self.setup.mixed;

@@ -235,6 +235,7 @@ pub fn volume(uid: &str, path: &str, macs: &[&str]) -> proto::Volume {
         read_only: false,
         access: Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect(), ..Default::default() }),
         sectors: 0,
+        limits: None,
     }
 }
 

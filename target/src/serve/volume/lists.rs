@@ -178,6 +178,7 @@ mod tests {
             read_only: false,
             access: Access::default(),
             sectors: 0,
+            limits: None,
         };
         Saved { config: string.into(), ..Saved::new(definition) }
     }
