@@ -1,3 +1,5 @@
+import type { LimitNumbers } from '../../api/limits/limits.ts';
+
 /** An interface of the target process. Types here are those of rpc/proto/target.proto, with plain numbers and no absent parts. */
 export interface TargetInterface {
   name: string;
@@ -27,6 +29,8 @@ export interface TargetVolume extends TargetAccess {
    * without the feature `exported_size`.
    */
   bytes: number;
+  /** Absent: as they are. Ignored by a target without the feature `limits`. */
+  limits?: LimitNumbers;
 }
 
 export interface TargetVolumeState {
@@ -46,9 +50,9 @@ export type TargetEvent =
 
 /**
  * What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. `hold`: it can hold
- * back the writes to a volume for a moment.
+ * back the writes to a volume for a moment. `limits`: it enforces limits of volumes.
  */
-export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold';
+export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold' | 'limits';
 
 export interface TargetInfo {
   version: string;
@@ -78,6 +82,8 @@ export interface TargetInitiatorStats {
   repeats: number;
   /** Requests left unanswered because too many were under way. */
   dropped: number;
+  /** Seconds in which an answer was kept back because of the volume's limits. */
+  throttled: number;
 }
 
 /** Refused frames by reason. */

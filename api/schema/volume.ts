@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ACCESS } from '../access.ts';
 import { MAX_NODES } from '../volume.ts';
 import { Address, Mac } from './address.ts';
+import { Limits, LimitsInForce } from './limits.ts';
 import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';
 
@@ -91,6 +92,9 @@ export const AoEVolumeSpec = z
       })
       .optional()
       .describe('A target outside this project, such as vblade or an EtherDrive. Its disk is never created and never deleted.'),
+    limits: Limits.optional().describe(
+      'How much all hosts of the volume together may read and write. The target enforces it. It can be changed at any time. Absent: no limits.',
+    ),
     deletionPolicy: z.enum(['Delete', 'Retain']).default('Delete').describe('What happens to the data when the AoEVolume is deleted.'),
   })
   .meta({
@@ -127,6 +131,10 @@ export const AoEVolumeSpec = z
         message: 'source cannot be changed',
       },
       { rule: '!has(self.external) || !has(self.source)', message: 'source does not apply to an external target' },
+      {
+        rule: '!has(self.external) || !has(self.limits)',
+        message: 'limits do not apply to an external target: nothing here could enforce them',
+      },
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be added or removed' },
       {
         rule: '!has(self.external) || !has(self.capacity) || !has(oldSelf.capacity) || self.capacity == oldSelf.capacity',
@@ -200,6 +208,7 @@ export const AoEVolumeStatus = z.object({
     })
     .optional()
     .describe('Hosts that the target confirms to admit.'),
+  limits: LimitsInForce.optional().describe('Limits that the target confirms to enforce. Absent: none.'),
   holder: Holder.optional(),
   filesystem: z
     .object({
