@@ -1,3 +1,5 @@
+import type { LimitNumbers } from '../../api/limits/limits.ts';
+
 /** An interface of the target process. Types here are those of rpc/proto/target.proto, with plain numbers and no absent parts. */
 export interface TargetInterface {
   name: string;
@@ -29,6 +31,8 @@ export interface TargetVolume extends TargetAccess {
   bytes: number;
   /** Only programs that copy it can read it, and no kernel makes a disk of it: see `for_copies` in rpc/proto/target.proto. */
   forCopies?: true;
+  /** Absent: as they are. Ignored by a target without the feature `limits`. */
+  limits?: LimitNumbers;
 }
 
 export interface TargetVolumeState {
@@ -48,9 +52,10 @@ export type TargetEvent =
 
 /**
  * What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. `hold`: it can hold
- * back the writes to a volume for a moment. `for_copies`: it can export a disk only to programs that copy it.
+ * back the writes to a volume for a moment. `for_copies`: it can export a disk only to programs that copy it. `limits`: it enforces limits
+ * of volumes.
  */
-export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold' | 'for_copies';
+export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold' | 'for_copies' | 'limits';
 
 export interface TargetInfo {
   version: string;
@@ -80,6 +85,8 @@ export interface TargetInitiatorStats {
   repeats: number;
   /** Requests left unanswered because too many were under way. */
   dropped: number;
+  /** Seconds in which an answer was kept back because of the volume's limits. */
+  throttled: number;
 }
 
 /** Refused frames by reason. */

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { limitNumbers } from '../../api/limits/limits.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { targetServer } from '../testing/target-server.ts';
 import { GrpcTarget } from './grpc.ts';
@@ -27,11 +28,15 @@ test('what the target counts comes over the socket as plain numbers, or a Target
   };
   fake.stats = {
     latencyBounds: [0.000004],
-    volumes: [{ uid: 'u-1', initiators: [{ mac: '02:00:00:00:00:09', requests, repeats: 1, dropped: 2 }], refused: { masked: 3 } }],
+    volumes: [
+      { uid: 'u-1', initiators: [{ mac: '02:00:00:00:00:09', requests, repeats: 1, dropped: 2, throttled: 1.5 }], refused: { masked: 3 } },
+    ],
     interfaces: [{ name: 'eth1', received: 1, sent: 2, ringDropped: 3, receiveLost: 4, sendFailed: 5, answersDropped: 6 }],
     refused: { malformed: 9 },
   };
   expect(await api.getStats(signal)).toStrictEqual(fake.stats);
+  const limits = { ...limitNumbers({ readIOPS: 10, bytesPerSecond: '7Pi' }), burstSeconds: 3600 };
+  expect((await api.export({ ...volume, limits }, signal)).volume, 'with limits').toStrictEqual({ ...volume, limits });
 
   const hung = Promise.withResolvers<never>();
   fake.getStats = () => hung.promise;

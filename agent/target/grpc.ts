@@ -14,6 +14,7 @@ import {
   type TargetVolume,
   type TargetVolumeState,
 } from './api.ts';
+import { fromWire, toWire } from './wire-limits.ts';
 
 const { target } = aoe;
 const SECTOR = 512;
@@ -56,8 +57,9 @@ export class GrpcTarget implements TargetApi {
     return (interfaces ?? []).map(interfaceOf);
   }
 
-  async export({ macs, writesNeedLock, bytes, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
-    const request = { volume: { ...volume, sectors: int64(bytes / SECTOR), access: { macs, writesNeedLock } } };
+  async export({ macs, writesNeedLock, bytes, limits, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
+    const sized = { ...volume, sectors: int64(bytes / SECTOR), access: { macs, writesNeedLock } };
+    const request = { volume: limits ? { ...sized, limits: toWire(limits) } : sized };
     return stateOf((await this.#mapErrors(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
   }
 
@@ -144,13 +146,15 @@ function interfaceOf({ name, mac, mtu, serving, error }: aoe.target.v1.Interface
   return { name: name ?? '', mac: mac ?? '', mtu: mtu ?? 0, serving: serving ?? false, error: error ?? '' };
 }
 
-function initiatorOf({ mac, read, write, flush, repeats, dropped }: aoe.target.v1.InitiatorStats.$Properties): TargetInitiatorStats {
+function initiatorOf({ mac, repeats, dropped, throttledNs, ...kinds }: aoe.target.v1.InitiatorStats.$Properties): TargetInitiatorStats {
+  const { read, write, flush } = kinds;
   const requests = {
     ...(read ? { read: requestsOf(read) } : {}),
     ...(write ? { write: requestsOf(write) } : {}),
     ...(flush ? { flush: requestsOf(flush) } : {}),
   };
-  return { mac: mac ?? '', requests, repeats: fromInt64(repeats), dropped: fromInt64(dropped) };
+  const counts = { repeats: fromInt64(repeats), dropped: fromInt64(dropped), throttled: fromInt64(throttledNs) / 1e9 };
+  return { mac: mac ?? '', requests, ...counts };
 }
 
 function requestsOf({ errors, bytes, latencySumNs, latency }: aoe.target.v1.RequestStats.$Properties): TargetRequests {
@@ -181,6 +185,7 @@ function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
       macs: volume.access?.macs ?? [],
       writesNeedLock: volume.access?.writesNeedLock ?? false,
       ...(volume.forCopies ? { forCopies: true as const } : {}),
+      ...(volume.limits ? { limits: fromWire(volume.limits) } : {}),
     },
     bytes: fromInt64(sectors) * SECTOR,
     configString: configString ?? new Uint8Array(),

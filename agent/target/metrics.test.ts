@@ -16,8 +16,9 @@ const STATS: TargetStats = {
           requests: { write: { errors: 1, bytes: 4096, seconds: 0.002, latency: [1, 0, 1] } },
           repeats: 3,
           dropped: 0,
+          throttled: 2.5,
         },
-        { mac: '', requests: {}, repeats: 0, dropped: 7 },
+        { mac: '', requests: {}, repeats: 0, dropped: 7, throttled: 0 },
       ],
       refused: { not_in_force: 2 },
     },
@@ -58,6 +59,8 @@ test('what the target counts is shown with the names that people know', async ()
     `aoe_target_repeated_requests_total{${other}} 0`,
     `aoe_target_dropped_requests_total{${who}} 0`,
     `aoe_target_dropped_requests_total{${other}} 7`,
+    `aoe_target_throttled_seconds_total{${who}} 2.5`,
+    `aoe_target_throttled_seconds_total{${other}} 0`,
     'aoe_target_refused_frames_total{volume="",namespace="",pvc="",reason="malformed"} 4',
     'aoe_target_refused_frames_total{volume="pvc-1",namespace="shop",pvc="data",reason="not_in_force"} 2',
     'aoe_target_refused_frames_total{volume="u-gone",namespace="",pvc="",reason="masked"} 1',
@@ -78,5 +81,5 @@ test('what the target counts is shown with the names that people know', async ()
   target.stop();
   expect(await read()).toStrictEqual(['aoe_target_up 0']);
   target.start();
-  expect(await read()).toHaveLength(21);
+  expect(await read()).toHaveLength(23);
 });

@@ -58,6 +58,7 @@ export class TargetMetrics {
     this.#perKind('request_errors_total', 'Requests answered with an error because the disk failed.', 'errors');
     this.#perInitiator('repeated_requests_total', 'Reads and writes that were repeated while the same one was under way.', 'repeats');
     this.#perInitiator('dropped_requests_total', 'Requests left unanswered because too many were under way.', 'dropped');
+    this.#perInitiator('throttled_seconds_total', "Time in which an answer was kept back because of the volume's limits.", 'throttled');
     this.#counter(
       'refused_frames_total',
       'Frames not served, by reason; volume is empty for frames of no volume.',
@@ -99,7 +100,7 @@ export class TargetMetrics {
     });
   }
 
-  #perInitiator(name: string, help: string, key: 'repeats' | 'dropped'): void {
+  #perInitiator(name: string, help: string, key: 'repeats' | 'dropped' | 'throttled'): void {
     this.#counter(name, help, INITIATOR, (stats, set) => {
       for (const [labels, initiator] of this.#initiators(stats)) set(labels, initiator[key]);
     });

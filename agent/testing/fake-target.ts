@@ -18,7 +18,7 @@ export class FakeTarget implements TargetApi {
   readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
-  features = ['writes_need_lock', 'exported_size', 'hold', 'for_copies'];
+  features = ['writes_need_lock', 'exported_size', 'hold', 'for_copies', 'limits'];
   /** Holds by the volume's UID. A test ends one by removing it. */
   readonly holds = new Map<string, number>();
   #lastHold = 0;
@@ -62,8 +62,9 @@ export class FakeTarget implements TargetApi {
     return this.interfaces;
   }
 
-  async export(volume: TargetVolume): Promise<TargetVolumeState> {
+  async export(asked: TargetVolume): Promise<TargetVolumeState> {
     this.#enter('export');
+    const volume = this.#withLimits(asked);
     for (const { volume: other } of this.volumes.values()) {
       if (other.uid !== volume.uid && other.shelf === volume.shelf && other.slot === volume.slot) {
         throw new TargetError('conflict', `e${volume.shelf}.${volume.slot} is the address of ${other.uid}`);
@@ -79,6 +80,11 @@ export class FakeTarget implements TargetApi {
     if (bytes < (before?.bytes ?? 0))
       throw new TargetError('invalid', `${volume.uid} has ${before?.bytes} bytes, and is never made smaller`);
     return this.#keep({ volume: { ...volume, bytes }, bytes: bytes || ofDisk, configString, error: '' });
+  }
+
+  #withLimits({ limits: asked, ...volume }: TargetVolume): TargetVolume {
+    const limits = this.features.includes('limits') ? (asked ?? this.volumes.get(volume.uid)?.volume.limits) : undefined;
+    return limits ? { ...volume, limits } : volume;
   }
 
   async unexport(uid: string): Promise<void> {

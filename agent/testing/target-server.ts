@@ -7,6 +7,7 @@ import {
   type TargetVolume,
   type TargetVolumeState,
 } from '../target/api.ts';
+import { fromWire, toWire } from '../target/wire-limits.ts';
 import type { FakeTarget } from './fake-target.ts';
 
 const { v1 } = aoe.target;
@@ -34,9 +35,10 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     }
   };
   const state = ({ volume, bytes, configString, error }: TargetVolumeState) => {
-    const { macs, writesNeedLock, bytes: exported, ...rest } = volume;
+    const { macs, writesNeedLock, bytes: exported, limits, ...rest } = volume;
+    const wire = limits ? { limits: new v1.Limits(toWire(limits)) } : {};
     return new v1.VolumeState({
-      volume: new v1.Volume({ ...rest, sectors: int64(exported / 512), access: new v1.Access({ macs, writesNeedLock }) }),
+      volume: new v1.Volume({ ...rest, ...wire, sectors: int64(exported / 512), access: new v1.Access({ macs, writesNeedLock }) }),
       sectors: int64(bytes / 512),
       configString,
       error,
@@ -74,12 +76,12 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
       return { interfaces: interfaces.map((each) => new v1.Interface(each)) };
     },
     export: async ({ volume }) => {
-      const { access, sectors, ...rest } = volume ?? {};
+      const { access, sectors, limits, ...rest } = volume ?? {};
       const bytes = fromInt64(sectors) * 512;
       const { uid = '', shelf = 0, slot = 0, path = '', serial = '', readOnly = false } = rest as Partial<TargetVolume>;
       const forCopies = volume?.forCopies ? { forCopies: true as const } : {};
-      const wanted = { uid, shelf, slot, path, serial, readOnly, bytes, ...forCopies, ...accessOf(access) };
-      return { state: state(await answer(fake.export(wanted))) };
+      const limited = { ...accessOf(access), ...(limits ? { limits: fromWire(limits) } : {}) };
+      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, bytes, ...forCopies, ...limited }))) };
     },
     unexport: async ({ uid }) => {
       await answer(fake.unexport(uid ?? ''));
@@ -99,9 +101,10 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
           ({ uid, initiators, refused: frames }) =>
             new v1.VolumeStats({
               uid,
-              initiators: initiators.map(({ mac, requests: { read, write, flush }, repeats, dropped }) => {
+              initiators: initiators.map(({ mac, requests: { read, write, flush }, repeats, dropped, throttled }) => {
                 const kinds = { read: requests(read) ?? null, write: requests(write) ?? null, flush: requests(flush) ?? null };
-                return new v1.InitiatorStats({ mac, ...kinds, repeats: int64(repeats), dropped: int64(dropped) });
+                const counts = { repeats: int64(repeats), dropped: int64(dropped), throttledNs: int64(throttled * 1e9) };
+                return new v1.InitiatorStats({ mac, ...kinds, ...counts });
               }),
               refused: refused(frames),
             }),

@@ -39,6 +39,39 @@ for (const call of ['export', 'setAccess'] as const) {
   });
 }
 
+test('limits are given to the target while it serves, and what it enforces is reported', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  expect(it.volume().status?.limits).toBeUndefined();
+  it.spec({ limits: { writeIOPS: 100, bytesPerSecond: '2048Ki', burstSeconds: 5 } });
+  it.target.failing.set('export', new TargetError('unavailable', 'gone'));
+  await it.reconcile(volumes);
+  expect(it.volume().status?.limits, 'nothing is enforced yet').toBeUndefined();
+  const before = it.target.calls.length;
+  await it.reconcile(volumes);
+  await it.reconcile(volumes);
+  expect(it.target.calls.slice(before)).toStrictEqual(['export']);
+  const observedGeneration = it.volume().metadata.generation;
+  expect(it.volume().status?.limits).toStrictEqual({ observedGeneration, writeIOPS: 100, bytesPerSecond: '2Mi', burstSeconds: 5 });
+  it.spec({ limits: undefined });
+  await it.reconcile(volumes);
+  expect(it.volume().status?.limits).toBeUndefined();
+  expect(it.target.volumes.get(UID)?.volume.limits?.writeIOPS).toBe(0);
+});
+
+test('limits that an earlier target does not know are said not to be enforced', async () => {
+  const it = await harness();
+  await restartWith(it, 'writes_need_lock', 'exported_size');
+  it.spec({ limits: { iops: 100 } });
+  await it.reconcile();
+  expect(it.condition('Exported')).toMatchObject({ status: 'True', reason: 'LimitsNotEnforced' });
+  expect(it.volume().status?.limits).toBeUndefined();
+  await restartWith(it, 'writes_need_lock', 'exported_size', 'limits');
+  await it.reconcile();
+  expect([it.condition('Exported')?.reason, it.volume().status?.limits?.iops]).toStrictEqual(['Exported', 100]);
+});
+
 test('a claim that grows: the data, then the target, and then the status', async () => {
   const it = await harness();
   const volumes = it.make();

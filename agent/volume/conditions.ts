@@ -10,7 +10,7 @@ import type { TargetError, TargetVolumeState } from '../target/api.ts';
 import type { AvailableData, DataResult } from './data.ts';
 import type { Observed } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { isUsed, type Obstacle, type Plan } from './plan.ts';
+import { isUsed, lacksLimits, type Obstacle, type Plan } from './plan.ts';
 import type { RemovalWait } from './removal.ts';
 import type { Wiping } from './wipe-meter.ts';
 
@@ -28,7 +28,7 @@ export function conditionsOf(volume: AoEVolume, seen: Observed, plan: Plan, outc
   set(VolumeCondition.Provisioned, seen.data ? provisioned(volume, seen.data) : seen.wiping && wiping(seen.wiping));
   if (seen.targetProblem === undefined) set(VolumeCondition.AddressConflict, addressConflict(volume, seen));
   if (outcome.confirmed) {
-    set(VolumeCondition.Exported, exported(outcome.confirmed, seen));
+    set(VolumeCondition.Exported, exported(volume, outcome.confirmed, seen));
     const message = 'the target refuses hosts that are not in status.initiators';
     set(VolumeCondition.EnforcedByTarget, { status: 'True', reason: 'AccessList', message });
   }
@@ -130,10 +130,14 @@ function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Ve
   return { status: 'True', reason: 'AnsweredByOther', message: `${found}: ${advice}` };
 }
 
-function exported({ error, volume }: TargetVolumeState, { access }: Observed): Verdict {
+const LIMITS_NOT_ENFORCED =
+  'the target serves the volume without spec.limits, because it is of an earlier version: replace its pod, as docs/install.md, "Upgrade", says';
+
+function exported(wanted: AoEVolume, { error, volume }: TargetVolumeState, { access, knowsLimits }: Observed): Verdict {
   if (error) return { status: 'False', reason: 'DeviceFailed', message: `the target cannot use ${volume.path}: ${error}` };
   if (access.refused) return { status: 'True', reason: 'TooManyInitiators', message: access.refused };
   if (access.problems.length > 0) return { status: 'True', reason: 'InitiatorsMissing', message: access.problems.join('; ') };
+  if (lacksLimits(wanted, { knowsLimits })) return { status: 'True', reason: 'LimitsNotEnforced', message: LIMITS_NOT_ENFORCED };
   return { status: 'True', reason: 'Exported', message: 'the target serves the volume' };
 }
 

@@ -34,6 +34,8 @@ export interface Observed {
   knowsWritesNeedLock: boolean;
   /** Whether the target takes a size with an export. No volume grows on a target that does not. */
   knowsExportedSize: boolean;
+  /** Whether the target enforces limits. */
+  knowsLimits: boolean;
   /** Whether the target may be asked now to open the disk again. */
   isReopenDue: boolean;
   access: DesiredAccess;
@@ -90,6 +92,7 @@ export function observe(
     exported,
     knowsWritesNeedLock: target.supports('writes_need_lock'),
     knowsExportedSize: target.supports('exported_size'),
+    knowsLimits: target.supports('limits'),
     isReopenDue,
     access: desiredAccess(volume, nodes.list(), { self: node, memory: macs, namedMacs, admitted }),
     paths: target.interfaces().flatMap(pathsOf),

@@ -1,4 +1,5 @@
 import { formatLock } from '../../aoe/mod.ts';
+import { limitNumbers } from '../../api/limits/limits.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { Observed } from './observe.ts';
@@ -51,6 +52,7 @@ const SEEN: Observed = {
   exported: undefined,
   knowsWritesNeedLock: true,
   knowsExportedSize: true,
+  knowsLimits: true,
   isReopenDue: true,
   access: { macs: [], nodes: [], problems: [] },
   paths: [],
@@ -93,6 +95,25 @@ for (const [what, of, observed, plan] of [
     'a volume of whole sectors and a rest',
     volume(),
     seen({ data: { ...data, bytes: 10 * MiB + 7 }, exported: state() }),
+    'serve: admit nobody',
+  ],
+  ['a volume that gets limits', volume({ spec: { limits: { iops: 100 } } }), seen({ exported: state() }), 'serve: export, admit nobody'],
+  [
+    'a volume with limits',
+    volume({ spec: { limits: { iops: 100, writeBytesPerSecond: '1Mi' } } }),
+    seen({ exported: state({ limits: limitNumbers({ iops: 100, writeBytesPerSecond: '1024Ki' }) }) }),
+    'serve: admit nobody',
+  ],
+  [
+    'a volume that loses its limits',
+    volume(),
+    seen({ exported: state({ limits: limitNumbers({ iops: 100 }) }) }),
+    'serve: export, admit nobody',
+  ],
+  [
+    'a volume that gets limits, and a target that knows none',
+    volume({ spec: { limits: { iops: 100 } } }),
+    seen({ knowsLimits: false, exported: state() }),
     'serve: admit nobody',
   ],
   [

@@ -1,4 +1,5 @@
 import type { Address } from '../../api/address.ts';
+import { hasLimits, isSameLimits, limitNumbers } from '../../api/limits/limits.ts';
 import { type AoEVolume, movesOf, serialNumber, VolumeCondition } from '../../api/volume.ts';
 import type { AccessPlan } from '../access/enforce.ts';
 import { roundDown } from '../backends/backend.ts';
@@ -128,6 +129,11 @@ export function isUsed({ volume, configString }: TargetVolumeState): boolean {
   return volume.macs.length > 0 || configString.length > 0;
 }
 
+/** Whether a volume has limits that its target does not know: it is of an earlier version. */
+export function lacksLimits({ spec }: AoEVolume, { knowsLimits }: Pick<Observed, 'knowsLimits'>): boolean {
+  return !knowsLimits && hasLimits(limitNumbers(spec.limits));
+}
+
 export function hasStranger({ probe }: Pick<Observed, 'probe'>): boolean {
   return probe !== undefined && 'stranger' in probe && probe.stranger !== undefined;
 }
@@ -166,7 +172,7 @@ function needsLock({ spec }: AoEVolume): boolean {
 /** The definition to export; undefined when the target serves the volume so, or there is no data to serve. */
 function planExport(
   volume: AoEVolume,
-  { exported, data, isReopenDue, knowsExportedSize }: Observed,
+  { exported, data, isReopenDue, knowsExportedSize, knowsLimits }: Observed,
   access: TargetAccess,
 ): TargetVolume | undefined {
   // Data that is gone stays as it is at the target, too: its loss may be a mistake that is being corrected.
@@ -175,7 +181,11 @@ function planExport(
   const { shelf, slot } = volume.spec.address ?? { shelf: 0, slot: 0 };
   const readOnly = volume.spec.access === 'ReadOnlyMany';
   const bytes = knowsExportedSize ? roundDown(data.bytes, SECTOR) : 0;
-  const wanted = { uid, shelf, slot, path: data.path, serial: serialNumber(uid, movesOf(volume)), readOnly, bytes, ...access };
+  const serial = serialNumber(uid, movesOf(volume));
+  const wanted: TargetVolume = {
+    ...{ uid, shelf, slot, path: data.path, serial, readOnly, bytes, ...access },
+    ...(knowsLimits ? { limits: limitNumbers(volume.spec.limits) } : {}),
+  };
   if (!exported || !sameExport(exported, wanted)) return wanted;
   // A target without `exported_size` reads the size of the disk at each export.
   const hasGrown = !knowsExportedSize && exported.bytes > 0 && exported.bytes < data.bytes;
@@ -190,6 +200,7 @@ function sameExport({ volume }: TargetVolumeState, wanted: TargetVolume): boolea
     volume.path === wanted.path &&
     volume.serial === wanted.serial &&
     volume.readOnly === wanted.readOnly &&
-    volume.bytes >= wanted.bytes
+    volume.bytes >= wanted.bytes &&
+    (!wanted.limits || isSameLimits(volume.limits ?? limitNumbers(undefined), wanted.limits))
   );
 }

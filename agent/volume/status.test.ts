@@ -43,7 +43,16 @@ test('what the reconcile found nothing out about stays as it was, and conditions
   const { capacity, serial, initiators, holder } = before;
   const { conditions, fields } = statusOf(volume, SEEN, waitFor('target-away'), {});
   expect(conditions).toMatchObject([{ type: 'Exported', status: 'Unknown', reason: 'TargetUnavailable', observedGeneration: 2 }]);
-  expect(fields).toStrictEqual({ capacity, copy: undefined, serial, moves: undefined, paths: before.paths, initiators, holder });
+  expect(fields).toStrictEqual({
+    capacity,
+    copy: undefined,
+    serial,
+    moves: undefined,
+    paths: before.paths,
+    initiators,
+    limits: undefined,
+    holder,
+  });
   expect(statusOf(volume, SEEN, SERVE, {}).conditions).toStrictEqual([CONDITION]);
 });
 

@@ -1,3 +1,4 @@
+import { formatLimits, hasLimits } from '../../api/limits/limits.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeStatus, isReportOfPlace, VolumeCondition } from '../../api/volume.ts';
 import type { NextCondition } from '../../kube/mod.ts';
@@ -21,22 +22,24 @@ const CONDITIONS = [
 /** The agent's part of an AoEVolume's status. A field that is undefined is to be absent. */
 export interface VolumeStatus {
   conditions: NextCondition[];
-  fields: { [Field in 'capacity' | 'copy' | 'serial' | 'moves' | 'paths' | 'initiators' | 'holder']: AoEVolumeStatus[Field] | undefined };
+  fields: {
+    [Field in 'capacity' | 'copy' | 'serial' | 'moves' | 'paths' | 'initiators' | 'limits' | 'holder']: AoEVolumeStatus[Field] | undefined;
+  };
 }
 
 /** The volume with the status that this agent goes on from. After a move the last agent's report is about another place: only the size stays. */
 export function withOwnReport(volume: AoEVolume): AoEVolume {
   const { status } = volume;
   if (!status || isReportOfPlace(volume)) return volume;
-  const { serial: _serial, paths: _paths, initiators: _initiators, holder: _holder, conditions = [], ...kept } = status;
+  const { serial: _s, paths: _p, initiators: _i, limits: _l, holder: _h, conditions = [], ...kept } = status;
   const isOurs = ({ type }: { type: string }): boolean => (CONDITIONS as readonly string[]).includes(type);
   return { ...volume, status: { ...kept, conditions: conditions.filter((each) => !isOurs(each)) } };
 }
 
 /** The agent's part of the status after a reconcile. What the reconcile found nothing out about stays as it was written before. */
 export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
-  const { capacity, copy, serial, paths, initiators, holder } = volume.status ?? {};
-  const fields: VolumeStatus['fields'] = { capacity, copy, serial, moves: volume.spec.moves, paths, initiators, holder };
+  const { capacity, copy, serial, paths, initiators, limits, holder } = volume.status ?? {};
+  const fields: VolumeStatus['fields'] = { capacity, copy, serial, moves: volume.spec.moves, paths, initiators, limits, holder };
   if (seen.data?.kind === 'available')
     fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
   if (seen.data) fields.copy = seen.data.kind === 'copying' ? reportOf(seen.data) : undefined;
@@ -45,6 +48,7 @@ export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome:
   const { confirmed, holderSeen } = outcome;
   if (confirmed) {
     fields.serial = confirmed.volume.serial;
+    fields.limits = limitsOf(volume, confirmed);
     if (!seen.access.refused) {
       const observedGeneration = volume.metadata.generation ?? 0;
       fields.initiators = { observedGeneration, nodes: seen.access.nodes, macs: sortedMacs(confirmed.volume.macs) };
@@ -66,6 +70,11 @@ export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome:
 /** How far a copy is. */
 function reportOf({ phase, bytesDone, bytesTotal, macs }: Copying): AoEVolumeStatus['copy'] {
   return { phase, bytesDone, bytesTotal, ...(macs.length > 0 ? { macs } : {}) };
+}
+
+/** The limits that the target enforces; undefined when there are none. */
+function limitsOf({ metadata }: AoEVolume, { volume: { limits } }: TargetVolumeState): AoEVolumeStatus['limits'] {
+  return limits && hasLimits(limits) ? { observedGeneration: metadata.generation ?? 0, ...formatLimits(limits) } : undefined;
 }
 
 /** Size of the disk: a volume has grown when its target serves the new size, and not before. It never becomes smaller. */

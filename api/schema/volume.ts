@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { ACCESS } from '../access.ts';
 import { ENCRYPTION, MAX_NODES } from '../volume.ts';
 import { Address, Mac } from './address.ts';
+import { Limits, LimitsInForce } from './limits.ts';
 import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';
 
@@ -96,6 +97,9 @@ export const AoEVolumeSpec = z
       })
       .optional()
       .describe('A target outside this project, such as vblade or an EtherDrive. Its disk is never created and never deleted.'),
+    limits: Limits.optional().describe(
+      'How much all hosts of the volume together may read and write. The target enforces it. It can be changed at any time. Absent: no limits.',
+    ),
     deletionPolicy: z.enum(['Delete', 'Retain']).default('Delete').describe('What happens to the data when the AoEVolume is deleted.'),
   })
   .meta({
@@ -140,6 +144,10 @@ export const AoEVolumeSpec = z
       {
         rule: "!has(self.encryption) || !has(self.capacity) || quantity(self.capacity).isGreaterThan(quantity('16Mi'))",
         message: 'capacity of an encrypted volume must be more than 16Mi, which the LUKS header takes',
+      },
+      {
+        rule: '!has(self.external) || !has(self.limits)',
+        message: 'limits do not apply to an external target: nothing here could enforce them',
       },
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be added or removed' },
       {
@@ -225,6 +233,7 @@ export const AoEVolumeStatus = z.object({
     })
     .optional()
     .describe('Hosts that the target confirms to admit.'),
+  limits: LimitsInForce.optional().describe('Limits that the target confirms to enforce. Absent: none.'),
   holder: Holder.optional(),
   filesystem: z
     .object({

@@ -1,5 +1,4 @@
 import { csi, type Handlers } from '../../rpc/mod.ts';
-import { Code, RpcError } from '../../rpc/status.ts';
 import { getCapacity } from './calls/capacity.ts';
 import { createVolume } from './calls/create.ts';
 import { createSnapshot } from './calls/create-snapshot.ts';
@@ -9,6 +8,7 @@ import { expandVolume } from './calls/expand.ts';
 import { getVolumeHealth, listVolumeHealth } from './calls/health.ts';
 import { getVolume, listVolumes } from './calls/list.ts';
 import { getSnapshot, listSnapshots } from './calls/list-snapshots.ts';
+import { modifyVolume } from './calls/modify.ts';
 import { publishVolume } from './calls/publish.ts';
 import { unpublishVolume } from './calls/unpublish.ts';
 import { validateCapabilities } from './calls/validate.ts';
@@ -32,14 +32,12 @@ const CAPABILITIES = [
   Type.CLONE_VOLUME,
   Type.GET_VOLUME_HEALTH,
   Type.LIST_VOLUME_HEALTH,
+  Type.MODIFY_VOLUME,
 ];
 
 /** The CSI Controller service. Every method fails with an RpcError and nothing else. */
 export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
   const call = handlerOf(deps);
-  const unsupportedCall = (what: string) => async (): Promise<never> => {
-    throw new RpcError(Code.UNIMPLEMENTED, `${what} is not supported yet`);
-  };
   return {
     createVolume: call('CreateVolume', createVolume),
     deleteVolume: call('DeleteVolume', deleteVolume),
@@ -55,7 +53,7 @@ export function controllerService(deps: Deps): Handlers<csi.v1.Controller> {
     listSnapshots: call('ListSnapshots', listSnapshots),
     getSnapshot: call('GetSnapshot', getSnapshot),
     controllerExpandVolume: call('ControllerExpandVolume', expandVolume),
-    controllerModifyVolume: unsupportedCall('ControllerModifyVolume'),
+    controllerModifyVolume: call('ControllerModifyVolume', modifyVolume),
     controllerListVolumeHealth: call('ControllerListVolumeHealth', listVolumeHealth),
     controllerGetVolumeHealth: call('ControllerGetVolumeHealth', getVolumeHealth),
   };

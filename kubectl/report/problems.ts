@@ -18,7 +18,15 @@ export interface Problem {
 /** An agent reports about once a minute; after this, in milliseconds, it counts as silent (api/agent-liveness.ts). */
 const SILENT_MS = 5 * 60_000;
 /** Reasons of conditions that are True, and still say that something is missing. */
-const ATTENTION = new Set(['InterfaceMissing', 'NeedsAttention', 'InitiatorsMissing', 'TooManyInitiators', 'NotGrown', 'NoRoomToGrow']);
+const ATTENTION = new Set([
+  'InterfaceMissing',
+  'NeedsAttention',
+  'InitiatorsMissing',
+  'TooManyInitiators',
+  'LimitsNotEnforced',
+  'NotGrown',
+  'NoRoomToGrow',
+]);
 /** Conditions of a volume that are False when nothing is wrong. */
 const QUIET: ReadonlySet<string> = new Set([VolumeCondition.Locked, VolumeCondition.EnforcedByTarget, VolumeCondition.AddressConflict]);
 

@@ -25,6 +25,12 @@ pub enum Invalid {
     Initiator(Mac),
     #[error("an export for copies must be read-only, and name the hosts that may read it")]
     OpenCopy,
+    #[error("limits: {0} requests per second; at least {LEAST_IOPS}, or 0 for no limit")]
+    Iops(u64),
+    #[error("limits: {0} bytes per second; at least {LEAST_BYTES_PER_SECOND}, or 0 for no limit")]
+    BytesPerSecond(u64),
+    #[error("limits: a burst of {0} seconds; at most {MOST_BURST_SECONDS}")]
+    BurstSeconds(u32),
 }
 
 /// Where a volume is on the segment. Text form: `e7.3`.
@@ -73,6 +79,47 @@ impl Access {
     }
 }
 
+/// Slowest limits. Hosts always have two frames under way; with less, their answers would take so long that hosts give up.
+pub const LEAST_IOPS: u64 = 10;
+pub const LEAST_BYTES_PER_SECOND: u64 = 65_536;
+/// Longest time of which an unused limit may be saved up.
+pub const MOST_BURST_SECONDS: u32 = 3600;
+
+/// How much all hosts of a volume together may read and write in a second. 0: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Limits {
+    /// Reads and writes together. Each 4 KiB of a request count as one.
+    pub iops: u64,
+    pub read_iops: u64,
+    pub write_iops: u64,
+    /// Reads and writes together.
+    pub bytes_per_second: u64,
+    pub read_bytes_per_second: u64,
+    pub write_bytes_per_second: u64,
+    /// Of how many seconds an unused limit may be saved up.
+    pub burst_seconds: u32,
+}
+
+impl Limits {
+    /// Whether there is no limit.
+    pub fn is_none(&self) -> bool {
+        Limits { burst_seconds: 0, ..*self } == Limits::default()
+    }
+
+    fn check(&self) -> Result<(), Invalid> {
+        let few = |least: u64| move |rate: &u64| (1..least).contains(rate);
+        if let Some(rate) = [self.iops, self.read_iops, self.write_iops].into_iter().find(few(LEAST_IOPS)) {
+            return Err(Invalid::Iops(rate));
+        }
+        let bytes = [self.bytes_per_second, self.read_bytes_per_second, self.write_bytes_per_second];
+        if let Some(rate) = bytes.into_iter().find(few(LEAST_BYTES_PER_SECOND)) {
+            return Err(Invalid::BytesPerSecond(rate));
+        }
+        if self.burst_seconds > MOST_BURST_SECONDS { Err(Invalid::BurstSeconds(self.burst_seconds)) } else { Ok(()) }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Definition {
@@ -92,6 +139,9 @@ pub struct Definition {
     /// Only programs that copy it can find and read it: no kernel makes a disk of it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub for_copies: bool,
+    /// None: there is no limit. In an export of a volume that exists: those that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -118,10 +168,10 @@ impl Definition {
         if self.for_copies && (!self.read_only || self.access.anyone) {
             return Err(Invalid::OpenCopy);
         }
-        match self.access.macs.iter().find(|mac| !mac.is_unicast()) {
-            Some(mac) => Err(Invalid::Initiator(*mac)),
-            None => Ok(()),
+        if let Some(mac) = self.access.macs.iter().find(|mac| !mac.is_unicast()) {
+            return Err(Invalid::Initiator(*mac));
         }
+        self.limits.as_ref().map_or(Ok(()), Limits::check)
     }
 }
 
@@ -149,6 +199,7 @@ mod tests {
             access: Access::default(),
             sectors: 0,
             for_copies: false,
+            limits: Some(Limits { iops: LEAST_IOPS, write_bytes_per_second: u64::MAX, ..Limits::default() }),
         };
         assert_eq!(good.check(), Ok(()));
         assert_eq!(Definition { for_copies: true, read_only: true, ..good.clone() }.check(), Ok(()));
@@ -162,6 +213,9 @@ mod tests {
             Definition { for_copies: true, ..good.clone() },
             Definition { for_copies: true, read_only: true, access: Access { anyone: true, ..Access::default() }, ..good.clone() },
             Definition { access: Access { anyone: false, macs: vec![Mac::BROADCAST], ..Access::default() }, ..good.clone() },
+            Definition { limits: Some(Limits { read_iops: 1, ..Limits::default() }), ..good.clone() },
+            Definition { limits: Some(Limits { read_bytes_per_second: 65_535, ..Limits::default() }), ..good.clone() },
+            Definition { limits: Some(Limits { burst_seconds: 3601, ..Limits::default() }), ..good.clone() },
         ];
         for definition in bad {
             assert!(definition.check().is_err(), "{definition:?}");

@@ -216,6 +216,7 @@ mod tests {
             access,
             sectors: 0,
             for_copies: false,
+            limits: None,
         })
     }
 

@@ -79,10 +79,12 @@ describe.skipIf(unavailable)('csi-sanity', () => {
     'passes for identity and controller',
     async () => {
       writeFileSync(at('parameters.yaml'), 'pool: default\n');
+      writeFileSync(at('mutable.yaml'), 'iops: "100"\nbytesPerSecond: 10Mi\n');
       const report = at('report.json');
       const args = [
         ...[`--csi.endpoint=unix://${at('node.sock')}`, `--csi.controllerendpoint=unix://${at('csi.sock')}`],
         ...[`--csi.mountdir=${at('target')}`, `--csi.stagingdir=${at('staging')}`, `--csi.testvolumeparameters=${at('parameters.yaml')}`],
+        `--csi.testvolumemutableparameters=${at('mutable.yaml')}`,
         ...['--ginkgo.no-color', '--ginkgo.focus=Identity Service|Controller Server', `--ginkgo.json-report=${report}`],
       ];
       const output = await promisify(execFile)(join(KIT, 'csi-sanity'), args, { timeout: LIMIT_MS }).catch((error: unknown) => error);

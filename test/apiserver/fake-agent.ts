@@ -102,6 +102,7 @@ export class FakeAgent {
       serial: serialNumber(uid, movesOf({ spec })),
       ...(spec.moves === undefined ? {} : { moves: spec.moves }),
       initiators: { observedGeneration: generation, nodes },
+      ...(spec.limits ? { limits: { observedGeneration: generation, ...spec.limits } } : {}),
       conditions: [condition(VolumeCondition.Provisioned), condition(VolumeCondition.Exported)],
     });
   }
@@ -132,6 +133,7 @@ export class FakeAgent {
       status.capacity,
       status.moves,
       status.initiators,
+      status.limits,
       status.conditions?.map(({ reason, observedGeneration }) => [reason, observedGeneration]),
     ]);
     if (this.#written.get(name) === print) return;

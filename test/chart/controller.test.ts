@@ -24,6 +24,17 @@ describe('values of the controller', () => {
     expect(await affinity({ replicas: 2, affinity: own })).toStrictEqual(own);
   });
 
+  it('let claims have VolumeAttributesClasses where Kubernetes has them', async () => {
+    for (const [kubeVersion, has] of [
+      ['1.33.0', false],
+      ['1.34.0-rc.1', true],
+      ['1.37.0', true],
+    ] as const) {
+      const { args } = container(await render({}, { kubeVersion }), 'csi-resizer');
+      expect(args.filter((arg: string) => arg.includes('feature-gates'))).toStrictEqual([`--feature-gates=VolumeAttributesClass=${has}`]);
+    }
+  });
+
   it('limit who reaches the controller', async () => {
     const from = [{ podSelector: {} }];
     for (const enabled of [true, false]) {

@@ -27,10 +27,12 @@ describe('csi-sanity', () => {
       const folder = '/var/lib/kubelet/csi-sanity';
       const output = await guest.exec(
         `mkdir -p ${folder}; printf 'pool: thin\\n' > ${folder}/parameters.yaml
+printf 'iops: "100"\\nbytesPerSecond: 10Mi\\n' > ${folder}/mutable.yaml
 code=0; timeout ${LIMIT_S} ${join(KIT, 'csi-sanity')} --ginkgo.no-color \\
   --csi.endpoint=unix:///var/lib/kubelet/plugins/aoe.dev/csi.sock --csi.controllerendpoint=unix://${sockets}/csi.sock \\
   --csi.mountdir=${folder}/target --csi.stagingdir=${folder}/staging \\
   --csi.testvolumeparameters=${folder}/parameters.yaml --csi.testvolumesize=${64 << 20} \\
+  --csi.testvolumemutableparameters=${folder}/mutable.yaml \\
   --ginkgo.json-report=/host/csi-sanity.json > ${folder}/log 2>&1 || code=$?
 tail -c 8000 ${folder}/log; rm -r ${folder}; echo "exit code $code"`,
         { timeoutMs: (LIMIT_S + 20) * 1000 },

@@ -186,6 +186,11 @@ is mounted there.
 {{- else if .Capabilities.APIVersions.Has "groupsnapshot.storage.k8s.io/v1" }}true{{ end }}
 {{- end }}
 
+{{/* Whether the cluster has VolumeAttributesClasses in storage.k8s.io/v1: "true", or "false". csi-resizer would wait for them for ever. */}}
+{{- define "aoe-csi.volumeAttributesClasses" -}}
+{{- semverCompare ">=1.34-0" .Capabilities.KubeVersion.Version }}
+{{- end }}
+
 {{/* Names of the ports of the controller's containers, as JSON. */}}
 {{- define "aoe-csi.controllerPorts" -}}
 {{- $ports := list "operator" "csi-controller" "provisioner" "attacher" }}

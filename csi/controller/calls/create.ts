@@ -77,7 +77,7 @@ function answer(
 }
 
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume> {
-  const { pool, access, bounds, encryption, segments, annotations, source } = wanted;
+  const { pool, access, bounds, limits, encryption, segments, annotations, source } = wanted;
   // A volume that is there no longer needs its source.
   const found = source && (await find(deps, name, wanted, call));
   if (found) return found;
@@ -91,6 +91,7 @@ async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call
     initiators: {},
     deletionPolicy: 'Delete',
     ...(segments.length > 0 ? { segments: [...segments] } : {}),
+    ...(Object.keys(limits).length > 0 ? { limits } : {}),
     ...naming.spec,
   };
   const metadata = { name, annotations: { ...annotations, ...naming.annotations } };

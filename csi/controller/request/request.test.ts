@@ -25,7 +25,7 @@ for (const [what, fields, message] of [
   ['an empty pool', { parameters: { pool: '' } }, /pool is empty/],
   ['an empty source', { volumeContentSource: {} }, /neither a snapshot_id nor a volume_id/],
   ['a source without a name', { volumeContentSource: { volume: {} } }, /neither a snapshot_id nor a volume_id/],
-  ['mutable parameters', { mutableParameters: { iops: '1' } }, /VolumeAttributesClass/],
+  ['a limit that is too low', { mutableParameters: { iops: '1' } }, /iops is "1": it must be a whole number from 10/],
   ['a foreign topology', { accessibilityRequirements: { requisite: [{ segments: { zone: 'a' } }] } }, /topology key zone/],
 ] as const) {
   test(`wantedOf() refuses ${what}`, () => {

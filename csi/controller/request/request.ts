@@ -1,9 +1,11 @@
+import type { Limits } from '../../../api/limits/limits.ts';
 import { type Access, CLAIM, type Encryption } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { segmentOf } from '../topology.ts';
 import { accessFor, checkCapabilities } from './capabilities.ts';
 import { RESERVED } from './class-parameters.ts';
+import { limitsOf } from './limits.ts';
 import { type Bounds, boundsOf, checkFilesystemFits } from './size.ts';
 
 /** The parameter of a StorageClass that asks for encryption. */
@@ -23,6 +25,8 @@ export interface Wanted {
   readonly bounds: Bounds;
   /** How nodes encrypt the data; absent: not at all. */
   readonly encryption?: Encryption;
+  /** Of its VolumeAttributesClass; empty when it has none. They may have been changed since it was created. */
+  readonly limits: Limits;
   /** With whose data the volume begins; absent when it begins empty. */
   readonly source?: Source;
   /** The volume must be on one of these segments; on any when there are none. */
@@ -42,8 +46,7 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
   const capabilities = checkCapabilities(request.volumeCapabilities);
   const source = contentSourceOf(request.volumeContentSource);
   if (request.volumeContentSource && !source) refuse('volume_content_source: it has neither a snapshot_id nor a volume_id');
-  if (Object.keys(request.mutableParameters ?? {}).length > 0)
-    refuse('mutable_parameters: a VolumeAttributesClass cannot change anything of a volume yet');
+  const limits = limitsOf(request.mutableParameters ?? {});
   const { pool = DEFAULT_POOL, [ENCRYPTED]: encrypted, ...others } = request.parameters ?? {};
   const unknown = Object.keys(others).filter((key) => !key.startsWith(RESERVED));
   if (unknown.length > 0) refuse(`StorageClass parameter ${unknown.join(', ')} is not known: use pool, ${ENCRYPTED} and ${RESERVED}fstype`);
@@ -58,6 +61,7 @@ export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
     access,
     bounds,
     ...(encryption ? { encryption } : {}),
+    limits,
     ...(source ? { source } : {}),
     segments: segmentsOf(request.accessibilityRequirements),
     annotations: annotationsOf(request),

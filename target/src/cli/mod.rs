@@ -154,6 +154,7 @@ fn export(text: &str) -> Result<Definition, Misuse> {
         access: Access::default(),
         sectors: 0,
         for_copies: false,
+        limits: None,
     };
     for part in parts {
         match part.split_once('=') {

@@ -2,7 +2,7 @@
 
 use tonic::Status;
 
-use crate::definition::{Access, Address, Definition, Invalid};
+use crate::definition::{Access, Address, Definition, Invalid, Limits};
 use crate::disk::engine::Kind;
 use crate::disk::open::OpenError;
 use crate::net::port::Counts;
@@ -56,9 +56,38 @@ pub fn definition(volume: Option<proto::Volume>) -> Result<Definition, Status> {
         access: access(volume.access)?,
         sectors: volume.sectors,
         for_copies: volume.for_copies,
+        limits: volume.limits.map(Into::into),
     };
     definition.check().map_err(invalid)?;
     Ok(definition)
+}
+
+impl From<proto::Limits> for Limits {
+    fn from(limits: proto::Limits) -> Limits {
+        Limits {
+            iops: limits.iops,
+            read_iops: limits.read_iops,
+            write_iops: limits.write_iops,
+            bytes_per_second: limits.bytes_per_second,
+            read_bytes_per_second: limits.read_bytes_per_second,
+            write_bytes_per_second: limits.write_bytes_per_second,
+            burst_seconds: limits.burst_seconds,
+        }
+    }
+}
+
+impl From<Limits> for proto::Limits {
+    fn from(limits: Limits) -> proto::Limits {
+        proto::Limits {
+            iops: limits.iops,
+            read_iops: limits.read_iops,
+            write_iops: limits.write_iops,
+            bytes_per_second: limits.bytes_per_second,
+            read_bytes_per_second: limits.read_bytes_per_second,
+            write_bytes_per_second: limits.write_bytes_per_second,
+            burst_seconds: limits.burst_seconds,
+        }
+    }
 }
 
 impl From<Definition> for proto::Volume {
@@ -75,6 +104,7 @@ impl From<Definition> for proto::Volume {
             access: Some(proto::Access { anyone, macs, writes_need_lock }),
             sectors: definition.sectors,
             for_copies: definition.for_copies,
+            limits: Some(definition.limits.unwrap_or_default().into()),
         }
     }
 }
@@ -132,6 +162,7 @@ fn initiator(mac: String, counts: &Initiator) -> proto::InitiatorStats {
         flush: of(Kind::Flush),
         repeats: counts.repeats,
         dropped: counts.dropped,
+        throttled_ns: counts.throttled.as_nanos() as u64,
     }
 }
 

@@ -92,7 +92,7 @@ impl Target for Service {
         Ok(Response::new(proto::GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             interfaces: interfaces.into_iter().map(Into::into).collect(),
-            features: vec!["writes_need_lock".into(), "exported_size".into(), "hold".into(), "for_copies".into()],
+            features: vec!["writes_need_lock".into(), "exported_size".into(), "hold".into(), "for_copies".into(), "limits".into()],
         }))
     }
 

@@ -9,6 +9,7 @@ mod data;
 mod dispatch;
 mod error;
 mod event;
+mod limit;
 pub mod observe;
 mod polling;
 mod ports;

@@ -101,6 +101,7 @@ impl<S: Socket> Server<S> {
         }
         log!(Info, "stopping");
         self.end_all_holds();
+        self.data.hasten_all();
         let limit = Instant::now() + STOP_LIMIT;
         while !self.is_quiet() && Instant::now() < limit {
             if !self.turn(false) {
@@ -128,6 +129,7 @@ impl<S: Socket> Server<S> {
             let id = self.data.complete(&mut self.registry, &mut self.ports, completion);
             self.check_drains(id);
         }
+        busy |= self.data.release(&mut self.registry, &mut self.ports);
         self.ports.flush(&mut self.data.slots);
         if woken {
             busy = true;
@@ -182,8 +184,8 @@ impl<S: Socket> Server<S> {
     /// Sleeps until something happens, or until `limit`.
     fn sleep(&mut self, limit: Option<Instant>) {
         let trim = self.data.slots.needs_trim().then(|| Instant::now() + retry::INTERVAL);
-        let limit =
-            [limit, self.registry.retry.at(), self.registry.holds.next_end(), self.ports.retry.at(), trim].into_iter().flatten().min();
+        let due = [self.registry.retry.at(), self.registry.holds.next_end(), self.ports.retry.at(), self.data.next_release()];
+        let limit = due.into_iter().chain([limit, trim]).flatten().min();
         let timeout = limit.map_or(-1, |limit| limit.saturating_duration_since(Instant::now()).as_millis() as i32 + 1);
         if !self.poll_kernel(timeout) {
             self.data.slots.trim();

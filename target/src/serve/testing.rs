@@ -33,6 +33,7 @@ pub fn saved(path: &str) -> Saved {
         access,
         sectors: 0,
         for_copies: false,
+        limits: None,
     })
 }
 
@@ -40,5 +41,5 @@ pub fn saved(path: &str) -> Saved {
 pub fn request(volume: u32, source: Mac, kind: Kind) -> Request {
     let header = Header { source, version: 1, shelf: 7, slot: 3, tag: 1, ..Header::default() };
     let ata = Ata { flags: 0, feature: 0, count: 1, command: 0, lba: [0; 6], reserved: [0; 2] };
-    Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now() }
+    Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now(), due: None }
 }

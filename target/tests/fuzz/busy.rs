@@ -27,6 +27,7 @@ fn volume(path: &str) -> Saved {
         access,
         sectors: 0,
         for_copies: false,
+        limits: None,
     })
 }
 

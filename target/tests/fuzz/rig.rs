@@ -178,6 +178,7 @@ impl Rig {
             access: Access { anyone: model.anyone, macs: model.hosts.clone(), ..Access::default() },
             sectors: if model.has_grown { model.sectors() } else { 0 },
             for_copies: false,
+            limits: None,
         };
         self.batch.note(at, model);
         let mixed = self.setup.mixed;

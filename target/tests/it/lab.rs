@@ -236,6 +236,7 @@ pub fn volume(uid: &str, path: &str, macs: &[&str]) -> proto::Volume {
         access: Some(proto::Access { anyone: false, macs: macs.iter().map(|mac| (*mac).to_owned()).collect(), ..Default::default() }),
         sectors: 0,
         for_copies: false,
+        limits: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod host;
 mod hostile;
 mod hung;
 mod lab;
+mod limits;
 mod links;
 mod observe;
 mod order;

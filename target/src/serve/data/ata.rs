@@ -95,9 +95,10 @@ impl DataPath {
             length: 0,
             next: None,
             arrived: self.now,
+            due: None,
         };
         if kind == Kind::Flush {
-            if let Some(slot) = self.take_slot(registry, request) {
+            if let Some((slot, _)) = self.take_slot(registry, request) {
                 self.enter(registry, id, slot, Span { start: 0, end: 0, write: false });
             }
             return Ok(());
@@ -115,7 +116,10 @@ impl DataPath {
             self.end(registry, ports, port, &request, Data::None, result.as_ref().err());
             return Ok(());
         }
-        let Some(slot) = self.take_slot(registry, request) else { return Ok(()) };
+        let Some((slot, repeated)) = self.take_slot(registry, request) else { return Ok(()) };
+        if registry.volume(id).pacer.is_some() && !self.pace(registry, ports, slot, repeated) {
+            return Ok(());
+        }
         let buffer = self.slots.buffer(slot);
         if let Some(disk) = inline {
             let length = request.length;
@@ -131,8 +135,8 @@ impl DataPath {
         Ok(())
     }
 
-    /// A slot for a request; none when too many are under way: the initiator sends it again later.
-    fn take_slot(&mut self, registry: &mut Registry, request: Request) -> Option<u32> {
+    /// A slot for a request, and whether the same request is under way; none when too many are: the initiator sends it again later.
+    fn take_slot(&mut self, registry: &mut Registry, request: Request) -> Option<(u32, bool)> {
         let inserted = self.slots.insert(request);
         if !matches!(inserted, Some((_, false))) {
             let initiator = registry.stats.initiator(request.volume, request.header.source, self.now);
@@ -141,7 +145,7 @@ impl DataPath {
                 None => initiator.dropped += 1,
             }
         }
-        inserted.map(|(slot, _)| slot)
+        inserted
     }
 
     /// Answers a request that was done, or that failed. Its slot is freed at once, or when the answer is sent.
@@ -170,6 +174,7 @@ impl DataPath {
 
     /// Ends the waiting requests that are forbidden now.
     pub fn drop_forbidden<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, id: u32) {
+        self.hasten(registry, id);
         let Some(volume) = registry.get_mut(id) else { return };
         let mut order = std::mem::take(&mut volume.order);
         let mut dropped = Vec::new();

@@ -3,6 +3,7 @@
 pub mod ata;
 pub mod gather;
 pub mod order;
+mod pace;
 mod repeats;
 pub mod slots;
 
@@ -19,7 +20,8 @@ use crate::log;
 use crate::net::port::Data;
 use crate::net::socket::Socket;
 use crate::wake::Waker;
-use slots::Slots;
+use pace::Paced;
+use slots::{Request, Slots};
 
 /// Requests under way, and what does them.
 pub struct DataPath {
@@ -34,6 +36,8 @@ pub struct DataPath {
     starting: Vec<u32>,
     /// Volumes with a request that may still grow.
     gathering: Vec<u32>,
+    /// Answers that wait for the limits of their volumes.
+    paced: Paced,
     warnings: log::Limit,
 }
 
@@ -52,6 +56,7 @@ impl DataPath {
             completions: VecDeque::new(),
             starting: Vec::new(),
             gathering: Vec::new(),
+            paced: Paced::default(),
             warnings: log::Limit::default(),
         })
     }
@@ -99,17 +104,31 @@ impl DataPath {
             while let Some(slot) = next {
                 let request = *self.slots.get(slot);
                 next = request.next;
-                let length = if request.kind == Kind::Read { request.length } else { 0 };
-                let data = Data::Lent { key: slot, pointer: self.slots.buffer(slot), length };
-                match ports.position(request.port) {
-                    Some(port) => self.end(registry, ports, port, &request, data, result.as_ref().err()),
-                    None => self.slots.free(slot),
+                if request.due.is_none() || result.is_err() || !self.keep_back(registry, slot, &request) {
+                    self.end_slot(registry, ports, slot, &request, result.as_ref().err());
                 }
             }
             registry.volume_mut(id).order.leave(leader, &mut self.starting);
         }
         self.start_all(registry);
         id
+    }
+
+    /// Answers a request that was done, or that failed.
+    fn end_slot<S: Socket>(
+        &mut self,
+        registry: &mut Registry,
+        ports: &mut Ports<S>,
+        slot: u32,
+        request: &Request,
+        failure: Option<&io::Error>,
+    ) {
+        let length = if request.kind == Kind::Read { request.length } else { 0 };
+        let data = Data::Lent { key: slot, pointer: self.slots.buffer(slot), length };
+        match ports.position(request.port) {
+            Some(port) => self.end(registry, ports, port, request, data, failure),
+            None => self.slots.free(slot),
+        }
     }
 
     fn start_all(&mut self, registry: &Registry) {

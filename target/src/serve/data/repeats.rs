@@ -100,7 +100,18 @@ mod tests {
             tag,
         };
         let ata = Ata { flags: 0, feature: 0, count, command: 0, lba: [0; 6], reserved: [0; 2] };
-        Request { volume, port: 0, header, ata, kind, offset, length: usize::from(count) * 512, next: None, arrived: Instant::now() }
+        Request {
+            volume,
+            port: 0,
+            header,
+            ata,
+            kind,
+            offset,
+            length: usize::from(count) * 512,
+            next: None,
+            arrived: Instant::now(),
+            due: None,
+        }
     }
 
     #[test]

@@ -29,6 +29,8 @@ pub struct Request {
     pub next: Option<u32>,
     /// When its frame was taken.
     pub arrived: Instant,
+    /// When the limits of its volume let it be answered; none when nothing keeps its answer back.
+    pub due: Option<Instant>,
 }
 
 /// Requests under way, each with a buffer for its data.
@@ -97,6 +99,10 @@ impl Slots {
 
     pub fn get(&self, id: u32) -> &Request {
         self.requests[id as usize].as_ref().expect("a request lives until its slot is freed")
+    }
+
+    pub fn set_due(&mut self, id: u32, due: Option<Instant>) {
+        self.requests[id as usize].as_mut().expect("a request lives until its slot is freed").due = due;
     }
 
     pub fn buffer(&self, id: u32) -> *mut u8 {

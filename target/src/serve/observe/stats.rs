@@ -144,12 +144,14 @@ pub struct Initiator {
     pub requests: [Requests; 3],
     pub repeats: u64,
     pub dropped: u64,
+    /// Time in which an answer was kept back because of the volume's limits.
+    pub throttled: Duration,
     last: Instant,
 }
 
 impl Initiator {
     fn new(now: Instant) -> Initiator {
-        Initiator { requests: Default::default(), repeats: 0, dropped: 0, last: now }
+        Initiator { requests: Default::default(), repeats: 0, dropped: 0, throttled: Duration::ZERO, last: now }
     }
 
     /// A request was answered, `latency` after it was taken.

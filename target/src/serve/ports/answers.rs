@@ -102,7 +102,7 @@ impl<S: Socket> Ports<S> {
 
 fn config_body<S: Socket>(port: &Port<S>, volume: &Volume, volumes: usize, command: u8) -> Vec<u8> {
     let body = Config {
-        buffers: buffer_count(port.ring_frames(), volumes),
+        buffers: volume.window(buffer_count(port.ring_frames(), volumes), port.sectors()),
         firmware: FIRMWARE_NUMBER,
         sectors: port.sectors(),
         version: VERSION,

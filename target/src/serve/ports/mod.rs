@@ -77,6 +77,11 @@ impl<S: Socket> Ports<S> {
         self.list[port].sectors()
     }
 
+    /// Frames that a host may have outstanding for a volume without limits, among this number of volumes.
+    pub fn buffers(&self, port: usize, volumes: usize) -> u16 {
+        buffer_count(self.list[port].ring_frames(), volumes)
+    }
+
     pub fn states(&self) -> Vec<InterfaceState> {
         self.list.iter().map(describe).collect()
     }

@@ -197,11 +197,15 @@ impl<S: Socket> Server<S> {
         let sectors = volume.sectors();
         let Some(committed) = volume.state.saved(volume.order.is_empty()) else { return };
         let swapping = volume.state.is_swapping();
-        let before = std::mem::replace(&mut volume.saved, *committed.next).definition.access;
+        let before = std::mem::replace(&mut volume.saved, *committed.next).definition;
+        let (before, limits) = (before.access, before.limits);
         let for_all = committed.fresh || volume.sectors() != sectors;
         let new: Vec<Mac> = volume.audience().into_iter().filter(|mac| for_all || !before.allows(*mac)).collect();
         self.data.drop_forbidden(&mut self.registry, &mut self.ports, id);
         self.ports.announce(&self.registry, id, &new);
+        if self.registry.volume(id).saved.definition.limits != limits {
+            self.data.limits_changed(&mut self.registry, &mut self.ports, id);
+        }
         match committed.then {
             Some(Then::Answer { port, command }) => {
                 if let Some(port) = self.ports.position(port) {

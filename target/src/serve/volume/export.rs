@@ -49,7 +49,9 @@ impl<S: Socket> Server<S> {
             let uid = self.registry.volume(other).uid().to_owned();
             return drop(reply.send(Err(Error::AddressTaken { uid, address: definition.address })));
         }
-        let saved = Saved::new((*definition).clone());
+        let limits = definition.limits.filter(|limits| !limits.is_none());
+        let saved = Saved::new(Definition { limits, ..(*definition).clone() });
+        let definition = Box::new(saved.definition.clone());
         let id = self.registry.insert(saved, State::exporting(definition.clone(), reply));
         self.submit_open(id, Some(&definition));
     }
@@ -63,6 +65,7 @@ impl<S: Socket> Server<S> {
         if definition.sectors == 0 {
             definition.sectors = present.sectors;
         }
+        definition.limits = definition.limits.or(present.limits).filter(|limits| !limits.is_none());
         let problem = if definition.address != present.address {
             Error::OtherAddress { uid, address: present.address }
         } else if definition.serial != present.serial {
@@ -163,6 +166,7 @@ impl<S: Socket> Server<S> {
     /// Takes a volume out of the registry. The changes that waited for it begin again without it. Gives the reply to its
     /// removal, if it was removed.
     pub(super) fn forget(&mut self, id: u32) -> Option<Reply<()>> {
+        self.data.drop_paced(id);
         let volume = self.registry.remove(id)?;
         let uid = volume.uid().to_owned();
         let reply = volume.state.into_removal();

@@ -184,6 +184,7 @@ mod tests {
             access: Access::default(),
             sectors: 0,
             for_copies: false,
+            limits: None,
         };
         Saved { config: string.into(), ..Saved::new(definition) }
     }

@@ -9,11 +9,13 @@ pub mod lists;
 pub mod registry;
 
 use std::collections::VecDeque;
+use std::time::Instant;
 
 use super::data::gather::Gathering;
 use super::data::order::Order;
 use super::data::slots::Request;
 use super::event::VolumeState;
+use super::limit::Pacer;
 use crate::definition::{Address, Definition};
 use crate::disk::engine::Kind;
 use crate::store::Saved;
@@ -43,11 +45,14 @@ pub struct Volume {
     pub drains: Vec<Drain>,
     /// Its writes wait.
     pub hold: Option<Hold>,
+    /// Its limits; none when it has none.
+    pub pacer: Option<Box<Pacer>>,
 }
 
 impl Volume {
     pub fn new(saved: Saved, state: State) -> Volume {
-        Volume { saved, state, order: Order::default(), gathering: None, changes: VecDeque::new(), drains: Vec::new(), hold: None }
+        let pacer = Pacer::new(saved.definition.limits, Instant::now());
+        Volume { saved, state, order: Order::default(), gathering: None, changes: VecDeque::new(), drains: Vec::new(), hold: None, pacer }
     }
 
     pub fn address(&self) -> Address {
@@ -60,7 +65,7 @@ impl Volume {
 
     /// Whether no request is under way or waits, and none would have to wait.
     pub fn is_at_rest(&self) -> bool {
-        self.hold.is_none() && self.gathering.is_none() && self.order.is_empty()
+        self.hold.is_none() && self.pacer.is_none() && self.gathering.is_none() && self.order.is_empty()
     }
 
     /// Whether this initiator is admitted. While a change of access is being saved, it must be admitted before and after.
@@ -114,6 +119,11 @@ impl Volume {
             0 => of_disk,
             sectors => sectors.min(of_disk),
         }
+    }
+
+    /// The window to tell to hosts, where `normal` is that of a volume without limits and frames carry so many sectors.
+    pub fn window(&self, normal: u16, sectors: u8) -> u16 {
+        self.pacer.as_ref().map_or(normal, |pacer| pacer.window(normal, sectors))
     }
 
     pub fn identity(&self) -> Identity {

@@ -1,0 +1,159 @@
+//! Answers to requests of volumes with limits: kept back until they are due.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::time::Instant;
+
+use super::DataPath;
+use super::slots::Request;
+use crate::net::socket::Socket;
+use crate::serve::limit::Pacer;
+use crate::serve::ports::Ports;
+use crate::serve::volume::registry::Registry;
+
+/// Answers that wait, by the time at which they leave. Each has the slot of its request.
+#[derive(Default)]
+pub struct Paced(BinaryHeap<Reverse<(Instant, u32)>>);
+
+impl Paced {
+    fn next(&self) -> Option<Instant> {
+        self.0.peek().map(|Reverse((at, _))| *at)
+    }
+
+    fn push(&mut self, at: Instant, slot: u32) {
+        self.0.push(Reverse((at, slot)));
+    }
+
+    fn pop(&mut self, now: Instant) -> Option<u32> {
+        self.next().filter(|at| *at <= now)?;
+        self.0.pop().map(|Reverse((_, slot))| slot)
+    }
+
+    /// Takes those out for which `take` is true.
+    fn take(&mut self, mut take: impl FnMut(u32) -> bool) -> Vec<u32> {
+        let mut taken = Vec::new();
+        self.0.retain(|Reverse((_, slot))| {
+            let taking = take(*slot);
+            if taking {
+                taken.push(*slot);
+            }
+            !taking
+        });
+        taken
+    }
+}
+
+impl DataPath {
+    /// Charges a request for data to a volume with limits. False when it is dropped, because it would be answered too late.
+    pub(super) fn pace<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, slot: u32, repeated: bool) -> bool {
+        let request = *self.slots.get(slot);
+        let (id, volumes) = (request.volume, registry.len());
+        let Some(pacer) = &mut registry.volume_mut(id).pacer else { return true };
+        if let Some(port) = ports.position(request.port) {
+            let window = pacer.window(ports.buffers(port, volumes), ports.sectors(port));
+            // Only a host with a request under way is told: others would get a disk back that they have removed.
+            if pacer.must_tell(&request, window, self.now) {
+                ports.announce_at(port, registry, id, &[request.header.source]);
+            }
+        }
+        let due = registry.volume_mut(id).pacer.as_mut().and_then(|pacer| pacer.admit(&request, repeated, self.now));
+        if due.is_none() {
+            self.slots.free(slot);
+            registry.stats.initiator(id, request.header.source, self.now).dropped += 1;
+            return false;
+        }
+        self.slots.set_due(slot, due);
+        true
+    }
+
+    /// Keeps the answer to a request back that was done. False when it may leave now.
+    pub(super) fn keep_back(&mut self, registry: &mut Registry, slot: u32, request: &Request) -> bool {
+        let Some(pacer) = &mut registry.volume_mut(request.volume).pacer else { return false };
+        let Some(leaves) = request.due.map(|due| pacer.leaves(request, due)).filter(|at| *at > self.now) else {
+            pacer.answered(request, self.now);
+            return false;
+        };
+        pacer.wait(request, self.now);
+        self.paced.push(leaves, slot);
+        true
+    }
+
+    /// When the next answer that was kept back leaves.
+    pub fn next_release(&self) -> Option<Instant> {
+        self.paced.next()
+    }
+
+    /// Sends the answers that are due. False when none is.
+    pub fn release<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>) -> bool {
+        let Some(next) = self.paced.next() else { return false };
+        let now = Instant::now();
+        if next > now {
+            return false;
+        }
+        self.now = now;
+        while let Some(slot) = self.paced.pop(now) {
+            let request = *self.slots.get(slot);
+            if let Some(pacer) = &mut registry.volume_mut(request.volume).pacer {
+                // The host may have become more patient since.
+                if let Some(later) = request.due.map(|due| pacer.leaves(&request, due)).filter(|at| *at > now) {
+                    self.paced.push(later, slot);
+                    continue;
+                }
+                pacer.answered(&request, now);
+                let waited = pacer.waited(&request, now);
+                registry.stats.initiator(request.volume, request.header.source, now).throttled += waited;
+            }
+            self.end_slot(registry, ports, slot, &request, None);
+        }
+        true
+    }
+
+    /// What waits for hosts that are no longer admitted is answered at once: it was done before.
+    pub(super) fn hasten(&mut self, registry: &Registry, id: u32) {
+        if self.paced.next().is_some()
+            && let Some(volume) = registry.get(id)
+        {
+            self.hasten_those(|request| request.volume == id && volume.forbids(request));
+        }
+    }
+
+    pub fn hasten_all(&mut self) {
+        self.hasten_those(|_| true);
+    }
+
+    fn hasten_those(&mut self, these: impl Fn(&Request) -> bool) {
+        let now = Instant::now();
+        for slot in self.paced.take(|slot| these(self.slots.get(slot))) {
+            self.slots.set_due(slot, None);
+            self.paced.push(now, slot);
+        }
+    }
+
+    /// A volume is gone: nobody is answered any more.
+    pub fn drop_paced(&mut self, id: u32) {
+        for slot in self.paced.take(|slot| self.slots.get(slot).volume == id) {
+            self.slots.free(slot);
+        }
+    }
+
+    /// A volume has other limits than before. Hosts with requests under way are told their window; others learn it when they ask.
+    pub fn limits_changed<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, id: u32) {
+        let now = Instant::now();
+        let volume = registry.volume_mut(id);
+        match (&mut volume.pacer, volume.saved.definition.limits) {
+            (Some(pacer), Some(limits)) => pacer.set(limits, now), // each host is told with its next request
+            (None, limits) => volume.pacer = Pacer::new(limits, now),
+            (Some(pacer), None) => {
+                let hosts = pacer.waiting();
+                self.hasten_those(|request| request.volume == id);
+                self.release(registry, ports); // while the pacer is there: it counts for how long they waited
+                registry.volume_mut(id).pacer = None;
+                for (mac, key) in hosts {
+                    if let Some(port) = ports.position(key) {
+                        ports.announce_at(port, registry, id, &[mac]);
+                    }
+                }
+            }
+        }
+    }
+}

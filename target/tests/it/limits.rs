@@ -1,0 +1,271 @@
+//! Volumes with limits.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
+use aoe_target::wire::header;
+use tonic::Code;
+
+use crate::host::{Answer, Host, config, registers};
+use crate::lab::{LIMIT, Lab, Rpc, TARGET, Target, volume};
+use crate::proto;
+
+const A: &str = "02:00:00:00:00:0a";
+const B: &str = "02:00:00:00:00:0b";
+/// Tags of all hosts are alike, so that each load needs an address of its own.
+const C: &str = "02:00:00:00:00:0c";
+/// Sectors of 4 KiB.
+const BLOCK: u64 = 8;
+
+fn limited(disk: &str, limits: proto::Limits) -> proto::Volume {
+    proto::Volume { limits: Some(limits), ..volume("v", disk, &[A, B]) }
+}
+
+fn iops(iops: u64) -> proto::Limits {
+    proto::Limits { iops, ..Default::default() }
+}
+
+fn serve(lab: &Lab, limits: proto::Limits) -> (String, Target, Rpc) {
+    let disk = lab.disk("disk", 16 << 20);
+    let target = lab.managed();
+    let mut rpc = target.rpc();
+    rpc.interfaces(&[TARGET]).unwrap();
+    rpc.export(limited(&disk, limits)).unwrap();
+    (disk, target, rpc)
+}
+
+/// Keeps to its window, as the Linux driver does, and asks for blocks here and there.
+struct Load {
+    host: Host,
+    slot: u8,
+    command: u8,
+    window: usize,
+    /// Sectors of a frame.
+    sectors: u8,
+    next: u64,
+    under_way: HashMap<u32, Instant>,
+    latencies: Vec<Duration>,
+}
+
+impl Load {
+    fn new(mut host: Host, slot: u8, command: u8) -> Load {
+        let told = host.ask_slot(slot, header::command::CONFIG, &config(0, "")).config();
+        let sectors = told.sectors.min(BLOCK as u8);
+        let (under_way, latencies) = (HashMap::new(), Vec::new());
+        Load { host, slot, command, window: told.buffers.into(), sectors, next: 0, under_way, latencies }
+    }
+
+    /// Blocks that were done in this time.
+    fn run(&mut self, time: Duration) -> f64 {
+        let begun = Instant::now();
+        let before = self.latencies.len();
+        while begun.elapsed() < time {
+            while self.under_way.len() < self.window {
+                let frames = BLOCK / u64::from(self.sectors);
+                let block = self.next / frames * 37 % 2000;
+                let sector = block * BLOCK + self.next % frames * u64::from(self.sectors);
+                let data = vec![7; if self.command == WRITE_EXT { usize::from(self.sectors) * 512 } else { 0 }];
+                let tag = self.host.send(7, self.slot, header::command::ATA, &registers(self.command, sector, self.sectors, &data));
+                self.under_way.insert(tag, Instant::now());
+                self.next += 1;
+            }
+            let Some(answer) = self.host.receive(time.saturating_sub(begun.elapsed())) else { break };
+            self.take(&answer);
+        }
+        let frames = self.latencies.len() - before;
+        frames as f64 * f64::from(self.sectors) / BLOCK as f64
+    }
+
+    fn take(&mut self, answer: &Answer) {
+        if let Some(sent) = self.under_way.remove(&answer.header.tag) {
+            assert!(answer.good());
+            self.latencies.push(sent.elapsed());
+        } else if answer.header.tag == 0 && answer.header.slot == self.slot {
+            self.window = answer.config().buffers.into();
+        }
+    }
+}
+
+/// A busy machine may do less than a limit allows.
+fn assert_about(found: f64, expected: f64) {
+    assert!((expected * 0.75..expected * 1.1).contains(&found), "{found} where {expected} was expected");
+}
+
+#[test]
+fn a_limit_holds_for_reads_and_writes_at_every_mtu() {
+    for (mtu, base, command) in [(9000, "/dev/shm", WRITE_EXT), (1500, "/dev/shm", READ_EXT), (1500, "/tmp", WRITE_EXT)] {
+        let Some(lab) = Lab::on(base, mtu) else { return };
+        let (_, target, _) = serve(&lab, iops(200));
+        let mut load = Load::new(lab.host().named(A), 3, command);
+        assert!(load.window < 64, "{}", load.window);
+        assert_about(load.run(Duration::from_secs(3)), 600.0);
+        target.stop();
+    }
+}
+
+#[test]
+fn bytes_are_limited_and_reads_and_writes_apart_and_what_is_saved_up_comes_first() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let limits = proto::Limits { read_bytes_per_second: 1 << 20, write_iops: 100, ..Default::default() };
+    let (disk, target, mut rpc) = serve(&lab, limits);
+    let mut reads = Load::new(lab.host().named(A), 3, READ_EXT);
+    let mut writes = Load::new(lab.host().named(B), 3, WRITE_EXT);
+    let reader = std::thread::scope(|scope| {
+        let reader = scope.spawn(|| reads.run(Duration::from_secs(3)));
+        assert_about(writes.run(Duration::from_secs(3)), 300.0);
+        reader.join().unwrap()
+    });
+    assert_about(reader, 3.0 * 256.0);
+    rpc.export(limited(&disk, proto::Limits { burst_seconds: 2, ..iops(100) })).unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let done = writes.run(Duration::from_secs(1));
+    assert!((240.0..330.0).contains(&done), "{done}: what was saved up in two seconds, and one more");
+    assert_about(writes.run(Duration::from_secs(2)), 200.0);
+    target.stop();
+}
+
+#[test]
+fn all_hosts_share_one_limit_and_a_neighbour_does_not_feel_it() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (_, target, mut rpc) = serve(&lab, iops(300));
+    let other = lab.disk("other", 16 << 20);
+    rpc.export(proto::Volume { slot: 4, serial: "S4".into(), ..volume("w", &other, &[C]) }).unwrap();
+    let mut hosts = [A, B].map(|mac| Load::new(lab.host().named(mac), 3, WRITE_EXT));
+    let mut neighbour = Load::new(lab.host().named(C), 4, WRITE_EXT);
+    neighbour.window = 1;
+    let [a, b] = &mut hosts;
+    let time = Duration::from_secs(3);
+    let (a, b, free) = std::thread::scope(|scope| {
+        let a = scope.spawn(|| a.run(time));
+        let b = scope.spawn(|| b.run(time));
+        let free = neighbour.run(time);
+        (a.join().unwrap(), b.join().unwrap(), free)
+    });
+    assert_about(a + b, 900.0);
+    assert!(a / b > 0.5 && b / a > 0.5, "{a} and {b}");
+    assert!(free > 20.0 * 900.0 / 10.0, "{free}");
+    neighbour.latencies.sort();
+    let late = neighbour.latencies[neighbour.latencies.len() * 99 / 100];
+    assert!(late < Duration::from_millis(50), "{late:?}");
+    target.stop();
+}
+
+#[test]
+fn limits_are_changed_while_a_host_writes_and_outlive_a_restart() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (disk, mut target, mut rpc) = serve(&lab, iops(100));
+    let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
+    let second = Duration::from_secs(1);
+    load.run(second / 2);
+    let state = rpc.export(limited(&disk, iops(400))).unwrap();
+    assert_eq!(state.volume.unwrap().limits, Some(iops(400)));
+    load.run(second / 2);
+    assert_about(load.run(2 * second), 800.0);
+    let state = rpc.export(volume("v", &disk, &[A, B])).unwrap();
+    assert_eq!(state.volume.unwrap().limits, Some(iops(400)), "an agent that knows no limits changes none");
+    target.kill();
+    let mut target = lab.managed();
+    target.wait_for("volume served", "volume not served");
+    load.under_way.clear();
+    load.run(second / 2);
+    assert_about(load.run(2 * second), 800.0);
+    let mut rpc = target.rpc();
+    assert_eq!(rpc.access("v", &[A]).unwrap().volume.unwrap().limits, Some(iops(400)));
+    let state = rpc.export(limited(&disk, proto::Limits::default())).unwrap();
+    assert_eq!(state.volume.unwrap().limits, Some(proto::Limits::default()));
+    let free = load.run(second);
+    assert!(free > 2000.0, "{free}");
+    assert_eq!(load.window, 64, "the host is told");
+    target.stop();
+}
+
+#[test]
+fn only_hosts_with_requests_under_way_are_told_their_window_unasked() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (disk, target, mut rpc) = serve(&lab, proto::Limits::default());
+    let (mut a, mut b) = (lab.host().named(A), lab.host().named(B));
+    while a.announcement().is_some() || b.announcement().is_some() {}
+    rpc.export(limited(&disk, iops(100))).unwrap();
+    assert!(a.announcement().is_none() && b.announcement().is_none());
+    a.send(7, 3, header::command::ATA, &registers(READ_EXT, 0, 8, &[]));
+    assert_eq!(a.announcement().expect("it has a request under way").config().buffers, 4);
+    assert!(b.announcement().is_none());
+    assert_eq!(b.config(0, "").config().buffers, 4, "but whoever asks is told");
+    target.stop();
+}
+
+#[test]
+fn a_repeated_request_costs_nothing_and_requests_that_are_no_data_do_not_wait() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (_, target, mut rpc) = serve(&lab, iops(10));
+    let mut host = lab.host().named(A);
+    let write = |host: &mut Host, block: u64| host.send(7, 3, header::command::ATA, &registers(WRITE_EXT, block * BLOCK, 8, &[1; 4096]));
+    let begun = Instant::now();
+    // Slower and slower, as a host with one request at a time sees it.
+    let mut tags = Vec::new();
+    for block in 0..6 {
+        tags.push(write(&mut host, block * 3));
+        for _ in 0..20 {
+            tags.push(write(&mut host, block * 3));
+        }
+        let asked = Instant::now();
+        let tag = host.send(7, 3, header::command::CONFIG, &config(0, ""));
+        assert!(host.answer_kept(tag).header.flags == header::RESPONSE);
+        assert!(asked.elapsed() < Duration::from_millis(100));
+    }
+    for tag in tags {
+        assert!(host.answer_kept(tag).good());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "126 requests at ten a second would take longer: {:?}", begun.elapsed());
+    let stats = rpc.runtime.block_on(rpc.client.get_stats(proto::GetStatsRequest {})).unwrap().into_inner();
+    let initiator = &stats.volumes[0].initiators[0];
+    assert!(initiator.repeats > 0);
+    assert!(initiator.throttled_ns > 0 && initiator.throttled_ns < begun.elapsed().as_nanos() as u64, "{initiator:?}");
+    target.stop();
+}
+
+#[test]
+fn nothing_waits_for_answers_that_are_kept_back() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (disk, target, mut rpc) = serve(&lab, iops(10));
+    let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
+    load.run(Duration::from_secs(1));
+    load.window = 20;
+    load.run(Duration::from_millis(100));
+    let begun = Instant::now();
+    rpc.access("v", &[B]).unwrap();
+    while !load.under_way.is_empty() {
+        let answer = load.host.receive(LIMIT).expect("what was done is answered when its host is cut off");
+        load.take(&answer);
+    }
+    rpc.access("v", &[A]).unwrap();
+    load.run(Duration::from_millis(50));
+    rpc.unexport("v").unwrap();
+    rpc.export(limited(&disk, iops(10))).unwrap();
+    load.under_way.clear();
+    load.run(Duration::from_millis(50));
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    target.stop();
+}
+
+#[test]
+fn limits_that_cannot_be_kept_are_refused() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (disk, target, mut rpc) = serve(&lab, proto::Limits::default());
+    let bad = [
+        (iops(1), "requests per second"),
+        (proto::Limits { write_bytes_per_second: 4096, ..Default::default() }, "bytes per second"),
+        (proto::Limits { burst_seconds: 3601, ..iops(10) }, "burst"),
+    ];
+    for (limits, word) in bad {
+        let refused = rpc.export(limited(&disk, limits)).unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(refused.message().contains(word), "{refused}");
+    }
+    let most = proto::Limits { iops: u64::MAX, bytes_per_second: u64::MAX, ..Default::default() };
+    assert_eq!(rpc.export(limited(&disk, most)).unwrap().volume.unwrap().limits, Some(most));
+    let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
+    assert!(load.run(Duration::from_millis(500)) > 1000.0);
+    target.stop();
+}
