@@ -26,12 +26,16 @@ export interface LabOptions {
   before?: readonly string[];
   /** Volumes of the target beside the disk. */
   exports?: readonly string[];
+  /** Serves another disk of this size at e7.4. */
+  neighbour?: boolean;
 }
 
 /** A guest with the real aoe driver, and our target on the host: target0 faces the guest's vec0, target1 its vec1. */
 export class DriverLab implements AsyncDisposable {
   readonly guest: Guest;
   readonly disk = join(SHM, 'disk');
+  /** Where the target listens to agents. */
+  readonly socket = join(RUN, 'target.sock');
   readonly #options: LabOptions;
   #target: ChildProcess | undefined;
 
@@ -48,6 +52,10 @@ export class DriverLab implements AsyncDisposable {
       mkdirSync(SHM, { recursive: true });
       writeFileSync(lab.disk, '');
       lab.grow(bytes);
+      if (options.neighbour) {
+        writeFileSync(join(SHM, 'neighbour'), '');
+        truncateSync(join(SHM, 'neighbour'), bytes);
+      }
       makeNetwork();
       shInNetns(`
         ip link add target0 mtu ${mtu} type veth peer name target0-b mtu ${mtu}
@@ -71,10 +79,12 @@ export class DriverLab implements AsyncDisposable {
   }
 
   startTarget(): void {
-    const { paths = 1, before = [], exports = [] } = this.#options;
-    const volumes = [`7.3=${this.disk},serial=DRIVER`, ...exports].flatMap((volume) => ['--export', volume]);
+    const { paths = 1, before = [], exports = [], neighbour = false } = this.#options;
+    const beside = neighbour ? [`7.4=${join(SHM, 'neighbour')}`] : [];
+    const volumes = [`7.3=${this.disk},serial=DRIVER`, ...beside, ...exports].flatMap((volume) => ['--export', volume]);
     const interfaces = paths === 2 ? 'target0,target1' : 'target0';
-    const [program = TARGET, ...args] = [...before, TARGET, '--interface', interfaces, '--state', join(RUN, 'state'), ...volumes];
+    const own = ['--interface', interfaces, '--state', join(RUN, 'state'), '--socket', this.socket, ...volumes];
+    const [program = TARGET, ...args] = [...before, TARGET, ...own];
     this.#target = startInNetns(program, args, { log: join(RUN, 'target.log') });
   }
 

@@ -113,7 +113,7 @@ fn run(load: &Load) -> Outcome {
                 requests.remove(&(host, offset));
                 hosts[host].under_way.retain(|(other, _)| *other != offset);
                 hosts[host].rto.learn(now - asked.arrived);
-                if (offset + length) % BLOCK == 0 {
+                if (offset + length).is_multiple_of(BLOCK) {
                     outcome.blocks.push(now - start);
                 }
                 send(host, &mut hosts, &mut pacer, &mut events, &mut requests, now);

@@ -1,0 +1,126 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TargetInitiatorStats } from '../../agent/target/api.ts';
+import { GrpcTarget } from '../../agent/target/grpc.ts';
+import { type LimitNumbers, limitNumbers } from '../../api/limits/limits.ts';
+import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
+
+const MIB = 1 << 20;
+const BLOCK = 4096;
+const SECONDS = 10;
+const NEIGHBOUR = '/dev/etherd/e7.4';
+const READER = join(import.meta.dirname, 'limits-inside.ts');
+const skip =
+  process.getuid?.() !== 0
+    ? 'needs root, for network namespaces'
+    : existsSync(TARGET) && existsSync('/usr/bin/linux.uml')
+      ? false
+      : 'needs a built aoe-target and user-mode-linux';
+
+/** Writes to the disk in eight places at once, past the cache, until it is ended. */
+const LOAD = `for i in 0 1 2 3 4 5 6 7; do
+  (while :; do dd if=/dev/zero of=${DEVICE} bs=4k count=2048 seek=$((i * 2048)) oflag=direct conv=notrunc 2>/dev/null; done) &
+done; echo $! > /tmp/load; trap 'kill $(jobs -p)' EXIT; sleep`;
+
+interface Counts {
+  blocks: number;
+  repeats: number;
+  throttled: number;
+}
+
+/** Changes limits as an agent does, and reads the target's counters. */
+class Measured {
+  readonly #lab: DriverLab;
+  readonly #target: GrpcTarget;
+  readonly #mac: string;
+  readonly #signal = AbortSignal.timeout(400_000);
+
+  constructor(lab: DriverLab, mac: string) {
+    this.#lab = lab;
+    this.#mac = mac;
+    this.#target = new GrpcTarget(lab.socket);
+  }
+
+  async limit(limits: Partial<LimitNumbers>): Promise<void> {
+    const definition = { uid: 'e7.3', shelf: 7, slot: 3, path: this.#lab.disk, serial: 'DRIVER', readOnly: false, bytes: 0 };
+    const access = { macs: [this.#mac], writesNeedLock: false };
+    await this.#target.export({ ...definition, ...access, limits: { ...limitNumbers(undefined), ...limits } }, this.#signal);
+  }
+
+  async counts(): Promise<Counts> {
+    const { volumes } = await this.#target.getStats(this.#signal);
+    const initiators = volumes.filter(({ uid }) => uid === 'e7.3').flatMap((volume): TargetInitiatorStats[] => volume.initiators);
+    const sum = (of: (each: TargetInitiatorStats) => number): number => initiators.reduce((total, each) => total + of(each), 0);
+    const blocks = sum(({ requests }) => (requests.read?.bytes ?? 0) + (requests.write?.bytes ?? 0)) / BLOCK;
+    return { blocks, repeats: sum(({ repeats }) => repeats), throttled: sum(({ throttled }) => throttled) };
+  }
+
+  /** What happens in ten seconds after the first one, while the guest writes as fast as it can. */
+  async load(seconds = SECONDS): Promise<Counts> {
+    const writing = this.#lab.guest.exec(`${LOAD} ${seconds + 3}`, { timeoutMs: (seconds + 60) * 1000 });
+    await new Promise((resolve) => setTimeout(resolve, 2000));
+    const [from, began] = [await this.counts(), performance.now()];
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+    const to = await this.counts();
+    const time = (performance.now() - began) / 1000;
+    await writing;
+    return {
+      blocks: (to.blocks - from.blocks) / time,
+      repeats: to.repeats - from.repeats,
+      throttled: (to.throttled - from.throttled) / time,
+    };
+  }
+
+  close(): void {
+    this.#target.close();
+  }
+}
+
+describe.skipIf(skip)('limits, with the Linux driver', () => {
+  for (const mtu of [1500, 9000]) {
+    it(`hold at MTU ${mtu}, without requests that are sent again, and a neighbour keeps its latency`, async () => {
+      await using lab = await DriverLab.boot({ mtu, bytes: 64 * MIB, neighbour: true });
+      const mac = (await lab.guest.exec('cat /sys/class/net/vec0/address')).trim();
+      const measured = new Measured(lab, mac);
+      const p99 = async (): Promise<number> =>
+        Number(await lab.guest.exec(`'${process.execPath}' '${READER}' ${NEIGHBOUR} ${SECONDS / 2}`, { timeoutMs: 60_000 }));
+      await lab.guest.exec(`until [ -b ${NEIGHBOUR} ]; do echo > /dev/etherd/discover; sleep 0.1; done`, { timeoutMs: 20_000 });
+      const alone = await p99();
+      const { blocks: full, repeats: usual } = await measured.load(5);
+      const report = [`MTU ${mtu}: ${full.toFixed(0)} blocks of 4 KiB a second without a limit, ${usual} sent again`];
+      console.log(report[0]);
+      for (const [iops, tolerance] of [
+        [50, 0.2],
+        [100, 0.1],
+        [1000, 0.1],
+        [Math.floor(full / 4), 0.1],
+        [Math.floor(full / 2), 0.1],
+      ] as const) {
+        if (iops > full / 2) continue;
+        await measured.limit({ iops });
+        const { blocks, repeats, throttled } = await measured.load();
+        report.push(`${iops}: ${(blocks / iops).toFixed(3)} of it, ${repeats} sent again, throttled ${throttled.toFixed(2)} of the time`);
+        console.log(report.at(-1));
+        expect(Math.abs(blocks / iops - 1), report.join('\n')).toBeLessThanOrEqual(tolerance);
+        // On a busy machine guest and target stand still now and then; the driver then sends all again that it has under way.
+        expect(repeats, report.join('\n')).toBeLessThanOrEqual(Math.max(3, usual, (blocks * SECONDS) / 100));
+        expect(throttled).toBeGreaterThan(0.3);
+      }
+      await measured.limit({ bytesPerSecond: 2 * MIB });
+      const ofBytes = (await measured.load()).blocks / 512;
+      report.push(`2 MiB a second: ${ofBytes.toFixed(3)} of it`);
+      expect(Math.abs(ofBytes - 1), report.join('\n')).toBeLessThanOrEqual(0.1);
+      await measured.limit({ iops: 200 });
+      const writing = lab.guest.exec(`${LOAD} ${SECONDS}`, { timeoutMs: 60_000 });
+      const beside = await p99();
+      await writing;
+      report.push(`p99 of a neighbour: ${(beside / alone).toFixed(2)} of what it is alone (${alone.toFixed(2)} ms)`);
+      console.log(report.join('\n'));
+      expect(beside, report.join('\n')).toBeLessThan(alone * 2 + 2);
+      await measured.limit({});
+      const again = (await measured.load(5)).blocks;
+      expect(again, `${again} blocks a second after the limit was taken away`).toBeGreaterThan(full / 2);
+      measured.close();
+    }, 300_000);
+  }
+});
