@@ -17,6 +17,7 @@ const UUID = '0b6d1c3e-8f52-4c1f-9d0a-5d1f0c2b7a11';
 const ADDRESS = 'e7.3';
 const DEVICE = '/dev/etherd/e7.3';
 const MOUNTED = '/tmp/encrypted';
+const NODE = '/tmp/encrypted-node';
 const name = mappingName(ADDRESS, UUID);
 const passphrase = new Passphrase('correct horse\nwith a newline');
 const signal = AbortSignal.timeout(100_000);
@@ -67,6 +68,9 @@ switch (command) {
     await exec('mkdir', ['-p', MOUNTED], { timeoutMs: 5_000 });
     await mounter.mount(mapping.path, MOUNTED, { type: 'ext4', options: [], signal });
     found.claimedMounted = await disk.isClaimed(signal);
+    // As the kubelet does for a raw block volume.
+    await exec('touch', [NODE], { timeoutMs: 5_000 });
+    await mounter.mount(mapping.path, NODE, { options: ['bind'], signal });
     found.mounts = (await disk.liveMounts()).map(({ kind, target }) => [kind, target]);
     found.busy = await codeOf(disk.remove(signal));
     break;
@@ -82,7 +86,8 @@ switch (command) {
     break;
   }
   case 'end': {
-    await mounter.unmount(MOUNTED, { signal });
+    // As for a volume that the node has lost.
+    found.unmounted = await disk.unmountAll({ at: MOUNTED }, signal);
     found.removed = await disk.remove(signal);
     found.mapping = (await disk.mapping()) ?? null;
     found.state = await disk.health();

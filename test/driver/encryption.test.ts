@@ -29,7 +29,10 @@ describe.skipIf(skip)('cryptsetup and dm-crypt on the Linux driver', () => {
       blank: true,
       claimed: [false, true],
       claimedMounted: true,
-      mounts: [['filesystem', '/tmp/encrypted']],
+      mounts: [
+        ['filesystem', '/tmp/encrypted'],
+        ['node', '/tmp/encrypted-node'],
+      ],
       busy: 'DiskInUseError',
     });
     const dump = await guest.exec(`cryptsetup luksDump ${DEVICE}`);
@@ -43,7 +46,12 @@ describe.skipIf(skip)('cryptsetup and dm-crypt on the Linux driver', () => {
     await guest.exec(
       'echo 3 > /proc/sys/vm/drop_caches; md5sum --quiet -c /tmp/sum; [ "$(df -m /tmp/encrypted | tail -n 1 | tr -s " " | cut -d" " -f2)" -gt 100 ]',
     );
-    expect(await inside('end')).toStrictEqual({ removed: true, mapping: null, state: 'absent' });
+    expect(await inside('end')).toStrictEqual({
+      unmounted: ['/tmp/encrypted', '/tmp/encrypted-node'],
+      removed: true,
+      mapping: null,
+      state: 'absent',
+    });
     expect((await guest.exec('ls /dev/mapper')).trim()).toBe('control');
     const stored = await readFile(lab.disk);
     expect(stored.includes(MARKER)).toBe(false);

@@ -89,6 +89,18 @@ test('remove() closes the mapping first, and leaves both while somebody has the 
   expect({ mapped: driver.mapped.size, flushed: driver.flushed }).toStrictEqual({ mapped: 0, flushed: ['e7.3'] });
 });
 
+test('unmountAll() unmounts the node of a mapping when nobody but the mapping has the disk open, and leaves it while somebody has', async () => {
+  const { disk, mounter, node } = await setUpMapped();
+  mounter.mounts.push(mountOf({ root: '/mapper/aoe-e7.3-u', type: 'devtmpfs', target: '/pods/dev' }));
+  node.encryption.busy = true;
+  await expect(disk.unmountAll({ at: '/staging' }, signal)).rejects.toThrow(
+    /in use on this node, by a mount of \/dev\/mapper\/aoe-e7\.3-u/,
+  );
+  expect(mounter.mounts).toHaveLength(1);
+  node.encryption.busy = false;
+  expect(await disk.unmountAll({ at: '/staging' }, signal)).toStrictEqual(['/pods/dev']);
+});
+
 test('a mount of a mapping is dead when the disk below it is down or gone', async () => {
   const { driver, known, mapping } = await setUpMapped();
   const mount = mountOf({ device: mapping.device, source: mapping.path });

@@ -131,21 +131,27 @@ export class LocalDisk {
   }
 
   /** Who has the disk open, after those had time to close it that do so for a moment only. A phrase for each, for people. */
-  async users(signal: AbortSignal): Promise<string[]> {
+  users(signal: AbortSignal): Promise<string[]> {
+    return this.#users(signal);
+  }
+
+  /** @param besides a mapping that does not count as a user of the disk itself */
+  async #users(signal: AbortSignal, besides?: Mapping): Promise<string[]> {
     for (const end = performance.now() + (this.#parts.settleMs ?? SETTLE_MS); ; ) {
-      const users = await this.#usersNow(signal);
+      const users = await this.#usersNow(signal, besides);
       const left = end - performance.now();
       if (users.length === 0 || left <= 0) return users;
       await delay(Math.min(POLL_MS, left), undefined, { signal });
     }
   }
 
-  async #usersNow(signal: AbortSignal): Promise<string[]> {
-    const { driver } = this.#parts;
+  async #usersNow(signal: AbortSignal, besides?: Mapping): Promise<string[]> {
+    const { driver, encryption } = this.#parts;
     const state = await driver.state(this.address);
     if (state === 'absent') return [];
-    const users = await driver.openers(this.address, signal);
+    const users = (await driver.openers(this.address, signal)).filter((each) => !besides || !each.startsWith(`/dev/${besides.node} `));
     if (users.length > 0) return users;
+    if (besides) return (await encryption.isClaimed(besides)) ? [`a mount of ${besides.path} that could not be found`] : [];
     // The kernel knows better than a search: by its count of opens when the disk is down, by an exclusive open when it is up.
     if (state === 'closewait') return ['a program that could not be found (the kernel counts the disk as open)'];
     if (state === 'up' && (await driver.isClaimed(this.address, signal)))
@@ -195,7 +201,7 @@ export class LocalDisk {
     };
     await unmount(false);
     if (mounts.some(({ isNode }) => isNode)) {
-      const users = await this.users(signal);
+      const users = await this.#users(signal, await this.mapping());
       if (users.length > 0) throw new DiskInUseError(this.address, users);
       await unmount(true);
     }

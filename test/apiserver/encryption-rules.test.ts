@@ -1,0 +1,39 @@
+import { AOE_VOLUMES } from '../../api/resources.ts';
+import type { AoEVolumeSpec } from '../../api/volume.ts';
+import type { Kube, KubeObject } from '../../kube/mod.ts';
+import { serveTests, unavailable } from './server.ts';
+
+const ENCRYPTED = { pool: 'p', capacity: '1Gi', encryption: 'LUKS2' };
+let kube: Kube;
+let count = 0;
+
+describe.skipIf(unavailable)('encryption of an AoEVolume on a real API server', () => {
+  serveTests((started) => {
+    ({ kube } = started);
+  });
+
+  const create = (spec: object) =>
+    kube.create<KubeObject & { spec: AoEVolumeSpec }>(AOE_VOLUMES, { metadata: { name: `encryption-${++count}` }, spec } as never);
+
+  it('is accepted, and stays as it is', async () => {
+    const { metadata, spec } = await create(ENCRYPTED);
+    expect(spec.encryption).toBe('LUKS2');
+    await expect(kube.patch(AOE_VOLUMES, metadata.name, { spec: { encryption: null } })).rejects.toThrow(/encryption cannot be changed/);
+    const plain = await create({ pool: 'p', capacity: '1Gi' });
+    await expect(kube.patch(AOE_VOLUMES, plain.metadata.name, { spec: { encryption: 'LUKS2' } })).rejects.toThrow(
+      /encryption cannot be changed/,
+    );
+  });
+
+  for (const [what, spec, message] of [
+    ['of a kind that there is not', { ...ENCRYPTED, encryption: 'ROT13' }, /spec\.encryption.*"LUKS2"/],
+    ['without room for data', { ...ENCRYPTED, capacity: '16Mi' }, /must be more than 16Mi/],
+    [
+      "of somebody else's target",
+      { external: { shelf: 1, slot: 1 }, encryption: 'LUKS2' },
+      /encryption does not apply to an external target/,
+    ],
+  ] as const) {
+    it(`${what} is refused`, () => expect(create(spec)).rejects.toThrow(message));
+  }
+});
