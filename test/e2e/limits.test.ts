@@ -1,0 +1,100 @@
+import { Cluster } from '../testbed/cluster.ts';
+import { NAMESPACE } from '../testbed/install.ts';
+import { claim, pod, RECORDER, storageClass } from './manifests.ts';
+import { Namespace } from './namespace.ts';
+
+const READY_MS = 180_000;
+const MiB = 1 << 20;
+const NODE = 'worker-1';
+const CLASSES: Record<string, Record<string, string>> = {
+  'limits-slow': { readBytesPerSecond: '1Mi' },
+  'limits-fast': { readBytesPerSecond: '4Mi', writeIOPS: '2000' },
+  'limits-none': { iops: 'none' },
+  'limits-wrong': { iops: '0' },
+};
+
+function attributesClass(name: string) {
+  const parameters = CLASSES[name];
+  return { apiVersion: 'storage.k8s.io/v1', kind: 'VolumeAttributesClass', metadata: { name }, driverName: 'aoe.dev', parameters };
+}
+
+/** Promise 10. */
+describe('limits of a claim', () => {
+  let cluster: Cluster;
+  let ns: Namespace;
+  beforeAll(async () => {
+    cluster = await Cluster.attach();
+    ns = await Namespace.create(cluster, 'limits');
+    await cluster.apply([storageClass('limits', { pool: 'thin' }, 'Immediate'), ...Object.keys(CLASSES).map(attributesClass)]);
+  });
+  afterAll(async () => {
+    await ns?.delete();
+    await cluster?.kubectl(['delete', 'storageclass', 'limits', '--ignore-not-found']);
+    await cluster?.kubectl(['delete', 'volumeattributesclass', ...Object.keys(CLASSES), '--ignore-not-found']);
+  });
+
+  const change = (name: string): Promise<string> =>
+    ns.kubectl('patch', 'pvc', 'data', '--type=merge', '-p', JSON.stringify({ spec: { volumeAttributesClassName: name } }));
+  const has = (name: string): Promise<string> =>
+    ns.kubectl('wait', 'pvc', 'data', `--for=jsonpath={.status.currentVolumeAttributesClassName}=${name}`, '--timeout=120s');
+  /** Bytes a second that the node reads from the disk, past its cache, in the second half of so many MiB. */
+  const speed = async (address: string, mib: number): Promise<number> => {
+    const read = (skip: number) =>
+      `dd if=/dev/etherd/${address} of=/dev/null bs=64k iflag=direct,skip_bytes skip=${skip} count=${mib * 8} status=none`;
+    const half = (mib / 2) * MiB;
+    const seconds = await cluster
+      .guest(NODE)
+      .exec(`${read(0)}; a=$(date +%s.%N); ${read(half)}; b=$(date +%s.%N); echo "$b - $a" | tr -d '\\n'`, { timeoutMs: 120_000 });
+    const [to = 0, from = 0] = seconds.split(' - ').map(Number);
+    return half / (to - from);
+  };
+  const expectSpeed = async (address: string, bytes: number, mib: number): Promise<void> => {
+    const found = (await speed(address, mib)) / bytes;
+    expect(found, `${found.toFixed(2)} of the limit`).toBeGreaterThan(0.85);
+    expect(found, `${found.toFixed(2)} of the limit`).toBeLessThan(1.15);
+  };
+
+  it('are those of its class from the start, and of another class while a pod writes, and outlive a restart of the target', async () => {
+    const limited = claim('data', { storageClass: 'limits' });
+    await ns.apply([
+      { ...limited, spec: { ...limited.spec, volumeAttributesClassName: 'limits-slow' } } as typeof limited,
+      pod('writer', { claim: 'data', node: NODE, script: RECORDER }),
+    ]);
+    await ns.ready('writer', READY_MS);
+    const volume = await ns.volumeOf('data');
+    const { spec, status } = await cluster.getJson('aoev', volume);
+    expect(spec.limits).toStrictEqual({ readBytesPerSecond: '1Mi' });
+    expect(status.limits).toMatchObject({ readBytesPerSecond: '1Mi' });
+    await expectSpeed(status.address, MiB, 16);
+
+    await change('limits-fast');
+    await has('limits-fast');
+    expect((await cluster.getJson('aoev', volume)).status.limits).toMatchObject({ readBytesPerSecond: '4Mi', writeIOPS: 2000 });
+    await expectSpeed(status.address, 4 * MiB, 32);
+
+    const onNode = ['-l', 'app.kubernetes.io/component=target', '--field-selector', `spec.nodeName=${spec.nodeName}`];
+    const before = await cluster.kubectl(['-n', NAMESPACE, 'get', 'pod', ...onNode, '-o', 'name']);
+    await cluster.kubectl(['-n', NAMESPACE, 'delete', 'pod', ...onNode, '--grace-period=1']);
+    await cluster.poll(
+      async () => {
+        const ready = 'jsonpath={.items[?(@.status.containerStatuses[0].ready==true)].metadata.name}';
+        const now = await cluster.kubectl(['-n', NAMESPACE, 'get', 'pod', ...onNode, '-o', ready]);
+        return now !== '' && !before.includes(now) ? true : undefined;
+      },
+      { timeoutMs: 90_000, what: 'the target to be Ready again' },
+    );
+    await expectSpeed(status.address, 4 * MiB, 32);
+
+    await change('limits-wrong');
+    await ns.kubectl('wait', 'pvc', 'data', '--for=jsonpath={.status.modifyVolumeStatus.status}=Infeasible', '--timeout=120s');
+    const events = await ns.kubectl('get', 'events', '--field-selector', 'involvedObject.name=data', '-o', 'jsonpath={.items[*].message}');
+    expect(events).toContain('iops is "0"');
+    expect((await cluster.getJson('aoev', volume)).spec.limits).toMatchObject({ readBytesPerSecond: '4Mi' });
+
+    await change('limits-none');
+    await has('limits-none');
+    expect((await cluster.getJson('aoev', volume)).status.limits).toBeUndefined();
+    expect(await speed(status.address, 32)).toBeGreaterThan(8 * MiB);
+    expect((await ns.kubectl('get', 'pod', 'writer', '-o', 'jsonpath={.status.phase}')).trim(), 'no write has failed').toBe('Running');
+  });
+});
