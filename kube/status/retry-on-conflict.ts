@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { isConflict, isNotFound } from '../client/error.ts';
+import { CLOCK } from '../clock.ts';
 
 const TRIES = 8;
 /** Pause before the third attempt, doubled for each one after it, in milliseconds. The second attempt follows at once. */
@@ -29,7 +29,7 @@ export async function retryOnConflict<T, R>(first: T, { write, read, signal }: A
       if (isNotFound(error)) return undefined;
       if (!isConflict(error) || tries === TRIES) throw error;
     }
-    if (tries > 1) await delay(FIRST_PAUSE_MS * 2 ** (tries - 2), undefined, { signal });
+    if (tries > 1) await CLOCK.sleep(FIRST_PAUSE_MS * 2 ** (tries - 2), signal);
     const now = await read();
     if (now === undefined) return undefined;
     current = now;
