@@ -152,6 +152,7 @@ describe('an encrypted volume', () => {
       'app.kubernetes.io/name=aoe-csi',
       '--all-containers',
       '--tail=-1',
+      '--since=15m',
       '--max-log-requests=40',
     ]);
     expect(logs.length).toBeGreaterThan(1000);
