@@ -51,6 +51,7 @@ export const COMMANDS = {
     flags: { holder: TEXT },
   },
   orphans: { words: '', count: 0, help: 'backing volumes that belong to no AoEVolume, or to one on another node', flags: OUTPUT },
+  copies: { words: '', count: 0, help: 'volumes that are being made of a snapshot, and how far their copies are', flags: OUTPUT },
   check: {
     words: 'node NODE',
     count: 2,
@@ -148,7 +149,7 @@ ${commands.join('\n')}
 Flags of all commands:
   --context=NAME, --kubeconfig=FILE   which cluster, as for kubectl
   -n, --namespace=NAME                where the chart is installed (${COMMON.namespace.default})
-Of status, get, locks and orphans:
+Of status, get, locks, orphans and copies:
   -o, --output=json|yaml
 
 Exit status: 0, 1 when something failed or is not well, 2 for a wrong command line. It reads and writes with your own rights.

@@ -3,6 +3,7 @@ import { breakLock } from './commands/break-lock.ts';
 import { bundle } from './commands/bundle.ts';
 import { checkNode } from './commands/check-node.ts';
 import { completion } from './commands/completion.ts';
+import { copies } from './commands/copies.ts';
 import { get } from './commands/get.ts';
 import { locks } from './commands/locks.ts';
 import { orphans } from './commands/orphans.ts';
@@ -18,6 +19,7 @@ const RUN: Readonly<Record<CommandName, (context: Context) => Promise<ExitStatus
   locks,
   'break-lock': breakLock,
   orphans,
+  copies,
   check: checkNode,
   bundle,
   trace,

@@ -1,4 +1,5 @@
 import { type Event, eventTime, type Pod } from '../cluster/objects.ts';
+import { copiesOf, copiesText } from '../commands/copies.ts';
 import { chainText } from '../commands/get.ts';
 import { locksOf, locksText } from '../commands/locks.ts';
 import { orphansOf, orphansText } from '../commands/orphans.ts';
@@ -70,6 +71,7 @@ export function objectFiles(collected: Collected, notSeen: readonly string[], { 
     { path: 'status.txt', text: joined(statusText(statusOf(collected, namespace, now), notSeen)) },
     ...(volumes ? [{ path: 'locks.txt', text: joined(locksText(locksOf(volumes, persistentVolumes, machines), now)) }] : []),
     ...(pools ? [{ path: 'orphans.txt', text: joined(orphansText(orphansOf(pools))) }] : []),
+    ...(volumes ? [{ path: 'copies.txt', text: joined(copiesText(copiesOf(volumes, persistentVolumes))) }] : []),
     { path: 'users.txt', text: joined((users ?? []).map(userText)) },
     { path: 'events.txt', text: joined(events.toSorted((a, b) => eventTime(a).localeCompare(eventTime(b))).map(eventText)) },
     ...resources,

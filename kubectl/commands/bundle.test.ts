@@ -67,6 +67,7 @@ describe('bundle', () => {
         'status.txt',
         'locks.txt',
         'orphans.txt',
+        'copies.txt',
         'events.txt',
         'volumes/pvc-1.txt',
         'resources/aoevolumes.yaml',

@@ -92,7 +92,8 @@ Namespace of the release: ${line.namespace}
 Names of namespaces, claims and pods, and MAC addresses: ${line.isOn('redact') ? 'replaced by pseudonyms' : 'as they are'}
 ${absent}
 
-status.txt, locks.txt, orphans.txt   what kubectl aoe says
+status.txt, locks.txt, orphans.txt, copies.txt
+                                     what kubectl aoe says
 volumes/                             each volume with its conditions and events
 users.txt                            the pods that use a volume
 resources/                           objects, without values of environment variables; no Secrets

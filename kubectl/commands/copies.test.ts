@@ -1,0 +1,28 @@
+import { AOE_VOLUMES } from '../cluster/objects.ts';
+import { condition, smallCluster, volume } from '../testing/objects.ts';
+import { runOn } from '../testing/run.ts';
+
+const made = (name: string, status: object) => {
+  const spec = { source: { snapshot: 'noon' }, pool: 'lvm', nodeName: 'storage-2' };
+  return volume(name, { spec, status: { phase: 'Pending', capacity: undefined, holder: undefined, ...status } });
+};
+
+describe('copies', () => {
+  it('says how far each is, and what one waits for', async () => {
+    const copying = made('v-copied', {
+      copy: { phase: 'Verifying', bytesDone: 3 * 2 ** 29, bytesTotal: 2 ** 31 },
+      conditions: [condition('Provisioned', 'False', 'Copying', 'storage-1 does not answer')],
+    });
+    const waiting = made('v-waits', { conditions: [condition('Placed', 'False', 'NoEligibleNode', 'no node has room')] });
+    const { out } = await runOn(smallCluster().put(AOE_VOLUMES, copying, waiting, made('v-ready', { capacity: '2Gi' })), ['copies']);
+    expect(out).toBe(`VOLUME     CLAIM   SNAPSHOT   POOL   NODE        PHASE       DONE                  NOTE
+v-copied   -       noon       lvm    storage-2   Verifying   1.5Gi of 2Gi (75 %)   storage-1 does not answer
+v-waits    -       noon       lvm    storage-2   -           -                     no node has room
+`);
+  });
+
+  it('says that there are none', async () => {
+    expect((await runOn(smallCluster(), ['copies'])).out).toBe('No volume is being made of a snapshot.\n');
+    expect((await runOn(smallCluster(), ['copies', '-o', 'yaml'])).out).toBe('copies: []\nnotSeen: []\n');
+  });
+});
