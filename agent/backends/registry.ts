@@ -46,8 +46,8 @@ export class BackendRegistry {
   /** The backend of a pool. */
   of(pool: AoEPool): Backend {
     const { name } = pool.metadata;
-    const { backend: kind, volumeGroup, thinPool, directory, reserve, wipe } = pool.spec;
-    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, reserve, wipe]);
+    const { backend: kind, volumeGroup, thinPool, directory, reserve, wipe, overprovision } = pool.spec;
+    const key = JSON.stringify([kind, volumeGroup, thinPool, directory, reserve, wipe, overprovision]);
     const open = this.#open.get(name);
     if (open?.key === key) return open.backend;
     const backend = this.#make(pool);
@@ -62,7 +62,7 @@ export class BackendRegistry {
       case 'lvm':
         return new LvmLinearBackend({ lvm, pool, group, hasDevice, wiper, wipeExtent: spec.wipe });
       case 'lvm-thin':
-        return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice });
+        return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice, overprovision: spec.overprovision });
       case 'file':
         return new FileBackend({
           ...{ pool, directory, reserve, mountPoints },

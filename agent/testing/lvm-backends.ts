@@ -31,7 +31,8 @@ export function linearBackend(
 }
 
 /** Thin volumes in a thin pool of 64 MiB in the fake group. */
-export function thinBackend(fake: FakeLvm): LvmThinBackend {
+export function thinBackend(fake: FakeLvm, { overprovision }: { overprovision?: string } = {}): LvmThinBackend {
   fake.volumes.set('tp', { name: 'tp', bytes: 64 * MiB, tags: [], active: true, layout: 'thin,pool' });
-  return new LvmThinBackend({ lvm: new LvmCli(fake.run, 'x'), pool: 'p1', group: fake.group, hasDevice: fake.hasDevice, thinPool: 'tp' });
+  const lvm = new LvmCli(fake.run, 'x');
+  return new LvmThinBackend({ lvm, pool: 'p1', group: fake.group, hasDevice: fake.hasDevice, thinPool: 'tp', overprovision });
 }

@@ -24,6 +24,9 @@ const RESERVE_RULE = {
   message: 'must be a percentage such as 15%, or a size such as 20Gi',
 };
 
+/** A percentage from 100 to 9999. */
+const OVERPROVISION = /^[1-9][0-9]{2,3}%$/;
+
 export const AoEPoolSpec = z
   .object({
     backend: Backend.describe('lvm: linear volumes. lvm-thin: thin volumes. file: sparse files in a directory.'),
@@ -41,6 +44,13 @@ export const AoEPoolSpec = z
         'For file: part of the file system that volumes never get, such as 15% or 20Gi. Absent: 20% on the file system of the kubelet, nothing on others.',
       )
       .meta({ 'x-kubernetes-validations': [RESERVE_RULE] }),
+    overprovision: z
+      .string()
+      .regex(OVERPROVISION)
+      .optional()
+      .describe(
+        'For lvm-thin: how much may be promised to volumes and snapshots in all, as a percentage of the thin pool, such as 200%. Absent: 100%, so that it cannot become full. With more, a thin pool that becomes full fails the writes of all its volumes: extend it in time.',
+      ),
     nodeSelector: z
       .record(z.string(), z.string())
       .optional()
@@ -62,6 +72,7 @@ export const AoEPoolSpec = z
       },
       { rule: "self.backend == 'lvm' || !has(self.wipe)", message: 'wipe goes with backend lvm: new volumes of the others read as zeros' },
       { rule: "self.backend == 'file' || !has(self.reserve)", message: 'reserve goes with backend file' },
+      { rule: "self.backend == 'lvm-thin' || !has(self.overprovision)", message: 'overprovision goes with backend lvm-thin' },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
       // The agents would look in the new place and not find the existing volumes.
       ...['volumeGroup', 'thinPool', 'directory'].map((field) => ({

@@ -11,6 +11,7 @@ type Thing = KubeObject & { spec: Spec; status?: Record<string, unknown> };
 
 const MAC = '02:00:5e:10:00:01';
 const VOLUME: Spec = { capacity: '1Gi', pool: 'default' };
+const THIN: Spec = { backend: 'lvm-thin', volumeGroup: 'v', thinPool: 'p' };
 const EXTERNAL: Spec = { external: { shelf: 1, slot: 2 } };
 
 let kube: Kube;
@@ -48,6 +49,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ["somebody else's target", AOE_VOLUMES, EXTERNAL],
     ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
     ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
+    ['a thin pool of which more is promised than it has', AOE_POOLS, { ...THIN, overprovision: '250%' }],
     ['a linear pool that wipes only the ends', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0', wipe: 'Ends' }],
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
     ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
@@ -154,6 +156,21 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
       { backend: 'file', directory: '/d', volumeGroup: 'v' },
       /volumeGroup goes with backends/,
     ],
+    [
+      'a linear pool that promises more than it has',
+      AOE_POOLS,
+      { backend: 'lvm', volumeGroup: 'v', overprovision: '200%' },
+      /goes with backend lvm-thin/,
+    ],
+    ...['99%', '200', '2', '0100%', '10000%', ''].map(
+      (overprovision) =>
+        [`overprovision of ${overprovision}`, AOE_POOLS, { ...THIN, overprovision }, /spec\.overprovision.*should match/] as [
+          string,
+          ResourceType,
+          Spec,
+          RegExp,
+        ],
+    ),
     ['a pool of files that wipes', AOE_POOLS, { backend: 'file', directory: '/d', wipe: 'Full' }, /wipe goes with backend lvm/],
     ['a wipe that there is not', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', wipe: 'Half' }, /spec\.wipe.*"Full", "Ends"/],
     ...['100%', '-1', '15 %', '1.5%', 'a lot', '9Pi'].map(

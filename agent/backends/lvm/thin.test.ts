@@ -44,3 +44,33 @@ test('a thin volume grows by one command, within what is not promised to others'
   await expect(backend.growth.grow('u-1', 44 * MiB, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
   expect((await backend.open('u-1', signal))?.bytes).toBe(40 * MiB);
 });
+
+describe('a thin pool of which more is promised than it has', () => {
+  it('takes volumes up to that, and growth, and no more', async () => {
+    const backend = thinBackend(new FakeLvm(), { overprovision: '250%' });
+    await createEmpty(backend, { ...request, bytes: 100 * MiB }, signal);
+    await backend.growth.grow('u-1', 120 * MiB, signal);
+    const { size, free } = await backend.measure(signal);
+    expect({ size, free }).toStrictEqual({ size: 160 * MiB, free: 40 * MiB });
+    await expect(createEmpty(backend, { ...request, uid: 'u-2', bytes: 44 * MiB }, signal)).rejects.toMatchObject({
+      reason: 'PoolFull',
+      message: `thin pool vg0/tp has ${40 * MiB} bytes that are not promised to a volume, and ${44 * MiB} are needed`,
+    });
+  });
+
+  it('takes no new volume from 80 % on: the existing ones need what is left', async () => {
+    const [full, fuller] = [new FakeLvm(), new FakeLvm()];
+    full.poolData = fuller.poolData = '80.20';
+    await expect(createEmpty(thinBackend(full), request, signal)).resolves.toBeDefined();
+    const backend = thinBackend(fuller, { overprovision: '101%' });
+    await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /80\.20% full.*lvextend/ });
+  });
+
+  it('may have less promised later: what is promised already stays', async () => {
+    const fake = new FakeLvm();
+    await createEmpty(thinBackend(fake, { overprovision: '300%' }), { ...request, bytes: 152 * MiB }, signal);
+    const backend = thinBackend(fake, { overprovision: '100%' });
+    expect(await backend.measure(signal)).toMatchObject({ ready: true, size: 64 * MiB, free: 0 });
+    expect((await backend.open('u-1', signal))?.bytes).toBe(152 * MiB);
+  });
+});

@@ -7,23 +7,32 @@ import { isSnapshot, LvmThinSnapshots, reservedBytes } from './thin-snapshots.ts
 /** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
 const MAX_DATA_PERCENT = 95;
 const MAX_METADATA_PERCENT = 90;
+/** The same where more is promised than there is: existing volumes need what is left, until a person extends the thin pool. */
+const MAX_OVERPROVISIONED_DATA_PERCENT = 80;
 /** Bytes of metadata that a block may take: the guide in the kernel's Documentation/admin-guide/device-mapper/thin-provisioning.rst. */
 const METADATA_PER_BLOCK = 48;
 /** How old a report may be that a new volume is admitted on: how full the thin pool is changes with every write. */
 const RECENT_MS = 5_000;
 
-/** Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool. */
+/**
+ * Thin volumes in a thin pool. Their full sizes are reserved: the sum of them stays below the size of the pool, or below what the AoEPool's
+ * overprovision makes of it.
+ */
 export class LvmThinBackend extends LvmBase {
   protected override readonly kind: { layout: string[]; pool: string };
   readonly snapshots: Snapshots;
   readonly #thinPool: string;
+  /** How much is promised at most, in percent of the thin pool; 100 or more. */
+  readonly #promisePercent: number;
   readonly growth: Growth = {
     grow: async (uid, bytes, signal) => this.backing(await this.extend(uid, bytes, { marksNew: false }, signal)),
   };
 
-  constructor(options: LvmOptions & { thinPool: string }) {
+  /** @param options `overprovision`: spec.overprovision of the AoEPool, such as `200%`; 100% when it is undefined */
+  constructor(options: LvmOptions & { thinPool: string; overprovision?: string | undefined }) {
     super(options);
-    const { pool, thinPool } = options;
+    const { pool, thinPool, overprovision } = options;
+    this.#promisePercent = Number.parseInt(overprovision ?? '100%', 10);
     const admit = (group: VolumeGroup, bytes: number): void => this.#admit(group, bytes);
     const admitSnapshot = (group: VolumeGroup, bytes: number): void => {
       this.#admit(group, bytes);
@@ -88,7 +97,8 @@ export class LvmThinBackend extends LvmBase {
     const promised = ours.reduce((sum, { bytes }) => sum + bytes, 0);
     const names = new Set(ours.map((volume) => volume.name));
     const foreign = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
-    const size = Math.max(0, pool.bytes - foreign.reduce((sum, volume) => sum + reservedBytes(volume), 0));
+    const promisable = Math.floor((pool.bytes * this.#promisePercent) / 100);
+    const size = Math.max(0, promisable - foreign.reduce((sum, volume) => sum + reservedBytes(volume), 0));
     const message = this.#fullness(group) ?? this.#damage(group);
     return {
       ready: message === undefined,
@@ -108,7 +118,8 @@ export class LvmThinBackend extends LvmBase {
     if (Number(metadataPercent ?? 0) >= MAX_METADATA_PERCENT) {
       return `metadata of thin pool ${name} is ${metadataPercent}% full: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
     }
-    if (Number(dataPercent ?? 0) >= MAX_DATA_PERCENT) {
+    const most = this.#promisePercent > 100 ? MAX_OVERPROVISIONED_DATA_PERCENT : MAX_DATA_PERCENT;
+    if (Number(dataPercent ?? 0) >= most) {
       return `thin pool ${name} is ${dataPercent}% full: extend it (lvextend -L +SIZE ${name}), or remove volumes`;
     }
     return undefined;
