@@ -34,6 +34,22 @@ export const PARTS: readonly Part[] = [
     limitMinutes: 60,
   },
   {
+    name: 'limits',
+    shows: 'limits from 50 IOPS to half of full speed with the Linux driver, at MTU 1500 and 9000, and the latency of a neighbour',
+    usually: '4 minutes',
+    argv: [jest, '--selectProjects', 'driver', '--testPathPatterns', 'driver/limits'],
+    env: { LIMITS: 'all' },
+    limitMinutes: 20,
+  },
+  {
+    name: 'encryption',
+    shows: 'encrypted volumes on the cluster, with clones, raw block devices and a takeover',
+    usually: '10 minutes',
+    argv: script('scripts/test.ts', 'e2e', 'encryption'),
+    env: { ENCRYPTION: '1' },
+    limitMinutes: 60,
+  },
+  {
     name: 'moved-disks',
     shows: 'the disks of a storage node that is gone are in another node',
     usually: '6 minutes',

@@ -7,7 +7,11 @@ import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
 
 const MIB = 1 << 20;
 const BLOCK = 4096;
-const SECONDS = 10;
+/** LIMITS=all, as `make test-long` sets it: all that docs/performance.md tells, on a machine that does nothing else. */
+const IS_WHOLE = process.env.LIMITS === 'all';
+const SECONDS = IS_WHOLE ? 10 : 5;
+/** How much less than the limit may be done. A busy machine takes its time from the load. */
+const SHORTFALL = IS_WHOLE ? 0.1 : 0.25;
 const NEIGHBOUR = '/dev/etherd/e7.4';
 const READER = join(import.meta.dirname, 'limits-inside.ts');
 const skip =
@@ -55,7 +59,7 @@ class Measured {
     return { blocks, repeats: sum(({ repeats }) => repeats), throttled: sum(({ throttled }) => throttled) };
   }
 
-  /** What happens in ten seconds after the first one, while the guest writes as fast as it can. */
+  /** What happens in some seconds after the first one, while the guest writes as fast as it can. */
   async load(seconds = SECONDS): Promise<Counts> {
     const writing = this.#lab.guest.exec(`${LOAD} ${seconds + 3}`, { timeoutMs: (seconds + 60) * 1000 });
     await new Promise((resolve) => setTimeout(resolve, 2000));
@@ -77,31 +81,27 @@ class Measured {
 }
 
 describe.skipIf(skip)('limits, with the Linux driver', () => {
-  for (const mtu of [1500, 9000]) {
-    it(`hold at MTU ${mtu}, without requests that are sent again, and a neighbour keeps its latency`, async () => {
+  for (const mtu of IS_WHOLE ? [1500, 9000] : [1500]) {
+    it(`hold at MTU ${mtu}, and hardly a request is sent again because of them`, async () => {
       await using lab = await DriverLab.boot({ mtu, bytes: 64 * MIB, neighbour: true });
       const mac = (await lab.guest.exec('cat /sys/class/net/vec0/address')).trim();
       const measured = new Measured(lab, mac);
       const p99 = async (): Promise<number> =>
         Number(await lab.guest.exec(`'${process.execPath}' '${READER}' ${NEIGHBOUR} ${SECONDS / 2}`, { timeoutMs: 60_000 }));
       await lab.guest.exec(`until [ -b ${NEIGHBOUR} ]; do echo > /dev/etherd/discover; sleep 0.1; done`, { timeoutMs: 20_000 });
-      const alone = await p99();
+      const alone = IS_WHOLE ? await p99() : 0;
       const { blocks: full, repeats: usual } = await measured.load(5);
       const report = [`MTU ${mtu}: ${full.toFixed(0)} blocks of 4 KiB a second without a limit, ${usual} sent again`];
       console.log(report[0]);
-      for (const [iops, tolerance] of [
-        [50, 0.2],
-        [100, 0.1],
-        [1000, 0.1],
-        [Math.floor(full / 4), 0.1],
-        [Math.floor(full / 2), 0.1],
-      ] as const) {
+      for (const iops of IS_WHOLE ? [50, 100, 1000, Math.floor(full / 4), Math.floor(full / 2)] : [100, 1000]) {
         if (iops > full / 2) continue;
+        const tolerance = iops === 50 ? 0.2 : 0.1;
         await measured.limit({ iops });
         const { blocks, repeats, throttled } = await measured.load();
         report.push(`${iops}: ${(blocks / iops).toFixed(3)} of it, ${repeats} sent again, throttled ${throttled.toFixed(2)} of the time`);
         console.log(report.at(-1));
-        expect(Math.abs(blocks / iops - 1), report.join('\n')).toBeLessThanOrEqual(tolerance);
+        expect(blocks / iops, report.join('\n')).toBeLessThanOrEqual(1 + tolerance);
+        expect(blocks / iops, report.join('\n')).toBeGreaterThanOrEqual(1 - Math.max(tolerance, SHORTFALL));
         // On a busy machine guest and target stand still now and then; the driver then sends all again that it has under way.
         expect(repeats, report.join('\n')).toBeLessThanOrEqual(Math.max(3, usual, (blocks * SECONDS) / 100));
         expect(throttled).toBeGreaterThan(0.3);
@@ -109,14 +109,17 @@ describe.skipIf(skip)('limits, with the Linux driver', () => {
       await measured.limit({ bytesPerSecond: 2 * MIB });
       const ofBytes = (await measured.load()).blocks / 512;
       report.push(`2 MiB a second: ${ofBytes.toFixed(3)} of it`);
-      expect(Math.abs(ofBytes - 1), report.join('\n')).toBeLessThanOrEqual(0.1);
-      await measured.limit({ iops: 200 });
-      const writing = lab.guest.exec(`${LOAD} ${SECONDS}`, { timeoutMs: 60_000 });
-      const beside = await p99();
-      await writing;
-      report.push(`p99 of a neighbour: ${(beside / alone).toFixed(2)} of what it is alone (${alone.toFixed(2)} ms)`);
+      expect(ofBytes, report.join('\n')).toBeLessThanOrEqual(1.1);
+      expect(ofBytes, report.join('\n')).toBeGreaterThanOrEqual(1 - SHORTFALL);
+      if (IS_WHOLE) {
+        await measured.limit({ iops: 200 });
+        const writing = lab.guest.exec(`${LOAD} ${SECONDS}`, { timeoutMs: 60_000 });
+        const beside = await p99();
+        await writing;
+        report.push(`p99 of a neighbour: ${(beside / alone).toFixed(2)} of what it is alone (${alone.toFixed(2)} ms)`);
+        expect(beside, report.join('\n')).toBeLessThan(alone * 2 + 2);
+      }
       console.log(report.join('\n'));
-      expect(beside, report.join('\n')).toBeLessThan(alone * 2 + 2);
       await measured.limit({});
       const again = (await measured.load(5)).blocks;
       expect(again, `${again} blocks a second after the limit was taken away`).toBeGreaterThan(full / 2);
