@@ -30,7 +30,8 @@ class Sniffer {
 
   static async start(cluster: Cluster, name: string): Promise<Sniffer> {
     const file = join(RUN, `${name}.pcap`);
-    const command = `tcpdump -i storage -Z root -s 0 -U -w ${file} ether proto 0x88a2 </dev/null >${file}.log 2>&1`;
+    // Frames that the kernel has gathered and not handed over yet would be lost at the end: hence the immediate mode.
+    const command = `tcpdump -i storage -Z root -s 0 --immediate-mode -U -w ${file} ether proto 0x88a2 </dev/null >${file}.log 2>&1`;
     const pid = Number(shInNetns(`${command} & echo $!`));
     const isUp = async () => (readFileSync(`${file}.log`, 'utf8').includes('listening on') ? true : undefined);
     await cluster.poll(isUp, { timeoutMs: 20_000, what: 'tcpdump to listen' });
