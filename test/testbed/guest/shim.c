@@ -1,8 +1,11 @@
-/* Preloaded into linux.uml. Two mends for user-mode Linux 6.1:
+/* Preloaded into linux.uml. Three mends for user-mode Linux 6.1:
  *
  * ptrace: UML saves 2696 bytes of extended CPU state. Where the host's is larger (AMX), PTRACE_SETREGSET refuses a short
  * buffer and UML panics at boot. Pad the buffer with zeros and mask the state components that UML did not save. A SET of
  * what the last GET of the same stopped process returned is skipped: it changes nothing and costs a system call.
+ *
+ * timer_settime: UML arms its clock for one tick at a time, and arms it again in the tick. When a tick is lost, none comes any more: the
+ * guest no longer interrupts what runs, and nothing that waits for time goes on. So a tick that was not handled comes again.
  *
  * socket: UML's raw transport keeps the default receive buffer, a dozen jumbo frames, where a NIC's ring holds hundreds.
  */
@@ -15,6 +18,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define XSTATE 0x202           /* NT_X86_XSTATE */
@@ -23,6 +27,7 @@
 #define UML_COMPONENTS 0x2ffUL /* x87 SSE AVX MPX AVX-512 PKRU: all below UML_SIZE */
 #define SLOTS 1024
 #define SOCKET_BUFFER (8 << 20)
+#define TICK_AGAIN_NS 100000000
 
 static struct { long pid; unsigned char state[UML_SIZE]; } last[SLOTS];
 static unsigned char padded[65536] __attribute__((aligned(64)));
@@ -94,4 +99,14 @@ int socket(int domain, int type, int protocol)
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
 	}
 	return fd;
+}
+
+int timer_settime(timer_t timer, int flags, const struct itimerspec *value, struct itimerspec *old)
+{
+	static int (*next)(timer_t, int, const struct itimerspec *, struct itimerspec *);
+	struct itimerspec again = *value;
+	int armed = value->it_value.tv_sec || value->it_value.tv_nsec;
+	if (armed && !value->it_interval.tv_sec && !value->it_interval.tv_nsec) again.it_interval.tv_nsec = TICK_AGAIN_NS;
+	if (!next) next = (int (*)(timer_t, int, const struct itimerspec *, struct itimerspec *))dlsym(RTLD_NEXT, "timer_settime");
+	return next(timer, flags, &again, old);
 }
