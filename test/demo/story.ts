@@ -1,10 +1,12 @@
 // The demo's story: what a person would type, and what comes of it, on the running test bed.
-import { aoeVolume, claim, pod, storageClass } from '../e2e/manifests.ts';
+import { aoeSnapshot, aoeVolume, claim, pod, storageClass } from '../e2e/manifests.ts';
 import type { Cluster } from '../testbed/cluster.ts';
 import { Narrator } from './narrator.ts';
 
 const CLAIM = 'notes';
 const BY_HAND = 'by-hand';
+const SNAPSHOT = 'before-lunch';
+const RESTORED = 'restored';
 
 /** Shows the whole story on a cluster where the chart is installed. The error of a step says what the step waited for. */
 export async function tellStory(cluster: Cluster): Promise<void> {
@@ -13,6 +15,7 @@ export async function tellStory(cluster: Cluster): Promise<void> {
   await theDataMovesWithThePod(narrator, volume);
   await anotherHostIsRefused(narrator, volume);
   await aDiskWithoutAClaim(narrator);
+  await aSnapshotOnAnotherNode(narrator);
   await deletedOnRequest(narrator, volume);
 }
 
@@ -86,7 +89,7 @@ async function aDiskWithoutAClaim(narrator: Narrator): Promise<void> {
   narrator.chapter('A disk without a claim, for a host that Kubernetes does not know');
   const mac = (await narrator.cluster.guest('worker-1').exec('cat /sys/class/net/vec0/address')).trim();
   await narrator.apply(`an AoEVolume for the host with the MAC ${mac}`, [
-    aoeVolume(BY_HAND, { capacity: '64Mi', pool: 'lvm', initiators: { macs: [mac] } }),
+    aoeVolume(BY_HAND, { capacity: '32Mi', pool: 'thin', initiators: { macs: [mac] } }),
   ]);
   await narrator.waitFor('aoev', BY_HAND, 'condition=Ready');
   await narrator.show('get', 'aoev', BY_HAND);
@@ -95,10 +98,38 @@ async function aDiskWithoutAClaim(narrator: Narrator): Promise<void> {
     'worker-1',
     `aoe-discover; timeout 10 sh -c 'until [ -b /dev/etherd/${address} ]; do aoe-discover; done'; aoe-stat
      mkfs.ext4 -q /dev/etherd/${address} && mkdir -p /mnt/by-hand && mount /dev/etherd/${address} /mnt/by-hand && df -h /mnt/by-hand
-     umount /mnt/by-hand; aoe-flush ${address}`,
+     echo "written at noon" > /mnt/by-hand/note; umount /mnt/by-hand; aoe-flush ${address}`,
     'attach it by hand with aoetools',
   );
-  await narrator.kubectl('delete', 'aoev', BY_HAND);
+}
+
+async function aSnapshotOnAnotherNode(narrator: Narrator): Promise<void> {
+  narrator.chapter('A snapshot, restored on another node');
+  const from = await narrator.read('get', 'aoev', BY_HAND, '-o', 'jsonpath={.spec.nodeName}');
+  const to = ['storage-1', 'storage-2'].find((name) => name !== from) ?? '';
+  await narrator.apply('a snapshot of it', [aoeSnapshot(SNAPSHOT, BY_HAND)]);
+  await narrator.waitFor('aoesnapshot', SNAPSHOT, 'jsonpath={.status.phase}=Ready');
+  const mac = (await narrator.cluster.guest('worker-1').exec('cat /sys/class/net/vec0/address')).trim();
+  await narrator.apply(`a volume that begins with its data, in another pool and on ${to}`, [
+    aoeVolume(RESTORED, {
+      capacity: '32Mi',
+      pool: 'lvm',
+      nodeName: to,
+      source: { snapshot: SNAPSHOT },
+      initiators: { macs: [mac] },
+    }),
+  ]);
+  await narrator.waitFor('aoev', RESTORED, 'condition=Ready');
+  await narrator.show('get', 'aoev');
+  const address = await narrator.read('get', 'aoev', RESTORED, '-o', 'jsonpath={.status.address}');
+  await narrator.onNode(
+    'worker-1',
+    `timeout 10 sh -c 'until [ -b /dev/etherd/${address} ]; do aoe-discover; sleep 0.2; done'
+     mount /dev/etherd/${address} /mnt/by-hand && cat /mnt/by-hand/note; umount /mnt/by-hand; aoe-flush ${address}`,
+    'what is on the restored disk',
+  );
+  await narrator.kubectl('delete', 'aoev', BY_HAND, RESTORED);
+  await narrator.kubectl('delete', 'aoesnapshot', SNAPSHOT);
 }
 
 async function deletedOnRequest(narrator: Narrator, volume: string): Promise<void> {
