@@ -3,7 +3,7 @@ SHELL := /bin/bash
 NODE := node_modules/.bin/node
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 
-.PHONY: help release docs docs-test demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage test-long prerequisites machine clean
+.PHONY: help release docs docs-test demo demo-up demo-down demo-shell test check build generate fix test-e2e bench bench-guest bench-claims bench-copies bench-scale fuzz fuzz-keep test-faults test-faults-fast test-k8s-storage test-long prerequisites machine clean
 
 help:
 	@echo 'make demo        a claim becomes an AoE disk, on a three-node cluster on this machine'
@@ -17,10 +17,11 @@ help:
 	@echo 'make test-long   what is too long for make test, ONLY (a part), MINUTES (600); goes on where it ended (see docs/long-tests.md)'
 	@echo 'make bench       speed and cost of the target and of others    (see docs/performance.md)'
 	@echo 'make bench-claims  how fast claims and pods are served on the cluster (see docs/performance.md)'
+	@echo 'make bench-copies  how fast copies are, and what they cost     (see docs/performance.md)'
 	@echo 'make bench-scale   what our programs need with many volumes    (see docs/performance.md)'
 	@echo 'make fuzz        hostile frames for the target, SECONDS (60)   (see docs/fuzzing.md)'
 	@echo 'make build       dist/: the programs                          make generate    CRDs, RPC code, reference pages'
-	@echo 'make release     dist/release/: image, chart, bill of materials  (see docs/releasing.md)'
+	@echo 'make release     dist/release/: image, chart, bill of materials; PLATFORMS  (see docs/releasing.md)'
 	@echo 'make docs        dist/docs/site/: the documentation as a site  make docs-test   the same, and looks at it in a browser'
 	@echo 'make fix         format, and fix what lint can fix            make clean       remove what was built'
 
@@ -74,6 +75,11 @@ bench-guest: build
 bench-claims: machine
 	@$(NODE) test/bench/claims/main.ts
 
+# The copier beside dd, in a guest. Variables: ROUNDS.
+bench-copies: build
+	@scripts/prerequisites cluster
+	@$(NODE) test/bench/copies/main.ts
+
 # Variables: HERE, ELSEWHERE (volumes on the measured node, and on others), SETTLE (seconds of rest before memory is read).
 bench-scale: build
 	@$(NODE) test/bench/scale/main.ts
@@ -92,7 +98,7 @@ build: prerequisites
 	@$(NODE) scripts/build.ts
 	@cargo build --release --locked
 
-# REPOSITORY: where the image will be pulled from.
+# REPOSITORY: where the image will be pulled from. PLATFORMS: "amd64 arm64" for both; that of this machine by default.
 release: build
 	@$(NODE) scripts/release/main.ts
 

@@ -20,7 +20,7 @@ function project(displayName: string, patterns: string[], options: RunnerOptions
   } satisfies Config['projects'] extends (infer Entry)[] | undefined ? Entry : never;
 }
 
-/** They share the machine's network, a cluster, or processor time that they measure: one file after the other. */
+/** They share the machine's network, a cluster, a folder, or processor time that they measure: one file after the other. */
 const serial = true;
 
 export default {
@@ -42,7 +42,7 @@ export default {
     project('apiserver', ['test/apiserver/**/*.test.ts'], { serial, testTimeout: 3 * MINUTE }),
     project('chart', ['test/chart/**/*.test.ts'], { testTimeout: MINUTE }),
     // What `make release` makes.
-    project('release', ['test/release/**/*.test.ts'], { testTimeout: MINUTE }),
+    project('release', ['test/release/**/*.test.ts'], { serial, testTimeout: MINUTE }),
     // The documentation that `make docs` built, in a browser.
     project('site', ['test/site/**/*.test.ts'], { testTimeout: 2 * MINUTE }),
     // On veth pairs in network namespaces of their own.

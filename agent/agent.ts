@@ -13,10 +13,16 @@ import type { Logger } from '../run/log.ts';
 import { MacMemory } from './access/mac-memory.ts';
 import { AddressProbe } from './address/probe.ts';
 import { BackendRegistry } from './backends/registry.ts';
+import { Callers } from './blocks/caller.ts';
+import { recoverBlocks } from './blocks/recovery.ts';
+import { BlocksServer } from './blocks/server.ts';
 import type { CopierApi } from './copier/api.ts';
 import { CopyMetrics } from './copier/metrics.ts';
 import { StaleJobs } from './copier/stale-jobs.ts';
 import { GroupReconciler } from './group/reconciler.ts';
+import { OneAtATime } from './move/one-at-a-time.ts';
+import { MoveReconciler } from './move/reconciler.ts';
+import { HeardReporter } from './node/heard.ts';
 import type { InterfaceSelection } from './node/interfaces.ts';
 import { NodeNetwork } from './node/network.ts';
 import { NodeReconciler } from './node/reconciler.ts';
@@ -24,6 +30,8 @@ import { PoolMetrics } from './pool/metrics.ts';
 import { Orphans } from './pool/orphans.ts';
 import { otherFilePools, PoolReconciler } from './pool/reconciler.ts';
 import { CopyExport } from './snapshot/copy-export.ts';
+import { FileSystemFreeze } from './snapshot/freeze.ts';
+import { SnapshotMetrics } from './snapshot/metrics.ts';
 import { takenSnapshots } from './snapshot/place.ts';
 import { SnapshotReconciler } from './snapshot/reconciler.ts';
 import { SnapshotRecords } from './snapshot/records.ts';
@@ -36,6 +44,7 @@ import { provisionedIn, provisionedUids } from './volume/observe.ts';
 import { VolumeReconciler } from './volume/reconciler.ts';
 
 const VOLUMES_AT_ONCE = 16;
+const MOVES_AT_ONCE = 4;
 const SNAPSHOTS_AT_ONCE = 4;
 const GROUPS_AT_ONCE = 4;
 
@@ -51,6 +60,8 @@ export interface AgentOptions {
   /** Bytes that a copy reads per second, at most. 0: no limit. */
   copySpeed: number;
   run: Exec;
+  /** Where the CSI controller is told which blocks of snapshots have changed, HOST:PORT, and the user that it is; absent: it is not. */
+  blocks?: { listen: string; user: string } | undefined;
   /** Called once the state of the cluster is known. */
   ready: () => void;
   /** Called once at the start. The function that it gets says which part has hung so that only a restart helps; undefined: none. */
@@ -60,16 +71,17 @@ export interface AgentOptions {
 
 /** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
 export async function runAgent(
-  { node, selection, mountPoints, kube, targetApi, copier, copySpeed, run, ready, watched, log }: AgentOptions,
+  { node, selection, mountPoints, kube, targetApi, copier, copySpeed, run, blocks, ready, watched, log }: AgentOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
+  const moves = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.move.nodeName=${node}` });
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
   const groups = new Informer<AoESnapshotGroup>(kube, AOE_SNAPSHOT_GROUPS);
   const nodes = new Informer<AoENode>(kube, AOE_NODES);
   const self = new Informer<KubeObject>(kube, NODES, { fieldSelector: `metadata.name=${node}` });
-  const informers = [volumes, pools, snapshots, groups, nodes, self];
+  const informers = [volumes, moves, pools, snapshots, groups, nodes, self];
 
   const target = new TargetConnection(targetApi, log);
   const network = new NodeNetwork({ node, selection, target, run, log });
@@ -96,6 +108,7 @@ export async function runAgent(
   new TargetMetrics({ api: targetApi, connection: target, volumes, nodes }, signal).register();
 
   const stores = { volumes, pools, nodes, snapshots };
+  const oneAtATime = new OneAtATime();
   const copies = {
     copier,
     interfaces: () => network.initiators(),
@@ -103,30 +116,44 @@ export async function runAgent(
       const pool = pools.get(status?.pool ?? '');
       return pool && (await backendOf(pool).snapshots?.expose(metadata.uid ?? '', stop));
     },
+    survey: probe.survey,
     bytesPerSecond: copySpeed,
+    oneAtATime: oneAtATime.run.bind(oneAtATime),
   };
-  new CopyMetrics(volumes).register();
+  new CopyMetrics(volumes, moves).register();
+  new SnapshotMetrics(copier, snapshots, signal).register();
   const common = { node, kube, macs, backendOf, target, signal, events, log };
   const volumeWork = new VolumeReconciler({ ...common, ...stores, probe: probe.ask, copies });
+  const moveWork = new MoveReconciler({ ...common, ...copies, moves, pools, oneAtATime });
   const records = new SnapshotRecords({ node, kube, snapshots, log });
   const copyExport = new CopyExport({ node, target, probe: probe.ask });
-  const takeContext = { node, records, volumes, pools, backendOf, target, log };
+  const freeze = new FileSystemFreeze({ records, snapshots, volumes, log });
+  const takeContext = { node, records, volumes, pools, backendOf, target, freeze, log };
   const groupWork = new GroupReconciler({ ...takeContext, groups });
-  const snapshotWork = new SnapshotReconciler({ ...takeContext, copyExport, endGroup: (uid) => groupWork.end(uid) });
+  const snapshotWork = new SnapshotReconciler({
+    ...takeContext,
+    copyExport,
+    copyOut: { copier, bytesPerSecond: copySpeed },
+    endGroup: (uid) => groupWork.end(uid),
+  });
   const poolWork = new PoolReconciler({
     node,
     kube,
     pools,
     self,
     volumes,
+    moves,
     snapshots,
     backendOf,
     orphans: new Orphans(),
     metrics: poolMetrics,
     log,
   });
-  const nodeWork = new NodeReconciler({ node, kube, nodes, target, network });
-  const staleJobs = new StaleJobs({ copier, volumes, log });
+  const heard = new HeardReporter({ node, kube, nodes, volumes, target });
+  const blocksServer =
+    blocks && new BlocksServer({ node, pools, backendOf, callers: new Callers({ kube, user: blocks.user }), listen: blocks.listen, log });
+  const nodeWork = new NodeReconciler({ node, kube, nodes, target, network, blocks: () => blocksServer?.address });
+  const staleJobs = new StaleJobs({ copier, volumes, snapshots, moves, log });
   const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, snapshots, target, log });
 
   const shared = { log, metrics: controllerMetrics() };
@@ -141,6 +168,14 @@ export async function runAgent(
       .watch(volumes, watches.volumes)
       .watch(pools, watches.volumesOfPool(context))
       .watch(nodes, watches.volumesWithNodes(context)),
+    moves: new Controller({
+      ...shared,
+      name: 'moves',
+      reconcile: (key, stop) => moveWork.reconcile(key, stop),
+      concurrency: MOVES_AT_ONCE,
+    })
+      .watch(moves, watches.volumes)
+      .watch(pools, watches.volumesOfMove({ volumes: moves })),
     snapshots: new Controller({
       ...shared,
       name: 'snapshots',
@@ -164,16 +199,23 @@ export async function runAgent(
       .watch(pools, watches.pools)
       .watch(self, watches.poolsOfNode(context))
       .watch(volumes, watches.poolsOfVolume)
+      .needs(moves)
       .needs(snapshots),
     node: new Controller({ ...shared, name: 'node', reconcile: (key, stop) => nodeWork.reconcile(key, stop) }).watch(
       nodes,
       watches.node(context),
     ),
+    heard: new Controller({ ...shared, name: 'heard', reconcile: (_key, stop) => heard.reconcile(stop) })
+      .watch(nodes, watches.heard(context))
+      .needs(volumes),
     exports: new Controller({ ...shared, name: 'exports', reconcile: (_key, stop) => orphanedExports.reconcile(stop) })
       .watch(volumes, watches.exports(context))
       .needs(snapshots)
       .needs(pools),
-    copies: new Controller({ ...shared, name: 'copies', reconcile: (_key, stop) => staleJobs.reconcile(stop) }).needs(volumes),
+    copies: new Controller({ ...shared, name: 'copies', reconcile: (_key, stop) => staleJobs.reconcile(stop) })
+      .needs(volumes)
+      .needs(snapshots)
+      .needs(moves),
   };
   // Not those that wait for disks: a restart would not help.
   watched(() => controllers.node.hung ?? controllers.exports.hung);
@@ -182,7 +224,11 @@ export async function runAgent(
   };
   target.subscribe((change) => enqueue(afterTargetChange(change, context)));
   volumeWork.subscribe((event) => enqueue(afterVolumeEvent(event)));
-  for (const work of [snapshotWork, groupWork]) work.subscribe((pool) => enqueue(afterSnapshot(pool)));
+  groupWork.subscribe((pool) => enqueue(afterSnapshot({ pool })));
+  snapshotWork.subscribe((change) => enqueue(afterSnapshot(change)));
+  moveWork.subscribe((event) =>
+    enqueue('pool' in event ? afterSnapshot({ pool: event.pool }) : [{ controller: 'moves', key: event.volume }]),
+  );
   network.subscribe(() => enqueue(afterLinkChange(context)));
 
   // The local link and the interfaces come first: they need neither the API server nor the target.
@@ -196,9 +242,11 @@ export async function runAgent(
       ...Object.values(controllers).map((controller) => controller.run(signal)),
       target.run(signal),
       network.run(signal),
+      recoverBlocks({ pools, backendOf, log }, signal),
+      blocksServer?.run(signal, () => controllers.node.enqueue(node)),
       Promise.all(informers.map(({ synced }) => synced)).then(ready),
     ]);
   } finally {
-    await volumeWork.idle();
+    await Promise.all([volumeWork.idle(), moveWork.idle()]);
   }
 }

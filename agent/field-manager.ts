@@ -3,6 +3,12 @@ import { createHash } from 'node:crypto';
 /** The field manager of the agents for objects that one agent writes: an AoEVolume, its own AoENode. */
 export const FIELD_MANAGER = 'aoe-csi-agent';
 
+/** The field manager of the agent at the other place of a move, for status.move alone. */
+export const MOVE_FIELD_MANAGER = `${FIELD_MANAGER}-move`;
+
+/** The field manager of the agent for what its target heard: status.heard of its own AoENode alone. */
+export const HEARD_FIELD_MANAGER = `${FIELD_MANAGER}-heard`;
+
 /** Limit of the API server for the name of a field manager, in characters. */
 const MAX_LENGTH = 128;
 

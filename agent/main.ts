@@ -34,6 +34,14 @@ const flags = {
     help: 'directories where disks are mounted, separated by commas: where none is, no new file pool is made in it',
     parse: (text: string) => text.split(',').filter((path) => path !== ''),
   },
+  'blocks-listen': {
+    default: '',
+    help: 'HOST:PORT where the CSI controller is told, over TLS, which blocks of snapshots have changed; empty: it is not',
+  },
+  'blocks-user': {
+    default: '',
+    help: 'the one user that may ask for that, such as system:serviceaccount:aoe-csi:aoe-csi-controller',
+  },
   kubeconfig: { default: '', help: "kubeconfig file; the pod's service account when empty" },
   http: { default: ':9811', help: 'address of /healthz, /readyz and /metrics' },
 } as const satisfies Flags;
@@ -41,6 +49,8 @@ const flags = {
 await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
   const node = config.node || env.nodeName;
   if (!node) throw new Error('the name of this node is not known: give --node or NODE_NAME');
+  const { 'blocks-listen': listen, 'blocks-user': user } = config;
+  if ((listen === '') !== (user === '')) throw new Error('--blocks-listen and --blocks-user need one another');
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-agent' });
   const targetApi = new GrpcTarget(config['target-socket']);
   const copier = new GrpcCopier(config['copier-socket']);
@@ -61,6 +71,7 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
           copier,
           copySpeed: config['copy-speed'],
           run: exec,
+          blocks: listen === '' ? undefined : { listen, user },
           ready: ready.resolve,
           watched: (ask) => (hung = ask),
           log,

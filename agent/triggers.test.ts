@@ -3,7 +3,7 @@ import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import type { Change, KubeObject, WatchOptions } from '../kube/mod.ts';
-import { afterLinkChange, afterTargetChange, afterVolumeEvent, watches } from './triggers.ts';
+import { afterLinkChange, afterSnapshot, afterTargetChange, afterVolumeEvent, watches } from './triggers.ts';
 
 const volume = (name: string, pool: string, initiators: object = {}): AoEVolume =>
   ({ metadata: { name, uid: `uid-${name}` }, spec: { pool, initiators } }) as never;
@@ -45,6 +45,8 @@ const added = <T>(object: T): Change<T> => ({ type: 'applied', object });
 const changed = <T>(previous: T, object: T): Change<T> => ({ type: 'applied', object, previous });
 const deleted = <T>(object: T): Change<T> => ({ type: 'deleted', object, previous: object });
 
+const ofHeard = watches.heard(context);
+const suspected = (name: string): AoENode => ({ ...node(name, []), status: { suspicion: { question: 'q' } } });
 const [ofVolumeSnapshots, ofPoolSnapshots] = [watches.snapshotsOfVolume(context), watches.snapshotsOfPool(context)];
 const { volumes: ofVolumes, pools: ofPools } = watches;
 const moved = { ...volume('a', 'fast'), spec: { ...volume('a', 'fast').spec, moves: 1 } };
@@ -76,6 +78,16 @@ for (const [what, got, want] of [
   ["another agent's entry in a pool: not the pool", keys(ofPools, changed(pool('fast', 1), pool('fast', 1, { nodes: [] }))), []],
   ['a pool that is gone: its volumes', keys(ofPool, deleted(pool('fast', 1))), ['a', 'b']],
   ['a pool that is gone: itself', keys(ofPools, deleted(pool('fast', 1))), ['fast']],
+  [
+    'a node that the operator suspects: what the target here heard',
+    keys(ofHeard, changed(node('worker', []), suspected('worker'))),
+    ['storage'],
+  ],
+  [
+    'a node whose heartbeat is new: not what the target here heard',
+    keys(ofHeard, changed(node('worker', []), node('worker', [], 'later'))),
+    [],
+  ],
   ['a new node: volumes that name nodes', keys(ofNodes, added(node('worker', ['x']))), ['a']],
   ['a volume that has data now: its snapshots that were not taken', keys(ofVolumeSnapshots, added(volume('a', 'fast'))), ['s1']],
   ['another heartbeat of a volume: no snapshot', keys(ofVolumeSnapshots, changed(volume('a', 'fast'), volume('a', 'fast'))), []],
@@ -135,6 +147,14 @@ test('after a change of its connection or interfaces: all volumes, and the state
 test('after the data of a volume is there: the volume; after a pool was used: the pool, with what else changes in it meanwhile', () => {
   expect(afterVolumeEvent({ type: 'data', volume: 'a' })).toStrictEqual([{ controller: 'volumes', key: 'a' }]);
   expect(afterVolumeEvent({ type: 'pool', pool: 'fast' })).toStrictEqual([{ controller: 'pools', key: 'fast', afterMs: 1_000 }]);
+});
+
+test('after a snapshot was taken, is whole or was removed: the pool, and the volume, which may have waited for that', () => {
+  expect(afterSnapshot({ pool: 'fast', volume: 'a' })).toStrictEqual([
+    { controller: 'pools', key: 'fast', afterMs: 1_000 },
+    { controller: 'volumes', key: 'a' },
+  ]);
+  expect(afterSnapshot({ pool: 'fast' })).toHaveLength(1);
 });
 
 test('after a change of the local link: the state of the node', () => {

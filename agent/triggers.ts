@@ -22,7 +22,7 @@ export interface TriggerContext {
 
 /** A key to reconcile, at once or after a while. */
 export interface Request {
-  controller: 'volumes' | 'snapshots' | 'groups' | 'pools' | 'node' | 'exports' | 'copies';
+  controller: 'volumes' | 'moves' | 'snapshots' | 'groups' | 'pools' | 'node' | 'exports' | 'copies';
   key: string;
   afterMs?: number;
 }
@@ -35,6 +35,11 @@ export const watches = {
   volumesOfPool: ({ volumes }: TriggerContext): WatchOptions<AoEPool> => ({
     when: generationChanged,
     keys: ({ object }) => namesOf(volumes.list().filter(({ spec }) => spec.pool === object.metadata.name)),
+  }),
+  /** The same for the pool at the other place of a move. */
+  volumesOfMove: ({ volumes }: Pick<TriggerContext, 'volumes'>): WatchOptions<AoEPool> => ({
+    when: generationChanged,
+    keys: ({ object }) => namesOf(volumes.list().filter(({ spec }) => spec.move?.pool === object.metadata.name)),
   }),
   /** A node with other addresses: every volume that names nodes may admit it. */
   volumesWithNodes: ({ volumes }: TriggerContext): WatchOptions<AoENode> => ({
@@ -66,6 +71,11 @@ export const watches = {
   exports: ({ node }: TriggerContext): WatchOptions<AoEVolume> => ({ when: ({ type }) => type === 'deleted', keys: () => [node] }),
   /** The labels of this node decide which pools are on it. */
   poolsOfNode: ({ pools }: TriggerContext): WatchOptions<KubeObject> => ({ when: labelsChanged, keys: () => namesOf(pools.list()) }),
+  /** The operator asks what the target of this node heard. */
+  heard: ({ node }: Pick<TriggerContext, 'node'>): WatchOptions<AoENode> => ({
+    when: fieldChanged(({ status }) => status?.suspicion),
+    keys: () => [node],
+  }),
   /** The AoENode of this node alone. */
   node: ({ node }: TriggerContext): WatchOptions<AoENode> => ({ keys: ({ object }) => (object.metadata.name === node ? [node] : []) }),
 };
@@ -93,9 +103,10 @@ export function afterVolumeEvent(event: VolumeEvent): Request[] {
   return [{ controller: 'pools', key: event.pool, afterMs: MEASURE_AFTER_MS }];
 }
 
-/** After a snapshot was taken or removed in a pool. */
-export function afterSnapshot(pool: string): Request[] {
-  return [{ controller: 'pools', key: pool, afterMs: MEASURE_AFTER_MS }];
+/** After a snapshot was taken or removed in a pool. @param volume name of its AoEVolume, which may have waited for that to grow or to be removed */
+export function afterSnapshot({ pool, volume }: { pool: string; volume?: string }): Request[] {
+  const waiting: Request[] = volume === undefined ? [] : [{ controller: 'volumes', key: volume }];
+  return [{ controller: 'pools', key: pool, afterMs: MEASURE_AFTER_MS }, ...waiting];
 }
 
 /** After the local link was made or lost. */

@@ -12,7 +12,7 @@ export { escapeString, formatLock, type LockOwner, type LockText, parseLock, sam
 export { listInterfaces, type NetworkInterface, type SelectedInterfaces, selectInterfaces } from './net/interfaces.ts';
 export { ioctl, lastError } from './net/libc.ts';
 export { type FrameSocket, RawSocket, SocketError } from './net/socket.ts';
-export { type AtaArgument, AtaCommand, AtaFlag, emitAta, parseAta } from './wire/ata.ts';
+export { type AtaArgument, AtaCommand, AtaFlag, emitAta, parseAta, SECTOR } from './wire/ata.ts';
 export {
   type ConfigArgument,
   ConfigCommand,

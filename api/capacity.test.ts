@@ -65,6 +65,14 @@ test('volumes of other pools, of other nodes, without a place, or served by some
   expect(available(pool, node(), [], taken(others))).toBe(1024 * MiB);
 });
 
+test('a volume takes its tail, too, and one without a tail gives that room back', () => {
+  const [plain, tailed] = [node(), node({ tail: '4Mi', withoutTail: 2 })];
+  expect(footprint('5Mi', tailed)).toBe(footprint('5Mi', plain) + 4 * MiB);
+  const three = Array.from({ length: 3 }, () => volume());
+  const reserved = (name: string): number => taken(three)(name) + three.length * 4 * MiB;
+  expect(available(pool, tailed, [], reserved)).toBe((1024 - 300 - 4) * MiB);
+});
+
 test('available() is less by what orphans and displaced backing volumes take', () => {
   expect(available(pool, node({ orphaned: '24Mi' }), [], none)).toBe(1000 * MiB);
   expect(available(pool, node({ orphaned: '24Mi', displacedBytes: '100Mi' }), [], none)).toBe(900 * MiB);

@@ -2,9 +2,14 @@ import type { AoEPool, PoolNode } from './pool.ts';
 import { formatQuantity, parseQuantity, roundUp } from './quantity.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from './volume.ts';
 
-/** Bytes that a volume takes in a pool on a node: its capacity, rounded up to the backend's granularity. */
+/** Bytes that a volume takes in a pool on a node: its capacity, rounded up to the backend's granularity, and its tail. */
 export function footprint(capacity: string, node: PoolNode): number {
-  return roundUp(parseQuantity(capacity), grainOf(node));
+  return roundUp(parseQuantity(capacity), grainOf(node)) + tailOf(node);
+}
+
+/** Bytes of a volume's tail, which its backing volume has behind the capacity; 0 where agents of earlier versions make them. */
+export function tailOf(node: Pick<PoolNode, 'tail'>): number {
+  return parseQuantity(node.tail ?? '0');
 }
 
 /** The unit in bytes in which the backend makes volumes. */
@@ -18,6 +23,13 @@ export function reservationOf(volume: AoEVolume): { key: string; size: number } 
   const capacity = reservedCapacity(volume);
   if (pool === undefined || nodeName === undefined || !capacity || !isPlaced(volume)) return undefined;
   return { key: reservationKey(pool, nodeName), size: parseQuantity(capacity) };
+}
+
+/** What the data of a volume takes at the other place of a move that is under way, as {@link reservationOf}. */
+export function moveReservationOf(volume: AoEVolume): { key: string; size: number } | undefined {
+  const { move } = volume.spec;
+  const capacity = reservedCapacity(volume);
+  return move && capacity ? { key: reservationKey(move.pool, move.nodeName), size: parseQuantity(capacity) } : undefined;
 }
 
 /** The key of {@link reservationOf}. */
@@ -48,7 +60,8 @@ export function reservedCapacity({ spec, status }: Pick<AoEVolume, 'spec' | 'sta
  * AoEVolume placed there, whether its backing volume exists yet or not, so that concurrent claims cannot exceed the pool. What is in other
  * pools with the same space counts, too. 0 when the pool is not ready there.
  * @param pools all pools: those that the node's entry names in `sharedWith` are among them
- * @param reserved what the placed AoEVolumes of a pool take on the node, see {@link reservationOf}, each rounded up to {@link grainOf}
+ * @param reserved what the placed AoEVolumes of a pool take on the node, see {@link reservationOf}, each rounded up to {@link grainOf}, and with a
+ * tail of {@link tailOf}
  */
 export function available(pool: AoEPool, node: PoolNode, pools: readonly AoEPool[], reserved: (pool: string) => number): number {
   if (!node.ready) return 0;
@@ -56,7 +69,10 @@ export function available(pool: AoEPool, node: PoolNode, pools: readonly AoEPool
   const sharers = pools.filter(({ metadata }) => metadata.name !== pool.metadata.name && names.has(metadata.name));
   const entries = [node, ...sharers.flatMap(({ status }) => status?.nodes?.find(({ name }) => name === node.name) ?? [])];
   let bytes = parseQuantity(node.size ?? '0');
-  for (const { orphaned = '0', displacedBytes = '0' } of entries) bytes -= parseQuantity(orphaned) + parseQuantity(displacedBytes);
+  for (const entry of entries) {
+    const { orphaned = '0', displacedBytes = '0', withoutTail = 0 } = entry;
+    bytes += withoutTail * tailOf(entry) - parseQuantity(orphaned) - parseQuantity(displacedBytes);
+  }
   for (const name of names) bytes -= reserved(name);
   return Math.max(0, bytes);
 }

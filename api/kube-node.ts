@@ -6,7 +6,10 @@ export interface KubeNode {
   kind?: string;
   metadata: ObjectMeta;
   spec?: { taints?: { key: string; value?: string }[] };
-  status?: { conditions?: { type: string; status: string; reason?: string; lastTransitionTime?: string }[] };
+  status?: {
+    conditions?: { type: string; status: string; reason?: string; lastTransitionTime?: string }[];
+    addresses?: { type: string; address: string }[];
+  };
 }
 
 /** Why a node is not Ready, for people; undefined when it is Ready, does not say, or does not exist. */

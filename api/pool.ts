@@ -1,7 +1,7 @@
 import type { Resource } from './meta.ts';
-import type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, Displaced, PoolNode, WipeExtent } from './schema/pool.ts';
+import type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, Displaced, PoolNode, ReclaimZeros, WipeExtent } from './schema/pool.ts';
 
-export type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, Displaced, PoolNode, WipeExtent };
+export type { Abandoned, AoEPoolSpec, AoEPoolStatus, Backend, Displaced, PoolNode, ReclaimZeros, WipeExtent };
 export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;
 
 /** At most this many abandoned volumes of a pool are remembered, the newest ones. */
@@ -12,3 +12,8 @@ export const PoolCondition = {
   /** operator: volumes can be created on at least one node. The reason says whether something is wrong on any of its nodes. */
   Ready: 'Ready',
 } as const;
+
+/** Whether volumes share blocks with snapshots in the pool; where they do not, each volume of a snapshot is a copy. A pool that is not known does. */
+export function sharesBlocks(pool: Pick<AoEPool, 'spec'> | undefined): boolean {
+  return pool?.spec.backend !== 'lvm';
+}

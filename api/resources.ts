@@ -24,11 +24,26 @@ export const PERSISTENT_VOLUMES: ResourceType = {
   kind: 'PersistentVolume',
   namespaced: false,
 };
+export const PERSISTENT_VOLUME_CLAIMS: ResourceType = {
+  group: '',
+  version: 'v1',
+  plural: 'persistentvolumeclaims',
+  kind: 'PersistentVolumeClaim',
+  namespaced: true,
+};
+export const PODS: ResourceType = { group: '', version: 'v1', plural: 'pods', kind: 'Pod', namespaced: true };
 export const VOLUME_ATTACHMENTS: ResourceType = {
   group: 'storage.k8s.io',
   version: 'v1',
   plural: 'volumeattachments',
   kind: 'VolumeAttachment',
+  namespaced: false,
+};
+export const TOKEN_REVIEWS: ResourceType = {
+  group: 'authentication.k8s.io',
+  version: 'v1',
+  plural: 'tokenreviews',
+  kind: 'TokenReview',
   namespaced: false,
 };
 export const API_VERSION = `${GROUP}/${VERSION}`;

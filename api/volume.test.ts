@@ -1,4 +1,5 @@
-import { type AoEVolume, isReportOfPlace, serialNumber, serialOf } from './volume.ts';
+import fc from 'fast-check';
+import { type AoEVolume, diskBytesFor, ENCRYPTION, isReportOfPlace, serialNumber, serialOf, userBytesOf } from './volume.ts';
 
 const UID = '11111111-2222-3333-4444-555555555555';
 
@@ -30,4 +31,28 @@ test('a report is about the place in the spec when it names the same move', () =
     isReportOfPlace(volume({ moves: 1 }, { moves: 1 })),
   ];
   expect(cases).toStrictEqual([true, false, true]);
+});
+
+test('a disk is as large as its user needs it, and no sector of 4 KiB larger', () => {
+  const sectors = fc.integer({ min: 1, max: 2 ** 38 });
+  fc.assert(
+    fc.property(sectors, fc.constantFrom(undefined, ...ENCRYPTION), (count, encryption) => {
+      const bytes = count * 4096;
+      const disk = diskBytesFor({ encryption }, bytes);
+      expect(disk % 4096).toBe(0);
+      expect(userBytesOf({ encryption }, disk)).toBe(bytes);
+      expect(userBytesOf({ encryption }, disk - 4096)).toBeLessThan(bytes);
+    }),
+  );
+});
+
+/** The kernel's 6.1, with cryptsetup 2.6.1: MiB of a disk, and sectors of 512 bytes that its mapping has. */
+const MAPPED = { 18: 3568, 24: 15_856, 48: 64_488, 1024: 2_031_880, 8192: 16_484_472, 16384: 33_131_640, 1048576: 2_130_673_784 };
+
+test('with authentication, the user is promised no more than the mapping has, and 1 MiB less at most', () => {
+  for (const [disk, sectors] of Object.entries(MAPPED)) {
+    const spare = sectors * 512 - userBytesOf({ encryption: 'LUKS2Authenticated' }, Number(disk) * 2 ** 20);
+    expect(spare, disk).toBeGreaterThanOrEqual(0);
+    expect(spare, disk).toBeLessThanOrEqual(2 ** 20);
+  }
 });

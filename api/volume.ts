@@ -1,5 +1,6 @@
+import { type Address, sameAddress } from './address.ts';
 import type { Resource } from './meta.ts';
-import { MiB } from './quantity.ts';
+import { MiB, roundDown, roundUp } from './quantity.ts';
 import type { AoEVolumeSpec, AoEVolumeStatus, Holder, Initiators, VolumePhase } from './schema/volume.ts';
 
 export { ACCESS, type Access, isAccess } from './access.ts';
@@ -27,9 +28,28 @@ export const BREAK_LOCK = 'aoe.dev/break-lock';
 export const GIVE_UP = 'aoe.dev/give-up';
 
 /**
- * Annotation with which a person moves a volume to the node that has its disks now. Its value is NODE or NODE/POOL; without a pool, that of
- * spec.pool. It counts only once the storage node in spec.nodeName is gone, nobody uses the volume, and the agent on NODE reports the volume's
- * data in that pool.
+ * Annotation with which a person asks the node that has the volume to give the free space of its file system back to the pool. Each new
+ * value asks once; the last one that was answered is in status.reclaim.request. spec.reclaimEvery lets nodes do it regularly.
+ */
+export const RECLAIM = 'aoe.dev/reclaim';
+/** Characters of {@link RECLAIM} that count. */
+export const MAX_RECLAIM_REQUEST = 253;
+
+/** How spec.reclaimEvery, and the parameter of a StorageClass, say a time: in whole hours. */
+export const RECLAIM_EVERY_PATTERN = /^[1-9][0-9]{0,3}h$/;
+
+/** The time from the end of a run to the next one in milliseconds, from a text such as `168h`; undefined for any other text. */
+export function parseReclaimEvery(text: string): number | undefined {
+  return RECLAIM_EVERY_PATTERN.test(text) ? Number(text.slice(0, -1)) * 3_600_000 : undefined;
+}
+
+/** Finalizer that keeps an AoEVolume until no data of it is left at the other place of a move. */
+export const MOVE_FINALIZER = 'aoe.dev/move';
+
+/**
+ * Annotation with which a person moves a volume that nobody uses. Its value is NODE or NODE/POOL; without a pool, that of spec.pool. While the
+ * storage node in spec.nodeName exists, the data is copied. Once that node is gone, the annotation counts when the agent on NODE reports the
+ * volume's data in that pool: its disks are in that node now.
  */
 export const MOVE_TO = 'aoe.dev/move-to';
 
@@ -41,6 +61,33 @@ export const DELETE_DATA = 'aoe.dev/delete-data';
 
 /** Begins the message of each condition of the agent that says what a deletion waits for: the operator shows such a one in Ready. */
 export const DELETION_WAITS = 'deletion waits: ';
+
+/**
+ * Annotation of a volume that the operator has taken from a silent node, until nothing of Kubernetes ties it to that node any more. Its value is
+ * a {@link Taken} as JSON. The operator sets and removes it.
+ */
+export const TAKEN_FROM = 'aoe.dev/taken-from';
+
+/** What a takeover has to remove from Kubernetes. What is made later of the same name, also on the same node, stays. */
+export interface Taken {
+  readonly node: string;
+  /** metadata.uid of the pods. */
+  readonly pods: readonly string[];
+  /** metadata.uid of the VolumeAttachments. */
+  readonly attachments: readonly string[];
+}
+
+/** From which node a volume was taken; undefined when no takeover is under way. */
+export function takenFrom({ metadata }: Pick<AoEVolume, 'metadata'>): Taken | undefined {
+  const text = metadata.annotations?.[TAKEN_FROM];
+  if (text === undefined) return undefined;
+  try {
+    const { node, pods, attachments } = JSON.parse(text) as Taken;
+    return typeof node === 'string' && Array.isArray(pods) && Array.isArray(attachments) ? { node, pods, attachments } : undefined;
+  } catch {
+    return undefined;
+  }
+}
 
 export type AoEVolume = Resource<AoEVolumeSpec, AoEVolumeStatus>;
 
@@ -82,6 +129,11 @@ export function serialOf({ metadata, spec, status }: Pick<AoEVolume, 'metadata' 
   return metadata.uid !== undefined && movesOf({ spec }) > 0 ? serialNumber(metadata.uid, movesOf({ spec })) : status?.serial;
 }
 
+/** Serial number that a disk must report to be attached; undefined when any one is taken. Once it is attached, {@link serialOf} holds. */
+export function serialToAttach(volume: Pick<AoEVolume, 'metadata' | 'spec' | 'status'>): string | undefined {
+  return volume.spec.external?.serialChanges ? undefined : serialOf(volume);
+}
+
 /**
  * The IDENTIFY serial number of a volume of ours: the first 20 hexadecimal digits of its UID. After a move the last of them are replaced by
  * `-` and the number of moves, so that the disk at the new place cannot be taken for the one at an earlier place.
@@ -99,18 +151,70 @@ export function movesOf({ spec }: Pick<AoEVolume, 'spec'>): number {
   return spec.moves ?? 0;
 }
 
+/** Whether the data of a volume is being copied to another place: nobody may have the volume meanwhile. */
+export function isCopiedAway({ spec }: Pick<AoEVolume, 'spec'>): boolean {
+  return spec.move?.stage === 'Copying';
+}
+
+/** What the other agent of a move says about this move; undefined when it has said nothing yet. */
+export function moveReport({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): NonNullable<AoEVolumeStatus['move']> | undefined {
+  const { move } = status ?? {};
+  return move && move.id === spec.move?.id && move.nodeName === spec.move.nodeName ? move : undefined;
+}
+
 /** Whether the agent's part of the status is about the place that the spec names: after a move it is that of the earlier place at first. */
 export function isReportOfPlace({ spec, status }: Pick<AoEVolume, 'spec' | 'status'>): boolean {
   return (status?.moves ?? 0) === movesOf({ spec });
 }
 
-/** How the data of a volume can be encrypted: on the node that uses it, so that neither segment nor storage node sees plain text. */
-export const ENCRYPTION = ['LUKS2'] as const;
+/**
+ * Whether the data outlives the AoEVolume. Data that was there before it is kept unless somebody asks for its removal.
+ */
+export function isRetained({ spec: { deletionPolicy, adopt } }: Pick<AoEVolume, 'spec'>): boolean {
+  return deletionPolicy === undefined ? adopt !== undefined : deletionPolicy === 'Retain';
+}
+
+/** The disk of a target that is not ours with a copy of which a volume begins; undefined when it does not. */
+export function foreignSource({ spec }: Pick<AoEVolume, 'spec'>): NonNullable<AoEVolume['spec']['source']>['external'] {
+  return spec.source?.external;
+}
+
+/** Whether a volume is to keep the address of the disk it is a copy of. */
+export function keepsSourceAddress(volume: Pick<AoEVolume, 'spec'>): boolean {
+  return sameAddress(volume.spec.address, foreignSource(volume));
+}
+
+/** The disk of another target that is still to be copied into the volume, or is being copied; undefined once the copy is whole. */
+export function awaitedDisk(volume: AoEVolume): Address | undefined {
+  const { metadata, status } = volume;
+  return status?.capacity === undefined && metadata.deletionTimestamp === undefined ? foreignSource(volume) : undefined;
+}
+
+/** Whether the volume had data from its beginning, or its disk may be another one each time: it is never formatted. */
+export function isNeverFormatted({ spec: { source, adopt, external } }: Pick<AoEVolume, 'spec'>): boolean {
+  return source !== undefined || adopt !== undefined || external?.serialChanges === true;
+}
+
+/**
+ * How the data of a volume can be encrypted: on the node that uses it, so that neither segment nor storage node sees plain text. With
+ * LUKS2Authenticated, data that somebody else has changed is noticed, too.
+ */
+export const ENCRYPTION = ['LUKS2', 'LUKS2Authenticated'] as const;
 
 export type Encryption = (typeof ENCRYPTION)[number];
 
+/** Of a volume, or of a snapshot. Without encryption: plain data. */
+export interface Encrypted {
+  readonly encryption?: Encryption | undefined;
+}
+
 export function isEncryption(text: unknown): text is Encryption {
   return (ENCRYPTION as readonly unknown[]).includes(text);
+}
+
+/** Whether the disk has a tag for each sector (dm-integrity). Such a disk never grows, and one node at a time opens it. */
+export function isAuthenticated({ encryption }: Encrypted): boolean {
+  return encryption === 'LUKS2Authenticated';
 }
 
 /**
@@ -122,7 +226,33 @@ export const LUKS_HEADER_BYTES = 16 * MiB;
 /** The unit in which a disk is encrypted, in bytes. The size of the disk must be a multiple of it. */
 export const LUKS_SECTOR_BYTES = 4096;
 
-/** Bytes of a disk that its user does not get. */
-export function overheadOf({ encryption }: { readonly encryption?: Encryption | undefined }): number {
-  return encryption === undefined ? 0 : LUKS_HEADER_BYTES;
+// What dm-integrity takes (drivers/md/dm-integrity.c). Superblock, the room for the tags of the last run, and the rounding of the journal are
+// less than 400 KiB together; the rest of this MiB is a margin.
+const INTEGRITY_FIXED_BYTES = MiB;
+/** The journal takes this part of the disk behind the header (DEFAULT_JOURNAL_SIZE_FACTOR), and at most 64 MiB (DEFAULT_MAX_JOURNAL_SECTORS). */
+const INTEGRITY_JOURNAL = { part: 1 / 128, mostBytes: 64 * MiB };
+/** A tag of 32 bytes for each sector of 4 KiB. */
+const INTEGRITY_TAGS = 1 / 128;
+
+/** Bytes of a disk that its user gets. With authentication the mapping may have up to 1 MiB more. */
+export function userBytesOf({ encryption }: Encrypted, disk: number): number {
+  if (encryption === undefined) return disk;
+  const area = disk - LUKS_HEADER_BYTES;
+  if (encryption === 'LUKS2') return Math.max(0, area);
+  const rest = area - INTEGRITY_FIXED_BYTES - Math.min(INTEGRITY_JOURNAL.mostBytes, area * INTEGRITY_JOURNAL.part);
+  return Math.max(0, roundDown(rest / (1 + INTEGRITY_TAGS), LUKS_SECTOR_BYTES));
+}
+
+/** The smallest disk whose user gets so many bytes. */
+export function diskBytesFor({ encryption }: Encrypted, bytes: number): number {
+  if (encryption === undefined) return bytes;
+  if (encryption === 'LUKS2') return bytes + LUKS_HEADER_BYTES;
+  const wanted = Math.max(LUKS_SECTOR_BYTES, roundUp(bytes, LUKS_SECTOR_BYTES));
+  const rest = wanted * (1 + INTEGRITY_TAGS) + INTEGRITY_FIXED_BYTES;
+  const area = Math.min(rest / (1 - INTEGRITY_JOURNAL.part), rest + INTEGRITY_JOURNAL.mostBytes);
+  let disk = roundUp(area + LUKS_HEADER_BYTES, LUKS_SECTOR_BYTES);
+  // Right but for the roundings.
+  while (userBytesOf({ encryption }, disk) < wanted) disk += LUKS_SECTOR_BYTES;
+  while (userBytesOf({ encryption }, disk - LUKS_SECTOR_BYTES) >= wanted) disk -= LUKS_SECTOR_BYTES;
+  return disk;
 }

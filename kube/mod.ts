@@ -1,6 +1,7 @@
 export { isConflict, isInvalid, isNotFound, KubeError, LeaseLostError, messageOf, TimeoutError } from './client/error.ts';
 export { type Applied, type CallOptions, Kube, type KubeOptions, type ListOptions } from './client/kube.ts';
 export type { Condition, KubeObject, Log, ObjectMeta, ResourceType } from './client/types.ts';
+export { CLOCK, type Clock } from './clock.ts';
 export { Controller, type ControllerOptions, keysOf, type Result, type WatchOptions } from './controller/controller.ts';
 export type { ControllerMetrics, ReconcileResult } from './controller/metrics.ts';
 export { fieldChanged, generationChanged, labelsChanged, type Predicate } from './controller/predicates.ts';

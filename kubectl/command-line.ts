@@ -51,7 +51,12 @@ export const COMMANDS = {
     flags: { holder: TEXT },
   },
   orphans: { words: '', count: 0, help: 'backing volumes that belong to no AoEVolume, or to one on another node', flags: OUTPUT },
-  copies: { words: '', count: 0, help: 'volumes that are being made of a snapshot, and how far their copies are', flags: OUTPUT },
+  copies: {
+    words: '',
+    count: 0,
+    help: 'volumes that are being made of a snapshot or of another target, or moved, and how far their copies are',
+    flags: OUTPUT,
+  },
   check: {
     words: 'node NODE',
     count: 2,

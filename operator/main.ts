@@ -1,5 +1,5 @@
 import { AgentLiveness } from '../api/agent-liveness.ts';
-import { reservationOf } from '../api/capacity.ts';
+import { moveReservationOf, reservationOf } from '../api/capacity.ts';
 import type { KubeNode } from '../api/kube-node.ts';
 import { GROUP } from '../api/meta.ts';
 import type { AoENode } from '../api/node.ts';
@@ -7,6 +7,7 @@ import type { AoEPool } from '../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
+import { NEVER, parseTakeoverAfter } from '../api/takeover/after.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, Sums } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
@@ -24,6 +25,8 @@ import { claimsOf } from './placement/claims.ts';
 import { reconcilePool } from './pool/reconciler.ts';
 import { SnapshotCopies, sourceOf } from './snapshot/copies.ts';
 import { reconcileSnapshot } from './snapshot/reconciler.ts';
+import { registerTakeovers } from './takeover/metrics.ts';
+import { TakeoverReconciler } from './takeover/reconciler.ts';
 import {
   allPools,
   copyChanged,
@@ -32,6 +35,8 @@ import {
   isDeleted,
   isNew,
   itself,
+  nodesHeard,
+  nodesOfTakeover,
   placeChanged,
   readinessChanged,
   snapshotOfSource,
@@ -40,10 +45,12 @@ import {
   snapshotsOfVolume,
   sourceChanged,
   stageChanged,
+  takeoverChanged,
   usesOf,
   volumesAfterAoENode,
   volumesAfterNode,
   volumesAfterVolume,
+  volumesOf,
   volumesOfInitiator,
   waitingVolumes,
 } from './triggers.ts';
@@ -62,6 +69,11 @@ const FLAGS = {
     help: 'seconds without a report after which an agent counts as gone, and its node gets no new volumes',
     parse: seconds,
   },
+  'takeover-after': {
+    default: '',
+    help: `silence, such as 30s, after which the Exclusive volumes of a node that is not Ready are taken over; ${NEVER}: only volumes with a spec.takeoverAfter; empty: none at all`,
+    parse: (text: string) => (text === '' ? undefined : { afterMs: parseTakeoverAfter(text) }),
+  },
   kubeconfig: { default: '', help: 'kubeconfig file; the service account when empty' },
   http: { default: ':9808', help: 'address of health and metrics, HOST:PORT' },
 } as const;
@@ -75,6 +87,8 @@ const LEASE = { leaseDurationMs: 30_000, renewDeadlineMs: 20_000, retryPeriodMs:
 /** How many volumes are reconciled at once: each waits for the API server most of the time. */
 const VOLUMES_AT_ONCE = 8;
 const GROUPS_AT_ONCE = 4;
+/** Nodes that are silent at once. */
+const TAKEOVERS_AT_ONCE = 4;
 
 await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const kube = Kube.fromCluster(config.kubeconfig, { log, userAgent: 'aoe-csi-operator' });
@@ -86,8 +100,10 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const kubeNodes = new Informer<KubeNode>(kube, NODES);
   const stores = { volumes, pools, snapshots, groups, nodes, kubeNodes };
   // Before the controllers, which read them after each change.
-  const [byClaim, byUse, sizes] = [new Index(volumes, claimsOf), new Index(volumes, usesOf), new Sums(volumes, reservationOf)];
-  const copies = new SnapshotCopies({ snapshots, volumes, bySource: new Index(volumes, sourceOf) });
+  const [byClaim, byUse] = [new Index(volumes, claimsOf), new Index(volumes, usesOf)];
+  const [placed, moving] = [new Sums(volumes, reservationOf), new Sums(volumes, moveReservationOf)];
+  const sizes = { total: (key: string, grain: number, each?: number) => placed.total(key, grain, each) + moving.total(key, grain, each) };
+  const copies = new SnapshotCopies({ snapshots, volumes, pools, bySource: new Index(volumes, sourceOf) });
   const triggered = { byUse, pools };
   const informers = [volumes, pools, snapshots, groups, nodes, kubeNodes];
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-operator` });
@@ -135,6 +151,25 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .watch(nodes, { ...nodeNews, keys: (change) => volumesOfInitiator(change, triggered) })
       .watch(kubeNodes, { when: isDeleted, keys: (change) => volumesOfInitiator(change, triggered) }),
   ];
+  const automatic = config['takeover-after'];
+  if (automatic) {
+    const ofNode = (node: string) => volumesOf(node, triggered);
+    const takeover = new TakeoverReconciler({ ...parts, ...automatic, volumesOf: ofNode });
+    // Subscribed before the controller.
+    kubeNodes.subscribe((change) => takeover.note(change));
+    registerTakeovers(takeover);
+    controllers.push(
+      new Controller({
+        ...shared,
+        name: 'takeover',
+        concurrency: TAKEOVERS_AT_ONCE,
+        reconcile: (key, stop) => takeover.reconcile(key, stop),
+      })
+        .watch(kubeNodes, { when: readinessChanged, keys: itself })
+        .watch(nodes, { keys: nodesHeard })
+        .watch(volumes, { when: takeoverChanged, keys: nodesOfTakeover }),
+    );
+  }
   countVolumes(volumes);
 
   const identity = config.identity || env.podName || `operator-${process.pid}`;

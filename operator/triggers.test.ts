@@ -1,6 +1,6 @@
 import type { KubeNode } from '../api/kube-node.ts';
 import type { AoENode } from '../api/node.ts';
-import { type AoEVolume, type AoEVolumeSpec, MOVE_TO, VOLUME_FINALIZER } from '../api/volume.ts';
+import { type AoEVolume, type AoEVolumeSpec, MOVE_TO, TAKEN_FROM, VOLUME_FINALIZER } from '../api/volume.ts';
 import type { Change, KubeObject } from '../kube/mod.ts';
 import * as triggers from './triggers.ts';
 
@@ -41,6 +41,11 @@ const volumes = [
     finalizers: [VOLUME_FINALIZER],
     annotations: { [MOVE_TO]: 'c' },
   }),
+  volume('copied', {
+    spec: { ...place, nodeName: 'b', source: { external: { shelf: 9, slot: 9 } } },
+    placed: 'True',
+    finalizers: [VOLUME_FINALIZER],
+  }),
   volume('outside', { spec: { external: { shelf: 9, slot: 9 } }, placed: 'True' }),
   volume('outside-taken', { spec: { external: { shelf: 9, slot: 9 } }, placed: 'False' }),
   volume('used-by-w', {
@@ -61,8 +66,9 @@ const stores = {
       ] as never,
   },
 };
-const WAITING = ['copy', 'new', 'outside-taken', 'to-be-moved', 'wish-for-a'];
+const WAITING = ['copied', 'copy', 'new', 'outside-taken', 'to-be-moved', 'wish-for-a'];
 const named = (name: string): KubeObject => ({ metadata: { name } });
+const answer = (node: string, question: string) => ({ node, question, silentSeconds: 1, hears: 1, of: 1 });
 const sorted = (keys: Iterable<string>): string[] => [...new Set(keys)].sort();
 
 describe('triggers', () => {
@@ -75,14 +81,19 @@ describe('triggers', () => {
       [...WAITING, 'x'],
     ],
     [
+      'a volume of another target wakes what may wait until nobody uses it, and what it is copied into',
+      triggers.volumesAfterVolume({ type: 'applied', object: volume('x', { spec: { external: { shelf: 9, slot: 9 } } }) }, stores),
+      [...WAITING, 'x'],
+    ],
+    [
       'a node wakes the volumes on it, and what waits for a place',
       triggers.volumesAfterNode({ type: 'applied', object: named('a') }, stores),
-      ['copy', 'new', 'on-a', 'outside-taken', 'to-be-moved', 'wish-for-a'],
+      ['copied', 'copy', 'new', 'on-a', 'outside-taken', 'to-be-moved', 'wish-for-a'],
     ],
     [
       'an AoENode that appears or is gone wakes the same',
       triggers.volumesAfterAoENode({ type: 'deleted', object: named('a') as AoENode }, stores),
-      ['copy', 'new', 'on-a', 'outside-taken', 'to-be-moved', 'wish-for-a'],
+      ['copied', 'copy', 'new', 'on-a', 'outside-taken', 'to-be-moved', 'wish-for-a'],
     ],
     [
       'an AoENode that changes wakes what waits for a place, and not the volumes on it',
@@ -100,6 +111,26 @@ describe('triggers', () => {
       triggers.snapshotsAfterNode({ type: 'applied', object: named('a') }, stores),
       ['s-a', 's-new'],
     ],
+    [
+      'an answer of an agent wakes the node that it is about, once',
+      triggers.nodesHeard({
+        type: 'applied',
+        object: { ...named('s'), status: { heard: [answer('w', 'q2'), answer('x', 'q')] } } as AoENode,
+        previous: { ...named('s'), status: { heard: [answer('w', 'q1'), answer('x', 'q')] } } as AoENode,
+      }),
+      ['w'],
+    ],
+    [
+      'a volume that is being taken over wakes the node that it is taken from, and the one that has it',
+      triggers.nodesOfTakeover({
+        type: 'applied',
+        object: volume('v', {
+          spec: { initiators: { nodes: ['b'] } },
+          annotations: { [TAKEN_FROM]: '{"node":"a","pods":[],"attachments":[]}' },
+        }),
+      }),
+      ['a', 'b'],
+    ],
     ['a node wakes all pools', triggers.allPools(stores), ['p', 'q']],
     ['an object wakes itself', triggers.itself({ type: 'deleted', object: named('x') }), ['x']],
   ];
@@ -113,6 +144,16 @@ describe('triggers', () => {
     ];
     expect(changes.map(triggers.isNew)).toStrictEqual([true, false, false]);
     expect(changes.map(triggers.isDeleted)).toStrictEqual([false, false, true]);
+  });
+
+  it('take a volume for news to a takeover when its user or its time changes, not when its agent reports', () => {
+    const own = (takeoverAfter?: string, nodes = ['a'], phase?: string) =>
+      ({ ...volume('v', { spec: { initiators: { nodes }, takeoverAfter } }), status: { phase } }) as AoEVolume;
+    const change = (previous: AoEVolume, object: AoEVolume) => triggers.takeoverChanged({ type: 'applied', object, previous });
+    expect(change(own(), own(undefined, ['a'], 'Ready'))).toBe(false);
+    expect(change(own(), own('30s'))).toBe(true);
+    expect(change(own('Never'), own())).toBe(true);
+    expect(change(own(), own(undefined, ['b']))).toBe(true);
   });
 
   it('take a Node for news when its readiness changes, not when its kubelet reports', () => {

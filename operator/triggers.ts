@@ -4,7 +4,7 @@ import type { AoENode } from '../api/node.ts';
 import type { AoEPool } from '../api/pool.ts';
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
-import { type AoEVolume, MOVE_TO, VolumeCondition } from '../api/volume.ts';
+import { type AoEVolume, awaitedDisk, MOVE_TO, TAKEN_FROM, takenFrom, VolumeCondition } from '../api/volume.ts';
 import { type Change, fieldChanged, type KubeObject, type Store } from '../kube/mod.ts';
 
 /** The cached objects that triggers read. */
@@ -27,21 +27,26 @@ const withInitiator = (name: string): string => `initiator ${name}`;
 
 /** What leads from a change elsewhere to a volume, as keys of an index. */
 export function usesOf(volume: AoEVolume): string[] {
-  const { nodeName, initiators } = volume.spec;
+  const { nodeName, initiators, move } = volume.spec;
   return [
     ...(isWaiting(volume) ? [WAITING] : []),
     ...(nodeName === undefined ? [] : [onNode(nodeName)]),
+    ...(move === undefined ? [] : [onNode(move.nodeName)]),
     ...(initiators.nodes ?? []).map(withInitiator),
   ];
 }
 
 const WAITS_FOR: ReadonlySet<string> = new Set([VolumeCondition.Placed, VolumeCondition.Grown]);
 
-/** Whether a volume waits for a place, a move, or room to grow: it has none yet, or was refused the one that its spec came with. */
+/**
+ * Whether a volume waits for a place, a move, or room to grow: it has none yet, or was refused the one that its spec came with. Or it waits until the
+ * disk of an external target is copied into it, which nobody may get meanwhile.
+ */
 function isWaiting(volume: AoEVolume): boolean {
   if (volume.metadata.deletionTimestamp) return false;
   if (!volume.spec.external && !isPlaced(volume)) return true;
   if (volume.metadata.annotations?.[MOVE_TO] !== undefined) return true;
+  if (awaitedDisk(volume)) return true;
   return volume.status?.conditions?.some(({ type, status }) => WAITS_FOR.has(type) && status === 'False') ?? false;
 }
 
@@ -50,9 +55,12 @@ export function waitingVolumes({ byUse }: Stores): string[] {
   return byUse.get(WAITING);
 }
 
-/** Volumes to reconcile after a change of one: itself, and when it is deleted those that wait for its room or its address. */
+/**
+ * Volumes to reconcile after a change of one: itself, and when it is deleted those that wait for its room or its address. One may also wait until
+ * nobody uses the disk of an external target, which it is to be a copy of.
+ */
 export function volumesAfterVolume({ type, object }: Change<AoEVolume>, stores: Stores): string[] {
-  return type === 'deleted' ? [nameOf(object), ...waitingVolumes(stores)] : [nameOf(object)];
+  return type === 'deleted' || object.spec.external ? [nameOf(object), ...waitingVolumes(stores)] : [nameOf(object)];
 }
 
 /** Volumes to reconcile after a change of a Node: those placed on it, and those that wait for a place. */
@@ -65,9 +73,14 @@ export function volumesAfterAoENode(change: Change<AoENode>, stores: Stores): st
   return isNew(change) || isDeleted(change) ? volumesAfterNode(change, stores) : waitingVolumes(stores);
 }
 
+/** Volumes whose spec.initiators names a node. */
+export function volumesOf(node: string, { byUse }: Pick<Stores, 'byUse'>): string[] {
+  return byUse.get(withInitiator(node));
+}
+
 /** Volumes whose spec.initiators names the node that changed: it may not exist any longer. */
-export function volumesOfInitiator({ object }: Change<KubeObject>, { byUse }: Stores): string[] {
-  return byUse.get(withInitiator(nameOf(object)));
+export function volumesOfInitiator({ object }: Change<KubeObject>, stores: Stores): string[] {
+  return volumesOf(nameOf(object), stores);
 }
 
 /** Snapshots that name the volume that changed. */
@@ -80,7 +93,8 @@ export function snapshotsOfVolume({ object }: Change<AoEVolume>, { snapshots }: 
 
 /** The snapshot of which the volume that changed is made: it stays until the volume has its data, and is read by its node. */
 export function snapshotOfSource({ object }: Change<AoEVolume>): string[] {
-  return object.spec.source ? [object.spec.source.snapshot] : [];
+  const { snapshot } = object.spec.source ?? {};
+  return snapshot === undefined ? [] : [snapshot];
 }
 
 /** Whether a volume is made of a snapshot, where, and with which MAC addresses. */
@@ -125,7 +139,29 @@ export function groupsAfterGroup(
 export const sourceChanged = fieldChanged(({ status }: AoESnapshot) => [status?.phase, status?.copyAddress]);
 
 /** A snapshot depends on where its volume is, and on which volume has the name. */
-export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName]);
+export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName, spec.move?.stage]);
+
+/** Silent nodes about which the agent of a storage node has said something new. */
+export function nodesHeard({ object, previous }: Change<AoENode>): string[] {
+  const before = previous?.status?.heard ?? [];
+  const isNew = (answer: (typeof before)[number]) => !before.some((each) => each.node === answer.node && each.question === answer.question);
+  return (object.status?.heard ?? []).filter(isNew).map(({ node }) => node);
+}
+
+/** A takeover goes on once the target has confirmed it, and a silent node may get a volume, or may lose one earlier than before. */
+export const takeoverChanged = fieldChanged(({ metadata, spec, status }: AoEVolume) => [
+  metadata.annotations?.[TAKEN_FROM],
+  spec.initiators.nodes,
+  spec.takeoverAfter,
+  status?.initiators,
+]);
+
+/** The node from which the volume that changed was taken, and the one that has it. */
+export function nodesOfTakeover({ object }: Change<AoEVolume>): string[] {
+  const taken = takenFrom(object);
+  const users = object.spec.access === 'Exclusive' ? (object.spec.initiators.nodes ?? []) : [];
+  return [...(taken ? [taken.node] : []), ...users];
+}
 
 export function allPools({ pools }: Stores): string[] {
   return pools.list().map(nameOf);

@@ -1,4 +1,12 @@
-import { Client, type ClientReadableStream, credentials, Metadata, type ServiceDefinition, type ServiceError } from '@grpc/grpc-js';
+import {
+  type ChannelCredentials,
+  Client,
+  type ClientReadableStream,
+  credentials,
+  Metadata,
+  type ServiceDefinition,
+  type ServiceError,
+} from '@grpc/grpc-js';
 import { type GeneratedService, type MethodName, methodsOf, type RequestOf, type ResponseOf } from './service.ts';
 import { type Code, RpcError } from './status.ts';
 
@@ -14,18 +22,43 @@ const DEFAULT_TIMEOUT_MS = 10_000;
 type UnaryName<S> = { [K in MethodName<S>]: S[K] extends { readonly responseStream: true } ? never : K }[MethodName<S>];
 type StreamName<S> = { [K in MethodName<S>]: S[K] extends { readonly responseStream: true } ? K : never }[MethodName<S>];
 
-/** Calls a service over a Unix socket. It connects when it is first used. A call without a server fails at once with UNAVAILABLE. */
+/** A server on the network. */
+export interface NetworkAddress {
+  readonly host: string;
+  readonly port: number;
+  /** The certificate of this server, in PEM. No other is accepted, whoever signed it. */
+  readonly certificate: string;
+  /** Sent with each call. */
+  readonly token: string;
+}
+
+/** A server on the network that does not answer for so long is gone, in milliseconds: calls fail with UNAVAILABLE. */
+const PEER_SILENCE_MS = 20_000;
+
+/**
+ * Calls a service over a Unix socket, or over the network with TLS. It connects when it is first used. A call without a server fails at once
+ * with UNAVAILABLE.
+ */
 export class RpcClient<S> {
   readonly #client: Client;
   readonly #methods: ServiceDefinition;
+  readonly #token: string | undefined;
 
-  constructor(service: GeneratedService<S>, namespace: object, socket: string) {
+  /** @param server path of a Unix socket, or where the server is on the network */
+  constructor(service: GeneratedService<S>, namespace: object, server: string | NetworkAddress) {
     this.#methods = methodsOf(service, namespace);
-    this.#client = new Client(`unix://${socket}`, credentials.createInsecure(), {
-      'grpc.initial_reconnect_backoff_ms': 50,
-      'grpc.min_reconnect_backoff_ms': 50,
-      'grpc.max_reconnect_backoff_ms': 1000,
-    });
+    const isLocal = typeof server === 'string';
+    this.#token = isLocal ? undefined : server.token;
+    this.#client = new Client(
+      isLocal ? `unix://${server}` : `${bracketed(server.host)}:${server.port}`,
+      isLocal ? credentials.createInsecure() : credentialsOf(server.certificate),
+      {
+        'grpc.initial_reconnect_backoff_ms': 50,
+        'grpc.min_reconnect_backoff_ms': 50,
+        'grpc.max_reconnect_backoff_ms': 1000,
+        ...(isLocal ? {} : { 'grpc.keepalive_time_ms': PEER_SILENCE_MS / 2, 'grpc.keepalive_timeout_ms': PEER_SILENCE_MS / 2 }),
+      },
+    );
   }
 
   /** @throws RpcError */
@@ -38,7 +71,7 @@ export class RpcClient<S> {
         method.requestSerialize,
         method.responseDeserialize,
         request,
-        new Metadata(),
+        this.#metadata(),
         { deadline: Date.now() + (options.timeoutMs ?? DEFAULT_TIMEOUT_MS) },
         (error, response) => {
           options.signal?.removeEventListener('abort', cancel);
@@ -59,7 +92,7 @@ export class RpcClient<S> {
       method.requestSerialize,
       method.responseDeserialize,
       request,
-      new Metadata(),
+      this.#metadata(),
       options.timeoutMs === undefined ? {} : { deadline: Date.now() + options.timeoutMs },
     );
     const cancel = () => call.cancel();
@@ -79,11 +112,27 @@ export class RpcClient<S> {
     this.#client.close();
   }
 
+  #metadata(): Metadata {
+    const metadata = new Metadata();
+    if (this.#token !== undefined) metadata.set('authorization', `Bearer ${this.#token}`);
+    return metadata;
+  }
+
   #method(name: string): ServiceDefinition[string] {
     const method = this.#methods[name];
     if (!method) throw new Error(`the service has no method ${name}`);
     return method;
   }
+}
+
+/** An IPv6 address needs brackets before a port. */
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+/** The names in the certificate do not matter, because no other certificate is accepted. */
+function credentialsOf(certificate: string): ChannelCredentials {
+  return credentials.createSsl(Buffer.from(certificate), null, null, { checkServerIdentity: () => undefined });
 }
 
 function toRpcError(error: ServiceError): RpcError {

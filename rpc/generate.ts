@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-const PROTOS = ['copier', 'csi', 'pluginregistration', 'target'];
+const PROTOS = ['blocks', 'copier', 'csi', 'pluginregistration', 'target'];
 const proto = join(import.meta.dirname, 'proto');
 const gen = join(import.meta.dirname, 'gen');
 const pbjs = join(import.meta.dirname, '../node_modules/protobufjs-cli/bin/pbjs');

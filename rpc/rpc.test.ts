@@ -139,6 +139,7 @@ describe('gRPC over a unix socket', () => {
       hold: refuse,
       release: refuse,
       getStats: refuse,
+      getHeard: refuse,
       async *trace() {},
       async *watch(_request, { signal }) {
         yield { removed: 'a' };

@@ -27,6 +27,8 @@ export interface CallContext {
   readonly signal: AbortSignal;
   /** Deadline of the caller, in milliseconds as Date.now() counts them. Infinity when the caller has none. */
   readonly deadline: number;
+  /** The token that the caller sent; undefined when it sent none. Nobody has checked it. */
+  readonly token?: string | undefined;
 }
 
 /** One handler per method: a missing one is a compile error. A method that streams its answers gives an AsyncIterable. */
@@ -36,31 +38,53 @@ export type Handlers<S> = {
     : (request: RequestOf<S[K]>, context: CallContext) => Promise<Fields<ResponseOf<S[K]>>>;
 };
 
-export interface ServeOptions {
-  /** Path of the unix socket. A socket that a crash left there is removed. */
-  readonly socket: string;
-  readonly log: RpcLog;
-  /** Permissions of the socket. */
-  readonly mode?: number;
+/** A key and its certificate, both in PEM. */
+export interface ServerIdentity {
+  readonly key: string;
+  readonly certificate: string;
 }
+
+export type ServeOptions = { readonly log: RpcLog } & (
+  | {
+      /** Path of the unix socket. A socket that a crash left there is removed. */
+      readonly socket: string;
+      /** Permissions of the socket. */
+      readonly mode?: number;
+    }
+  | {
+      /** HOST:PORT to serve on, with TLS. Anybody can call: handlers check the token. */
+      readonly address: string;
+      readonly identity: ServerIdentity;
+    }
+);
 
 /** How long a stopping server waits for calls that are under way. */
 const GRACE_MS = 5_000;
 
+/** A caller on the network that does not answer for so long is gone, in milliseconds: its calls are cancelled. */
+const PEER_SILENCE_MS = 20_000;
+/** A connection on the network without a call is closed after this time, in milliseconds. */
+const IDLE_MS = 120_000;
+
 /**
- * A gRPC server on a unix socket. It closes no connection for being idle: Kubernetes' sidecars take a lost connection for the end of the
+ * A gRPC server on a unix socket, or on the network with TLS. On a socket it closes no connection for being idle: Kubernetes' sidecars take a lost connection for the end of the
  * driver, and exit (csi-lib-utils, connection.go).
  */
 export class RpcServer {
-  readonly #server = new Server();
+  readonly #server: Server;
+  readonly #options: ServeOptions;
   readonly #log: RpcLog;
-  readonly #socket: string;
-  readonly #mode: number;
+  #port: number | undefined;
 
   constructor(options: ServeOptions) {
     this.#log = options.log;
-    this.#socket = options.socket;
-    this.#mode = options.mode ?? 0o660;
+    this.#options = options;
+    const network = {
+      'grpc.keepalive_time_ms': PEER_SILENCE_MS / 2,
+      'grpc.keepalive_timeout_ms': PEER_SILENCE_MS / 2,
+      'grpc.max_connection_idle_ms': IDLE_MS,
+    };
+    this.#server = new Server('address' in options ? network : {});
   }
 
   /** Adds a service of a generated package: `add(csi.v1.Node, csi.v1, {…})`. */
@@ -83,15 +107,45 @@ export class RpcServer {
     await this.stop();
   }
 
-  /** Begins to serve. @throws Error when the socket cannot be created */
+  /** The port on the network, once it serves there. */
+  get port(): number | undefined {
+    return this.#port;
+  }
+
+  /** Begins to serve. @throws Error when the socket cannot be created, or the address cannot be had */
   async start(): Promise<void> {
-    await mkdir(dirname(this.#socket), { recursive: true });
-    rmSync(this.#socket, { force: true });
-    await new Promise<void>((resolve, reject) => {
-      this.#server.bindAsync(`unix://${this.#socket}`, ServerCredentials.createInsecure(), (error) => (error ? reject(error) : resolve()));
+    const options = this.#options;
+    if ('address' in options) {
+      const { key, certificate } = options.identity;
+      const pair = { private_key: Buffer.from(key), cert_chain: Buffer.from(certificate) };
+      this.#port = await this.#bindNetwork(options.address, ServerCredentials.createSsl(null, [pair]));
+      this.#log.info({ address: options.address, port: this.#port }, 'serving gRPC');
+      return;
+    }
+    const { socket, mode = 0o660 } = options;
+    await mkdir(dirname(socket), { recursive: true });
+    rmSync(socket, { force: true });
+    await this.#bind(`unix://${socket}`, ServerCredentials.createInsecure());
+    chmodSync(socket, mode);
+    this.#log.info({ socket }, 'serving gRPC');
+  }
+
+  /** Without a host: on all addresses of IPv6 and IPv4, or of IPv4 alone where the kernel has no IPv6. */
+  async #bindNetwork(address: string, credentials: ServerCredentials): Promise<number> {
+    if (!address.startsWith(':')) return this.#bind(address, credentials);
+    try {
+      return await this.#bind(`[::]${address}`, credentials);
+    } catch (error) {
+      // grpc-js has the code in the message only. For any other cause, half of the addresses would be another program's.
+      if (!/EAFNOSUPPORT|EADDRNOTAVAIL/.test(String(error))) throw error;
+      return this.#bind(`0.0.0.0${address}`, credentials);
+    }
+  }
+
+  #bind(address: string, credentials: ServerCredentials): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.bindAsync(address, credentials, (error, port) => (error ? reject(error) : resolve(port)));
     });
-    chmodSync(this.#socket, this.#mode);
-    this.#log.info({ socket: this.#socket }, 'serving gRPC');
   }
 
   async stop(): Promise<void> {
@@ -105,7 +159,7 @@ export class RpcServer {
         resolve();
       });
     });
-    rmSync(this.#socket, { force: true });
+    if ('socket' in this.#options) rmSync(this.#options.socket, { force: true });
   }
 
   #unary(path: string, handler: (request: unknown, context: CallContext) => Promise<object>): handleUnaryCall<unknown, object> {
@@ -165,5 +219,7 @@ function since(started: number): number {
 function contextOf(call: ServerUnaryCall<unknown, object> | ServerWritableStream<unknown, object>): CallContext {
   const controller = new AbortController();
   call.on('cancelled', () => controller.abort(new Error('the caller cancelled the call or its deadline passed')));
-  return { signal: controller.signal, deadline: Number(call.getDeadline()) };
+  const [authorization] = call.metadata.get('authorization');
+  const token = typeof authorization === 'string' ? /^Bearer (.+)$/.exec(authorization)?.[1] : undefined;
+  return { signal: controller.signal, deadline: Number(call.getDeadline()), token };
 }

@@ -109,4 +109,40 @@ describe('exec()', () => {
     expect(isAlive(pid)).toBe(true);
     process.kill(pid, 'SIGKILL');
   });
+
+  describe('with a reader', () => {
+    const program = 'i=0; while [ $i -lt 40000 ]; do echo "line $i"; i=$((i+1)); done';
+
+    test('hands over all of a long output, at the pace of the reader, also after the program has ended', async () => {
+      let text = '';
+      let isReading = false;
+      const onOutput = async (part: string): Promise<void> => {
+        expect(isReading).toBe(false);
+        isReading = true;
+        await delay(text === '' ? 800 : 0);
+        text += part;
+        isReading = false;
+      };
+      expect(await sh(`${program}; echo warning >&2`, { ...LIMIT, onOutput })).toStrictEqual({ stdout: '', stderr: 'warning\n' });
+      expect(text.split('\n')).toHaveLength(40_001);
+      expect(text.endsWith('line 39999\n')).toBe(true);
+    });
+
+    test('kills the program when its reader fails, and fails likewise', async () => {
+      const killed: Promise<void>[] = [];
+      const onOutput = () => Promise.reject(new Error('not what was expected'));
+      const attempt = sh(`${program}; sleep 30`, { ...LIMIT, onOutput, onKilled: (ended) => killed.push(ended) });
+      await expect(attempt).rejects.toThrow('not what was expected');
+      expect(killed).toHaveLength(1);
+      await killed[0];
+    });
+
+    test('kills a program at its limit that waits for its reader', async () => {
+      const killed: Promise<void>[] = [];
+      const attempt = sh(program, { timeoutMs: 300, onOutput: () => new Promise(() => {}), onKilled: (ended) => killed.push(ended) });
+      await expect(attempt).rejects.toThrow(/took longer than 0\.3 s/);
+      expect(killed).toHaveLength(1);
+      await killed[0];
+    });
+  });
 });

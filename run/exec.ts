@@ -11,6 +11,11 @@ export interface ExecOptions {
    * really ended. A program that waits for a dead disk (state D) ends only when the disk answers.
    */
   readonly onKilled?: (ended: Promise<void>) => void;
+  /**
+   * Called with each part of the program's output, which is then not collected. The next part is read when the promise is fulfilled, so
+   * a program with a long output waits for its reader. When it is rejected, the program is killed.
+   */
+  readonly onOutput?: (text: string) => Promise<void>;
 }
 
 export interface ExecResult {
@@ -54,7 +59,7 @@ const LINGER_MS = 500;
  * @throws ExecError
  */
 export async function exec(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
-  const { timeoutMs, signal, input, onKilled } = options;
+  const { timeoutMs, signal, input, onKilled, onOutput } = options;
   signal?.throwIfAborted();
   const command = [program, ...args].join(' ');
   const output = { stdout: '', stderr: '' };
@@ -64,10 +69,14 @@ export async function exec(program: string, args: readonly string[], options: Ex
     const child = await started.catch((error: Error) => {
       throw new ExecError(command, `could not be started (${error.message})`, undefined, output, { cause: error });
     });
-    const read = Promise.all((['stdout', 'stderr'] as const).map((name) => collect(child[name], (text) => append(output, name, text))));
+    const read = Promise.all([
+      onOutput ? hand(child.stdout, onOutput, kill) : collect(child.stdout, (text) => append(output, 'stdout', text)),
+      collect(child.stderr, (text) => append(output, 'stderr', text)),
+    ]);
     const exit = await child.exited;
     hasEnded = true;
-    const linger = setTimeout(child.closeStreams, LINGER_MS);
+    // A reader may be slower than that: then the limit of the program holds.
+    const linger = onOutput ? undefined : setTimeout(child.closeStreams, LINGER_MS);
     await read;
     clearTimeout(linger);
     child.closeStreams();
@@ -80,7 +89,11 @@ export async function exec(program: string, args: readonly string[], options: Ex
     await child?.exited;
   };
   const { promise: stopped, reject: stop } = Promise.withResolvers<never>();
+  let isStopped = false;
   const kill = (reason: unknown): void => {
+    // Its streams are closed with it, so the reader of its output fails, too.
+    if (isStopped) return;
+    isStopped = true;
     const ended = end();
     if (!hasEnded) onKilled?.(ended);
     stop(reason);
@@ -108,6 +121,16 @@ function collect(stream: Socket, onText: (text: string) => void): Promise<void> 
       .on('error', () => {})
       .on('close', () => resolve());
   });
+}
+
+/** Hands a stream to its reader part by part, until it is closed. */
+async function hand(stream: Socket, onOutput: (text: string) => Promise<void>, fail: (reason: unknown) => void): Promise<void> {
+  stream.setEncoding('utf8');
+  try {
+    for await (const text of stream) await onOutput(text as string);
+  } catch (error) {
+    fail(error);
+  }
 }
 
 function append(output: { stdout: string; stderr: string }, name: 'stdout' | 'stderr', text: string): void {

@@ -1,4 +1,5 @@
 import { createServer } from 'node:http';
+import { aborted } from './aborted.ts';
 import type { Logger } from './log.ts';
 import { metricsContentType, metricsText } from './metrics.ts';
 
@@ -63,10 +64,7 @@ export async function serveHealth(
     server.listen({ port, ...(host ? { host } : {}) }, resolve);
   });
   log.debug({ address: server.address() }, 'serving health and metrics');
-  await new Promise<void>((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  await aborted(signal);
   server.closeAllConnections();
   await new Promise((resolve) => server.close(resolve));
 }

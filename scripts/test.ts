@@ -6,6 +6,7 @@ import { prepare } from '../test/testbed/prepare.ts';
 import { Progress, type Step } from '../test/testbed/progress.ts';
 import { freshCluster, isClusterUp, runningCluster, type TestCluster } from './suites/cluster.ts';
 import { checks, integration, longFastFaults, longFaults, onCluster, site } from './suites/plan.ts';
+import { keepRustDependencies, restoreRustDependencies } from './suites/rust-cache.ts';
 import { LOGS, ROOT, type Suite } from './suites/suite.ts';
 import { closingLine, exitCode, ONE_FAILED, sum, type Tally } from './suites/tally.ts';
 
@@ -72,9 +73,11 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
       await Promise.all(checks().map(inOrder));
       return;
     case 'all':
+      restoreRustDependencies();
       await Promise.all(checks().map(inOrder));
       if (!(await built())) return;
       await inOrder(integration());
+      keepRustDependencies();
       if (!interrupted.signal.aborted) await onACluster(fresh, onCluster());
       return;
     case 'docs':

@@ -1,5 +1,17 @@
 import { pino } from 'pino';
-import { emitConfig, emitFrame, Flag, type FrameSocket, parseConfig, parseFrame } from '../../aoe/mod.ts';
+import {
+  AtaCommand,
+  Command,
+  emitAta,
+  emitConfig,
+  emitFrame,
+  emitIdentity,
+  Flag,
+  type FrameSocket,
+  parseAta,
+  parseConfig,
+  parseFrame,
+} from '../../aoe/mod.ts';
 import { AddressProbe } from './probe.ts';
 
 const OWN = '02:00:00:00:00:01';
@@ -7,7 +19,7 @@ const log = pino({ level: 'silent' });
 const signal = new AbortController().signal;
 
 /** An interface on which targets with these MACs answer everything. */
-function wire(macs: string[], open: Set<string>, sent: string[]): (name: string) => FrameSocket {
+function wire(macs: string[], open: Set<string>, sent: string[], { afterMs = 0, error = 0 } = {}): (name: string) => FrameSocket {
   return (name) => {
     let hear: (frame: Uint8Array) => void = () => {};
     open.add(name);
@@ -19,12 +31,21 @@ function wire(macs: string[], open: Set<string>, sent: string[]): (name: string)
       },
       send: (bytes) => {
         const frame = parseFrame(bytes);
+        const ata = frame?.header.command === Command.Ata ? parseAta(frame.argument) : undefined;
+        if (frame && ata?.command === AtaCommand.Identify) {
+          const header = { ...frame.header, source: frame.header.destination, destination: OWN, flags: Flag.Response };
+          const data = emitIdentity({ serial: 'S1', firmware: '1', model: 'm', sectors: 16 });
+          setImmediate(() => hear(emitFrame({ header, argument: emitAta({ ...ata, command: 0x40, data }) })));
+        }
+        if (ata) return;
         const argument = frame && parseConfig(frame.argument);
         if (!frame || !argument) return;
         sent.push(`e${frame.header.shelf}.${frame.header.slot}`);
         for (const mac of macs) {
-          const header = { ...frame.header, source: mac, destination: OWN, flags: Flag.Response };
-          setImmediate(() => hear(emitFrame({ header, argument: emitConfig(argument) })));
+          const flags = error ? Flag.Response | Flag.Error : Flag.Response;
+          const header = { ...frame.header, source: mac, destination: OWN, flags, error };
+          const string = Buffer.from(error ? '' : 'lock');
+          setTimeout(() => hear(emitFrame({ header, argument: emitConfig({ ...argument, string }) })), afterMs);
         }
       },
       close: () => open.delete(name),
@@ -32,8 +53,8 @@ function wire(macs: string[], open: Set<string>, sent: string[]): (name: string)
   };
 }
 
-const segment = (macs: string[], { names = ['eth1'], open = new Set<string>(), sent = [] as string[] } = {}) =>
-  new AddressProbe({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open, sent), log });
+const segment = (macs: string[], { names = ['eth1'], open = new Set<string>(), sent = [] as string[], afterMs = 0, error = 0 } = {}) =>
+  new AddressProbe({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open, sent, { afterMs, error }), log });
 
 test('after four queries without an answer nobody is there, and the sockets are closed', async () => {
   const open = new Set<string>();
@@ -54,6 +75,38 @@ test('another target is named with the interface that received its answer', asyn
   expect(found).toStrictEqual({ mac: '02:00:00:00:00:66', interface: 'eth1' });
 });
 
+test('a target that is busy is found by a probe that is patient', async () => {
+  const asked = segment(['02:00:00:00:00:66'], { afterMs: 400 });
+  expect(await asked.ask({ shelf: 1, slot: 1 }, signal)).toBeUndefined();
+  expect(await asked.ask({ shelf: 1, slot: 1 }, signal, { isPatient: true })).toMatchObject({ mac: '02:00:00:00:00:66' });
+});
+
+test('a target that refuses to say its config string is not taken for one that nobody has', async () => {
+  const [found] = await segment(['02:00:00:00:00:66'], { error: 2 }).survey({ shelf: 1, slot: 1 }, signal);
+  expect(found).toMatchObject({ configString: undefined, serial: 'S1' });
+});
+
+test('a survey finds what others serve at the address, and who has it', async () => {
+  const open = new Set<string>();
+  const asked = segment([OWN, '02:00:00:00:00:66'], { open });
+  expect(await asked.survey({ shelf: 1, slot: 1 }, signal)).toStrictEqual([
+    { mac: '02:00:00:00:00:66', interface: 'eth1', configString: new Uint8Array(Buffer.from('lock')), serial: 'S1', bytes: 8192 },
+  ]);
+  expect(await segment([OWN]).survey({ shelf: 1, slot: 1 }, signal)).toStrictEqual([]);
+  expect(open.size).toBe(0);
+});
+
 test('without an interface to ask on, silence proves nothing', async () => {
   await expect(segment([], { names: [] }).ask({ shelf: 1, slot: 1 }, signal)).rejects.toThrow(/is one of --interfaces up/);
+});
+
+test('a probe that begins when there is another interface asks on that one, too, although another probe is under way', async () => {
+  const [names, open, sent] = [['eth1'], new Set<string>(), [] as string[]];
+  const probe = segment([], { names, open, sent });
+  const first = probe.ask({ shelf: 1, slot: 2 }, signal, { isPatient: true });
+  names.push('eth2');
+  await probe.ask({ shelf: 3, slot: 4 }, signal);
+  expect(sent.filter((address) => address === 'e3.4')).toHaveLength(8);
+  await first;
+  expect(open.size).toBe(0);
 });

@@ -1,4 +1,4 @@
-import { type FrameSocket, Initiator, type TargetAddress } from '../../aoe/mod.ts';
+import { type ConfigReply, type FrameSocket, Initiator, SECTOR, type TargetAddress } from '../../aoe/mod.ts';
 import type { Logger } from '../../run/log.ts';
 
 /**
@@ -7,6 +7,11 @@ import type { Logger } from '../../run/log.ts';
  */
 const PROBE = { timeoutMs: 180, retransmitMs: 20, settleMs: 20, attempts: 4 } as const;
 
+/** Five queries in a second, for a disk that should be there: most answer at once, and one that is busy has this second. */
+const SURVEY = { timeoutMs: 1_000, retransmitMs: 50, settleMs: 50, attempts: 5 } as const;
+/** For how long probes join those that are under way, in milliseconds: an interface that was made again needs a new socket. */
+const SHARED_MS = 10_000;
+
 /** Another target that answers at an address of ours. */
 export interface Stranger {
   mac: string;
@@ -14,8 +19,27 @@ export interface Stranger {
   interface: string;
 }
 
-/** Finds another target that answers at the address; undefined when there is none. */
-export type ProbeAddress = (address: TargetAddress, signal: AbortSignal) => Promise<Stranger | undefined>;
+/**
+ * Finds another target that answers at the address; undefined when there is none.
+ * @param isPatient waits up to a second for an answer instead of a fifth: the target may be busy
+ */
+export type ProbeAddress = (
+  address: TargetAddress,
+  signal: AbortSignal,
+  options?: { isPatient?: boolean },
+) => Promise<Stranger | undefined>;
+
+/** The disk of another target, as one of our interfaces sees it. */
+export interface ForeignDisk extends Stranger {
+  /** Undefined when the target answers with an error. */
+  configString: Uint8Array | undefined;
+  /** Undefined, with `bytes`, when the target does not say what its disk is. */
+  serial: string | undefined;
+  bytes: number | undefined;
+}
+
+/** Finds the disks of other targets at the address: one for each path; none when nobody answers. */
+export type SurveyAddress = (address: TargetAddress, signal: AbortSignal) => Promise<ForeignDisk[]>;
 
 export interface AddressProbeOptions {
   /** The interfaces to probe on: those that volumes are served on and that are up. */
@@ -26,10 +50,20 @@ export interface AddressProbeOptions {
   log: Logger;
 }
 
+/** Sockets on all interfaces, and who uses them. */
+interface Shared {
+  initiator: Initiator;
+  sockets: FrameSocket[];
+  users: number;
+  /** Names of the interfaces, with those that could not be opened. */
+  interfaces: string;
+  openedAt: number;
+}
+
 /** Probes addresses on the segment. Probes at the same time share their sockets, and the last one closes them. */
 export class AddressProbe {
   readonly #options: AddressProbeOptions;
-  #shared: { initiator: Initiator; sockets: FrameSocket[]; users: number } | undefined;
+  #shared: Shared | undefined;
 
   constructor(options: AddressProbeOptions) {
     this.#options = options;
@@ -39,15 +73,40 @@ export class AddressProbe {
    * Probes an address.
    * @throws Error when no interface can be used: silence would then mean nothing
    */
-  readonly ask: ProbeAddress = async (address, signal) => {
-    const shared = this.#shared ?? this.#open();
+  readonly ask: ProbeAddress = (address, signal, { isPatient = false } = {}) =>
+    this.#with(async (initiator) => {
+      const [stranger] = this.#others(await initiator.query(address, { ...(isPatient ? SURVEY : PROBE), signal }));
+      return stranger && { mac: stranger.mac, interface: stranger.interfaceName };
+    });
+
+  /**
+   * Asks other targets at an address for their config strings, and what their disks are.
+   * @throws Error when no interface can be used
+   */
+  readonly survey: SurveyAddress = (address, signal) =>
+    this.#with(async (initiator) => {
+      const replies = this.#others(await initiator.query(address, { ...SURVEY, signal }));
+      return await Promise.all(
+        replies.map(async ({ mac, interfaceName, error, string }): Promise<ForeignDisk> => {
+          const [{ identity } = {}] = await initiator.identify(address, { ...SURVEY, to: { mac, interfaceName }, signal });
+          const configString = error === 0 ? string : undefined;
+          return { mac, interface: interfaceName, configString, serial: identity?.serial, bytes: identity && identity.sectors * SECTOR };
+        }),
+      );
+    });
+
+  /** Answers that do not come from our own target. */
+  #others(replies: readonly ConfigReply[]): ConfigReply[] {
+    const own = this.#options.ownMacs();
+    return replies.filter(({ mac }) => !own.has(mac));
+  }
+
+  async #with<R>(use: (initiator: Initiator) => Promise<R>): Promise<R> {
+    const shared = this.#current() ?? this.#open();
     this.#shared = shared;
     shared.users++;
     try {
-      const replies = await shared.initiator.query(address, { ...PROBE, signal });
-      const own = this.#options.ownMacs();
-      const stranger = replies.find(({ mac }) => !own.has(mac));
-      return stranger && { mac: stranger.mac, interface: stranger.interfaceName };
+      return await use(shared.initiator);
     } finally {
       shared.users--;
       if (shared.users === 0) {
@@ -55,11 +114,19 @@ export class AddressProbe {
         if (this.#shared === shared) this.#shared = undefined;
       }
     }
-  };
+  }
 
-  #open(): { initiator: Initiator; sockets: FrameSocket[]; users: number } {
+  /** The sockets of the probes that are under way, if they are on the interfaces that there are now. */
+  #current(): Shared | undefined {
+    const shared = this.#shared;
+    const isFresh = shared && performance.now() - shared.openedAt < SHARED_MS && shared.interfaces === this.#options.interfaces().join();
+    return isFresh ? shared : undefined;
+  }
+
+  #open(): Shared {
+    const names = this.#options.interfaces();
     const sockets: FrameSocket[] = [];
-    for (const name of this.#options.interfaces()) {
+    for (const name of names) {
       try {
         sockets.push(this.#options.open(name));
       } catch (error) {
@@ -67,6 +134,6 @@ export class AddressProbe {
       }
     }
     if (sockets.length === 0) throw new Error('the address could not be probed on any interface: is one of --interfaces up?');
-    return { initiator: new Initiator(sockets), sockets, users: 0 };
+    return { initiator: new Initiator(sockets), sockets, users: 0, interfaces: names.join(), openedAt: performance.now() };
   }
 }

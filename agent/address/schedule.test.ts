@@ -51,6 +51,29 @@ test('while another target answers, the address is probed each half minute', () 
   expect(wait()).toBe(30_000);
 });
 
+test('silence lasts since the first of several probes in a row that found nobody', () => {
+  const { it, clock } = schedule();
+  const silentAfter = (probes: boolean[]) =>
+    probes.map((isSilent) => {
+      clock.now += 10_000;
+      it.probed({ conflict: !isSilent, isSilent });
+      return it.silentMs;
+    });
+  expect(silentAfter([true, true, true, true, true])).toStrictEqual([0, 0, 0, 30_000, 40_000]);
+  expect(silentAfter([false, true, true, true, true])).toStrictEqual([0, 0, 0, 0, 30_000]);
+});
+
+test('a probe while the data is still being opened neither counts as silence nor ends it', () => {
+  const { it, clock } = schedule();
+  for (const isSilent of [true, undefined, true, undefined, true, undefined, true]) {
+    clock.now += 10_000;
+    it.probed({ conflict: false, isSilent });
+  }
+  expect(it.silentMs).toBe(60_000);
+  it.probed({ conflict: true });
+  expect(it.silentMs).toBe(0);
+});
+
 test('no two volumes probe in step', () => {
   const spread = [0, 0.999].map((random) => {
     const { it } = schedule(() => random);

@@ -1,3 +1,6 @@
+import { MiB } from '../../api/quantity.ts';
+import type { Blocks } from './blocks.ts';
+
 /**
  * How clean a new volume is. `zeroed`: every block reads as zeros. `discarded`: the device was told to discard every block, and
  * most of them then read as zeros. `ends`: only the first and the last MiB are zeros, where file systems, partition tables, RAID
@@ -13,10 +16,12 @@ export interface BackingVolume {
   volume?: string | undefined;
   /** What an administrator would look for: `vg0/aoe-…`, or the path of a file. */
   name: string;
-  /** The part of it that may be exported: all of it, unless it is growing. */
+  /** The part of it that may be exported: all of it but its tail, unless it is growing. */
   bytes: number;
-  /** The whole size in bytes while a growth is not finished. What lies behind `bytes` may still hold another volume's old data. */
+  /** What may be exported once a growth is finished that is not yet. What lies behind `bytes` may still hold another volume's old data. */
   extended?: number;
+  /** Bytes behind those that may be exported, which no host ever sees; absent when it has no tail. See {@link TAIL_BYTES}. */
+  tail?: number;
   /** The largest spec.moves of its AoEVolume that was noted here; 0 when it is undefined. */
   moves?: number;
   /** It may still hold another volume's old data: `wipe` it before it is exported. */
@@ -25,6 +30,8 @@ export interface BackingVolume {
   cleanness?: Exclude<Cleanness, 'zeroed'>;
   /** Data is copied into it that is not known to be whole: it is never exported. What {@link CreateRequest.copy} said. */
   copy?: string;
+  /** It was adopted: what an administrator looked for before, `vg0/old` or the path of a file, and finds again once it is retained. */
+  adopted?: string;
 }
 
 /** How far a wipe has come, in bytes. */
@@ -48,6 +55,8 @@ export interface Measurement {
   sharedWith?: string[] | undefined;
   /** Volumes are rounded up to a multiple of this. */
   granularity: number;
+  /** What a new volume takes beside that, for its tail. */
+  tail: number;
   dataPercent?: string | undefined;
   metadataPercent?: string | undefined;
   /** Every backing volume of an AoEVolume in this pool. What carries our mark and is of another {@link Kind} is not among them. */
@@ -64,6 +73,8 @@ export interface CreateRequest {
    * characters that a UID has, and `/`.
    */
   copy?: string;
+  /** A new volume gets a tail: only where the target exports as many bytes as it is told, and not all that the device has. */
+  tail?: true;
 }
 
 /**
@@ -107,20 +118,54 @@ export interface Backend {
    */
   noteMoves(uid: string, moves: number, signal: AbortSignal): Promise<void>;
   /**
+   * Makes the tail of a volume a part of what may be exported, as it is, because hosts could write there already: an agent or a target of
+   * an earlier version exported all that the device has. The volume has no tail from then on.
+   * @throws BackendError
+   */
+  exportTail(uid: string, signal: AbortSignal): Promise<BackingVolume>;
+  /**
    * Takes the mark of a copy off a volume, whose data is whole now. Answers when that is on stable storage.
    * @throws BackendError
    */
   finishCopy(uid: string, signal: AbortSignal): Promise<void>;
   /** Removes a volume and its data. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
-  /** Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. */
+  /**
+   * Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. One that was
+   * adopted, or half adopted, gets its old name back.
+   * @throws BackendError
+   */
   retain(uid: string, signal: AbortSignal): Promise<void>;
   /** What the target opens. */
   path(uid: string): string;
+  /** Whether zeros that are written to its volumes may be given back to the pool, as far as is known now. */
+  readonly reclaims?: boolean;
   /** Absent where volumes cannot grow. */
   growth?: Growth;
   /** Absent where there are no snapshots. */
   snapshots?: Snapshots;
+  /** Absent where nothing can be adopted. */
+  adoption?: Adoption;
+}
+
+export interface AdoptRequest extends Pick<CreateRequest, 'uid' | 'name'> {
+  /** Bytes that it must have. */
+  bytes: number;
+  /** Name of the logical volume or file. */
+  from: string;
+}
+
+/** Finds the name of the AoEVolume with a UID; undefined when the cluster has none. */
+export type OwnerOf = (uid: string) => Promise<string | undefined>;
+
+/** A capability: what is in the pool already can become a backing volume. */
+export interface Adoption {
+  /**
+   * Makes a logical volume or file of the pool the backing volume of an AoEVolume: it gets another name, and its data is not touched. When
+   * that was begun before, it is finished. A refusal leaves it as it was found.
+   * @throws BackendError
+   */
+  adopt(request: AdoptRequest, ownerOf: OwnerOf, signal: AbortSignal): Promise<BackingVolume>;
 }
 
 /** A capability: volumes can be made larger. */
@@ -143,6 +188,8 @@ export interface BackingSnapshot {
   bytes: number;
   /** The instant that it shows, as RFC 3339. */
   createdAt: string;
+  /** Its data is not whole yet: {@link CopyOut} makes it so. */
+  unfinished?: true;
 }
 
 export interface SnapshotRequest {
@@ -188,14 +235,30 @@ export interface PreparedSnapshot {
   discard(): Promise<void>;
 }
 
+/** A capability: a snapshot that was taken becomes whole by copying it. Meanwhile its volume can neither grow nor be removed. */
+export interface CopyOut {
+  /**
+   * Makes source and destination ready.
+   * @returns what is to be copied; undefined when all of it was, and only {@link finish} is missing
+   * @throws BackendError SnapshotLost when the source was damaged: then nothing of the snapshot is left
+   */
+  open(uid: string, signal: AbortSignal): Promise<{ source: string; destination: string; bytes: number } | undefined>;
+  /** The destination has every byte, on stable storage: the snapshot is whole. @throws BackendError BackingBusy while a program reads the source */
+  finish(uid: string, signal: AbortSignal): Promise<BackingSnapshot>;
+}
+
 /**
- * A capability: snapshots of volumes in the same pool, which share blocks with them and can be removed in any order. A snapshot counts
- * only once it is whole: what a crash left half made is not found, and is removed when the snapshot is taken again or removed.
+ * A capability: snapshots of volumes in the same pool, which can be removed in any order. A snapshot counts once its instant is certain:
+ * what a crash left half made is not found, and is removed when the snapshot is taken again or removed.
  */
 export interface Snapshots {
   /** Why none can be taken here, and what to do; undefined when they can. @throws BackendError */
   problem(): Promise<string | undefined>;
-  /** Snapshots that are whole. */
+  /** Absent where a snapshot is whole as soon as it is taken. */
+  readonly copyOut?: CopyOut;
+  /** Absent where it is not known which blocks of a snapshot were written. */
+  readonly blocks?: Blocks;
+  /** Snapshots that were taken. */
   list(signal: AbortSignal): Promise<BackingSnapshot[]>;
   /** @returns undefined when there is no such snapshot, or only half of one */
   find(uid: string, signal: AbortSignal): Promise<BackingSnapshot | undefined>;
@@ -215,15 +278,15 @@ export interface Snapshots {
   prepare(requests: readonly SnapshotRequest[], signal: AbortSignal): Promise<PreparedSnapshot[]>;
   /**
    * Makes a volume with the data of a snapshot, when there is none. What is behind the end of the snapshot reads as zeros.
-   * {@link Backend.open} makes it ready to be exported.
+   * {@link Backend.open} makes it ready to be exported. Absent where a volume cannot share blocks with a snapshot: there its data is copied.
    * @returns false when there is no such snapshot, and no volume
    * @throws BackendError
    */
-  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean>;
+  restore?(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean>;
   /**
    * Makes the data of a snapshot readable on this node, for copies.
    * @returns what to open; undefined when there is no such snapshot
-   * @throws BackendError
+   * @throws BackendError BackingBusy while it is not whole
    */
   expose(uid: string, signal: AbortSignal): Promise<{ path: string; bytes: number } | undefined>;
   /** Ends what {@link expose} began. It is no error when nothing was begun. @throws BackendError when a program still reads it */
@@ -234,8 +297,29 @@ export interface Snapshots {
   retain(uid: string, signal: AbortSignal): Promise<void>;
 }
 
+/** Every new backing volume is this much larger than what is exported of it, for what mirrors will have to note beside the data. */
+export const TAIL_BYTES = 4 * MiB;
+
+/** All bytes that a backing volume takes. */
+export function wholeBytes({ bytes, extended = bytes, tail = 0 }: Pick<BackingVolume, 'bytes' | 'extended' | 'tail'>): number {
+  return extended + tail;
+}
+
 /** Reasons, as conditions carry them. */
-export type BackendReason = 'PoolMissing' | 'PoolNotReady' | 'PoolFull' | 'BackingBusy' | 'BackendFailed' | 'SnapshotsUnsupported';
+export type BackendReason =
+  | 'PoolMissing'
+  | 'PoolNotReady'
+  | 'PoolFull'
+  | 'BackingBusy'
+  | 'BackendFailed'
+  | 'SnapshotsUnsupported'
+  | 'SnapshotLost'
+  /** An adoption is refused: there is nothing of that name, it is in use, an AoEVolume has it, it is no volume, or has another size. */
+  | 'NothingToAdopt'
+  | 'AdoptionInUse'
+  | 'AdoptionOfOther'
+  | 'NotAdoptable'
+  | 'AdoptionSize';
 
 /** A backend could not do what it was asked for. The message names the place of the pool and says what to do. */
 export class BackendError extends Error {

@@ -5,8 +5,8 @@ import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
 import type { FilePool } from './file/space.ts';
 import type { HasDevice } from './lvm/base.ts';
-import { LvmCli } from './lvm/cli.ts';
-import { lvmConfig, udevReachable } from './lvm/config.ts';
+import { LvmCli } from './lvm/command/cli.ts';
+import { lvmConfig, udevReachable } from './lvm/command/config.ts';
 import { LvmLinearBackend } from './lvm/linear.ts';
 import { LvmThinBackend } from './lvm/thin.ts';
 import { Wiper } from './lvm/wipe.ts';
@@ -62,7 +62,7 @@ export class BackendRegistry {
       case 'lvm':
         return new LvmLinearBackend({ lvm, pool, group, hasDevice, wiper, wipeExtent: spec.wipe });
       case 'lvm-thin':
-        return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice, overprovision: spec.overprovision });
+        return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice, wiper, overprovision: spec.overprovision });
       case 'file':
         return new FileBackend({
           ...{ pool, directory, reserve, mountPoints },

@@ -9,7 +9,7 @@ export type CopySource =
 export interface CopyJob {
   /** Identifies the job for ever. */
   id: string;
-  /** Name of the AoEVolume that is made, for messages. */
+  /** Name of the AoEVolume or AoESnapshot that is made, for messages. */
   volume: string;
   source: CopySource;
   destination: {

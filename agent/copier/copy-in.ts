@@ -1,13 +1,22 @@
 import { randomBytes } from 'node:crypto';
-import { MiB, parseQuantity } from '../../api/quantity.ts';
-import { type AoESnapshot, isUncommitted, SnapshotCondition } from '../../api/snapshot.ts';
-import { type AoEVolume, serialNumber } from '../../api/volume.ts';
-import { type Backend, type BackingVolume, type CreateRequest, roundDown, roundUp, type WipeProgress } from '../backends/backend.ts';
+import { MiB } from '../../api/quantity.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
+import type { AoEVolume } from '../../api/volume.ts';
+import type { SurveyAddress } from '../address/probe.ts';
+import {
+  type Backend,
+  BackendError,
+  type BackingVolume,
+  type CreateRequest,
+  roundDown,
+  roundUp,
+  type WipeProgress,
+} from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 import { type CopierApi, CopierError, type CopyJob, type CopySource, type CopyState } from './api.ts';
 import { jobId, jobsOf } from './job-id.ts';
+import { startJob } from './start-job.ts';
 
-const SECTOR = 512;
 /** A job that failed is begun again after this long: what was wrong may be right by then. */
 const FAILED_RETRY_MS = 60_000;
 
@@ -18,8 +27,12 @@ export interface CopyInContext {
   interfaces: () => readonly { name: string; mac: string }[];
   /** Makes the data of a snapshot on this node readable; undefined when it is gone. @throws BackendError */
   expose: (snapshot: AoESnapshot, signal: AbortSignal) => Promise<{ path: string; bytes: number } | undefined>;
+  /** Finds disks of targets that are not ours. */
+  survey: SurveyAddress;
   /** Bytes that a copy reads per second, at most. 0: no limit. */
   bytesPerSecond: number;
+  /** Lets nobody else work on the data of a volume of this UID meanwhile: a move may have copied it here. */
+  oneAtATime?: <R>(uid: string, task: () => Promise<R>) => Promise<R>;
 }
 
 /** The data is not whole yet. */
@@ -38,97 +51,121 @@ export interface Copying {
   failed: boolean;
 }
 
+/** Reasons why there is no source that a person can do something about. Any other: SourceNotReady. */
+export type SourceProblem = 'SourceInUse' | 'SourceTooLarge' | 'SourceChanged';
+
 export type CopyInResult =
   /** All of the data was compared, and is on stable storage. */
-  { kind: 'whole' } | Copying | { kind: 'no-source'; message: string };
+  { kind: 'whole' } | Copying | { kind: 'no-source'; message: string; reason?: SourceProblem };
+
+/** Where the data of a copy comes from. */
+export interface Origin {
+  /** Begins the mark of the backing volume: half a copy goes on only from where it was begun. */
+  id: string;
+  /** For people. */
+  from: string;
+  /** Undefined while it is not known: then a job goes on with the size that it has. */
+  bytes: number | undefined;
+  /** The interfaces of this node on which it is read; none for a source on this node. */
+  paths: readonly { name: string; mac: string }[];
+  /** What the copier is to read, or why that is not known yet, for people. */
+  source: (signal: AbortSignal) => Promise<CopySource | string>;
+  /** What else is known to be wrong with it while the copy does not get ahead, for people. */
+  troubles: readonly string[];
+  /** Says to people that a copy was begun from another origin of this kind. */
+  isAnother: (began: string) => string;
+  /** Data that was found to differ is not copied again, but ends the copy: nobody promises that the source stays as it is. */
+  mayChange: boolean;
+  /** A backing volume that no job has written to yet, as far as the copier knows, has old data only where its wipe left some. */
+  isClean: boolean;
+}
+
+/** What a copy makes. */
+export interface CopyInto {
+  backend: Backend;
+  request: Omit<CreateRequest, 'copy'>;
+  volume: AoEVolume;
+  onWipeProgress?: ((progress: WipeProgress) => void) | undefined;
+}
 
 /**
- * Makes a volume with the data of a snapshot in another pool or on another node, step by step: call it again while the result is `copying`.
- * Each step may have been done before, by an agent that ended at any point. Until the data is whole the backing volume carries a mark,
- * with which it is never exported.
+ * Makes a volume with a copy of data, step by step: call it again while the result is `copying`. Each step may have been done before, by an
+ * agent that ended at any point. Until the data is whole the backing volume carries a mark, with which it is never exported.
  * @throws BackendError
  */
-export async function copyIn(
-  context: CopyInContext,
-  backend: Backend,
-  request: Omit<CreateRequest, 'copy'>,
-  { volume, snapshot }: { volume: AoEVolume; snapshot: AoESnapshot },
-  signal: AbortSignal,
-  onWipeProgress?: (progress: WipeProgress) => void,
-): Promise<CopyInResult> {
-  const { name, uid: snapshotUID = '' } = snapshot.metadata;
-  const begun = await present(backend, request.uid, signal);
-  if (begun && begun.copy === undefined && !begun.unwiped) return { kind: 'whole' };
-  const problem = problemOf(volume, snapshot, request.bytes);
-  if (problem !== undefined) return { kind: 'no-source', message: problem };
+export async function copyIn(context: CopyInContext, into: CopyInto, origin: Origin, signal: AbortSignal): Promise<CopyInResult> {
+  const { backend, request, onWipeProgress } = into;
   // A new backing volume gets a new job: what an earlier job has copied is not in it.
-  const copy = `${snapshotUID}/${randomBytes(4).toString('hex')}`;
+  const copy = `${origin.id}/${randomBytes(4).toString('hex')}`;
   const backing = await createEmpty(backend, { ...request, copy }, signal, onWipeProgress);
   if (backing.copy === undefined) return { kind: 'whole' };
   const [began = '', token = ''] = backing.copy.split('/');
-  if (began !== snapshotUID) {
-    const message = `the copy was begun from an earlier AoESnapshot ${name} with UID ${began}, which is gone: delete the volume, and create it again`;
-    return { kind: 'no-source', message };
-  }
-  return await advance(context, backend, { request, volume, snapshot, backing, token }, signal);
+  if (began !== origin.id) return { kind: 'no-source', message: origin.isAnother(began) };
+  return await advance(context, into, origin, { backing, token }, signal);
 }
 
-/** Why nothing can be copied from the snapshot, for people. */
-function problemOf({ spec: { capacity, nodeName } }: AoEVolume, snapshot: AoESnapshot, bytes: number): string | undefined {
-  const { metadata, spec, status } = snapshot;
-  const what = `AoESnapshot ${metadata.name}`;
-  if (status?.capacity === undefined || status.createdAt === undefined) return `${what} is not ready`;
-  if (isUncommitted(snapshot)) return `${what} is not ready: AoESnapshotGroup ${spec.group?.name} is not committed`;
-  if (parseQuantity(status.capacity) > bytes) return `${what} has ${status.capacity}, more than the ${capacity} of the volume`;
-  return nodeName === undefined ? 'the volume has no node' : undefined;
+/**
+ * The backing volume, when there is one. It is not touched: `open` would take it for one that is whole.
+ * @throws BackendError also when the pool cannot say whether there is one
+ */
+export async function begunCopy(backend: Backend, uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
+  const { ready, message = 'the pool is not ready', volumes } = await backend.measure(signal);
+  const found = volumes.find((each) => each.uid === uid);
+  if (!found && !ready) throw new BackendError('PoolNotReady', message);
+  return found;
 }
 
-/** The backing volume, when there is one. It is not touched: `open` would take it for one that is whole. */
-async function present(backend: Backend, uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
-  return (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+/** Whether nothing is left to copy. */
+export function isWhole(begun: BackingVolume | undefined): boolean {
+  return begun !== undefined && begun.copy === undefined && !begun.unwiped;
 }
 
-interface Work {
-  request: Omit<CreateRequest, 'copy'>;
-  volume: AoEVolume;
-  snapshot: AoESnapshot;
+interface Begun {
   backing: BackingVolume;
   token: string;
 }
 
 /** Lets the copier begin or go on, and takes the mark off once all is verified. */
-async function advance(context: CopyInContext, backend: Backend, work: Work, signal: AbortSignal): Promise<CopyInResult> {
-  const { copier, interfaces } = context;
-  const { request, volume, snapshot, backing, token } = work;
-  const { status } = snapshot;
-  const isLocal = status?.nodeName === volume.spec.nodeName;
-  const bytes = roundDown(parseQuantity(status?.capacity ?? '0'), SECTOR);
-  const paths = isLocal ? [] : interfaces();
-  const place = isLocal ? '' : ` on node ${status?.nodeName}`;
-  const from = `AoESnapshot ${snapshot.metadata.name} in pool ${status?.pool}${place}`;
+async function advance(
+  context: CopyInContext,
+  into: CopyInto,
+  origin: Origin,
+  { backing, token }: Begun,
+  signal: AbortSignal,
+): Promise<CopyInResult> {
+  const { copier } = context;
+  const { backend, request } = into;
+  const { from, paths, troubles } = origin;
   const report: Copying = {
     kind: 'copying',
     phase: 'Waiting',
     bytesDone: 0,
-    bytesTotal: bytes,
+    bytesTotal: origin.bytes ?? 0,
     macs: [...new Set(paths.map(({ mac }) => mac.toLowerCase()))].sort(),
     from,
     problem: '',
     failed: false,
   };
   try {
-    const id = jobId(request.uid, token);
+    // The id keeps, for as long as the job is known, whether it may leave out zeros.
+    const ids = [jobId(request.uid, token), jobId(request.uid, `${token}-all`)] as const;
     const jobs = await jobsOf(copier, request.uid, signal);
     // One for an earlier backing volume of the same path would write into this one.
-    for (const job of jobs) if (job.id !== id) await copier.remove(job.id, signal);
-    const known = jobs.find((job) => job.id === id);
+    for (const job of jobs) if (!ids.includes(job.id)) await copier.remove(job.id, signal);
+    const known = jobs.find((job) => ids.includes(job.id));
+    const isClean = known ? known.id === ids[0] : origin.isClean;
+    const id = isClean ? ids[0] : ids[1];
+    if (known && hasChanged(origin, known)) return await endChanged(copier, from, known, signal);
+    const bytes = origin.bytes ?? known?.bytes ?? 0;
+    report.bytesTotal = bytes;
     const isLate = known !== undefined && known.bytes === bytes && isAtRest(known);
-    const source = isLate ? undefined : await sourceOf(context, work, { isLocal, bytes, paths }, signal);
+    const source = isLate ? undefined : await origin.source(signal);
     if (typeof source === 'string') return { ...report, ...progressOf(known, bytes), phase: 'Waiting', problem: source };
-    const state = source ? await start(copier, { id, source, bytes }, context, backend, work, known, signal) : known;
+    const state = source ? await startJob(copier, jobOf(context, into, backing, { id, source, bytes, isClean }), signal) : known;
+    if (state && hasChanged(origin, state)) return await endChanged(copier, from, state, signal);
     if (state?.phase !== 'verified') {
       const progress = progressOf(state, bytes);
-      const problems = [progress.problem, ...(progress.problem === '' ? [] : troubleOf(snapshot))];
+      const problems = [progress.problem, ...(progress.problem === '' ? [] : troubles)];
       return { ...report, ...progress, problem: problems.filter((each) => each !== '').join('; ') };
     }
     await backend.finishCopy(backing.uid, signal);
@@ -142,62 +179,40 @@ async function advance(context: CopyInContext, backend: Backend, work: Work, sig
   }
 }
 
+export function hasChanged({ mayChange }: Pick<Origin, 'mayChange'>, { repaired }: CopyState): boolean {
+  return mayChange && repaired > 0;
+}
+
+/** Ends a copy for good. Its job stays, and says that the source has changed. @throws CopierError */
+export async function endChanged(
+  copier: Pick<CopierApi, 'stop'>,
+  from: string,
+  { id, phase, repaired }: CopyState,
+  signal: AbortSignal,
+): Promise<CopyInResult> {
+  if (phase !== 'stopped' && phase !== 'failed' && phase !== 'verified') await copier.stop(id, signal);
+  const message = `${from} was read twice, and was not the same (${repaired} places so far): somebody has written to it meanwhile, or a disk is broken. What was copied is not used: stop everything that writes there, delete the AoEVolume, and create it again`;
+  return { kind: 'no-source', message, reason: 'SourceChanged' };
+}
+
 /** Whether a job needs no call: it is done, or failed a moment ago. */
-function isAtRest({ phase, problemSince }: CopyState): boolean {
+export function isAtRest({ phase, problemSince }: CopyState): boolean {
   if (phase === 'failed') return Date.now() - (problemSince?.getTime() ?? 0) < FAILED_RETRY_MS;
   return phase === 'verified';
 }
 
-/** What the copier is to read, or why that is not known yet, for people. */
-async function sourceOf(
-  { expose }: CopyInContext,
-  { snapshot }: Work,
-  { isLocal, bytes, paths }: { isLocal: boolean; bytes: number; paths: readonly { name: string }[] },
-  signal: AbortSignal,
-): Promise<CopySource | string> {
-  const { metadata, status } = snapshot;
-  if (isLocal) {
-    const found = await expose(snapshot, signal);
-    if (!found) return `AoESnapshot ${metadata.name} is gone from pool ${status?.pool} on this node`;
-    return found.bytes < bytes
-      ? `AoESnapshot ${metadata.name} has ${found.bytes} bytes instead of ${bytes}`
-      : { kind: 'local', path: found.path };
-  }
-  if (paths.length === 0) return 'no interface of this node that carries AoE is up';
-  if (!status?.copyAddress) return 'the snapshot has no address yet at which it can be read';
-  const { shelf, slot } = status.copyAddress;
-  return { kind: 'aoe', shelf, slot, serial: serialNumber(metadata.uid ?? '', 0), interfaces: paths.map(({ name }) => name) };
-}
-
-/** What is wrong with the source, as operator and agent of its node say: the copier itself only sees that nobody answers. */
-function troubleOf({ metadata, status }: AoESnapshot): string[] {
-  const types: string[] = [...(metadata.deletionTimestamp ? [] : [SnapshotCondition.Ready]), SnapshotCondition.Exported];
-  const wrong = (status?.conditions ?? []).filter((each) => types.includes(each.type) && each.status !== 'True');
-  return wrong.map(({ message }) => `AoESnapshot ${metadata.name}: ${message}`);
-}
-
-async function start(
-  copier: CopierApi,
-  { id, source, bytes }: { id: string; source: CopySource; bytes: number },
+function jobOf(
   { bytesPerSecond }: CopyInContext,
-  backend: Backend,
-  { volume, backing }: Work,
-  known: CopyState | undefined,
-  signal: AbortSignal,
-): Promise<CopyState> {
-  const destination = { path: backend.path(backing.uid), zeroed: backing.cleanness === undefined };
-  const job: CopyJob = { id, volume: volume.metadata.name, source, destination, bytes, bytesPerSecond };
-  try {
-    return await copier.start(job, signal);
-  } catch (error) {
-    if (!(error instanceof CopierError) || error.reason !== 'conflict' || !known) throw error;
-    // The same snapshot has another address or path now: its data is the same, and is copied again from the beginning.
-    await copier.remove(id, signal);
-    return await copier.start(job, signal);
-  }
+  { backend, volume }: CopyInto,
+  backing: BackingVolume,
+  { isClean, ...job }: Pick<CopyJob, 'id' | 'source' | 'bytes'> & { isClean: boolean },
+): CopyJob {
+  const destination = { path: backend.path(backing.uid), zeroed: isClean && backing.cleanness === undefined };
+  return { ...job, volume: volume.metadata.name, destination, bytesPerSecond };
 }
 
-function progressOf(state: CopyState | undefined, bytesTotal: number): Pick<Copying, 'phase' | 'bytesDone' | 'problem' | 'failed'> {
+/** How far a job is, in steps, and why it does not get ahead. */
+export function progressOf(state: CopyState | undefined, bytesTotal: number): Pick<Copying, 'phase' | 'bytesDone' | 'problem' | 'failed'> {
   if (!state) return { phase: 'Waiting', bytesDone: 0, problem: '', failed: false };
   const { phase, copied, verified, problem } = state;
   const isVerifying = phase === 'verifying' || (phase === 'failed' && copied === bytesTotal);

@@ -1,27 +1,28 @@
 import type { CopierApi, CopyState } from './api.ts';
 
 /**
- * The id of the job that copies into a volume.
+ * The id of the job that copies into a volume, or makes a snapshot whole.
+ * @param ownerUID of the AoEVolume or AoESnapshot
  * @param token of the mark that its backing volume carries: another backing volume of the AoEVolume has another job
  */
-export function jobId(volumeUID: string, token: string): string {
-  return `${volumeUID}.${token}`;
+export function jobId(ownerUID: string, token: string): string {
+  return `${ownerUID}.${token}`;
 }
 
-/** UID of the AoEVolume whose data a job copies. */
-export function volumeOfJob(id: string): string {
+/** UID of the AoEVolume into which a job copies, or of the AoESnapshot. */
+export function ownerOfJob(id: string): string {
   return id.slice(0, id.lastIndexOf('.'));
 }
 
-/** The jobs that copy, or copied, into a volume. @throws CopierError */
-export async function jobsOf(copier: Pick<CopierApi, 'list'>, volumeUID: string, signal: AbortSignal): Promise<CopyState[]> {
-  return (await copier.list(signal)).filter(({ id }) => volumeOfJob(id) === volumeUID);
+/** The jobs of an AoEVolume or AoESnapshot. @throws CopierError */
+export async function jobsOf(copier: Pick<CopierApi, 'list'>, ownerUID: string, signal: AbortSignal): Promise<CopyState[]> {
+  return (await copier.list(signal)).filter(({ id }) => ownerOfJob(id) === ownerUID);
 }
 
 /**
- * Ends and forgets the jobs of a volume. What they have written stays.
+ * Ends and forgets the jobs of an AoEVolume or AoESnapshot. What they have written stays.
  * @throws CopierError
  */
-export async function removeJobs(copier: Pick<CopierApi, 'list' | 'remove'>, volumeUID: string, signal: AbortSignal): Promise<void> {
-  for (const { id } of await jobsOf(copier, volumeUID, signal)) await copier.remove(id, signal);
+export async function removeJobs(copier: Pick<CopierApi, 'list' | 'remove'>, ownerUID: string, signal: AbortSignal): Promise<void> {
+  for (const { id } of await jobsOf(copier, ownerUID, signal)) await copier.remove(id, signal);
 }

@@ -7,9 +7,11 @@ import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type KubeObject, TimeoutError } from '../../kube/mod.ts';
 import { SnapshotReconciler } from '../snapshot/reconciler.ts';
 import { SnapshotRecords } from '../snapshot/records.ts';
+import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
+import { NO_FREEZE } from '../testing/no-freeze.ts';
 import { GroupReconciler } from './reconciler.ts';
 
 const NO_COPIES = { reconcile: async () => ({ report: { served: undefined, exported: undefined } }) };
@@ -54,7 +56,7 @@ async function world() {
       records,
       volumes: kube.store<AoEVolume>('AoEVolume'),
       pools: kube.store<AoEPool>('AoEPool'),
-      backendOf: () => ({ snapshots: disk }) as never,
+      backendOf: () => ({ snapshots: disk, measure: async () => ({ volumes: [] }) }) as never,
       target: {
         connected: true,
         problem: '',
@@ -79,7 +81,16 @@ async function world() {
       }
     };
     const work = new GroupReconciler({ ...context, groups: { ...groups, waitFor } });
-    return { work, single: new SnapshotReconciler({ ...context, copyExport: NO_COPIES, endGroup: (uid) => work.end(uid) }) };
+    return {
+      work,
+      single: new SnapshotReconciler({
+        ...context,
+        freeze: NO_FREEZE,
+        copyExport: NO_COPIES,
+        copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
+        endGroup: (uid) => work.end(uid),
+      }),
+    };
   };
   const until = async (isSo: () => boolean) => {
     for (let turns = 0; !isSo(); turns++) {
@@ -115,6 +126,22 @@ test('members in one pool are held together, taken at the instant of the group, 
   await single.reconcile('g-0', signal);
   await work.reconcile('g', signal);
   expect(it.steps()).toStrictEqual(['Taken', 'Taken']);
+});
+
+test('a member whose data is to be copied is taken at the instant of the group, and is not whole yet', async () => {
+  const it = await world();
+  it.disk.areUnfinished = true;
+  const { work, single } = it.agent();
+  it.to('Preparing');
+  const done = work.reconcile('g', signal);
+  await untilHeld(it);
+  it.to('Taking');
+  await done;
+  expect([it.steps(), it.target.holds.size]).toStrictEqual([['Taken', 'Taken'], 0]);
+  expect([it.member('g-0')?.status?.createdAt, it.reason('g-0'), it.reason('g-1')]).toStrictEqual([AT, 'Copying', 'Copying']);
+  await single.reconcile('g-0', signal);
+  await it.agent().work.reconcile('g', signal);
+  expect([it.steps(), it.reason('g-0')]).toStrictEqual([['Taken', 'Taken'], 'Copying']);
 });
 
 test('a volume that was not held until its snapshot was made has none, and says so', async () => {

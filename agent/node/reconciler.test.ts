@@ -115,3 +115,16 @@ test('a write by the node plugin at the same moment is no conflict', async () =>
   await status.reconcile('n1', new AbortController().signal);
   expect(kube.written).toHaveLength(1);
 });
+
+test('an AoENode names where the agent is asked for blocks of snapshots, for as long as it is', async () => {
+  const kube = new FakeKube();
+  kube.put({ kind: 'AoENode', metadata: { name: 'n1' } });
+  const nodes = kube.store<AoENode>('AoENode');
+  const target = { connected: true, interfaces: () => [on('eth1')], served: 0 } as unknown as TargetConnection;
+  const address = { port: 9816, certificate: 'PEM' };
+  for (const blocks of [address, undefined]) {
+    const status = new NodeReconciler({ node: 'n1', kube, nodes, target, network: { link }, blocks: () => blocks });
+    await status.reconcile('n1', new AbortController().signal);
+    expect(nodes.get('n1')?.status?.blocks).toStrictEqual(blocks);
+  }
+});

@@ -2,6 +2,7 @@ import { TARGET_END } from '../../api/local-link.ts';
 import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { AOE_NODES } from '../../api/resources.ts';
 import { applyStatus, type Kube, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
+import type { BlocksAddress } from '../blocks/server.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import type { NodeNetwork } from './network.ts';
@@ -18,6 +19,8 @@ export interface NodeReconcilerOptions {
   nodes: Store<AoENode>;
   target: Pick<TargetConnection, 'connected' | 'problem' | 'interfaces' | 'served'>;
   network: Pick<NodeNetwork, 'link'>;
+  /** Where this agent is asked for blocks of snapshots; undefined when it is not. */
+  blocks?: () => BlocksAddress | undefined;
   /** Milliseconds since 1970. */
   now?: () => number;
 }
@@ -34,7 +37,7 @@ export class NodeReconciler {
 
   /** Reconciles the AoENode of this node, which it makes when there is none: for kube's Controller. */
   async reconcile(name: string, signal: AbortSignal): Promise<Result> {
-    const { nodes, kube, target, network, now = Date.now } = this.#options;
+    const { nodes, kube, target, network, blocks, now = Date.now } = this.#options;
     // The node plugin may create it at the same moment, with the same outcome.
     const created = { metadata: { name }, spec: {} };
     const node = nodes.get(name) ?? (await kube.apply<AoENode>(AOE_NODES, created, { fieldManager: FIELD_MANAGER, force: true, signal }));
@@ -52,7 +55,7 @@ export class NodeReconciler {
     await applyStatus(kube, AOE_NODES, node, {
       manager: FIELD_MANAGER,
       conditions: [{ type: NodeCondition.TargetReady, ...this.#targetReady() }],
-      fields: { interfaces, targets, agentSeen },
+      fields: { interfaces, targets, agentSeen, blocks: blocks?.() },
       present: { interfaces: reported },
       // The node plugin writes to it, too. It is about the node of this name, whichever object that is.
       anyVersion: true,

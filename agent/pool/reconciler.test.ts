@@ -102,6 +102,24 @@ test('space that an interrupted growth has taken is not promised, whether its Ao
   expect([it.entry()?.size, it.entry()?.orphaned]).toStrictEqual(['100Mi', '30Mi']);
 });
 
+test('what tails take is told, and how many volumes of this node have none', async () => {
+  const it = harness();
+  it.backend.tail = 4 << 20;
+  for (const [uid, tail] of [
+    ['u-1', true],
+    ['u-2', undefined],
+    ['u-3', undefined],
+    ['u-4', true],
+  ] as const)
+    await it.backend.create({ uid, name: uid, bytes: 1 << 20, ...(tail ? { tail } : {}) });
+  for (const uid of ['u-1', 'u-2'])
+    it.kube.put({ kind: 'AoEVolume', metadata: { name: uid, uid }, spec: { nodeName: 'storage', pool: 'fast' } } as never);
+  await it.reconcile();
+  it.world.now = 10_000;
+  await it.reconcile();
+  expect(it.entry()).toMatchObject({ tail: '4Mi', withoutTail: 1, free: '88Mi', orphaned: '6Mi' });
+});
+
 test('a pool that no longer selects this node loses its entry', async () => {
   const it = harness();
   await it.reconcile();
@@ -126,6 +144,10 @@ test('data of an AoEVolume that is placed on another node is no orphan: it is re
     displacedBytes: '1Mi',
     displacedVolumes: [{ uid: 'u-1', volume: 'pvc-1', bytes: 1 << 20, moves: 3 }],
   });
+  const backing = it.backend.volumes.get('u-1');
+  if (backing) it.backend.volumes.set('u-1', { ...backing, copy: '0123abcd/aa' });
+  await it.reconcile();
+  expect(it.entry()?.displacedVolumes, 'half a copy is said to be one').toMatchObject([{ uid: 'u-1', copy: '0123abcd' }]);
 });
 
 test('while the API server does not list the AoEVolumes nothing is newly called an orphan, and what was found stays', async () => {

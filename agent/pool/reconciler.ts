@@ -6,7 +6,7 @@ import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { applyStatus, type Kube, type KubeObject, messageOf, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import { type Backend, type BackingVolume, type Measurement, roundUp } from '../backends/backend.ts';
+import { type Backend, type BackingVolume, type Measurement, roundUp, wholeBytes } from '../backends/backend.ts';
 import type { FilePool } from '../backends/file/space.ts';
 import { nodeFieldManager } from '../field-manager.ts';
 import type { PoolMetrics } from './metrics.ts';
@@ -25,6 +25,8 @@ export interface PoolReconcilerOptions {
   self: Store<KubeObject>;
   /** The AoEVolumes of this node. */
   volumes: Store<AoEVolume>;
+  /** The AoEVolumes whose spec.move names this node: the operator counts what their data takes here. */
+  moves?: Pick<Store<AoEVolume>, 'list'>;
   /** The AoESnapshots of the cluster. */
   snapshots: Store<AoESnapshot>;
   backendOf: (pool: AoEPool) => Backend;
@@ -64,12 +66,14 @@ export class PoolReconciler {
 
   /** `isUnsettled`: there are backing volumes of which it is not known yet whether they are orphans. */
   async #measure(pool: AoEPool, before: PoolNode | undefined, signal: AbortSignal): Promise<{ entry: PoolNode; isUnsettled: boolean }> {
-    const { node, kube, volumes, snapshots, backendOf, orphans: detector, log } = this.#options;
+    const { node, kube, volumes, moves, snapshots, backendOf, orphans: detector, log } = this.#options;
     const backend = backendOf(pool);
     const measurement = await backend.measure(signal);
-    const known = new Set(volumes.list().map(({ metadata }) => metadata.uid ?? ''));
+    const known = new Set([...volumes.list(), ...(moves?.list() ?? [])].map(({ metadata }) => metadata.uid ?? ''));
     const { orphans, hasSuspects } = detector.check(pool.metadata.name, measurement.volumes, (uid) => known.has(uid));
     const entry = entryOf(node, { ...measurement, size: measurement.size - unreservedBytes(measurement, volumes.list()) });
+    const withoutTail = measurement.volumes.filter(({ uid, tail }) => known.has(uid) && tail === undefined).length;
+    if (entry.tail !== undefined && withoutTail > 0) entry.withoutTail = withoutTail;
     if (measurement.ready) entry.snapshots = await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal });
     try {
       return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects };
@@ -114,8 +118,7 @@ function unreservedBytes({ volumes, granularity }: Measurement, owners: readonly
 type UnownedPart = Pick<PoolNode, 'orphans' | 'orphaned' | 'displaced' | 'displacedBytes' | 'displacedVolumes'>;
 
 function unownedOf({ orphans, displaced }: Unowned): UnownedPart {
-  const size = (volumes: readonly BackingVolume[]) =>
-    formatQuantity(volumes.reduce((sum, { bytes, extended = bytes }) => sum + extended, 0));
+  const size = (volumes: readonly BackingVolume[]) => formatQuantity(volumes.reduce((sum, volume) => sum + wholeBytes(volume), 0));
   const part: UnownedPart = {};
   if (orphans.length > 0) {
     part.orphaned = size(orphans);
@@ -130,11 +133,12 @@ function unownedOf({ orphans, displaced }: Unowned): UnownedPart {
       })
       .sort();
     part.displacedVolumes = displaced
-      .map(({ backing: { uid, volume, bytes, moves }, owner: { metadata } }) => ({
+      .map(({ backing: { uid, volume, bytes, moves, copy }, owner: { metadata } }) => ({
         uid,
         volume: volume ?? metadata.name,
         bytes,
         ...(moves === undefined ? {} : { moves }),
+        ...(copy === undefined ? {} : { copy: copy.split('/')[0] ?? '' }),
       }))
       .sort((a, b) => (a.uid < b.uid ? -1 : 1));
   }
@@ -152,7 +156,7 @@ function unownedBefore(before: PoolNode | undefined): UnownedPart {
 }
 
 function entryOf(name: string, measurement: Measurement): PoolNode {
-  const { ready, message, size, free, sharedWith = [], granularity, dataPercent, metadataPercent, volumes } = measurement;
+  const { ready, message, size, free, sharedWith = [], granularity, tail, dataPercent, metadataPercent, volumes } = measurement;
   const entry: PoolNode = { name, ready };
   if (message !== undefined) entry.message = message;
   if (ready || size > 0) {
@@ -160,6 +164,7 @@ function entryOf(name: string, measurement: Measurement): PoolNode {
     entry.free = formatQuantity(free);
     if (sharedWith.length > 0) entry.sharedWith = sharedWith;
     entry.granularity = formatQuantity(granularity);
+    if (tail > 0) entry.tail = formatQuantity(tail);
     entry.volumes = volumes.length;
   }
   if (dataPercent !== undefined) entry.dataPercent = dataPercent;

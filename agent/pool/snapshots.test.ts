@@ -12,7 +12,7 @@ test('a pool says whether it can take snapshots, and why not', async () => {
   const context = { snapshots: known(), orphans: new Orphans(), signal };
   expect(await snapshotsOf(pool, {}, context)).toStrictEqual({
     possible: false,
-    message: 'pool fast has backend lvm, which has no snapshots: use lvm-thin, or file on XFS or btrfs',
+    message: 'pool fast has backend lvm, which has no snapshots in this version',
   });
   const snapshots = new FakeSnapshots();
   expect(await snapshotsOf(pool, { snapshots }, context)).toStrictEqual({ possible: true });

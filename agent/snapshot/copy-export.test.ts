@@ -4,9 +4,11 @@ import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
+import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
+import { NO_FREEZE } from '../testing/no-freeze.ts';
 import { CopyExport } from './copy-export.ts';
 import { SnapshotReconciler } from './reconciler.ts';
 import { SnapshotRecords } from './records.ts';
@@ -64,7 +66,9 @@ function harness(status: object = { copies: [COPY], copyAddress: ADDRESS }) {
       volumes: kube.store<AoEVolume>('AoEVolume'),
       pools: kube.store<AoEPool>('AoEPool'),
       copyExport: new CopyExport({ node: 'storage', target: link, probe }),
-      backendOf: () => ({ snapshots }) as never,
+      copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
+      freeze: NO_FREEZE,
+      backendOf: () => ({ snapshots, measure: async () => ({ volumes: [] }) }) as never,
       target: link,
       log,
     });

@@ -1,3 +1,4 @@
+import { SECTOR } from '../../aoe/mod.ts';
 import { formatAddress, sameAddress } from '../../api/address.ts';
 import type { Condition } from '../../api/meta.ts';
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
@@ -8,7 +9,6 @@ import { BackendError, roundDown, type Snapshots, snapshotId } from '../backends
 import { TargetError, type TargetVolume, type TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 
-const SECTOR = 512;
 /** While the snapshot cannot be served, or is not taken off the segment yet. */
 const RETRY_MS = 5_000;
 /** How often it is looked whether it is still served. */

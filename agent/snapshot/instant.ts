@@ -11,16 +11,19 @@ const TOO_OLD =
   'the target process on this node is of an earlier version, which cannot hold a volume still: delete the pod aoe-csi-target there, which starts the present one (I/O waits for a moment)';
 
 /** Reasons, as conditions carry them. */
-export type NoInstantReason = 'TargetUnavailable' | 'TargetTooOld' | 'NotHeld';
+export type NoInstantReason = 'TargetUnavailable' | 'TargetTooOld' | 'NotHeld' | 'NotFrozen' | 'FreezeUnsupported';
 
 /** The volume could not be held still: there is no snapshot, and the next attempt may succeed. */
 export class NoInstantError extends Error {
   readonly reason: NoInstantReason;
+  /** After how many milliseconds it is tried again; undefined: as the reason says. */
+  readonly retryMs: number | undefined;
 
-  constructor(reason: NoInstantReason, message: string, options?: { cause?: unknown }) {
+  constructor(reason: NoInstantReason, message: string, options?: { cause?: unknown; retryMs?: number }) {
     super(message, options);
     this.name = 'NoInstantError';
     this.reason = reason;
+    this.retryMs = options?.retryMs;
   }
 }
 

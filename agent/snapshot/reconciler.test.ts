@@ -4,11 +4,14 @@ import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
-import { BackendError } from '../backends/backend.ts';
+import { BackendError, type BackingVolume } from '../backends/backend.ts';
+import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
+import { NO_FREEZE } from '../testing/no-freeze.ts';
 import { CopyExport } from './copy-export.ts';
+import { NoInstantError } from './instant.ts';
 import { SnapshotReconciler } from './reconciler.ts';
 import { SnapshotRecords } from './records.ts';
 
@@ -20,7 +23,8 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
   const target = new FakeTarget();
   const snapshots = new FakeSnapshots();
   const changed: string[] = [];
-  const world = { hasBackend: true, stranger: undefined as Stranger | undefined };
+  const volumes: BackingVolume[] = [];
+  const world = { hasBackend: true, stranger: undefined as Stranger | undefined, freeze: NO_FREEZE };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec: { backend: 'lvm-thin' } } as never);
   const finalizers = [VOLUME_FINALIZER];
   kube.put({
@@ -62,7 +66,9 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
         },
         probe: async () => world.stranger,
       }),
-      backendOf: () => (world.hasBackend ? { snapshots } : {}) as never,
+      copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
+      freeze: world.freeze,
+      backendOf: () => (world.hasBackend ? { snapshots, measure: async () => ({ volumes }) } : {}) as never,
       target: {
         connected: true,
         problem: '',
@@ -73,7 +79,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
       },
       log,
     });
-    reconciler.subscribe((pool) => changed.push(pool));
+    reconciler.subscribe(({ pool }) => changed.push(pool));
     return reconciler;
   };
   const stored = () => kube.read<AoESnapshot & KubeObject>({ kind: 'AoESnapshot' }, 's1');
@@ -84,7 +90,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
     kube.put({ ...now, metadata: { ...now.metadata, deletionTimestamp: '2026-11-28T08:00:00Z' } });
   };
   const change = (changes: object) => kube.put({ ...(stored() as AoESnapshot & { kind: string }), ...changes });
-  return { kube, target, snapshots, world, changed, agent, stored, taken, reconcile, remove, change };
+  return { kube, target, snapshots, volumes, world, changed, agent, stored, taken, reconcile, remove, change };
 }
 
 test('a snapshot is taken once, while its volume is held, and is found again after a restart', async () => {
@@ -109,6 +115,47 @@ test('agents of other nodes leave it alone, and so does the agent of a volume wi
   expect(it.kube.written).toHaveLength(0);
 });
 
+test('a volume that is being moved has no snapshot before that has ended, and none is bound to its earlier node', async () => {
+  const spec = { pool: 'fast', nodeName: 'storage', capacity: '1Mi' };
+  const move = { id: '0123abcd', stage: 'Copying', nodeName: 'other', pool: 'fast' };
+  const it = await harness({ volume: { spec: { ...spec, move } } });
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+  expect(it.stored()?.status).toBeUndefined();
+  const fresh = await harness({ volume: { spec: { ...spec, moves: 1 } } });
+  await fresh.reconcile();
+  expect(fresh.stored()?.status, 'its agent has not opened the data at the new place').toBeUndefined();
+  it.change({ status: { nodeName: 'storage', pool: 'fast', volumeUID: 'v-uid' } });
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'VolumeMoving' });
+});
+
+test('a snapshot of a volume that was moved to another node stays where it is, and is looked for there', async () => {
+  const it = await harness();
+  await it.reconcile();
+  const { createdAt } = it.stored()?.status ?? {};
+  it.kube.put({
+    kind: 'AoEVolume',
+    metadata: { name: 'v1', uid: 'v-uid', finalizers: [VOLUME_FINALIZER] },
+    spec: { pool: 'other', nodeName: 'elsewhere', capacity: '1Mi', moves: 1 },
+  } as never);
+  await it.reconcile();
+  await it.reconcile(it.agent('elsewhere'));
+  expect(it.stored()?.status).toMatchObject({ nodeName: 'storage', pool: 'fast', createdAt });
+  expect(it.taken()).toMatchObject({ status: 'True', reason: 'Taken' });
+});
+
+test('a volume with authenticated encryption has no snapshot before all of it was written', async () => {
+  const luks = { uuid: 'u', state: 'Formatting' };
+  const it = await harness({
+    volume: {
+      spec: { pool: 'fast', nodeName: 'storage', capacity: '1Mi', encryption: 'LUKS2Authenticated' },
+      status: { capacity: '1Mi', luks },
+    } as never,
+  });
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'VolumeNotReady', message: expect.stringContaining('zeros') });
+});
+
 test('a volume that is not placed yet, or has no data, has no snapshot', async () => {
   const unplaced = await harness({ volume: { metadata: { name: 'v1', uid: 'v-uid' } } });
   expect(await unplaced.reconcile()).toBeUndefined();
@@ -120,6 +167,18 @@ test('a volume that is not placed yet, or has no data, has no snapshot', async (
   const deleting = await harness({ volume: { metadata } });
   await deleting.reconcile();
   expect(deleting.taken()).toMatchObject({ status: 'False', reason: 'VolumeDeleting' });
+});
+
+test('a volume whose tail an earlier version has exported has no snapshot before that is data', async () => {
+  const it = await harness({ volume: { status: { capacity: '14Mi' } } });
+  const marked = { uid: 'v-uid', name: 'vg0/aoe-v-uid', bytes: 10 << 20, tail: 4 << 20 };
+  it.volumes.push(marked);
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 5_000 });
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'VolumeNotReady', message: expect.stringContaining('earlier version') });
+  expect(it.snapshots.whole.size).toBe(0);
+  it.volumes[0] = { ...marked, bytes: 14 << 20 };
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'True' });
 });
 
 test('a hold that ended too early leaves no snapshot, and the next attempt succeeds', async () => {
@@ -215,6 +274,25 @@ test('an AoESnapshot that comes back with another UID takes no other data under 
   expect(it.taken()).toMatchObject({ status: 'False', reason: 'OrphanOfSameName' });
   expect([...it.snapshots.whole.keys()]).toStrictEqual(['old']);
   await it.snapshots.remove('old');
+  await it.reconcile();
+  expect(it.taken()).toMatchObject({ status: 'True' });
+});
+
+test('a snapshot whose file system was not frozen until the end is discarded, and tried again after a minute', async () => {
+  const it = await harness({ spec: { freeze: true } });
+  let isThawedEarly = true;
+  it.world.freeze = {
+    during: (instant) => async (make) => {
+      const since = await instant(make);
+      if (isThawedEarly) throw new NoInstantError('NotFrozen', 'node n1: the file system was not frozen throughout');
+      return since;
+    },
+  };
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 60_000 });
+  expect(it.taken()).toMatchObject({ status: 'False', reason: 'NotFrozen' });
+  expect(it.stored()?.status?.createdAt).toBeUndefined();
+  expect(await it.snapshots.find('s-uid')).toBeUndefined();
+  isThawedEarly = false;
   await it.reconcile();
   expect(it.taken()).toMatchObject({ status: 'True' });
 });

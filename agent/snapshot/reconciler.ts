@@ -1,40 +1,52 @@
 import { sameAddress } from '../../api/address.ts';
-import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
+import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER, SnapshotCondition } from '../../api/snapshot.ts';
 import { DELETION_WAITS } from '../../api/volume.ts';
 import type { Result } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
-import { BackendError } from '../backends/backend.ts';
+import { BackendError, type BackingSnapshot, type Snapshots } from '../backends/backend.ts';
+import { type CopierApi, CopierError } from '../copier/api.ts';
+import { removeJobs } from '../copier/job-id.ts';
 import { Subscribers } from '../subscribers.ts';
 import { type CopyExport, type CopyReport, reportedCopies } from './copy-export.ts';
+import { advanceCopyOut, type CopyOutContext } from './copy-out.ts';
 import { failedBy, type Outcome, refused, taken } from './outcome.ts';
 import { type Place, placeOf, wasTaken } from './place.ts';
 import type { SnapshotRecords } from './records.ts';
-import { ensureTaken, type TakeContext } from './take.ts';
+import { ensureTaken, isMoving, type SingleContext } from './take.ts';
 
 const RETRY_MS = 15_000;
 
-export interface SnapshotReconcilerOptions extends TakeContext {
+export interface SnapshotReconcilerOptions extends SingleContext {
   /** Name of this node. */
   node: string;
   records: SnapshotRecords;
   /** Serves snapshots that other nodes copy. */
   copyExport: Pick<CopyExport, 'reconcile'>;
+  /** Copies the data of snapshots that are not whole when they are taken. */
+  copyOut: CopyOutContext & { copier: Pick<CopierApi, 'list' | 'start' | 'remove'> };
   /** Ends the work of this agent on a group, if there is any. Fulfilled when nothing of it goes on. @param uid of the AoESnapshotGroup */
   endGroup?: (uid: string) => Promise<void>;
   log: Logger;
 }
 
+/** A snapshot was taken, became whole or was removed: its pool has another size, and its volume may be free to grow. */
+export interface SnapshotChange {
+  pool: string;
+  /** Name of the AoEVolume. */
+  volume: string;
+}
+
 /** Makes true what an AoESnapshot of a volume on this node asks for: takes it once, and removes it when it is deleted. */
 export class SnapshotReconciler {
   readonly #options: SnapshotReconcilerOptions;
-  readonly #subscribers = new Subscribers<string>();
+  readonly #subscribers = new Subscribers<SnapshotChange>();
 
   constructor(options: SnapshotReconcilerOptions) {
     this.#options = options;
   }
 
-  /** Calls the listener with the name of a pool in which a snapshot was taken or removed. */
-  subscribe(listener: (pool: string) => void): void {
+  /** Calls the listener after each change. */
+  subscribe(listener: (change: SnapshotChange) => void): void {
     this.#subscribers.add(listener);
   }
 
@@ -48,21 +60,44 @@ export class SnapshotReconciler {
     // A member is taken with its group. Then it is looked for as any other.
     if (found.spec.group && !wasTaken(found)) return undefined;
 
+    // Not even recorded: the volume may be on another node after its move.
+    const volume = volumes.get(found.spec.volumeName);
+    if (!place.isRecorded && volume && isMoving(volume)) return { requeueAfterMs: RETRY_MS };
+
     let snapshot: AoESnapshot | undefined = found;
     const claim = async (): Promise<boolean> => {
       if (snapshot) snapshot = await records.claim(snapshot, place, signal);
       return snapshot !== undefined;
     };
-    const outcome = await ensureTaken(this.#options, found, place, claim, signal);
-    if (!outcome || !snapshot) return undefined;
-    if (outcome.taken && !wasTaken(found)) {
-      log.info({ snapshot: name, volume: found.spec.volumeName, name: outcome.taken.name }, 'snapshot taken');
-      this.#subscribers.emit(place.pool);
+    const first = await ensureTaken(this.#options, found, place, claim, signal);
+    if (!first || !snapshot) return undefined;
+    const backend = this.#backend(place);
+    const outcome = first.taken?.unfinished ? await this.#copyOut(name, first.taken, backend, signal) : first;
+    if (first.taken && !wasTaken(found)) {
+      log.info({ snapshot: name, volume: found.spec.volumeName, name: first.taken.name }, 'snapshot taken');
+      this.#emit(found, place);
+    } else if (outcome.verdict.status === 'True' && !isWhole(found)) {
+      log.info({ snapshot: name, volume: found.spec.volumeName }, 'snapshot is whole');
+      this.#emit(found, place);
     }
     const { copies, retryMs } = await this.#serve(snapshot, place, outcome, signal);
     await records.report(records.get(name) ?? snapshot, place, outcome, signal, undefined, { copies });
     const waitsMs = [outcome.retryMs, retryMs].filter((each) => each !== undefined);
     return waitsMs.length === 0 ? undefined : { requeueAfterMs: Math.min(...waitsMs) };
+  }
+
+  async #copyOut(name: string, snapshot: BackingSnapshot, backend: Snapshots | undefined, signal: AbortSignal): Promise<Outcome> {
+    if (!backend?.copyOut) return taken(snapshot);
+    return await advanceCopyOut(this.#options.copyOut, backend.copyOut, { snapshot, name }, signal);
+  }
+
+  #backend({ pool: name }: Place): Snapshots | undefined {
+    const pool = this.#options.pools.get(name);
+    return pool && this.#options.backendOf(pool).snapshots;
+  }
+
+  #emit({ spec }: AoESnapshot, { pool }: Place): void {
+    this.#subscribers.emit({ pool, volume: spec.volumeName });
   }
 
   /** Serves a snapshot that was taken for as long as other nodes copy it. */
@@ -72,10 +107,9 @@ export class SnapshotReconciler {
     outcome: Outcome,
     signal: AbortSignal,
   ): Promise<{ copies: CopyReport; retryMs?: number }> {
-    const { pools, backendOf, records, copyExport } = this.#options;
-    const pool = pools.get(place.pool);
-    const backend = pool && backendOf(pool).snapshots;
-    if (!outcome.taken || !backend) return { copies: reportedCopies(snapshot) };
+    const { records, copyExport } = this.#options;
+    const backend = this.#backend(place);
+    if (!outcome.taken || outcome.taken.unfinished || !backend) return { copies: reportedCopies(snapshot) };
     const { copyAddress } = snapshot.status ?? {};
     const claim = async (copies: CopyReport): Promise<boolean> => {
       const still = (now: AoESnapshot): boolean => sameAddress(now.status?.copyAddress, copyAddress);
@@ -102,7 +136,7 @@ export class SnapshotReconciler {
     }
     await records.release(snapshot, signal);
     log.info({ snapshot: name, uid, pool: place.pool }, 'snapshot removed');
-    this.#subscribers.emit(place.pool);
+    this.#emit(snapshot, place);
     return undefined;
   }
 
@@ -122,6 +156,8 @@ export class SnapshotReconciler {
       return { ...waits, ...(served ? { copies: served.copies } : {}) };
     }
     try {
+      const unfinished = snapshots?.copyOut && (await snapshots.find(uid, signal));
+      if (unfinished?.unfinished) return await this.#removeUnfinished(snapshot, unfinished, snapshots, signal);
       if (snapshots) {
         const { report, retryMs } = await copyExport.reconcile(snapshot, snapshots, async () => false, signal);
         if (report.exported) return { ...refused(report.exported.reason, report.exported.message, retryMs), copies: report };
@@ -137,4 +173,32 @@ export class SnapshotReconciler {
       return failedBy(error);
     }
   }
+
+  /** One that is to be kept is made whole first. @throws BackendError */
+  async #removeUnfinished(
+    snapshot: AoESnapshot,
+    found: BackingSnapshot,
+    snapshots: Snapshots | undefined,
+    signal: AbortSignal,
+  ): Promise<Outcome | undefined> {
+    if (snapshot.spec.deletionPolicy === 'Retain' && !isUncommitted(snapshot)) {
+      const outcome = await this.#copyOut(snapshot.metadata.name, found, snapshots, signal);
+      if (outcome.verdict.status !== 'True') return outcome;
+      await snapshots?.retain(found.uid, signal);
+      return undefined;
+    }
+    try {
+      await removeJobs(this.#options.copyOut.copier, found.uid, signal);
+    } catch (error) {
+      // While it is away it copies nothing, and the job is forgotten when it is back.
+      if (!(error instanceof CopierError)) throw error;
+    }
+    await snapshots?.remove(found.uid, signal);
+    return undefined;
+  }
+}
+
+/** Whether the status says that the snapshot is whole. */
+function isWhole({ status }: AoESnapshot): boolean {
+  return status?.conditions?.some((each) => each.type === SnapshotCondition.Taken && each.status === 'True') ?? false;
 }

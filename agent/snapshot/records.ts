@@ -17,6 +17,18 @@ export interface SnapshotRecordsOptions {
   log: Pick<Logger, 'warn'>;
 }
 
+/** Reasons that are no news for the log. */
+const UNDER_WAY = new Set(['Taking', 'Freezing']);
+
+export interface ReportOptions {
+  /** What is served for copies. Default: as it was. */
+  readonly copies?: CopyReport;
+  /** What is asked of a node that has the volume mounted. Default: as it was. */
+  readonly freeze?: AoESnapshotStatus['freeze'];
+  /** Whether it is to be written after somebody else has changed the snapshot. Default: always. */
+  readonly still?: (now: AoESnapshot) => boolean;
+}
+
 /** What the agent writes to AoESnapshots, and the AoESnapshots with what it has written. */
 export class SnapshotRecords {
   readonly #options: SnapshotRecordsOptions;
@@ -56,8 +68,6 @@ export class SnapshotRecords {
   /**
    * Writes the agent's part of the status. What was once found out about a snapshot stays.
    * @param member how far the agent is with a member of a group; undefined: as it was
-   * @param copies what is served for copies; undefined: as it was
-   * @param still whether it is to be written after somebody else has changed the snapshot; always, when absent
    * @returns the AoESnapshot as it is now; undefined when it is gone
    */
   async report(
@@ -66,18 +76,21 @@ export class SnapshotRecords {
     { verdict, taken }: Outcome,
     signal: AbortSignal,
     member: AoESnapshotStatus['member'] = snapshot.status?.member,
-    { copies = reportedCopies(snapshot), still }: { copies?: CopyReport; still?: (now: AoESnapshot) => boolean } = {},
+    { copies = reportedCopies(snapshot), freeze, still }: ReportOptions = {},
   ): Promise<AoESnapshot | undefined> {
     const { node, kube, log } = this.#options;
     const { capacity, createdAt } = snapshot.status ?? {};
+    const known = this.#snapshots.get(snapshot.metadata.name);
+    // What was asked of a node since the caller has read the snapshot stays asked.
+    const asked = freeze ?? (known && known.metadata.uid === snapshot.metadata.uid ? known : snapshot).status?.freeze;
     const data = taken ? { capacity: formatQuantity(taken.bytes), createdAt: taken.createdAt } : { capacity, createdAt };
     const condition = { type: SnapshotCondition.Taken, ...verdict, observedGeneration: snapshot.metadata.generation };
     const before = snapshot.status?.conditions?.find(({ type }) => type === SnapshotCondition.Taken);
-    if (verdict.status === 'False' && verdict.reason !== 'Taking' && before?.reason !== verdict.reason)
+    if (verdict.status === 'False' && !UNDER_WAY.has(verdict.reason) && before?.reason !== verdict.reason)
       log.warn({ snapshot: snapshot.metadata.name, reason: verdict.reason, detail: verdict.message }, 'snapshot not taken');
     const { served: copyServed, exported } = copies;
     const source = { nodeName: node, pool, volumeUID, ...(encryption ? { encryption } : {}) };
-    const fields = { ...source, ...data, ...(member ? { member } : {}), copyServed };
+    const fields = { ...source, ...data, ...(member ? { member } : {}), ...(asked ? { freeze: asked } : {}), copyServed };
     const conditions = [
       condition,
       ...(exported ? [{ type: SnapshotCondition.Exported, ...exported, observedGeneration: snapshot.metadata.generation }] : []),

@@ -33,6 +33,8 @@ export interface TargetVolume extends TargetAccess {
   forCopies?: true;
   /** Absent: as they are. Ignored by a target without the feature `limits`. */
   limits?: LimitNumbers;
+  /** Zeros that are written take no space, where the disk can do that. Ignored by a target without the feature `reclaim`. */
+  reclaim?: true;
 }
 
 export interface TargetVolumeState {
@@ -53,9 +55,9 @@ export type TargetEvent =
 /**
  * What a target can do beyond its first version. `exported_size`: the size of a volume is part of its definition. `hold`: it can hold
  * back the writes to a volume for a moment. `for_copies`: it can export a disk only to programs that copy it. `limits`: it enforces limits
- * of volumes.
+ * of volumes. `reclaim`: zeros that are written can take no space. `heard`: it knows when it last heard each host.
  */
-export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold' | 'for_copies' | 'limits';
+export type TargetFeature = 'writes_need_lock' | 'exported_size' | 'hold' | 'for_copies' | 'limits' | 'reclaim' | 'heard';
 
 export interface TargetInfo {
   version: string;
@@ -96,6 +98,8 @@ export interface TargetVolumeStats {
   uid: string;
   initiators: TargetInitiatorStats[];
   refused: RefusedFrames;
+  /** Bytes that were overwritten with zeros and given back. */
+  reclaimed: number;
 }
 
 /** Frames of an interface. */
@@ -123,6 +127,14 @@ export interface TargetStats {
   refused: RefusedFrames;
 }
 
+/** For how long hosts were silent, in milliseconds; never more than the true time. */
+export interface TargetSilences {
+  /** For how long the target has listened without a break. A host that it does not name was silent for this long. */
+  listeningMs: number;
+  /** By MAC address, in lower case. */
+  silentMs: Map<string, number>;
+}
+
 /** Every call is idempotent, has a limit of its own, and rejects with a TargetError. */
 export interface TargetApi {
   getInfo(signal: AbortSignal): Promise<TargetInfo>;
@@ -140,6 +152,8 @@ export interface TargetApi {
   release(uid: string, hold: number, signal: AbortSignal): Promise<boolean>;
   /** Has a short limit, within that of a scrape. */
   getStats(signal: AbortSignal): Promise<TargetStats>;
+  /** Needs the feature `heard`. */
+  getHeard(signal: AbortSignal): Promise<TargetSilences>;
   /** Every volume, `synced`, then changes, until the signal aborts or the target goes away (then it throws). */
   watch(signal: AbortSignal): AsyncIterable<TargetEvent>;
 }

@@ -9,6 +9,7 @@ import {
   type TargetEvent,
   type TargetFeature,
   type TargetInterface,
+  type TargetSilences,
   type TargetVolume,
   type TargetVolumeState,
 } from './api.ts';
@@ -29,7 +30,7 @@ export class TargetConnection {
   readonly #volumes = new Map<string, TargetVolumeState>();
   readonly #interfaces = new Map<string, TargetInterface>();
   readonly #subscribers = new Subscribers<TargetChange>();
-  #features: readonly string[] = [];
+  #features: readonly string[] | undefined;
   #connected = false;
   #problem = 'it has not been reached yet';
 
@@ -50,7 +51,12 @@ export class TargetConnection {
 
   /** Whether the connected target has this feature. */
   supports(feature: TargetFeature): boolean {
-    return this.#features.includes(feature);
+    return this.#features?.includes(feature) ?? false;
+  }
+
+  /** Whether the target has ever said what it can do: later, while it is away, {@link supports} is about the last one. */
+  get known(): boolean {
+    return this.#features !== undefined;
   }
 
   state(uid: string): TargetVolumeState | undefined {
@@ -121,6 +127,11 @@ export class TargetConnection {
   /** Ends a hold. @returns whether no write began since */
   async release(uid: string, hold: number, signal: AbortSignal): Promise<boolean> {
     return await this.#call(() => this.#api.release(uid, hold, signal));
+  }
+
+  /** For how long hosts were silent. Needs the feature `heard`. */
+  async getHeard(signal: AbortSignal): Promise<TargetSilences> {
+    return await this.#call(() => this.#api.getHeard(signal));
   }
 
   async setInterfaces(names: string[], signal: AbortSignal): Promise<void> {

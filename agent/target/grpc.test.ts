@@ -22,6 +22,8 @@ test('what the target counts comes over the socket as plain numbers, or a Target
   expect((await api.export(volume, signal)).volume, 'a disk').toStrictEqual(volume);
   const snapshot = { ...volume, uid: 'snap-1', slot: 3, forCopies: true } as const;
   expect((await api.export(snapshot, signal)).volume, 'only for copies').toStrictEqual(snapshot);
+  const reclaiming = { ...volume, uid: 'u-4', slot: 4, reclaim: true } as const;
+  expect((await api.export(reclaiming, signal)).volume, 'giving zeros back').toStrictEqual(reclaiming);
   const requests = {
     read: { errors: 0, bytes: 2 ** 40, seconds: 1.5, latency: [0, 5] },
     flush: { errors: 1, bytes: 0, seconds: 0, latency: [1, 0] },
@@ -29,7 +31,12 @@ test('what the target counts comes over the socket as plain numbers, or a Target
   fake.stats = {
     latencyBounds: [0.000004],
     volumes: [
-      { uid: 'u-1', initiators: [{ mac: '02:00:00:00:00:09', requests, repeats: 1, dropped: 2, throttled: 1.5 }], refused: { masked: 3 } },
+      {
+        uid: 'u-1',
+        initiators: [{ mac: '02:00:00:00:00:09', requests, repeats: 1, dropped: 2, throttled: 1.5 }],
+        refused: { masked: 3 },
+        reclaimed: 2 ** 41,
+      },
     ],
     interfaces: [{ name: 'eth1', received: 1, sent: 2, ringDropped: 3, receiveLost: 4, sendFailed: 5, answersDropped: 6 }],
     refused: { malformed: 9 },

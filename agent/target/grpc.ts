@@ -1,3 +1,4 @@
+import { SECTOR } from '../../aoe/mod.ts';
 import { aoe, Code, fromInt64, int64, RpcClient, RpcError } from '../../rpc/mod.ts';
 import {
   type RefusedFrames,
@@ -10,6 +11,7 @@ import {
   type TargetInterface,
   type TargetReason,
   type TargetRequests,
+  type TargetSilences,
   type TargetStats,
   type TargetVolume,
   type TargetVolumeState,
@@ -17,7 +19,6 @@ import {
 import { fromWire, toWire } from './wire-limits.ts';
 
 const { target } = aoe;
-const SECTOR = 512;
 /** Longer than other calls: cutting off an initiator waits for its I/O under way, and that waits for the disk. */
 const ACCESS_LIMIT_MS = 60_000;
 /** The target itself gives up at the limit of a hold. */
@@ -86,6 +87,12 @@ export class GrpcTarget implements TargetApi {
     return heldThroughout ?? false;
   }
 
+  async getHeard(signal: AbortSignal): Promise<TargetSilences> {
+    const { listeningMs, hosts } = await this.#mapErrors(this.#client.call('getHeard', {}, { signal, timeoutMs: STATS_LIMIT_MS }));
+    const silences = (hosts ?? []).map(({ mac, silentMs }) => [mac ?? '', fromInt64(silentMs)] as const);
+    return { listeningMs: fromInt64(listeningMs), silentMs: new Map(silences) };
+  }
+
   async getStats(signal: AbortSignal): Promise<TargetStats> {
     const { latencyBoundsUs, volumes, interfaces, refused } = await this.#mapErrors(
       this.#client.call('getStats', {}, { signal, timeoutMs: STATS_LIMIT_MS }),
@@ -96,6 +103,7 @@ export class GrpcTarget implements TargetApi {
         uid: volume.uid ?? '',
         initiators: (volume.initiators ?? []).map(initiatorOf),
         refused: refusedOf(volume.refused),
+        reclaimed: fromInt64(volume.reclaimed),
       })),
       interfaces: (interfaces ?? []).map((entry) => ({
         name: entry.name ?? '',
@@ -186,6 +194,7 @@ function stateOf(state: VolumeState | null | undefined): TargetVolumeState {
       writesNeedLock: volume.access?.writesNeedLock ?? false,
       ...(volume.forCopies ? { forCopies: true as const } : {}),
       ...(volume.limits ? { limits: fromWire(volume.limits) } : {}),
+      ...(volume.reclaim ? { reclaim: true as const } : {}),
     },
     bytes: fromInt64(sectors) * SECTOR,
     configString: configString ?? new Uint8Array(),

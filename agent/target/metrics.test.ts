@@ -21,8 +21,9 @@ const STATS: TargetStats = {
         { mac: '', requests: {}, repeats: 0, dropped: 7, throttled: 0 },
       ],
       refused: { not_in_force: 2 },
+      reclaimed: 65_536,
     },
-    { uid: 'u-gone', initiators: [], refused: { masked: 1 } },
+    { uid: 'u-gone', initiators: [], refused: { masked: 1 }, reclaimed: 0 },
   ],
   interfaces: [{ name: 'eth1', received: 10, sent: 9, ringDropped: 1, receiveLost: 0, sendFailed: 2, answersDropped: 0 }],
   refused: { malformed: 4 },
@@ -61,9 +62,12 @@ test('what the target counts is shown with the names that people know', async ()
     `aoe_target_dropped_requests_total{${other}} 7`,
     `aoe_target_throttled_seconds_total{${who}} 2.5`,
     `aoe_target_throttled_seconds_total{${other}} 0`,
+    'aoe_target_refused_frames_total{volume="",namespace="",pvc="",reason="flood"} 0',
     'aoe_target_refused_frames_total{volume="",namespace="",pvc="",reason="malformed"} 4',
     'aoe_target_refused_frames_total{volume="pvc-1",namespace="shop",pvc="data",reason="not_in_force"} 2',
+    'aoe_target_refused_frames_total{volume="u-gone",namespace="",pvc="",reason="not_in_force"} 0',
     'aoe_target_refused_frames_total{volume="u-gone",namespace="",pvc="",reason="masked"} 1',
+    'aoe_target_reclaimed_bytes_total{volume="pvc-1",namespace="shop",pvc="data"} 65536',
     'aoe_target_received_frames_total{interface="eth1"} 10',
     'aoe_target_sent_frames_total{interface="eth1"} 9',
     'aoe_target_lost_frames_total{interface="eth1",where="receive_ring"} 1',
@@ -81,5 +85,5 @@ test('what the target counts is shown with the names that people know', async ()
   target.stop();
   expect(await read()).toStrictEqual(['aoe_target_up 0']);
   target.start();
-  expect(await read()).toHaveLength(23);
+  expect(await read()).toHaveLength(26);
 });

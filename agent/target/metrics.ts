@@ -65,9 +65,19 @@ export class TargetMetrics {
       [...VOLUME, 'reason'],
       (stats, set) => {
         const labels = this.#volumeLabels();
-        for (const [reason, frames] of Object.entries(stats.refused)) set({ ...labels(''), reason }, frames);
+        // The reasons of alerts are there before the first such frame: the rate of a counter that appears with its first frames is 0.
+        for (const [reason, frames] of Object.entries({ flood: 0, ...stats.refused })) set({ ...labels(''), reason }, frames);
         for (const { uid, refused } of stats.volumes)
-          for (const [reason, frames] of Object.entries(refused)) set({ ...labels(uid), reason }, frames);
+          for (const [reason, frames] of Object.entries({ not_in_force: 0, ...refused })) set({ ...labels(uid), reason }, frames);
+      },
+    );
+    this.#counter(
+      'reclaimed_bytes_total',
+      'Bytes that were overwritten with zeros and made holes, or discarded. What was a hole before, or is in a snapshot, too, counts.',
+      VOLUME,
+      (stats, set) => {
+        const labels = this.#volumeLabels();
+        for (const { uid, reclaimed } of stats.volumes) if (reclaimed > 0) set(labels(uid), reclaimed);
       },
     );
     this.#counter('received_frames_total', 'AoE requests received.', ['interface'], ({ interfaces }, set) => {

@@ -1,4 +1,5 @@
-import type { Backend, BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backends/backend.ts';
+import type { Adoption, Backend, BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backends/backend.ts';
+import { BackendError, TAIL_BYTES, wholeBytes } from '../backends/backend.ts';
 import { FakeSnapshots } from './fake-snapshots.ts';
 
 /** A pool in memory. */
@@ -8,24 +9,46 @@ export class FakeBackend implements Backend {
   readonly calls: string[] = [];
   /** Thrown by the next calls, until it is taken away. */
   failure: Error | undefined;
+  /** Why the pool cannot be measured. */
+  unmeasured: string | undefined;
   /** Making and finding data wait for this. */
   gate: Promise<void> | undefined;
   /** Wipes wait for this. */
   wiping: Promise<void> | undefined;
   /** New volumes must be wiped. */
   unwiped = false;
+  /** Zeros may be given back. */
+  reclaims = false;
   size = 100 << 20;
+  /** What a new volume takes for its tail, as it is measured. */
+  tail = 0;
   growth?: Growth;
   readonly snapshots = new FakeSnapshots(this.volumes);
+  /** What can be adopted: sizes in bytes by name. */
+  readonly adoptable = new Map<string, number>();
+  readonly adoption: Adoption = {
+    adopt: async ({ uid, name, from }, ownerOf) => {
+      this.#enter(`adopt ${from}`);
+      const owner = await ownerOf(from);
+      if (owner !== undefined) throw new BackendError('AdoptionOfOther', `${from} belongs to AoEVolume ${owner}`);
+      const bytes = this.adoptable.get(from);
+      if (bytes === undefined) throw new BackendError('NothingToAdopt', `there is no ${from}`);
+      const volume = { uid, volume: name, name: `fake/${uid}`, bytes, adopted: `fake/${from}` };
+      this.volumes.set(uid, volume);
+      return volume;
+    },
+  };
 
   path(uid: string): string {
     return `/dev/fake/${uid}`;
   }
 
   async measure(): Promise<Measurement> {
+    if (this.unmeasured !== undefined)
+      return { ready: false, message: this.unmeasured, size: 0, free: 0, granularity: 1, tail: 0, volumes: [] };
     const volumes = [...this.volumes.values()];
-    const free = this.size - volumes.reduce((sum, { bytes }) => sum + bytes, 0);
-    return { ready: true, size: this.size, free, granularity: 1 << 20, volumes };
+    const free = this.size - volumes.reduce((sum, volume) => sum + wholeBytes(volume), 0);
+    return { ready: true, size: this.size, free, granularity: 1 << 20, tail: this.tail, volumes };
   }
 
   async open(uid: string): Promise<BackingVolume | undefined> {
@@ -39,10 +62,14 @@ export class FakeBackend implements Backend {
     return [...this.volumes.values()].filter(({ volume }) => volume === name);
   }
 
-  async create({ uid, name, bytes, copy }: CreateRequest): Promise<BackingVolume> {
+  async create({ uid, name, bytes, copy, tail }: CreateRequest): Promise<BackingVolume> {
     this.#enter('create');
     await this.gate;
-    const marks = { ...(this.unwiped ? { unwiped: true as const } : {}), ...(copy === undefined ? {} : { copy }) };
+    const marks = {
+      ...(tail ? { tail: TAIL_BYTES } : {}),
+      ...(this.unwiped ? { unwiped: true as const } : {}),
+      ...(copy === undefined ? {} : { copy }),
+    };
     const volume = this.volumes.get(uid) ?? { uid, volume: name, name: `fake/${uid}`, bytes, ...marks };
     this.volumes.set(uid, volume);
     return volume;
@@ -73,6 +100,14 @@ export class FakeBackend implements Backend {
   async noteMoves(uid: string, moves: number): Promise<void> {
     this.#enter(`noteMoves ${moves}`);
     this.volumes.set(uid, { ...(this.volumes.get(uid) as BackingVolume), moves });
+  }
+
+  async exportTail(uid: string): Promise<BackingVolume> {
+    this.#enter('exportTail');
+    const { tail = 0, ...volume } = this.volumes.get(uid) as BackingVolume;
+    const whole = { ...volume, bytes: volume.bytes + tail };
+    this.volumes.set(uid, whole);
+    return whole;
   }
 
   async finishCopy(uid: string): Promise<void> {

@@ -34,12 +34,16 @@ export class FakeCopier implements CopierApi {
       const block = job.bytes / source.length;
       const at = (state.phase === 'verifying' ? state.verified : state.copied) / block;
       if (state.phase === 'verifying') {
-        if (disk[at] !== source[at]) disk[at] = source[at] as number;
+        if (disk[at] !== source[at]) {
+          disk[at] = source[at] as number;
+          state.repaired++;
+        }
         state.verified += block;
         if (state.verified === job.bytes) state.phase = 'verified';
         continue;
       }
-      disk[at] = (source[at] as number) + (this.isFlawed && at === source.length - 1 ? 1 : 0);
+      const data = (source[at] as number) + (this.isFlawed && at === source.length - 1 ? 1 : 0);
+      if (data !== 0 || !job.destination.zeroed) disk[at] = data;
       state.copied += block;
       state.phase = state.copied === job.bytes ? 'verifying' : 'copying';
     }

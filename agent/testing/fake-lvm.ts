@@ -7,6 +7,11 @@ export interface FakeLv {
   active: boolean;
   pool?: string;
   layout: string;
+  /** Of a copy-on-write snapshot. */
+  origin?: string;
+  isInvalid?: boolean;
+  /** lv_role; `public` when it is undefined. */
+  role?: string;
 }
 
 class CommandError extends Error {
@@ -24,12 +29,20 @@ export class FakeLvm {
   readonly calls: string[] = [];
   /** Names of volumes that a process has open. */
   readonly open = new Set<string>();
+  /** Names of volumes that are mounted: LVM reports them as open, too. */
+  readonly mounted = new Set<string>();
   readonly group = 'vg0';
   readonly extent = 4 << 20;
   size = 100 * (4 << 20);
   present = true;
   poolData = '10.00';
   poolMetadata = '1.00';
+  zero = 'zero';
+  discards = 'passdown';
+  /** Of the thin pool, in bytes. */
+  chunk = 65_536;
+  /** Kernel modules that are loaded. */
+  readonly modules = new Set(['dm_snapshot']);
   poolMetadataBytes = 4 << 20;
   /** data_percent of active thin volumes. */
   written = '50.00';
@@ -64,6 +77,10 @@ export class FakeLvm {
 
   readonly hasDevice = async (path: string): Promise<boolean> => this.volumes.get(path.split('/').at(-1) ?? '')?.active ?? false;
 
+  readonly isClaimed = async (path: string): Promise<boolean> => this.mounted.has(path.split('/').at(-1) ?? '');
+
+  readonly hasModule = async (name: string): Promise<boolean> => this.modules.has(name);
+
   free(): number {
     let free = this.size;
     for (const { bytes, pool } of this.volumes.values()) if (!pool) free -= bytes;
@@ -84,6 +101,12 @@ export class FakeLvm {
         if (args.includes('--snapshot')) {
           const origin = this.volumes.get(args.at(-1)?.slice(this.group.length + 1) ?? '');
           if (!origin) throw new CommandError(`  Failed to find logical volume "${args.at(-1)}"\n`);
+          if (!origin.pool) {
+            const size = Number.parseInt(option('--size') ?? '', 10);
+            if (size > this.free()) throw new CommandError(`  Volume group "${this.group}" has insufficient free space.\n`);
+            this.volumes.set(name, { ...origin, name, bytes: size, tags: all('--addtag'), active: true, origin: origin.name });
+            return '';
+          }
           this.volumes.set(name, { ...origin, name, tags: all('--addtag'), active: option('--setactivationskip') === 'n' });
           return '';
         }
@@ -106,10 +129,22 @@ export class FakeLvm {
           if (args.includes('--activate')) volume.active = option('--activate') === 'y';
         }
         return '';
+      case 'lvrename': {
+        const [from = '', to = ''] = args.slice(-2);
+        const volume = this.volumes.get(from);
+        if (!volume) throw new CommandError(`  Existing logical volume "${from}" not found in volume group "${this.group}"\n`);
+        if (this.volumes.has(to)) throw new CommandError(`  Logical Volume "${to}" already exists in volume group "${this.group}"\n`);
+        this.volumes.delete(from);
+        this.volumes.set(to, { ...volume, name: to });
+        for (const names of [this.open, this.mounted]) if (names.delete(from)) names.add(to);
+        return '';
+      }
       case 'lvextend': {
         const volume = this.volumes.get((args.at(-1) ?? '').slice(this.group.length + 1));
         const bytes = Math.ceil(Number.parseInt(option('--size') ?? '', 10) / this.extent) * this.extent;
         if (!volume) throw new CommandError(`  Failed to find logical volume "${args.at(-1)}"\n`);
+        if ([...this.volumes.values()].some(({ origin }) => origin === volume.name))
+          throw new CommandError('  Snapshot origin volumes can be resized only while inactive: try lvchange -an.\n');
         if (bytes <= volume.bytes) throw new CommandError(`  New size given (${bytes}) not larger than existing size (${volume.bytes})\n`);
         if (!volume.pool && bytes - volume.bytes > this.free())
           throw new CommandError('  Insufficient free space: 9 extents needed, but only 1 available\n');
@@ -133,6 +168,8 @@ export class FakeLvm {
   #remove(name: string, tag: string): string {
     if (this.volumes.get(name)?.tags.includes(tag) === false) return '';
     if (this.open.has(name)) return `  Logical volume ${this.group}/${name} in use.\n`;
+    // As lvremove --yes does.
+    for (const { name: each, origin } of [...this.volumes.values()]) if (origin === name) this.volumes.delete(each);
     return this.volumes.delete(name) ? '' : `  Failed to find logical volume "${this.group}/${name}"\n`;
   }
 
@@ -144,7 +181,7 @@ export class FakeLvm {
       vg_extent_size: String(this.extent),
       vg_missing_pv_count: '0',
     };
-    const rows = [...this.volumes.values()].map(({ name, bytes, tags, active, pool, layout }) => ({
+    const rows = [...this.volumes.values()].map(({ name, bytes, tags, active, pool, layout, origin, isInvalid, role }) => ({
       ...group,
       lv_name: name,
       lv_size: String(bytes),
@@ -155,9 +192,14 @@ export class FakeLvm {
       data_percent: layout === 'thin,pool' ? this.poolData : active && pool ? this.written : '',
       metadata_percent: layout === 'thin,pool' ? this.poolMetadata : '',
       lv_metadata_size: layout === 'thin,pool' ? String(this.poolMetadataBytes) : '',
-      chunk_size: layout === 'thin,pool' ? '65536' : '0',
-      zero: layout === 'linear' ? 'unknown' : 'zero',
+      chunk_size: layout === 'thin,pool' ? String(this.chunk) : '0',
+      zero: layout === 'linear' ? 'unknown' : this.zero,
+      kernel_discards: layout === 'thin,pool' ? this.discards : '',
       lv_health_status: '',
+      origin: origin ?? '',
+      lv_snapshot_invalid: origin && !pool ? (isInvalid ? 'snapshot invalid' : '') : 'unknown',
+      lv_role: role ?? 'public',
+      lv_device_open: this.open.has(name) || this.mounted.has(name) ? 'open' : '',
     }));
     return JSON.stringify({ report: [{ vg: volumes ? rows : [group] }] });
   }

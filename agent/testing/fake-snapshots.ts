@@ -23,6 +23,8 @@ export class FakeSnapshots implements Snapshots {
   readonly exposed = new Set<string>();
   /** Why none can be taken. */
   obstacle: string | undefined;
+  /** New snapshots are to be made whole by copying them, which nobody does. */
+  areUnfinished = false;
   /** Thrown by the next calls, until it is taken away. */
   failure: Error | undefined;
   /** Runs while a snapshot is made. */
@@ -66,7 +68,8 @@ export class FakeSnapshots implements Snapshots {
         },
         finish: async (at) => {
           if (this.crashAfter === 'instant') throw new Error('crash');
-          const snapshot = { uid, snapshot: name, name: `fake/snap-${uid}`, bytes: 1 << 20, createdAt: at.toISOString() };
+          const marks = this.areUnfinished ? { unfinished: true as const } : {};
+          const snapshot = { uid, snapshot: name, name: `fake/snap-${uid}`, bytes: 1 << 20, createdAt: at.toISOString(), ...marks };
           this.half.delete(uid);
           this.whole.set(uid, snapshot);
           return snapshot;

@@ -5,6 +5,7 @@ import {
   type TargetEvent,
   type TargetInfo,
   type TargetInterface,
+  type TargetSilences,
   type TargetStats,
   type TargetVolume,
   type TargetVolumeState,
@@ -18,7 +19,8 @@ export class FakeTarget implements TargetApi {
   readonly sizes = new Map<string, number>();
   interfaces: TargetInterface[] = [{ name: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000, serving: true, error: '' }];
   stats: TargetStats = { latencyBounds: [], volumes: [], interfaces: [], refused: {} };
-  features = ['writes_need_lock', 'exported_size', 'hold', 'for_copies', 'limits'];
+  features = ['writes_need_lock', 'exported_size', 'hold', 'for_copies', 'limits', 'reclaim', 'heard'];
+  silences: TargetSilences = { listeningMs: 0, silentMs: new Map() };
   /** Holds by the volume's UID. A test ends one by removing it. */
   readonly holds = new Map<string, number>();
   #lastHold = 0;
@@ -47,6 +49,12 @@ export class FakeTarget implements TargetApi {
     if (state) this.#keep({ ...state, error });
   }
 
+  /** An interface has changed. */
+  async announce(changed: TargetInterface): Promise<void> {
+    this.#emit({ type: 'interface', interface: changed });
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+
   configString(uid: string): string {
     return new TextDecoder().decode(this.volumes.get(uid)?.configString);
   }
@@ -64,7 +72,7 @@ export class FakeTarget implements TargetApi {
 
   async export(asked: TargetVolume): Promise<TargetVolumeState> {
     this.#enter('export');
-    const volume = this.#withLimits(asked);
+    const volume = this.#known(asked);
     for (const { volume: other } of this.volumes.values()) {
       if (other.uid !== volume.uid && other.shelf === volume.shelf && other.slot === volume.slot) {
         throw new TargetError('conflict', `e${volume.shelf}.${volume.slot} is the address of ${other.uid}`);
@@ -82,9 +90,10 @@ export class FakeTarget implements TargetApi {
     return this.#keep({ volume: { ...volume, bytes }, bytes: bytes || ofDisk, configString, error: '' });
   }
 
-  #withLimits({ limits: asked, ...volume }: TargetVolume): TargetVolume {
+  /** Without what this target does not know. */
+  #known({ limits: asked, reclaim, ...volume }: TargetVolume): TargetVolume {
     const limits = this.features.includes('limits') ? (asked ?? this.volumes.get(volume.uid)?.volume.limits) : undefined;
-    return limits ? { ...volume, limits } : volume;
+    return { ...volume, ...(limits ? { limits } : {}), ...(reclaim && this.features.includes('reclaim') ? { reclaim } : {}) };
   }
 
   async unexport(uid: string): Promise<void> {
@@ -117,6 +126,11 @@ export class FakeTarget implements TargetApi {
   async release(uid: string, hold: number): Promise<boolean> {
     this.#enter('release');
     return this.holds.get(uid) === hold && this.holds.delete(uid);
+  }
+
+  async getHeard(): Promise<TargetSilences> {
+    this.#enter('getHeard');
+    return this.silences;
   }
 
   async getStats(): Promise<TargetStats> {

@@ -1,5 +1,5 @@
 import type { Cleanness } from '../backends/backend.ts';
-import { LvmCli } from '../backends/lvm/cli.ts';
+import { LvmCli } from '../backends/lvm/command/cli.ts';
 import { LvmLinearBackend } from '../backends/lvm/linear.ts';
 import { LvmThinBackend } from '../backends/lvm/thin.ts';
 import type { FakeLvm } from './fake-lvm.ts';
@@ -27,12 +27,22 @@ export function linearBackend(
     },
     zero: async (path: string, { from, to }: { from: number; to: number }): Promise<void> => note(`${path} ${from}-${to}`),
   };
-  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group: fake.group, hasDevice: fake.hasDevice, wiper });
+  const { group, hasDevice, isClaimed, hasModule } = fake;
+  return new LvmLinearBackend({ lvm: new LvmCli(fake.run, 'x'), pool, group, hasDevice, isClaimed, hasModule, wiper });
 }
 
 /** Thin volumes in a thin pool of 64 MiB in the fake group. */
-export function thinBackend(fake: FakeLvm, { overprovision }: { overprovision?: string } = {}): LvmThinBackend {
+export function thinBackend(
+  fake: FakeLvm,
+  { overprovision, wiped = [] }: { overprovision?: string; wiped?: string[] } = {},
+): LvmThinBackend {
   fake.volumes.set('tp', { name: 'tp', bytes: 64 * MiB, tags: [], active: true, layout: 'thin,pool' });
   const lvm = new LvmCli(fake.run, 'x');
-  return new LvmThinBackend({ lvm, pool: 'p1', group: fake.group, hasDevice: fake.hasDevice, thinPool: 'tp', overprovision });
+  const { group, hasDevice, isClaimed } = fake;
+  const wiper = {
+    zero: async (path: string, { from, to }: { from: number; to: number }): Promise<void> => {
+      wiped.push(`${path} ${from}-${to}`);
+    },
+  };
+  return new LvmThinBackend({ lvm, pool: 'p1', group, hasDevice, isClaimed, thinPool: 'tp', wiper, overprovision });
 }

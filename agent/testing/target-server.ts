@@ -80,8 +80,9 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
       const bytes = fromInt64(sectors) * 512;
       const { uid = '', shelf = 0, slot = 0, path = '', serial = '', readOnly = false } = rest as Partial<TargetVolume>;
       const forCopies = volume?.forCopies ? { forCopies: true as const } : {};
-      const limited = { ...accessOf(access), ...(limits ? { limits: fromWire(limits) } : {}) };
-      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, bytes, ...forCopies, ...limited }))) };
+      const reclaim = volume?.reclaim ? { reclaim: true as const } : {};
+      const further = { ...forCopies, ...reclaim, ...accessOf(access), ...(limits ? { limits: fromWire(limits) } : {}) };
+      return { state: state(await answer(fake.export({ uid, shelf, slot, path, serial, readOnly, bytes, ...further }))) };
     },
     unexport: async ({ uid }) => {
       await answer(fake.unexport(uid ?? ''));
@@ -93,12 +94,17 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
     }),
     hold: async ({ uid }) => ({ number: int64(await answer(fake.hold(uid ?? ''))) }),
     release: async ({ uid, number }) => ({ heldThroughout: await answer(fake.release(uid ?? '', fromInt64(number))) }),
+    getHeard: async () => {
+      const { listeningMs, silentMs } = await answer(fake.getHeard());
+      const hosts = [...silentMs].map(([mac, ms]) => new v1.HeardHost({ mac, silentMs: int64(ms) }));
+      return { listeningMs: int64(listeningMs), hosts };
+    },
     getStats: async () => {
       const stats = await answer(fake.getStats());
       return {
         latencyBoundsUs: stats.latencyBounds.map((bound) => int64(bound * 1e6)),
         volumes: stats.volumes.map(
-          ({ uid, initiators, refused: frames }) =>
+          ({ uid, initiators, refused: frames, reclaimed }) =>
             new v1.VolumeStats({
               uid,
               initiators: initiators.map(({ mac, requests: { read, write, flush }, repeats, dropped, throttled }) => {
@@ -107,6 +113,7 @@ export function targetServer(fake: FakeTarget, socket: string): RpcServer {
                 return new v1.InitiatorStats({ mac, ...kinds, ...counts });
               }),
               refused: refused(frames),
+              reclaimed: int64(reclaimed),
             }),
         ),
         interfaces: stats.interfaces.map(({ name, ...counts }) => {

@@ -6,7 +6,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { MacMemory } from '../access/mac-memory.ts';
-import type { Stranger } from '../address/probe.ts';
+import type { ForeignDisk, Stranger } from '../address/probe.ts';
 import { TargetConnection } from '../target/connection.ts';
 import { VolumeReconciler } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
@@ -21,14 +21,19 @@ const log = pino({ level: 'silent' });
 type Spec = Partial<AoEVolume['spec']>;
 
 /** A storage node's part of a cluster in memory: volume v1 at e7.3, and a target process that works at once. */
-export async function harness() {
+export async function harness({ connect = true } = {}) {
   const kube = new FakeKube();
   const target = new FakeTarget();
+  if (!connect) target.stop();
   const backend = new FakeBackend();
   const copier = new FakeCopier();
   const world = {
     stranger: undefined as Stranger | undefined,
+    /** Disks of other targets at the address from which a volume is copied. */
+    foreign: [] as ForeignDisk[],
     probes: 0,
+    /** Whether the last probe was to wait for a slow target. */
+    patient: false,
     changedPools: [] as string[],
     dataSettled: [] as string[],
     now: 0,
@@ -67,14 +72,16 @@ export async function harness() {
       snapshots: kube.store('AoESnapshot'),
       backendOf: () => backend,
       target: link,
-      probe: async () => {
+      probe: async (_address, _signal, { isPatient = false } = {}) => {
         world.probes++;
+        world.patient = isPatient;
         return world.stranger;
       },
       copies: {
         copier,
         interfaces: () => [{ name: 'eth1', mac: '02:00:00:00:00:01' }],
         expose: ({ metadata: { uid = '' } }) => backend.snapshots.expose(uid),
+        survey: async () => world.foreign,
         bytesPerSecond: 0,
       },
       schedule: { now: () => world.now, random: () => 0.5 },
@@ -106,10 +113,11 @@ export async function harness() {
     kube.put({ ...present, kind: 'AoEVolume', metadata, spec: { ...base, ...(present?.spec as object), ...change } } as never);
   };
   spec({});
-  await connected(true);
+  if (connect) await connected(true);
   return {
     kube,
     target,
+    link,
     backend,
     copier,
     world,

@@ -182,3 +182,75 @@ test('a target that knows no sizes and keeps the old one is asked again after a 
   for (let i = 0; i < 3; i++) await it.reconcile(volumes);
   expect(it.target.calls.slice(before)).toStrictEqual(['export']);
 });
+
+/** The features of the target in the release before backing volumes had tails: it may be beside this agent until a person replaces it. */
+const RELEASED = ['writes_need_lock', 'exported_size', 'hold', 'for_copies', 'limits', 'reclaim'];
+
+test('beside the target of the release before tails, new data has a tail, and exactly the size of the volume is exported', async () => {
+  const it = await harness();
+  await restartWith(it, ...RELEASED);
+  it.target.sizes.set(it.backend.path(UID), 14 << 20);
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  expect(it.backend.volumes.get(UID)).toMatchObject({ bytes: 10 << 20, tail: 4 << 20 });
+  expect(it.target.volumes.get(UID)).toMatchObject({ bytes: 10 << 20, volume: { bytes: 10 << 20 } });
+  expect(it.volume().status?.capacity).toBe('10Mi');
+  it.backend.allowGrowth();
+  it.spec({ capacity: '20Mi' });
+  it.reserve('20Mi');
+  await it.reconcile(volumes);
+  expect(it.target.volumes.get(UID)?.bytes).toBe(20 << 20);
+  expect(it.backend.calls).not.toContain('exportTail');
+});
+
+test('beside a target that exports all of a device, new data has no tail', async () => {
+  const it = await harness();
+  await restartWith(it, 'writes_need_lock');
+  await it.reconcile();
+  expect(it.backend.volumes.get(UID)?.tail).toBeUndefined();
+  expect(it.condition('Exported')?.status).toBe('True');
+});
+
+test('a target that exports all of a device does not get data with a tail, until it is replaced', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  await it.target.unexport(UID);
+  await restartWith(it, 'writes_need_lock');
+  await it.reconcile(volumes);
+  expect(it.target.volumes.has(UID)).toBe(false);
+  expect(it.condition('Exported')).toMatchObject({
+    status: 'False',
+    reason: 'TargetTooOld',
+    message: expect.stringMatching(/replace its pod/),
+  });
+  expect(it.backend.volumes.get(UID)?.tail).toBe(4 << 20);
+  await restartWith(it, ...RELEASED);
+  await it.reconcile(volumes);
+  expect(it.target.volumes.get(UID)?.bytes).toBe(10 << 20);
+});
+
+test('a tail that a target of an earlier version exports by its own state is data from then on', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  await it.reconcile(volumes);
+  const state = it.target.volumes.get(UID);
+  if (state) it.target.volumes.set(UID, { ...state, volume: { ...state.volume, bytes: 0 }, bytes: 14 << 20 });
+  it.target.sizes.set(it.backend.path(UID), 14 << 20);
+  await restartWith(it, 'writes_need_lock');
+  await it.reconcile(volumes);
+  expect(it.backend.volumes.get(UID)).toMatchObject({ bytes: 14 << 20 });
+  expect(it.backend.volumes.get(UID)?.tail).toBeUndefined();
+  expect([it.volume().status?.capacity, it.condition('Exported')?.status]).toStrictEqual(['14Mi', 'True']);
+});
+
+test('no data is made before the target has ever said what it can do', async () => {
+  const it = await harness({ connect: false });
+  await it.reconcile();
+  expect(it.backend.calls).not.toContain('create');
+  expect(it.condition('Exported')?.reason).toBe('TargetUnavailable');
+  it.target.start();
+  await it.connected(true);
+  await it.reconcile();
+  expect(it.backend.volumes.get(UID)?.tail).toBe(4 << 20);
+});

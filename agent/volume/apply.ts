@@ -1,4 +1,4 @@
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, isCopiedAway } from '../../api/volume.ts';
 import { type EnforceContext, enforceAccess, isCurrent } from '../access/enforce.ts';
 import type { Backend } from '../backends/backend.ts';
 import { TargetError } from '../target/api.ts';
@@ -29,6 +29,9 @@ export async function applyPlan(context: ApplyContext, plan: Plan, subject: Subj
   const outcome: Outcome = {};
   try {
     if (plan.action === 'withdraw') await context.target.unexport(subject.volume.metadata.uid ?? '', signal);
+    // Nothing is lent that the API server does not let be moved any more.
+    if (plan.action === 'lend' && plan.definition && isSameLoan(subject.volume, await context.read(subject.volume, signal)))
+      await context.target.export(plan.definition, signal);
     if (plan.action === 'serve') await serve(context, plan, subject, outcome, signal);
     if (plan.action === 'remove') await remove(context, plan, subject, outcome, signal);
   } catch (error) {
@@ -36,6 +39,10 @@ export async function applyPlan(context: ApplyContext, plan: Plan, subject: Subj
     outcome.error = error;
   }
   return outcome;
+}
+
+function isSameLoan({ spec: { move } }: AoEVolume, now: AoEVolume | undefined): boolean {
+  return now !== undefined && isCopiedAway(now) && now.spec.move?.id === move?.id;
 }
 
 async function serve(

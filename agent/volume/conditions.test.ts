@@ -34,6 +34,7 @@ function verdict(
 const data = { kind: 'available', path: '/dev/x', name: 'vg/x', bytes: 20 * MiB, made: false } as const;
 for (const [result, want] of [
   [data, 'True Provisioned: the data is in vg/x'],
+  [{ ...data, adopted: 'vg/old' }, 'True Provisioned: the data is in vg/x, which was vg/old before it was adopted'],
   [
     { ...data, cleanness: 'ends' },
     'True Provisioned: the data is in vg/x; only its first and last MiB were zeroed when it was made, so the rest may show data of an earlier volume',
@@ -59,6 +60,8 @@ for (const [result, want] of [
     { kind: 'shrunk', name: 'vg/x', bytes: 1, expected: 2 },
     'False BackingTooSmall: vg/x has 1 bytes instead of 2: it was made smaller, and is not exported',
   ],
+  [{ kind: 'no-source', message: 'not yet' }, 'False SourceNotReady: not yet'],
+  [{ kind: 'no-source', message: 'it changed', reason: 'SourceChanged' }, 'False SourceChanged: it changed'],
   [{ kind: 'failed', error: new BackendError('PoolFull', 'no room') }, 'False PoolFull: no room'],
 ] as const satisfies [DataResult, string][]) {
   test(`Provisioned is ${want}`, () => expect(verdict(VolumeCondition.Provisioned, { seen: { data: result } })).toBe(want));
@@ -84,6 +87,17 @@ for (const [obstacle, want] of [
 ] as const satisfies [Obstacle, string][]) {
   test(`Exported is ${want}`, () => {
     expect(verdict(VolumeCondition.Exported, { plan: { action: 'wait', obstacle, retryMs: undefined } })).toBe(want);
+  });
+}
+
+for (const [reason, want] of [
+  ['AnsweredBySource', 'False AnsweredBySource: as before'],
+  ['NotProvisioned', 'False NotProvisioned: as before'],
+  ['Moving', 'False NotProvisioned: the data is still being opened or made'],
+] as const) {
+  test(`while the data is looked at again, ${reason} becomes ${want}`, () => {
+    const before = { type: VolumeCondition.Exported, status: 'False' as const, reason, message: 'as before', lastTransitionTime: '' };
+    expect(verdict(VolumeCondition.Exported, { plan: WAIT, of: { ...volume, status: { conditions: [before] } } })).toBe(want);
   });
 }
 
@@ -121,6 +135,49 @@ test('AddressConflict names the other target and what to do, and whether the vol
   expect(of({ probe: { stranger }, targetProblem: 'gone' })).toBeUndefined();
   const plan: Plan = { action: 'withdraw', obstacle: { because: 'stranger' }, retryMs: 1 };
   expect(verdict(VolumeCondition.Exported, { seen: { probe: { stranger } }, plan })).toMatch(/^False AddressConflict: 02:66/);
+});
+
+describe('a volume that keeps the address of the disk it is a copy of', () => {
+  const at = { shelf: 7, slot: 3 };
+  const of = { ...volume, spec: { ...volume.spec, source: { external: at } } } as AoEVolume;
+  const probe = { stranger: { mac: '02:66:66:66:66:66', interface: 'eth1' } };
+  const plan: Plan = { action: 'wait', obstacle: { because: 'stranger' }, retryMs: 1 };
+  const copying: DataResult = {
+    kind: 'copying',
+    phase: 'Copying',
+    bytesDone: 0,
+    bytesTotal: MiB,
+    macs: [],
+    from: 'e7.3',
+    problem: '',
+    failed: false,
+  };
+
+  test('has no conflict while it is copied', () => {
+    expect(verdict(VolumeCondition.AddressConflict, { of, seen: { probe, data: copying }, plan: WAIT })).toBeUndefined();
+  });
+  test('waits for the other target to be stopped once its data is whole', () => {
+    const want =
+      / AnsweredBySource: the data is whole, and 02:66:66:66:66:66 on eth1 still answers at e7\.3, the address from which it was copied: stop that target\. The volume is served once/;
+    expect(verdict(VolumeCondition.AddressConflict, { of, seen: { probe, data }, plan })).toMatch(want);
+    expect(verdict(VolumeCondition.Exported, { of, seen: { probe, data }, plan })).toMatch(want);
+  });
+  test('waits until the other target has been silent for a while', () => {
+    const silent: Plan = { action: 'wait', obstacle: { because: 'silent-source' }, retryMs: 1 };
+    expect(verdict(VolumeCondition.Exported, { of, seen: { probe: { stranger: undefined }, data }, plan: silent })).toMatch(
+      /^False AnsweredBySource: the data is whole, and nobody answers at e7\.3 any more/,
+    );
+  });
+  test('has a conflict as any other once it was exported', () => {
+    const status = { serial: '11111111222233334444' };
+    expect(verdict(VolumeCondition.AddressConflict, { of: { ...of, status }, seen: { probe, data } })).toMatch(/^True AnsweredByOther/);
+    expect(verdict(VolumeCondition.Exported, { of: { ...of, status }, seen: { probe, data }, plan })).toMatch(/^False AddressConflict/);
+    expect(verdict(VolumeCondition.AddressConflict, { of, seen: { probe, data, exported: state() } })).toMatch(/AnsweredByOther/);
+  });
+  test('has a conflict as any other once it is used', () => {
+    const seen = { probe, data, exported: state('lock') };
+    expect(verdict(VolumeCondition.AddressConflict, { of, seen })).toMatch(/^True AnsweredByOther: .*the volume is in use/);
+  });
 });
 
 const lock = (volumeUID: string) => formatLock({ node: 'a', nodeUID: 'n', volumeUID, since: '2026-01-01T00:00:00Z' });

@@ -10,7 +10,7 @@ import type { TargetError, TargetVolumeState } from '../target/api.ts';
 import type { AvailableData, DataResult } from './data.ts';
 import type { Observed } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { isUsed, lacksLimits, type Obstacle, type Plan } from './plan.ts';
+import { awaitsSource, isUsed, lacksLimits, type Obstacle, type Plan } from './plan.ts';
 import type { RemovalWait } from './removal.ts';
 import type { Wiping } from './wipe-meter.ts';
 
@@ -34,6 +34,10 @@ export function conditionsOf(volume: AoEVolume, seen: Observed, plan: Plan, outc
   }
   if (outcome.holderSeen) set(VolumeCondition.Locked, locked(volume, outcome.holderSeen.configString));
   if (plan.action === 'wait' || plan.action === 'withdraw') set(VolumeCondition.Exported, notExported(volume, seen, plan.obstacle));
+  if (plan.action === 'lend') {
+    const message = `it is being moved, and is served at ${formatAddress(volume.spec.address ?? { shelf: 0, slot: 0 })} to node ${plan.to} alone, which copies its data; no host gets a disk of it`;
+    set(VolumeCondition.Exported, { status: 'False', reason: 'ServedForMove', message });
+  }
   if (outcome.removal?.outcome === 'waiting') {
     const before = verdicts.get(VolumeCondition.Exported) ?? conditionOf(volume, VolumeCondition.Exported);
     for (const [type, verdict] of removalWaits(volume, outcome.removal.wait, before?.status ?? 'False')) set(type, verdict);
@@ -61,7 +65,7 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
     case 'no-pool':
       return no('NoSuchPool', `AoEPool ${spec.pool} does not exist: create it`);
     case 'no-source':
-      return no('SourceNotReady', data.message);
+      return no(data.reason ?? 'SourceNotReady', data.message);
     case 'copying':
       return no(data.failed ? 'CopyFailed' : 'Copying', copying(data));
     case 'half-copy':
@@ -108,8 +112,9 @@ function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['fou
   return `there is data of an earlier AoEVolume of this name, in ${names}: it is not used for this one, and nothing is created while it is there; ${advice}. If it is just being removed, this volume is created after that`;
 }
 
-function available({ name, bytes, growthProblem, cleanness }: AvailableData, capacity: string): Verdict {
-  const message = `the data is in ${name}${cleanness ? CLEANNESS[cleanness] : ''}`;
+function available({ name, bytes, growthProblem, cleanness, adopted }: AvailableData, capacity: string): Verdict {
+  const before = adopted === undefined ? '' : `, which was ${adopted} before it was adopted`;
+  const message = `the data is in ${name}${before}${cleanness ? CLEANNESS[cleanness] : ''}`;
   if (growthProblem === undefined) return { status: 'True', reason: 'Provisioned', message };
   const state =
     bytes < parseQuantity(capacity)
@@ -118,11 +123,19 @@ function available({ name, bytes, growthProblem, cleanness }: AvailableData, cap
   return { status: 'True', reason: growthProblem.reason, message: `${message}; ${state}: ${growthProblem.message}` };
 }
 
-function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Verdict | undefined {
+function addressConflict(volume: AoEVolume, { probe, exported, data }: Observed): Verdict | undefined {
+  const { spec } = volume;
   if (!probe || 'error' in probe) return undefined;
   const { stranger } = probe;
   if (!stranger) return { status: 'False', reason: 'NoAnswer', message: 'no other target answers at the address' };
-  const found = `${stranger.mac} on ${stranger.interface} answers at ${formatAddress(spec.address ?? { shelf: 0, slot: 0 })}, too`;
+  const at = formatAddress(spec.address ?? { shelf: 0, slot: 0 });
+  if (!exported && awaitsSource(volume)) {
+    // Until its data is whole, the address is that of the source.
+    if (data?.kind !== 'available') return undefined;
+    const message = `the data is whole, and ${stranger.mac} on ${stranger.interface} still answers at ${at}, the address from which it was copied: stop that target. The volume is served once that target has been silent for half a minute`;
+    return { status: 'True', reason: 'AnsweredBySource', message };
+  }
+  const found = `${stranger.mac} on ${stranger.interface} answers at ${at}, too`;
   const advice =
     exported && isUsed(exported)
       ? 'the volume is in use and still served, but a host may send its writes to either target: take the other target off the segment at once'
@@ -133,6 +146,9 @@ function addressConflict({ spec }: AoEVolume, { probe, exported }: Observed): Ve
 const LIMITS_NOT_ENFORCED =
   'the target serves the volume without spec.limits, because it is of an earlier version: replace its pod, as docs/install.md, "Upgrade", says';
 
+const TARGET_TOO_OLD =
+  'the target on this node is of an earlier version, which would export the whole backing volume, with the bytes behind the data that no host may see: replace its pod, as docs/install.md, "Upgrade", says';
+
 function exported(wanted: AoEVolume, { error, volume }: TargetVolumeState, { access, knowsLimits }: Observed): Verdict {
   if (error) return { status: 'False', reason: 'DeviceFailed', message: `the target cannot use ${volume.path}: ${error}` };
   if (access.refused) return { status: 'True', reason: 'TooManyInitiators', message: access.refused };
@@ -140,6 +156,9 @@ function exported(wanted: AoEVolume, { error, volume }: TargetVolumeState, { acc
   if (lacksLimits(wanted, { knowsLimits })) return { status: 'True', reason: 'LimitsNotEnforced', message: LIMITS_NOT_ENFORCED };
   return { status: 'True', reason: 'Exported', message: 'the target serves the volume' };
 }
+
+/** Reasons of condition Exported that stay until the data was looked at again. */
+const OUTLASTS_PENDING: ReadonlySet<string> = new Set(['NotProvisioned', 'AnsweredBySource', 'AddressConflict']);
 
 function notExported(volume: AoEVolume, seen: Observed, obstacle: Obstacle): Verdict {
   const no = (reason: string, message: string): Verdict => ({ status: 'False', reason, message });
@@ -151,18 +170,35 @@ function notExported(volume: AoEVolume, seen: Observed, obstacle: Obstacle): Ver
       const message = `${waits}the target process does not answer (${obstacle.problem})`;
       return { status: 'Unknown', reason: 'TargetUnavailable', message };
     }
-    case 'data-pending':
+    case 'data-pending': {
+      // What was found last stays, or the two messages would take turns where data takes long each time.
+      const last = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Exported);
+      if (last && OUTLASTS_PENDING.has(last.reason)) return no(last.reason, last.message);
       return no('NotProvisioned', 'the data is still being opened or made');
+    }
     case 'no-data':
       return no('NotProvisioned', 'there is no data to serve: see condition Provisioned');
+    case 'target-too-old':
+      return no('TargetTooOld', TARGET_TOO_OLD);
     case 'no-address':
       return no('NoAddress', 'the operator has not assigned an address yet');
     case 'not-probed':
       return no('SegmentNotAsked', 'the address must be probed again before the volume is served again');
     case 'probe-failed':
       return no('SegmentNotAsked', obstacle.problem);
-    case 'stranger':
-      return no('AddressConflict', addressConflict(volume, seen)?.message ?? '');
+    case 'moving':
+      return no('Moving', `the volume is being moved, and nobody can have it meanwhile: ${obstacle.message}`);
+    case 'stranger': {
+      const reason = !seen.exported && awaitsSource(volume) ? 'AnsweredBySource' : 'AddressConflict';
+      return no(reason, addressConflict(volume, seen)?.message ?? '');
+    }
+    case 'silent-source': {
+      const at = formatAddress(volume.spec.address ?? { shelf: 0, slot: 0 });
+      return no(
+        'AnsweredBySource',
+        `the data is whole, and nobody answers at ${at} any more: the volume is served once that has been so for half a minute`,
+      );
+    }
   }
 }
 

@@ -2,6 +2,7 @@ import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { BackendError, type Instant } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
+import { FakeCopier } from '../testing/fake-copier.ts';
 import { harness, UID } from '../testing/volume-harness.ts';
 import { ensureData } from './data.ts';
 
@@ -72,6 +73,38 @@ test('what the backend refuses is a result, and any other error is thrown', asyn
 test('data that became smaller than it was is not available', async () => {
   const shrunk = await ensureData(wanting20('10Mi'), holding(9 * MiB), 'open', signal);
   expect(shrunk).toStrictEqual({ kind: 'shrunk', name: 'fake/u-1', bytes: 9 * MiB, expected: 10 * MiB });
+});
+
+describe('adoption', () => {
+  const adopting = (reported?: string): AoEVolume => {
+    const volume = wanting20(reported);
+    return { ...volume, spec: { ...volume.spec, adopt: 'old' } };
+  };
+  const ownerOf = async () => undefined;
+
+  it('takes what the spec names, also beside data of an earlier AoEVolume of this name, and makes and wipes nothing', async () => {
+    const backend = new FakeBackend();
+    backend.volumes.set('u-0', { uid: 'u-0', volume: 'v1', name: 'fake/u-0', bytes: 1 });
+    backend.adoptable.set('old', 20 * MiB);
+    const adopted = { kind: 'available', path: '/dev/fake/u-1', name: 'fake/u-1', bytes: 20 * MiB, adopted: 'fake/old' };
+    expect(await ensureData(adopting(), backend, 'create', signal, { ownerOf })).toStrictEqual({ ...adopted, made: true });
+    expect(backend.calls).toStrictEqual(['adopt old']);
+    expect(await ensureData(adopting('20Mi'), backend, 'open', signal, { ownerOf })).toStrictEqual({ ...adopted, made: false });
+  });
+
+  it('is not done a second time: lost data is reported as lost', async () => {
+    const backend = new FakeBackend();
+    backend.adoptable.set('old', 20 * MiB);
+    expect(await ensureData(adopting('20Mi'), backend, 'open', signal, { ownerOf })).toStrictEqual({ kind: 'lost', path: '/dev/fake/u-1' });
+    expect(backend.calls).toStrictEqual(['open']);
+  });
+
+  it('makes no empty volume when it is refused', async () => {
+    const backend = new FakeBackend();
+    const refused = await ensureData(adopting(), backend, 'create', signal, { ownerOf });
+    expect(refused).toMatchObject({ kind: 'failed', error: { reason: 'NothingToAdopt' } });
+    expect(backend.volumes.size).toBe(0);
+  });
 });
 
 /** The operator has reserved room for all of spec.capacity. */
@@ -205,6 +238,22 @@ describe('a volume that is made of a snapshot', () => {
     expect(backend.calls).not.toContain('create');
   });
 
+  it('is copied from a snapshot beside it that shares no blocks, once that is whole itself', async () => {
+    const backend = new FakeBackend();
+    Object.assign(backend.snapshots, { restore: undefined });
+    const copier = new FakeCopier();
+    const expose = async () => ({ path: '/dev/fake/snap', bytes: 10 * MiB });
+    const copies = { copier, interfaces: () => [], expose, survey: async () => [], bytesPerSecond: 0 };
+    const copying = { type: 'Taken', status: 'False', reason: 'Copying', message: '' };
+    const taken = (conditions: object[]) =>
+      from({ ...ready, status: { ...ready.status, createdAt: 'x', conditions } } as never as AoESnapshot);
+    const early = await ensureData(volume, backend, 'create', signal, { snapshot: taken([copying]), copies });
+    expect(early).toMatchObject({ kind: 'no-source', message: expect.stringMatching(/still being copied/) });
+    const result = await ensureData(volume, backend, 'create', signal, { snapshot: taken([]), copies });
+    expect(result).toMatchObject({ kind: 'copying', bytesTotal: 10 * MiB });
+    expect([...copier.jobs.values()][0]?.job.source).toStrictEqual({ kind: 'local', path: '/dev/fake/snap' });
+  });
+
   it('gets the data of the snapshot, and is opened without it from then on', async () => {
     const backend = new FakeBackend();
     await backend.snapshots.take({ uid: 's-uid', name: 's', volumeUID: 'x' }, at);
@@ -261,4 +310,35 @@ test('a wipe that takes long is reported, is no failure, and the deletion of the
   expect(it.world.dataSettled).toStrictEqual(['v1']);
   await it.reconcile(volumes);
   expect([it.kube.volume(), it.backend.volumes.size]).toStrictEqual([undefined, 0]);
+});
+
+describe('a tail', () => {
+  const withTail = (bytes: number): FakeBackend => {
+    const backend = holding(bytes);
+    backend.volumes.set('u-1', { uid: 'u-1', name: 'fake/u-1', bytes, tail: 4 * MiB });
+    return backend;
+  };
+
+  it('is behind new data where the target exports the size that it is told', async () => {
+    const backend = new FakeBackend();
+    expect(await ensureData(wanting20(), backend, 'create', signal, { tail: true })).toMatchObject({ bytes: 20 * MiB, tail: true });
+    expect(backend.volumes.get('u-1')?.tail).toBe(4 * MiB);
+  });
+
+  it('that was exported by an agent of an earlier version, by the status, or by its target, becomes data', async () => {
+    const reported = withTail(20 * MiB);
+    expect(await ensureData(wanting20('24Mi'), reported, 'open', signal)).toMatchObject({ kind: 'available', bytes: 24 * MiB });
+    expect(reported.calls).toContain('exportTail');
+    const served = withTail(20 * MiB);
+    const result = await ensureData(wanting20('20Mi'), served, 'open', signal, { served: 24 * MiB });
+    expect(result).toMatchObject({ kind: 'available', bytes: 24 * MiB });
+  });
+
+  it('does not make up for data that became smaller', async () => {
+    for (const bytes of [0, 10 * MiB]) {
+      const backend = withTail(bytes);
+      expect(await ensureData(wanting20('20Mi'), backend, 'open', signal)).toMatchObject({ kind: 'shrunk', bytes });
+      expect(backend.calls).not.toContain('exportTail');
+    }
+  });
 });

@@ -14,7 +14,7 @@ export class VolumeMemory {
   readonly name: string;
   readonly addressSchedule: AddressSchedule;
   /** Opening or making the data. */
-  readonly data: Job<DataResult>;
+  readonly data: Job<{ data: DataResult; moves: number }>;
   readonly wipe = new WipeMeter();
   /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
   readonly namedMacs = new Set<string>();

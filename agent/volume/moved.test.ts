@@ -66,6 +66,19 @@ test('a copy that was not the data before the last move is not served', async ()
   expect(it.target.volumes.get(UID)?.volume.serial).toBe('111111112222333344-3');
 });
 
+test('the data before a move is served again when the volume goes back from a node that was lost before it served it', async () => {
+  for (const [back, noted, reason] of [
+    [true, 1, 'Provisioned'],
+    [true, undefined, 'OlderCopy'],
+    [false, 1, 'OlderCopy'],
+  ] as const) {
+    const it = await movedHere({ moves: 3, ...(noted === undefined ? {} : { noted }) });
+    it.spec({ moves: 3, address: { shelf: 7, slot: 4 }, move: { id: '0123abcd', stage: 'Switched', nodeName: 'lost', pool: 'p', back } });
+    await it.reconcile();
+    expect(it.condition('Provisioned')?.reason).toBe(reason);
+  }
+});
+
 test('a volume that comes back to a target that still serves it as before is taken off first, with its lock', async () => {
   const it = await harness();
   const volumes = it.make();

@@ -1,5 +1,6 @@
 import { type AoEVolume, movesOf, serialNumber } from '../../api/volume.ts';
 import type { Backend, BackingVolume } from '../backends/backend.ts';
+import type { CopyInContext } from '../copier/copy-in.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 
 /** The volume was served elsewhere after this copy of its data was. */
@@ -10,6 +11,30 @@ export interface OlderCopy {
   /** The spec.moves that is noted beside the data, and the one of the volume. */
   moves: number;
   expected: number;
+}
+
+/**
+ * Takes the mark off a copy that a move made here. The operator gives a volume its new place only once all of its data was compared, so that
+ * spec.move with the id in the mark says that the copy is whole.
+ * @throws BackendError
+ */
+export async function finishMove(
+  backend: Pick<Backend, 'noteMoves' | 'finishCopy'>,
+  volume: AoEVolume,
+  backing: BackingVolume,
+  oneAtATime: CopyInContext['oneAtATime'],
+  signal: AbortSignal,
+): Promise<BackingVolume> {
+  const { move } = volume.spec;
+  const { copy, ...whole } = backing;
+  if (copy === undefined || !move || move.stage === 'Copying' || copy.split('/')[0] !== move.id) return backing;
+  const moves = movesOf(volume);
+  const finish = async (): Promise<void> => {
+    await backend.noteMoves(backing.uid, moves, signal);
+    await backend.finishCopy(backing.uid, signal);
+  };
+  await (oneAtATime ? oneAtATime(backing.uid, finish) : finish());
+  return { ...whole, moves };
 }
 
 /**
@@ -26,7 +51,9 @@ export async function noteMoves(
 ): Promise<OlderCopy | undefined> {
   const expected = movesOf({ spec });
   if (moves >= expected) return undefined;
-  if (mode === 'open' && moves < expected - 1) return { kind: 'older-copy', name, moves, expected };
+  // Two moves gave it the place that it had before: there, and back.
+  const least = expected - (spec.move?.back ? 2 : 1);
+  if (mode === 'open' && moves < least) return { kind: 'older-copy', name, moves, expected };
   await backend.noteMoves(uid, expected, signal);
   return undefined;
 }

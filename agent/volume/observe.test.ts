@@ -1,4 +1,5 @@
 import type { AoENode } from '../../api/node.ts';
+import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { MacMemory } from '../access/mac-memory.ts';
 import { AddressSchedule } from '../address/schedule.ts';
@@ -65,8 +66,10 @@ test('what the target and the nodes say now is read, and what a target has lost 
   };
   const memory = { namedMacs: new Set<string>(), addressSchedule: new AddressSchedule(), isReopenDue: true, wipe: new WipeMeter() };
   const of = volume('u-1', 'fast', { initiators: { nodes: ['a'], macs: [A, B] } });
-  const seen = observe({ node: 's', nodes: { list: () => nodes }, macs, target }, of, memory, { data: undefined, probe: undefined });
-  expect(seen).toMatchObject({ provisioned: false, exported: undefined, knowsWritesNeedLock: true, isReopenDue: true, nextProbeMs: 1 });
+  const pools = { get: () => ({ metadata: { name: 'fast' }, spec: { backend: 'file', reclaimZeros: 'None' } }) as AoEPool };
+  const seen = observe({ node: 's', nodes: { list: () => nodes }, pools, macs, target }, of, memory, { data: undefined, probe: undefined });
+  expect(seen).toMatchObject({ provisioned: false, exported: undefined, knowsWritesNeedLock: true, keepsZeros: true, nextProbeMs: 1 });
+  expect(seen.isReopenDue).toBe(true);
   expect(seen.targetProblem).toBeUndefined();
   // The node has just dropped B, which the status still has as admitted.
   expect(seen.access).toMatchObject({ macs: [A, B], nodes: ['a'] });
@@ -75,3 +78,24 @@ test('what the target and the nodes say now is read, and what a target has lost 
     { interface: 'aoe-target', mac: A, mtu: 9000, local: true },
   ]);
 });
+
+test.each([
+  ['79.99', '1.00', true, false],
+  ['80.00', '1.00', true, true],
+  ['1.00', '80.00', true, true],
+  ['75.00', '1.00', undefined, true],
+  ['74.99', '74.99', undefined, false],
+  [undefined, undefined, true, false],
+])(
+  'a pool with %s %% of its data and %s %% of its metadata in use, where zeros were given back: %s, is filling: %s',
+  (data, metadata, was, is) => {
+    const entry = { name: 's', ready: true, ...(data && metadata ? { dataPercent: data, metadataPercent: metadata } : {}) };
+    const other = { name: 'other', ready: true, dataPercent: '99.00', metadataPercent: '99.00' };
+    const pools = { get: () => ({ metadata: { name: 'thin' }, spec: {}, status: { nodes: [other, entry] } }) as never };
+    const target = { connected: true, problem: '', state: () => undefined, supports: () => true, interfaces: () => [] };
+    const memory = { namedMacs: new Set<string>(), addressSchedule: new AddressSchedule(), isReopenDue: true, wipe: new WipeMeter() };
+    const of = volume('u-1', 'thin', was ? { reclaimsZeros: true } : {});
+    const context = { node: 's', nodes: { list: () => [] }, pools, macs: new MacMemory(), target };
+    expect(observe(context, of, memory, { data: undefined, probe: undefined }).isPoolFilling).toBe(is);
+  },
+);

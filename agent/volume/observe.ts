@@ -1,5 +1,6 @@
 import { TARGET_END } from '../../api/local-link.ts';
 import type { AoENode } from '../../api/node.ts';
+import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { type DesiredAccess, desiredAccess } from '../access/desired.ts';
@@ -26,6 +27,8 @@ export interface Observed {
   probe: ProbeResult | undefined;
   /** Milliseconds until the address is to be probed again. */
   nextProbeMs: number;
+  /** For how many milliseconds nobody else has answered at the address of a volume whose data is whole; 0 while it was probed only a few times. */
+  silentMs?: number;
   /** Why the target process does not answer; undefined when it does. */
   targetProblem: string | undefined;
   /** The volume as the target serves it; undefined when it does not. */
@@ -34,14 +37,28 @@ export interface Observed {
   knowsWritesNeedLock: boolean;
   /** Whether the target takes a size with an export. No volume grows on a target that does not. */
   knowsExportedSize: boolean;
+  /** Whether the target can serve a volume for copies alone. */
+  knowsForCopies?: boolean;
   /** Whether the target enforces limits. */
   knowsLimits: boolean;
+  /** Whether the target gives back what is overwritten with zeros. */
+  knowsReclaim: boolean;
+  /** Whether zeros are to be written as other data: the pool says so. */
+  keepsZeros?: boolean;
+  /** Whether its thin pool is so full that nobody is to overwrite free space: what is not given back would fill it. */
+  isPoolFilling?: boolean;
   /** Whether the target may be asked now to open the disk again. */
   isReopenDue: boolean;
   access: DesiredAccess;
   /** The interfaces on which the target answers. */
   paths: NonNullable<NonNullable<AoEVolume['status']>['paths']>;
 }
+
+/**
+ * No free space is overwritten in a thin pool that is so full, in percent, until it is less full again: alert AoEThinPoolFilling comes above
+ * the first. Between them, a volume stays as it was.
+ */
+const FILLING_PERCENT = { from: 80, until: 75 } as const;
 
 /** Whether the volume's data was ever made. From then on it is looked for, and never made again. */
 export function wasProvisioned({ status }: AoEVolume): boolean {
@@ -68,17 +85,19 @@ export interface ObserveContext {
   /** Name of this node. */
   node: string;
   nodes: { list(): AoENode[] };
+  pools: Pick<Store<AoEPool>, 'get'>;
   macs: MacMemory;
   target: Pick<TargetConnection, 'connected' | 'problem' | 'state' | 'supports' | 'interfaces'>;
 }
 
 /** What is known of a volume at this moment: reads, and changes nothing. */
 export function observe(
-  { node, nodes, macs, target }: ObserveContext,
+  { node, nodes, pools, macs, target }: ObserveContext,
   volume: AoEVolume,
   { namedMacs, addressSchedule, isReopenDue, wipe }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue' | 'wipe'>,
   { data, probe }: Pick<Observed, 'data' | 'probe'>,
 ): Observed {
+  const pool = pools.get(volume.spec.pool ?? '');
   const exported = target.state(volume.metadata.uid ?? '');
   // A target that lost the volume admits no initiator; the status still has those that it admitted before.
   const admitted = sortedMacs(exported?.volume.macs ?? volume.status?.initiators?.macs ?? []);
@@ -88,15 +107,26 @@ export function observe(
     wiping: wipe.state,
     probe,
     nextProbeMs: addressSchedule.waitMs,
+    silentMs: addressSchedule.silentMs,
     targetProblem: target.connected ? undefined : target.problem,
     exported,
     knowsWritesNeedLock: target.supports('writes_need_lock'),
     knowsExportedSize: target.supports('exported_size'),
+    knowsForCopies: target.supports('for_copies'),
     knowsLimits: target.supports('limits'),
+    knowsReclaim: target.supports('reclaim'),
+    keepsZeros: pool?.spec.reclaimZeros === 'None',
+    isPoolFilling: fullness(pool, node) >= (volume.status?.reclaimsZeros ? FILLING_PERCENT.from : FILLING_PERCENT.until),
     isReopenDue,
     access: desiredAccess(volume, nodes.list(), { self: node, memory: macs, namedMacs, admitted }),
     paths: target.interfaces().flatMap(pathsOf),
   };
+}
+
+/** How full the thin pool on a node was when it was last measured, in percent: its data or its metadata. 0 for other pools, and when that is not known. */
+function fullness(pool: AoEPool | undefined, node: string): number {
+  const { dataPercent = '0', metadataPercent = '0' } = pool?.status?.nodes?.find(({ name }) => name === node) ?? {};
+  return Math.max(Number(dataPercent), Number(metadataPercent));
 }
 
 /** MAC addresses in lower case, in order. */

@@ -53,6 +53,7 @@ const SEEN: Observed = {
   knowsWritesNeedLock: true,
   knowsExportedSize: true,
   knowsLimits: true,
+  knowsReclaim: true,
   isReopenDue: true,
   access: { macs: [], nodes: [], problems: [] },
   paths: [],
@@ -62,6 +63,7 @@ const seen = (change: Partial<Observed>): Observed => ({ ...SEEN, ...change });
 /** The plan in a few words. */
 function short(plan: Plan): string {
   if (plan.action === 'wait' || plan.action === 'withdraw') return `${plan.action}: ${plan.obstacle.because}, ${plan.retryMs}`;
+  if (plan.action === 'lend') return `lend: ${plan.definition ? `export to ${plan.definition.macs.join()}` : 'nothing'}`;
   const { access } = plan;
   const definition = plan.action === 'serve' && plan.definition ? ['export'] : [];
   const cutOff = access && access.cutOff.length > 0 ? [`cut off ${access.cutOff.join()}`] : [];
@@ -69,6 +71,14 @@ function short(plan: Plan): string {
   return `${plan.action}: ${[...definition, `admit ${access?.access.macs.join() || 'nobody'}`, ...cutOff, ...lock].join(', ')}`;
 }
 
+/** A volume on node here whose data is copied by a node that reads with these addresses. */
+function moved(macs: string[] = [], to = 'there'): AoEVolume {
+  const move = { id: '0123abcd', stage: 'Copying', nodeName: to, pool: 'other' };
+  const report = { id: move.id, nodeName: to, phase: 'Waiting', macs };
+  return { ...volume({ spec: { nodeName: 'here', move } }), status: { move: report } } as never;
+}
+const lent = state({ macs: [B], readOnly: true, writesNeedLock: false, forCopies: true });
+const lost = { kind: 'lost', path: '/dev/x' } as const;
 const wantsA = volume({ spec: { initiators: { nodes: ['a'] } } });
 const wantsB = volume({ spec: { initiators: { nodes: ['b'] } } });
 const admitA = { macs: [A], nodes: ['a'], problems: [] };
@@ -77,6 +87,21 @@ const refusedAccess = { macs: [], nodes: [], problems: [], refused: 'two hosts' 
 
 for (const [what, of, observed, plan] of [
   ['a new volume', volume(), seen({}), 'serve: export, admit nobody'],
+  [
+    'a volume that is to be moved, and that a host had',
+    moved(),
+    seen({ exported: state({ macs: [A] }) }),
+    `serve: admit nobody, cut off ${A}`,
+  ],
+  ['a volume that is to be moved', moved(), seen({ exported: state() }), 'withdraw: moving, 1'],
+  ['a volume that is moved, before anybody reads it', moved(), seen({}), 'wait: moving, 30000'],
+  ['a volume that is moved', moved([B]), seen({ knowsForCopies: true }), `lend: export to ${B}`],
+  ['a volume that is moved, at an older target', moved([B]), seen({}), 'wait: moving, 30000'],
+  ['a volume that is moved, and whose data is gone', moved([B]), seen({ knowsForCopies: true, data: lost }), 'wait: moving, 15000'],
+  ['a volume that is lent', moved([B]), seen({ knowsForCopies: true, exported: lent }), 'lend: nothing'],
+  ['a volume that is lent to an earlier address', moved([A]), seen({ knowsForCopies: true, exported: lent }), `lend: export to ${A}`],
+  ['a volume that moves to another pool of its node', moved([], 'here'), seen({}), 'wait: moving, 30000'],
+  ['a volume that was lent', volume(), seen({ exported: lent }), 'withdraw: not-probed, 1'],
   ['a new volume for a node', wantsA, seen({ access: admitA }), `serve: export, admit ${A}`],
   ['a volume that is served as it should be', wantsA, seen({ access: admitA, exported: state({ macs: [A] }) }), `serve: admit ${A}`],
   ['a volume whose data is elsewhere', volume(), seen({ exported: state({ path: '/dev/y' }) }), 'serve: export, admit nobody'],
@@ -114,6 +139,37 @@ for (const [what, of, observed, plan] of [
     'a volume that gets limits, and a target that knows none',
     volume({ spec: { limits: { iops: 100 } } }),
     seen({ knowsLimits: false, exported: state() }),
+    'serve: admit nobody',
+  ],
+  [
+    'a volume that may give zeros back',
+    volume(),
+    seen({ data: { ...data, reclaims: true }, exported: state() }),
+    'serve: export, admit nobody',
+  ],
+  [
+    'a volume that gives zeros back',
+    volume(),
+    seen({ data: { ...data, reclaims: true }, exported: state({ reclaim: true }) }),
+    'serve: admit nobody',
+  ],
+  [
+    'a volume that gives zeros back, in a pool that is to have none back any more',
+    volume(),
+    seen({ keepsZeros: true, data: { ...data, reclaims: true }, exported: state({ reclaim: true }) }),
+    'serve: export, admit nobody',
+  ],
+  [
+    'a volume in such a pool',
+    volume(),
+    seen({ keepsZeros: true, data: { ...data, reclaims: true }, exported: state() }),
+    'serve: admit nobody',
+  ],
+  ['a volume that must not do so any more', volume(), seen({ exported: state({ reclaim: true }) }), 'serve: export, admit nobody'],
+  [
+    'a volume that may give zeros back, and a target that cannot',
+    volume(),
+    seen({ knowsReclaim: false, data: { ...data, reclaims: true }, exported: state() }),
     'serve: admit nobody',
   ],
   [

@@ -81,6 +81,58 @@ test('another target that comes later takes an unused volume off the segment, un
   expect(it.condition('AddressConflict')?.status).toBe('False');
 });
 
+test('a volume is served at the address of the disk it is a copy of once all is copied, and the other target is silent', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.spec({ source: { external: { shelf: 7, slot: 3 } } });
+  it.world.stranger = STRANGER;
+  it.world.foreign = [{ ...STRANGER, configString: new Uint8Array(), serial: 'S1', bytes: 4 << 20 }];
+  it.copier.read = () => [1, 0, 2, 3];
+  it.copier.disks.set(`/dev/fake/${UID}`, [0, 0, 0, 0]);
+  expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 2_000 });
+  expect([it.condition('Provisioned')?.reason, it.condition('AddressConflict')]).toStrictEqual(['Copying', undefined]);
+  for (let step = 0; step < 8; step++) it.copier.advance();
+  await it.reconcile(volumes);
+  expect([it.condition('Provisioned')?.reason, it.condition('Exported')?.reason]).toStrictEqual(['Provisioned', 'AnsweredBySource']);
+  expect(it.condition('AddressConflict')).toMatchObject({ status: 'True', reason: 'AnsweredBySource' });
+  expect([it.target.volumes.size, it.copier.jobs.size, it.volume().status?.copy]).toStrictEqual([0, 0, undefined]);
+  expect(it.kube.events.map(({ reason }) => reason)).toStrictEqual(['AnsweredBySource']);
+  const probeFor = async (ms: number) => {
+    for (const end = it.world.now + ms; it.world.now < end; it.world.now += 5_000)
+      expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 5_000 });
+  };
+  await probeFor(50_000);
+  it.world.stranger = undefined;
+  it.world.foreign = [];
+  await probeFor(25_000);
+  expect([it.target.volumes.size, it.condition('Exported')?.reason]).toStrictEqual([0, 'AnsweredBySource']);
+  expect(it.condition('Exported')?.message).toMatch(/nobody answers at e7\.3 any more/);
+  it.world.stranger = STRANGER;
+  await probeFor(5_000);
+  it.world.stranger = undefined;
+  await probeFor(30_000);
+  expect(it.target.volumes.size).toBe(0);
+  expect(await it.reconcile(volumes), 'the address is probed soon again').toStrictEqual({ requeueAfterMs: 1_000 });
+  expect(it.condition('Exported')?.status).toBe('True');
+  expect(it.condition('AddressConflict')?.status).toBe('False');
+  expect(it.world.patient).toBe(true);
+  it.world.stranger = STRANGER;
+  it.world.now += 1_000;
+  await it.reconcile(volumes);
+  expect([it.target.volumes.size, it.condition('AddressConflict')?.reason]).toStrictEqual([0, 'AnsweredByOther']);
+});
+
+test('the address of a volume that had a conflict for long is probed soon after its export', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.world.stranger = STRANGER;
+  for (let probe = 0; probe < 10; probe++) await it.reconcile(volumes);
+  it.world.stranger = undefined;
+  expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 1_000 });
+  it.world.now += 1_000;
+  expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 5_000 });
+});
+
 test('a volume in use is served on when another target comes, and says so', async () => {
   const it = await harness();
   const volumes = it.make();
@@ -221,4 +273,33 @@ test('nothing is made of a volume whose place the operator refuses', async () =>
   await it.reconcile();
   expect([it.backend.calls, it.target.volumes.size]).toStrictEqual([[], 0]);
   expect(it.condition('Exported')?.reason).toBe('AddressTaken');
+});
+
+test('a pool that is to have no zeros back is followed while a volume is in use', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  const pool = (reclaimZeros?: 'Auto' | 'None') => {
+    const spec = { backend: 'file', directory: '/x', ...(reclaimZeros ? { reclaimZeros } : {}) };
+    it.kube.put({ kind: 'AoEPool', metadata: { name: 'default' }, spec } as never);
+  };
+  it.backend.reclaims = true;
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile(volumes);
+  const served = () => it.target.volumes.get(UID)?.volume;
+  expect(served()).toMatchObject({ reclaim: true, macs: [MAC.worker] });
+  for (const [setting, reclaims] of [
+    ['None', undefined],
+    ['Auto', true],
+    ['None', undefined],
+    [undefined, true],
+  ] as const) {
+    pool(setting);
+    await it.reconcile(volumes);
+    expect(served()?.reclaim, String(setting)).toBe(reclaims);
+    expect([served()?.macs, it.condition('Exported')?.status]).toStrictEqual([[MAC.worker], 'True']);
+    const calls = it.target.calls.length;
+    await it.tick();
+    await it.reconcile(volumes);
+    expect(it.target.calls, 'nothing is asked of the target twice').toHaveLength(calls);
+  }
 });

@@ -2,7 +2,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoEVolume, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, isCopiedAway, movesOf, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { applyStatus, type EventRecorder, type Kube, messageOf, OwnWrites, type Result, type Store, WriteDelay } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import type { MacMemory } from '../access/mac-memory.ts';
@@ -17,10 +17,11 @@ import { Subscribers } from '../subscribers.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
 import { ensureData } from './data.ts';
+import { dataOwner } from './data-owner.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
 import { type Observed, observe, type ProbeResult, wasProvisioned } from './observe.ts';
 import type { Outcome } from './outcome.ts';
-import { growthBarrier, NOT_EXPORTED, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
+import { awaitsSource, growthBarrier, NOT_EXPORTED, type Plan, planPreparation, planVolume, retryMsOf } from './plan.ts';
 import { newProblems, statusOf, withOwnReport } from './status.ts';
 
 /**
@@ -41,7 +42,7 @@ export type VolumeEvent =
 export interface VolumeReconcilerOptions {
   /** Name of this node. */
   node: string;
-  kube: Pick<Kube, 'apply' | 'patch' | 'get' | 'list'>;
+  kube: Pick<Kube, 'apply' | 'patch' | 'get' | 'list' | 'listMetadata'>;
   volumes: Store<AoEVolume>;
   pools: Store<AoEPool>;
   nodes: Store<AoENode>;
@@ -152,38 +153,61 @@ export class VolumeReconciler {
     const exported = target.state(volume.metadata.uid ?? '');
     for (const mac of volume.spec.initiators?.macs ?? []) memory.namedMacs.add(mac.toLowerCase());
     if (exported) memory.addressSchedule.begin();
+    else memory.addressSchedule.notExported();
     const targetProblem = target.connected ? undefined : target.problem;
     const provisioned = wasProvisioned(volume);
-    const { data: mode, probe: address } = planPreparation(volume, { provisioned, exported, targetProblem }, memory.addressSchedule.isDue);
-    const barrier = growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports('exported_size') });
+    const { data: planned, probe: address } = planPreparation(
+      volume,
+      { provisioned, exported, targetProblem },
+      memory.addressSchedule.isDue,
+    );
+    // What the target can do decides how new data is made.
+    const mode = planned === 'create' && !target.known ? 'none' : planned;
+    const barrier = isCopiedAway(volume)
+      ? 'the volume is being moved'
+      : growthBarrier({ exported, targetProblem, knowsExportedSize: target.supports('exported_size') });
     // The wipe of the new part may take hours, and would keep the volume off the segment: it goes on once the volume is exported.
     if (!exported && targetProblem === undefined) memory.stopGrowth(new Error(NOT_EXPORTED));
     const snapshot = (name: string) => this.#options.snapshots.get(name);
     const onWipeProgress = memory.wipe.note.bind(memory.wipe);
+    const run = (how: 'create' | 'open') =>
+      memory.data.run(
+        async (stop) => {
+          const { copies, kube } = this.#options;
+          const ownerOf = dataOwner(kube, target, stop);
+          const [tail, served] = [target.supports('exported_size'), exported?.bytes];
+          const options = { tail, served, barrier, snapshot, ownerOf, copies, stopGrowth: memory.beginGrowth(), onWipeProgress };
+          const data = await ensureData(volume, backend, how, stop, options).finally(() => memory.wipe.end());
+          return { data, moves: movesOf(volume) };
+        },
+        {
+          patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
+          ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
+        },
+      );
+    const open = async (how: 'create' | 'open') => {
+      const outcome = await run(how);
+      // Work that was begun before a move has found the data of the earlier place.
+      return outcome && 'result' in outcome && outcome.result.moves !== movesOf(volume) ? await run(how) : outcome;
+    };
     const [job, probe] = await Promise.all([
-      mode === 'none'
-        ? undefined
-        : memory.data.run(
-            (stop) => {
-              const options = { barrier, snapshot, copies: this.#options.copies, stopGrowth: memory.beginGrowth(), onWipeProgress };
-              return ensureData(volume, backend, mode, stop, options).finally(() => memory.wipe.end());
-            },
-            {
-              patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
-              ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
-            },
-          ),
-      address && this.#probe(address, signal),
+      mode === 'none' ? undefined : open(mode),
+      address && this.#probe(address, !exported && awaitsSource(volume), signal),
     ]);
-    if (probe) memory.addressSchedule.probed({ conflict: 'stranger' in probe && probe.stranger !== undefined });
-    const data = job && 'result' in job ? job.result : undefined;
+    const data = job && 'result' in job ? job.result.data : undefined;
+    if (probe) {
+      const conflict = 'stranger' in probe && probe.stranger !== undefined;
+      // Data that is still being opened says nothing: on a slow pool that is so each second time.
+      const isSilent = 'error' in probe ? false : data && data.kind === 'available';
+      memory.addressSchedule.probed({ conflict, isSilent });
+    }
     if (data?.kind === 'available' && data.made) this.#subscribers.emit({ type: 'pool', pool: volume.spec.pool ?? '' });
     return { data, probe, error: job && 'error' in job ? { thrown: job.error } : undefined };
   }
 
-  async #probe(address: Parameters<ProbeAddress>[0], signal: AbortSignal): Promise<ProbeResult> {
+  async #probe(address: Parameters<ProbeAddress>[0], isPatient: boolean, signal: AbortSignal): Promise<ProbeResult> {
     try {
-      return { stranger: await this.#options.probe(address, signal) };
+      return { stranger: await this.#options.probe(address, signal, { isPatient }) };
     } catch (error) {
       return { error: messageOf(error) };
     }

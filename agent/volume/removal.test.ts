@@ -52,6 +52,75 @@ test('a deleted volume with policy Retain keeps its data', async () => {
   expect(it.kube.volume()).toBeUndefined();
 });
 
+test('data that a move has copied here is retained without the mark of half a copy, so that it can be adopted', async () => {
+  const it = await harness();
+  it.spec({ deletionPolicy: 'Retain' });
+  await it.reconcile();
+  it.spec({ moves: 1, move: { id: '0123abcd', stage: 'Switched', nodeName: 'old', pool: 'p' } });
+  const backing = it.backend.volumes.get(UID);
+  if (backing) it.backend.volumes.set(UID, { ...backing, copy: '0123abcd/0' });
+  it.remove();
+  await it.reconcile();
+  expect(it.backend.calls.slice(-3)).toStrictEqual(['noteMoves 1', 'finishCopy', 'retain']);
+  expect(it.kube.volume()).toBeUndefined();
+});
+
+test('a tail that an earlier version has exported is data when the volume is retained, by the status, or by its target', async () => {
+  const [EXPORTED, TAIL] = [10 << 20, 4 << 20];
+  for (const [capacity, served, isExposed] of [
+    ['14Mi', EXPORTED, true],
+    ['10Mi', EXPORTED + TAIL, true],
+    ['10Mi', EXPORTED, false],
+    // More than there ever was: the data became smaller.
+    ['20Mi', EXPORTED, false],
+  ] as const) {
+    for (const failing of ['nothing', 'the backend', 'the target'] as const) {
+      const it = await harness();
+      it.spec({ deletionPolicy: 'Retain' });
+      await it.reconcile();
+      const backing = it.backend.volumes.get(UID);
+      if (backing) it.backend.volumes.set(UID, { ...backing, bytes: EXPORTED, tail: TAIL });
+      const state = it.target.volumes.get(UID);
+      if (state) it.target.volumes.set(UID, { ...state, bytes: served });
+      it.kube.put({ ...it.volume(), status: { ...it.volume().status, capacity } } as never);
+      // The target tells its state again.
+      it.target.stop();
+      await it.connected(false);
+      it.target.start();
+      await it.connected(true);
+      it.remove();
+      it.backend.calls.length = 0;
+      if (failing === 'the backend') it.backend.failure = new BackendError('BackendFailed', 'not now');
+      if (failing === 'the target') it.target.failing.set('unexport', new TargetError('unavailable', 'gone'));
+      await it.reconcile();
+      expect(it.kube.volume() === undefined, failing).toBe(failing === 'nothing');
+      it.backend.failure = undefined;
+      if (failing !== 'nothing') await it.reconcile();
+      expect(it.kube.volume()).toBeUndefined();
+      expect(new Set(it.backend.calls)).toStrictEqual(new Set(isExposed ? ['exportTail', 'retain'] : ['retain']));
+    }
+  }
+});
+
+test('an adopted volume is given back unless its policy is Delete, and one that was never adopted is never removed', async () => {
+  for (const [deletionPolicy, adopts, wanted] of [
+    [undefined, true, 'retain'],
+    ['Retain', true, 'retain'],
+    ['Delete', true, 'remove'],
+    ['Delete', false, 'retain'],
+  ] as const) {
+    const it = await harness();
+    it.spec({ adopt: 'old', deletionPolicy });
+    if (adopts) it.backend.adoptable.set('old', 10 << 20);
+    await it.reconcile();
+    expect(it.condition('Provisioned')?.reason).toBe(adopts ? 'Provisioned' : 'NothingToAdopt');
+    it.remove();
+    await it.reconcile();
+    expect(it.backend.calls.at(-1)).toBe(wanted);
+    expect(it.kube.volume()).toBeUndefined();
+  }
+});
+
 test('a deletion follows the policy that the API server has, not an old view of it', async () => {
   const it = await harness();
   await it.reconcile();

@@ -1,5 +1,6 @@
+import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, isRetained, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type Kube, messageOf, retryOnConflict } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
@@ -8,6 +9,8 @@ import { removeJobs } from '../copier/job-id.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
+import { keepExposed } from './data.ts';
+import { finishMove } from './moved.ts';
 import { wasProvisioned } from './observe.ts';
 import { persistentVolumeOf } from './persistent-volume.ts';
 
@@ -85,13 +88,22 @@ export async function removeVolume(
   const keeper = await keeperOf(kube, fresh, signal);
   if (keeper) return wait(keeper, keeper.for === 'persistent-volume' ? PERSISTENT_VOLUME_RETRY_MS : RETRY_MS);
 
+  const provisioned = wasProvisioned(fresh);
+  // What is only half adopted was never the volume's.
+  const isKept = isRetained(fresh) || (fresh.spec.adopt !== undefined && !provisioned);
+  // Before the target forgets how much it has exported.
+  const error = backend && isKept ? await keepTail(backend, fresh, state, signal) : undefined;
+  if (error) return wait({ for: 'backend', error, provisioned }, RETRY_MS);
   await target.unexport(uid, signal);
   if (fresh.spec.source) await endCopy(copier, uid, signal);
-  const provisioned = wasProvisioned(fresh);
   if (!backend && provisioned) return wait({ for: 'pool', pool: fresh.spec.pool ?? '' }, RETRY_MS);
   try {
-    if (fresh.spec.deletionPolicy === 'Retain') await backend?.retain(uid, signal);
-    else await backend?.remove(uid, signal);
+    if (isKept) {
+      // With the mark of half a copy it could not be adopted later.
+      const backing = backend && fresh.spec.move && (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+      if (backend && backing) await finishMove(backend, fresh, backing, undefined, signal);
+      await backend?.retain(uid, signal);
+    } else await backend?.remove(uid, signal);
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
     // Where the pool is missing, nothing was made. Should it come back with a half-made volume, that is reported as an orphan.
@@ -100,6 +112,27 @@ export async function removeVolume(
   }
   await removeFinalizer({ kube, read }, fresh, signal);
   return { outcome: 'done' };
+}
+
+/**
+ * Keeps a tail that was exported, which is cut off a file when it is retained: no reconcile of a deleted volume opens its data.
+ * @returns why that failed
+ */
+async function keepTail(
+  backend: Backend,
+  { metadata: { uid }, status }: AoEVolume,
+  state: TargetVolumeState | undefined,
+  signal: AbortSignal,
+): Promise<BackendError | undefined> {
+  const exposed = Math.max(parseQuantity(status?.capacity ?? '0'), state?.bytes ?? 0);
+  const backing = (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+  try {
+    if (backing) await keepExposed(backend, backing, exposed, signal);
+    return undefined;
+  } catch (error) {
+    if (error instanceof BackendError) return error;
+    throw error;
+  }
 }
 
 /** Ends the copy into a volume. While the copier is away it copies nothing, and its job is forgotten when it is back. */
@@ -118,7 +151,7 @@ async function keeperOf(
   signal: AbortSignal,
 ): Promise<Extract<RemovalWait, { for: 'persistent-volume' | 'api-server' }> | undefined> {
   const { uid = '', annotations } = volume.metadata;
-  if (volume.spec.deletionPolicy === 'Retain' || (uid !== '' && annotations?.[DELETE_DATA] === uid)) return undefined;
+  if (isRetained(volume) || (uid !== '' && annotations?.[DELETE_DATA] === uid)) return undefined;
   try {
     const name = await persistentVolumeOf(kube, volume, signal);
     return name === undefined ? undefined : { for: 'persistent-volume', name, uid };

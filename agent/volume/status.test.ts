@@ -52,6 +52,7 @@ test('what the reconcile found nothing out about stays as it was, and conditions
     initiators,
     limits: undefined,
     holder,
+    reclaimsZeros: undefined,
   });
   expect(statusOf(volume, SEEN, SERVE, {}).conditions).toStrictEqual([CONDITION]);
 });
@@ -84,6 +85,24 @@ test('the holder is gone when the string is empty, and when a deleted volume is 
   expect(statusOf(volume, SEEN, SERVE, { confirmed: empty, holderSeen: empty }).fields.holder).toBeUndefined();
   const removal = { outcome: 'waiting', wait: { for: 'data' } } as const;
   expect(statusOf(volume, SEEN, { action: 'remove', access: undefined }, { removal }).fields.holder).toBeUndefined();
+});
+
+test('whether zeros are given back is what the target has confirmed, and kept while nothing is known', () => {
+  const reclaims = state(lock);
+  reclaims.volume.reclaim = true;
+  expect(statusOf(volume, SEEN, SERVE, { confirmed: reclaims }).fields.reclaimsZeros).toBe(true);
+  const known = { ...volume, status: { ...volume.status, reclaimsZeros: true } } as AoEVolume;
+  expect(statusOf(known, SEEN, waitFor('target-away'), {}).fields.reclaimsZeros).toBe(true);
+  expect(statusOf(known, SEEN, SERVE, { confirmed: state(lock) }).fields.reclaimsZeros).toBeUndefined();
+});
+
+test('while a thin pool fills, no volume in it says that zeros are given back', () => {
+  const reclaims = state(lock);
+  reclaims.volume.reclaim = true;
+  const known = { ...volume, status: { ...volume.status, reclaimsZeros: true } } as AoEVolume;
+  const filling = { ...SEEN, isPoolFilling: true };
+  expect(statusOf(known, filling, SERVE, { confirmed: reclaims }).fields.reclaimsZeros).toBeUndefined();
+  expect(statusOf(known, filling, waitFor('target-away'), {}).fields.reclaimsZeros).toBeUndefined();
 });
 
 test('the size is that of the data', () => {

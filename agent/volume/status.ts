@@ -23,7 +23,9 @@ const CONDITIONS = [
 export interface VolumeStatus {
   conditions: NextCondition[];
   fields: {
-    [Field in 'capacity' | 'copy' | 'serial' | 'moves' | 'paths' | 'initiators' | 'limits' | 'holder']: AoEVolumeStatus[Field] | undefined;
+    [Field in 'capacity' | 'copy' | 'serial' | 'moves' | 'paths' | 'initiators' | 'limits' | 'holder' | 'reclaimsZeros']:
+      | AoEVolumeStatus[Field]
+      | undefined;
   };
 }
 
@@ -31,15 +33,16 @@ export interface VolumeStatus {
 export function withOwnReport(volume: AoEVolume): AoEVolume {
   const { status } = volume;
   if (!status || isReportOfPlace(volume)) return volume;
-  const { serial: _s, paths: _p, initiators: _i, limits: _l, holder: _h, conditions = [], ...kept } = status;
+  const { serial: _s, paths: _p, initiators: _i, limits: _l, holder: _h, reclaimsZeros: _r, conditions = [], ...kept } = status;
   const isOurs = ({ type }: { type: string }): boolean => (CONDITIONS as readonly string[]).includes(type);
   return { ...volume, status: { ...kept, conditions: conditions.filter((each) => !isOurs(each)) } };
 }
 
 /** The agent's part of the status after a reconcile. What the reconcile found nothing out about stays as it was written before. */
 export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome: Outcome): VolumeStatus {
-  const { capacity, copy, serial, paths, initiators, limits, holder } = volume.status ?? {};
-  const fields: VolumeStatus['fields'] = { capacity, copy, serial, moves: volume.spec.moves, paths, initiators, limits, holder };
+  const { capacity, copy, serial, paths, initiators, limits, holder, reclaimsZeros } = volume.status ?? {};
+  const { moves } = volume.spec;
+  const fields: VolumeStatus['fields'] = { capacity, copy, serial, moves, paths, initiators, limits, holder, reclaimsZeros };
   if (seen.data?.kind === 'available')
     fields.capacity = formatQuantity(bytesOf(volume, seen.data.bytes, outcome.confirmed ?? seen.exported));
   if (seen.data) fields.copy = seen.data.kind === 'copying' ? reportOf(seen.data) : undefined;
@@ -49,11 +52,14 @@ export function statusOf(volume: AoEVolume, seen: Observed, plan: Plan, outcome:
   if (confirmed) {
     fields.serial = confirmed.volume.serial;
     fields.limits = limitsOf(volume, confirmed);
+    fields.reclaimsZeros = confirmed.volume.reclaim;
     if (!seen.access.refused) {
       const observedGeneration = volume.metadata.generation ?? 0;
       fields.initiators = { observedGeneration, nodes: seen.access.nodes, macs: sortedMacs(confirmed.volume.macs) };
     }
   }
+  // The node plugins see no pools: without the field they begin nothing, and end what is under way.
+  if (seen.isPoolFilling) fields.reclaimsZeros = undefined;
   if (holderSeen) fields.holder = readHolder(holderSeen.configString);
   else if (outcome.removal) fields.holder = undefined;
 

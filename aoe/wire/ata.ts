@@ -1,6 +1,7 @@
 import { viewOf } from './header.ts';
 
 export const ATA_LENGTH = 12;
+/** Bytes of a sector: AoE counts in them, whatever blocks the disk has (AoEr11, section 3.1). */
 export const SECTOR = 512;
 
 /** AFlags (AoEr11, section 3.1). */

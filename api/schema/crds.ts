@@ -48,7 +48,7 @@ const DEFINITIONS: Definition[] = [
       { name: 'Reason', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
       AGE,
     ],
-    selectable: ['.spec.nodeName', '.spec.pool'],
+    selectable: ['.spec.nodeName', '.spec.pool', '.spec.move.nodeName'],
     rules: VOLUME_RULES,
   },
   {
@@ -58,6 +58,7 @@ const DEFINITIONS: Definition[] = [
     description: 'AoESnapshot is the data of an AoEVolume as it was at one instant. It is on the same storage node, in the same pool.',
     spec: AoESnapshotSpec,
     status: AoESnapshotStatus,
+    selectable: ['.status.freeze.nodeName'],
     columns: [
       { name: 'Volume', jsonPath: '.spec.volumeName' },
       { name: 'Size', jsonPath: '.status.capacity' },

@@ -10,6 +10,10 @@ export type Backend = z.infer<typeof Backend>;
 export const WipeExtent = z.enum(['Full', 'Ends']);
 export type WipeExtent = z.infer<typeof WipeExtent>;
 
+/** Whether space is given back that is overwritten with zeros. */
+export const ReclaimZeros = z.enum(['Auto', 'None']);
+export type ReclaimZeros = z.infer<typeof ReclaimZeros>;
+
 /** A name that LVM accepts (lvm(8), VALID NAMES) and cannot mistake for an option. */
 const LvmName = z
   .string()
@@ -51,6 +55,9 @@ export const AoEPoolSpec = z
       .describe(
         'For lvm-thin: how much may be promised to volumes and snapshots in all, as a percentage of the thin pool, such as 200%. Absent: 100%, so that it cannot become full. With more, a thin pool that becomes full fails the writes of all its volumes: extend it in time.',
       ),
+    reclaimZeros: ReclaimZeros.optional().describe(
+      'For file and lvm-thin: whether space is given back that hosts overwrite with zeros. Absent or Auto: where the file system or the thin pool can do it safely. None: zeros are written as other data, which is faster in a file pool. It can be changed while volumes are in use.',
+    ),
     nodeSelector: z
       .record(z.string(), z.string())
       .optional()
@@ -73,6 +80,10 @@ export const AoEPoolSpec = z
       { rule: "self.backend == 'lvm' || !has(self.wipe)", message: 'wipe goes with backend lvm: new volumes of the others read as zeros' },
       { rule: "self.backend == 'file' || !has(self.reserve)", message: 'reserve goes with backend file' },
       { rule: "self.backend == 'lvm-thin' || !has(self.overprovision)", message: 'overprovision goes with backend lvm-thin' },
+      {
+        rule: "self.backend != 'lvm' || !has(self.reclaimZeros)",
+        message: 'reclaimZeros goes with backends file and lvm-thin: lvm gives nothing back',
+      },
       { rule: 'self.backend == oldSelf.backend', message: 'backend cannot be changed' },
       // The agents would look in the new place and not find the existing volumes.
       ...['volumeGroup', 'thinPool', 'directory'].map((field) => ({
@@ -96,6 +107,11 @@ export const Displaced = z.object({
     .describe(
       'The largest spec.moves at which the backing volume was served. When it is less than that of the AoEVolume, there is newer data.',
     ),
+  copy: z
+    .string()
+    .max(64)
+    .optional()
+    .describe('The backing volume was made by a copy that was never said to be whole: the id of the move, or of another copy.'),
 });
 export type Displaced = z.infer<typeof Displaced>;
 
@@ -111,6 +127,12 @@ export const PoolNode = z.object({
     .optional()
     .describe('Other file pools on the same file system of this node: size and free are those of all of them together.'),
   granularity: Quantity.optional().describe('Capacities are rounded up to a multiple of this.'),
+  tail: Quantity.optional().describe('What a volume takes beside that: the tail of its backing volume, which is not exported.'),
+  withoutTail: z
+    .number()
+    .int()
+    .optional()
+    .describe('Volumes whose backing volumes have no tail: adopted ones, and those that were made by an earlier version.'),
   orphaned: Quantity.optional().describe('Bytes taken by orphans: backing volumes without an AoEVolume.'),
   orphans: z.array(z.string()).optional().describe('Names of the orphans in the backend. They are never removed automatically.'),
   displacedBytes: Quantity.optional().describe('Bytes taken by the displaced backing volumes.'),

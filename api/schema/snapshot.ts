@@ -35,11 +35,23 @@ export const AoESnapshotSpec = z
         'The AoESnapshotGroup that this snapshot is a member of. The operator sets it. The snapshot can be used once the group is committed.',
       )
       .meta({ 'x-kubernetes-validations': [immutable] }),
+    freeze: z
+      .boolean()
+      .optional()
+      .describe(
+        'Whether the file system of the volume is frozen while the snapshot is taken, on the node that has it mounted: then the snapshot has all that programs have written, also what they have not synced. Absent: false.',
+      )
+      .meta({ 'x-kubernetes-validations': [immutable] }),
   })
   .meta({
     'x-kubernetes-validations': [
       { rule: 'has(self.volumeUID) == has(oldSelf.volumeUID)', message: 'volumeUID cannot be changed' },
       { rule: 'has(self.group) == has(oldSelf.group)', message: 'group cannot be changed' },
+      { rule: 'has(self.freeze) == has(oldSelf.freeze)', message: 'freeze cannot be changed' },
+      {
+        rule: '!has(self.group) || !has(self.freeze) || !self.freeze',
+        message: 'freeze does not apply to a member of a group: its file system is not frozen',
+      },
     ],
   });
 export type AoESnapshotSpec = z.infer<typeof AoESnapshotSpec>;
@@ -51,6 +63,14 @@ export type SnapshotPhase = z.infer<typeof SnapshotPhase>;
 /** How far the agent is with a member of a group. Failed: the condition Taken says why. */
 export const MemberStep = z.enum(['Prepared', 'Held', 'Taken', 'Failed']);
 export type MemberStep = z.infer<typeof MemberStep>;
+
+/** How far the agent is with a freeze. Done: nothing more is asked of any node. */
+export const FreezeStage = z.enum(['Freezing', 'Thawing', 'Done']);
+export type FreezeStage = z.infer<typeof FreezeStage>;
+
+/** What a node plugin has done of a freeze that it was asked for. */
+export const FrozenState = z.enum(['Frozen', 'NotMounted', 'Thawed', 'Failed', 'Unsupported']);
+export type FrozenState = z.infer<typeof FrozenState>;
 
 /** An AoEVolume that is being made of a snapshot in another pool or on another node. */
 const SnapshotCopy = z.object({
@@ -87,12 +107,34 @@ export const AoESnapshotStatus = z.object({
     .optional()
     .describe('Of a member of a group: how far the agent is. Taken: the volume was held throughout, under that number.'),
   committed: z.boolean().optional().describe('Of a member of a group: the group is committed.'),
+  freeze: z
+    .object({
+      id: z.string().max(64).describe('Another one for each attempt.'),
+      stage: FreezeStage,
+      nodeName: z.string().max(253).optional().describe('Node that is asked to freeze, or to thaw. Absent when the stage is Done.'),
+      message: z.string().max(1024).optional().describe('What was frozen, or why nothing had to be.'),
+    })
+    .optional()
+    .describe("With spec.freeze: what the agent asks of the node that has the volume's file system mounted."),
+  frozen: z
+    .object({
+      id: z.string().max(64).describe('The status.freeze.id that the answer is about.'),
+      nodeName: z.string().max(253).describe('Node of the plugin that answers.'),
+      state: FrozenState,
+      throughout: z
+        .boolean()
+        .optional()
+        .describe('With Thawed: whether the file system was frozen, or not mounted, without a break from the answer before until now.'),
+      message: z.string().max(1024).optional(),
+    })
+    .optional()
+    .describe('The answer of that node plugin.'),
   copies: z
     .array(SnapshotCopy)
     .max(64)
     .optional()
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['volume'] })
-    .describe('AoEVolumes in other pools or on other nodes that are being made of the snapshot. Its data stays until there are none.'),
+    .describe('AoEVolumes into which the snapshot is being copied. Its data stays until there are none.'),
   copyAddress: Address.optional().describe(
     'AoE address at which the nodes in status.copies read the snapshot. The operator gives it, and takes it back when copyServed is absent.',
   ),

@@ -5,6 +5,12 @@ import { Address, Mac } from './address.ts';
 import { Limits, LimitsInForce } from './limits.ts';
 import { Conditions } from './meta.ts';
 import { QUANTITY_RULE, Quantity } from './quantity.ts';
+import { RECLAIM_EVERY_RULES, ReclaimEvery, ReclaimReport } from './reclaim.ts';
+import { Serial, VolumeSource } from './source.ts';
+import { TAKEOVER_AFTER_RULE, TakeoverAfter } from './takeover.ts';
+
+/** Names of logical volumes (lvm(8), "Valid names") and of files: no path, and nothing that begins with a dot or a dash. */
+const ADOPTABLE_NAME = /^[a-zA-Z0-9_+][a-zA-Z0-9_+.-]*$/;
 
 const nodeNames = z.array(z.string().min(1).max(253)).max(MAX_NODES).meta({ 'x-kubernetes-list-type': 'set' });
 const macs = z.array(Mac).meta({ 'x-kubernetes-list-type': 'set' });
@@ -26,13 +32,23 @@ export type Initiators = z.infer<typeof Initiators>;
 
 const NO_INITIATORS =
   '(!has(self.initiators.nodes) || size(self.initiators.nodes) == 0) && (!has(self.initiators.macs) || size(self.initiators.macs) == 0)';
+const NOT_AUTHENTICATED = "(!has(self.encryption) || self.encryption != 'LUKS2Authenticated')";
 const IS_MOVED = '(has(self.moves) && self.moves > (has(oldSelf.moves) ? oldSelf.moves : 0))';
+const IS_COPIED_AWAY = "has(self.move) && self.move.stage == 'Copying'";
 /** What must be true of a move. */
 const MOVE = [
   'has(self.nodeName) && has(oldSelf.nodeName) && has(self.pool) && has(oldSelf.pool) && has(self.address) && has(oldSelf.address)',
   '(self.nodeName != oldSelf.nodeName || self.pool != oldSelf.pool)',
   'self.address != oldSelf.address',
   `(${NO_INITIATORS})`,
+];
+
+/** Names the same disk of the same target. */
+const SAME_EXTERNAL = [
+  'self.external.shelf == oldSelf.external.shelf',
+  'self.external.slot == oldSelf.external.slot',
+  'has(self.external.serial) == has(oldSelf.external.serial)',
+  '(!has(self.external.serial) || self.external.serial == oldSelf.external.serial)',
 ];
 
 export const AoEVolumeSpec = z
@@ -45,19 +61,23 @@ export const AoEVolumeSpec = z
         'x-kubernetes-validations': [QUANTITY_RULE],
       }),
     pool: z.string().min(1).max(253).optional().describe('Name of the AoEPool that holds the data. Only a move changes it.'),
-    source: z
-      .object({
-        snapshot: z.string().min(1).max(253).describe('Name of the AoESnapshot whose data the volume begins with.'),
-      })
+    source: VolumeSource.optional().describe(
+      "Where the volume's data comes from. In the pool and on the node of the snapshot the volume shares its blocks; elsewhere they are copied, as the disk of an external target is. Absent: it begins empty.",
+    ),
+    adopt: z
+      .string()
+      .min(1)
+      .max(127)
+      .regex(ADOPTABLE_NAME)
       .optional()
       .describe(
-        "Where the volume's data comes from. In the pool and on the node of the snapshot the volume shares its blocks; elsewhere they are copied. Absent: it begins empty.",
+        'Name of a logical volume or file that is in the pool on node spec.nodeName already, and becomes the data of the volume as it is: without a copy, a wipe or a format. It gets its old name back when the AoEVolume is deleted, unless deletionPolicy is Delete. It cannot be changed.',
       ),
     access: Access.default('Exclusive').describe(
       'Exclusive: one host at a time, enforced by lock and target. ReadOnlyMany: nobody can write. Shared: many hosts, no lock.',
     ),
     encryption: Encryption.optional().describe(
-      'LUKS2: the nodes that use the volume encrypt its data; the first 16 MiB of the disk are the LUKS header. Absent: no encryption by this project. It cannot be changed.',
+      'LUKS2: the nodes that use the volume encrypt its data; the first 16 MiB of the disk are the LUKS header. LUKS2Authenticated: they also notice when anybody else has changed it; the disk cannot grow, and access must be Exclusive. Absent: no encryption by this project. It cannot be changed.',
     ),
     segments: z
       .array(z.string().min(1).max(63))
@@ -81,18 +101,41 @@ export const AoEVolumeSpec = z
       .describe(
         'How often the volume was moved to another node or pool. The operator writes it. A moved volume has a new address and a new serial number.',
       ),
+    move: z
+      .object({
+        id: z
+          .string()
+          .regex(/^[0-9a-f]{8}$/)
+          .describe('Tells this move from earlier ones.'),
+        stage: z
+          .enum(['Copying', 'Switched', 'Removing'])
+          .describe(
+            'Copying: the data is copied to the place that is named here. Switched: the volume has its new place, and the data at the earlier one, which is named here, is kept until the volume is served. Removing: the data at the place that is named here is removed.',
+          ),
+        nodeName: z.string().min(1).max(253),
+        pool: z.string().min(1).max(253),
+        back: z
+          .boolean()
+          .optional()
+          .describe(
+            'The volume went back to its data from before the move, as its new node was lost. What is at the place that is named here is kept.',
+          ),
+      })
+      .optional()
+      .describe('A move with a copy of the data that is under way (annotation aoe.dev/move-to). The operator writes it.'),
     initiators: Initiators.default({}).describe('Hosts that may use the volume now.'),
     external: z
       .object({
         shelf: Address.shape.shelf,
         slot: Address.shape.slot,
-        serial: z
-          .string()
-          .min(1)
-          .max(20)
+        serial: Serial.optional().describe(
+          'Serial number that the disk must report. When absent, the serial number of the first attachment is recorded in the status.',
+        ),
+        serialChanges: z
+          .boolean()
           .optional()
           .describe(
-            'Serial number that the disk must report. When absent, the serial number of the first attachment is recorded in the status.',
+            'The serial number is that of the machine which serves the disk now, as of vblade: each attachment takes the disk that answers at the address, and never formats it. It can be changed.',
           ),
       })
       .optional()
@@ -100,7 +143,14 @@ export const AoEVolumeSpec = z
     limits: Limits.optional().describe(
       'How much all hosts of the volume together may read and write. The target enforces it. It can be changed at any time. Absent: no limits.',
     ),
-    deletionPolicy: z.enum(['Delete', 'Retain']).default('Delete').describe('What happens to the data when the AoEVolume is deleted.'),
+    takeoverAfter: TakeoverAfter.optional(),
+    reclaimEvery: ReclaimEvery.optional(),
+    deletionPolicy: z
+      .enum(['Delete', 'Retain'])
+      .optional()
+      .describe(
+        'What happens to the data when the AoEVolume is deleted. Absent: Delete; with spec.adopt: Retain, so that the logical volume or file is given back under its old name.',
+      ),
   })
   .meta({
     'x-kubernetes-validations': [
@@ -128,14 +178,40 @@ export const AoEVolumeSpec = z
           'moves grows only together with a change of nodeName or pool and of address, by a move (annotation aoe.dev/move-to), while spec.initiators is empty',
       },
       {
-        rule: 'has(self.external) == has(oldSelf.external) && (!has(self.external) || self.external == oldSelf.external)',
-        message: 'external cannot be changed',
+        rule: `has(self.external) == has(oldSelf.external) && (!has(self.external) || (${SAME_EXTERNAL.join(' && ')}))`,
+        message: 'external cannot be changed, except for serialChanges',
+      },
+      {
+        rule: '!has(self.external) || !has(self.external.serial) || !has(self.external.serialChanges) || !self.external.serialChanges',
+        message: 'give either serial or serialChanges: a serial number that is known does not change',
       },
       {
         rule: 'has(self.source) == has(oldSelf.source) && (!has(self.source) || self.source == oldSelf.source)',
         message: 'source cannot be changed',
       },
+      {
+        rule: `!(${IS_COPIED_AWAY}) || (${NO_INITIATORS})`,
+        message:
+          'the volume is being moved, and nobody can have it meanwhile: wait for that, or take the annotation aoe.dev/move-to away, which ends the move',
+      },
+      {
+        rule: '!has(self.move) || (has(self.nodeName) && has(self.pool) && (self.move.nodeName != self.nodeName || self.move.pool != self.pool))',
+        message: 'move names another place than the one that the volume has',
+      },
+      {
+        rule: 'has(oldSelf.move) || !has(self.move) || self.move.stage == "Copying"',
+        message: 'a move begins with stage Copying',
+      },
       { rule: '!has(self.external) || !has(self.source)', message: 'source does not apply to an external target' },
+      {
+        rule: 'has(self.adopt) == has(oldSelf.adopt) && (!has(self.adopt) || self.adopt == oldSelf.adopt)',
+        message: 'adopt cannot be changed',
+      },
+      {
+        rule: '!has(self.adopt) || (has(self.pool) && has(self.nodeName))',
+        message: 'adopt needs pool and nodeName: where the logical volume or file is',
+      },
+      { rule: '!has(self.adopt) || !has(self.source)', message: 'give either adopt or source: both say where the data comes from' },
       {
         rule: 'has(self.encryption) == has(oldSelf.encryption) && (!has(self.encryption) || self.encryption == oldSelf.encryption)',
         message: 'encryption cannot be changed',
@@ -146,9 +222,24 @@ export const AoEVolumeSpec = z
         message: 'capacity of an encrypted volume must be more than 16Mi, which the LUKS header takes',
       },
       {
+        rule: `${NOT_AUTHENTICATED} || !has(self.capacity) || !quantity(self.capacity).isLessThan(quantity('18Mi'))`,
+        message:
+          'capacity of a volume with authenticated encryption must be at least 18Mi: LUKS header, journal and tags take a part of it',
+      },
+      {
+        rule: `${NOT_AUTHENTICATED} || self.access == 'Exclusive'`,
+        message: 'access of a volume with authenticated encryption must be Exclusive: each node that opened it would write a journal',
+      },
+      {
+        rule: `${NOT_AUTHENTICATED} || self.capacity == oldSelf.capacity`,
+        message: 'a volume with authenticated encryption cannot grow: capacity cannot be changed',
+      },
+      {
         rule: '!has(self.external) || !has(self.limits)',
         message: 'limits do not apply to an external target: nothing here could enforce them',
       },
+      TAKEOVER_AFTER_RULE,
+      ...RECLAIM_EVERY_RULES,
       { rule: 'has(self.capacity) == has(oldSelf.capacity)', message: 'capacity cannot be added or removed' },
       {
         rule: '!has(self.external) || !has(self.capacity) || !has(oldSelf.capacity) || self.capacity == oldSelf.capacity',
@@ -213,6 +304,18 @@ export const AoEVolumeStatus = z.object({
     .describe(
       'How far the data is copied from spec.source. Absent when no copy is under way. The volume is exported once all of it was compared.',
     ),
+  move: z
+    .object({
+      id: z.string().max(64).describe('The spec.move.id that the report is about.'),
+      nodeName: z.string().max(253).describe('Node of the agent that reports.'),
+      phase: z.enum(['Waiting', 'Copying', 'Verifying', 'Verified', 'Removed']),
+      bytesDone: z.number().int().min(0).optional().describe('Bytes that are copied, or in phase Verifying compared.'),
+      bytesTotal: z.number().int().min(0).optional(),
+      macs: macs.max(MAX_MACS).optional().describe('MAC addresses with which that node reads the data.'),
+      message: z.string().max(1024).optional().describe('Why the move does not get ahead.'),
+    })
+    .optional()
+    .describe('How far the agent in spec.move.nodeName is. Absent when no move is under way.'),
   paths: z
     .array(
       z.object({
@@ -246,9 +349,19 @@ export const AoEVolumeStatus = z.object({
     .object({
       uuid: z.string().max(64).describe('UUID in the LUKS header.'),
       state: z.enum(['Formatting', 'Formatted']).describe('Formatting: the header is being written, and the disk has no data yet.'),
+      zeroed: Quantity.optional().describe(
+        'With authenticated encryption, while the state is Formatting: so much of the disk, from its start, was written with zeros, so that it can be read. Absent: not begun, or done.',
+      ),
     })
     .optional()
     .describe('LUKS header of an encrypted volume, as the node plugin wrote or found it. A disk that has lost it is refused.'),
+  reclaimsZeros: z
+    .boolean()
+    .optional()
+    .describe(
+      'Whether the target gives back to the pool what is overwritten with zeros. Absent: no, not known, or its thin pool is nearly full.',
+    ),
+  reclaim: ReclaimReport.optional(),
 });
 export type AoEVolumeStatus = z.infer<typeof AoEVolumeStatus>;
 

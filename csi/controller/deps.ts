@@ -10,7 +10,7 @@ import type { BusyVolumes } from '../busy-volumes.ts';
 
 /** What the controller's calls share. */
 export interface Deps {
-  readonly kube: Pick<Kube, 'get' | 'create' | 'patch' | 'delete'>;
+  readonly kube: Pick<Kube, 'get' | 'list' | 'create' | 'patch' | 'delete'>;
   readonly volumes: Pick<Informer<AoEVolume>, 'get' | 'list' | 'waitFor'>;
   /** What placed volumes take, by reservationOf. */
   readonly reserved: Pick<Sums<AoEVolume>, 'total'>;
@@ -19,6 +19,8 @@ export interface Deps {
   readonly pools: Pick<Informer<AoEPool>, 'get' | 'list'>;
   readonly nodes: Pick<Informer<AoENode>, 'get' | 'list'>;
   readonly health: NodeHealth;
+  /** Whether automatic takeover is on: otherwise a volume with a time for it would wait for nothing. */
+  readonly hasAutomaticTakeover: boolean;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly busy: BusyVolumes;
   readonly log: Pick<Log, 'warn'>;

@@ -1,5 +1,5 @@
 import { AOE_SNAPSHOTS, API_VERSION } from '../../api/resources.ts';
-import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
+import { type AoESnapshot, isBeingCopied, SnapshotCondition } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { isConflict, isInvalid, messageOf } from '../../kube/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
@@ -16,13 +16,17 @@ export interface WantedSnapshot {
   /** The volume as it is now; called when there is no AoESnapshot of that name yet. @throws RpcError */
   readonly volume: () => Promise<AoEVolume>;
   readonly annotations: Readonly<Record<string, string>>;
+  /** Whether the file system of the volume is frozen meanwhile. */
+  readonly freeze?: boolean;
+  /** Whether it is enough that its instant is over, and its data may still be copied. */
+  readonly mayBeUnfinished?: boolean;
   /** The AoESnapshot goes when this one does. */
   readonly owner?: AoEVolume;
 }
 
 /**
  * Creates an AoESnapshot, or finds it again, and waits until it is taken.
- * @returns the AoESnapshot when it is taken, else why it never will be: then it is to be deleted
+ * @returns the AoESnapshot when it is taken, and whole unless {@link WantedSnapshot.mayBeUnfinished}, else why it never will be: then it is to be deleted
  * @throws RpcError ALREADY_EXISTS when the snapshot of that name is another one; ABORTED, UNAVAILABLE or DEADLINE_EXCEEDED when it may
  * still be taken
  */
@@ -34,7 +38,7 @@ export async function ensureSnapshot(
 ): Promise<{ snapshot: AoESnapshot; refused?: RpcError }> {
   const { name } = wanted;
   const snapshot = (await existing(deps, wanted, call)) ?? (await create(deps, wanted, call));
-  const outcome = await waitForSnapshot(deps, snapshot, (now) => readyOrRefused(now, refusals), call);
+  const outcome = await waitForSnapshot(deps, snapshot, (now) => readyOrRefused(now, wanted, refusals), call);
   if (outcome instanceof RpcError) return { snapshot, refused: outcome };
   if (outcome) return { snapshot: outcome };
   const last = deps.snapshots.get(name) ?? snapshot;
@@ -42,13 +46,19 @@ export async function ensureSnapshot(
   throw new RpcError(code, `AoESnapshot ${name} is not taken yet: ${describeSnapshotReadiness(last)}`);
 }
 
-async function existing(deps: Deps, { name, volumeName, owner }: WantedSnapshot, { signal }: Call): Promise<AoESnapshot | undefined> {
+async function existing(
+  deps: Deps,
+  { name, volumeName, freeze = false, owner }: WantedSnapshot,
+  { signal }: Call,
+): Promise<AoESnapshot | undefined> {
   const snapshot = await deps.kube.get<AoESnapshot>(AOE_SNAPSHOTS, name, { signal });
   if (!snapshot) return undefined;
   const { metadata, spec } = snapshot;
   if (spec.volumeName !== volumeName) {
     throw new RpcError(Code.ALREADY_EXISTS, `AoESnapshot ${name} exists, of AoEVolume ${spec.volumeName} and not of ${volumeName}`);
   }
+  if (freeze && !spec.freeze)
+    throw new RpcError(Code.ALREADY_EXISTS, `AoESnapshot ${name} exists, and the file system is not frozen for it (spec.freeze)`);
   if (metadata.deletionTimestamp) throw new RpcError(Code.ABORTED, `AoESnapshot ${name} is being deleted: try again when it is gone`);
   if (owner && !metadata.ownerReferences?.some(({ uid }) => uid === owner.metadata.uid)) {
     throw new RpcError(
@@ -61,7 +71,7 @@ async function existing(deps: Deps, { name, volumeName, owner }: WantedSnapshot,
 
 async function create(
   deps: Deps,
-  { name, volumeName, volume, annotations, owner }: WantedSnapshot,
+  { name, volumeName, volume, annotations, freeze = false, owner }: WantedSnapshot,
   { signal }: Call,
 ): Promise<AoESnapshot> {
   const { metadata, spec } = await volume();
@@ -73,7 +83,7 @@ async function create(
     apiVersion: API_VERSION,
     kind: AOE_SNAPSHOTS.kind,
     metadata: { name, annotations: { ...annotations }, ...(owner ? { ownerReferences: [referenceTo(owner)] } : {}) },
-    spec: { volumeName, ...(metadata.uid ? { volumeUID: metadata.uid } : {}), deletionPolicy: 'Delete' },
+    spec: { volumeName, ...(metadata.uid ? { volumeUID: metadata.uid } : {}), deletionPolicy: 'Delete', ...(freeze ? { freeze } : {}) },
   };
   try {
     return await deps.kube.create<AoESnapshot>(AOE_SNAPSHOTS, object, { fieldManager: FIELD_MANAGER, signal });
@@ -89,8 +99,12 @@ function referenceTo({ apiVersion, kind, metadata: { name, uid = '' } }: AoEVolu
 }
 
 /** The snapshot when it is taken, an error when it cannot be, undefined while neither is known. */
-function readyOrRefused(snapshot: AoESnapshot, refusals: Refusals): AoESnapshot | RpcError | undefined {
-  if (isReady(snapshot)) return snapshot;
+function readyOrRefused(
+  snapshot: AoESnapshot,
+  { mayBeUnfinished = false }: WantedSnapshot,
+  refusals: Refusals,
+): AoESnapshot | RpcError | undefined {
+  if (isReady(snapshot) || (mayBeUnfinished && isBeingCopied(snapshot))) return snapshot;
   const ready = snapshot.status?.conditions?.find(({ type }) => type === SnapshotCondition.Ready);
   const code = ready?.status === 'False' ? refusals[ready.reason] : undefined;
   // Once it was taken it stays, whatever happens to it.

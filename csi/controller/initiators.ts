@@ -19,7 +19,7 @@ export function changeInitiators(deps: Deps, first: AoEVolume, decide: (volume: 
 }
 
 /** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */
-const UNSERVED = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict']);
+const UNSERVED = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict', 'AnsweredBySource']);
 
 /** Whether the agent has seen this generation and reports that no host is admitted: a volume in trouble must not delay a detach. */
 function isUnserved(volume: AoEVolume, generation: number): boolean {

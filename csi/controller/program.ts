@@ -1,5 +1,5 @@
 import { AgentLiveness } from '../../api/agent-liveness.ts';
-import { reservationOf } from '../../api/capacity.ts';
+import { moveReservationOf, reservationOf } from '../../api/capacity.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
@@ -15,6 +15,8 @@ import type { Logger } from '../../run/log.ts';
 import { BusyVolumes } from '../busy-volumes.ts';
 import { identityService } from '../identity.ts';
 import { groupControllerService } from './group/service.ts';
+import { Agents } from './metadata/agents.ts';
+import { snapshotMetadataService } from './metadata/service.ts';
 import { controllerService } from './service.ts';
 
 export interface ControllerOptions {
@@ -23,11 +25,18 @@ export interface ControllerOptions {
   readonly socket: string;
   readonly http: string;
   readonly version: string;
+  /** File with our token for agents: then the SnapshotMetadata service is served. Empty: it is not. */
+  readonly agentToken: string;
+  /** Whether automatic takeover is on. */
+  readonly hasAutomaticTakeover: boolean;
   readonly log: Logger;
 }
 
 /** Serves Identity and Controller until the signal is aborted. */
-export async function runController({ kube, socket, http, version, log }: ControllerOptions, signal: AbortSignal): Promise<void> {
+export async function runController(
+  { kube, socket, http, version, agentToken, hasAutomaticTakeover, log }: ControllerOptions,
+  signal: AbortSignal,
+): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
   const pools = new Informer<AoEPool>(kube, AOE_POOLS);
   const snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
@@ -47,17 +56,37 @@ export async function runController({ kube, socket, http, version, log }: Contro
   void synced.then(() => {
     ready = true;
   });
-  const reserved = new Sums(volumes, reservationOf);
+  const [placed, moving] = [new Sums(volumes, reservationOf), new Sums(volumes, moveReservationOf)];
+  const reserved = {
+    total: (key: string, grain: number, each?: number) => placed.total(key, grain, each) + moving.total(key, grain, each),
+  };
   const server = new RpcServer({ socket, log });
   server.add(
     csi.v1.Identity,
     csi.v1,
-    identityService(version, () => ready),
+    identityService(version, () => ready, { snapshotMetadata: agentToken !== '' }),
   );
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-controller` });
-  const parts = { kube, volumes, snapshots, groups, reserved, pools, nodes, health, events, busy: new BusyVolumes(), log };
+  const parts = {
+    kube,
+    volumes,
+    snapshots,
+    groups,
+    reserved,
+    pools,
+    nodes,
+    health,
+    hasAutomaticTakeover,
+    events,
+    busy: new BusyVolumes(),
+    log,
+  };
   server.add(csi.v1.Controller, csi.v1, controllerService(parts));
   server.add(csi.v1.GroupController, csi.v1, groupControllerService(parts));
+  if (agentToken !== '') {
+    const agents = new Agents({ nodes, kubeNodes, tokenFile: agentToken });
+    server.add(csi.v1.SnapshotMetadata, csi.v1, snapshotMetadataService({ ...parts, agents }));
+  }
   const served = Promise.withResolvers<void>();
   const serving = (async () => {
     // Not before the stores are filled: ListVolumes would answer that there are no volumes.

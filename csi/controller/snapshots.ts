@@ -1,12 +1,13 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS } from '../../api/resources.ts';
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
-import { overheadOf } from '../../api/volume.ts';
+import { userBytesOf } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
 import { type csi, int64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 import { isResourceName } from './request/resource-name.ts';
+import { topologyOf } from './topology.ts';
 import { timeLeft } from './wait.ts';
 
 /** Whether the snapshot can be used: it is whole, and its node is there. */
@@ -15,7 +16,7 @@ export function isReady({ metadata, status }: AoESnapshot): boolean {
 }
 
 /** A snapshot that was taken, as CSI describes it. */
-export function describeSnapshot(snapshot: AoESnapshot): csi.v1.ISnapshot {
+export function describeSnapshot(deps: Pick<Deps, 'nodes'>, snapshot: AoESnapshot): csi.v1.ISnapshot {
   const { metadata, spec, status } = snapshot;
   const ms = Date.parse(status?.createdAt ?? '');
   return {
@@ -25,12 +26,13 @@ export function describeSnapshot(snapshot: AoESnapshot): csi.v1.ISnapshot {
     creationTime: { seconds: int64(Math.floor(ms / 1000)), nanos: (ms % 1000) * 1_000_000 },
     readyToUse: isReady(snapshot),
     ...(spec.group ? { groupSnapshotId: spec.group.name } : {}),
+    accessibleTopology: topologyOf(deps, status?.nodeName),
   };
 }
 
-/** Size in bytes that a volume with the snapshot's data has for its user, without the header of LUKS. */
+/** Size in bytes that a volume with the snapshot's data has for its user, without what encryption takes. */
 export function userBytes({ status }: AoESnapshot): number {
-  return Math.max(0, parseQuantity(status?.capacity ?? '0') - overheadOf(status ?? {}));
+  return userBytesOf(status ?? {}, parseQuantity(status?.capacity ?? '0'));
 }
 
 /** Why a snapshot is not ready, for people. */

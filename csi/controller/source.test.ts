@@ -1,3 +1,4 @@
+import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot, AoESnapshotStatus } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
@@ -63,6 +64,33 @@ describe('a volume of a snapshot', () => {
       code: Code.INVALID_ARGUMENT,
       message: expect.stringMatching(/AoESnapshot s is not encrypted/),
     });
+  });
+
+  it('with authenticated encryption has a disk of the same size, and no other encryption', async () => {
+    const capacity = String(2 * GiB + 12_288);
+    for (const encrypted of ['true', 'false']) {
+      const other = world();
+      other.putSnapshot({ encryption: 'LUKS2Authenticated', capacity });
+      await expect(other.create({ ...source, parameters: { encrypted } })).rejects.toMatchObject({
+        code: Code.INVALID_ARGUMENT,
+        message: expect.stringMatching(/AoESnapshot s is encrypted: .* encrypted "authenticated"/),
+      });
+    }
+    const plainly = world();
+    plainly.putSnapshot({ encryption: 'LUKS2', capacity });
+    const parameters = { encrypted: 'authenticated' };
+    await expect(plainly.create({ ...source, parameters })).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT });
+    const { create, putSnapshot, volume } = world();
+    putSnapshot({ encryption: 'LUKS2Authenticated', capacity });
+    const larger = { requiredBytes: int64(2 * GiB) };
+    await expect(create({ ...source, parameters, capacityRange: larger })).rejects.toMatchObject({
+      code: Code.OUT_OF_RANGE,
+      message: expect.stringMatching(/authenticated encryption: a volume with its data cannot have 2147483648/),
+    });
+    expect(volume()).toBeUndefined();
+    await create({ ...source, parameters, capacityRange: { requiredBytes: int64(GiB) } });
+    expect(parseQuantity(volume()?.spec.capacity ?? '')).toBe(Number(capacity));
+    expect(volume()?.spec.encryption).toBe('LUKS2Authenticated');
   });
 
   it('is found again when the snapshot is gone', async () => {

@@ -1,10 +1,11 @@
+import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS } from '../../api/resources.ts';
-import type { AoEVolume, Encryption } from '../../api/volume.ts';
+import { type AoEVolume, type Encryption, isAuthenticated } from '../../api/volume.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 import { ensureSnapshot, type Refusals } from './ensure-snapshot.ts';
 import { findVolume } from './find-volume.ts';
-import { CREATED_BY, type Source, type Wanted } from './request/request.ts';
+import { CREATED_BY, ENCRYPTED, parameterOf, type Source, type Wanted } from './request/request.ts';
 import { resourceName } from './request/resource-name.ts';
 import { capacityOf } from './request/size.ts';
 import { describeSnapshotReadiness, findSnapshot, isReady, userBytes } from './snapshots.ts';
@@ -26,7 +27,8 @@ const REFUSALS: Refusals = {
 export function sourceOf({ metadata, spec }: AoEVolume): Source | undefined {
   const cloned = metadata.annotations?.[CLONE_OF];
   if (cloned !== undefined) return { kind: 'volume', name: cloned };
-  return spec.source && { kind: 'snapshot', name: spec.source.snapshot };
+  const { snapshot } = spec.source ?? {};
+  return snapshot === undefined ? undefined : { kind: 'snapshot', name: snapshot };
 }
 
 /** What names its source in a new AoEVolume. A clone is made of a snapshot, which {@link ensureSource} takes. */
@@ -38,28 +40,39 @@ export function namingSource(name: string, source: Source | undefined): { spec: 
 
 /**
  * Checks that a volume can be made of its source, before anything is made.
- * @returns bytes that the new volume needs at least, without the header of LUKS
- * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when its pool has no snapshots, or one of the two is
- * encrypted and the other is not; OUT_OF_RANGE when it is too large
+ * @returns bytes that the user of the new volume gets at least, and bytes of its disk
+ * @throws RpcError NOT_FOUND; UNAVAILABLE while the source is not ready; INVALID_ARGUMENT when its pool has no snapshots, or the two are
+ * not encrypted in the same way; OUT_OF_RANGE when it is too large, or cannot become as large as is requested
  */
-export async function checkSource(deps: Deps, { bounds, encryption }: Wanted, source: Source, call: Call): Promise<number> {
+export async function checkSource(
+  deps: Deps,
+  { bounds, encryption }: Wanted,
+  source: Source,
+  call: Call,
+): Promise<Pick<Found, 'bytes' | 'disk'>> {
   const found = source.kind === 'snapshot' ? await snapshotAs(deps, source.name, call) : await volumeAs(deps, source.name, call);
   if (found.encryption !== encryption) {
-    const message = encryption
-      ? `${found.what} is not encrypted, and the StorageClass asks for encryption: data is encrypted only as it is written, so copy it into an empty volume`
-      : `${found.what} is encrypted: a volume can be made of it only with a StorageClass that has encrypted "true" and names the Secret of the source`;
+    const message = found.encryption
+      ? `${found.what} is encrypted: a volume can be made of it only with a StorageClass that has ${ENCRYPTED} "${parameterOf(found.encryption)}" and names the Secret of the source`
+      : `${found.what} is not encrypted, and the StorageClass asks for encryption: data is encrypted only as it is written, so copy it into an empty volume`;
     throw new RpcError(Code.INVALID_ARGUMENT, message);
+  }
+  if (isAuthenticated(found) && bounds.least > found.bytes) {
+    const message = `${found.what} has ${found.bytes} bytes and authenticated encryption: a volume with its data cannot have ${bounds.least}. Request ${found.bytes}, or copy the data into a larger volume`;
+    throw new RpcError(Code.OUT_OF_RANGE, message);
   }
   if (bounds.most > 0 && found.bytes > bounds.most) {
     throw new RpcError(Code.OUT_OF_RANGE, `${found.what} has ${found.bytes} bytes, more than the limit of ${bounds.most}`);
   }
-  return found.bytes;
+  return found;
 }
 
 interface Found {
   what: string;
-  /** Without the header of LUKS. */
+  /** Without what encryption takes. */
   bytes: number;
+  /** Size of the disk, in bytes. */
+  disk: number;
   encryption: Encryption | undefined;
 }
 
@@ -67,7 +80,8 @@ async function snapshotAs(deps: Deps, name: string, call: Call): Promise<Found> 
   const snapshot = await findSnapshot(deps, name, call);
   const { status } = snapshot;
   if (!isReady(snapshot)) throw new RpcError(Code.UNAVAILABLE, `AoESnapshot ${name} is not ready: ${describeSnapshotReadiness(snapshot)}`);
-  return { what: `AoESnapshot ${name}`, bytes: userBytes(snapshot), encryption: status?.encryption };
+  const disk = parseQuantity(status?.capacity ?? '0');
+  return { what: `AoESnapshot ${name}`, bytes: userBytes(snapshot), disk, encryption: status?.encryption };
 }
 
 async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
@@ -81,7 +95,7 @@ async function volumeAs(deps: Deps, name: string, call: Call): Promise<Found> {
   const here = deps.pools.get(spec.pool ?? '')?.status?.nodes?.find((node) => node.name === spec.nodeName);
   if (here?.snapshots?.possible === false)
     throw new RpcError(Code.INVALID_ARGUMENT, `${what} cannot be cloned on node ${spec.nodeName}: ${here.snapshots.message}`);
-  return { what, bytes: capacityOf(volume), encryption: spec.encryption };
+  return { what, bytes: capacityOf(volume), disk: parseQuantity(status.capacity), encryption: spec.encryption };
 }
 
 /**

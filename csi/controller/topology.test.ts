@@ -1,13 +1,12 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
-import type { AoEVolume } from '../../api/volume.ts';
 import { Code } from '../../rpc/status.ts';
 import { fakeDeps, putNode } from './testing/fake-deps.ts';
-import { segmentOf, topologyOf } from './topology.ts';
+import { segmentOf, segmentsOf, topologyOf } from './topology.ts';
 
 test('a volume can be used on the segment of its node, or anywhere while it has none', () => {
   const { api, deps } = fakeDeps();
   putNode(api, 'b', { segment: 's2' });
-  const from = (nodeName?: string) => topologyOf(deps, { spec: { nodeName } } as AoEVolume);
+  const from = (nodeName?: string) => topologyOf(deps, nodeName);
   expect(from('b')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 's2' } }]);
   expect(from('a')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
   expect(from('gone')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
@@ -22,4 +21,11 @@ test('a topology names a segment or none, and nothing of others', () => {
   expect(() => segmentOf(both)).toThrow(
     expect.objectContaining({ code: Code.INVALID_ARGUMENT, message: expect.stringContaining('topology key zone') }),
   );
+});
+
+test('requirements permit the segments of their requisite terms, else of the preferred ones', () => {
+  const term = (segment: string) => ({ segments: { [SEGMENT_KEY]: segment } });
+  expect(segmentsOf({ requisite: [term('s1'), term('s2'), term('s1')], preferred: [term('s2')] })).toStrictEqual(['s1', 's2']);
+  expect(segmentsOf({ preferred: [term('s2')] })).toStrictEqual(['s2']);
+  expect(segmentsOf(null)).toStrictEqual([]);
 });

@@ -1,5 +1,4 @@
 import { DEFAULT_SEGMENT, SEGMENT_KEY } from '../../api/meta.ts';
-import type { AoEVolume } from '../../api/volume.ts';
 import type { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Deps } from './deps.ts';
@@ -9,9 +8,19 @@ export function segmentOfNode({ nodes }: Pick<Deps, 'nodes'>, node: string): str
   return nodes.get(node)?.status?.segment ?? DEFAULT_SEGMENT;
 }
 
-/** From where the volume can be used: from the segment of its storage node; from anywhere while it has none. */
-export function topologyOf(deps: Pick<Deps, 'nodes'>, { spec }: AoEVolume): { segments: Record<string, string> }[] {
-  return spec.nodeName ? [{ segments: { [SEGMENT_KEY]: segmentOfNode(deps, spec.nodeName) } }] : [];
+/** From where data on a storage node can be used: from the segment of that node; from anywhere while it is on none. */
+export function topologyOf(deps: Pick<Deps, 'nodes'>, nodeName: string | undefined): { segments: Record<string, string> }[] {
+  return nodeName ? [{ segments: { [SEGMENT_KEY]: segmentOfNode(deps, nodeName) } }] : [];
+}
+
+/**
+ * The segments that a caller permits; none when it permits all.
+ * @throws RpcError INVALID_ARGUMENT when the topology has keys that are not ours
+ */
+export function segmentsOf(requirements: csi.v1.ITopologyRequirement | null | undefined): string[] {
+  const { requisite = [], preferred = [] } = requirements ?? {};
+  const terms = (requisite ?? []).length > 0 ? (requisite ?? []) : (preferred ?? []);
+  return [...new Set(terms.flatMap((topology) => segmentOf(topology) ?? []))];
 }
 
 /**

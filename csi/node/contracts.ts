@@ -37,6 +37,8 @@ export interface Driver {
   serial(address: string, signal: AbortSignal): Promise<string>;
   state(address: string): Promise<DiskState>;
   disk(address: string): Promise<Disk | undefined>;
+  /** Addresses of all disks that the kernel has, ours and others. */
+  disks(): Promise<string[]>;
   /** When the kernel made the disk, as Date.now() counts; undefined when that is not known. */
   madeAt(address: string): Promise<number | undefined>;
   /** Forgets what the kernel has cached of the disk's data (ioctl BLKFLSBUF, block/ioctl.c): it is read from the target again. */
@@ -60,24 +62,28 @@ export interface Mapping extends Disk {
   readonly name: string;
   /** The kernel's own name for it, such as `dm-0`. */
   readonly node: string;
+  /** The kernel's name of the device of dm-integrity between disk and mapping; absent without authentication. */
+  readonly tags?: string;
 }
 
 /** LUKS2 headers on disks, and what is mapped of those disks. A disk is given by its path, or by its address: `e7.3`. */
 export interface Encryption {
-  /** @throws RpcError UNAVAILABLE when the kernel cannot encrypt */
-  prepare(signal: AbortSignal): Promise<void>;
+  /** @throws RpcError UNAVAILABLE when the kernel cannot encrypt in this way */
+  prepare(options: { authenticated: boolean }, signal: AbortSignal): Promise<void>;
   /** The mappings that are open on a disk. More than one: something went wrong. */
   mappings(address: string): Promise<Mapping[]>;
   /** Whether an exclusive user has the mapping, in any mount namespace. */
   isClaimed(mapping: Mapping): Promise<boolean>;
   /** The UUID in the header of a disk. */
   uuid(path: string, signal: AbortSignal): Promise<string>;
-  /** Writes a header: whatever was on the disk is lost. */
-  format(path: string, options: { uuid: string; passphrase: Passphrase }, signal: AbortSignal): Promise<void>;
+  /** Writes a header: whatever was on the disk is lost. With authentication nothing can be read through the mapping before it was written. */
+  format(path: string, options: { uuid: string; passphrase: Passphrase; authenticated: boolean }, signal: AbortSignal): Promise<void>;
   /** @throws RpcError UNAUTHENTICATED for a wrong passphrase */
   open(path: string, options: { name: string; passphrase: Passphrase; readOnly: boolean }, signal: AbortSignal): Promise<Mapping>;
   /** Writes zeros through the mapping over its first and its last MiB, so that it is as blank as a new disk. */
   zeroEnds(mapping: Mapping, signal: AbortSignal): Promise<void>;
+  /** Writes zeros through the mapping, durably: `length` bytes from `start`, in bytes. Waits for its turn: two disks of a node are written at a time. */
+  zero(mapping: Mapping, part: { start: number; length: number }, signal: AbortSignal): Promise<void>;
   /** Makes a mapping as large as its disk allows, while it is in use. */
   grow(mapping: Mapping, signal: AbortSignal): Promise<Mapping>;
   /** Closes what this project has open on a disk, also what is left of a program that was killed. @throws RpcError INTERNAL while it is in use */
@@ -154,9 +160,10 @@ export interface VolumeClient {
     volume: AoEVolume,
     status: {
       filesystem?: NonNullable<AoEVolume['status']>['filesystem'];
-      luks?: NonNullable<AoEVolume['status']>['luks'];
+      luks?: Omit<NonNullable<NonNullable<AoEVolume['status']>['luks']>, 'zeroed'> & { zeroed?: string | null };
       serial?: string;
       holder?: object | null;
+      reclaim?: NonNullable<AoEVolume['status']>['reclaim'];
     },
     signal: AbortSignal,
     isStillValid?: (now: AoEVolume) => boolean,

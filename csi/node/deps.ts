@@ -1,6 +1,7 @@
 import type { Log } from '../../kube/mod.ts';
 import type { Driver, Encryption, Filesystems, Mounter, VolumeClient, Wire } from './contracts.ts';
 import type { LocalDisk } from './disk/local-disk.ts';
+import type { FreezeSessions } from './freeze/sessions.ts';
 import type { StagedVolumes } from './record/staged-volumes.ts';
 import type { RemovedDisks } from './upkeep/removed-disks.ts';
 import type { VolumeJobs } from './volume-jobs.ts';
@@ -10,7 +11,7 @@ export interface Deps {
   readonly nodeName: string;
   /** metadata.uid of the Node: a Node that was deleted and created again under the same name does not own the locks of the old one. */
   readonly nodeUID: string;
-  readonly driver: Pick<Driver, 'prepare' | 'stack' | 'state'>;
+  readonly driver: Pick<Driver, 'disks' | 'prepare' | 'stack' | 'state'>;
   /** The disk at an address, such as `e7.3`, whether it exists or not. */
   readonly localDisk: (address: string) => LocalDisk;
   readonly encryption: Encryption;
@@ -20,6 +21,7 @@ export interface Deps {
   readonly volumes: VolumeClient;
   readonly staged: StagedVolumes;
   readonly removedDisks: Pick<RemovedDisks, 'add' | 'cancel'>;
+  readonly freezes: Pick<FreezeSessions, 'end'>;
   readonly jobs: VolumeJobs;
   /** Names of the AoE interfaces that are up at this moment. */
   readonly interfaces: () => Promise<readonly string[]>;

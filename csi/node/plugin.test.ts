@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { AoENode } from '../../api/node.ts';
 import type { Kube } from '../../kube/mod.ts';
 import { metricsText } from '../../run/metrics.ts';
+import { createFreezes } from './freeze/create.ts';
 import { createNodePlugin } from './plugin.ts';
 import { context } from './testing/calls.ts';
 
@@ -22,7 +23,8 @@ test('without an interface the plugin says why, does not register with the kubel
     },
   };
   const common = { nodeName: 'n1', nodeUID: 'node-uid', segment: 'rack-1', kubeletPath, log: silent };
-  const plugin = createNodePlugin({ ...common, kube: kube as unknown as Kube, interfaces: 'no-such-nic' });
+  const freezes = createFreezes({ kubeletPath, limitMs: 1000, log: silent });
+  const plugin = createNodePlugin({ ...common, freezes, kube: kube as unknown as Kube, interfaces: 'no-such-nic' });
   /** Runs it until it has checked the node, then calls `use`. */
   const run = async (use: () => void): Promise<void> => {
     const stop = new AbortController();

@@ -18,7 +18,12 @@ import type { ModuleParameters } from './disk/module-parameters.ts';
 import { SystemMounter } from './disk/system-mounter.ts';
 import { Cryptsetup } from './encryption/cryptsetup.ts';
 import { SystemFilesystems } from './filesystem/system-filesystems.ts';
+import { answerFreezeRequests } from './freeze/requests.ts';
+import type { FreezeSessions } from './freeze/sessions.ts';
+import { sendHeartbeats } from './heartbeat/heartbeat.ts';
 import { SocketWire } from './lock/wire.ts';
+import { FreeSpaceRuns } from './reclaim/runs.ts';
+import { zeroFreeSpace } from './reclaim/zero-free-space.ts';
 import { StagedVolumes } from './record/staged-volumes.ts';
 import { nodeService } from './service.ts';
 import { sharedFor } from './shared-for.ts';
@@ -45,6 +50,9 @@ export interface NodePluginOptions {
   readonly kubeletPath: string;
   /** Parameters of the kernel's aoe module to set; none when absent. */
   readonly moduleParameters?: ModuleParameters;
+  /** Seconds between two heartbeats to the targets. None when absent, or 0. */
+  readonly heartbeatSeconds?: number;
+  readonly freezes: FreezeSessions;
   readonly log: Log;
 }
 
@@ -52,14 +60,16 @@ export interface NodePluginOptions {
  * The node plugin: the handlers of the CSI Node service, the registration with the kubelet, and the tasks that keep the AoENode up
  * to date, clean up lost volumes and care for disks that are down.
  */
-export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces, kubeletPath, moduleParameters, log }: NodePluginOptions) {
+export function createNodePlugin(options: NodePluginOptions) {
+  const { nodeName, nodeUID, segment, kube, interfaces, kubeletPath, moduleParameters, heartbeatSeconds = 0, freezes, log } = options;
   const programs = new DiskPrograms(exec);
   const driver = new KernelDriver(programs.exec, undefined, moduleParameters, (address) => programs.check(address));
   const mounter = new SystemMounter(programs.exec);
   const encryption = new Cryptsetup(programs.exec);
   const directory = join(kubeletPath, 'plugins', DRIVER_NAME);
   const staged = new StagedVolumes(join(directory, 'volumes'));
-  const localDisk = (address: string) => new LocalDisk({ driver, encryption, mounter, log }, address);
+  const endOwnUse = (address: string) => freeSpace.stop(address);
+  const localDisk = (address: string) => new LocalDisk({ driver, encryption, mounter, log, endOwnUse }, address);
   const present = sharedFor(INTERFACES_MS, listInterfaces);
   const ownInterfaces = async () => {
     const { found, missing } = selectInterfaces(await present(), interfaces);
@@ -81,15 +91,23 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
     volumes: new KubeVolumeClient(kube),
     staged,
     removedDisks: new RemovedDisks({ localDisk, staged, log }),
+    freezes,
     jobs: new VolumeJobs(nodeName),
     interfaces: interfaceNames,
     log,
   };
   const events = new EventRecorder(kube, { controller: `${GROUP}/aoe-csi-node`, node: nodeName });
+  const freeSpace = new FreeSpaceRuns(deps, {
+    zero: (space, options) => zeroFreeSpace(programs.exec, space, options),
+    emit: (volume, type, reason, message) => events.event(volume, type, reason, message),
+  });
   const grownDisks = new GrownDisks(deps, (volume, message) => events.event(volume, 'Normal', 'DiskGrown', message));
   const macs = async () => (await listInterfaces()).map(({ mac }) => mac);
   const lostVolumes = new LostVolumes(deps, {
-    onUsable: (volumeId, record, volume) => void grownDisks.check(volumeId, record, volume),
+    onUsable: (volumeId, record, volume) => {
+      void grownDisks.check(volumeId, record, volume);
+      void freeSpace.check(volumeId, volume);
+    },
     macs,
     emit: (volume, reason, message) => events.event(volume, 'Warning', reason, message),
   });
@@ -131,10 +149,12 @@ export function createNodePlugin({ nodeName, nodeUID, segment, kube, interfaces,
         return registration.update(condition.status === 'True');
       };
       const nodeObject = keepNodeObject(
-        { nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, log, onChecked },
+        { nodeName, segment, kube, driver, interfaces: ownInterfaces, interfaceNames, heartbeatSeconds, log, onChecked },
         signal,
       );
-      await Promise.all([nodeObject, lostVolumes.run(signal), downDisks.run(signal), stopped.promise]);
+      const heartbeat = sendHeartbeats({ everySeconds: heartbeatSeconds, interfaces: interfaceNames, log }, signal);
+      const freezeRequests = answerFreezeRequests({ ...deps, freezes }, kube, signal);
+      await Promise.all([nodeObject, heartbeat, lostVolumes.run(signal), downDisks.run(signal), freezeRequests, stopped.promise]);
     },
   };
 }

@@ -8,6 +8,7 @@ import type { Logger } from '../../run/log.ts';
 import { identityService } from '../identity.ts';
 import type { ModuleParameters } from './disk/module-parameters.ts';
 import { forbidCoreDumps } from './encryption/no-core-dumps.ts';
+import { createFreezes } from './freeze/create.ts';
 import { createNodePlugin } from './plugin.ts';
 
 export interface NodeOptions {
@@ -18,6 +19,10 @@ export interface NodeOptions {
   readonly kubeletPath: string;
   readonly interfaces: string;
   readonly moduleParameters: ModuleParameters;
+  /** Seconds between two heartbeats to the targets; 0: none. */
+  readonly heartbeatSeconds: number;
+  /** After this time a freeze of a file system ends by itself, in milliseconds. */
+  readonly freezeLimitMs: number;
   readonly http: string;
   readonly version: string;
   readonly log: Logger;
@@ -42,13 +47,18 @@ async function ownNode(kube: Kube, name: string, log: Logger, signal: AbortSigna
 
 /** Serves Identity and Node, registers with the kubelet, and keeps the AoENode, until the signal is aborted. */
 export async function runNode(options: NodeOptions, signal: AbortSignal): Promise<void> {
-  const { kube, nodeName, socket, kubeletPath, interfaces, moduleParameters, http, version, log } = options;
+  const { kube, nodeName, socket, kubeletPath, interfaces, moduleParameters, heartbeatSeconds, freezeLimitMs, http, version, log } =
+    options;
   forbidCoreDumps();
   let ready = false;
   const health = serveHealth(http, { registered: () => (ready ? undefined : 'waiting for the Node object') }, signal, log);
+  // Whatever an earlier process has left frozen must not wait for the API server.
+  const freezes = createFreezes({ kubeletPath, limitMs: freezeLimitMs, log });
+  await freezes.recover(signal);
   const { metadata } = await ownNode(kube, nodeName, log, signal);
   const segment = metadata.labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
-  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, interfaces, kubeletPath, moduleParameters, log });
+  const settings = { interfaces, kubeletPath, moduleParameters, heartbeatSeconds, freezes };
+  const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, ...settings, log });
   const services = new RpcServer({ socket, log });
   services.add(
     csi.v1.Identity,
@@ -58,6 +68,10 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   services.add(csi.v1.Node, csi.v1, plugin.node);
   await services.start();
   ready = true;
-  await Promise.all([health, plugin.run(signal)]);
+  try {
+    await Promise.all([health, plugin.run(signal)]);
+  } finally {
+    await freezes.stop();
+  }
   await services.stop();
 }

@@ -15,6 +15,16 @@ test('NodeGetInfo tells node, segment and the limit of the driver', async () => 
   });
 });
 
+test('NodeGetInfo leaves no place for disks of other targets', async () => {
+  const { service, stage, node } = setUp();
+  await stage();
+  const free = async () => fromInt64((await service.nodeGetInfo({}, context)).maxVolumesPerNode);
+  expect(await free()).toBe(65536);
+  const { disk } = node.driver.known.get('e7.3') ?? assert.fail('the kernel has no disk e7.3');
+  for (const address of ['e9.1', 'e9.2']) node.driver.known.set(address, { serial: 'OTHER', disk, state: 'up', busy: false, openedBy: [] });
+  expect(await free()).toBe(65534);
+});
+
 test('NodeGetInfo names no segment while the node cannot mount volumes', async () => {
   const service = nodeService(setUp().node.deps, { segment: 'rack-1', hasTopology: () => false });
   expect(await service.nodeGetInfo({}, context)).not.toHaveProperty('accessibleTopology');

@@ -2,6 +2,7 @@ import { SEGMENT_KEY } from '../../api/meta.ts';
 import { messageOf, type NextCondition } from '../../kube/mod.ts';
 import { type CallContext, csi, type Handlers, int64 } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
+import { allocatable } from './calls/allocatable.ts';
 import { expand } from './calls/expand.ts';
 import { storageHealth, volumeHealth } from './calls/health.ts';
 import { publish, unpublish } from './calls/publish.ts';
@@ -23,11 +24,6 @@ const CAPABILITIES = [
 ];
 /** The kubelet gives a call two minutes. Each of ours ends before that, with a message of its own. */
 const CALL_MS = 110_000;
-/**
- * The driver has 2^20 minor numbers, 16 for each disk (aoe_dyndevs=1, its default since Linux 3.7). It makes a disk for every
- * target on the segment, whether the disk is used on this node or not, so this also limits the volumes of a segment.
- */
-const MAX_VOLUMES = 2 ** 16;
 
 export interface NodeServiceOptions {
   readonly segment: string;
@@ -66,7 +62,7 @@ export function nodeService(
   return {
     nodeGetInfo: async () => ({
       nodeId: deps.nodeName,
-      maxVolumesPerNode: int64(MAX_VOLUMES),
+      maxVolumesPerNode: int64(await allocatable(deps)),
       ...(hasTopology() ? { accessibleTopology: { segments: { [SEGMENT_KEY]: segment } } } : {}),
     }),
     nodeGetCapabilities: async () => ({ capabilities: CAPABILITIES.map((type) => ({ rpc: { type } })) }),

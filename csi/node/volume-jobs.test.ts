@@ -1,6 +1,6 @@
 import { setImmediate } from 'node:timers/promises';
 import { Code, RpcError } from '../../rpc/status.ts';
-import { VolumeJobs } from './volume-jobs.ts';
+import { type JobStep, VolumeJobs } from './volume-jobs.ts';
 
 const patient = new AbortController().signal;
 
@@ -9,7 +9,7 @@ function gate(volumeId: string, operation = 'NodeStageVolume', args = 'a') {
   const it = {
     begun: 0,
     signal: patient,
-    step: (_name: string): void => {},
+    step: ((_name: string): void => {}) as JobStep,
     end: Promise.withResolvers<void>(),
     call: (jobs: VolumeJobs, caller = patient) =>
       jobs.queue(
@@ -45,6 +45,23 @@ test('a few jobs run at a time, in the order in which they came', async () => {
   }
   await Promise.all(calls);
   expect(begun()).toStrictEqual([1, 1, 1, 1]);
+});
+
+test('a step that can be gone on with later ends for a call that it is named for, and for no other', async () => {
+  const jobs = new VolumeJobs('n1');
+  const stage = gate('v1');
+  const call = settled(stage.call(jobs));
+  const unstage = gate('v1', 'NodeUnstageVolume', 'b');
+  await expect(unstage.call(jobs)).rejects.toMatchObject(aborted(/NodeStageVolume is still under way/));
+  stage.step('zeros', { endedBy: 'NodeUnstageVolume' });
+  await expect(jobs.run('v1', 'NodePublishVolume', async () => {})).rejects.toMatchObject(aborted(/still under way/));
+  expect(stage.signal.aborted).toBe(false);
+  await expect(unstage.call(jobs)).rejects.toMatchObject(aborted(/NodeStageVolume is being ended for it/));
+  expect(await call).toMatch(/was ended: NodeUnstageVolume was called/);
+  const again = unstage.call(jobs);
+  expect(unstage.begun).toBe(1);
+  unstage.end.resolve();
+  await again;
 });
 
 test('operations that are not jobs never wait for jobs of other volumes', async () => {

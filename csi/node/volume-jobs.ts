@@ -22,15 +22,20 @@ export interface JobRequest {
   readonly args: string;
 }
 
-/** @param step names the step that begins, for the messages to those who wait */
-export type JobWork = (signal: AbortSignal, step: (name: string) => void) => Promise<void>;
+/**
+ * Names the step that begins, for the messages to those who wait.
+ * @param endedBy a CSI method whose call ends the job while this step runs: the step takes long, and can be gone on with later
+ */
+export type JobStep = (name: string, options?: { endedBy: string }) => void;
+
+export type JobWork = (signal: AbortSignal, step: JobStep) => Promise<void>;
 
 interface Job extends JobRequest {
   readonly work: JobWork;
   readonly cancelled: AbortController;
   state: 'queued' | 'running' | 'done' | 'failed';
   /** The present step, and when it began (performance.now()). */
-  step: { readonly name: string; readonly since: number };
+  step: { readonly name: string; readonly since: number; readonly endedBy?: string };
   /** Calls that wait for the end. */
   callers: number;
   readonly end: PromiseWithResolvers<void>;
@@ -154,8 +159,8 @@ export class VolumeJobs {
 
   async #start(job: Job): Promise<void> {
     job.state = 'running';
-    const step = (name: string): void => {
-      job.step = { name, since: performance.now() };
+    const step: JobStep = (name, options) => {
+      job.step = { name, since: performance.now(), ...options };
     };
     step(job.operation);
     this.#placesTaken++;
@@ -211,6 +216,8 @@ export class VolumeJobs {
     const other = this.#others.get(volumeId);
     if (other) refuse(`${other} is still under way`);
     const job = this.#jobs.get(volumeId);
+    if (job?.state === 'running' && job.step.endedBy === operation && this.cancel(volumeId, job.operation, `${operation} was called`))
+      refuse(`${job.operation} is being ended for it`);
     if (job?.state === 'running') refuse(`${job.operation} is still under way. ${this.#describe(job)}`);
     if (job?.state === 'queued' && job.callers > 0) refuse(this.#describe(job));
   }

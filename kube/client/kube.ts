@@ -176,10 +176,21 @@ export class Kube {
     return lean<T>(await this.#call(limits, { method: 'PATCH', path, query: { fieldManager }, body: mergePatch, contentType }));
   }
 
-  /** Deletes the object, or marks it for deletion when it has finalizers. An object that is gone is no error; another UID is (409). */
-  async delete(type: ResourceType, name: string, options: CallOptions & { uid?: string | undefined } = {}): Promise<void> {
-    const { namespace, uid, ...limits } = options;
-    const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...(uid === undefined ? {} : { preconditions: { uid } }) };
+  /**
+   * Deletes the object, or marks it for deletion when it has finalizers. An object that is gone is no error; another UID is (409).
+   * `gracePeriodSeconds: 0` removes a pod at once, whatever still runs on its node.
+   */
+  async delete(
+    type: ResourceType,
+    name: string,
+    options: CallOptions & { uid?: string | undefined; gracePeriodSeconds?: number | undefined } = {},
+  ): Promise<void> {
+    const { namespace, uid, gracePeriodSeconds, ...limits } = options;
+    const conditions = {
+      ...(uid === undefined ? {} : { preconditions: { uid } }),
+      ...(gracePeriodSeconds === undefined ? {} : { gracePeriodSeconds }),
+    };
+    const body = { apiVersion: 'v1', kind: 'DeleteOptions', ...conditions };
     try {
       await this.#call(limits, { method: 'DELETE', path: pathOf(type, { namespace, name }), body });
     } catch (error) {

@@ -28,18 +28,21 @@ test('each size is rounded up by itself', () => {
 
 test('the sum is that of the objects that there are, whatever happened before', () => {
   const name = fc.constantFrom('a', 'b', 'c');
-  const step = fc.tuple(fc.boolean(), name, fc.integer({ min: 1, max: 9 }), fc.constantFrom('x', 'y', undefined), fc.constantFrom(1, 4));
+  const key = fc.constantFrom('x', 'y', undefined);
+  const step = fc.tuple(fc.boolean(), name, fc.integer({ min: 1, max: 9 }), key, fc.constantFrom(1, 4), fc.constantFrom(0, 3));
   fc.assert(
     fc.property(fc.array(step), (steps) => {
       const { sums, change } = summed();
       const there = new Map<string, Thing>();
-      for (const [isThere, each, size, key, grain] of steps) {
+      for (const [isThere, each, size, key, grain, more] of steps) {
         const object = thing(each, size, key);
         if (isThere) there.set(each, object);
         else there.delete(each);
         change(isThere ? 'applied' : 'deleted', object);
-        const expected = [...there.values()].filter((other) => other.key === 'x').map((other) => Math.ceil(other.size / grain) * grain);
-        expect(sums.total('x', grain)).toBe(expected.reduce((sum, one) => sum + one, 0));
+        const expected = [...there.values()]
+          .filter((other) => other.key === 'x')
+          .map((other) => Math.ceil(other.size / grain) * grain + more);
+        expect(sums.total('x', grain, more)).toBe(expected.reduce((sum, one) => sum + one, 0));
       }
     }),
   );

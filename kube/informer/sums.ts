@@ -11,7 +11,7 @@ interface Sum {
   /** How many objects have each size. */
   readonly sizes: Map<number, number>;
   /** The total that was asked for last, kept up to date. */
-  total: { grain: number; value: number } | undefined;
+  total: { grain: number; each: number; value: number } | undefined;
 }
 
 /**
@@ -33,14 +33,14 @@ export class Sums<T extends KubeObject> {
     for (const object of informer.list()) this.#set(keyOf(object), object);
   }
 
-  /** The sum of a key, with each size rounded up to a multiple of `grain`. */
-  total(key: string, grain: number): number {
+  /** The sum of a key, with each size rounded up to a multiple of `grain`, plus `each`. */
+  total(key: string, grain: number, each = 0): number {
     const sum = this.#sums.get(key);
     if (!sum) return 0;
-    if (sum.total?.grain !== grain) {
+    if (sum.total?.grain !== grain || sum.total.each !== each) {
       let value = 0;
-      for (const [size, count] of sum.sizes) value += count * roundUp(size, grain);
-      sum.total = { grain, value };
+      for (const [size, count] of sum.sizes) value += count * (roundUp(size, grain) + each);
+      sum.total = { grain, each, value };
     }
     return sum.total.value;
   }
@@ -61,7 +61,7 @@ export class Sums<T extends KubeObject> {
     const left = (sum.sizes.get(size) ?? 0) + count;
     if (left === 0) sum.sizes.delete(size);
     else sum.sizes.set(size, left);
-    if (sum.total) sum.total.value += count * roundUp(size, sum.total.grain);
+    if (sum.total) sum.total.value += count * (roundUp(size, sum.total.grain) + sum.total.each);
     if (sum.sizes.size === 0) this.#sums.delete(key);
     else this.#sums.set(key, sum);
   }

@@ -1,21 +1,26 @@
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { formatAddress } from '../../api/address.ts';
+import { type AoEVolume, moveReport, VolumeCondition } from '../../api/volume.ts';
 import { AOE_VOLUMES, PERSISTENT_VOLUMES, type PersistentVolume } from '../cluster/objects.ts';
 import { byVolume, claimNameOf, claimText } from '../cluster/volumes.ts';
 import { type Context, type ExitStatus, write } from '../context.ts';
 import { sizeText } from '../report/size.ts';
 import { table } from '../report/table.ts';
 
-/** A volume that is being made of a snapshot. */
+/** A volume that is being made of a snapshot or of another target's disk, or moved with its data. */
 export interface Copy {
   readonly volume: string;
   readonly claim?: string | undefined;
-  /** The AoESnapshot of which it is made. */
-  readonly snapshot: string;
+  /** The AoESnapshot of which it is made; absent for a move. */
+  readonly snapshot?: string | undefined;
+  /** The address of the target outside of this project whose disk is copied. */
+  readonly external?: string | undefined;
+  /** The place NODE/POOL from which it is moved; `pool` and `node` are then those to which it is moved. */
+  readonly movedFrom?: string | undefined;
   readonly pool?: string | undefined;
   /** Absent while it is not placed. */
   readonly node?: string | undefined;
   /** Absent when nothing is copied: the snapshot is of the same pool and node, or the copy has not begun. */
-  readonly phase?: 'Waiting' | 'Copying' | 'Verifying' | undefined;
+  readonly phase?: 'Waiting' | 'Copying' | 'Verifying' | 'Verified' | undefined;
   readonly bytesDone?: number | undefined;
   readonly bytesTotal?: number | undefined;
   /** What the volume waits for, in the words of its conditions. */
@@ -27,6 +32,7 @@ export function copiesOf(volumes: readonly AoEVolume[], persistentVolumes: reado
   return volumes
     .flatMap((volume): Copy[] => {
       const { metadata, spec, status } = volume;
+      if (spec.move?.stage === 'Copying') return [moveOf(volume, claimText(claimNameOf(volume, named.get(metadata.name))) || undefined)];
       if (!spec.source || status?.capacity !== undefined) return [];
       const claim = claimText(claimNameOf(volume, named.get(metadata.name))) || undefined;
       const { phase, bytesDone, bytesTotal } = status?.copy ?? {};
@@ -34,19 +40,31 @@ export function copiesOf(volumes: readonly AoEVolume[], persistentVolumes: reado
         .map((type) => status?.conditions?.find((each) => each.type === type))
         .find((each) => each !== undefined && each.status !== 'True');
       const { pool, nodeName: node } = spec;
-      return [
-        { volume: metadata.name, claim, snapshot: spec.source.snapshot, pool, node, phase, bytesDone, bytesTotal, note: wrong?.message },
-      ];
+      const { snapshot, external } = spec.source;
+      const from = external ? { external: formatAddress(external) } : { snapshot };
+      return [{ volume: metadata.name, claim, ...from, pool, node, phase, bytesDone, bytesTotal, note: wrong?.message }];
     })
     .toSorted((a, b) => a.volume.localeCompare(b.volume));
 }
 
+function moveOf(volume: AoEVolume, claim: string | undefined): Copy {
+  const { metadata, spec } = volume;
+  const { phase, bytesDone, bytesTotal, message } = moveReport(volume) ?? {};
+  return {
+    ...{ volume: metadata.name, claim, movedFrom: `${spec.nodeName}/${spec.pool}`, pool: spec.move?.pool, node: spec.move?.nodeName },
+    ...{ phase: phase === 'Removed' ? undefined : phase, bytesDone, bytesTotal, note: message },
+  };
+}
+
 export function copiesText(copies: readonly Copy[]): string[] {
-  if (copies.length === 0) return ['No volume is being made of a snapshot.'];
-  const rows = copies.map(({ volume, claim = '', snapshot, pool = '', node = '', phase = '', note = '', ...bytes }) => {
-    return [volume, claim, snapshot, pool, node, phase, doneText(bytes), note];
-  });
-  return table(['VOLUME', 'CLAIM', 'SNAPSHOT', 'POOL', 'NODE', 'PHASE', 'DONE', 'NOTE'], rows);
+  if (copies.length === 0) return ['No volume is being made of a snapshot or of another target, or moved.'];
+  const rows = copies.map(
+    ({ volume, claim = '', snapshot = '', external, movedFrom, pool = '', node = '', phase = '', note = '', ...bytes }) => {
+      const from = external === undefined ? snapshot : `(disk at ${external})`;
+      return [volume, claim, movedFrom === undefined ? from : `(moved from ${movedFrom})`, pool, node, phase, doneText(bytes), note];
+    },
+  );
+  return table(['VOLUME', 'CLAIM', 'SOURCE', 'POOL', 'NODE', 'PHASE', 'DONE', 'NOTE'], rows);
 }
 
 function doneText({ bytesDone, bytesTotal }: Pick<Copy, 'bytesDone' | 'bytesTotal'>): string {

@@ -18,7 +18,8 @@ DISPLACED (1Gi): their AoEVolume is placed on another node. The data is still ne
   POOL   NODE        IN    NAME AND VOLUME
   big    storage-2   vg0   aoe-3 (v-3, storage-1)
 
-Nothing removes orphans by itself. When nobody needs the data: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.
+Nothing removes orphans by itself. To use the data: an AoEVolume with that pool, nodeName: NODE, and adopt: NAME without a path.
+When nobody needs it: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.
 `);
   });
 

@@ -51,7 +51,8 @@ export function orphansText(found: readonly Orphans[]): string[] {
       ? []
       : [
           '',
-          'Nothing removes orphans by itself. When nobody needs the data: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.',
+          'Nothing removes orphans by itself. To use the data: an AoEVolume with that pool, nodeName: NODE, and adopt: NAME without a path.',
+          'When nobody needs it: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.',
         ]),
   ];
 }

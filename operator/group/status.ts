@@ -45,7 +45,7 @@ export function statusOf(
     ? 'Deleting'
     : verdict.status === 'True'
       ? 'Ready'
-      : stage === 'Failed' || (stage === 'Committed' && verdict.status === 'False')
+      : stage === 'Failed' || (stage === 'Committed' && verdict.status === 'False' && verdict.reason !== 'Copying')
         ? 'Failed'
         : 'Pending';
   return {

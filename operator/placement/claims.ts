@@ -1,6 +1,6 @@
 import type { Address } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
-import { type AoEVolume, serialOf, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, foreignSource, serialOf, VolumeCondition } from '../../api/volume.ts';
 import { addressKey, addressOf } from './address-range.ts';
 import type { Refused } from './placement.ts';
 
@@ -33,10 +33,14 @@ export function addressClaim(address: Address): string {
   return `address ${addressKey(address)}`;
 }
 
-/** What a volume claims for itself, as keys of an index: its address and its serial number. */
+/**
+ * What a volume claims for itself, as keys of an index: its address and its serial number, and the address from which it is copied, which is to be given to
+ * no other volume.
+ */
 export function claimsOf(volume: AoEVolume): string[] {
-  const [address, serial] = [addressOf(volume.spec), serialOf(volume)];
-  return [...(address === undefined ? [] : [addressClaim(address)]), ...(serial === undefined ? [] : [`serial ${serial}`])];
+  const serial = serialOf(volume);
+  const addresses = new Set([addressOf(volume.spec), foreignSource(volume)].flatMap((each) => (each ? [addressClaim(each)] : [])));
+  return [...addresses, ...(serial === undefined ? [] : [`serial ${serial}`])];
 }
 
 /** The other volume that owns the address which this one claims; undefined when this one owns it, or claims none. */

@@ -125,6 +125,12 @@ describe('place', () => {
     { name: 'keeps to the segments', wants: { segments: ['s2'] }, among: cluster({ a: {}, b: { segment: 's2', size: '2Gi' } }), gets: 'b' },
     { name: 'keeps to the node that the user names', wants: { nodeName: 'a' }, among: cluster({ a: { size: '2Gi' }, b: {} }), gets: 'a' },
     {
+      name: 'needs no room for what is adopted',
+      wants: { nodeName: 'a', capacity: '20Gi', adopt: 'old' },
+      among: cluster({ a: {} }),
+      gets: 'a',
+    },
+    {
       name: 'does not count a volume against itself when the user named its node',
       wants: { nodeName: 'a', capacity: '7Gi' },
       among: cluster({ a: {} }, [wish('new', { nodeName: 'a', capacity: '7Gi' })]),
@@ -189,6 +195,48 @@ describe('place', () => {
       gets: /^AddressTaken/,
     },
     {
+      name: 'takes the address of the disk that it copies, out of range as that is',
+      wants: { address: { shelf: 55, slot: 5 }, source: { external: { shelf: 55, slot: 5 } } },
+      among: cluster({ a: {} }),
+      gets: 'a',
+    },
+    {
+      name: 'says what stands for the disk whose address it is to keep',
+      wants: { address: { shelf: 55, slot: 5 }, source: { external: { shelf: 55, slot: 5 } } },
+      among: cluster({ a: {} }, [volume('x', { external: { shelf: 55, slot: 5 } })]),
+      gets: /^AddressTaken: AoEVolume x has address e55\.5: delete it, which leaves its disk as it is/,
+    },
+    {
+      name: 'copies a disk that an AoEVolume stands for, and that nobody uses',
+      wants: { source: { external: { shelf: 55, slot: 5 } } },
+      among: cluster({ a: {} }, [volume('x', { external: { shelf: 55, slot: 5 } })]),
+      gets: 'a',
+    },
+    {
+      name: 'waits until a disk is detached that it is to be a copy of',
+      wants: { source: { external: { shelf: 55, slot: 5 } } },
+      among: cluster({ a: {} }, [volume('x', { external: { shelf: 55, slot: 5 }, initiators: { nodes: ['w'] } })]),
+      gets: /^SourceInUse: the disk at e55\.5 is used by w, as AoEVolume x/,
+    },
+    {
+      name: 'refuses to copy a volume of this cluster as the disk of another target',
+      wants: { source: { external: { shelf: 1, slot: 5 } } },
+      among: cluster({ a: {} }, [volume('x', { nodeName: 'a', address: { shelf: 1, slot: 5 } })]),
+      gets: /^AddressTaken: e1\.5 is the address of AoEVolume x of this cluster: use a snapshot or a clone/,
+    },
+    {
+      name: 'refuses the address of a disk that is copied into another volume',
+      wants: { address: { shelf: 1, slot: 5 } },
+      among: cluster({ a: {} }, [volume('x', { source: { external: { shelf: 1, slot: 5 } } })]),
+      gets: /^AddressTaken: the disk of another target at e1\.5 is to be copied into AoEVolume x/,
+    },
+    {
+      name: 'gives that address once the copy is whole',
+      wants: { address: { shelf: 1, slot: 5 } },
+      among: cluster({ a: {} }, [{ ...volume('x', { source: { external: { shelf: 1, slot: 5 } } }), status: { capacity: '1Gi' } }]),
+      gets: 'a',
+    },
+    {
       name: 'refuses an address out of range',
       wants: { address: { shelf: 2, slot: 1 } },
       among: cluster({ a: {} }),
@@ -202,6 +250,15 @@ describe('place', () => {
       else expect('refused' in decision ? `${decision.refused}: ${decision.message}` : JSON.stringify(decision)).toMatch(gets);
     });
   }
+
+  it('gives nobody the address of a disk that is to be copied', () => {
+    const foreign = { source: { external: { shelf: 1, slot: 0 } } };
+    const copied = volume('copied', { ...foreign, nodeName: 'a', address: { shelf: 1, slot: 1 } });
+    const itself = volume('new', foreign);
+    for (const among of [[], [itself]])
+      expect(place(itself, cluster({ a: {} }, among), RANGE, undefined)).toMatchObject({ address: { shelf: 1, slot: 1 } });
+    expect(place(volume('new'), cluster({ a: {} }, [copied]), RANGE, undefined)).toMatchObject({ address: { shelf: 1, slot: 2 } });
+  });
 
   it('never promises more than there is, nor one address twice, whatever comes in whatever order', () => {
     const requests = fc.array(fc.record({ mib: fc.integer({ min: 1, max: 4096 }), remove: fc.boolean() }), { maxLength: 300 });

@@ -1,14 +1,14 @@
 import { type Address, formatAddress, sameAddress } from '../../api/address.ts';
-import { available, footprint } from '../../api/capacity.ts';
+import { available, footprint, isPlaced, tailOf } from '../../api/capacity.ts';
 import { type NodeHealth, type Unfit, unfit } from '../../api/eligibility.ts';
 import { DEFAULT_SEGMENT } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import { type AddressRange, addressOf } from './address-range.ts';
-import { addressOwner } from './claims.ts';
+import { type AoEVolume, awaitedDisk, foreignSource, keepsSourceAddress } from '../../api/volume.ts';
+import type { AddressRange } from './address-range.ts';
+import { addressClaim, addressOwner, claimsOf } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
 import type { Reservations } from './reservations.ts';
 
@@ -29,18 +29,25 @@ interface Candidate {
 function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, previous: Address | undefined): Address | Refused {
   const wanted = volume.spec.address;
   if (wanted) {
+    const keepsAddress = keepsSourceAddress(volume);
     const owner = addressOwner(volume, cluster.reserved.claimants(wanted));
     if (owner)
       return {
         refused: 'AddressTaken',
-        message: `AoEVolume ${owner.metadata.name} has address ${formatAddress(wanted)}: choose another`,
+        message: `AoEVolume ${owner.metadata.name} has address ${formatAddress(wanted)}: ${keepsAddress && owner.spec.external ? 'delete it, which leaves its disk as it is, or choose another address' : 'choose another'}`,
       };
+    const into = keepsAddress ? undefined : cluster.reserved.claimants(wanted).find((each) => sameAddress(awaitedDisk(each), wanted));
+    if (into) {
+      const message = `the disk of another target at ${formatAddress(wanted)} is to be copied into AoEVolume ${into.metadata.name}: choose another address, or wait until that ends`;
+      return { refused: 'AddressTaken', message };
+    }
     const copied = cluster.reserved.copiedAt(wanted);
     if (copied !== undefined) {
       const message = `AoESnapshot ${copied} has address ${formatAddress(wanted)} while it is copied: choose another, or wait until that ends`;
       return { refused: 'AddressTaken', message };
     }
-    if (!range.contains(wanted)) {
+    // That of another target, which is to be kept, is mostly one that this cluster gives to nobody.
+    if (!keepsAddress && !range.contains(wanted)) {
       return {
         refused: 'AddressOutOfRange',
         message: `address ${formatAddress(wanted)} is outside of this cluster's range, shelves ${range.toString()}: choose another`,
@@ -52,7 +59,7 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
 }
 
 /**
- * An address that no other volume claims, and that the volume does not have now.
+ * An address that no other volume claims, and that is neither the one it has now nor that of its source.
  * @param previous the address given last, so that the next one follows it
  */
 export function newAddress(
@@ -62,24 +69,24 @@ export function newAddress(
   previous: Address | undefined,
 ): Address | Refused {
   const { metadata, spec } = volume;
-  const isOwn = (address: Address): boolean => sameAddress(address, spec.address);
-  return freeAddress({ isOwn, except: metadata.name }, reserved, range, previous);
+  const isExcluded = (address: Address): boolean => sameAddress(address, spec.address) || sameAddress(address, foreignSource(volume));
+  return freeAddress({ isExcluded, except: metadata.name }, reserved, range, previous);
 }
 
 /**
  * An address that nobody has.
- * @param except name of a volume whose claims do not count; `isOwn`: what it has now, which it is not to be given
+ * @param isExcluded addresses that it must not get; `except`: name of a volume whose claims do not count
  */
 export function freeAddress(
-  { isOwn, except }: { isOwn?: (address: Address) => boolean; except?: string },
+  { isExcluded, except }: { isExcluded?: (address: Address) => boolean; except?: string },
   reserved: Pick<Reservations, 'claimants' | 'copiedAt'>,
   range: AddressRange,
   previous: Address | undefined,
 ): Address | Refused {
   const isTaken = (address: Address): boolean =>
-    isOwn?.(address) === true ||
+    isExcluded?.(address) === true ||
     reserved.copiedAt(address) !== undefined ||
-    reserved.claimants(address).some(({ metadata, spec }) => metadata.name !== except && sameAddress(addressOf(spec), address));
+    reserved.claimants(address).some((volume) => claimsOf(volume).includes(addressClaim(address)) && volume.metadata.name !== except);
   const next = range.next(previous, isTaken);
   return (
     next ?? {
@@ -122,14 +129,18 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
       message: `no node can hold a volume of pool ${poolName}: ${reasons.join('; ') || 'no node has reported the pool yet'}`,
     };
   }
-  const fitting = candidates.filter(({ node, free }) => footprint(capacity, node) <= free);
+  // What is adopted has its room already.
+  const needsRoom = volume.spec.adopt === undefined;
+  const fitting = candidates.filter(({ node, free }) => !needsRoom || footprint(capacity, node) <= free);
   // The node with the most free space, so that volumes spread; by name where equal, so that the choice is predictable.
   const best = fitting.sort((a, b) => b.free - a.free || (a.node.name < b.node.name ? -1 : 1))[0];
   if (best) return best.node.name;
   const free = candidates.map((candidate) => `${formatQuantity(candidate.free)} on ${candidate.node.name}`).join(', ');
+  const tail = Math.max(...candidates.map(({ node }) => tailOf(node)));
+  const withTail = tail > 0 ? ` and ${formatQuantity(tail)} for its tail` : '';
   return {
     refused: 'PoolFull',
-    message: `no node of pool ${poolName} has ${capacity} free: ${free}${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`,
+    message: `no node of pool ${poolName} has ${capacity}${withTail} free: ${free}${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`,
   };
 }
 
@@ -138,12 +149,13 @@ type DataSource =
   | { readonly beside: string; readonly copiedFrom?: undefined }
   | { readonly copiedFrom: string; readonly beside?: undefined };
 
-/** What the snapshot means for the place of a volume that is made of it; undefined when it begins empty. */
+/** What the source of a volume means for its place; undefined when any node may have it. Refused while the source cannot be used. */
 function sourceOf(
-  { spec: { source, pool, nodeName, capacity = '0' } }: AoEVolume,
-  { snapshot: find }: Cluster,
+  { metadata: { name }, spec: { source, pool, nodeName, capacity = '0' } }: AoEVolume,
+  { snapshot: find, reserved }: Cluster,
 ): DataSource | undefined | Refused {
-  if (!source) return undefined;
+  if (source?.external) return ourVolumeAt(source.external, name, reserved) ?? userOf(source.external, reserved);
+  if (!source?.snapshot) return undefined;
   const what = `AoESnapshot ${source.snapshot}`;
   const snapshot = find(source.snapshot);
   const { metadata, status } = snapshot ?? {};
@@ -159,6 +171,36 @@ function sourceOf(
   }
   const beside = nodeName ?? status.nodeName;
   return isElsewhere(snapshot, { pool, nodeName: beside }) ? { copiedFrom: status.nodeName } : { beside };
+}
+
+/** Why a disk is not that of another target: a volume of this cluster other than `except` has the address. */
+function ourVolumeAt(address: Address, except: string, reserved: Pick<Reservations, 'claimants'>): Refused | undefined {
+  const ours = reserved
+    .claimants(address)
+    .find((each) => each.metadata.name !== except && isPlaced(each) && sameAddress(each.spec.address, address));
+  if (!ours) return undefined;
+  const message = `${formatAddress(address)} is the address of AoEVolume ${ours.metadata.name} of this cluster: use a snapshot or a clone of that`;
+  return { refused: 'AddressTaken', message };
+}
+
+/** Why the disk that is copied into a volume must not be read on: somebody got it after the volume was placed. */
+export function userOfSource(volume: AoEVolume, reserved: Pick<Reservations, 'claimants'>): Refused | undefined {
+  const source = awaitedDisk(volume);
+  return source && userOf(source, reserved);
+}
+
+/** Why the disk of an external target cannot be copied now: an AoEVolume stands for it, and is in use. */
+function userOf(address: Address, reserved: Pick<Reservations, 'claimants'>): Refused | undefined {
+  for (const { metadata, spec, status } of reserved.claimants(address)) {
+    if (!sameAddress(spec.external, address)) continue;
+    const { nodes = [], macs = [] } = spec.initiators;
+    const users = [...nodes, ...macs, ...(status?.holder ? [status.holder.node ?? `"${status.holder.raw}"`] : [])];
+    if (users.length === 0) continue;
+    const who = [...new Set(users)].join(', ');
+    const message = `the disk at ${formatAddress(address)} is used by ${who}, as AoEVolume ${metadata.name}: it is copied once it is detached there`;
+    return { refused: 'SourceInUse', message };
+  }
+  return undefined;
 }
 
 /** Why a node cannot copy what another one has; undefined when it can. */

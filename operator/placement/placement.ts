@@ -14,6 +14,7 @@ export type Refusal =
   | 'NodesNotReady'
   | 'SourceNotReady'
   | 'SourceTooLarge'
+  | 'SourceInUse'
   | 'AddressTaken'
   | 'AddressOutOfRange'
   | 'AddressRangeExhausted'

@@ -1,5 +1,5 @@
 import type { Address } from '../../api/address.ts';
-import { grainOf, reservationKey, reservationOf } from '../../api/capacity.ts';
+import { grainOf, moveReservationOf, reservationKey, reservationOf, tailOf } from '../../api/capacity.ts';
 import type { PoolNode } from '../../api/pool.ts';
 import { roundUp } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
@@ -20,7 +20,7 @@ interface Options {
   readonly volumes: Pick<OwnWrites<AoEVolume>, 'get' | 'reservedOf' | 'pending'>;
   /** Names of volumes by {@link claimsOf}. */
   readonly byClaim: { get(claim: string): string[] };
-  /** Of {@link reservationOf}, without what the watch has not shown. */
+  /** Of {@link reservationOf} and {@link moveReservationOf}, without what the watch has not shown. */
   readonly sizes: Pick<Sums<AoEVolume>, 'total'>;
   readonly copies: { at(address: Address): string | undefined };
 }
@@ -47,13 +47,13 @@ export class IndexedReservations implements Reservations {
   }
 
   taken(pool: string, node: PoolNode, except: string): number {
-    const [key, grain] = [reservationKey(pool, node.name), grainOf(node)];
+    const [key, grain, tail] = [reservationKey(pool, node.name), grainOf(node), tailOf(node)];
     const takes = (volume: AoEVolume): number => {
-      const reservation = reservationOf(volume);
-      return reservation?.key === key ? roundUp(reservation.size, grain) : 0;
+      const parts = [reservationOf(volume), moveReservationOf(volume)];
+      return parts.reduce((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) + tail : sum), 0);
     };
     const { sizes, volumes } = this.#options;
-    let bytes = sizes.total(key, grain);
+    let bytes = sizes.total(key, grain, tail);
     const pending = volumes.pending();
     for (const { stored, written } of pending) bytes += takes(written) - takes(stored);
     const own = pending.find(({ stored }) => stored.metadata.name === except)?.written ?? volumes.get(except);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Address } from '../../api/address.ts';
+import type { AoEPool } from '../../api/pool.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { SnapshotCopies, sourceOf } from './copies.ts';
@@ -22,11 +23,23 @@ function snapshot(status: object = {}): AoESnapshot {
 function copiesOf(volumes: AoEVolume[], stored = snapshot()) {
   const bySource = { get: (name: string) => volumes.filter((each) => sourceOf(each)[0] === name).map(({ metadata }) => metadata.name) };
   const snapshots = { get: () => stored, list: () => [stored] };
-  return new SnapshotCopies({ snapshots, volumes: { get: (name) => volumes.find(({ metadata }) => metadata.name === name) }, bySource });
+  const pools = { get: (name: string) => ({ spec: { backend: name === 'thick' ? 'lvm' : 'lvm-thin' } }) as AoEPool };
+  return new SnapshotCopies({
+    snapshots,
+    pools,
+    volumes: { get: (name) => volumes.find(({ metadata }) => metadata.name === name) },
+    bySource,
+  });
 }
 
 const give = (address: Address) => () => address;
 const none = (): Address => assert.fail('no address is needed');
+
+test('a volume beside a snapshot that shares no blocks is copied, too', () => {
+  const stored = snapshot({ pool: 'thick' });
+  const fields = copiesOf([volume('v', { nodeName: 'a' })], stored).fieldsOf(stored, none);
+  expect(fields).toStrictEqual({ copies: [{ volume: 'v', node: 'a' }], copyAddress: undefined });
+});
 
 for (const [what, other] of [
   ['has its data', volume('v', {}, { status: { capacity: '1Gi' } })],

@@ -1,5 +1,6 @@
 import { type Address, sameAddress } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
+import { type AoEPool, sharesBlocks } from '../../api/pool.ts';
 import { type AoESnapshot, type AoESnapshotStatus, isElsewhere } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { OwnWrites, type Store } from '../../kube/mod.ts';
@@ -17,13 +18,14 @@ export interface CopyFields {
 interface Options {
   readonly snapshots: Store<AoESnapshot>;
   readonly volumes: Pick<Store<AoEVolume>, 'get'>;
+  readonly pools: Pick<Store<AoEPool>, 'get'>;
   /** Names of volumes by the snapshot in their spec.source. */
   readonly bySource: { get(snapshot: string): string[] };
 }
 
 /** Index of {@link Options.bySource}. */
 export function sourceOf({ spec }: AoEVolume): string[] {
-  return spec.source ? [spec.source.snapshot] : [];
+  return spec.source?.snapshot === undefined ? [] : [spec.source.snapshot];
 }
 
 /** Which volumes are copied from which snapshots, and the addresses at which the snapshots are read meanwhile. */
@@ -75,12 +77,13 @@ export class SnapshotCopies {
   }
 
   #copiesOf(snapshot: AoESnapshot): NonNullable<CopyFields['copies']> {
-    const { volumes, bySource } = this.#options;
+    const { volumes, pools, bySource } = this.#options;
     if (snapshot.status?.createdAt === undefined) return [];
+    const isShared = sharesBlocks(pools.get(snapshot.status.pool ?? ''));
     return bySource
       .get(snapshot.metadata.name)
       .flatMap((name) => volumes.get(name) ?? [])
-      .filter((volume) => isCopied(snapshot, volume))
+      .filter((volume) => isUnfinished(volume) && (!isShared || isElsewhere(snapshot, volume.spec)))
       .map(({ metadata, spec, status }) => {
         const { macs = [] } = status?.copy ?? {};
         return { volume: metadata.name, node: spec.nodeName ?? '', ...(macs.length > 0 ? { macs } : {}) };
@@ -90,8 +93,7 @@ export class SnapshotCopies {
   }
 }
 
-/** Whether a volume still needs the snapshot, and cannot share its blocks. */
-function isCopied(snapshot: AoESnapshot, volume: AoEVolume): boolean {
-  const { metadata, spec, status } = volume;
-  return isPlaced(volume) && !metadata.deletionTimestamp && status?.capacity === undefined && isElsewhere(snapshot, spec);
+/** Whether a volume still needs the snapshot of which it is made. */
+function isUnfinished(volume: AoEVolume): boolean {
+  return isPlaced(volume) && !volume.metadata.deletionTimestamp && volume.status?.capacity === undefined;
 }

@@ -42,7 +42,7 @@ async function ready({
   const bySource = {
     get: (name: string) => parts.volumes.list().flatMap((each) => (sourceOf(each).includes(name) ? [each.metadata.name] : [])),
   };
-  const copies = new SnapshotCopies({ ...parts, bySource });
+  const copies = new SnapshotCopies({ ...parts, pools: { get: () => undefined }, bySource });
   await reconcileSnapshot({ ...parts, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) }, 's', signal);
   const now = kube.store<AoESnapshot>('AoESnapshot').get('s');
   const condition = now?.status?.conditions?.find(({ type }) => type === 'Ready');
@@ -53,6 +53,11 @@ for (const [what, cluster, want] of [
   ['whose agent has not reported yet waits', {}, ['Pending', 'False', 'Waiting']],
   ['is what its agent says', { status: { nodeName: 'n', conditions: [TAKEN] } }, ['Ready', 'True', 'Taken']],
   ['of a volume that is gone is as good', { volume: null, status: { nodeName: 'n', conditions: [TAKEN] } }, ['Ready', 'True', 'Taken']],
+  [
+    'whose data is being copied waits',
+    { status: { nodeName: 'n', conditions: [{ ...TAKEN, status: 'False', reason: 'Copying' }] } },
+    ['Pending', 'False', 'Copying'],
+  ],
   [
     'that cannot be taken has failed',
     { status: { nodeName: 'n', conditions: [{ ...TAKEN, status: 'False', reason: 'PoolFull' }] } },

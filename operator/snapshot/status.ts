@@ -1,12 +1,22 @@
 import type { Condition } from '../../api/meta.ts';
 import { type AoESnapshot, isUncommitted, SnapshotCondition, type SnapshotPhase } from '../../api/snapshot.ts';
-import { type AoEVolume, DELETION_WAITS } from '../../api/volume.ts';
+import { type AoEVolume, DELETION_WAITS, isCopiedAway } from '../../api/volume.ts';
 import type { StatusPart } from '../../kube/mod.ts';
 
 export type Verdict = Pick<Condition, 'status' | 'reason' | 'message'>;
 
 /** Reasons that end by themselves: the snapshot waits, nothing has failed. */
-const WAITING = new Set(['Waiting', 'Taking', 'VolumeNotReady', 'TargetUnavailable', 'NotHeld', 'GroupNotCommitted']);
+const WAITING = new Set([
+  'Waiting',
+  'Taking',
+  'Freezing',
+  'Copying',
+  'VolumeMoving',
+  'VolumeNotReady',
+  'TargetUnavailable',
+  'NotHeld',
+  'GroupNotCommitted',
+]);
 
 export interface Findings {
   /** The AoEVolume that spec.volumeName and spec.volumeUID mean; undefined when there is none. */
@@ -37,6 +47,7 @@ function ready(snapshot: AoESnapshot, { volume, obstacle, isCommitted }: Finding
     return no('VolumeNotFound', `AoEVolume ${spec.volumeName}${spec.volumeUID ? ` with UID ${spec.volumeUID}` : ''} does not exist`);
   if (volume.spec.external) return no('SnapshotsUnsupported', `AoEVolume ${spec.volumeName} is served by a target outside of this project`);
   if (node === undefined) return no('VolumeNotReady', `AoEVolume ${spec.volumeName} has no storage node yet`);
+  if (isCopiedAway(volume)) return no('VolumeMoving', `AoEVolume ${spec.volumeName} is being moved: the snapshot is taken after that`);
   return no('Waiting', `waiting for the agent on ${node}`);
 }
 

@@ -1,4 +1,4 @@
-import { reservationOf } from '../../api/capacity.ts';
+import { moveReservationOf, reservationOf } from '../../api/capacity.ts';
 import { roundUp } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { claimsOf } from '../placement/claims.ts';
@@ -14,10 +14,10 @@ export function indexesOf(volumes: () => readonly AoEVolume[]) {
           .map(({ metadata }) => metadata.name),
     },
     sizes: {
-      total: (key: string, grain: number): number =>
+      total: (key: string, grain: number, each = 0): number =>
         volumes()
-          .map(reservationOf)
-          .reduce((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) : sum), 0),
+          .flatMap((each) => [reservationOf(each), moveReservationOf(each)])
+          .reduce<number>((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) + each : sum), 0),
     },
   };
 }

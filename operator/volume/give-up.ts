@@ -1,6 +1,6 @@
 import { type AoEPool, MAX_ABANDONED } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
-import { type AoEVolume, GIVE_UP, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, MOVE_FINALIZER, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type EventRecorder, isNotFound, type Kube } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
@@ -11,7 +11,7 @@ interface Options {
   readonly log: Logger;
 }
 
-/** `none`: the volume is not given up. `gone`: its finalizer is removed, and nothing is left to do. */
+/** `none`: the volume is not given up. `gone`: its finalizers are removed, and nothing is left to do; with that of a move it is only `givenUp`. */
 export type GiveUp = { outcome: 'none' | 'givenUp'; volume: AoEVolume } | { outcome: 'gone' };
 
 /**
@@ -37,18 +37,23 @@ export async function giveUp(options: Options, volume: AoEVolume, signal: AbortS
   const { nodes = [], macs = [] } = spec.initiators;
   if (!metadata.deletionTimestamp || nodes.length + macs.length > 0) return { outcome: 'givenUp', volume: released };
   const { uid, resourceVersion, finalizers = [] } = released.metadata;
-  const left = finalizers.filter((each) => each !== VOLUME_FINALIZER);
+  const { move } = released.spec;
+  // Nothing says that the given up data was ever served: what is at the earlier place may be the last of it, and is kept.
+  const keeps = move?.stage === 'Switched' && finalizers.includes(MOVE_FINALIZER) ? move : undefined;
+  const left = finalizers.filter((each) => each !== VOLUME_FINALIZER && !(keeps && each === MOVE_FINALIZER));
   if (left.length === finalizers.length) return { outcome: 'givenUp', volume: released };
   await remember(kube, volume, named, signal);
+  let patched: AoEVolume | undefined;
   try {
-    await kube.patch(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
+    patched = await kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
   } catch (error) {
     if (!isNotFound(error)) throw error;
   }
-  log.warn({ volume: metadata.name, uid, node: named }, 'volume given up and deleted; its data stays on the disks of the node');
-  const message = `deleted without the agent on ${named}: the data of pool ${spec.pool} stays on the disks of that node, as backing volume ${uid}`;
+  log.warn({ volume: metadata.name, uid, node: named }, 'volume given up; its data stays on the disks of the node');
+  const kept = keeps ? `, and so does that of pool ${keeps.pool} on node ${keeps.nodeName}, from where it was moved` : '';
+  const message = `deleted without the agent on ${named}: the data of pool ${spec.pool} stays on the disks of that node, as backing volume ${uid}${kept}`;
   events.event(volume, 'Warning', 'DataAbandoned', message);
-  return { outcome: 'gone' };
+  return patched && left.includes(MOVE_FINALIZER) ? { outcome: 'givenUp', volume: patched } : { outcome: 'gone' };
 }
 
 /** Why the annotation does not count, for people. The API server itself is asked about the node: a watch may be late. */

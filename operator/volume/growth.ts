@@ -2,7 +2,7 @@ import { available, footprint, isPlaced, reservedCapacity } from '../../api/capa
 import type { Condition } from '../../api/meta.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, isCopiedAway, VolumeCondition } from '../../api/volume.ts';
 import type { Reservations } from '../placement/reservations.ts';
 
 /** What is decided about the size of a volume. */
@@ -26,6 +26,10 @@ export function growthOf(volume: AoEVolume, pools: readonly AoEPool[], others: P
   if (metadata.deletionTimestamp) return { reserved: has };
   if (parseQuantity(wanted) > parseQuantity(has)) {
     const problem = problemOf(volume, { wanted, has }, pools, others);
+    if (isCopiedAway(volume)) {
+      const message = `the volume is being moved, and grows to ${wanted} after that`;
+      return { reserved: has, verdict: { status: 'False', reason: 'Moving', message } };
+    }
     if (problem) return { reserved: has, verdict: { status: 'False', ...problem } };
   }
   const { capacity = wanted } = status ?? {};

@@ -1,108 +1,9 @@
-import type { KubeNode } from '../../api/kube-node.ts';
-import type { AoENode } from '../../api/node.ts';
-import type { AoEPool, Displaced, PoolNode } from '../../api/pool.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import { MiB } from '../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
-import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoEVolume, type AoEVolumeSpec, type AoEVolumeStatus, GIVE_UP, MOVE_TO, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, MOVE_TO, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
-import { FakeApi } from '../../kube/testing/fake-api.ts';
-import { createLog } from '../../run/log.ts';
-import { AddressRange } from '../placement/address-range.ts';
-import { indexesOf } from '../testing/indexes.ts';
-import { VolumeReconciler } from './reconciler.ts';
-
-const signal = new AbortController().signal;
-const UID = '11111111-2222-3333-4444-555555555555';
-const MiB = 1 << 20;
-const FOUND: Displaced = { uid: UID, volume: 'v', bytes: 1024 * MiB };
-
-interface World {
-  annotations?: Record<string, string>;
-  /** Objects of the old node, storage-1, that are still there. */
-  exists?: ('Node' | 'AoENode')[];
-  spec?: Partial<AoEVolumeSpec>;
-  status?: Partial<AoEVolumeStatus>;
-  /** What the agent on storage-2 reports of pool p. */
-  entry?: Partial<PoolNode>;
-  silent?: boolean;
-  attachedUID?: string;
-  maintenance?: boolean;
-  deleted?: boolean;
-}
-
-/** A volume whose storage node, storage-1, is gone, and whose disks are in storage-2. */
-function cluster({ annotations = { [MOVE_TO]: 'storage-2' }, exists = [], ...world }: World = {}) {
-  const api = new FakeApi();
-  for (const kind of exists) api.put({ apiVersion: API_VERSION, kind, metadata: { name: 'storage-1' } });
-  api.put({ apiVersion: API_VERSION, kind: 'Node', metadata: { name: 'storage-2' } });
-  api.put({ apiVersion: API_VERSION, kind: 'AoENode', metadata: { name: 'storage-2' }, spec: { maintenance: world.maintenance } } as never);
-  const entry = { name: 'storage-2', ready: true, size: '4Gi', displacedBytes: '1Gi', displacedVolumes: [FOUND], ...world.entry };
-  const poolOf = (name: string, nodes: object[]) =>
-    api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name }, spec: {}, status: { nodes } } as never);
-  poolOf('p', [entry]);
-  poolOf('q', [{ ...entry, displacedVolumes: [] }]);
-  if (world.attachedUID !== undefined) {
-    const metadata = { name: 'csi-123' };
-    const status = { attached: true, attachmentMetadata: { volumeUID: world.attachedUID } };
-    api.put({ kind: 'VolumeAttachment', metadata, spec: { attacher: 'aoe.dev', nodeName: 'worker' }, status } as never);
-  }
-  const told = (type: string) => ({ type, status: 'True' as const, reason: 'R', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' });
-  const volume: AoEVolume = {
-    apiVersion: API_VERSION,
-    kind: 'AoEVolume',
-    metadata: {
-      name: 'v',
-      uid: UID,
-      finalizers: [VOLUME_FINALIZER],
-      annotations,
-      ...(world.deleted ? { deletionTimestamp: '2026-01-01T00:00:00Z' } : {}),
-    },
-    spec: {
-      capacity: '1Gi',
-      pool: 'p',
-      access: 'Exclusive',
-      deletionPolicy: 'Delete',
-      nodeName: 'storage-1',
-      address: { shelf: 1, slot: 0 },
-      initiators: {},
-      ...world.spec,
-    },
-    status: {
-      capacity: '1Gi',
-      serial: '11111111222233334444',
-      conditions: ['Provisioned', 'Exported'].map(told),
-      ...world.status,
-    },
-  };
-  api.put(volume);
-  const stored = () => api.all<AoEVolume>('AoEVolume');
-  const make = () =>
-    new VolumeReconciler({
-      copies: { at: () => undefined },
-      kube: api,
-      volumes: api.store<AoEVolume>('AoEVolume'),
-      ...indexesOf(stored),
-      pools: api.store<AoEPool>('AoEPool'),
-      nodes: api.store<AoENode>('AoENode'),
-      kubeNodes: api.store<KubeNode>('Node'),
-      snapshots: api.store<AoESnapshot>('AoESnapshot'),
-      agents: { silence: () => (world.silent ? 'the agent on storage-2 is silent' : undefined) },
-      events: api,
-      range: new AddressRange('1'),
-      statusDelayMs: 0,
-      log: createLog('test', 'silent'),
-    });
-  const reconciler = make();
-  const live = () => api.read<AoEVolume>(AOE_VOLUMES, 'v');
-  return {
-    api,
-    live,
-    make,
-    reconcile: () => reconciler.reconcile('v', signal),
-    ready: () => live()?.status?.conditions?.find(({ type }) => type === 'Ready'),
-    reasons: () => api.events.map(({ reason }) => reason),
-  };
-}
+import { cluster, FOUND, signal, UID, type World } from '../testing/move-cluster.ts';
 
 describe('a volume whose disks are in another node', () => {
   it('is placed there with another address and another serial number, by one write, and waits for the agent there', async () => {
@@ -190,6 +91,11 @@ describe('a volume whose disks are in another node', () => {
       /older copy: .*up to move 1/,
     ],
     [
+      'the data is half a copy',
+      { entry: { displacedVolumes: [{ ...FOUND, copy: '0123abcd' }] } },
+      /half a copy.*connect the disks of node storage-1 instead/,
+    ],
+    [
       'the data was cut',
       { entry: { displacedVolumes: [{ ...FOUND, bytes: 1023 * MiB }] } },
       /1072693248 bytes instead of 1Gi: it is incomplete/,
@@ -232,11 +138,6 @@ describe('a volume whose disks are in another node', () => {
 
   const place = (to: string): Record<string, string> => ({ [MOVE_TO]: to });
   const refused: [string, World, RegExp][] = [
-    [
-      'the storage node exists',
-      { exists: ['Node', 'AoENode'] },
-      /node storage-1 exists, and data is not copied.*kubectl delete node storage-1/,
-    ],
     ['only its AoENode exists', { exists: ['AoENode'] }, /AoENode storage-1 still exists/],
     ['no node is named', { annotations: place('') }, /write NODE or NODE\/POOL/],
     ['only a pool is named', { annotations: place('/p') }, /write NODE or NODE\/POOL/],
@@ -290,4 +191,86 @@ describe('a volume whose disks are in another node', () => {
       }
     });
   }
+});
+
+describe('a volume whose storage node is there', () => {
+  const there = (world: World = {}) =>
+    cluster({ ...world, exists: ['Node', 'AoENode'], entry: { displacedVolumes: [], displacedBytes: '0', ...world.entry } });
+
+  it('is copied: the move is written, with a finalizer, and nobody can have the volume meanwhile', async () => {
+    const it = there();
+    await it.reconcile();
+    expect(it.live()?.spec).toMatchObject({ nodeName: 'storage-1', move: { stage: 'Copying', nodeName: 'storage-2', pool: 'p' } });
+    expect(it.live()?.metadata.finalizers).toStrictEqual([VOLUME_FINALIZER, 'aoe.dev/move']);
+    expect(it.live()?.metadata.annotations).toStrictEqual({ [MOVE_TO]: 'storage-2' });
+    expect(it.ready()).toMatchObject({ status: 'False', reason: 'Moving' });
+    expect(it.ready()?.message).toMatch(/moved to pool p on node storage-2.*kubectl annotate aoev v aoe.dev\/move-to-/);
+    expect(it.live()?.status?.phase).toBe('Pending');
+    expect(it.reasons()).toStrictEqual(['Moving']);
+  });
+
+  it('takes room at both places while it is moved', async () => {
+    const it = there({ entry: { size: '1Gi' } });
+    await it.reconcile();
+    const other = {
+      ...(it.live() as AoEVolume),
+      metadata: { name: 'w', annotations: { [MOVE_TO]: 'storage-2' }, finalizers: [VOLUME_FINALIZER] },
+    };
+    const { move: _, ...spec } = other.spec;
+    it.api.put({ ...other, kind: 'AoEVolume', spec: { ...spec, address: { shelf: 1, slot: 5 } } });
+    await it.make().reconcile('w', signal);
+    expect(it.api.events.at(-1)).toMatchObject({
+      reason: 'MoveRefused',
+      message: expect.stringContaining('it needs 1Gi there, and 0 are free'),
+    });
+  });
+
+  it('is not moved within its volume group, where two logical volumes would have one name', async () => {
+    const it = there({ annotations: { [MOVE_TO]: 'storage-1/q' } });
+    for (const name of ['p', 'q']) {
+      const status = { nodes: [{ name: 'storage-1', ready: true, size: '9Gi' }] };
+      it.api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name }, spec: { volumeGroup: 'vg' }, status } as never);
+    }
+    await it.reconcile();
+    expect(it.api.events[0]).toMatchObject({ reason: 'MoveRefused', message: expect.stringContaining('in volume group vg, as pool p') });
+  });
+
+  const refused: [string, World, RegExp][] = [
+    ['a node has it', { spec: { initiators: { nodes: ['worker'] } } }, /attached to node worker.*then annotate again/],
+    ['a host outside has it', { spec: { initiators: { macs: ['02:00:5e:10:00:01'] } } }, /given to 02:00:5e:10:00:01/],
+    ['the target still admits a node', { status: { initiators: { observedGeneration: 1, nodes: ['worker'] } } }, /still admits worker/],
+    ['a lock is held', { status: { holder: { raw: 'x' } } }, /"x" has its lock/],
+    ['a VolumeAttachment names it', { attachedUID: UID }, /VolumeAttachment csi-123 says.*then annotate again/],
+    ['it is to go where it is', { annotations: { [MOVE_TO]: 'storage-1' } }, /placed in pool p on node storage-1 already/],
+    ['the node is unknown', { annotations: { [MOVE_TO]: 'storage-9' } }, /node storage-9 does not exist/],
+    ['the pool is unknown', { annotations: { [MOVE_TO]: 'storage-2/r' } }, /AoEPool r does not exist/],
+    ['the pool is not on that node', { annotations: { [MOVE_TO]: 'storage-1/q' } }, /storage-1 has not reported pool q/],
+    ['there is no room', { entry: { size: '512Mi' } }, /it needs 1Gi there, and 512Mi are free/],
+    ['the node is in maintenance', { maintenance: true }, /in maintenance/],
+    ['the agent there is silent', { silent: true }, /the agent on storage-2 is silent/],
+    ['data of it is there', { entry: { displacedVolumes: [FOUND] } }, /there is data of this volume in that pool already/],
+    ['it is being grown', { spec: { capacity: '2Gi' } }, /being grown from 1Gi to 2Gi/],
+    ['its data was adopted', { spec: { adopt: 'projects' } }, /adopted \(spec\.adopt: projects\).*only disks are moved/],
+    ['it is not served', { status: { conditions: [] } }, /node storage-1 does not serve it now/],
+  ];
+  for (const [what, world, why] of refused) {
+    it(`is not moved when ${what}: the annotation is removed, and nothing else changes`, async () => {
+      const it = there(world);
+      const { spec } = it.live() as AoEVolume;
+      await it.reconcile();
+      expect(it.api.events[0]).toMatchObject({ reason: 'MoveRefused', message: expect.stringMatching(why) });
+      expect(it.live()?.metadata.annotations).toStrictEqual({});
+      expect(it.live()?.spec).toStrictEqual(spec);
+    });
+  }
+
+  it('is not moved while a snapshot of it is not taken yet', async () => {
+    const it = there();
+    it.api.put({ apiVersion: API_VERSION, kind: 'AoESnapshot', metadata: { name: 's' }, spec: { volumeName: 'v' } } as never);
+    await it.reconcile();
+    expect(it.api.events[0]).toMatchObject({
+      reason: 'MoveRefused',
+      message: expect.stringContaining('AoESnapshot s of it is not taken yet'),
+    });
+  });
 });

@@ -5,10 +5,11 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES, VOLUME_ATTACHMENTS } from '../../api/resources.ts';
-import { type AoEVolume, GIVE_UP, MOVE_TO, movesOf } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, isReportOfPlace, MOVE_TO, movesOf } from '../../api/volume.ts';
 import type { EventRecorder, Kube, KubeObject, Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { Reservations } from '../placement/reservations.ts';
+import { objectionToCopy } from './copied-move.ts';
 
 /** No watch shows VolumeAttachments: poll while one is there. */
 const ATTACHED_RETRY_MS = 15_000;
@@ -34,6 +35,8 @@ export type Move =
   | { readonly kind: 'none'; readonly volume: AoEVolume }
   /** Something is missing, for people. It is looked at again after `retryMs`, or when a change of an object leads to it. */
   | { readonly kind: 'waits'; readonly volume: AoEVolume; readonly message: string; readonly retryMs?: number }
+  /** The storage node is there, and nobody uses the volume: its data can be copied. */
+  | { readonly kind: 'copy'; readonly volume: AoEVolume; readonly to: Destination }
   /** The data is there, and nobody uses the volume. */
   | { readonly kind: 'possible'; readonly volume: AoEVolume; readonly to: Destination };
 
@@ -43,8 +46,11 @@ interface Attachment extends KubeObject {
 }
 
 /**
- * Decides about the move that annotation {@link MOVE_TO} asks for: to a node that has the disks of the volume, while the volume's storage
- * node is gone. No data is copied. An annotation that can never be followed is removed with an Event, and changes nothing else.
+ * Decides about the move that annotation {@link MOVE_TO} asks for. While the storage node of the volume exists, its data is to be copied: then
+ * all must be as it must be at once, or the annotation is removed with an Event. Once that node is gone, the move is to a node that has the
+ * disks of the volume. No data is copied, and what is missing is waited for. An annotation that can never be followed is removed with an
+ * Event, and changes nothing else.
+ * While a move is under way, a second one is followed only when the new node is gone before it served the volume.
  * The API server itself is asked about nodes, pool and attachments: a watch may be late.
  * @throws KubeError
  */
@@ -53,10 +59,16 @@ export async function decideMove(options: Options, volume: AoEVolume, signal: Ab
   const { metadata } = volume;
   const asked = metadata.annotations?.[MOVE_TO];
   if (asked === undefined) return { kind: 'none', volume };
-  const [nodeName = '', pool = volume.spec.pool ?? '', ...rest] = asked.split('/');
-  const to = { nodeName, pool };
-  const objection = rest.length > 0 ? FORM : await objectionTo(kube, volume, to, signal);
-  if (objection !== undefined) {
+  const to = destinationOf(volume);
+  const isCopied = await hasNode(kube, volume, signal);
+  const inUse = to && isCopied ? await attachmentOf(kube, volume, signal) : undefined;
+  const objection =
+    (volume.spec.external ? 'its target is outside of this project' : undefined) ??
+    objectionToSecond(volume, isCopied) ??
+    (to ? await objectionTo(kube, volume, to, isCopied, signal) : FORM) ??
+    (inUse ? `${attached(inUse)}; then annotate again` : undefined) ??
+    (to && isCopied ? await objectionToCopy(options, volume, to, signal) : undefined);
+  if (!to || objection !== undefined) {
     // With the version: a person may have corrected the annotation meanwhile.
     const { uid, resourceVersion } = metadata;
     const patch = { metadata: { uid, resourceVersion, annotations: { [MOVE_TO]: null } } };
@@ -64,27 +76,54 @@ export async function decideMove(options: Options, volume: AoEVolume, signal: Ab
     events.event(volume, 'Warning', 'MoveRefused', `annotation ${MOVE_TO}="${asked}" was removed and nothing was changed: ${objection}`);
     return { kind: 'none', volume: refused };
   }
+  if (isCopied) return { kind: 'copy', volume, to };
   const waits = (why: string, retryMs?: number): Move => {
     const message = `the move to pool ${to.pool} on node ${to.nodeName} waits: ${why}`;
     return { kind: 'waits', volume, message, ...(retryMs === undefined ? {} : { retryMs }) };
   };
-  const user = userOf(volume);
+  const user = lastUserOf(volume);
   if (user !== undefined) return waits(user);
   const missing = await missingAt(options, volume, to, signal);
   if (missing !== undefined) return waits(missing);
   // Last, as it costs a list of all of them: a kubelet stages by what an attachment says, and that names the earlier address.
+  const attachment = await attachmentOf(kube, volume, signal);
+  return attachment ? waits(attached(attachment), ATTACHED_RETRY_MS) : { kind: 'possible', volume, to };
+}
+
+/** The place that annotation {@link MOVE_TO} asks for; undefined when there is none, or it is not written as it must be. */
+export function destinationOf({ metadata, spec }: AoEVolume): Destination | undefined {
+  const [nodeName = '', pool = spec.pool ?? '', ...rest] = metadata.annotations?.[MOVE_TO]?.split('/') ?? [];
+  return nodeName && pool && rest.length === 0 ? { nodeName, pool } : undefined;
+}
+
+/** Whether a move that is under way has left the volume's data at this place. */
+export function isEarlierPlace({ spec: { move } }: AoEVolume, { nodeName, pool }: Destination): boolean {
+  return move?.stage === 'Switched' && move.nodeName === nodeName && move.pool === pool;
+}
+
+/** Why the annotation cannot be followed while an earlier move has not ended, for people. */
+function objectionToSecond({ spec: { move, nodeName } }: AoEVolume, hasNode: boolean): string | undefined {
+  if (!move) return undefined;
+  if (move.stage === 'Removing')
+    return `an earlier move has not ended: the data in pool ${move.pool} on node ${move.nodeName} is not removed yet (spec.move, status.move). Wait for that; if that node never comes back, delete it (kubectl delete node ${move.nodeName}); then annotate again`;
+  if (hasNode)
+    return `an earlier move has not ended: the volume is not served on node ${nodeName} yet. Wait for that; if that node never comes back, delete it (kubectl delete node ${nodeName}); then annotate again`;
+  return undefined;
+}
+
+/** Whether the storage node of a volume exists. @throws KubeError */
+async function hasNode(kube: Options['kube'], { spec }: AoEVolume, signal: AbortSignal): Promise<boolean> {
+  return spec.nodeName !== undefined && (await kube.get(NODES, spec.nodeName, { signal })) !== undefined;
+}
+
+/** A VolumeAttachment that says that the volume is attached. @throws KubeError */
+async function attachmentOf(kube: Options['kube'], { metadata }: AoEVolume, signal: AbortSignal): Promise<Attachment | undefined> {
   const { items } = await kube.list<Attachment>(VOLUME_ATTACHMENTS, { signal });
-  const attachment = items.find(
-    ({ spec, status }) => spec.attacher === DRIVER_NAME && status?.attachmentMetadata?.volumeUID === metadata.uid,
-  );
-  if (attachment) {
-    const { name } = attachment.metadata;
-    return waits(
-      `VolumeAttachment ${name} says that it is attached to node ${attachment.spec.nodeName}: delete the pods that use it`,
-      ATTACHED_RETRY_MS,
-    );
-  }
-  return { kind: 'possible', volume, to };
+  return items.find(({ spec, status }) => spec.attacher === DRIVER_NAME && status?.attachmentMetadata?.volumeUID === metadata.uid);
+}
+
+function attached({ metadata, spec }: Attachment): string {
+  return `VolumeAttachment ${metadata.name} says that it is attached to node ${spec.nodeName}: delete the pods that use it`;
 }
 
 /** Why the annotation can never be followed, for people. */
@@ -92,27 +131,26 @@ async function objectionTo(
   kube: Options['kube'],
   volume: AoEVolume,
   { nodeName, pool }: Destination,
+  isCopied: boolean,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { metadata, spec, status } = volume;
-  if (spec.external) return 'its target is outside of this project';
-  if (!nodeName || !pool) return FORM;
   if (metadata.deletionTimestamp) return 'the volume is being deleted';
   const { nodeName: from } = spec;
   if (from === undefined || !isPlaced(volume)) return 'the volume has no storage node yet';
-  if (nodeName === from) return `the volume is placed on node ${from} already`;
+  if (nodeName === from && (!isCopied || pool === spec.pool))
+    return `the volume is placed ${isCopied ? `in pool ${pool} ` : ''}on node ${from} already`;
   if (status?.capacity === undefined) return `no data was ever made for the volume on node ${from}: delete it, and create it again`;
   const exists = async (type: typeof NODES, name: string): Promise<boolean> => (await kube.get(type, name, { signal })) !== undefined;
-  if (await exists(NODES, from))
-    return `node ${from} exists, and data is not copied: a volume is moved only together with its disks, from a node that is gone (kubectl delete node ${from})`;
-  if (await exists(AOE_NODES, from)) return `AoENode ${from} still exists: Kubernetes deletes it soon after the Node; then annotate again`;
+  if (!isCopied && (await exists(AOE_NODES, from)))
+    return `AoENode ${from} still exists: Kubernetes deletes it soon after the Node; then annotate again`;
   if (!(await exists(NODES, nodeName))) return `node ${nodeName} does not exist`;
   if (!(await exists(AOE_POOLS, pool))) return `AoEPool ${pool} does not exist`;
   return undefined;
 }
 
-/** Who uses the volume, or may, and what to do about it; undefined when nobody does. */
-function userOf({ metadata, spec, status }: AoEVolume): string | undefined {
+/** Who used the volume when its node was last heard of, or may, and what to do about it; undefined when nobody did. */
+function lastUserOf({ metadata, spec, status }: AoEVolume): string | undefined {
   const { nodes = [], macs = [] } = spec.initiators;
   const giveUp = `kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${spec.nodeName}`;
   const confirm =
@@ -148,13 +186,23 @@ async function missingAt(
     return `node ${nodeName} has not reported pool ${name}: does an agent run there, and does nodeSelector of the pool match?`;
   const misfit = unfit(entry, host, health, spec.segments);
   if (misfit) return misfit.reason;
+  if (isEarlierPlace(volume, { nodeName, pool: name })) {
+    // Its agent lists no data of a move that is under way, and has kept it.
+    if (!isReportOfPlace(volume) || metadata.annotations?.[GIVE_UP] === spec.nodeName) return undefined;
+    return `the agent on ${spec.nodeName} has had the volume meanwhile, so hosts may have written there: connect the disks of node ${spec.nodeName} to another one and move the volume there, or give up what was written since the move (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${spec.nodeName})`;
+  }
   const found = entry.displacedVolumes?.find(({ uid }) => uid === metadata.uid);
   if (!found) {
     return `the agent on ${nodeName} has not found the data in the pool, that is backing volume ${metadata.uid}: connect its disks to that node, and see docs/operate.md, "Disks in another machine"; the agent looks every minute`;
   }
   if (found.volume !== metadata.name)
     return `the data there, ${metadata.uid}, was made for AoEVolume ${found.volume}: it is not used for this one`;
-  const [has, moves] = [found.moves ?? 0, movesOf(volume)];
+  // Once it is switched to, the copy of this move is whole, although it may still have its mark. After the way back it may be the older one.
+  const { move } = spec;
+  const isOfMove = found.copy !== undefined && move?.stage === 'Switched' && !move.back && found.copy === move.id;
+  if (found.copy !== undefined && !isOfMove)
+    return `the data there is half a copy, of a move or restore that was ended: connect the disks of node ${spec.nodeName} instead`;
+  const [has, moves] = [isOfMove ? movesOf(volume) : (found.moves ?? 0), movesOf(volume)];
   if (has < moves)
     return `the data there is an older copy: it was served up to move ${has} of the volume, and there was move ${moves} meanwhile; connect the disks of node ${spec.nodeName} instead`;
   if (found.bytes < parseQuantity(status?.capacity ?? '0'))

@@ -5,7 +5,7 @@ import type { Store } from '../../kube/mod.ts';
 
 /** What keeps a placed volume from being served, or deleted: the state of its storage node. */
 export interface Obstacle {
-  readonly obstacle: 'GivenUp' | 'MoveWaits' | 'StorageNodeGone' | 'StorageNodeNotReady';
+  readonly obstacle: 'GivenUp' | 'MoveWaits' | 'Moving' | 'StorageNodeGone' | 'StorageNodeNotReady';
   /** For people. */
   readonly message: string;
 }
@@ -17,10 +17,15 @@ interface Cluster {
   readonly isGivenUp: boolean;
   /** What a move waits for that a person asks for, while the node does not exist. */
   readonly moveWaits?: string | undefined;
+  /** How far a move is that copies the data. */
+  readonly moving?: string | undefined;
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
-export function obstacleOf({ metadata, spec }: AoEVolume, { nodes, kubeNodes, isGivenUp, moveWaits }: Cluster): Obstacle | undefined {
+export function obstacleOf(
+  { metadata, spec }: AoEVolume,
+  { nodes, kubeNodes, isGivenUp, moveWaits, moving }: Cluster,
+): Obstacle | undefined {
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
   if (moveWaits !== undefined) return { obstacle: 'MoveWaits', message: moveWaits };
@@ -30,13 +35,17 @@ export function obstacleOf({ metadata, spec }: AoEVolume, { nodes, kubeNodes, is
   }
   const kubeNode = kubeNodes.get(nodeName);
   if (!nodes.get(nodeName)) {
+    const { move } = spec;
+    const back =
+      move?.stage === 'Switched'
+        ? `; the data from before its move is kept, and what was never served on ${nodeName} can go back to it: ${MOVE_TO}=${move.nodeName}/${move.pool}`
+        : '';
     const message = kubeNode
       ? `node ${nodeName}, which holds the data, has no AoENode: does the agent run there?`
-      : `node ${nodeName}, which holds the data, does not exist any more: bring it back, or if it never comes back give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName}); if its disks are in another node now, move the volume there (annotation ${MOVE_TO})`;
+      : `node ${nodeName}, which holds the data, does not exist any more: bring it back, or if it never comes back give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName}); if its disks are in another node now, move the volume there (annotation ${MOVE_TO})${back}`;
     return { obstacle: 'StorageNodeGone', message };
   }
   const why = notReady(kubeNode);
-  return why === undefined
-    ? undefined
-    : { obstacle: 'StorageNodeNotReady', message: `${why}: I/O may wait until it is back; the volume is not moved` };
+  if (why === undefined) return moving === undefined ? undefined : { obstacle: 'Moving', message: moving };
+  return { obstacle: 'StorageNodeNotReady', message: `${why}: I/O may wait until it is back; no other node gets the volume by itself` };
 }

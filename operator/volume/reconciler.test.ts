@@ -1,88 +1,10 @@
 import assert from 'node:assert/strict';
 import type { KubeNode } from '../../api/kube-node.ts';
-import type { AoENode } from '../../api/node.ts';
-import type { AoEPool } from '../../api/pool.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { AOE_VOLUMES } from '../../api/resources.ts';
 import { Condition } from '../../api/schema/meta.ts';
-import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
-import { FakeApi } from '../../kube/testing/fake-api.ts';
-import { createLog } from '../../run/log.ts';
-import { AddressRange } from '../placement/address-range.ts';
-import { indexesOf } from '../testing/indexes.ts';
-import { VolumeReconciler } from './reconciler.ts';
-
-const signal = new AbortController().signal;
-const log = createLog('test', 'silent');
-
-function volume(name: string, spec: Partial<AoEVolumeSpec> = {}): AoEVolume {
-  return {
-    apiVersion: API_VERSION,
-    kind: 'AoEVolume',
-    metadata: { name, creationTimestamp: '2026-01-01T00:00:00Z' },
-    spec: { capacity: '6Gi', pool: 'default', access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', ...spec },
-  };
-}
-
-function external(name: string, slot: number, serial: string): AoEVolume {
-  const spec = { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', external: { shelf: 9, slot, serial } } as const;
-  return { ...volume(name), spec };
-}
-
-/** One node with room for one volume, and a watch that shows nothing new unless told to. */
-function cluster({ statusDelayMs = 0 } = {}) {
-  const api = new FakeApi();
-  const node: AoENode = { apiVersion: API_VERSION, kind: 'AoENode', metadata: { name: 'a' }, spec: { maintenance: false } };
-  const pool: AoEPool = {
-    apiVersion: API_VERSION,
-    kind: 'AoEPool',
-    metadata: { name: 'default' },
-    spec: { backend: 'file', directory: '/d' },
-    status: { nodes: [{ name: 'a', ready: true, size: '10Gi', granularity: '4Mi' }] },
-  };
-  api.put(node);
-  api.put(pool);
-  const volumes = api.lateStore<AoEVolume>('AoEVolume');
-  const lists = { count: 0 };
-  const catchUp = (): void => volumes.catchUp();
-  const reconciler = new VolumeReconciler({
-    copies: { at: () => undefined },
-    kube: api,
-    volumes: {
-      get: (name) => volumes.get(name),
-      list: () => {
-        lists.count++;
-        return volumes.list();
-      },
-    },
-    ...indexesOf(() => volumes.list()),
-    pools: api.store('AoEPool'),
-    snapshots: api.store('AoESnapshot'),
-    nodes: api.store('AoENode'),
-    kubeNodes: api.store<KubeNode>('Node'),
-    agents: { silence: () => undefined },
-    events: api,
-    range: new AddressRange('1'),
-    statusDelayMs,
-    log,
-  });
-  const live = (name: string) => api.read<AoEVolume>(AOE_VOLUMES, name);
-  return {
-    api,
-    live,
-    /** The watch shows all that has happened. */
-    catchUp,
-    /** How often all volumes were read. */
-    lists,
-    add: (...added: AoEVolume[]) => {
-      for (const each of added) api.put(each);
-      catchUp();
-    },
-    reconcile: (name: string) => reconciler.reconcile(name, signal),
-    condition: (name: string, type: string) => live(name)?.status?.conditions?.find((each) => each.type === type),
-    events: () => api.events.map(({ reason }) => reason),
-  };
-}
+import { cluster, external, volume } from '../testing/volume-cluster.ts';
 
 describe('VolumeReconciler', () => {
   it('counts what it placed before the watch shows it', async () => {
@@ -363,6 +285,28 @@ describe('VolumeReconciler', () => {
     it.catchUp();
     await it.reconcile('a-copy');
     expect(it.condition('a-copy', 'Placed')?.status).toBe('True');
+  });
+
+  it('says that the disk which is copied into a volume got a user, until it is detached or the copy is whole', async () => {
+    const it = cluster();
+    it.add(external('outside', 0, 'S1'), volume('copy', { source: { external: { shelf: 9, slot: 0 } } }));
+    await it.reconcile('copy');
+    const admit = async (nodes: string[] | null) => {
+      await it.api.patch(AOE_VOLUMES, 'outside', { spec: { initiators: { nodes } } });
+      it.catchUp();
+      await it.reconcile('copy');
+      return it.condition('copy', 'Placed');
+    };
+    expect(await admit(['w'])).toMatchObject({
+      status: 'False',
+      reason: 'SourceInUse',
+      message: expect.stringMatching(/is used by w, as/),
+    });
+    expect(it.live('copy')?.status?.phase).toBe('Pending');
+    expect((await admit(null))?.status).toBe('True');
+    const whole = { metadata: { name: 'copy' }, status: { capacity: '6Gi' } };
+    await it.api.apply(AOE_VOLUMES, whole, { fieldManager: 'agent', subresource: 'status' });
+    expect((await admit(['w']))?.status).toBe('True');
   });
 
   it('refuses to break the lock of an external target', async () => {

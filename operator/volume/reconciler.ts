@@ -7,7 +7,17 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoEVolume, GIVE_UP, MOVE_TO, movesOf, serialOf, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
+import {
+  type AoEVolume,
+  GIVE_UP,
+  isCopiedAway,
+  MOVE_FINALIZER,
+  MOVE_TO,
+  movesOf,
+  serialOf,
+  VOLUME_FINALIZER,
+  VolumeCondition,
+} from '../../api/volume.ts';
 import {
   applyStatus,
   type EventRecorder,
@@ -25,12 +35,13 @@ import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import { type AddressRange, addressOf } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
-import { freeAddress, newAddress, place } from '../placement/place.ts';
+import { freeAddress, newAddress, place, userOfSource } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
+import { fromLost, newMove, nextStep, progressOf } from './copied-move.ts';
 import { giveUp } from './give-up.ts';
 import { type Growth, growthOf } from './growth.ts';
-import { decideMove, type Move } from './move.ts';
+import { decideMove, destinationOf, type Move } from './move.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { canWait, type Findings, statusOf } from './status.ts';
@@ -61,6 +72,9 @@ interface Options {
  * between would come at the same time as the agent's, which would have to repeat its own.
  */
 const STATUS_DELAY_MS = 1_000;
+
+/** What a write changes; `null` is for what is taken away. */
+type SpecPatch = Omit<Partial<AoEVolume['spec']>, 'move'> & { move?: AoEVolume['spec']['move'] | null };
 
 /** Limit for asking the API server what became of a write, in milliseconds. */
 const LEARN_MS = 5_000;
@@ -98,7 +112,8 @@ export class VolumeReconciler {
     const { volume, refused } = await this.#ensurePlaced(move.volume, signal);
     const isGivenUp = given.outcome === 'givenUp' && volume.spec.nodeName === given.volume.spec.nodeName;
     const moveWaits = move.kind === 'waits' ? move.message : undefined;
-    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits });
+    const moving = isCopiedAway(volume) && volume.spec.move ? progressOf(volume, volume.spec.move) : undefined;
+    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving });
     const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
     const status = statusOf(volume, findings);
@@ -129,7 +144,10 @@ export class VolumeReconciler {
         ...status,
         // A patch whose answer was lost may have placed it, and the size may be another one: the watch will show it.
         still: (now) =>
-          isPlaced(now) === isPlaced(volume) && movesOf(now) === movesOf(volume) && now.spec.capacity === volume.spec.capacity,
+          isPlaced(now) === isPlaced(volume) &&
+          movesOf(now) === movesOf(volume) &&
+          now.spec.move?.stage === volume.spec.move?.stage &&
+          now.spec.capacity === volume.spec.capacity,
         signal,
       });
       if (grows && !written) this.#volumes.drop(name);
@@ -144,7 +162,9 @@ export class VolumeReconciler {
   /** The volume as it is placed now, or why it is not. */
   async #ensurePlaced(volume: AoEVolume, signal: AbortSignal): Promise<{ volume: AoEVolume; refused?: Refused | undefined }> {
     if (volume.metadata.deletionTimestamp) return { volume };
-    if (isPlaced(volume) || volume.spec.external) return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) };
+    if (isPlaced(volume) || volume.spec.external) {
+      return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) ?? userOfSource(volume, this.#reserved) };
+    }
     const { pools, snapshots, nodes, range } = this.#options;
     const cluster = {
       pools: pools.list(),
@@ -171,16 +191,73 @@ export class VolumeReconciler {
 
   /** Follows annotation MOVE_TO, where everything is as it must be: one write gives the volume its new place, address and serial number. */
   async #move(found: AoEVolume, signal: AbortSignal): Promise<Move> {
-    const { log, events, range } = this.#options;
+    const { move: underWay } = found.spec;
+    const asked = found.metadata.annotations?.[MOVE_TO] !== undefined;
+    const isSecond = underWay !== undefined && underWay.stage !== 'Copying' && asked;
+    const isMarked = found.metadata.finalizers?.includes(MOVE_FINALIZER);
+    if ((underWay || isMarked || found.status?.move) && !isSecond) return await this.#advance(found, signal);
     const move = await decideMove({ ...this.#options, reserved: this.#reserved, health: this.#health }, found, signal);
-    if (move.kind !== 'possible') return move;
-    const { volume, to } = move;
+    if (underWay && move.kind === 'possible') return await this.#switch(move.volume, move.to, fromLost(move.volume, move.to), signal);
+    if (underWay && move.kind === 'none') return await this.#advance(move.volume, signal);
+    if (move.kind === 'copy') {
+      const { volume, to } = move;
+      const finalizers = [...new Set([...(volume.metadata.finalizers ?? []), MOVE_FINALIZER])];
+      const begun = await this.#write(volume, { metadata: { finalizers }, spec: { move: newMove(to) } }, signal);
+      this.#options.events.event(volume, 'Normal', 'Moving', `is being copied to pool ${to.pool} on node ${to.nodeName}`);
+      return { kind: 'none', volume: begun };
+    }
+    return move.kind === 'possible' ? await this.#switch(move.volume, move.to, undefined, signal) : move;
+  }
+
+  /** The next step of a move that copies the data. */
+  async #advance(volume: AoEVolume, signal: AbortSignal): Promise<Move> {
+    const { kube, log, events } = this.#options;
+    const { name, uid, resourceVersion, finalizers = [] } = volume.metadata;
+    if (!volume.spec.move && finalizers.includes(MOVE_FINALIZER)) {
+      const message = 'spec.move was taken away before the move had ended: data of this volume may be left at its other place';
+      events.event(volume, 'Warning', 'MovedDataLeft', message);
+      const metadata = { finalizers: finalizers.filter((each) => each !== MOVE_FINALIZER) };
+      return { kind: 'none', volume: await this.#write(volume, { metadata, spec: {} }, signal) };
+    }
+    if (!volume.spec.move) {
+      const patch = { metadata: { uid, resourceVersion }, status: { move: null } };
+      const cleared = await kube.patch<AoEVolume>(AOE_VOLUMES, name, patch, { fieldManager: FIELD_MANAGER, subresource: 'status', signal });
+      return { kind: 'none', volume: cleared };
+    }
+    const next = await nextStep(kube, volume, destinationOf(volume), signal);
+    if (next.step === 'switch') return await this.#switch(volume, next.to, next.move, signal);
+    if (next.step === 'stage') {
+      if (next.why !== undefined)
+        events.event(volume, 'Warning', 'MoveEnded', `the move was ended, and the volume stays where it is: ${next.why}`);
+      return { kind: 'none', volume: await this.#write(volume, { metadata: {}, spec: { move: next.move } }, signal) };
+    }
+    if (next.step === 'wait') return { kind: 'none', volume };
+    if (next.why !== undefined) events.event(volume, 'Warning', 'MovedDataLeft', next.why);
+    log.info({ volume: name, move: volume.spec.move }, 'move ended');
+    const metadata = { finalizers: finalizers.filter((each) => each !== MOVE_FINALIZER) };
+    // As long as others keep the object, no agent may take it for one whose other place is to be emptied.
+    const spec = next.step === 'let-go' ? {} : { move: null };
+    return { kind: 'none', volume: await this.#write(volume, { metadata, spec }, signal) };
+  }
+
+  /** One write gives the volume its new place, address and serial number. @param copied the next stage of a move that has copied the data */
+  async #switch(
+    volume: AoEVolume,
+    to: { nodeName: string; pool: string },
+    copied: AoEVolume['spec']['move'],
+    signal: AbortSignal,
+  ): Promise<Move> {
+    const { log, events, range } = this.#options;
     const address = newAddress(volume, this.#reserved, range, this.#previousAddress());
     if ('refused' in address) return { kind: 'waits', volume, message: `the move to node ${to.nodeName} waits: ${address.message}` };
     this.#lastAddress = address;
     const before = volume.spec;
     const annotations = { [MOVE_TO]: null, [GIVE_UP]: null };
-    const moved = await this.#write(volume, { metadata: { annotations }, spec: { ...to, address, moves: movesOf(volume) + 1 } }, signal);
+    const moved = await this.#write(
+      volume,
+      { metadata: { annotations }, spec: { ...to, address, moves: movesOf(volume) + 1, ...(copied ? { move: copied } : {}) } },
+      signal,
+    );
     const from = `node ${before.nodeName}, pool ${before.pool}, ${before.address && formatAddress(before.address)}`;
     const message = `moved from ${from} to node ${to.nodeName}, pool ${to.pool}, ${formatAddress(address)}, with serial number ${serialOf(moved)}`;
     log.warn({ volume: volume.metadata.name, detail: message }, 'volume moved');
@@ -204,12 +281,12 @@ export class VolumeReconciler {
   /** Reserves a place before the API server has it, and gives it back when the API server refuses. */
   async #write(
     volume: AoEVolume,
-    { metadata, spec }: { metadata: { finalizers?: string[]; annotations?: Record<string, null> }; spec: Partial<AoEVolume['spec']> },
+    { metadata, spec }: { metadata: { finalizers?: string[]; annotations?: Record<string, null> }; spec: SpecPatch },
     signal: AbortSignal,
   ): Promise<AoEVolume> {
     const { name, uid, resourceVersion } = volume.metadata;
     const { finalizers = volume.metadata.finalizers ?? [] } = metadata;
-    this.#volumes.reserve({ ...volume, metadata: { ...volume.metadata, finalizers }, spec: { ...volume.spec, ...spec } });
+    this.#volumes.reserve({ ...volume, metadata: { ...volume.metadata, finalizers }, spec: patched(volume, spec) });
     // With the version that the place was chosen for, so that no change by others is overwritten.
     const patch = { metadata: { ...metadata, uid, ...(resourceVersion ? { resourceVersion } : {}) }, spec };
     try {
@@ -217,7 +294,7 @@ export class VolumeReconciler {
       this.#volumes.confirm(placed);
       return placed;
     } catch (error) {
-      await this.#learn(volume, movesOf({ spec: { ...volume.spec, ...spec } }), error);
+      await this.#learn(volume, movesOf({ spec: patched(volume, spec) }), error);
       throw error;
     }
   }
@@ -246,6 +323,8 @@ export class VolumeReconciler {
     const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
     const now = conditions?.find(({ type }) => type === VolumeCondition.Ready);
     if (!reason || before?.reason === reason || now?.reason !== reason) return;
+    // The begin of a move has its own Event.
+    if (obstacle?.obstacle === 'Moving') return;
     const isMove = obstacle?.obstacle === 'MoveWaits';
     const what = refused ? 'volume not placed' : isMove ? 'volume not moved yet' : 'storage node of volume not available';
     this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, what);
@@ -259,6 +338,11 @@ export class VolumeReconciler {
     this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume does not grow yet');
     this.#options.events.event(volume, 'Warning', reason, message);
   }
+}
+
+function patched({ spec }: AoEVolume, { move = spec.move, ...changes }: SpecPatch): AoEVolume['spec'] {
+  const { move: _, ...rest } = spec;
+  return { ...rest, ...changes, ...(move ? { move } : {}) };
 }
 
 /** The address of the volume that was created last: after a restart, new addresses follow it. */

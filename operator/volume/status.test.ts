@@ -1,5 +1,5 @@
 import { API_VERSION } from '../../api/resources.ts';
-import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, MOVE_FINALIZER, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { statusOf } from './status.ts';
 
 /** Condition Ready of a deleted volume, beside these conditions of its agent. */
@@ -45,4 +45,18 @@ test('Ready of a deleted volume says that it is being removed when its agent wai
   const exported = { type: 'Exported', status: 'True', reason: 'Exported', message: 'the target serves the volume' } as const;
   const removing = { status: 'False', reason: 'Deleting', message: 'the agent on storage is removing export and data' };
   expect(readyOfDeleted([provisioned, exported])).toMatchObject(removing);
+});
+
+test('Ready of a deleted volume says on which node the data of a move is still to be removed, and why it is not', () => {
+  const move = { id: '0123abcd', stage: 'Removing', nodeName: 'old', pool: 'q' } as const;
+  const volume: AoEVolume = {
+    apiVersion: API_VERSION,
+    kind: 'AoEVolume',
+    metadata: { name: 'v', deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [MOVE_FINALIZER] },
+    spec: { access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete', nodeName: 'new', address: { shelf: 1, slot: 1 }, move },
+  };
+  const messageOf = (each: AoEVolume) => statusOf(each, {}).conditions?.find(({ type }) => type === 'Ready')?.message;
+  expect(messageOf(volume)).toBe('deletion waits: the agent on old is to remove what a move left in pool q there');
+  const status = { move: { id: move.id, nodeName: 'old', phase: 'Waiting', message: 'AoEPool q does not exist' } } as const;
+  expect(messageOf({ ...volume, status })).toMatch(/in pool q there: AoEPool q does not exist$/);
 });

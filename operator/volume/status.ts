@@ -6,6 +6,9 @@ import {
   type AoEVolumeStatus,
   DELETION_WAITS,
   isReportOfPlace,
+  MOVE_FINALIZER,
+  moveReport,
+  VOLUME_FINALIZER,
   VolumeCondition,
   type VolumePhase,
 } from '../../api/volume.ts';
@@ -53,6 +56,13 @@ function agentsWait(volume: AoEVolume): Condition | undefined {
 
 /** Condition Ready of a volume that is being deleted. */
 function deleting(volume: AoEVolume, obstacle: Obstacle | undefined): Verdict {
+  const { finalizers = [] } = volume.metadata;
+  const { move } = volume.spec;
+  if (move && finalizers.includes(MOVE_FINALIZER) && !finalizers.includes(VOLUME_FINALIZER)) {
+    const { message = '' } = moveReport(volume) ?? {};
+    const left = `the agent on ${move.nodeName} is to remove what a move left in pool ${move.pool} there`;
+    return { status: 'False', reason: 'Deleting', message: `${DELETION_WAITS}${left}${message === '' ? '' : `: ${message}`}` };
+  }
   const waits = [...users(volume), ...(obstacle ? [obstacle.message] : [])].join(', ');
   if (users(volume).length > 0) return { status: 'False', reason: 'InUse', message: `${DELETION_WAITS}${waits}` };
   if (obstacle) return { status: 'False', reason: obstacle.obstacle, message: `${DELETION_WAITS}${waits}` };
@@ -97,7 +107,17 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
 }
 
 /** Reasons that end by themselves, or when a node or a pool appears: the volume waits, nothing has failed. */
-const WAITING = new Set(['Copying', 'NoEligibleNode', 'NodesNotReady', 'SourceNotReady', 'Waiting', 'Wiping']);
+const WAITING = new Set([
+  'AnsweredBySource',
+  'Copying',
+  'Moving',
+  'NoEligibleNode',
+  'NodesNotReady',
+  'SourceInUse',
+  'SourceNotReady',
+  'Waiting',
+  'Wiping',
+]);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';

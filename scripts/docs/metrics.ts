@@ -2,8 +2,9 @@
 import { register } from 'prom-client';
 import { PoolMetrics } from '../../agent/pool/metrics.ts';
 import { TargetMetrics } from '../../agent/target/metrics.ts';
-import { registerDownDisks } from '../../csi/node/upkeep/metrics.ts';
+import { registerDownDisks, registerFreezes } from '../../csi/node/upkeep/metrics.ts';
 import { countVolumes } from '../../operator/metrics.ts';
+import { registerTakeovers } from '../../operator/takeover/metrics.ts';
 import { controllerMetrics } from '../../run/controller-metrics.ts';
 import { cell, code, table } from './markdown.ts';
 
@@ -18,6 +19,7 @@ interface Registered {
 /** The parts, in the order of the page: which program serves the metrics, and what registers them. */
 const PARTS: readonly (readonly [string, () => unknown])[] = [
   ['Operator', () => countVolumes({ list: () => [] })],
+  ['Operator, with automatic takeover', () => registerTakeovers({ held: new Map(), taken: 0 })],
   ['Agent', () => new PoolMetrics().register()],
   [
     'Agent, of its target',
@@ -27,7 +29,13 @@ const PARTS: readonly (readonly [string, () => unknown])[] = [
       new TargetMetrics({ api, connection: { connected: false, served: 0 }, volumes: none, nodes: none }, AbortSignal.abort()).register();
     },
   ],
-  ['CSI node plugin', () => registerDownDisks({ down: () => Promise.resolve([]) })],
+  [
+    'CSI node plugin',
+    () => {
+      registerDownDisks({ down: () => Promise.resolve([]) });
+      registerFreezes();
+    },
+  ],
   ['Operator and agent: controllers and work queues', () => controllerMetrics()],
 ];
 

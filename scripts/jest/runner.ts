@@ -61,7 +61,11 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
 
   async #runFile(test: TestFile): Promise<void> {
     await this.#emit('test-file-start', [test]);
-    const child = fork(join(import.meta.dirname, 'test-file.ts'), { stdio: ['ignore', this.isSerial ? 'inherit' : 'pipe', 'pipe', 'ipc'] });
+    const child = fork(join(import.meta.dirname, 'test-file.ts'), {
+      stdio: ['ignore', this.isSerial ? 'inherit' : 'pipe', 'pipe', 'ipc'],
+      // Another Node.js for the tests, such as that of another platform (docs/releasing.md).
+      execPath: process.env.TEST_NODE ?? process.execPath,
+    });
     const order: Order = { path: test.path, globalConfig: this.#globalConfig, config: test.context.config };
     child.send(order);
     try {

@@ -42,6 +42,32 @@ export const PARTS: readonly Part[] = [
     limitMinutes: 20,
   },
   {
+    name: 'install',
+    shows: 'a release is installed from its packed chart on a new cluster, and how long it takes until a pod has written to its volume',
+    usually: '5 minutes',
+    argv: script('test/release/install.ts'),
+    env: { AOE_CSI_CLUSTER: 'install' },
+    limitMinutes: 40,
+  },
+  {
+    name: 'arm64',
+    shows:
+      'a release for arm64 that is built on amd64: its programs start in an emulator, and the unit tests of target and copier pass there',
+    usually: '25 minutes',
+    argv: [jest, '--selectProjects', 'release', '--testPathPatterns', 'release/arm64'],
+    env: { ARM64: '1' },
+    limitMinutes: 120,
+  },
+  {
+    name: 'monitoring',
+    shows:
+      'a real Prometheus reads the cluster: every panel and rule finds series, and every alert fires because of a real fault and resolves',
+    usually: '10 minutes',
+    argv: script('scripts/test.ts', 'e2e', 'monitoring'),
+    env: { MONITORING: '1' },
+    limitMinutes: 60,
+  },
+  {
     name: 'encryption',
     shows: 'encrypted volumes on the cluster, with clones, raw block devices and a takeover',
     usually: '10 minutes',
@@ -63,6 +89,14 @@ export const PARTS: readonly Part[] = [
     usually: '15 minutes',
     argv: script('scripts/test.ts', 'e2e', 'takeover'),
     env: { ROUNDS: '10' },
+    limitMinutes: 60,
+  },
+  {
+    name: 'takeover-automatic',
+    shows: 'volumes of a silent node are taken over by themselves, and those of a node that is heard are not',
+    usually: '10 minutes',
+    argv: script('scripts/test.ts', 'e2e', 'takeover-automatic'),
+    env: { TAKEOVER_AUTOMATIC: '1' },
     limitMinutes: 60,
   },
   {

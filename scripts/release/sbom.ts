@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { NATIVE_MODULES } from '../../test/testbed/image/images.ts';
+import { NAMES, type Parts } from '../../test/testbed/image/platform.ts';
 import { sh } from '../../test/testbed/process/shell.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -27,12 +27,11 @@ interface CargoMetadata {
  * All that is in our image and not of this repository: Debian packages, Node.js, npm packages and crates.
  * @param debianPackages file with a line `PACKAGE VERSION ARCHITECTURE` for each
  */
-export function componentsOfImage(debianPackages: string): Component[] {
+export function componentsOfImage(debianPackages: string, { architecture, koffi }: Parts): Component[] {
   const bundled = JSON.parse(readFileSync(join(ROOT, 'dist/npm-packages.json'), 'utf8')) as string[];
-  const npm = ['node', ...new Set([...bundled, ...NATIVE_MODULES])].map((name) =>
-    npmComponent(JSON.parse(readFileSync(join(ROOT, 'node_modules', name, 'package.json'), 'utf8'))),
-  );
-  const platform = process.arch === 'x64' ? 'x86_64-unknown-linux-gnu' : 'aarch64-unknown-linux-gnu';
+  const folders = [...new Set(['node', 'koffi', ...bundled])].map((name) => join(ROOT, 'node_modules', name));
+  const npm = [...folders, koffi].map((folder) => npmComponent(JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))));
+  const platform = `${NAMES[architecture].gnu}-unknown-linux-gnu`;
   const metadata = sh(`cd '${ROOT}' && cargo metadata --format-version 1 --locked --filter-platform ${platform}`);
   const crates = ['aoe-target', 'aoe-copier'].flatMap((program) => crateComponents(JSON.parse(metadata) as CargoMetadata, program));
   return [

@@ -97,7 +97,7 @@ export function jestTests(name: string, usually: string, options: JestSuiteOptio
         signal,
         onTest: (test) => {
           const seconds = (test.durationMs / 1000).toFixed(1);
-          if (test.failed) report(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${firstLines(test.error, 25)}`);
+          if (test.failed) report(`FAILED ${test.name} (${relative(ROOT, test.file)}, ${seconds} s)\n${firstLines(test.error, 40)}`);
           else if (options.eachTest && (test.durationMs > 500 || test.skipped))
             report(`${test.skipped ? 'skipped' : 'ok'} ${test.name} (${seconds} s)`);
         },

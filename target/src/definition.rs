@@ -142,6 +142,9 @@ pub struct Definition {
     /// None: there is no limit. In an export of a volume that exists: those that it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
+    /// Zeros that are written take no space, where the disk can do that.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub reclaim: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -200,6 +203,7 @@ mod tests {
             sectors: 0,
             for_copies: false,
             limits: Some(Limits { iops: LEAST_IOPS, write_bytes_per_second: u64::MAX, ..Limits::default() }),
+            reclaim: false,
         };
         assert_eq!(good.check(), Ok(()));
         assert_eq!(Definition { for_copies: true, read_only: true, ..good.clone() }.check(), Ok(()));

@@ -217,6 +217,7 @@ mod tests {
             sectors: 0,
             for_copies: false,
             limits: None,
+            reclaim: false,
         })
     }
 

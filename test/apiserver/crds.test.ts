@@ -46,6 +46,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ['a volume at the lowest address', AOE_VOLUMES, { ...VOLUME, address: { shelf: 0, slot: 0 } }],
     ['a volume at the highest address', AOE_VOLUMES, { ...VOLUME, address: { shelf: MAX_SHELF, slot: MAX_SLOT } }],
     ['a volume for hosts outside the cluster', AOE_VOLUMES, { ...VOLUME, initiators: { macs: [MAC, '52:54:00:00:00:0a'] } }],
+    ['a volume with a schedule', AOE_VOLUMES, { ...VOLUME, reclaimEvery: '168h' }],
     ["somebody else's target", AOE_VOLUMES, EXTERNAL],
     ["somebody else's target of a known size", AOE_VOLUMES, { ...EXTERNAL, capacity: '1Gi', access: 'ReadOnlyMany' }],
     ['a linear pool', AOE_POOLS, { backend: 'lvm', volumeGroup: 'vg0' }],
@@ -54,6 +55,8 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ['a thin pool on some nodes', AOE_POOLS, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'p', nodeSelector: { disk: 'nvme' } }],
     ['an LVM pool in a group of an odd name', AOE_POOLS, { backend: 'lvm', volumeGroup: '.v_g+1-x' }],
     ['a pool of files', AOE_POOLS, { backend: 'file', directory: '/var/lib/aoe' }],
+    ['a pool of files that gets nothing back', AOE_POOLS, { backend: 'file', directory: '/d', reclaimZeros: 'None' }],
+    ['a thin pool that gets zeros back', AOE_POOLS, { ...THIN, reclaimZeros: 'Auto' }],
     ...['0', '0%', '15%', '20Gi', '1.5Ti'].map(
       (reserve) => [`a reserve of ${reserve}`, AOE_POOLS, { backend: 'file', directory: '/d', reserve }] as [string, ResourceType, Spec],
     ),
@@ -82,6 +85,33 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     ['a volume whose size has an exponent', AOE_VOLUMES, { ...VOLUME, capacity: '1e9' }, SIZE],
     ['a volume of 8Pi', AOE_VOLUMES, { ...VOLUME, capacity: '8Pi' }, SIZE],
     ['a volume whose size is a number, not a text', AOE_VOLUMES, { ...VOLUME, capacity: 10 }, /spec\.capacity.*must be of type string/],
+    ...['0h', '01h', '10000h', '7d', '90m', 'h', '1h30m'].map(
+      (reclaimEvery) =>
+        [`a schedule of ${reclaimEvery}`, AOE_VOLUMES, { ...VOLUME, reclaimEvery }, /spec\.reclaimEvery.*must be whole hours/] as [
+          string,
+          ResourceType,
+          Spec,
+          RegExp,
+        ],
+    ),
+    [
+      'a schedule of a Shared volume',
+      AOE_VOLUMES,
+      { ...VOLUME, access: 'Shared', reclaimEvery: '1h' },
+      /reclaimEvery needs access Exclusive/,
+    ],
+    [
+      'a schedule of an encrypted volume',
+      AOE_VOLUMES,
+      { ...VOLUME, encryption: 'LUKS2', reclaimEvery: '1h' },
+      /does not go with encryption/,
+    ],
+    [
+      "a schedule of somebody else's target",
+      AOE_VOLUMES,
+      { ...EXTERNAL, reclaimEvery: '1h' },
+      /reclaimEvery does not apply to an external/,
+    ],
     ['a volume without a size', AOE_VOLUMES, { pool: 'default' }, /capacity is required with pool/],
     ['a volume of nowhere', AOE_VOLUMES, { capacity: '1Gi' }, EITHER],
     ["a volume that is ours and somebody else's", AOE_VOLUMES, { ...VOLUME, ...EXTERNAL }, EITHER],
@@ -172,6 +202,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
         ],
     ),
     ['a pool of files that wipes', AOE_POOLS, { backend: 'file', directory: '/d', wipe: 'Full' }, /wipe goes with backend lvm/],
+    ['a linear pool that gets zeros back', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', reclaimZeros: 'Auto' }, /reclaimZeros goes with/],
     ['a wipe that there is not', AOE_POOLS, { backend: 'lvm', volumeGroup: 'v', wipe: 'Half' }, /spec\.wipe.*"Full", "Ends"/],
     ...['100%', '-1', '15 %', '1.5%', 'a lot', '9Pi'].map(
       (reserve) =>
@@ -273,7 +304,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
 
   test('what is not said has its default', async () => {
     const { spec } = await create(AOE_VOLUMES, VOLUME);
-    expect(spec).toStrictEqual({ ...VOLUME, access: 'Exclusive', initiators: {}, deletionPolicy: 'Delete' });
+    expect(spec).toStrictEqual({ ...VOLUME, access: 'Exclusive', initiators: {} });
     expect((await create(AOE_NODES, {})).spec).toStrictEqual({ maintenance: false });
   });
 
@@ -300,7 +331,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     expect(made.status).toBeUndefined();
     const patch = { status: { phase: 'Ready' }, spec: { deletionPolicy: 'Retain' } };
     const { spec, status, metadata } = await kube.patch<Thing>(AOE_VOLUMES, 'apart', patch, { subresource: 'status' });
-    expect(spec.deletionPolicy).toBe('Delete');
+    expect(spec.deletionPolicy).toBeUndefined();
     expect(status?.phase).toBe('Ready');
     expect(metadata.generation).toBe(1);
     await refused(kube.patch(AOE_VOLUMES, 'apart', { status: { phase: 'Fine' } }, { subresource: 'status' }), /status\.phase.*"Pending"/);

@@ -25,7 +25,21 @@ describe.skipIf(unavailable)('encryption of an AoEVolume on a real API server', 
     );
   });
 
+  it('with authentication never grows, and stays Exclusive', async () => {
+    const { metadata } = await create({ ...ENCRYPTED, encryption: 'LUKS2Authenticated' });
+    const patch = (spec: object) => kube.patch(AOE_VOLUMES, metadata.name, { spec });
+    await expect(patch({ capacity: '2Gi' })).rejects.toThrow(/authenticated encryption cannot grow/);
+    for (const access of ['Shared', 'ReadOnlyMany']) await expect(patch({ access })).rejects.toThrow(/must be Exclusive/);
+    await patch({ initiators: { nodes: ['n1'] } });
+  });
+
   for (const [what, spec, message] of [
+    [
+      'with authentication on a disk that is too small',
+      { ...ENCRYPTED, encryption: 'LUKS2Authenticated', capacity: '17Mi' },
+      /at least 18Mi/,
+    ],
+    ['with authentication for many nodes', { ...ENCRYPTED, encryption: 'LUKS2Authenticated', access: 'ReadOnlyMany' }, /must be Exclusive/],
     ['of a kind that there is not', { ...ENCRYPTED, encryption: 'ROT13' }, /spec\.encryption.*"LUKS2"/],
     ['without room for data', { ...ENCRYPTED, capacity: '16Mi' }, /must be more than 16Mi/],
     [

@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import type { Kube } from '../../kube/mod.ts';
-import { KIT } from '../testbed/kit.ts';
+import { KNOWN_OBJECTS } from '../docs/yaml.ts';
+import { KIT, SNAPSHOT_CRDS } from '../testbed/kit.ts';
 import { type ApiServer, serveTests, unavailable } from './server.ts';
 
 const VOLUME = { capacity: '1Gi', pool: 'default' };
@@ -12,7 +14,7 @@ const PLACED = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };
 let server: ApiServer;
 let kube: Kube;
 
-describe.skipIf(unavailable)('kubectl, with the CRDs on a real API server,', () => {
+describe.skipIf(unavailable)('kubectl, with the CRDs on a real API server, for columns, fields and all documented objects,', () => {
   serveTests((started) => {
     ({ server, kube } = started);
   });
@@ -60,5 +62,27 @@ describe.skipIf(unavailable)('kubectl, with the CRDs on a real API server,', () 
   it('explains every field of a spec', async () => {
     const text = await kubectl('explain', 'aoevolume.spec');
     for (const word of ['capacity', 'initiators', 'deletionPolicy', 'What happens to the data']) expect(text, word).toContain(word);
+  });
+
+  it('accepts every object of the documentation and the examples', async () => {
+    await kubectl('apply', '-f', SNAPSHOT_CRDS);
+    await kubectl('wait', 'crd', '--all', '--for=condition=Established', '--timeout=15s');
+    const namespaces = new Set(KNOWN_OBJECTS.map(({ content }) => content.metadata?.namespace ?? 'default'));
+    for (const namespace of namespaces) {
+      if (namespace !== 'default') await kubectl('create', 'namespace', namespace);
+      // A pod is refused without. No controller is here that would make it.
+      await kubectl('create', 'serviceaccount', 'default', '-n', namespace);
+    }
+    const args = KNOWN_OBJECTS.map(({ where, content }, index) => {
+      const file = join(server.directory, `${where.replaceAll(/[/:]/g, '_')}_${index}.json`);
+      writeFileSync(file, JSON.stringify(content));
+      return `--filename=${file}`;
+    });
+    const command = ['--kubeconfig', server.kubeconfig, 'create', '--dry-run=server', '--validate=strict', '--output=name', ...args];
+    const run = promisify(execFile)(join(KIT, 'kubectl'), command, { timeout: 20_000 });
+    // Its errors name the files. Warnings, as of a field that is deprecated, are none that users should get either.
+    const { stdout, stderr } = await run.catch((error: { stdout: string; stderr: string }) => error);
+    expect(stderr).toBe('');
+    expect(stdout.trim().split('\n')).toHaveLength(KNOWN_OBJECTS.length);
   });
 });

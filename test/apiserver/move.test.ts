@@ -1,6 +1,6 @@
 import { formatAddress } from '../../api/address.ts';
 import type { Displaced } from '../../api/pool.ts';
-import { AOE_NODES, AOE_VOLUMES, NODES } from '../../api/resources.ts';
+import { AOE_NODES, AOE_VOLUMES, API_VERSION, NODES } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, MOVE_TO, serialNumber } from '../../api/volume.ts';
 import { Informer, type Kube } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
@@ -22,6 +22,8 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
   let volumes: Informer<AoEVolume>;
   /** As the agent on storage-1 watches its volumes. */
   let seenByOldAgent: Informer<AoEVolume>;
+  /** As the agent on storage-2 watches what is moved there. */
+  let seenByOtherAgent: Informer<AoEVolume>;
   let agent: FakeAgent;
   const stop = new AbortController();
   const running: Promise<void>[] = [];
@@ -59,8 +61,9 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
     kube = server.kube();
     volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
     seenByOldAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.nodeName=storage-1' });
+    seenByOtherAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.move.nodeName=storage-2' });
     agent = new FakeAgent(kube);
-    running.push(volumes.run(stop.signal), seenByOldAgent.run(stop.signal), agent.run(stop.signal));
+    running.push(volumes.run(stop.signal), seenByOldAgent.run(stop.signal), seenByOtherAgent.run(stop.signal), agent.run(stop.signal));
     await makePool(kube, 'default');
     for (const name of ['storage-1', 'storage-2']) {
       await kube.create(NODES, { metadata: { name } });
@@ -69,8 +72,8 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
     await announceNode(kube, 'worker');
     await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
     operator = await start();
-    for (const name of ['v', 'used', ...MANY]) await kube.create(AOE_VOLUMES, volume(name, { nodeName: 'storage-1' }));
-    for (const name of ['v', 'used', ...MANY]) await until(name, (now) => now.status?.phase === 'Ready');
+    for (const name of ['v', 'used', 'copied', ...MANY]) await kube.create(AOE_VOLUMES, volume(name, { nodeName: 'storage-1' }));
+    for (const name of ['v', 'used', 'copied', ...MANY]) await until(name, (now) => now.status?.phase === 'Ready');
     await kube.patch(AOE_VOLUMES, 'used', { spec: { initiators: { nodes: ['worker'] } } });
     await until('used', ({ status }) => status?.initiators?.nodes?.[0] === 'worker');
   });
@@ -85,6 +88,7 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
   const VOLUME = { capacity: '1Gi', pool: 'default' };
   const PLACED = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };
   const MOVE = { moves: 1, nodeName: 'n2', address: { shelf: 7, slot: 4 } };
+  const COPY = { id: '0123abcd', stage: 'Copying', nodeName: 'n2', pool: 'default' };
   const SHAPE = /moves grows only together with a change of nodeName or pool and of address/;
   const changes: [string, object, object, RegExp | undefined][] = [
     ['the place of a volume, by a move to another node,', PLACED, MOVE, undefined],
@@ -129,9 +133,18 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
       { ...MOVE, nodeName: null, pool: 'other' },
       /nodeName cannot be changed once set/,
     ],
-    ['the place of a volume that is not placed, by a move,', VOLUME, MOVE, SHAPE],
+    // The operator runs: it would place a volume of a pool that is there.
+    ['the place of a volume that is not placed, by a move,', { ...VOLUME, pool: 'nowhere' }, MOVE, SHAPE],
     ['the place of a volume that a node uses, by a move,', { ...PLACED, initiators: { nodes: ['w'] } }, MOVE, SHAPE],
     ['the place of a volume that a MAC uses, by a move,', { ...PLACED, initiators: { macs: [MAC] } }, MOVE, SHAPE],
+    ['a volume that a node uses, so that it is moved,', { ...PLACED, initiators: { nodes: ['w'] } }, { move: COPY }, /is being moved/],
+    ['a volume, so that it is moved to where it is,', PLACED, { move: { ...COPY, nodeName: 'n1' } }, /move names another place/],
+    [
+      'a volume, so that a move begins in the middle,',
+      PLACED,
+      { move: { ...COPY, stage: 'Removing' } },
+      /a move begins with stage Copying/,
+    ],
     ["the moves of somebody else's target,", EXTERNAL, { moves: 1 }, /moves does not apply to an external target/],
   ];
   for (const [what, spec, next, message] of changes) {
@@ -143,13 +156,55 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
     });
   }
 
-  it('is refused while the storage node exists, and by a person who changes the place alone', async () => {
+  it('is refused while the pool is not at the other node, and by a person who changes the place alone', async () => {
     const before = volumes.get('v')?.spec;
-    await annotate('v', { [MOVE_TO]: 'storage-2' });
-    const now = await until('v', ({ metadata }) => metadata.annotations?.[MOVE_TO] === undefined);
+    const annotated = await annotate('v', { [MOVE_TO]: 'storage-2' });
+    // Not the volume as it was before, which the watch may show for a moment.
+    const isLater = ({ metadata }: AoEVolume) => Number(metadata.resourceVersion) > Number(annotated.metadata.resourceVersion);
+    const now = await until('v', (each) => isLater(each) && each.metadata.annotations?.[MOVE_TO] === undefined);
     expect(now.spec).toStrictEqual(before);
     await expect(kube.patch(AOE_VOLUMES, 'v', { spec: { nodeName: 'storage-2' } })).rejects.toThrow(/nodeName cannot be changed once set/);
   });
+
+  it('copies the data while the storage node is there, and nobody gets the volume meanwhile; the operator may be killed', async () => {
+    await report();
+    const { metadata, spec } = volumes.get('copied') as AoEVolume;
+    const say = async (phase: 'Verified' | 'Removed', nodeName: string): Promise<void> => {
+      const id = volumes.get('copied')?.spec.move?.id ?? '';
+      const object = {
+        apiVersion: API_VERSION,
+        kind: 'AoEVolume',
+        metadata: { name: 'copied' },
+        status: { move: { id, nodeName, phase } },
+      };
+      await kube.apply(AOE_VOLUMES, object as never, { fieldManager: 'aoe-csi-agent-move', force: true, subresource: 'status' });
+    };
+    const isOver = (now: AoEVolume) => !now.spec.move && !now.status?.move && now.status?.phase === 'Ready';
+    await annotate('copied', { [MOVE_TO]: 'storage-2/default' });
+    await until('copied', (now) => now.spec.move?.stage === 'Copying' && ready(now)?.reason === 'Moving');
+    await seenByOtherAgent.waitFor('copied', (now) => now, LIMIT);
+    const attach = kube.patch(AOE_VOLUMES, 'copied', { spec: { initiators: { nodes: ['worker'] } } });
+    await expect(attach).rejects.toThrow(/the volume is being moved, and nobody can have it meanwhile/);
+    await operator.kill();
+    await say('Verified', 'storage-2');
+    operator = await start();
+    const moved = await until('copied', (now) => now.spec.move?.stage === 'Removing');
+    expect(moved.spec).toMatchObject({ nodeName: 'storage-2', moves: 1, move: { nodeName: 'storage-1', pool: 'default' } });
+    expect(moved.spec.address).not.toStrictEqual(spec.address);
+    expect(moved.metadata.annotations?.[MOVE_TO]).toBeUndefined();
+    await say('Removed', 'storage-1');
+    const ended = await until('copied', isOver);
+    expect(ended.metadata.finalizers).toStrictEqual(metadata.finalizers);
+    expect(ended.status?.serial).toBe(serialNumber(metadata.uid ?? '', 1));
+
+    // And back, which is ended by taking the annotation away.
+    await annotate('copied', { [MOVE_TO]: 'storage-1' });
+    await until('copied', (now) => now.spec.move?.stage === 'Copying');
+    await kube.patch(AOE_VOLUMES, 'copied', { metadata: { annotations: { [MOVE_TO]: null } } });
+    await until('copied', (now) => now.spec.move?.stage === 'Removing');
+    await say('Removed', 'storage-1');
+    expect((await until('copied', isOver)).spec).toStrictEqual(ended.spec);
+  }, 60_000);
 
   it('waits for the data, and then gives the volume another place, address and serial number', async () => {
     agent.down.add('storage-1');

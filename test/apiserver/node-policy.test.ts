@@ -125,6 +125,22 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await status(clients.agent, AOE_VOLUMES, unplaced, { address: 'e1.1' })).toMatch(/is neither on node n1/);
   });
 
+  it('of an agent writes status.move of a volume that is moved to its node or from it, and nothing else there', async () => {
+    const copy = { id: '0123abcd', stage: 'Copying', nodeName: 'n1', pool: 'default' };
+    const moved = await volume({ nodeName: 'n2', address: { shelf: 1, slot: 77 }, move: copy });
+    const own = await volume({ nodeName: 'n1' });
+    const move = { id: copy.id, nodeName: 'n1', phase: 'Copying', bytesDone: 0, bytesTotal: 1 };
+    expect(await status(clients.agent, AOE_VOLUMES, moved, { move })).toBeUndefined();
+    expect(await status(clients.agent, AOE_VOLUMES, moved, { capacity: '1Gi' })).toMatch('writes status.move only');
+    expect(await status(clients.agent, AOE_VOLUMES, own, { move })).toMatch('Only the agent on the node in spec.move');
+    expect(await refusal(clients.agent.patch(AOE_VOLUMES, moved, { metadata: { finalizers: ['aoe.dev/x'] } }))).toMatch(
+      'neither on node n1',
+    );
+    expect(await refusal(clients.agent.patch(AOE_VOLUMES, own, { spec: { move: { ...copy, nodeName: 'n2' } } }))).toMatch(
+      'changes nothing else',
+    );
+  });
+
   it('of an agent changes nothing in the spec of a volume, except that it takes the holder of a broken lock away', async () => {
     const own = await volume({ nodeName: 'n1', initiators: { nodes: ['n2', 'n3'] } });
     const patch = (change: object) => refusal(clients.agent.patch(AOE_VOLUMES, own, change));
@@ -136,15 +152,33 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await patch({ spec: { initiators: null } })).toBeUndefined();
   });
 
+  it('of an agent does not name pods that a takeover would delete, and leaves the note of one that goes on', async () => {
+    const own = await volume({ nodeName: 'n1', initiators: { nodes: ['n2'] } });
+    const annotate = (client: Kube, value: string | null) =>
+      refusal(client.patch(AOE_VOLUMES, own, { metadata: { annotations: { 'aoe.dev/taken-from': value } } }));
+    const note = (uid: string) => JSON.stringify({ node: 'n2', pods: [uid], attachments: [] });
+    expect(await annotate(clients.agent, note('a'))).toMatch('does not say from which node');
+    expect(await annotate(kube, note('a'))).toBeUndefined();
+    expect(await annotate(clients.agent, note('b'))).toMatch('does not say from which node');
+    expect(await annotate(clients.agent, null)).toMatch('does not say from which node');
+    const change = { metadata: { annotations: { x: 'y' }, finalizers: ['aoe.dev/volume'] } };
+    expect(await refusal(clients.agent.patch(AOE_VOLUMES, own, change))).toBeUndefined();
+    expect(await annotate(kube, null)).toBeUndefined();
+    expect(await refusal(clients.agent.patch(AOE_VOLUMES, own, { metadata: { annotations: null } }))).toBeUndefined();
+    expect(await annotate(clients.agent, note('a'))).toMatch('does not say from which node');
+  });
+
   it('of a node plugin writes what the file system of a volume is that its node may use, and nothing else', async () => {
     const own = await volume({ nodeName: 'n2', initiators: { nodes: ['n1'] } });
     const foreign = await volume({ nodeName: 'n2', initiators: { nodes: ['n2'] } });
     const here = await volume({ nodeName: 'n1' });
     const filesystem = { type: 'ext4', state: 'Formatted' };
     expect(await status(clients.plugin, AOE_VOLUMES, own, { filesystem, luks: { uuid: 'u', state: 'Formatted' } })).toBeUndefined();
+    const reclaim = { request: '', scheduled: true, node: 'worker-1', state: 'Running' };
+    expect(await status(clients.plugin, AOE_VOLUMES, own, { reclaim })).toBeUndefined();
     for (const name of [foreign, here]) expect(await status(clients.plugin, AOE_VOLUMES, name, { filesystem })).toMatch(/nor in use there/);
     expect(await status(clients.plugin, AOE_VOLUMES, own, { address: 'e1.2' })).toMatch(
-      'writes status.filesystem and status.luks of an AoEVolume only',
+      'writes status.filesystem, status.luks and status.reclaim of an AoEVolume only',
     );
     const external = await kube.create(AOE_VOLUMES, {
       metadata: { name: 'external' },
@@ -156,7 +190,9 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, part)).toBeUndefined();
     expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { address: 'e1.2' })).toMatch('and of an external one also');
     for (const part of [{ serial: 'S1' }, { holder }])
-      expect(await status(clients.plugin, AOE_VOLUMES, own, part)).toMatch('writes status.filesystem and status.luks of an AoEVolume only');
+      expect(await status(clients.plugin, AOE_VOLUMES, own, part)).toMatch(
+        'writes status.filesystem, status.luks and status.reclaim of an AoEVolume only',
+      );
   });
 
   it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {
@@ -177,6 +213,35 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await patch(foreign, finalizers)).toMatch('is not on node n1');
     expect(await status(clients.agent, AOE_SNAPSHOTS, foreign, { nodeName: 'n1' })).toMatch('is not on node n1');
     expect(await status(clients.plugin, AOE_SNAPSHOTS, fresh, { capacity: '1Gi' })).toBeDefined();
+  });
+
+  it('of a node plugin answers a snapshot that asks its node for a freeze, and writes nothing else; of an agent asks, and does not answer', async () => {
+    const snapshot = async (nodeName?: string): Promise<string> => {
+      const name = `s${++count}`;
+      await kube.create(AOE_SNAPSHOTS, { metadata: { name }, spec: { volumeName: 'v', freeze: true } } as KubeObject);
+      const freeze = { id: 'f1', stage: 'Freezing', ...(nodeName ? { nodeName } : {}) };
+      await kube.patch(AOE_SNAPSHOTS, name, { status: { nodeName: 'n2', freeze } }, { subresource: 'status' });
+      return name;
+    };
+    const frozen = { id: 'f1', nodeName: 'n1', state: 'Frozen' };
+    const [own, foreign, done] = [await snapshot('n1'), await snapshot('n2'), await snapshot()];
+    expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen })).toBeUndefined();
+    expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen: { ...frozen, state: 'Thawed', throughout: true } })).toBeUndefined();
+    for (const name of [foreign, done])
+      expect(await status(clients.plugin, AOE_SNAPSHOTS, name, { frozen })).toMatch('does not ask it for a freeze');
+    expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen: { ...frozen, nodeName: 'n2' } })).toMatch('on its own node');
+    for (const part of [{ phase: 'Ready' }, { freeze: { id: 'f2', stage: 'Freezing', nodeName: 'n1' } }, { nodeName: 'n1' }])
+      expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen, ...part })).toMatch('writes status.frozen of an AoESnapshot only');
+    expect(await refusal(clients.plugin.patch(AOE_SNAPSHOTS, own, { metadata: { labels: { x: 'y' } } }))).toBeDefined();
+
+    const taken = await snapshot();
+    await kube.patch(AOE_SNAPSHOTS, taken, { status: { nodeName: 'n1' } }, { subresource: 'status' });
+    const freeze = { id: 'f3', stage: 'Freezing', nodeName: 'n2' };
+    expect(await status(clients.agent, AOE_SNAPSHOTS, taken, { freeze })).toBeUndefined();
+    expect(await status(clients.agent, AOE_SNAPSHOTS, taken, { frozen })).toMatch('An agent does not say what a node has frozen');
+    // The plugin watches those that ask its node.
+    const { items } = await clients.plugin.list(AOE_SNAPSHOTS, { fieldSelector: 'status.freeze.nodeName=n1' });
+    expect(items.map(({ metadata }) => metadata.name)).toEqual([own]);
   });
 
   it('of an agent says how far a member of a group is, and neither commits it nor writes to its group', async () => {

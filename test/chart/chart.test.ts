@@ -134,6 +134,14 @@ describe('the chart with its defaults, where the cluster has the CRDs of snapsho
     expect(spec.attachRequired).toBe(true);
     expect(spec.storageCapacity).toBe(true);
     expect(spec.fsGroupPolicy).toBe('File');
+    expect(spec.seLinuxMount).toBe(true);
+  });
+
+  it('lets the kubelet ask how many volumes a node can have, where Kubernetes can', async () => {
+    const period = async (kubeVersion: string) =>
+      of(await render({}, { kubeVersion }), 'CSIDriver').spec.nodeAllocatableUpdatePeriodSeconds;
+    expect(await period('1.33.5')).toBeUndefined();
+    expect(await period('1.34.0')).toBe(60);
   });
 
   it('keeps pods off nodes whose plugin is not registered, where Kubernetes can', async () => {
@@ -323,6 +331,10 @@ describe('values of the chart', () => {
       'csi.storage.k8s.io/node-publish-secret-namespace': 'keys',
     });
     expect(of(manifests, 'StorageClass', 'plain').parameters.encrypted).toBeUndefined();
+    expect(of(manifests, 'StorageClass', 'secret').allowVolumeExpansion).toBe(true);
+    const authenticated = await render({ storageClasses: [{ name: 'a', encryptionSecret, authenticatedEncryption: true }] });
+    expect(of(authenticated, 'StorageClass', 'a').parameters.encrypted).toBe('authenticated');
+    expect(of(authenticated, 'StorageClass', 'a').allowVolumeExpansion).toBe(false);
   });
 
   it('give pull secrets to every pod', async () => {
@@ -351,6 +363,7 @@ describe('values of the chart', () => {
     ['a thin pool without its name', { pools: [{ name: 'a', backend: 'lvm-thin', volumeGroup: 'v' }] }, /needs a thinPool/],
     ['two pools of one name', { pools: [1, 2].map(() => ({ name: 'a', backend: 'lvm', volumeGroup: 'v' })) }, /two pools of that name/],
     ['an encrypted class without a namespace', { storageClasses: [{ name: 'a', encryptionSecret: { name: 'k' } }] }, /namespace/],
+    ['authentication without a key', { storageClasses: [{ name: 'a', authenticatedEncryption: true }] }, /needs an encryptionSecret/],
     ['two default classes', { storageClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /only one can be the default/],
     ['two default snapshot classes', { volumeSnapshotClasses: ['a', 'b'].map((name) => ({ name, isDefault: true })) }, /a and b: only one/],
     ['a snapshotter that is perhaps on', { controller: { snapshotter: { enabled: 'perhaps' } } }, /'\/controller\/snapshotter\/enabled'/],

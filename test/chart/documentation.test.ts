@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parse } from 'yaml';
 import { chartImages, referenceOf } from '../../scripts/docs/images.ts';
+import { VALUES } from '../docs/yaml.ts';
 import { CHART, containers, render, SNAPSHOT_API } from './helm.ts';
 
 /** Paths of all values, the same from values.yaml and from the schema: maps that the user fills are one value. */
@@ -37,4 +38,7 @@ describe('the documentation of the chart', () => {
     const used = containers(await render({}, { apis: SNAPSHOT_API })).map(({ image }) => String(image));
     expect([...new Set(used)].toSorted()).toStrictEqual(chartImages().map(referenceOf).toSorted());
   });
+
+  for (const { where, content } of VALUES)
+    it(`has values at ${where} that the chart takes`, async () => expect(await render(content)).not.toHaveLength(0));
 });

@@ -7,10 +7,10 @@ import { OpenAPI } from './openapi.ts';
 const FOREIGN = /^(monitoring\.coreos\.com|snapshot\.storage\.k8s\.io|groupsnapshot\.storage\.k8s\.io)\//;
 
 /**
- * The oldest version that the chart supports, and the newest that it is tested with. A version of an API (apps/v1) only gains fields, so
- * what fits both fits those between them.
+ * The oldest version that the chart supports, the newest that it is tested with, and the first release of each minor version between them:
+ * what fits that fits its later releases, since an API gains fields only with a minor version.
  */
-const VERSIONS = ['1.31.14', kitVersion('k8s.io/kubernetes').replace(/^v/, '')];
+const VERSIONS = ['1.31.14', '1.32.0', '1.33.0', '1.34.0', '1.35.0', '1.36.0', kitVersion('k8s.io/kubernetes').replace(/^v/, '')];
 
 /** Values that switch on everything that the chart has. */
 const EVERYTHING = {

@@ -5,11 +5,11 @@ import { StaleJobs } from '../../agent/copier/stale-jobs.ts';
 import { CopyExport } from '../../agent/snapshot/copy-export.ts';
 import { SnapshotReconciler } from '../../agent/snapshot/reconciler.ts';
 import { SnapshotRecords } from '../../agent/snapshot/records.ts';
-import { TargetConnection } from '../../agent/target/connection.ts';
 import { FakeBackend } from '../../agent/testing/fake-backend.ts';
 import { FakeCopier } from '../../agent/testing/fake-copier.ts';
 import { FakeSnapshots } from '../../agent/testing/fake-snapshots.ts';
 import { FakeTarget } from '../../agent/testing/fake-target.ts';
+import { NO_FREEZE } from '../../agent/testing/no-freeze.ts';
 import { VolumeReconciler } from '../../agent/volume/reconciler.ts';
 import { sameAddress } from '../../api/address.ts';
 import type { KubeNode } from '../../api/kube-node.ts';
@@ -24,6 +24,7 @@ import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { SnapshotCopies, sourceOf } from '../../operator/snapshot/copies.ts';
 import { reconcileSnapshot } from '../../operator/snapshot/reconciler.ts';
 import { Life } from './life.ts';
+import { linkTo } from './link.ts';
 
 const log = pino({ level: 'silent' });
 const MAC = '02:00:00:00:05:01';
@@ -47,7 +48,7 @@ export class World {
   readonly disks = new Map<string, number[]>();
   readonly copier = new FakeCopier(this.disks, (source) => this.#read(source));
   readonly errors: unknown[] = [];
-  readonly #links: AbortController[] = [];
+  readonly #stop = new AbortController();
   #nextSlot = 0;
   readonly #parts = new Map<Program, { life: Life; round: () => Promise<void> }>();
 
@@ -114,7 +115,7 @@ export class World {
   }
 
   stop(): void {
-    for (const link of this.#links) link.abort();
+    this.#stop.abort();
   }
 
   #start(program: Program): Promise<{ life: Life; round: () => Promise<void> }> {
@@ -146,36 +147,19 @@ export class World {
     return { life, round: async () => await reconcileSnapshot(parts, 's', life.signal) };
   }
 
-  /** A connection to a target, of which the agent's calls are counted. */
-  async #link(life: Life, target: FakeTarget): Promise<TargetConnection> {
-    const calls = life.wrap(target, ['export', 'unexport', 'setAccess', 'replaceConfigString', 'hold', 'release']);
-    const api = {
-      ...calls,
-      getInfo: () => target.getInfo(),
-      setInterfaces: (names: string[]) => target.setInterfaces(names),
-      getStats: () => target.getStats(),
-      watch: (signal: AbortSignal) => target.watch(signal),
-    };
-    const link = new TargetConnection(api, log);
-    const stop = new AbortController();
-    this.#links.push(stop);
-    const connected = new Promise<void>((resolve) => link.subscribe(() => link.connected && resolve()));
-    void link.run(stop.signal);
-    await connected;
-    return link;
-  }
-
   async #source() {
     const life = new Life();
     const stores = this.#stores();
-    const link = await this.#link(life, this.sourceTarget);
+    const link = await linkTo(this.sourceTarget, life, this.#stop.signal);
     const kube = life.wrap(this.api, ['get', 'apply', 'patch']);
     const disk = life.wrap(this.snapshots, ['find', 'list', 'expose', 'conceal', 'remove', 'retain']);
     const records = new SnapshotRecords({ node: 'a', kube: kube as never, snapshots: stores.snapshots, log });
     const work = new SnapshotReconciler({
       ...{ node: 'a', records, ...stores, target: link, log },
       copyExport: new CopyExport({ node: 'a', target: link, probe: async () => undefined }),
-      backendOf: () => ({ snapshots: disk }) as never,
+      copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
+      freeze: NO_FREEZE,
+      backendOf: () => ({ snapshots: disk, measure: async () => ({ volumes: [] }) }) as never,
     });
     return {
       life,
@@ -188,7 +172,7 @@ export class World {
   async #destination() {
     const life = new Life();
     const stores = this.#stores();
-    const link = await this.#link(life, this.target);
+    const link = await linkTo(this.target, life, this.#stop.signal);
     const kube = life.wrap(this.api, ['get', 'list', 'apply', 'patch']);
     const { backend } = this;
     const calls = life.wrap(backend, ['measure', 'open', 'namesakes', 'create', 'wipe', 'noteMoves', 'finishCopy', 'remove', 'retain']);
@@ -209,9 +193,15 @@ export class World {
       backendOf: () => ({ ...calls, create, wipe, path: () => PATH }) as never,
       probe: async () => undefined,
       macs: new MacMemory(),
-      copies: { copier, interfaces: () => [{ name: 'eth1', mac: MAC }], expose: async () => undefined, bytesPerSecond: 0 },
+      copies: {
+        copier,
+        interfaces: () => [{ name: 'eth1', mac: MAC }],
+        expose: async () => undefined,
+        survey: async () => [],
+        bytesPerSecond: 0,
+      },
     });
-    const stale = new StaleJobs({ copier, volumes: stores.volumes, log });
+    const stale = new StaleJobs({ copier, volumes: stores.volumes, snapshots: stores.snapshots, log });
     const round = async () => {
       await stale.reconcile(life.signal);
       await work.reconcile('v', life.signal);

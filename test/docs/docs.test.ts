@@ -1,10 +1,5 @@
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { parseAllDocuments } from 'yaml';
-import { AoEPoolSpec } from '../../api/schema/pool.ts';
-import { AoESnapshotSpec } from '../../api/schema/snapshot.ts';
-import { AoESnapshotGroupSpec } from '../../api/schema/snapshot-group.ts';
-import { AoEVolumeSpec } from '../../api/schema/volume.ts';
 import { PAGES, ROOT, textOf } from './pages.ts';
 
 /** The part of a link behind "#" that a heading gets on the usual forges. */
@@ -30,21 +25,6 @@ describe('the documentation', () => {
         const target = file ? join(dirname(path), file) : path;
         expect(existsSync(target), `${link} is not there`).toBe(true);
         if (anchor) expect(anchors(target).has(anchor), `${link}: no such heading in ${relative(ROOT, target)}`).toBe(true);
-      }
-    });
-  }
-});
-
-describe('the examples', () => {
-  for (const name of globSync('deploy/examples/*.yaml', { cwd: ROOT })) {
-    it(`${name} fits the types`, () => {
-      for (const document of parseAllDocuments(readFileSync(join(ROOT, name), 'utf8'))) {
-        expect(document.errors).toStrictEqual([]);
-        const { kind, spec } = document.toJS();
-        if (kind === 'AoEVolume') AoEVolumeSpec.strict().parse(spec);
-        if (kind === 'AoESnapshot') AoESnapshotSpec.strict().parse(spec);
-        if (kind === 'AoESnapshotGroup') AoESnapshotGroupSpec.strict().parse(spec);
-        if (kind === 'AoEPool') AoEPoolSpec.strict().parse(spec);
       }
     });
   }

@@ -1,8 +1,8 @@
 import './own-network.ts';
 import type { ChildProcess } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { createReadStream, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { createReadStream, existsSync, mkdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { Guest } from '../testbed/guest.ts';
 import { makeNetwork, removeNetwork } from '../testbed/network.ts';
@@ -17,17 +17,31 @@ export const TARGET = join(import.meta.dirname, '../../dist/cargo/release/aoe-ta
 /** The disk as its guest sees it. */
 export const DEVICE = '/dev/etherd/e7.3';
 
+/**
+ * Why the lab cannot run here, for `skipIf`; false when it can.
+ * @param programs others that a test needs, by path
+ */
+export function whyNoLab(...programs: readonly string[]): string | false {
+  if (process.getuid?.() !== 0) return 'needs root, for network namespaces';
+  const missing = [TARGET, '/usr/bin/linux.uml', ...programs].filter((path) => !existsSync(path));
+  return missing.length > 0 && `needs ${missing.map((path) => basename(path)).join(', ')}`;
+}
+
 export interface LabOptions {
   mtu: number;
   bytes: number;
   /** 2 serves on both of the guest's interfaces; the second has MTU 1500. */
   paths?: 1 | 2;
+  /** Of the guest, such as 384M. */
+  memory?: string;
   /** What to start the target with: words before its own. */
   before?: readonly string[];
   /** Volumes of the target beside the disk. */
   exports?: readonly string[];
   /** Serves another disk of this size at e7.4. */
   neighbour?: boolean;
+  /** Makes the files of `exports` that the lab does not have. */
+  prepare?: () => void;
 }
 
 /** A guest with the real aoe driver, and our target on the host: target0 faces the guest's vec0, target1 its vec1. */
@@ -40,7 +54,7 @@ export class DriverLab implements AsyncDisposable {
   #target: ChildProcess | undefined;
 
   private constructor(options: LabOptions) {
-    this.guest = new Guest('driver', { index: 1, memory: '384M', mtu: options.mtu });
+    this.guest = new Guest('driver', { index: 1, memory: options.memory ?? '384M', mtu: options.mtu });
     this.#options = options;
   }
 
@@ -56,6 +70,7 @@ export class DriverLab implements AsyncDisposable {
         writeFileSync(join(SHM, 'neighbour'), '');
         truncateSync(join(SHM, 'neighbour'), bytes);
       }
+      options.prepare?.();
       makeNetwork();
       shInNetns(`
         ip link add target0 mtu ${mtu} type veth peer name target0-b mtu ${mtu}

@@ -1,14 +1,7 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
+import { DEVICE, DriverLab, whyNoLab } from './driver-lab.ts';
 
 const MIB = 1 << 20;
-const skip =
-  process.getuid?.() !== 0
-    ? 'needs root, for network namespaces'
-    : existsSync(TARGET) && existsSync('/usr/bin/linux.uml')
-      ? false
-      : 'needs a built aoe-target and user-mode-linux';
 
 /** Writes files of so many KiB to a file system on the disk, and reads them again past the cache. */
 const use = (kib: number): string => `
@@ -17,7 +10,7 @@ for i in 1 2 3 4; do head -c ${kib}K /dev/urandom > /tmp/m/$i; done
 (cd /tmp/m; md5sum 1 2 3 4 > sums); sync; echo 3 > /proc/sys/vm/drop_caches
 cd /tmp/m; md5sum --quiet -c sums`;
 
-describe.skipIf(skip)('the Linux driver on our target', () => {
+describe.skipIf(whyNoLab())('the Linux driver on our target', () => {
   for (const [mtu, payload] of [
     [1500, 1024],
     [9000, 8192],

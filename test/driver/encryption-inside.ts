@@ -43,13 +43,13 @@ const timed = async (what: string, work: Promise<unknown>): Promise<void> => {
 
 switch (command) {
   case 'begin': {
-    await encryption.prepare(signal);
+    await encryption.prepare({ authenticated: false }, signal);
     // Killed, at some point of its work. What it leaves must not keep the next one from it.
     for (const afterMs of [150, 600, 1_500]) {
-      await codeOf(encryption.format(DEVICE, { uuid: UUID, passphrase }, AbortSignal.timeout(afterMs)));
+      await codeOf(encryption.format(DEVICE, { uuid: UUID, passphrase, authenticated: false }, AbortSignal.timeout(afterMs)));
       await encryption.closeAll(ADDRESS, signal);
     }
-    await timed('luksFormat', encryption.format(DEVICE, { uuid: UUID, passphrase }, signal));
+    await timed('luksFormat', encryption.format(DEVICE, { uuid: UUID, passphrase, authenticated: false }, signal));
     found.uuid = await encryption.uuid(DEVICE, signal);
     found.content = await filesystems.probe(DEVICE, signal);
     const wrong = { name, passphrase: new Passphrase('correct horse'), readOnly: false };

@@ -1,19 +1,11 @@
-import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Code } from '../../rpc/status.ts';
-import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
+import { DEVICE, DriverLab, whyNoLab } from './driver-lab.ts';
 
 const MIB = 1 << 20;
 const MARKER = 'plain-text-marker-0b6d51';
-const skip =
-  process.getuid?.() !== 0
-    ? 'needs root, for network namespaces'
-    : existsSync(TARGET) && existsSync('/usr/bin/linux.uml') && existsSync('/usr/sbin/cryptsetup')
-      ? false
-      : 'needs a built aoe-target, user-mode-linux and cryptsetup';
-
-describe.skipIf(skip)('cryptsetup and dm-crypt on the Linux driver', () => {
+describe.skipIf(whyNoLab('/usr/sbin/cryptsetup'))('cryptsetup and dm-crypt on the Linux driver', () => {
   it('encrypt a disk, survive being killed, grow without a passphrase, and leave nothing in plain text or in the kernel', async () => {
     await using lab = await DriverLab.boot({ mtu: 9000, bytes: 80 * MIB });
     const { guest } = lab;

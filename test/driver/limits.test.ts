@@ -1,9 +1,8 @@
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TargetInitiatorStats } from '../../agent/target/api.ts';
 import { GrpcTarget } from '../../agent/target/grpc.ts';
 import { type LimitNumbers, limitNumbers } from '../../api/limits/limits.ts';
-import { DEVICE, DriverLab, TARGET } from './driver-lab.ts';
+import { DEVICE, DriverLab, whyNoLab } from './driver-lab.ts';
 
 const MIB = 1 << 20;
 const BLOCK = 4096;
@@ -13,14 +12,7 @@ const SECONDS = IS_WHOLE ? 10 : 5;
 /** How much less than the limit may be done. A busy machine takes its time from the load. */
 const SHORTFALL = IS_WHOLE ? 0.1 : 0.25;
 const NEIGHBOUR = '/dev/etherd/e7.4';
-const READER = join(import.meta.dirname, 'limits-inside.ts');
-const skip =
-  process.getuid?.() !== 0
-    ? 'needs root, for network namespaces'
-    : existsSync(TARGET) && existsSync('/usr/bin/linux.uml')
-      ? false
-      : 'needs a built aoe-target and user-mode-linux';
-
+const READER = join(import.meta.dirname, 'read-latency-inside.ts');
 /** Writes to the disk in eight places at once, past the cache, until it is ended. */
 const LOAD = `for i in 0 1 2 3 4 5 6 7; do
   (while :; do dd if=/dev/zero of=${DEVICE} bs=4k count=2048 seek=$((i * 2048)) oflag=direct conv=notrunc 2>/dev/null; done) &
@@ -80,7 +72,7 @@ class Measured {
   }
 }
 
-describe.skipIf(skip)('limits, with the Linux driver', () => {
+describe.skipIf(whyNoLab())('limits, with the Linux driver', () => {
   for (const mtu of IS_WHOLE ? [1500, 9000] : [1500]) {
     it(`hold at MTU ${mtu}, and hardly a request is sent again because of them`, async () => {
       await using lab = await DriverLab.boot({ mtu, bytes: 64 * MIB, neighbour: true });

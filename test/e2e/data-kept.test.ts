@@ -18,7 +18,7 @@ describe('data and disks are kept', () => {
   });
 
   const volumesIn = (node: string) => cluster.guest(node).exec('lvs --noheadings -o lv_name vg0');
-  const conditionReason = (name: string, type: string, reason: string) =>
+  const conditionReason = (name: string, type: string, reason: string, timeoutMs = 40_000) =>
     cluster.poll(
       async () => {
         const { status } = await cluster.getJson('aoev', name);
@@ -26,7 +26,7 @@ describe('data and disks are kept', () => {
         return found?.reason === reason ? (found as { message: string }) : undefined;
       },
       {
-        timeoutMs: 40_000,
+        timeoutMs,
         what: `reason ${reason} of condition ${type} on ${name}`,
         explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
       },
@@ -70,8 +70,16 @@ describe('data and disks are kept', () => {
 
     await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--timeout=60s']);
     expect(await volumesIn(spec.nodeName)).toContain(metadata.uid);
-    // Nobody asked for its removal, and the target may serve it for a few minutes more: it is kept as docs/operate.md says.
-    await cluster.guest(spec.nodeName).exec(`lvchange --addtag aoe.dev/retained --deltag aoe.dev vg0/aoe-${metadata.uid}`);
+    // The data is given to the restored one as docs/operate.md says. The target may serve the old one for two minutes more.
+    const { address: _address, deletionPolicy: _policy, ...again } = spec;
+    await cluster.apply([aoeVolume('e2e-restored', { ...again, adopt: `aoe-${metadata.uid}` })]);
+    await conditionReason('e2e-restored', 'Ready', 'Exported', 150_000);
+    const adopted = await cluster.getJson('aoev', 'e2e-restored');
+    expect(await volumesIn(spec.nodeName)).toContain(adopted.metadata.uid);
+    expect(await volumesIn(spec.nodeName)).not.toContain(metadata.uid);
+    await cluster.kubectl(['delete', 'aoev', 'e2e-restored', '--timeout=60s']);
+    // Given back, it counts as an administrator's.
+    expect(await cluster.guest(spec.nodeName).exec(`lvs --noheadings -o lv_tags vg0/aoe-${metadata.uid}`)).toContain('aoe.dev/retained');
   });
 
   it('a disk that a pod has open stays in the kernel after its node has lost the volume', async () => {

@@ -11,7 +11,6 @@ const DEFAULT_POOL = [
 const SNAPSHOTS = [
   '[Testpattern: Dynamic Snapshot (delete policy)] snapshottable [Feature:VolumeSnapshotDataSource] volume snapshot controller  should check snapshot fields, check restore correctly works after modifying source data, check deletion (persistent)',
   '[Testpattern: Dynamic PV (default fs)] provisioning should provision correct filesystem size when restoring snapshot to larger size pvc [Feature:VolumeSnapshotDataSource]',
-  '[Testpattern: Dynamic PV (block volmode)] provisioning should provision storage with pvc data source',
 ];
 const SPECS = [...DEFAULT_POOL.map((name) => [DRIVER, name] as const), ...SNAPSHOTS.map((name) => [THIN_DRIVER, name] as const)];
 

@@ -68,7 +68,8 @@ describe('kubectl aoe', () => {
     expect(text).toMatch(/^disk +ok +\/dev\/etherd\/e[0-9.]+ is up/m);
     expect(text).toMatch(/^module +ok +aoe is loaded: .*aoe_deadsecs=/m);
     expect(text).toMatch(/^lock +ok +held by worker-1/m);
-    expect(text).toMatch(/^backing volume +ok +\/dev\/vg0\/aoe-.*, 67108864 bytes$/m);
+    // 64 MiB, and the tail.
+    expect(text).toMatch(/^backing volume +ok +\/dev\/vg0\/aoe-.*, 71303168 bytes$/m);
   });
 
   it('lists the lock, and does not break that of another holder', async () => {

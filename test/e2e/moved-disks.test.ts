@@ -117,7 +117,7 @@ describe('disks in another machine', () => {
 
       // What is wrong about a request changes nothing.
       for (const [to, why] of [
-        [NEW, /node storage-1 exists, and data is not copied/],
+        [NEW, /says that it is attached to node/],
         ['nowhere/x/y', /write NODE or NODE\/POOL/],
       ] as const) {
         await annotate(volume, `aoe.dev/move-to=${to}`);
@@ -178,10 +178,13 @@ describe('disks in another machine', () => {
       });
       await displaced(OLD, uid);
       await annotate(volume, `aoe.dev/move-to=${OLD}`);
-      await cluster.poll(async () => ((await event(volume, 'MoveRefused')).includes(`node ${NEW} exists`) ? true : undefined), {
-        timeoutMs: 30_000,
-        what: 'the move back to be refused',
-      });
+      await cluster.poll(
+        async () => ((await event(volume, 'MoveRefused')).includes('says that it is attached to node') ? true : undefined),
+        {
+          timeoutMs: 30_000,
+          what: 'the move back to be refused',
+        },
+      );
       expect((await cluster.getJson('aoev', volume)).spec.nodeName).toBe(NEW);
       // Nothing of this touched the pod at the new place.
       const read = await ns.kubectl('exec', 'reader', '--', 'sh', '-c', 'md5sum < /data/mark; cat /data/later');

@@ -35,7 +35,7 @@ export class Namespace {
       {
         timeoutMs,
         what: `pod ${this.name}/${pod} to have run its script`,
-        explain: () => this.kubectl('describe', 'pod', pod),
+        explain: () => this.#story(pod),
       },
     );
   }
@@ -64,6 +64,29 @@ export class Namespace {
       timeoutMs: 60_000,
       what: `an event ${reason} about ${objectName} in ${this.name}`,
     });
+  }
+
+  /** Why a pod does not get on, in few lines: a failure report shows the first ones only. */
+  async #story(pod: string): Promise<string> {
+    const part = (name: string, text: Promise<string>, lines: number): Promise<string> =>
+      text
+        .catch(String)
+        .then((all) => [`${name}:`, ...all.trimEnd().split('\n').slice(-lines)].map((line) => line.slice(0, 300)).join('\n'));
+    const node = (await this.kubectl('get', 'pod', pod, '-o', 'jsonpath={.spec.nodeName}').catch(String)).trim();
+    const component = ['-l', 'app.kubernetes.io/component=node', '--field-selector', `spec.nodeName=${node}`];
+    const plugin = async () => {
+      const name = (await this.#cluster.kubectl(['-n', 'aoe-csi', 'get', 'pods', ...component, '-o', 'name'])).trim();
+      return this.#cluster.kubectl(['-n', 'aoe-csi', 'logs', name, '-c', 'csi-node', '--tail=12']);
+    };
+    const kernel = async () => this.#cluster.guest(node).exec('dmesg | tail -n 6');
+    const events = ['get', 'events', '--field-selector', `involvedObject.name=${pod}`, '--sort-by=.lastTimestamp', '--no-headers'];
+    const parts = await Promise.all([
+      part(`events of the pod, which is on node ${node || '(none yet)'}`, this.kubectl(...events), 8),
+      part('VolumeAttachments', this.#cluster.kubectl(['get', 'volumeattachments', '--no-headers']), 6),
+      part('log of the node plugin', plugin(), 12),
+      part('kernel of the node', kernel(), 6),
+    ]);
+    return parts.join('\n');
   }
 
   async delete(): Promise<void> {

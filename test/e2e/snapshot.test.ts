@@ -17,11 +17,11 @@ describe('snapshots', () => {
     await cluster.apply([storageClass('snapshot-thin', { pool: 'thin' }, 'Immediate')]);
   });
   afterAll(async () => {
-    await cluster?.kubectl(['delete', 'pv', 'e2e-restored-snap', '--ignore-not-found', '--wait=false']);
-    await cluster?.kubectl(['delete', 'aoev', 'e2e-restored-snap', '--ignore-not-found', '--wait=false']);
+    for (const kind of ['pv', 'aoev'])
+      await cluster?.kubectl(['delete', kind, 'e2e-restored-snap', 'e2e-restored-thick', '--ignore-not-found', '--wait=false']);
     await cluster?.kubectl(['delete', 'aoesnapshots', '--all', '--timeout=60s']);
     await ns?.delete();
-    await cluster?.kubectl(['delete', 'storageclass', 'snapshot-thin', '--ignore-not-found']);
+    await cluster?.kubectl(['delete', 'storageclass', 'snapshot-thin', 'snapshot-lvm', '--ignore-not-found']);
   });
 
   const phase = (name: string, wanted: string) =>
@@ -85,19 +85,60 @@ describe('snapshots', () => {
     expect(await cluster.guest(nodeName).exec('lvs --noheadings -o lv_name vg0')).not.toContain('aoe-snap-');
   });
 
-  it('are refused with a reason where a pool cannot take them, and of a volume that does not exist', async () => {
+  it('of a thick volume are copied before they can be used; it grows after that, and another thick volume is made of one', async () => {
     await cluster.apply([storageClass('snapshot-lvm', { pool: 'lvm' }, 'Immediate')]);
-    await ns.apply([claim('thick', { storageClass: 'snapshot-lvm' })]);
+    await ns.apply([claim('thick', { storageClass: 'snapshot-lvm' }), pod('thick-writer', { claim: 'thick', script: WRITER })]);
+    await ns.ready('thick-writer', 90_000);
     const volume = await ns.bound('thick');
-    await cluster.apply([aoeSnapshot('e2e-snap-lvm', volume), aoeSnapshot('e2e-snap-none', 'nothing')]);
-    await phase('e2e-snap-lvm', 'Failed');
+    const number = async (of: string): Promise<number> => Number((await ns.kubectl('exec', of, '--', 'cat', '/data/n')).trim());
+    await cluster.poll(async () => ((await number('thick-writer').catch(() => 0)) > 3 ? true : undefined), {
+      timeoutMs: 30_000,
+      what: 'some writes',
+    });
+    const before = await number('thick-writer');
+    await cluster.apply([aoeSnapshot('e2e-snap-thick', volume), aoeSnapshot('e2e-snap-none', 'nothing')]);
+    await cluster.kubectl(['wait', 'aoesnapshot', 'e2e-snap-thick', '--for=jsonpath={.status.createdAt}', '--timeout=60s']);
+    await cluster.kubectl(['patch', 'aoev', volume, '--type=merge', '-p', '{"spec":{"capacity":"96Mi"}}']);
+    const { nodeName, createdAt, capacity } = await phase('e2e-snap-thick', 'Ready');
+    const after = await number('thick-writer');
+    expect(capacity).toBe('64Mi');
+    expect(await cluster.guest(nodeName).exec('lvs --noheadings -o lv_name vg0')).not.toContain('.cow');
+    await cluster.poll(async () => ((await cluster.getJson('aoev', volume)).status.capacity === '96Mi' ? true : undefined), {
+      timeoutMs: 60_000,
+      what: 'the volume to grow',
+    });
     await phase('e2e-snap-none', 'Failed');
-    expect([await reasonOf('e2e-snap-lvm'), await reasonOf('e2e-snap-none')]).toStrictEqual(['SnapshotsUnsupported', 'VolumeNotFound']);
-    await cluster.kubectl(['delete', 'aoesnapshot', 'e2e-snap-lvm', 'e2e-snap-none', '--timeout=30s']);
+    expect(await reasonOf('e2e-snap-none')).toBe('VolumeNotFound');
+
+    const source = { snapshot: 'e2e-snap-thick' };
+    await cluster.apply([
+      aoeVolume('e2e-restored-thick', { capacity: '64Mi', pool: 'lvm', source }),
+      staticVolume('e2e-restored-thick', { volume: 'e2e-restored-thick', size: '64Mi', fsType: 'ext4' }),
+    ]);
+    const options = { storageClass: '', volumeName: 'e2e-restored-thick', size: '64Mi' };
+    await ns.apply([
+      claim('restored-thick', options),
+      pod('thick-reader', { claim: 'restored-thick', script: 'touch /tmp/ready; sleep 1d' }),
+    ]);
+    await ns.ready('thick-reader', 90_000);
+    const restored = await number('thick-reader');
+    expect(restored).toBeGreaterThanOrEqual(before);
+    expect(restored).toBeLessThanOrEqual(after);
+    expect((await cluster.getJson('aoesnapshot', 'e2e-snap-thick')).status.createdAt).toBe(createdAt);
+
+    await ns.kubectl('delete', 'pod', 'thick-writer', 'thick-reader', '--grace-period=0', '--wait=true');
+    await cluster.kubectl(['delete', 'aoesnapshot', 'e2e-snap-thick', 'e2e-snap-none', '--timeout=60s']);
+    await ns.kubectl('delete', 'pvc', 'thick', 'restored-thick', '--timeout=60s');
+    await cluster.kubectl(['delete', 'pv', 'e2e-restored-thick', '--timeout=60s']);
+    await cluster.kubectl(['delete', 'aoev', 'e2e-restored-thick', '--timeout=60s']);
     await cluster.kubectl(['delete', 'storageclass', 'snapshot-lvm']);
-    const { status } = await cluster.getJson('aoepool', 'lvm');
-    expect(status.nodes.every(({ snapshots }: { snapshots: { possible: boolean } }) => !snapshots.possible)).toBe(true);
-    const thin = await cluster.getJson('aoepool', 'thin');
-    expect(thin.status.nodes.every(({ snapshots }: { snapshots: { possible: boolean } }) => snapshots.possible)).toBe(true);
+    expect(await cluster.guest(nodeName).exec('lvs --noheadings -o lv_name vg0')).not.toContain('aoe-snap-');
+    for (const pool of ['lvm', 'thin']) {
+      const { status } = await cluster.getJson('aoepool', pool);
+      expect(
+        status.nodes.every(({ snapshots }: { snapshots: { possible: boolean } }) => snapshots.possible),
+        pool,
+      ).toBe(true);
+    }
   });
 });

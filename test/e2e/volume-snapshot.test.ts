@@ -46,6 +46,8 @@ describe('VolumeSnapshots', () => {
   const refusal = (name: string): Promise<string> =>
     poll(`an error of VolumeSnapshot ${name}`, async () => (await statusOf(name))?.error?.message, describeSnapshot(name));
   const from = (name: string) => ({ kind: 'VolumeSnapshot' as const, name });
+  /** csi-snapshotter may see a deletion right after Ready only when it looks at all snapshots again, which it does every minute. */
+  const deleteSnapshot = (name: string) => ns.kubectl('delete', 'volumesnapshot', name, '--timeout=120s');
   const snapshots = () => cluster.kubectl(['get', 'aoesnapshots', '-o', 'name']);
 
   it('are taken of a claim in use, and a larger claim of one has its data when the first claim is gone', async () => {
@@ -74,7 +76,7 @@ describe('VolumeSnapshots', () => {
     expect(Number((await inPod('reader', 'df -m /data | tail -n 1')).split(/\s+/)[1])).toBeGreaterThan(100);
 
     // The snapshot goes while its claim is in use.
-    await ns.kubectl('delete', 'volumesnapshot', 'first', '--timeout=60s');
+    await deleteSnapshot('first');
     expect(await snapshots()).toBe('');
     expect(await inPod('reader', 'echo more > /data/more; sync; cat /data/more')).toBe('more');
     await ns.kubectl('delete', 'pod', 'reader', '--now');
@@ -107,7 +109,7 @@ describe('VolumeSnapshots', () => {
       snapshots,
     );
     await ns.kubectl('delete', 'pod', '--all', '--now');
-    await ns.kubectl('delete', 'volumesnapshot', 'of-xfs', '--timeout=60s');
+    await deleteSnapshot('of-xfs');
     await ns.kubectl('delete', 'pvc', '--all', '--timeout=90s');
   });
 
@@ -116,7 +118,7 @@ describe('VolumeSnapshots', () => {
     await ns.bound('file');
     await ns.apply([volumeSnapshot('of-file', 'file')]);
     expect(await refusal('of-file')).toMatch(/FailedPrecondition.*cannot share blocks between files: use XFS with reflink=1/s);
-    await ns.kubectl('delete', 'volumesnapshot', 'of-file', '--timeout=60s');
+    await deleteSnapshot('of-file');
     await ns.apply([claim('copy', { storageClass: 'vs-file', source: { kind: 'PersistentVolumeClaim', name: 'file' } })]);
     expect(await ns.event('copy', 'ProvisioningFailed')).toMatch(/InvalidArgument.*cannot be cloned on node .*use XFS/s);
     await ns.kubectl('delete', 'pvc', 'copy', 'file', '--timeout=60s');
@@ -149,7 +151,7 @@ describe('VolumeSnapshots', () => {
 
     await cluster.kubectl(['delete', 'aoev', 'e2e-vs-filler', '--timeout=60s']);
     await ready('of-full');
-    await ns.kubectl('delete', 'volumesnapshot', 'of-full', '--timeout=60s');
+    await deleteSnapshot('of-full');
     await ns.kubectl('delete', 'pod', 'full', '--now');
     await ns.kubectl('delete', 'pvc', 'full', '--timeout=60s');
   });

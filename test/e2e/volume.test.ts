@@ -140,12 +140,10 @@ describe('an AoEVolume without a claim', () => {
       expect(volume.status.holder.node).toBe('worker-1');
       expect(volume.status.conditions.find((c: { type: string }) => c.type === 'EnforcedByTarget').status).toBe('False');
       await ns.kubectl('delete', 'pod', 'external');
+      const attached = '-o=jsonpath={.items[*].spec.source.persistentVolumeName}';
       await cluster.poll(
-        async () => ((await cluster.kubectl(['get', 'volumeattachment', '-o', 'name'])).trim() === '' ? true : undefined),
-        {
-          timeoutMs: 60_000,
-          what: 'the external volume to be detached',
-        },
+        async () => !(await cluster.kubectl(['get', 'volumeattachment', attached])).split(' ').includes('e2e-external') || undefined,
+        { timeoutMs: 60_000, what: 'the external volume to be detached' },
       );
       await ns.kubectl('delete', 'pvc', 'external');
       await cluster.kubectl(['delete', 'pv', 'e2e-external']);

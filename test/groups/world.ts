@@ -3,8 +3,10 @@ import { pino } from 'pino';
 import { GroupReconciler as AgentGroups } from '../../agent/group/reconciler.ts';
 import { SnapshotReconciler } from '../../agent/snapshot/reconciler.ts';
 import { SnapshotRecords } from '../../agent/snapshot/records.ts';
+import { FakeCopier } from '../../agent/testing/fake-copier.ts';
 import { FakeSnapshots } from '../../agent/testing/fake-snapshots.ts';
 import { FakeTarget } from '../../agent/testing/fake-target.ts';
+import { NO_FREEZE } from '../../agent/testing/no-freeze.ts';
 import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
@@ -150,7 +152,7 @@ export class World {
       kubeNodes: api.store<KubeNode>('Node'),
     };
     const kube = process.wrap(api, ['get', 'apply', 'patch', 'create', 'delete']);
-    const copies = new SnapshotCopies({ ...stores, bySource: { get: () => [] } });
+    const copies = new SnapshotCopies({ ...stores, pools: { get: () => undefined }, bySource: { get: () => [] } });
     const parts = { kube, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) };
     const groups = new OperatorGroups({ kube, ...stores, log, now: () => this.#now });
     const { signal } = process;
@@ -191,14 +193,20 @@ export class World {
       records,
       volumes: api.store<AoEVolume>('AoEVolume'),
       pools: api.store<AoEPool>('AoEPool'),
-      backendOf: () => ({ snapshots: own }) as never,
+      backendOf: () => ({ snapshots: own, measure: async () => ({ volumes: [] }) }) as never,
       target: holder,
       log,
     };
     const waitFor = waiting<AoESnapshotGroup>(groups);
     const groupWork = new AgentGroups({ ...context, groups: { ...groups, waitFor } });
     const copyExport = { reconcile: async () => ({ report: { served: undefined, exported: undefined } }) };
-    const work = new SnapshotReconciler({ ...context, copyExport, endGroup: (uid) => groupWork.end(uid) });
+    const work = new SnapshotReconciler({
+      ...context,
+      copyExport,
+      copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
+      freeze: NO_FREEZE,
+      endGroup: (uid) => groupWork.end(uid),
+    });
     const { signal } = process;
     process.work = () => [
       ...groups.list().map(({ metadata: { name } }) => [`group ${name}`, () => groupWork.reconcile(name, signal)] as const),

@@ -62,9 +62,9 @@ class LoggedDisk implements Disposable {
 }
 
 /** Batches of writes to the path, with the disk marked after each; gives them when the target has been killed. */
-async function write(path: string, args: readonly string[] = []): Promise<Write[][]> {
+async function write(exported: string, args: readonly string[] = []): Promise<Write[][]> {
   await using lab = new WireLab({ mtu: 9000 });
-  lab.start(TARGET, '--interface', 'target0', '--export', `7.3=${path}`, ...args);
+  lab.start(TARGET, '--interface', 'target0', '--export', `7.3=${exported}`, ...args);
   return JSON.parse(run('ip', 'netns', 'exec', lab.name, process.execPath, WRITER, NAME, String(SEED), String(BATCHES)));
 }
 
@@ -114,7 +114,7 @@ test('each write that was answered is on stable storage (in a sparse file)', { t
       writeFileSync(file, '');
       truncateSync(file, FILE_BYTES);
       run('sync');
-      batches = await write(file);
+      batches = await write(`${file},reclaim`);
     } finally {
       run('umount', mounted);
     }

@@ -27,7 +27,7 @@ function draw(): Write[] {
     if (!adjacent) sector = below(session.identity.sectors - 16);
     const all = Array.from({ length: sectors }, (_, i) => sector + i);
     // What overlaps within a batch has no order that could be checked.
-    if (!all.some((each) => used.has(each))) list.push([sector, sectors, 1 + below(255)]);
+    if (!all.some((each) => used.has(each))) list.push([sector, sectors, next() < 0.3 ? 0 : 1 + below(255)]);
     for (const each of all) used.add(each);
     sector += sectors;
   }

@@ -7,8 +7,8 @@ import { open, stat } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 import { parseArgs, promisify } from 'node:util';
 import { createEmpty } from '../../agent/backends/create-empty.ts';
-import { LvmCli } from '../../agent/backends/lvm/cli.ts';
-import { lvmConfig } from '../../agent/backends/lvm/config.ts';
+import { LvmCli } from '../../agent/backends/lvm/command/cli.ts';
+import { lvmConfig } from '../../agent/backends/lvm/command/config.ts';
 import { LvmLinearBackend } from '../../agent/backends/lvm/linear.ts';
 import { Wiper } from '../../agent/backends/lvm/wipe.ts';
 import { BackendRegistry } from '../../agent/backends/registry.ts';
@@ -26,7 +26,7 @@ const timings: { what: string; ms: number }[] = [];
 const calls: string[] = [];
 const run: Exec = async (command, args, { timeoutMs, signal }) => {
   const wipes = command === 'fallocate' || command === 'blkdiscard';
-  const what = wipes ? 'wipe' : [command, ...args.filter((arg) => /^(--deltag|--activate)$/.test(arg))].join(' ');
+  const what = wipes ? 'wipe' : [...new Set([command, ...args.filter((arg) => /^(--deltag|--activate)$/.test(arg))])].join(' ');
   if (values['die-before'] === what) process.kill(process.pid, 'SIGKILL');
   const started = performance.now();
   calls.push(what);
@@ -192,29 +192,32 @@ if (values.grow) {
     ['die-before', 'lvchange --deltag'],
     ['die-after', 'lvchange --deltag'],
   ] as const) {
-    test(`a crash ${option.slice(4)} ${step} of a growth loses nothing, and nothing of an earlier volume is in what may be exported`, async () => {
-      const backend = thick();
-      await createEmpty(backend, { uid: 'u-old', name: 'pvc-old', bytes: 40 * MiB }, signal);
-      await fill(backend.path('u-old'), 40 * MiB, 0xcd);
-      await backend.remove('u-old', signal);
-      await createEmpty(backend, { uid: 'u-grow', name: 'pvc-grow', bytes: 8 * MiB }, signal);
-      await fill(backend.path('u-grow'), 8 * MiB, 0x11);
-      const child = spawnSync(process.execPath, [import.meta.filename, '--grow', 'u-grow', `--${option}`, step], { encoding: 'utf8' });
-      assert.equal(child.signal, 'SIGKILL', child.stderr);
-      const between = await thick().open('u-grow', signal);
-      assert.equal(between?.bytes, option === 'die-after' && step === 'lvchange --deltag' ? 24 * MiB : 8 * MiB);
-      // As the target has it: in use.
-      const user = await open(backend.path('u-grow'), 'r+');
-      try {
-        assert.equal((await thick().growth?.grow('u-grow', 24 * MiB, signal))?.bytes, 24 * MiB);
-      } finally {
-        await user.close();
-      }
-      assert.ok((await read(backend.path('u-grow'), 0, 8 * MiB)).every((byte) => byte === 0x11));
-      assert.ok((await read(backend.path('u-grow'), 8 * MiB, 16 * MiB)).every((byte) => byte === 0));
-      assert.ok(!(await tagsOf('aoetest/aoe-u-grow')).some((tag) => tag.startsWith('aoe.dev/clean')));
-      await thick().remove('u-grow', signal);
-    });
+    for (const tail of [undefined, true as const]) {
+      test(`a crash ${option.slice(4)} ${step} of a growth ${tail ? 'with' : 'without'} a tail loses nothing, and nothing old is in what may be exported`, async () => {
+        const backend = thick();
+        await createEmpty(backend, { uid: 'u-old', name: 'pvc-old', bytes: 40 * MiB }, signal);
+        await fill(backend.path('u-old'), 40 * MiB, 0xcd);
+        await backend.remove('u-old', signal);
+        await createEmpty(backend, { uid: 'u-grow', name: 'pvc-grow', bytes: 8 * MiB, ...(tail ? { tail } : {}) }, signal);
+        if (tail) await fill(backend.path('u-grow'), 12 * MiB, 0x77);
+        await fill(backend.path('u-grow'), 8 * MiB, 0x11);
+        const child = spawnSync(process.execPath, [import.meta.filename, '--grow', 'u-grow', `--${option}`, step], { encoding: 'utf8' });
+        assert.equal(child.signal, 'SIGKILL', child.stderr);
+        const between = await thick().open('u-grow', signal);
+        assert.equal(between?.bytes, option === 'die-after' && step === 'lvchange --deltag' ? 24 * MiB : 8 * MiB);
+        // As the target has it: in use.
+        const user = await open(backend.path('u-grow'), 'r+');
+        try {
+          assert.equal((await thick().growth?.grow('u-grow', 24 * MiB, signal))?.bytes, 24 * MiB);
+        } finally {
+          await user.close();
+        }
+        assert.ok((await read(backend.path('u-grow'), 0, 8 * MiB)).every((byte) => byte === 0x11));
+        assert.ok((await read(backend.path('u-grow'), 8 * MiB, 16 * MiB)).every((byte) => byte === 0));
+        assert.ok(!(await tagsOf('aoetest/aoe-u-grow')).some((tag) => tag.startsWith('aoe.dev/clean')));
+        await thick().remove('u-grow', signal);
+      });
+    }
   }
 
   test('a thin volume grows, and its new part reads as zeros', async () => {

@@ -35,6 +35,12 @@ export function outcomesOf(report: string): Map<string, Outcome> {
   return outcomes;
 }
 
+/**
+ * For csi-sanity's --ginkgo.skip. The spec compares two messages with the inner state of protobuf in them, of which one has been sent and
+ * the other has not: it fails for every driver that answers where a snapshot can be used (csi-test 5.6.0, pkg/sanity/controller.go).
+ */
+export const BROKEN_SANITY_SPEC = 'creating a snapshot with accessibility requirements';
+
 /** What a spec is about, such as `subPath`, from its name. */
 export function suiteOf(name: string): string {
   return /\[Testpattern: [^\]]*\] ([^ ]+)/.exec(name)?.[1] ?? basename(name);

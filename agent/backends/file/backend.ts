@@ -12,10 +12,15 @@ import {
   type Measurement,
   roundUp,
   type Snapshots,
+  TAIL_BYTES,
 } from '../backend.ts';
+import { loopOf } from '../device-use.ts';
+import { FileAdoption } from './adoption.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
+import { prepareDirectory } from './prepare.ts';
 import { FileSnapshots } from './snapshots.ts';
-import { type FilePool, type FileSize, MARKER, SUFFIX, spaceOf } from './space.ts';
+import { type FilePool, type FileSize, SUFFIX, spaceOf } from './space.ts';
+import { FileTails } from './tail.ts';
 
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
@@ -56,12 +61,18 @@ export class FileBackend implements Backend {
   readonly #reserve: string | undefined;
   readonly #siblings: () => readonly FilePool[];
   readonly #fs: FileSystem;
+  readonly #tails: FileTails;
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   readonly #gone = new Set<string>();
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
-  readonly snapshots: Snapshots;
-  readonly growth: Growth = { grow: (uid, bytes) => this.#grow(uid, bytes) };
+  readonly snapshots: Snapshots & Required<Pick<Snapshots, 'restore'>>;
+  readonly reclaims = true;
+  readonly adoption: FileAdoption;
+  /** Not while a snapshot is taken: it has the size that the volume has meanwhile. */
+  readonly growth: Growth = {
+    grow: (uid, bytes, signal) => this.snapshots.serial.turn(() => this.#grow(uid, bytes), signal),
+  };
 
   constructor({
     pool,
@@ -81,12 +92,26 @@ export class FileBackend implements Backend {
     this.#reserve = reserve;
     this.#siblings = siblings;
     this.#fs = fs;
+    this.#tails = new FileTails(directory, fs);
     this.snapshots = new FileSnapshots({
       directory,
       fs,
       prepare: () => this.#prepare(),
       pathOf: (uid) => this.path(uid),
+      tails: this.#tails,
       free: async (signal) => (await this.measure(signal)).free,
+    });
+    this.adoption = new FileAdoption({
+      ...{ directory, fs, loopOf, tails: this.#tails },
+      prepare: async () => {
+        await this.#prepare();
+        await this.#recognize();
+      },
+      find: (uid) => this.#find(uid),
+      pathOf: (uid) => this.path(uid),
+      isCopy: async (uid) => (await this.#copyOf(uid)).copy !== undefined,
+      isRecorded: async (uid) => (await this.#read(this.#record(uid))) !== undefined,
+      record: (uid, name) => this.#fs.write(this.#record(uid), `${name}\n`),
     });
   }
 
@@ -99,9 +124,10 @@ export class FileBackend implements Backend {
       const { volumes, files } = await this.#list(signal);
       const options = { fs: this.#fs, directory: this.#directory, reserve: this.#reserve, siblings: this.#siblings() };
       const space = await spaceOf(options, files);
-      return { ready: true, ...space, granularity: MiB, volumes };
+      return { ready: true, ...space, granularity: MiB, tail: TAIL_BYTES, volumes };
     } catch (error) {
-      if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, volumes: [] };
+      if (error instanceof BackendError)
+        return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, tail: 0, volumes: [] };
       throw error;
     }
   }
@@ -126,7 +152,7 @@ export class FileBackend implements Backend {
     return found;
   }
 
-  async create({ uid, name, bytes, copy }: CreateRequest): Promise<BackingVolume> {
+  async create({ uid, name, bytes, copy, tail: wantsTail }: CreateRequest): Promise<BackingVolume> {
     await this.#prepare();
     await this.#recognize();
     const existing = await this.#find(checkUid(uid));
@@ -137,9 +163,11 @@ export class FileBackend implements Backend {
     } catch (error) {
       if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${half}`, error);
     }
-    const size = roundUp(bytes, MiB);
+    const [exported, tail] = [roundUp(bytes, MiB), wantsTail ? TAIL_BYTES : 0];
+    const size = exported + tail;
     try {
       await this.#fs.createSparse(half, size);
+      await this.#tails.note(uid, exported, tail);
       await this.#fs.write(this.#record(uid), `${name}\n`);
       if (copy !== undefined) await this.#fs.write(this.#copy(uid), `${copy}\n`);
       // The mark comes first: without it the volume would count as whole.
@@ -149,7 +177,7 @@ export class FileBackend implements Backend {
     } catch (error) {
       throw this.#full(error, size) ?? this.#failed(`creating ${this.path(uid)}`, error);
     }
-    return { uid, name: this.path(uid), bytes: size, ...(copy === undefined ? {} : { copy }) };
+    return { uid, name: this.path(uid), ...(await this.#tails.of(uid, size)), ...(copy === undefined ? {} : { copy }) };
   }
 
   async #grow(uid: string, bytes: number): Promise<BackingVolume> {
@@ -157,14 +185,21 @@ export class FileBackend implements Backend {
     await this.#recognize();
     const found = await this.#find(checkUid(uid));
     if (!found) throw new BackendError('BackendFailed', `${this.path(uid)} vanished before it was made larger`);
-    const size = roundUp(bytes, MiB);
-    if (found.bytes >= size) return found;
+    const { tail = 0, name } = found;
+    const exported = roundUp(bytes, MiB);
+    if (found.bytes >= exported) return found;
+    if (found.bytes === 0) throw new BackendError('BackendFailed', `what may be exported of ${name} cannot be read, so it does not grow`);
+    const size = exported + tail;
     try {
-      await this.#fs.extend(found.name, size);
+      // The old tail becomes data: without its blocks it reads as zeros.
+      if (tail > 0) await this.#fs.shorten(name, found.bytes);
+      await this.#fs.extend(name, size);
+      if (tail > 0) await this.#tails.note(uid, exported, tail);
     } catch (error) {
       throw this.#full(error, size) ?? this.#failed(`making ${found.name} larger`, error);
     }
-    return { ...found, bytes: size };
+    const { extended: _, ...grown } = found;
+    return { ...grown, bytes: exported };
   }
 
   /** The error when the file system has no room, or no files of that size. */
@@ -172,6 +207,13 @@ export class FileBackend implements Backend {
     if (hasCode(error, 'ENOSPC')) return new BackendError('PoolFull', `no space left in ${this.#directory}`, { cause: error });
     if (!hasCode(error, 'EFBIG')) return undefined;
     return new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
+  }
+
+  async exportTail(uid: string): Promise<BackingVolume> {
+    await this.#tails.forget(uid);
+    const found = await this.#find(uid);
+    if (!found) throw new BackendError('BackendFailed', `${this.path(uid)} vanished`);
+    return found;
   }
 
   async noteMoves(uid: string, moves: number): Promise<void> {
@@ -198,6 +240,8 @@ export class FileBackend implements Backend {
     await this.#drop(join(this.#directory, `${uid}${NEW_SUFFIX}`), (path) => this.#fs.unlink(path));
     await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
     await this.#drop(this.#moves(uid), (path) => this.#fs.unlink(path));
+    await this.adoption.forget(uid);
+    await this.#tails.forget(uid);
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
     this.#noteGone(uid);
@@ -205,8 +249,11 @@ export class FileBackend implements Backend {
 
   async retain(uid: string): Promise<void> {
     await this.#prepare();
+    await this.#tails.cut(uid, this.path(uid));
+    // Its file has its old name then, and is not among what is removed.
+    if (await this.adoption.release(uid)) return await this.remove(uid);
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
-    await this.#fs.syncDirectory(this.#directory);
+    await this.#tails.forget(uid);
     this.#noteGone(uid);
   }
 
@@ -221,7 +268,13 @@ export class FileBackend implements Backend {
       if (!file) continue;
       const volume = await this.#nameOf(uid);
       const marks = { ...(await this.#movesOf(uid)), ...(await this.#copyOf(uid)) };
-      volumes.push({ uid, ...(volume === undefined ? {} : { volume }), ...marks, name: this.path(uid), bytes: file.size });
+      volumes.push({
+        uid,
+        ...(volume === undefined ? {} : { volume }),
+        ...marks,
+        name: this.path(uid),
+        ...(await this.#tails.of(uid, file.size)),
+      });
       files.push(file);
     }
     return { volumes, files };
@@ -276,7 +329,10 @@ export class FileBackend implements Backend {
 
   async #find(uid: string): Promise<BackingVolume | undefined> {
     const file = await this.#stat(uid);
-    return file && { uid, ...(await this.#movesOf(uid)), ...(await this.#copyOf(uid)), name: this.path(uid), bytes: file.size };
+    if (!file) return undefined;
+    const adopted = await this.adoption.oldPath(uid);
+    const marks = { ...(await this.#movesOf(uid)), ...(await this.#copyOf(uid)), ...(adopted === undefined ? {} : { adopted }) };
+    return { uid, ...marks, name: this.path(uid), ...(await this.#tails.of(uid, file.size)) };
   }
 
   /** The file of a volume; undefined when there is none. */
@@ -293,60 +349,8 @@ export class FileBackend implements Backend {
 
   /** Checks that the directory belongs to this pool; makes it when the pool is new on this node. */
   async #prepare(): Promise<void> {
-    const marker = join(this.#directory, MARKER);
-    try {
-      const owner = (await this.#fs.read(marker)).trim();
-      if (owner === this.#pool) return;
-      // An empty marker is left by a crash while it was written.
-      if (owner)
-        throw new BackendError('PoolMissing', `${this.#directory} belongs to pool ${owner}: give each pool a directory of its own`);
-    } catch (error) {
-      if (error instanceof BackendError) throw error;
-      if (!hasCode(error, 'ENOENT')) throw this.#failed(`reading ${marker}`, error);
-    }
-    if (!isEmpty(this.#expected()) || this.#hasSnapshots()) {
-      throw new BackendError(
-        'PoolMissing',
-        `${this.#directory} lacks the volumes and snapshots that were made there: is its file system mounted?`,
-      );
-    }
-    await this.#checkMounted();
-    try {
-      await this.#fs.mkdir(this.#directory);
-      await this.#fs.write(marker, `${this.#pool}\n`);
-      await this.#fs.syncDirectory(this.#directory);
-    } catch (error) {
-      const message = `${this.#directory} cannot be made: ${messageOf(error)}`;
-      throw new BackendError('PoolMissing', message, { cause: error });
-    }
-  }
-
-  /**
-   * Refuses to begin a pool on the file system below a mount point whose disk is not mounted: volumes would fill the node's own
-   * disk, and would be hidden as soon as theirs is mounted. A directory made by the administrator says that it is meant.
-   */
-  async #checkMounted(): Promise<void> {
-    const mountPoint = this.#mountPoint;
-    if (mountPoint === undefined || (await this.#fs.isMountPoint(mountPoint))) return;
-    const below = this.#directory !== mountPoint;
-    if (below && (await this.#exists(this.#directory))) return;
-    const otherwise = below
-      ? `make ${this.#directory} on the node`
-      : `give the pool a directory below ${mountPoint} that you make on the node`;
-    throw new BackendError(
-      'PoolMissing',
-      `no disk is mounted at ${mountPoint} on this node: mount it, or, to keep volumes on the file system that is there, ${otherwise}`,
-    );
-  }
-
-  async #exists(path: string): Promise<boolean> {
-    try {
-      await this.#fs.stat(path);
-      return true;
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return false;
-      throw this.#failed(`looking at ${path}`, error);
-    }
+    const isUsed = (): boolean => !isEmpty(this.#expected()) || this.#hasSnapshots();
+    await prepareDirectory(this.#fs, { pool: this.#pool, directory: this.#directory, mountPoint: this.#mountPoint, isUsed });
   }
 
   /**

@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import koffi from 'koffi';
+import type { Mapping } from './compare-extents.ts';
 
 const ioctlFunction = koffi.load(null).func('int ioctl(int fd, unsigned long request, void *argument)');
 
@@ -15,15 +16,48 @@ function ioctl(fd: number, request: number, argument: Buffer): Promise<number> {
 const FS_IOC_FIEMAP = 0xc020660b;
 const HEADER_BYTES = 32;
 const EXTENT_BYTES = 56;
+const REQUEST_FLAGS_AT = 16;
 const MAPPED_COUNT_AT = 20;
 const EXTENT_COUNT_AT = 24;
+const PHYSICAL_AT = 8;
 const LENGTH_AT = 16;
 const FLAGS_AT = 40;
+/** Writes the file's data first, so that it has its places on the disk. */
+const SYNC = 0x1;
 const LAST = 0x1;
+const UNWRITTEN = 0x800;
 const SHARED = 0x2000;
+/** UNKNOWN, DELALLOC, ENCODED, DATA_ENCRYPTED, NOT_ALIGNED, DATA_INLINE, DATA_TAIL: the place on the disk does not say which data it is. */
+const NO_PLACE = 0x78e;
 const EXTENTS_AT_ONCE = 512;
 /** A file with more extents than this is counted as if it shared all of the rest. */
 const MAX_CALLS = 1_000;
+
+interface RawExtent {
+  offset: bigint;
+  physical: bigint;
+  bytes: bigint;
+  flags: number;
+}
+
+/** The first extents of a file from a byte on. @throws Error where the file system does not tell */
+async function rawExtents(file: FileHandle, path: string, from: bigint, flags = 0): Promise<RawExtent[]> {
+  const buffer = Buffer.alloc(HEADER_BYTES + EXTENTS_AT_ONCE * EXTENT_BYTES);
+  buffer.writeBigUInt64LE(from, 0);
+  buffer.writeBigUInt64LE(0xffff_ffff_ffff_ffffn - from, 8);
+  buffer.writeUInt32LE(flags, REQUEST_FLAGS_AT);
+  buffer.writeUInt32LE(EXTENTS_AT_ONCE, EXTENT_COUNT_AT);
+  if ((await ioctl(file.fd, FS_IOC_FIEMAP, buffer)) !== 0) throw new Error(`the file system does not tell the extents of ${path}`);
+  return Array.from({ length: buffer.readUInt32LE(MAPPED_COUNT_AT) }, (_, each) => {
+    const at = HEADER_BYTES + each * EXTENT_BYTES;
+    return {
+      offset: buffer.readBigUInt64LE(at),
+      physical: buffer.readBigUInt64LE(at + PHYSICAL_AT),
+      bytes: buffer.readBigUInt64LE(at + LENGTH_AT),
+      flags: buffer.readUInt32LE(at + FLAGS_AT),
+    };
+  });
+}
 
 /**
  * Bytes of a file's blocks that no other file shares: they stay its own when it is written, while a write to a shared block takes a new one.
@@ -35,23 +69,36 @@ export async function unsharedBytes(path: string): Promise<number> {
     let unshared = 0;
     let start = 0n;
     for (let calls = 0; calls < MAX_CALLS; calls++) {
-      const buffer = Buffer.alloc(HEADER_BYTES + EXTENTS_AT_ONCE * EXTENT_BYTES);
-      buffer.writeBigUInt64LE(start, 0);
-      buffer.writeBigUInt64LE(0xffff_ffff_ffff_ffffn - start, 8);
-      buffer.writeUInt32LE(EXTENTS_AT_ONCE, EXTENT_COUNT_AT);
-      if ((await ioctl(file.fd, FS_IOC_FIEMAP, buffer)) !== 0) throw new Error(`the file system does not tell the extents of ${path}`);
-      const mapped = buffer.readUInt32LE(MAPPED_COUNT_AT);
-      if (mapped === 0) return unshared;
-      for (let each = 0; each < mapped; each++) {
-        const at = HEADER_BYTES + each * EXTENT_BYTES;
-        const length = buffer.readBigUInt64LE(at + LENGTH_AT);
-        const flags = buffer.readUInt32LE(at + FLAGS_AT);
-        if ((flags & SHARED) === 0) unshared += Number(length);
+      const extents = await rawExtents(file, path, start);
+      if (extents.length === 0) return unshared;
+      for (const { offset, bytes, flags } of extents) {
+        if ((flags & SHARED) === 0) unshared += Number(bytes);
         if ((flags & LAST) !== 0) return unshared;
-        start = buffer.readBigUInt64LE(at) + length;
+        start = offset + bytes;
       }
     }
     return unshared;
+  } finally {
+    await file.close();
+  }
+}
+
+/** The first extents of a file from a byte on that hold data. What is between them, up to `end`, reads as zeros. */
+export async function mappingOf(path: string, from: number): Promise<Mapping> {
+  const file = await open(path, constants.O_RDONLY);
+  try {
+    const raw = await rawExtents(file, path, BigInt(from), SYNC);
+    const last = raw.at(-1);
+    return {
+      extents: raw
+        .filter(({ flags }) => (flags & UNWRITTEN) === 0)
+        .map(({ offset, bytes, physical, flags }) => ({
+          offset: Number(offset),
+          bytes: Number(bytes),
+          ...((flags & NO_PLACE) === 0 ? { physical: Number(physical) } : {}),
+        })),
+      end: last === undefined || (last.flags & LAST) !== 0 ? Number.POSITIVE_INFINITY : Number(last.offset + last.bytes),
+    };
   } finally {
     await file.close();
   }

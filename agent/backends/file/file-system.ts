@@ -1,12 +1,15 @@
 import { constants } from 'node:fs';
-import { copyFile, mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
-import { unsharedBytes } from './extents.ts';
+import { copyFile, link, lstat, mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import type { Mapping } from './compare-extents.ts';
+import { mappingOf, unsharedBytes } from './extents.ts';
 
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
   /** `blocks` of 512 bytes; `device` is the number of the file system's device. */
   stat(path: string): Promise<{ file: boolean; size: number; blocks: number; device: number }>;
+  /** What is at a path itself, not what a link there leads to; undefined when nothing is there. `links`: names of the file. */
+  inspect(path: string): Promise<{ file: boolean; size: number; links: number; device: number; inode: number } | undefined>;
   /** Blocks of `bsize` bytes: those in all, and those that are free. `type` is the number in linux/magic.h. */
   statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number; type: number }>;
   read(path: string): Promise<string>;
@@ -20,11 +23,17 @@ export interface FileSystem {
   clone(from: string, to: string): Promise<void>;
   /** Makes a file larger, on stable storage. What is added reads as zeros. */
   extend(path: string, bytes: number): Promise<void>;
+  /** Makes a file smaller, on stable storage. One that is not larger than this stays as it is. */
+  shorten(path: string, bytes: number): Promise<void>;
   /** Puts the data of a file on stable storage. */
   syncFile(path: string): Promise<void>;
   /** Bytes of a file's blocks that no other file shares. */
   unshared(path: string): Promise<number>;
+  /** The first extents of a file from a byte on that hold data. What is between them, up to `end`, reads as zeros. */
+  mapping(path: string, from: number): Promise<Mapping>;
   rename(from: string, to: string): Promise<void>;
+  /** Gives a file another name, and fails when there is a file of that name. */
+  link(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
   /** Whether a whole file system is mounted at the path. */
@@ -40,6 +49,15 @@ export const nodeFileSystem: FileSystem = {
   stat: async (path) => {
     const stats = await stat(path);
     return { file: stats.isFile(), size: stats.size, blocks: stats.blocks, device: stats.dev };
+  },
+  inspect: async (path) => {
+    try {
+      const stats = await lstat(path);
+      return { file: stats.isFile(), size: stats.size, links: stats.nlink, device: stats.dev, inode: stats.ino };
+    } catch (error) {
+      if (hasCode(error, 'ENOENT')) return undefined;
+      throw error;
+    }
   },
   statfs: (path) => statfs(path),
   read: (path) => readFile(path, 'utf8'),
@@ -75,6 +93,15 @@ export const nodeFileSystem: FileSystem = {
       await file.close();
     }
   },
+  shorten: async (path, bytes) => {
+    const file = await open(path, 'r+');
+    try {
+      if ((await file.stat()).size > bytes) await file.truncate(bytes);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+  },
   syncFile: async (path) => {
     const file = await open(path, 'r');
     try {
@@ -84,7 +111,9 @@ export const nodeFileSystem: FileSystem = {
     }
   },
   unshared: unsharedBytes,
+  mapping: mappingOf,
   rename,
+  link,
   unlink,
   isMountPoint: async (path) => {
     // proc_pid_mountinfo(5): mount ID, parent, device, root of the mount within its file system, mount point. The last one hides the others.

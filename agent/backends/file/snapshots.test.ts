@@ -93,6 +93,36 @@ test('a crash before or after each step leaves no snapshot or a whole one', asyn
   }
 });
 
+test('snapshots are refused when what hosts had not yet written when they were admitted does not fit', async () => {
+  const directory = await folder();
+  const blocks = new Map<string, number>();
+  const fs: FileSystem = { ...copying, unshared: async (path) => blocks.get(path) ?? 0 };
+  const backend = backendIn(directory, fs);
+  const paths: string[] = [];
+  for (const uid of ['u-1', 'u-2']) paths.push((await backend.create({ uid, name: uid, bytes: MiB })).name);
+  const second = { uid: 's-2', name: 'snap-b', volumeUID: 'u-2' };
+  const { free } = await backend.measure(signal);
+  /** Hosts freeze their file systems, which writes what they had in memory. */
+  const write = (bytes: number): void => {
+    for (const path of paths) blocks.set(path, bytes);
+  };
+  // Each would fit alone.
+  write(0);
+  const prepared = await backend.snapshots.prepare([REQUEST, second], signal);
+  write(Math.floor(free * 0.6));
+  await prepared[0]?.make();
+  await expect(prepared[1]?.make()).rejects.toMatchObject({ reason: 'PoolFull', message: /more was written to .*u-2\.img/ });
+  for (const each of prepared) await each.discard();
+  expect((await readdir(directory)).filter((name) => name.startsWith('snap-'))).toStrictEqual([]);
+  write(0);
+  const later: Instant = async (make) => {
+    write(Math.floor(free * 0.6));
+    await make();
+    return AT;
+  };
+  expect(await backend.snapshots.take(REQUEST, later, signal)).toMatchObject({ uid: 's-1' });
+});
+
 test('a retained snapshot keeps its data under another name', async () => {
   const directory = await folder();
   const backend = backendIn(directory);

@@ -14,10 +14,13 @@ import {
   type SnapshotRequest,
   type Snapshots,
   snapshotId,
+  TAIL_BYTES,
 } from '../backend.ts';
 import { takeSnapshot } from '../take-snapshot.ts';
 import { mayShareBlocks } from './extents.ts';
+import { FileBlocks } from './file-blocks.ts';
 import { type FileSystem, hasCode } from './file-system.ts';
+import type { FileTails } from './tail.ts';
 
 const SUFFIX = '.img';
 /** A snapshot that is being taken: it counts only under its own name. */
@@ -31,6 +34,16 @@ interface Record {
   snapshot: string;
   volumeUID: string;
   createdAt: string;
+  /** Bytes of the file that are the volume's data; all of them when it is absent. */
+  bytes?: number;
+}
+
+/** What snapshots that are prepared together may take. */
+interface Admitted {
+  /** Bytes of each file that it was admitted with. */
+  readonly files: Map<string, number>;
+  /** Bytes of the pool that are left for what is written until they are made. */
+  left: number;
 }
 
 export interface FileSnapshotsOptions {
@@ -40,6 +53,7 @@ export interface FileSnapshotsOptions {
   prepare: () => Promise<void>;
   /** The file of a volume. */
   pathOf: (volumeUID: string) => string;
+  tails: Pick<FileTails, 'of' | 'note'>;
   /** Bytes of the pool that are not promised to a volume. */
   free: (signal: AbortSignal) => Promise<number>;
 }
@@ -51,8 +65,12 @@ export class FileSnapshots implements Snapshots {
   readonly #turns = new Semaphore(1);
   readonly serial: Serial = { turn: (task, signal) => this.#turns.run(task, signal) };
 
+  readonly blocks: FileBlocks;
+
   constructor(options: FileSnapshotsOptions) {
     this.#options = options;
+    const { fs } = options;
+    this.blocks = new FileBlocks({ fs, find: (uid) => this.find(uid) });
   }
 
   async problem(): Promise<string | undefined> {
@@ -122,7 +140,10 @@ export class FileSnapshots implements Snapshots {
   async retain(uid: string): Promise<void> {
     const { directory, fs, prepare } = this.#options;
     await prepare();
+    const found = await this.#read(uid);
     try {
+      // Without the tail it is an image like any other.
+      if (found) await fs.shorten(found.name, found.bytes);
       await fs.rename(this.#path(uid, SUFFIX), this.#path(uid, RETAINED_SUFFIX));
       await fs.syncDirectory(directory);
     } catch (error) {
@@ -135,6 +156,7 @@ export class FileSnapshots implements Snapshots {
     await prepare();
     const prepared: PreparedSnapshot[] = [];
     const sources: string[] = [];
+    const admitted: Admitted = { files: new Map(), left: 0 };
     for (const request of requests) {
       const found = await this.#read(request.uid);
       const source = pathOf(request.volumeUID);
@@ -142,14 +164,14 @@ export class FileSnapshots implements Snapshots {
         await this.#unlink(this.#path(request.uid, NEW_SUFFIX));
         sources.push(source);
       }
-      prepared.push({ ...this.#prepared(request, source), ...(found ? { found } : {}) });
+      prepared.push({ ...this.#prepared(request, source, admitted), ...(found ? { found } : {}) });
     }
-    if (sources.length > 0) await this.#admit(sources, await free(signal));
+    if (sources.length > 0) await this.#admit(sources, await free(signal), admitted);
     return prepared;
   }
 
-  #prepared({ uid, name, volumeUID }: SnapshotRequest, source: string): PreparedSnapshot {
-    const { directory, fs } = this.#options;
+  #prepared({ uid, name, volumeUID }: SnapshotRequest, source: string, admitted: Admitted): PreparedSnapshot {
+    const { directory, fs, tails } = this.#options;
     const half = this.#path(uid, NEW_SUFFIX);
     const translated = async <R>(work: () => Promise<R>): Promise<R> => {
       try {
@@ -161,11 +183,16 @@ export class FileSnapshots implements Snapshots {
       }
     };
     return {
-      make: () => translated(() => fs.clone(source, half)),
+      make: () =>
+        translated(async () => {
+          await this.#admitMore(source, admitted);
+          await fs.clone(source, half);
+        }),
       finish: (createdAt) =>
         translated(async () => {
           await fs.syncFile(half);
-          const record: Record = { snapshot: name, volumeUID, createdAt: createdAt.toISOString() };
+          const { bytes, tail } = await tails.of(volumeUID, (await fs.stat(half)).size);
+          const record: Record = { snapshot: name, volumeUID, createdAt: createdAt.toISOString(), ...(tail ? { bytes } : {}) };
           await fs.write(this.#path(uid, RECORD_SUFFIX), `${JSON.stringify(record)}\n`);
           await fs.rename(half, this.#path(uid, SUFFIX));
           await fs.syncDirectory(directory);
@@ -178,22 +205,27 @@ export class FileSnapshots implements Snapshots {
   }
 
   /** Clones a snapshot under a name that does not count, then gives it its full size, then its name. */
-  async #restore({ uid, name, bytes }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
-    const { directory, fs, prepare, pathOf, free } = this.#options;
+  async #restore({ uid, name, bytes, tail: wantsTail }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    const { directory, fs, prepare, pathOf, free, tails } = this.#options;
     await prepare();
     const path = pathOf(uid);
     if (await this.#exists(path)) return true;
     const source = this.#path(snapshotUID, SUFFIX);
     if (!(await this.#exists(source))) return false;
+    const found = await this.#read(snapshotUID);
+    const [exported, tail] = [roundUp(bytes, MiB), wantsTail ? TAIL_BYTES : 0];
+    const size = exported + tail;
     const room = await free(signal);
-    if (bytes > room) {
-      throw new BackendError('PoolFull', `${directory} has ${room} bytes that are not promised to a volume, and ${bytes} are needed`);
+    if (size > room) {
+      throw new BackendError('PoolFull', `${directory} has ${room} bytes that are not promised to a volume, and ${size} are needed`);
     }
     const half = `${path}.new`;
     await this.#unlink(half);
     try {
       await fs.clone(source, half);
-      await fs.extend(half, roundUp(bytes, MiB));
+      if (found) await fs.shorten(half, found.bytes);
+      await fs.extend(half, size);
+      await tails.note(uid, exported, tail);
       await fs.write(`${path}.volume`, `${name}\n`);
       await fs.rename(half, path);
       await fs.syncDirectory(directory);
@@ -214,16 +246,15 @@ export class FileSnapshots implements Snapshots {
   }
 
   /** Refuses when the file system could fill if every block that the snapshots share were written. */
-  async #admit(sources: readonly string[], free: number): Promise<void> {
-    const { directory, fs } = this.#options;
+  async #admit(sources: readonly string[], free: number, admitted: Admitted): Promise<void> {
+    const { directory } = this.#options;
     let needed = 0;
     for (const source of sources) {
-      try {
-        needed += await fs.unshared(source);
-      } catch (error) {
-        throw this.#failed(`looking at ${source}`, error);
-      }
+      const bytes = await this.#unshared(source);
+      admitted.files.set(source, bytes);
+      needed += bytes;
     }
+    admitted.left = free - needed;
     if (needed <= free) return;
     const what = sources.length > 1 ? 'snapshots' : 'a snapshot';
     throw new BackendError(
@@ -232,13 +263,35 @@ export class FileSnapshots implements Snapshots {
     );
   }
 
+  /**
+   * Refuses when what was written to a file since it was admitted takes more than is left: hosts that freeze their file systems write what they had
+   * in memory. It looks at one file only, because the volume is held meanwhile.
+   * @throws BackendError
+   */
+  async #admitMore(source: string, admitted: Admitted): Promise<void> {
+    const more = Math.max(0, (await this.#unshared(source)) - (admitted.files.get(source) ?? 0));
+    if (more > admitted.left) {
+      const message = `more was written to ${source} while a snapshot of it was prepared: it may come to take ${more} bytes more, and ${this.#options.directory} has ${admitted.left} left that are not promised to a volume or a snapshot`;
+      throw new BackendError('PoolFull', message);
+    }
+    admitted.left -= more;
+  }
+
+  async #unshared(path: string): Promise<number> {
+    try {
+      return await this.#options.fs.unshared(path);
+    } catch (error) {
+      throw this.#failed(`looking at ${path}`, error);
+    }
+  }
+
   async #read(uid: string): Promise<BackingSnapshot | undefined> {
     const { fs } = this.#options;
     const path = this.#path(uid, SUFFIX);
     try {
       const { size } = await fs.stat(path);
-      const { snapshot, createdAt } = JSON.parse(await fs.read(this.#path(uid, RECORD_SUFFIX))) as Record;
-      return { uid, snapshot, name: path, bytes: size, createdAt };
+      const { snapshot, createdAt, bytes = size } = JSON.parse(await fs.read(this.#path(uid, RECORD_SUFFIX))) as Record;
+      return { uid, snapshot, name: path, bytes, createdAt };
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
       throw this.#failed(`reading ${path}`, error);

@@ -89,7 +89,7 @@ test('data of an earlier AoEVolume of the same name is found by its tag, unless 
   expect(await backend.namesakes(again, signal)).toStrictEqual([]);
 });
 
-test('the size of a pool follows our own changes without another report', async () => {
+test('the size of a pool follows our own changes; it is reported again only before a removal', async () => {
   const fake = new FakeLvm();
   const backend = linearBackend(fake);
   const before = await backend.measure(signal);
@@ -99,7 +99,7 @@ test('the size of a pool follows our own changes without another report', async 
   await backend.remove('u-1', signal);
   expect(await backend.measure(signal)).toStrictEqual(before);
   await backend.remove('u-1', signal);
-  expect(fake.calls).toStrictEqual(['lvcreate', 'untag', 'lvremove']);
+  expect(fake.calls).toStrictEqual(['lvcreate', 'untag', 'vgs', 'lvremove']);
   expect(before.free).toBe(fake.free());
 });
 

@@ -1,5 +1,5 @@
-import { stderrOf } from '../../../run/exec.ts';
 import {
+  type Adoption,
   type Backend,
   BackendError,
   type BackingVolume,
@@ -11,33 +11,47 @@ import {
   roundUp,
   type WipeProgress,
 } from '../backend.ts';
-import type { LvmCli } from './cli.ts';
-import { failed } from './failed.ts';
-import { type LvmGroup, TAG } from './group.ts';
+import { type IsClaimed, isClaimed } from '../device-use.ts';
+import { LvmAdoption } from './adoption.ts';
+import type { LvmCli } from './command/cli.ts';
+import { failed, fullError } from './command/failed.ts';
+import type { LvmGroup } from './group.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import {
+  type BytesPrefix,
+  bytesTag,
+  nameOf,
+  PREFIX,
+  TAG,
+  TAG_ADOPTED,
+  TAG_CLEAN,
+  TAG_COPY,
+  TAG_MOVES,
+  TAG_NEW,
+  TAG_POOL,
+  TAG_RETAINED,
+  TAG_VOLUME,
+  TAG_WIPED,
+  TAG_ZEROED,
+  tagged,
+  tagsOf,
+  uidOf,
+} from './tags.ts';
+import {
+  cleanBytes,
+  exportedBytes,
+  isUnclean,
+  notedTail,
+  tagsOfEmptyTail,
+  tagsOfGrown,
+  tagsOfTail,
+  tailBytes,
+  tailFor,
+  tailTags,
+  unreadable,
+} from './tail.ts';
 import type { WipeOptions, Wiper } from './wipe.ts';
 
-/** Made, but it may still hold another volume's old data: it is wiped before its first export, however often we crash before that. */
-export const TAG_NEW = 'aoe.dev/new';
-export const TAG_VOLUME = 'aoe.dev/volume=';
-export const TAG_POOL = 'aoe.dev/pool=';
-/** How far a volume was wiped; absent when all of it was zeroed. */
-const TAG_WIPED = 'aoe.dev/wiped=';
-/** While a new volume is zeroed: this many bytes from its start are zeros on stable storage. */
-const TAG_ZEROED = 'aoe.dev/zeroed=';
-/**
- * While a volume grows: what lies behind this many bytes may still be another volume's old data. Until that is wiped and the tag is taken
- * off, the volume has only these bytes.
- */
-const TAG_CLEAN = 'aoe.dev/clean=';
-/** How often the AoEVolume had been moved when the volume was served here; absent for 0. */
-const TAG_MOVES = 'aoe.dev/moves=';
-/** Data is copied into the volume, and is not known to be whole. */
-const TAG_COPY = 'aoe.dev/copy=';
-/** Prefix of a tag that ends with a number of bytes from the start of its volume. */
-type BytesPrefix = typeof TAG_ZEROED | typeof TAG_CLEAN;
-export const TAG_RETAINED = 'aoe.dev/retained';
-export const PREFIX = 'aoe-';
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
  * so this is for changes by others.
@@ -56,6 +70,7 @@ export interface LvmOptions {
   pool: string;
   group: string;
   hasDevice: HasDevice;
+  isClaimed?: IsClaimed;
 }
 
 /** What linear and thin volumes have in common: found by name and tag in the group's report, activated when inactive. */
@@ -63,11 +78,21 @@ export abstract class LvmBase implements Backend {
   protected readonly group: LvmGroup;
   readonly #pool: string;
   readonly #hasDevice: HasDevice;
+  readonly adoption: Adoption;
+  readonly #release: LvmAdoption['release'];
 
-  constructor({ lvm, pool, group, hasDevice }: LvmOptions) {
+  constructor({ lvm, pool, group, hasDevice, isClaimed: claimed = isClaimed }: LvmOptions) {
     this.group = lvm.group(group);
     this.#pool = pool;
     this.#hasDevice = hasDevice;
+    const adoption = new LvmAdoption({
+      ...{ group: this.group, pool, hasDevice, isClaimed: claimed },
+      accepts: (volume) => this.accepts(volume),
+      activated: (uid, volume, signal) => this.#activated(uid, volume, signal),
+      backing: (volume) => this.backing(volume),
+    });
+    this.adoption = adoption;
+    this.#release = adoption.release.bind(adoption);
   }
 
   /** Tags of a new volume, beside those that name it: TAG_NEW where it may hold old data. */
@@ -80,7 +105,7 @@ export abstract class LvmBase implements Backend {
   protected abstract createArgs(request: CreateRequest): string[];
   /** Refuses when the pool cannot take a new volume. It is called in the group's turn. */
   protected abstract admit(request: CreateRequest, signal: AbortSignal): Promise<void>;
-  protected abstract measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'>;
+  protected abstract measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes' | 'tail'>;
 
   path(uid: string): string {
     return `/dev/${this.group.pathOf(nameOf(uid))}`;
@@ -90,9 +115,10 @@ export abstract class LvmBase implements Backend {
     try {
       const group = await this.group.read(FRESH_MS, signal);
       const ours = this.ours(group);
-      return { ...this.measurement(group, ours), volumes: ours.map((volume) => this.backing(volume)) };
+      return { ...this.measurement(group, ours), tail: tailFor(group), volumes: ours.map((volume) => this.backing(volume)) };
     } catch (error) {
-      if (error instanceof BackendError) return { ready: false, message: error.message, size: 0, free: 0, granularity: 1, volumes: [] };
+      if (error instanceof BackendError)
+        return { ready: false, message: error.message, size: 0, free: 0, granularity: 1, tail: 0, volumes: [] };
       throw error;
     }
   }
@@ -140,7 +166,7 @@ export abstract class LvmBase implements Backend {
     };
     const from = bytesTag(found, TAG_ZEROED) ?? 0;
     onProgress({ zeroed: from, bytes });
-    const cleanness = await wipe(this.path(uid), bytes, { from, onZeroed, signal });
+    const cleanness = await wipe(this.path(uid), bytes, { from, tail: tailBytes(found), onZeroed, signal });
     return await this.#markReady(volume, cleanness, signal);
   }
 
@@ -154,19 +180,20 @@ export abstract class LvmBase implements Backend {
     const found = this.ours(group).find(({ name }) => name === nameOf(uid));
     if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was extended`);
     // A wipe from there would destroy the data.
-    if (cleanBytes(found) === 0) {
-      const message = `tag ${TAG_CLEAN}… of logical volume ${this.#pathOf(uid)} is not the size of a part of it: set it to the size that the volume had before it grew`;
-      throw new BackendError('BackendFailed', message);
-    }
-    const size = roundUp(bytes, extent);
+    if (exportedBytes(found) === 0) throw unreadable(found, this.#pathOf(uid));
+    const tail = notedTail(found);
+    const size = roundUp(bytes, extent) + tail;
     if (found.bytes >= size) return found;
-    const volume = marksNew ? await this.#noteBytes(found, TAG_CLEAN, cleanBytes(found), signal) : found;
+    this.#checkGrowth(uid);
+    // An agent of an earlier version, which knows no tail, goes by this tag, too.
+    const volume = marksNew || tail > 0 ? await this.#noteBytes(found, TAG_CLEAN, cleanBytes(found), signal) : found;
     return await this.group.turn(async () => {
       await this.admit({ uid, name: '', bytes: size - found.bytes }, signal);
+      this.#checkGrowth(uid);
       try {
         await this.group.change('lvextend', ['--size', `${size}b`, this.#pathOf(uid)]);
       } catch (error) {
-        throw this.#fullError(error, size - found.bytes) ?? failed(`extending logical volume ${this.#pathOf(uid)}`, error);
+        throw fullError(this.group.name, error, size - found.bytes) ?? failed(`extending logical volume ${this.#pathOf(uid)}`, error);
       }
       const extended = { ...volume, bytes: size };
       this.group.note(extended);
@@ -174,16 +201,44 @@ export abstract class LvmBase implements Backend {
     }, signal);
   }
 
-  /** Zeroes what {@link extend} has added. When it is cut short, it goes on near where it was. */
-  protected async zeroGrown(extended: LogicalVolume, wiper: Pick<Wiper, 'zero'>, signal: AbortSignal): Promise<BackingVolume> {
+  /** @throws BackendError BackingBusy while there is a copy-on-write snapshot of the volume: LVM extends such a volume only when it is inactive */
+  #checkGrowth(uid: string): void {
+    const snapshot = this.group.snapshotObstacle(nameOf(uid));
+    if (snapshot === undefined) return;
+    throw new BackendError('BackingBusy', `logical volume ${this.#pathOf(uid)} cannot grow now: ${snapshot}`);
+  }
+
+  /**
+   * Zeroes the old tail of a volume and what {@link extend} has added, then lets that be exported, but for a new tail. When it is cut short,
+   * it goes on near where it was.
+   * @param to end of what is to be zeroed: what is behind it reads as zeros
+   */
+  protected async zeroGrown(extended: LogicalVolume, wiper: Pick<Wiper, 'zero'>, to: number, signal: AbortSignal): Promise<BackingVolume> {
     let volume = extended;
-    const { bytes } = volume;
+    if (!isUnclean(volume)) return this.backing(volume);
     const onZeroed = async (end: number): Promise<void> => {
       volume = await this.#noteProgress(volume, TAG_CLEAN, end, signal);
     };
-    if (cleanBytes(volume) < bytes)
-      await wiper.zero(this.path(uidOf(volume)), { from: cleanBytes(volume), to: bytes }, { onZeroed, signal });
-    return this.backing(await this.#noteBytes(volume, TAG_CLEAN, undefined, signal));
+    const from = cleanBytes(volume);
+    // A wipe from there would destroy the data.
+    if (from === 0) throw unreadable(volume, this.#pathOf(uidOf(volume)));
+    if (from < to) await wiper.zero(this.path(uidOf(volume)), { from, to }, { onZeroed, signal });
+    return this.backing(await this.group.mark({ volume, ...tagsOfGrown(volume) }, signal));
+  }
+
+  async exportTail(uid: string, signal: AbortSignal): Promise<BackingVolume> {
+    const volume = await this.#find(uid, 0, signal);
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was tagged`);
+    const off = tagsOfTail(volume);
+    return this.backing(off.length === 0 ? volume : await this.group.mark({ volume, off, on: [] }, signal));
+  }
+
+  /** A volume of ours that can be read and written. @throws BackendError when there is none */
+  protected async active(uid: string, signal: AbortSignal): Promise<LogicalVolume> {
+    const found = await this.#find(uid, 0, signal);
+    const volume = found && (await this.#activated(uid, found, signal));
+    if (!volume) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished while it was made`);
+    return volume;
   }
 
   async noteMoves(uid: string, moves: number, signal: AbortSignal): Promise<void> {
@@ -204,8 +259,9 @@ export abstract class LvmBase implements Backend {
   }
 
   async retain(uid: string, signal: AbortSignal): Promise<void> {
+    if (await this.#release(checkUid(uid), signal)) return;
     const volume = await this.#find(uid, FRESH_MS, signal);
-    if (volume) await this.group.mark({ volume, off: [TAG], on: [TAG_RETAINED] }, signal);
+    if (volume) await this.group.mark({ volume, off: [TAG, ...tagsOfEmptyTail(volume)], on: [TAG_RETAINED] }, signal);
   }
 
   /** The volumes of this pool in a group. */
@@ -235,19 +291,30 @@ export abstract class LvmBase implements Backend {
     return volume && this.#isOurs(volume) ? volume : undefined;
   }
 
-  async #make(request: CreateRequest, signal: AbortSignal): Promise<LogicalVolume> {
-    const name = nameOf(request.uid);
-    const { extent } = await this.group.readInTurn(Number.POSITIVE_INFINITY, signal);
+  async #make(asked: CreateRequest, signal: AbortSignal): Promise<LogicalVolume> {
+    const name = nameOf(asked.uid);
+    const group = await this.group.readInTurn(Number.POSITIVE_INFINITY, signal);
+    const { extent } = group;
     const existing = this.#known(name);
     if (existing) return existing;
+    const exported = roundUp(asked.bytes, extent);
+    const tail = asked.tail ? tailFor(group) : 0;
+    const request = tail > 0 ? { ...asked, bytes: exported + tail } : asked;
     await this.admit(request, signal);
     const copy = request.copy === undefined ? [] : [`${TAG_COPY}${request.copy}`];
-    const tags = [TAG, `${TAG_VOLUME}${request.name}`, `${TAG_POOL}${this.#pool}`, ...this.initialTags, ...copy];
+    const tags = [
+      TAG,
+      `${TAG_VOLUME}${request.name}`,
+      `${TAG_POOL}${this.#pool}`,
+      ...this.initialTags,
+      ...copy,
+      ...(tail > 0 ? tailTags({ exported, tail }) : []),
+    ];
     const args = ['--name', name, ...tags.flatMap((tag) => ['--addtag', tag]), ...this.createArgs(request)];
     try {
       await this.group.change('lvcreate', args);
     } catch (error) {
-      const full = this.#fullError(error, request.bytes);
+      const full = fullError(this.group.name, error, request.bytes);
       if (full) throw full;
       // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
       await this.group.report(signal);
@@ -304,61 +371,27 @@ export abstract class LvmBase implements Backend {
     return off.join() === on.join() ? volume : await this.group.mark({ volume, off, on }, signal);
   }
 
-  /** The error to report when LVM refused a command because the group is full. */
-  #fullError(error: unknown, bytes: number): BackendError | undefined {
-    const said = stderrOf(error);
-    if (!/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) return undefined;
-    const message = `volume group ${this.group.name} does not have ${bytes} bytes free: ${said.trim()}`;
-    return new BackendError('PoolFull', message, { cause: error });
-  }
-
   #pathOf(uid: string): string {
     return this.group.pathOf(nameOf(uid));
   }
 
   protected backing(volume: LogicalVolume): BackingVolume {
     const { name, tags } = volume;
-    const tagged = (prefix: string): string | undefined => tagsOf(volume, prefix)[0]?.slice(prefix.length);
-    const wiped = tagged(TAG_WIPED);
-    const copy = tagged(TAG_COPY);
-    const moves = Number(tagged(TAG_MOVES) ?? 0);
-    const bytes = cleanBytes(volume);
+    const [wiped, copy, adopted] = [TAG_WIPED, TAG_COPY, TAG_ADOPTED].map((prefix) => tagged(volume, prefix));
+    const moves = Number(tagged(volume, TAG_MOVES) ?? 0);
+    const [bytes, tail] = [exportedBytes(volume), tailBytes(volume)];
     return {
       uid: uidOf(volume),
-      volume: tagged(TAG_VOLUME),
+      volume: tagged(volume, TAG_VOLUME),
       name: this.group.pathOf(name),
       bytes,
-      ...(bytes < volume.bytes ? { extended: volume.bytes } : {}),
+      ...(bytes < volume.bytes - tail ? { extended: volume.bytes - tail } : {}),
+      ...(tail > 0 ? { tail } : {}),
       ...(Number.isSafeInteger(moves) && moves > 0 ? { moves } : {}),
       ...(tags.includes(TAG_NEW) ? { unwiped: true as const } : {}),
       ...(copy === undefined ? {} : { copy }),
+      ...(adopted === undefined ? {} : { adopted: this.group.pathOf(adopted) }),
       ...(wiped === 'ends' || wiped === 'discarded' ? { cleanness: wiped } : {}),
     };
   }
-}
-
-/** The part of a volume from its start that may be exported: all of it, unless it is growing. 0 when its TAG_CLEAN cannot be read. */
-function cleanBytes(volume: LogicalVolume): number {
-  return bytesTag(volume, TAG_CLEAN) ?? volume.bytes;
-}
-
-/** The name of a volume's logical volume. */
-function nameOf(uid: string): string {
-  return `${PREFIX}${checkUid(uid)}`;
-}
-
-function uidOf({ name }: LogicalVolume): string {
-  return name.slice(PREFIX.length);
-}
-
-function tagsOf({ tags }: LogicalVolume, prefix: string): string[] {
-  return tags.filter((tag) => tag.startsWith(prefix));
-}
-
-/** The number of bytes in the tag with this prefix: 0 when it is no number, or not within the volume; undefined without such a tag. */
-function bytesTag(volume: LogicalVolume, prefix: BytesPrefix): number | undefined {
-  const [tag] = tagsOf(volume, prefix);
-  if (tag === undefined) return undefined;
-  const value = Number(tag.slice(prefix.length));
-  return Number.isSafeInteger(value) && value >= 0 && value <= volume.bytes ? value : 0;
 }

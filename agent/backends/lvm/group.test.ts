@@ -1,5 +1,5 @@
 import { FakeLvm } from '../../testing/fake-lvm.ts';
-import { LvmCli } from './cli.ts';
+import { LvmCli } from './command/cli.ts';
 
 const { signal } = new AbortController();
 const MiB = 1 << 20;
@@ -26,7 +26,7 @@ test('volumes that are removed at the same time are removed by one command, and 
   const { fake, group: it } = group('a', 'b', 'c');
   const { free } = await it.read(0, signal);
   await Promise.all(['a', 'b'].map((name) => it.remove(name, signal)));
-  expect(fake.calls).toStrictEqual(['vgs', 'lvremove']);
+  expect(fake.calls).toStrictEqual(['vgs', 'vgs', 'lvremove']);
   expect(await it.read(60_000, signal)).toMatchObject({ free: free + 8 * MiB, volumes: [{ name: 'c' }] });
   expect([...fake.volumes.keys()]).toStrictEqual(['c']);
 });
@@ -58,6 +58,18 @@ test('a volume whose mark was taken off since the last report is kept', async ()
   fake.volumes.set('a', { name: 'a', bytes: 4 * MiB, tags: [], active: true, layout: 'linear' });
   await Promise.all(['a', 'b'].map((name) => it.remove(name, signal)));
   expect([...fake.volumes.keys()]).toStrictEqual(['a']);
+});
+
+test('a copy-on-write snapshot that a person has made since the last report is kept, and with it its volume', async () => {
+  for (const names of [['a'], ['a', 'b']]) {
+    const { fake, group: it } = group('a', 'b');
+    await it.read(0, signal);
+    fake.volumes.set('backup', { name: 'backup', bytes: 4 * MiB, tags: [], active: true, layout: 'linear', origin: 'a' });
+    const [first] = await Promise.allSettled(names.map((name) => it.remove(name, signal)));
+    const message = expect.stringMatching(/a cannot be removed now: logical volume vg0\/backup is a copy-on-write snapshot/);
+    expect(first).toMatchObject({ reason: { reason: 'BackingBusy', message } });
+    expect([...fake.volumes.keys()]).toStrictEqual(names.length === 1 ? ['a', 'b', 'backup'] : ['a', 'backup']);
+  }
 });
 
 test('the same change of tags is one command, and one that fails does not keep the others', async () => {

@@ -1,15 +1,17 @@
-import { stderrOf } from '../../../run/exec.ts';
+import { type ExecOptions, type ExecResult, stderrOf } from '../../../run/exec.ts';
+import { Semaphore } from '../../../run/semaphore.ts';
 import { BackendError } from '../backend.ts';
-import { Batch, type Pending } from './batch.ts';
-import type { LvmCli } from './cli.ts';
-import { failed } from './failed.ts';
+import { Batch, type Pending } from './command/batch.ts';
+import type { LvmCli } from './command/cli.ts';
+import { failed } from './command/failed.ts';
+import { Turns } from './command/turns.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
-import { Turns } from './turns.ts';
+import { TAG, TAG_NEW } from './tags.ts';
 
-/** On every logical volume of ours. */
-export const TAG = 'aoe.dev';
 /** A volume group that is missing is not looked for more often than this, however many volumes ask for it. */
 const MISSING_MS = 1_000;
+/** How old a report may be by which a volume is removed: LVM would remove a snapshot with it that somebody has made since then. */
+const REMOVAL_MS = 1_000;
 
 /** A change of a volume's tags. */
 interface Mark {
@@ -25,17 +27,21 @@ interface Mark {
  */
 export class LvmGroup {
   readonly name: string;
-  readonly #cli: Pick<LvmCli, 'report' | 'change'>;
+  readonly #cli: Pick<LvmCli, 'report' | 'change' | 'program'>;
   readonly #turns = new Turns();
+  /** By the name of a thin pool: who reads its metadata. */
+  readonly #readers = new Map<string, Semaphore>();
   readonly #removals = new Batch<string>(this.#turns, (items) => this.#removeAll(items));
   readonly #marks = new Batch<Mark>(this.#turns, (items) => this.#markAll(items));
   /** The last report without its volumes; `at`: when its command was started. */
   #last: { group: Omit<VolumeGroup, 'volumes'>; at: number } | undefined;
   /** All volumes of the group by name; undefined after a command that failed, until the next report. */
   #volumes: Map<string, LogicalVolume> | undefined;
+  /** The volumes of the last report by name. */
+  #reportedVolumes: ReadonlyMap<string, LogicalVolume> = new Map();
   #missing: { error: BackendError; at: number } | undefined;
 
-  constructor(cli: Pick<LvmCli, 'report' | 'change'>, name: string) {
+  constructor(cli: Pick<LvmCli, 'report' | 'change' | 'program'>, name: string) {
     this.#cli = cli;
     this.name = name;
   }
@@ -45,9 +51,29 @@ export class LvmGroup {
     return this.#turns.run(task, { signal });
   }
 
+  /**
+   * Runs a task as the only one that uses the metadata snapshot of a thin pool. It may take turns of the group meanwhile.
+   * @throws the signal's reason when it is aborted before the task begins
+   */
+  metadataTurn<R>(thinPool: string, task: () => Promise<R>, signal: AbortSignal): Promise<R> {
+    const readers = this.#readers.get(thinPool) ?? new Semaphore(1);
+    this.#readers.set(thinPool, readers);
+    return readers.run(task, signal);
+  }
+
+  /** Runs a program that is not one of LVM's on devices of the group. @throws Error of `Exec`; BackendError PoolNotReady when a command hangs */
+  program(program: string, args: readonly string[], options: ExecOptions): Promise<ExecResult> {
+    return this.#cli.program(this.name, program, args, options);
+  }
+
   /** A volume by its name, as last reported or changed by us; undefined when there was none, or nothing is known. */
   get(name: string): LogicalVolume | undefined {
     return this.#volumes?.get(name);
+  }
+
+  /** A volume as the last report has it, also while the group is reported again: for what a person sets, and we do not change. */
+  lastReported(name: string): LogicalVolume | undefined {
+    return this.#reportedVolumes.get(name);
   }
 
   /**
@@ -80,6 +106,7 @@ export class LvmGroup {
     const { volumes, ...group } = reported;
     this.#last = { group, at };
     this.#volumes = new Map(volumes.map((volume) => [volume.name, volume]));
+    this.#reportedVolumes = new Map(this.#volumes);
     return reported;
   }
 
@@ -121,6 +148,22 @@ export class LvmGroup {
     return marked(mark);
   }
 
+  /**
+   * Why a volume can neither grow nor be removed: LVM would remove its copy-on-write snapshots with it. Undefined when it can, as far as is
+   * known.
+   */
+  snapshotObstacle(name: string): string | undefined {
+    const [found] = this.#snapshotsOf(name);
+    return (
+      found && `logical volume ${this.pathOf(found.name)} is a copy-on-write snapshot of it; the agent removes its own once they are copied`
+    );
+  }
+
+  /** The copy-on-write snapshots of a volume, as far as is known. */
+  #snapshotsOf(name: string): LogicalVolume[] {
+    return [...(this.#volumes?.values() ?? [])].filter((volume) => volume.origin === name && volume.pool === undefined);
+  }
+
   /** The path that LVM's commands take. */
   pathOf(name: string): string {
     return `${this.name}/${name}`;
@@ -144,7 +187,16 @@ export class LvmGroup {
     this.#volumes?.delete(name);
   }
 
-  async #removeAll(items: readonly Pending<string>[]): Promise<void> {
+  async #removeAll(all: readonly Pending<string>[]): Promise<void> {
+    await this.report();
+    await this.#removeLeft(all.map(({ item }) => item));
+    const items = all.filter(({ item, done, fail }) => {
+      const problem = this.#removalProblem(item);
+      if (problem) fail(problem);
+      else if (!this.#volumes?.has(item)) done();
+      else return true;
+      return false;
+    });
     if (items.length > 1) {
       try {
         await this.#lvremove(items.map(({ item }) => item));
@@ -158,9 +210,27 @@ export class LvmGroup {
     for (const { item, done, fail } of items) await this.#removeOne(item).then(done, fail);
   }
 
+  /** Removes what a crash has left of snapshots of these volumes. Nothing is made in this turn, and each is made in one. */
+  async #removeLeft(names: readonly string[]): Promise<void> {
+    const left = names.flatMap((name) => this.#snapshotsOf(name)).filter(({ tags }) => tags.includes(TAG) && tags.includes(TAG_NEW));
+    if (left.length === 0) return;
+    // One that stays is reported with its volume.
+    await this.change('lvremove', ['--select', `lv_tags=${TAG_NEW}`, ...left.map(({ name }) => this.pathOf(name))]).catch(() => {});
+    await this.report();
+  }
+
+  #removalProblem(name: string): BackendError | undefined {
+    const snapshot = this.snapshotObstacle(name);
+    return snapshot === undefined
+      ? undefined
+      : new BackendError('BackingBusy', `logical volume ${this.pathOf(name)} cannot be removed now: ${snapshot}`);
+  }
+
   async #removeOne(name: string): Promise<void> {
-    if (!this.#volumes) await this.report();
+    if (!this.#reported(performance.now() - REMOVAL_MS)) await this.report();
     if (!this.#volumes?.has(name)) return;
+    const problem = this.#removalProblem(name);
+    if (problem) throw problem;
     try {
       await this.#lvremove([name]);
     } catch (error) {

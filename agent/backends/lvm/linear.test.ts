@@ -4,7 +4,7 @@ import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { linearBackend } from '../../testing/lvm-backends.ts';
 import { ensureData } from '../../volume/data.ts';
 import { createEmpty } from '../create-empty.ts';
-import { LvmCli } from './cli.ts';
+import { LvmCli } from './command/cli.ts';
 import { LvmLinearBackend } from './linear.ts';
 import type { Wiper } from './wipe.ts';
 

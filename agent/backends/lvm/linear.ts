@@ -1,7 +1,10 @@
 import type { WipeExtent } from '../../../api/pool.ts';
-import type { BackingVolume, CreateRequest, Growth, Measurement, WipeProgress } from '../backend.ts';
-import { LvmBase, type LvmOptions, TAG_NEW } from './base.ts';
+import type { BackingVolume, CreateRequest, Growth, Measurement, Snapshots, WipeProgress } from '../backend.ts';
+import { LvmBase, type LvmOptions } from './base.ts';
+import { type HasModule, hasModule } from './kernel-module.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import { TAG_NEW } from './tags.ts';
+import { LvmThickSnapshots } from './thick-snapshots.ts';
 import type { Wiper } from './wipe.ts';
 
 /** Linear logical volumes in a volume group. Each is to be wiped before its first export: see `Wiper` for how far that goes. */
@@ -9,16 +12,21 @@ export class LvmLinearBackend extends LvmBase {
   protected override readonly initialTags = [TAG_NEW];
   protected override readonly kind = { layout: ['linear'] };
   readonly growth: Growth;
+  readonly snapshots: Snapshots;
   readonly #wiper: Pick<Wiper, 'wipe' | 'zero'>;
   readonly #wipeExtent: WipeExtent;
 
   /** @param options `wipeExtent`: how much of a new volume is wiped; Full when it is undefined */
-  constructor(options: LvmOptions & { wiper: Pick<Wiper, 'wipe' | 'zero'>; wipeExtent?: WipeExtent | undefined }) {
+  constructor(options: LvmOptions & { wiper: Pick<Wiper, 'wipe' | 'zero'>; wipeExtent?: WipeExtent | undefined; hasModule?: HasModule }) {
     super(options);
+    this.snapshots = new LvmThickSnapshots({ group: this.group, pool: options.pool, hasModule: options.hasModule ?? hasModule });
     this.#wiper = options.wiper;
     this.#wipeExtent = options.wipeExtent ?? 'Full';
     this.growth = {
-      grow: async (uid, bytes, signal) => this.zeroGrown(await this.extend(uid, bytes, { marksNew: true }, signal), this.#wiper, signal),
+      grow: async (uid, bytes, signal) => {
+        const extended = await this.extend(uid, bytes, { marksNew: true }, signal);
+        return await this.zeroGrown(extended, this.#wiper, extended.bytes, signal);
+      },
     };
   }
 
@@ -39,7 +47,10 @@ export class LvmLinearBackend extends LvmBase {
     return this.wipeNew(uid, (path, bytes, options) => this.#wiper.wipe(path, bytes, { ...options, wipeExtent }), { signal, onProgress });
   }
 
-  protected override measurement({ free, extent, missingDisks, name }: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {
+  protected override measurement(
+    { free, extent, missingDisks, name }: VolumeGroup,
+    ours: LogicalVolume[],
+  ): Omit<Measurement, 'volumes' | 'tail'> {
     const size = free + ours.reduce((sum, { bytes }) => sum + bytes, 0);
     if (missingDisks > 0) {
       const message = `volume group ${name} lacks ${missingDisks} of its disks: bring them back, or see vgreduce(8)`;

@@ -64,6 +64,20 @@ test('a thin pool says how full it is, whether it zeroes blocks, and how it is',
   });
 });
 
+test('a copy-on-write snapshot names its origin, and says when it is lost; LVM does not know that of others', () => {
+  const rows = [
+    ['aoe-1', '', 'unknown'],
+    ['good', 'aoe-1', ''],
+    ['bad', 'aoe-1', 'snapshot invalid'],
+  ].map(([lv_name, origin, lv_snapshot_invalid]) => ({ ...GROUP, ...VOLUME, lv_name, origin, lv_snapshot_invalid }));
+  const found = parseReport(report(...rows))?.volumes.map(({ name, origin, isInvalid }) => [name, origin, isInvalid]);
+  expect(found).toStrictEqual([
+    ['aoe-1', undefined, undefined],
+    ['good', 'aoe-1', undefined],
+    ['bad', 'aoe-1', true],
+  ]);
+});
+
 test('a group without volumes has none, and a report without rows no group', () => {
   expect(parseReport(report(GROUP))?.volumes).toStrictEqual([]);
   expect(parseReport(report())).toBeUndefined();

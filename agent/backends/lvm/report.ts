@@ -15,6 +15,8 @@ export interface LogicalVolume {
   active: boolean;
   /** Name of the thin pool of a thin volume. */
   pool?: string;
+  /** Of a thin volume: its number in the thin pool. */
+  thinId?: number;
   /** `thin,pool`, `thin,sparse`, `linear`, … */
   layout: string[];
   dataPercent?: string;
@@ -25,8 +27,18 @@ export interface LogicalVolume {
   chunk?: number;
   /** Of a thin pool: whether it zeroes blocks before it hands them out. */
   zeroes: boolean;
+  /** Of an active thin pool: what the kernel does with discards: `ignore`, `nopassdown` or `passdown` (to the disk below the pool, too). */
+  discards?: string;
+  /** `public`, `snapshot`, `thinsnapshot`, `thickorigin`, …; absent where LVM did not say. */
+  roles?: string[];
+  /** Something on this node has its device open: a process, a mount, or another device. */
+  isOpen?: true;
   /** `partial`, `failed`, …; empty when all is well. */
   health: string;
+  /** Of a snapshot: name of the volume that it was made of. */
+  origin?: string;
+  /** Of a copy-on-write snapshot: it was full, or could not be written, so its data is lost. */
+  isInvalid?: true;
 }
 
 const GROUP_FIELDS = ['vg_name', 'vg_size', 'vg_free', 'vg_extent_size', 'vg_missing_pv_count'];
@@ -42,7 +54,13 @@ const VOLUME_FIELDS = [
   'lv_metadata_size',
   'chunk_size',
   'zero',
+  'kernel_discards',
   'lv_health_status',
+  'origin',
+  'lv_snapshot_invalid',
+  'lv_role',
+  'lv_device_open',
+  'thin_id',
 ];
 
 /** Arguments of `vgs` for a report on a group; with `volumes`, one row per segment of a logical volume (and none for an empty group). */
@@ -69,13 +87,19 @@ function logicalVolume(row: Row): LogicalVolume {
     tags: (row.lv_tags ?? '').split(',').filter(Boolean),
     active: row.lv_active === 'active',
     ...(row.pool_lv ? { pool: row.pool_lv } : {}),
+    ...(row.pool_lv && row.thin_id ? { thinId: size(row, 'thin_id') } : {}),
     layout,
     ...(row.data_percent ? { dataPercent: row.data_percent } : {}),
     ...(row.metadata_percent ? { metadataPercent: row.metadata_percent } : {}),
     ...(pool && row.lv_metadata_size ? { metadataBytes: size(row, 'lv_metadata_size') } : {}),
     ...(pool && row.chunk_size ? { chunk: size(row, 'chunk_size') } : {}),
     zeroes: row.zero === 'zero',
+    ...(pool && row.kernel_discards ? { discards: row.kernel_discards } : {}),
     health: row.lv_health_status ?? '',
+    ...(row.origin ? { origin: row.origin } : {}),
+    ...(row.lv_snapshot_invalid === 'snapshot invalid' ? { isInvalid: true as const } : {}),
+    ...(row.lv_role ? { roles: row.lv_role.split(',') } : {}),
+    ...(row.lv_device_open === 'open' ? { isOpen: true as const } : {}),
   };
 }
 

@@ -1,7 +1,7 @@
 import { FakeLvm } from '../../testing/fake-lvm.ts';
 import { thinBackend } from '../../testing/lvm-backends.ts';
 import type { Instant } from '../backend.ts';
-import { LvmCli } from './cli.ts';
+import { LvmCli } from './command/cli.ts';
 import { LvmThinBackend } from './thin.ts';
 
 const signal = new AbortController().signal;
@@ -64,6 +64,55 @@ test('a snapshot is refused with numbers when the thin pool could fill, or its m
   expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
 });
 
+test('a snapshot is refused when what hosts had not yet written when it was admitted does not fit', async () => {
+  const { lvm, backend, snapshots, free } = await harness();
+  lvm.written = '10.00';
+  await backend.create({ uid: 'u-2', name: 'pvc-2', bytes: 40 * MiB }, signal);
+  const before = await free();
+  expect(before).toBe(8 * MiB);
+  /** Hosts freeze their file systems, which writes what they had in memory. */
+  const frozenAt =
+    (written: string): Instant =>
+    async (make) => {
+      lvm.written = written;
+      await make();
+      return AT;
+    };
+  await expect(snapshots.take(REQUEST, frozenAt('75.00'), signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message: /has 8388608 bytes .* and 12\d+ are/,
+  });
+  expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
+  expect(await free()).toBe(before);
+  lvm.written = '10.00';
+  // Itself half a snapshot, it counts with what it keeps, not with its full size.
+  await snapshots.take(REQUEST, frozenAt('45.00'), signal);
+  expect(before - (await free())).toBeGreaterThan(7 * MiB);
+});
+
+test('of snapshots that are taken together, each counts once with what it keeps when more was written meanwhile', async () => {
+  const { lvm, backend, snapshots, free } = await harness();
+  lvm.written = '10.00';
+  await backend.create({ uid: 'u-2', name: 'pvc-2', bytes: 16 * MiB }, signal);
+  await backend.create({ uid: 'u-3', name: 'pvc-3', bytes: 16 * MiB }, signal);
+  const second = { uid: 's-2', name: 'snap-b', volumeUID: 'u-2' };
+  for (const [written, fits] of [
+    ['45.00', true],
+    ['55.00', false],
+  ] as const) {
+    lvm.written = '10.00';
+    const prepared = await snapshots.prepare([REQUEST, second], signal);
+    lvm.written = written;
+    for (const each of prepared) await each.make();
+    const finished = await Promise.allSettled([prepared[0]?.finish(AT)]);
+    expect(finished.map(({ status }) => status)).toStrictEqual([fits ? 'fulfilled' : 'rejected']);
+    if (fits) await prepared[1]?.finish(AT);
+    for (const each of prepared) await each.discard();
+    for (const { uid } of [REQUEST, second]) await snapshots.remove(uid, signal);
+    expect(await free()).toBe(16 * MiB);
+  }
+});
+
 test('a snapshot is refused with numbers when the metadata of the thin pool could fill', async () => {
   const { lvm, snapshots } = await harness();
   // Of 16 MiB 8 are written: 129 blocks of 64 KiB, rounded up, at 48 bytes each.
@@ -111,7 +160,7 @@ test('a crash before or after each command leaves no snapshot or a whole one, an
         }
       }, 'x');
       const { group, hasDevice } = lvm;
-      const backend = new LvmThinBackend({ lvm: ending, pool: 'p1', group, hasDevice, thinPool: 'tp' });
+      const backend = new LvmThinBackend({ lvm: ending, pool: 'p1', group, hasDevice, thinPool: 'tp', wiper: { zero: async () => {} } });
       await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toThrow();
       lvm.crash = undefined;
       const there = lvm.volumes.get('aoe-snap-s-1');

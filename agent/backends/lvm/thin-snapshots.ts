@@ -4,26 +4,32 @@ import {
   type CreateRequest,
   checkUid,
   type Instant,
-  kindOf,
   type PreparedSnapshot,
+  roundUp,
   type Serial,
   type SnapshotRequest,
   type Snapshots,
-  snapshotId,
 } from '../backend.ts';
 import { takeSnapshot } from '../take-snapshot.ts';
-import { PREFIX, TAG_NEW, TAG_POOL, TAG_RETAINED, TAG_VOLUME } from './base.ts';
-import { failed } from './failed.ts';
-import { type LvmGroup, TAG } from './group.ts';
+import { failed } from './command/failed.ts';
+import type { LvmGroup } from './group.ts';
 import { sizeArg } from './linear.ts';
+import { ThinBlocks } from './metadata/thin-blocks.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
+import {
+  isHalf,
+  isOfTheCommand,
+  isSnapshot,
+  setActive,
+  snapshotNameOf,
+  snapshotUidOf,
+  TAG_CREATED,
+  TAG_ORIGIN,
+  TAG_SNAPSHOT,
+} from './snapshot-names.ts';
+import { PREFIX, TAG, TAG_CLEAN, TAG_NEW, TAG_POOL, TAG_RETAINED, TAG_VOLUME, tagged } from './tags.ts';
+import { exportedBytes, notedTail, tailFor, tailTags } from './tail.ts';
 
-/** Name of the AoESnapshot. */
-const TAG_SNAPSHOT = 'aoe.dev/snapshot=';
-/** UID of the AoEVolume that it was taken of. */
-const TAG_ORIGIN = 'aoe.dev/origin=';
-/** The instant that it shows. */
-const TAG_CREATED = 'aoe.dev/created=';
 /** Bytes that it can come to take: those that the volume had written. */
 const TAG_RESERVES = 'aoe.dev/reserves=';
 /** How old a report may be for what is in it: our own changes are included at once. */
@@ -40,6 +46,8 @@ export interface ThinSnapshotsOptions {
   admit: (group: VolumeGroup, bytes: number) => void;
   /** Refuses when a snapshot that keeps so many bytes could fill the thin pool, or its metadata. @throws BackendError */
   admitSnapshot: (group: VolumeGroup, bytes: number) => void;
+  /** Makes a new volume of a snapshot clean behind the snapshot's data. @throws BackendError */
+  finish: (volumeUID: string, signal: AbortSignal) => Promise<void>;
 }
 
 /**
@@ -48,9 +56,12 @@ export interface ThinSnapshotsOptions {
  */
 export class LvmThinSnapshots implements Snapshots {
   readonly #options: ThinSnapshotsOptions;
+  readonly blocks: ThinBlocks;
 
   constructor(options: ThinSnapshotsOptions) {
     this.#options = options;
+    const { group, thinPool } = options;
+    this.blocks = new ThinBlocks({ group, thinPool, find: (volumes, uid) => this.#whole(volumes, uid) });
   }
 
   async problem(): Promise<undefined> {
@@ -64,8 +75,8 @@ export class LvmThinSnapshots implements Snapshots {
 
   async find(uid: string, signal: AbortSignal): Promise<BackingSnapshot | undefined> {
     const { volumes } = await this.#options.group.read(FRESH_MS, signal);
-    const found = this.#in(volumes, uid);
-    return found && !isHalf(found) ? this.#backing(found) : undefined;
+    const found = this.#whole(volumes, uid);
+    return found && this.#backing(found);
   }
 
   get serial(): Serial {
@@ -76,13 +87,16 @@ export class LvmThinSnapshots implements Snapshots {
     return takeSnapshot(this, request, instant, signal);
   }
 
-  restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
-    return this.#options.group.turn(() => this.#restore(request, snapshotUID, signal), signal);
+  async restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+    const { group, finish } = this.#options;
+    const isMade = await group.turn(() => this.#restore(request, snapshotUID, signal), signal);
+    if (isMade) await finish(request.uid, signal);
+    return isMade;
   }
 
   async expose(uid: string, signal: AbortSignal): Promise<{ path: string; bytes: number } | undefined> {
     const volume = await this.#active(uid, true, signal);
-    return volume && { path: `/dev/${this.#options.group.pathOf(volume.name)}`, bytes: volume.bytes };
+    return volume && { path: `/dev/${this.#options.group.pathOf(volume.name)}`, bytes: exportedBytes(volume) };
   }
 
   async conceal(uid: string, signal: AbortSignal): Promise<void> {
@@ -90,32 +104,14 @@ export class LvmThinSnapshots implements Snapshots {
   }
 
   /** A whole snapshot, once it is active or inactive as wanted; undefined when there is none. */
-  async #active(uid: string, wanted: boolean, signal: AbortSignal): Promise<LogicalVolume | undefined> {
-    const { group } = this.#options;
-    const find = (volumes: readonly LogicalVolume[]): LogicalVolume | undefined => {
-      const found = this.#in(volumes, uid);
-      return found && !isHalf(found) ? found : undefined;
-    };
-    const known = find((await group.read(FRESH_MS, signal)).volumes);
-    if (!known || known.active === wanted) return known;
-    return await group.turn(async () => {
-      const volume = find((await group.report(signal)).volumes);
-      if (!volume || volume.active === wanted) return volume;
-      const args = wanted ? ['--activate', 'y', '--ignoreactivationskip'] : ['--activate', 'n'];
-      try {
-        await group.change('lvchange', [...args, group.pathOf(volume.name)]);
-      } catch (error) {
-        throw isOfTheCommand(error) ? failed(`${wanted ? '' : 'de'}activating logical volume ${group.pathOf(volume.name)}`, error) : error;
-      }
-      const changed = { ...volume, active: wanted };
-      group.note(changed);
-      return changed;
-    }, signal);
+  #active(uid: string, wanted: boolean, signal: AbortSignal): Promise<LogicalVolume | undefined> {
+    const find = (volumes: readonly LogicalVolume[]): LogicalVolume | undefined => this.#whole(volumes, uid);
+    return setActive(this.#options.group, find, { wanted, maxAgeMs: FRESH_MS }, signal);
   }
 
   async remove(uid: string, signal: AbortSignal): Promise<void> {
     const { group } = this.#options;
-    if (this.#in((await group.read(FRESH_MS, signal)).volumes, uid)) await group.remove(nameOf(uid), signal);
+    if (this.#in((await group.read(FRESH_MS, signal)).volumes, uid)) await group.remove(snapshotNameOf(uid), signal);
   }
 
   async retain(uid: string, signal: AbortSignal): Promise<void> {
@@ -137,15 +133,18 @@ export class LvmThinSnapshots implements Snapshots {
       const origin = report.volumes.find((volume) => volume.name === originName && volume.pool === thinPool);
       if (!found && !origin) throw new BackendError('BackendFailed', `logical volume ${group.pathOf(originName)} is not there`);
       if (!found && origin) needed += written(origin);
-      return this.#prepared(request, originName, found);
+      return this.#prepared(request, { originName, origin, found });
     });
     if (prepared.some(({ found }) => !found)) admitSnapshot(report, needed);
     return prepared;
   }
 
-  #prepared({ uid, name, volumeUID }: SnapshotRequest, originName: string, found: LogicalVolume | undefined): PreparedSnapshot {
+  #prepared(
+    { uid, name, volumeUID }: SnapshotRequest,
+    { originName, origin, found }: { originName: string; origin: LogicalVolume | undefined; found: LogicalVolume | undefined },
+  ): PreparedSnapshot {
     const { group, pool } = this.#options;
-    const path = group.pathOf(nameOf(uid));
+    const path = group.pathOf(snapshotNameOf(uid));
     const translated = async <R>(work: () => Promise<R>): Promise<R> => {
       try {
         return await work();
@@ -153,18 +152,27 @@ export class LvmThinSnapshots implements Snapshots {
         throw isOfTheCommand(error) ? failed(`taking a snapshot of logical volume ${group.pathOf(originName)}`, error) : error;
       }
     };
-    const tags = [TAG, `${TAG_POOL}${pool}`, `${TAG_SNAPSHOT}${name}`, `${TAG_ORIGIN}${volumeUID}`, TAG_NEW];
-    const args = ['--snapshot', '--name', nameOf(uid), '--setactivationskip', 'y', ...tags.flatMap((tag) => ['--addtag', tag])];
+    const tags = [
+      TAG,
+      `${TAG_POOL}${pool}`,
+      `${TAG_SNAPSHOT}${name}`,
+      `${TAG_ORIGIN}${volumeUID}`,
+      TAG_NEW,
+      ...(origin ? tailTagsOf(origin) : []),
+    ];
+    const args = ['--snapshot', '--name', snapshotNameOf(uid), '--setactivationskip', 'y', ...tags.flatMap((tag) => ['--addtag', tag])];
     return {
       ...(found ? { found: this.#backing(found) } : {}),
       make: () => translated(() => group.change('lvcreate', [...args, group.pathOf(originName)])),
       finish: (createdAt) =>
         translated(async () => {
           // What was written since is counted, too: it may only be more than what the snapshot keeps.
-          const { volumes } = await group.report();
-          const half = this.#in(volumes, uid);
+          const report = await group.report();
+          const half = this.#in(report.volumes, uid);
           if (!half) throw new BackendError('BackendFailed', `logical volume ${path} vanished while it was made`);
-          const reserved = written(volumes.find((volume) => volume.name === originName) ?? half);
+          const reserved = keptBytes(half, report.volumes);
+          // Hosts that froze their file systems have written what they had in memory.
+          if (!origin || reserved > written(origin)) this.#admitAgain(report);
           const on = [`${TAG_CREATED}${createdAt.toISOString()}`, `${TAG_RESERVES}${reserved}`];
           await group.change('lvchange', ['--deltag', TAG_NEW, ...on.flatMap((tag) => ['--addtag', tag]), path]);
           const whole = { ...half, tags: [...half.tags.filter((tag) => tag !== TAG_NEW), ...on] };
@@ -175,24 +183,42 @@ export class LvmThinSnapshots implements Snapshots {
     };
   }
 
+  /**
+   * Refuses when the snapshots that were made, and are not finished yet, could fill the thin pool: more may have been written since they were
+   * admitted. @throws BackendError
+   */
+  #admitAgain(report: VolumeGroup): void {
+    // Without TAG_RESERVES they would count with their full sizes.
+    const halves = report.volumes.filter((volume) => this.#isOurs(volume) && isHalf(volume));
+    const others = report.volumes.filter((volume) => !halves.includes(volume));
+    const needed = halves.reduce((sum, half) => sum + keptBytes(half, report.volumes), 0);
+    this.#options.admitSnapshot({ ...report, volumes: others }, needed);
+  }
+
   /** A volume has all data of the snapshot as soon as it exists; one that is still too small is made larger at the next attempt. */
-  async #restore({ uid, name, bytes }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
+  async #restore({ uid, name, bytes, tail: wantsTail }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
     const { group, pool, thinPool, admit } = this.#options;
     const report = await group.report(signal);
     const volumeName = `${PREFIX}${checkUid(uid)}`;
     const path = group.pathOf(volumeName);
     const made = report.volumes.find((volume) => volume.name === volumeName && volume.tags.includes(TAG));
     const source = this.#in(report.volumes, snapshotUID);
+    const tail = made ? notedTail(made) : wantsTail ? tailFor(report) : 0;
+    const size = tail > 0 ? roundUp(bytes, report.extent) + tail : bytes;
     try {
       if (!made) {
         if (!source || isHalf(source)) return false;
-        admit(report, Math.max(bytes, source.bytes));
-        const tags = [TAG, `${TAG_VOLUME}${name}`, `${TAG_POOL}${pool}`].flatMap((tag) => ['--addtag', tag]);
-        const args = ['--snapshot', '--name', volumeName, '--setactivationskip', 'n', ...tags, group.pathOf(nameOf(snapshotUID))];
+        admit(report, Math.max(size, source.bytes));
+        const exported = exportedBytes(source);
+        // Its own tail is not the snapshot's: until that is zeroed, the volume has only the snapshot's bytes.
+        const unclean = exported < source.bytes ? [`${TAG_CLEAN}${exported}`] : [];
+        const marks = [...unclean, ...(tail > 0 ? tailTags({ exported, tail }) : [])];
+        const tags = [TAG, `${TAG_VOLUME}${name}`, `${TAG_POOL}${pool}`, ...marks].flatMap((tag) => ['--addtag', tag]);
+        const args = ['--snapshot', '--name', volumeName, '--setactivationskip', 'n', ...tags, group.pathOf(snapshotNameOf(snapshotUID))];
         await group.change('lvcreate', args);
       }
       const present = made ?? source;
-      if (present && present.bytes < bytes) await group.change('lvextend', ['--size', sizeArg(bytes), path]);
+      if (present && present.bytes < size) await group.change('lvextend', ['--size', sizeArg(size), path]);
       await group.report(signal);
       return true;
     } catch (error) {
@@ -207,16 +233,21 @@ export class LvmThinSnapshots implements Snapshots {
     const found = this.#in(volumes, uid);
     if (!found || !isHalf(found)) return;
     try {
-      await group.change('lvremove', ['--select', `lv_tags=${TAG_NEW}`, group.pathOf(nameOf(uid))]);
+      await group.change('lvremove', ['--select', `lv_tags=${TAG_NEW}`, group.pathOf(snapshotNameOf(uid))]);
     } catch (error) {
-      throw failed(`removing logical volume ${group.pathOf(nameOf(uid))}`, error);
+      throw failed(`removing logical volume ${group.pathOf(snapshotNameOf(uid))}`, error);
     }
     await group.report(new AbortController().signal);
   }
 
   #in(volumes: readonly LogicalVolume[], uid: string): LogicalVolume | undefined {
-    const name = nameOf(uid);
+    const name = snapshotNameOf(uid);
     return volumes.find((volume) => volume.name === name && this.#isOurs(volume));
+  }
+
+  #whole(volumes: readonly LogicalVolume[], uid: string): LogicalVolume | undefined {
+    const found = this.#in(volumes, uid);
+    return found && !isHalf(found) ? found : undefined;
   }
 
   #isOurs(volume: LogicalVolume): boolean {
@@ -226,13 +257,19 @@ export class LvmThinSnapshots implements Snapshots {
 
   #backing(volume: LogicalVolume): BackingSnapshot {
     return {
-      uid: volume.name.slice(PREFIX.length + snapshotId('x').length - 1),
+      uid: snapshotUidOf(volume),
       snapshot: tagged(volume, TAG_SNAPSHOT) ?? '',
       name: this.#options.group.pathOf(volume.name),
-      bytes: volume.bytes,
+      bytes: exportedBytes(volume),
       createdAt: tagged(volume, TAG_CREATED) ?? '',
     };
   }
+}
+
+/** The tags with which a snapshot shows what was exported of its volume. */
+function tailTagsOf(origin: LogicalVolume): string[] {
+  const tail = notedTail(origin);
+  return tail > 0 ? tailTags({ exported: exportedBytes(origin), tail }) : [];
 }
 
 /** Bytes of the thin pool that a thin volume can come to take: for one of our snapshots, what it keeps; for others, their full size. */
@@ -241,30 +278,14 @@ export function reservedBytes(volume: LogicalVolume): number {
   return Number.isSafeInteger(reserves) ? Math.min(reserves, volume.bytes) : volume.bytes;
 }
 
+/** Bytes that a snapshot of a volume can come to take: those that the volume has written by now. */
+function keptBytes(snapshot: LogicalVolume, volumes: readonly LogicalVolume[]): number {
+  const originName = `${PREFIX}${tagged(snapshot, TAG_ORIGIN)}`;
+  return written(volumes.find((volume) => volume.name === originName) ?? snapshot);
+}
+
 /** At least the bytes of a thin volume that were ever written; all of it where LVM does not tell, as for an inactive volume. */
 function written({ bytes, dataPercent }: LogicalVolume): number {
   if (dataPercent === undefined) return bytes;
   return Math.min(bytes, Math.ceil((bytes * (Number(dataPercent) + PERCENT_ERROR)) / 100));
-}
-
-/** Whether a logical volume is a snapshot of ours. */
-export function isSnapshot({ name, tags }: LogicalVolume): boolean {
-  return name.startsWith(PREFIX) && kindOf(name.slice(PREFIX.length)) === 'snapshot' && tags.includes(TAG);
-}
-
-function isHalf({ tags }: LogicalVolume): boolean {
-  return tags.includes(TAG_NEW);
-}
-
-function tagged({ tags }: LogicalVolume, prefix: string): string | undefined {
-  return tags.find((tag) => tag.startsWith(prefix))?.slice(prefix.length);
-}
-
-function nameOf(uid: string): string {
-  return `${PREFIX}${snapshotId(uid)}`;
-}
-
-/** Whether an error is of a program that was run. */
-function isOfTheCommand(error: unknown): boolean {
-  return error instanceof Error && 'stderr' in error;
 }

@@ -74,3 +74,48 @@ describe('a thin pool of which more is promised than it has', () => {
     expect((await backend.open('u-1', signal))?.bytes).toBe(152 * MiB);
   });
 });
+
+test.each([
+  ['zero', 'nopassdown', 65_536, true],
+  ['zero', 'nopassdown', 16 * MiB, true],
+  ['zero', 'nopassdown', 32 * MiB, false],
+  ['zero', 'nopassdown', 192 * 1024, false],
+  ['zero', 'nopassdown', 2048, false],
+  ['zero', 'nopassdown', 0, false],
+  ['zero', 'passdown', 65_536, false],
+  ['zero', 'ignore', 65_536, false],
+  ['zero', '', 65_536, false],
+  ['', 'nopassdown', 65_536, false],
+])(
+  'of a pool with zeroing "%s", discards "%s" and chunks of %s bytes, zeros are given back: %s',
+  async (zero, discards, chunk, reclaims) => {
+    const fake = new FakeLvm();
+    Object.assign(fake, { zero, discards, chunk });
+    const backend = thinBackend(fake);
+    expect(backend.reclaims, 'not before anything is known').toBe(false);
+    await backend.measure(signal);
+    expect(backend.reclaims).toBe(reclaims);
+  },
+);
+
+test('whether zeros are given back stays known while the group is reported again, and after a command that failed', async () => {
+  const fake = new FakeLvm();
+  fake.discards = 'nopassdown';
+  const seen = new Set<boolean>();
+  const { run } = fake;
+  const note: typeof run = (...args) => {
+    seen.add(backend.reclaims);
+    return run(...args);
+  };
+  Object.assign(fake, { run: note });
+  const backend = thinBackend(fake);
+  await createEmpty(backend, request, signal);
+  seen.clear();
+  fake.open.add('aoe-u-1');
+  await expect(backend.remove('u-1', signal)).rejects.toMatchObject({ reason: 'BackingBusy' });
+  expect([...seen, backend.reclaims]).toStrictEqual([true, true]);
+  fake.discards = 'passdown';
+  fake.open.clear();
+  await backend.remove('u-1', signal);
+  expect(backend.reclaims, 'a person has changed it').toBe(false);
+});

@@ -1,8 +1,11 @@
-import { BackendError, type CreateRequest, type Growth, type Measurement, type Snapshots } from '../backend.ts';
+import { BackendError, type BackingVolume, type CreateRequest, type Growth, type Measurement } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
-import { isSnapshot, LvmThinSnapshots, reservedBytes } from './thin-snapshots.ts';
+import { isSnapshot } from './snapshot-names.ts';
+import { cleanBytes, tailFor } from './tail.ts';
+import { LvmThinSnapshots, reservedBytes } from './thin-snapshots.ts';
+import type { Wiper } from './wipe.ts';
 
 /** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
 const MAX_DATA_PERCENT = 95;
@@ -11,6 +14,9 @@ const MAX_METADATA_PERCENT = 90;
 const MAX_OVERPROVISIONED_DATA_PERCENT = 80;
 /** Bytes of metadata that a block may take: the guide in the kernel's Documentation/admin-guide/device-mapper/thin-provisioning.rst. */
 const METADATA_PER_BLOCK = 48;
+/** Chunks that the target gives back (target/src/disk/reclaim.rs): others it leaves as they are, and does not say so. */
+const LARGEST_RECLAIMED_CHUNK = 16 * 2 ** 20;
+const SMALLEST_RECLAIMED_CHUNK = 4096;
 /** How old a report may be that a new volume is admitted on: how full the thin pool is changes with every write. */
 const RECENT_MS = 5_000;
 
@@ -20,16 +26,17 @@ const RECENT_MS = 5_000;
  */
 export class LvmThinBackend extends LvmBase {
   protected override readonly kind: { layout: string[]; pool: string };
-  readonly snapshots: Snapshots;
+  readonly snapshots: LvmThinSnapshots;
   readonly #thinPool: string;
   /** How much is promised at most, in percent of the thin pool; 100 or more. */
   readonly #promisePercent: number;
+  readonly #wiper: Pick<Wiper, 'zero'>;
   readonly growth: Growth = {
-    grow: async (uid, bytes, signal) => this.backing(await this.extend(uid, bytes, { marksNew: false }, signal)),
+    grow: async (uid, bytes, signal) => await this.#clean(await this.extend(uid, bytes, { marksNew: false }, signal), signal),
   };
 
   /** @param options `overprovision`: spec.overprovision of the AoEPool, such as `200%`; 100% when it is undefined */
-  constructor(options: LvmOptions & { thinPool: string; overprovision?: string | undefined }) {
+  constructor(options: LvmOptions & { thinPool: string; wiper: Pick<Wiper, 'zero'>; overprovision?: string | undefined }) {
     super(options);
     const { pool, thinPool, overprovision } = options;
     this.#promisePercent = Number.parseInt(overprovision ?? '100%', 10);
@@ -38,9 +45,30 @@ export class LvmThinBackend extends LvmBase {
       this.#admit(group, bytes);
       this.#admitMetadata(group, bytes);
     };
-    this.snapshots = new LvmThinSnapshots({ group: this.group, pool, thinPool, admit, admitSnapshot });
+    const finish = async (uid: string, signal: AbortSignal): Promise<void> => {
+      await this.#clean(await this.active(uid, signal), signal);
+    };
+    this.snapshots = new LvmThinSnapshots({ group: this.group, pool, thinPool, admit, admitSnapshot, finish });
+    this.#wiper = options.wiper;
     this.#thinPool = options.thinPool;
     this.kind = { layout: ['thin', 'sparse'], pool: options.thinPool };
+  }
+
+  /**
+   * Not when the pool hands out blocks with old data in them, since a block that was given back would show it. Nor when the disk below is told
+   * of discards: dm-thin tells it before it has noted that durably itself, so that after a loss of power the block may be the volume's again,
+   * and hold what the disk makes of it (drivers/md/dm-thin.c, process_prepared_discard_passdown_pt1). Nor with chunks that the target leaves alone.
+   */
+  get reclaims(): boolean {
+    const pool = this.group.lastReported(this.#thinPool);
+    return pool?.zeroes === true && pool.discards === 'nopassdown' && isReclaimed(pool.chunk);
+  }
+
+  /** Zeroes an old tail, where there is one: what is behind it was never written. */
+  async #clean(volume: LogicalVolume, signal: AbortSignal): Promise<BackingVolume> {
+    const { extent } = await this.group.read(Number.POSITIVE_INFINITY, signal);
+    const to = Math.min(volume.bytes, cleanBytes(volume) + tailFor({ extent }));
+    return await this.zeroGrown(volume, this.#wiper, to, signal);
   }
 
   protected override accepts({ pool }: LogicalVolume): boolean {
@@ -87,7 +115,7 @@ export class LvmThinBackend extends LvmBase {
     return group.volumes.find((volume) => volume.name === this.#thinPool && volume.layout.includes('pool'));
   }
 
-  protected override measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes'> {
+  protected override measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes' | 'tail'> {
     const name = `${group.name}/${this.#thinPool}`;
     const pool = this.#poolOf(group);
     if (!pool) {
@@ -102,7 +130,11 @@ export class LvmThinBackend extends LvmBase {
     const message = this.#fullness(group) ?? this.#damage(group);
     return {
       ready: message === undefined,
-      message: message ?? (pool.zeroes ? undefined : `${name} does not zero new blocks (lvchange -Z y ${name}): old data may show through`),
+      message:
+        message ??
+        (pool.zeroes
+          ? undefined
+          : `${name} does not zero new blocks (lvchange -Z y ${name}): old data may show through, also where zeros were given back`),
       size,
       free: Math.max(0, size - promised),
       granularity: group.extent,
@@ -131,4 +163,9 @@ export class LvmThinBackend extends LvmBase {
     if (health) return `thin pool ${name} is ${health}: see lvmthin(7), "check and repair"`;
     return group.missingDisks > 0 ? `volume group ${group.name} lacks disks` : undefined;
   }
+}
+
+function isReclaimed(chunk: number | undefined): boolean {
+  if (chunk === undefined || chunk < SMALLEST_RECLAIMED_CHUNK || chunk > LARGEST_RECLAIMED_CHUNK) return false;
+  return Number.isInteger(Math.log2(chunk));
 }

@@ -6,8 +6,8 @@ import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import type { Cleanness } from '../backend.ts';
-import { failed } from './failed.ts';
-import { HungCommands } from './hung-commands.ts';
+import { failed } from './command/failed.ts';
+import { HungCommands } from './command/hung-commands.ts';
 
 const GiB = 1 << 30;
 const BASE_LIMIT_MS = 60_000;
@@ -30,6 +30,8 @@ export interface WipeOptions extends ZeroOptions {
   wipeExtent: WipeExtent;
   /** Bytes from the start that are known to be zeros. */
   from: number;
+  /** Bytes at the end that are not exported, if there are any: what hosts take for the end of the disk is before them. */
+  tail?: number;
 }
 
 /** What the kernel says about a device. */
@@ -76,11 +78,11 @@ export class Wiper {
 
   /**
    * Wipes a new device. Where the device can zero itself quickly, all of it is zeroed. Else wipeExtent `Full` zeroes it a part at a time, which
-   * takes as long as to write all of it; wipeExtent `Ends` discards all of it, where the device can, and zeroes both ends. A spinning disk zeroes
+   * takes as long as to write all of it; wipeExtent `Ends` discards all of it, where the device can, and zeroes the tail and both ends of the rest. A spinning disk zeroes
    * itself no faster than it is written.
    * @throws BackendError, the signal's reason
    */
-  async wipe(path: string, bytes: number, { wipeExtent, from, ...options }: WipeOptions): Promise<Cleanness> {
+  async wipe(path: string, bytes: number, { wipeExtent, from, tail = 0, ...options }: WipeOptions): Promise<Cleanness> {
     const { signal } = options;
     const { writeZeroes, discard, rotational } = await this.#traits(path);
     const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;
@@ -95,8 +97,9 @@ export class Wiper {
     }
     const isDiscarded =
       discard && (await this.#attempt(path, 'blkdiscard', ['--force', '--step', String(GiB), path], { timeoutMs, signal }));
-    const end = Math.min(MiB, bytes);
-    for (const at of new Set([0, bytes - end])) await this.#zeroPart(path, { from: at, to: at + end }, signal);
+    const [start, end] = [Math.min(MiB, bytes), Math.min(MiB + tail, bytes)];
+    if (start < bytes) await this.#zeroPart(path, { from: 0, to: start }, signal);
+    await this.#zeroPart(path, { from: bytes - end, to: bytes }, signal);
     return isDiscarded ? 'discarded' : 'ends';
   }
 

@@ -191,6 +191,13 @@ is mounted there.
 {{- semverCompare ">=1.34-0" .Capabilities.KubeVersion.Version }}
 {{- end }}
 
+{{/* Whether automatic takeover is on, with all that it needs: "true", or nothing. */}}
+{{- define "aoe-csi.takeover" -}}
+{{- $on := or .Values.takeover.enabled .Values.takeover.after }}
+{{- range .Values.storageClasses }}{{ if ne (.takeoverAfter | default "Never") "Never" }}{{ $on = true }}{{ end }}{{ end }}
+{{- if $on }}true{{ end }}
+{{- end }}
+
 {{/* Names of the ports of the controller's containers, as JSON. */}}
 {{- define "aoe-csi.controllerPorts" -}}
 {{- $ports := list "operator" "csi-controller" "provisioner" "attacher" }}

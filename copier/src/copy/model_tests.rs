@@ -202,4 +202,26 @@ proptest! {
         let world = world.lock().unwrap();
         prop_assert!(world.durable == source && world.progress.repaired == 1);
     }
+
+    #[test]
+    fn a_difference_that_was_found_is_counted_wherever_a_crash_comes(
+        pieces in prop::collection::vec((any::<bool>(), any::<bool>(), 1usize..3000), 1..6),
+        place in any::<prop::sample::Index>(),
+        fuse in 0usize..12,
+        seed in 1u64..,
+    ) {
+        let (source, ranges) = source(&pieces);
+        let mut wrong = source.clone();
+        wrong[place.index(source.len())] ^= 1;
+        let progress = Progress { copied: source.len() as u64, ..Progress::default() };
+        let world = Mutex::new(World { now: wrong.clone(), durable: wrong, progress, fuse, random: seed, ..World::default() });
+        let _ = attempt(&source, &ranges, true, &world);
+        world.lock().unwrap().crash();
+        world.lock().unwrap().fuse = usize::MAX;
+        while let Err(failure) = attempt(&source, &ranges, true, &world) {
+            prop_assert!(matches!(failure, Failure::Again(_)));
+        }
+        let world = world.lock().unwrap();
+        prop_assert!(world.durable == source && world.progress.repaired > 0);
+    }
 }

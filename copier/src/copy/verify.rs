@@ -48,11 +48,18 @@ impl<'a, D: Disk, K: Keeper> Verifier<'a, D, K> {
                  the source changes, another program writes to the destination, or a disk is broken"
             ));
         }
-        let repaired = write().map_err(|error| self.failed("writing to", offset, &error));
-        let saved = repaired
-            .and_then(|()| self.disk.flush().map_err(|error| self.failed("flushing", offset, &error)))
-            .and_then(|()| self.keeper.save(Progress { repaired: progress.repaired + 1, ..progress }));
-        saved.err().unwrap_or_else(|| Failure::Again(format!("the destination differed at byte {offset} and was written again")))
+        // Counted first: after a crash the place may be right, and nobody would know that it was not.
+        if let Err(failure) = self.keeper.save(Progress { repaired: progress.repaired + 1, ..progress.clone() }) {
+            return failure;
+        }
+        if let Err(error) = write() {
+            // The place still differs, and is counted when it is found again.
+            return self.keeper.save(progress).err().unwrap_or_else(|| self.failed("writing to", offset, &error));
+        }
+        match self.disk.flush() {
+            Ok(()) => Failure::Again(format!("the destination differed at byte {offset} and was written again")),
+            Err(error) => self.failed("flushing", offset, &error),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ pub struct Progress {
     pub copied: u64,
     /// Bytes from the beginning on that were compared. 0 before all is copied.
     pub verified: u64,
-    /// Places that differed when they were compared, and were written again.
+    /// Places that differed when they were compared. Each is counted before it is written again.
     pub repaired: u64,
     pub course: Course,
     /// Seconds since 1970; 0: not yet.

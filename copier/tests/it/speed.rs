@@ -6,7 +6,7 @@ use crate::copier::Copier;
 use crate::lab::Lab;
 
 #[test]
-#[ignore = "measures"]
+#[ignore = "measures this machine, and asserts nothing"]
 fn speed() {
     for mtu in [1500, 9000] {
         let Some(lab) = Lab::new(mtu) else { return };

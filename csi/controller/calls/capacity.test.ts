@@ -69,3 +69,16 @@ test('a topology of somebody else is refused', () => {
   const { ask } = world();
   expect(() => ask({ accessibleTopology: { segments: { zone: 'a' } } })).toThrow(expect.objectContaining({ code: Code.INVALID_ARGUMENT }));
 });
+
+test('a volume of exactly the size that is said to fit, does, with its tail', () => {
+  const { api, ask } = world();
+  const size = { name: 'b', ready: true, size: `${100 * MiB}`, granularity: '4Mi', tail: '4Mi' };
+  putPool(api, 'default', [size]);
+  expect(ask({})).toStrictEqual([96 * MiB, 96 * MiB]);
+  putVolume(api, 'v', { nodeName: 'b', address: { shelf: 1, slot: 1 }, capacity: `${50 * MiB}` });
+  expect(ask({})).toStrictEqual([(100 - 52 - 4 - 4) * MiB, 40 * MiB]);
+  putVolume(api, 'w', { nodeName: 'b', address: { shelf: 1, slot: 2 }, capacity: `${40 * MiB}` });
+  expect(ask({})).toStrictEqual([0, 0]);
+  putPool(api, 'default', [{ ...size, withoutTail: 2 }]);
+  expect(ask({})).toStrictEqual([4 * MiB, 4 * MiB]);
+});

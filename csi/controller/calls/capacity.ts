@@ -1,7 +1,7 @@
-import { available, grainOf, reservationKey } from '../../../api/capacity.ts';
+import { available, grainOf, reservationKey, tailOf } from '../../../api/capacity.ts';
 import { unfit } from '../../../api/eligibility.ts';
 import { roundDown } from '../../../api/quantity.ts';
-import { overheadOf } from '../../../api/volume.ts';
+import { userBytesOf } from '../../../api/volume.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import type { Deps } from '../deps.ts';
 import { unsupported } from '../request/capabilities.ts';
@@ -19,13 +19,13 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
   const pools = deps.pools.list();
   const free = (problem ? [] : (pool?.status?.nodes ?? [])).flatMap((entry) => {
     if (!pool || unfit(entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
-    // Backends round sizes up to their granularity, so the rest holds no volume.
-    const grain = grainOf(entry);
-    const reserved = (name: string) => deps.reserved.total(reservationKey(name, entry.name), grain);
-    return [roundDown(available(pool, entry, pools, reserved), grain)];
+    // Backends round sizes up to their granularity, so the rest holds no volume; and each has a tail.
+    const [grain, tail] = [grainOf(entry), tailOf(entry)];
+    const reserved = (name: string) => deps.reserved.total(reservationKey(name, entry.name), grain, tail);
+    return [Math.max(0, roundDown(available(pool, entry, pools, reserved), grain) - tail)];
   });
   const sum = free.reduce((bytes, each) => bytes + each, 0);
   const encryption = encryptionOf(request.parameters?.[ENCRYPTED], 'Exclusive');
-  const largest = Math.max(0, ...free) - overheadOf(encryption ? { encryption } : {});
-  return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(Math.max(0, largest)) } };
+  const largest = userBytesOf({ encryption }, Math.max(0, ...free));
+  return { availableCapacity: int64(sum), maximumVolumeSize: { value: int64(largest) } };
 }

@@ -1,6 +1,8 @@
+import assert from 'node:assert/strict';
 import { SEGMENT_KEY } from '../../../api/meta.ts';
-import { MiB } from '../../../api/quantity.ts';
-import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEPool } from '../../../api/pool.ts';
+import { MiB, parseQuantity } from '../../../api/quantity.ts';
+import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { KubeError } from '../../../kube/mod.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
@@ -18,8 +20,8 @@ const failed = (type: string, reason: string): NonNullable<NonNullable<AoEVolume
 });
 
 /** A controller whose operator and agent react so to each new volume. */
-function world(reaction: Reaction | undefined = ready) {
-  const { api, deps } = fakeDeps({ reaction });
+function world(reaction: Reaction | undefined = ready, more: { hasAutomaticTakeover?: boolean } = {}) {
+  const { api, deps } = fakeDeps({ reaction, ...more });
   const service = controllerService(deps);
   return {
     api,
@@ -52,6 +54,38 @@ test('a repetition of a call that has succeeded is answered while the volume is 
   await expect(create({ capacityRange: range(2 ** 40) })).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
   end.resolve();
   await attachment;
+});
+
+test('a volume has the schedule of its StorageClass, and a change of it later is no reason to refuse the volume', async () => {
+  const { create, volume, api } = world();
+  const parameters = { reclaimEvery: '168h' };
+  await create({ parameters });
+  expect(volume()?.spec.reclaimEvery).toBe('168h');
+  const made = volume() ?? assert.fail();
+  api.put({ ...made, kind: 'AoEVolume', spec: { ...made.spec, reclaimEvery: '24h' } });
+  expect((await create({ parameters })).volume).toMatchObject({ volumeId: 'v' });
+});
+
+test('a schedule in a pool that never gives anything back is refused, unless the volume is there already', async () => {
+  const { create, volume, deps } = world();
+  const get = deps.pools.get.bind(deps.pools);
+  const lvm: AoEPool = {
+    apiVersion: API_VERSION,
+    kind: 'AoEPool',
+    metadata: { name: 'default' },
+    spec: { backend: 'lvm', volumeGroup: 'v' },
+  };
+  deps.pools.get = () => lvm;
+  const attempt = () => create({ parameters: { reclaimEvery: '1h' } });
+  await expect(attempt()).rejects.toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    message: expect.stringMatching(/pool default: lvm gives nothing/),
+  });
+  expect(volume()).toBeUndefined();
+  deps.pools.get = get;
+  await attempt();
+  deps.pools.get = () => lvm;
+  expect((await attempt()).volume).toMatchObject({ volumeId: 'v' });
 });
 
 test('a volume that the watch still shows, but that was deleted, is created again', async () => {
@@ -221,16 +255,73 @@ test('an encrypted volume has room for its header, and the size that was asked f
   });
 });
 
+test('a volume has the time of takeovers of its StorageClass, and a repeated call is answered when a person has changed it since', async () => {
+  const { create, volume, deps } = world();
+  const request = { parameters: { takeoverAfter: '300s' } };
+  await create(request);
+  expect(volume()?.spec.takeoverAfter).toBe('300s');
+  await deps.kube.patch(AOE_VOLUMES, 'v', { spec: { takeoverAfter: 'Never' } });
+  expect((await create(request)).volume?.volumeId).toBe('v');
+  expect(volume()?.spec.takeoverAfter).toBe('Never');
+});
+
+test('while automatic takeover is off, no volume with a time for it is made; Never is kept for later', async () => {
+  const { create, api, volume } = world(ready, { hasAutomaticTakeover: false });
+  const request = { parameters: { takeoverAfter: '300s' } };
+  await expect(create(request)).rejects.toMatchObject({
+    code: Code.INVALID_ARGUMENT,
+    message: expect.stringMatching(/^StorageClass parameter takeoverAfter: .* set takeover\.enabled=true in the chart/),
+  });
+  expect(api.all('AoEVolume')).toStrictEqual([]);
+  await create({ parameters: { takeoverAfter: 'Never' } });
+  expect(volume()?.spec.takeoverAfter).toBe('Never');
+});
+
+test('a volume that was made before automatic takeover was turned off is found again', async () => {
+  for (const reaction of [ready, undefined]) {
+    const { create, api, volume } = world(reaction, { hasAutomaticTakeover: false });
+    putVolume(api, 'v', { takeoverAfter: '300s', ...ready.spec }, reaction?.status);
+    const again = create({ parameters: { takeoverAfter: '300s' } });
+    // One that is not exported yet is waited for.
+    if (reaction) expect((await again).volume?.volumeId).toBe('v');
+    else await expect(again).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    expect(volume()?.spec.takeoverAfter).toBe('300s');
+  }
+});
+
+test('a volume with a wrong time of takeovers is not made', async () => {
+  const { create, api } = world();
+  const refused = { code: Code.INVALID_ARGUMENT, message: expect.stringMatching(/takeoverAfter: "5 minutes" is neither/) };
+  await expect(create({ parameters: { takeoverAfter: '5 minutes' } })).rejects.toMatchObject(refused);
+  expect(api.all('AoEVolume')).toStrictEqual([]);
+});
+
+test('a volume with authenticated encryption has room for journal and tags, too', async () => {
+  const { create, volume } = world({ ...ready, status: { ...ready.status, capacity: '84Mi' } });
+  const request = { parameters: { encrypted: 'authenticated' }, capacityRange: range(64 * MiB) };
+  const made = await create(request);
+  expect(Number(made.volume?.capacityBytes)).toBeGreaterThanOrEqual(64 * MiB);
+  expect(volume()?.spec.encryption).toBe('LUKS2Authenticated');
+  const disk = parseQuantity(volume()?.spec.capacity ?? '0');
+  expect(disk).toBeGreaterThan(81 * MiB);
+  expect(disk).toBeLessThan(84 * MiB);
+  await expect(create({ ...request, parameters: { encrypted: 'true' } })).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
+});
+
 test('encryption that is not understood, or that no node could begin, is INVALID_ARGUMENT', async () => {
   const { create } = world();
   await expect(create({ parameters: { encrypted: 'yes' } })).rejects.toMatchObject({
     code: Code.INVALID_ARGUMENT,
-    message: expect.stringMatching(/encrypted is "yes": write "true" or "false"/),
+    message: expect.stringMatching(/encrypted is "yes": write "true", "authenticated" or "false"/),
   });
   const shared = { volumeCapabilities: [{ block: {}, accessMode: { mode: Mode.MULTI_NODE_MULTI_WRITER } }] };
   await expect(create({ ...shared, parameters: { encrypted: 'true' } })).rejects.toMatchObject({
     code: Code.INVALID_ARGUMENT,
     message: expect.stringMatching(/ReadWriteMany cannot be encrypted/),
   });
+  await expect(create({ parameters: { encrypted: 'toString' } })).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT });
+  const readers = { volumeCapabilities: [{ mount: {}, accessMode: { mode: Mode.MULTI_NODE_READER_ONLY } }] };
+  for (const each of [shared, readers])
+    await expect(create({ ...each, parameters: { encrypted: 'authenticated' } })).rejects.toMatchObject({ code: Code.INVALID_ARGUMENT });
   expect((await create({ parameters: { encrypted: 'false' } })).volume?.volumeId).toBe('v');
 });

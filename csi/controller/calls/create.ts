@@ -1,14 +1,15 @@
 import { isPlaced } from '../../../api/capacity.ts';
 import { formatQuantity } from '../../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
-import { type AoEVolume, overheadOf, VolumeCondition } from '../../../api/volume.ts';
+import { NEVER } from '../../../api/takeover/after.ts';
+import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
 import { isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { conditionOf } from '../describe.ts';
-import { CREATED_BY, type Source, type Wanted, wantedOf } from '../request/request.ts';
+import { CREATED_BY, parameterError, RECLAIM_EVERY, type Source, TAKEOVER_AFTER, type Wanted, wantedOf } from '../request/request.ts';
 import { resourceName } from '../request/resource-name.ts';
 import { capacityOf, chooseSize } from '../request/size.ts';
 import { checkSource, dropCloned, ensureSource, namingSource, sourceOf } from '../source.ts';
@@ -72,25 +73,43 @@ function answer(
   { volumeContentSource: contentSource }: csi.v1.ICreateVolumeRequest,
 ): { volume: csi.v1.IVolume } {
   const { name } = volume.metadata;
-  const described = { volumeId: name, capacityBytes: int64(capacityOf(volume)), accessibleTopology: topologyOf(deps, volume) };
+  const described = {
+    volumeId: name,
+    capacityBytes: int64(capacityOf(volume)),
+    accessibleTopology: topologyOf(deps, volume.spec.nodeName),
+  };
   return { volume: { ...described, ...(contentSource ? { contentSource } : {}) } };
 }
 
+/** Why a parameter of the StorageClass does nothing in this installation or pool. */
+function futileParameter(deps: Deps, { pool, takeoverAfter = NEVER, reclaimEvery }: Wanted): RpcError | undefined {
+  if (takeoverAfter !== NEVER && !deps.hasAutomaticTakeover)
+    return parameterError(TAKEOVER_AFTER, `automatic takeover is off: set takeover.enabled=true in the chart, or write ${NEVER}`);
+  if (reclaimEvery !== undefined && deps.pools.get(pool)?.spec.backend === 'lvm')
+    return parameterError(RECLAIM_EVERY, `it does nothing in pool ${pool}: lvm gives nothing back`);
+  return undefined;
+}
+
 async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume> {
-  const { pool, access, bounds, limits, encryption, segments, annotations, source } = wanted;
-  // A volume that is there no longer needs its source.
-  const found = source && (await find(deps, name, wanted, call));
+  const { pool, access, bounds, limits, encryption, takeoverAfter, reclaimEvery, segments, annotations, source } = wanted;
+  const refusal = futileParameter(deps, wanted);
+  // A volume that is there no longer needs its source, and keeps what was asked for when it was created.
+  const found = source || refusal ? await find(deps, name, wanted, call) : undefined;
   if (found) return found;
-  const least = Math.max(bounds.least, source ? await checkSource(deps, wanted, source, call) : 0);
+  if (refusal) throw refusal;
+  const began = source ? await checkSource(deps, wanted, source, call) : { bytes: 0, disk: 0 };
+  const least = Math.max(bounds.least, began.bytes);
   const naming = namingSource(name, source);
   const spec: AoEVolume['spec'] = {
-    capacity: formatQuantity(chooseSize({ ...bounds, least }, deps.pools.get(pool), overheadOf(wanted))),
+    capacity: formatQuantity(Math.max(chooseSize({ ...bounds, least }, deps.pools.get(pool), wanted), began.disk)),
     pool,
     access,
     ...(encryption ? { encryption } : {}),
+    ...(takeoverAfter === undefined ? {} : { takeoverAfter }),
     initiators: {},
     deletionPolicy: 'Delete',
     ...(segments.length > 0 ? { segments: [...segments] } : {}),
+    ...(reclaimEvery === undefined ? {} : { reclaimEvery }),
     ...(Object.keys(limits).length > 0 ? { limits } : {}),
     ...naming.spec,
   };
@@ -123,6 +142,7 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, encryp
   if (metadata.deletionTimestamp)
     throw new RpcError(Code.ABORTED, `AoEVolume ${metadata.name} is being deleted: try again when it is gone`);
   if (spec.external) differs('an external target', '', 'a new volume');
+  if (spec.source?.external) differs('the data of an external target', '', 'a new volume');
   if (spec.pool !== pool) differs('pool', spec.pool, pool);
   if (spec.access !== access) differs('access', spec.access, access);
   if (spec.encryption !== encryption) differs('encryption', spec.encryption ?? 'none', encryption ?? 'none');

@@ -62,6 +62,16 @@ describe('expandVolume', () => {
     expect(fromInt64(capacityBytes)).toBe(6 * GiB);
   });
 
+  it('refuses to make a volume with authenticated encryption larger, and answers when it has the size', async () => {
+    const it = cluster(grows, { spec: { encryption: 'LUKS2Authenticated' } });
+    const message = expect.stringMatching(/authenticated encryption, and cannot grow: copy the data/);
+    await expect(it.expand()).rejects.toMatchObject({ code: Code.OUT_OF_RANGE, message });
+    expect(it.asked).toStrictEqual([]);
+    const { capacityBytes } = await it.expand({ capacityRange: sized(3 * GiB) });
+    expect(fromInt64(capacityBytes)).toBeGreaterThan(3 * GiB);
+    expect(it.asked).toStrictEqual([]);
+  });
+
   it('sets the capacity and answers with the size that the target serves', async () => {
     const it = cluster(grows);
     const { capacityBytes, nodeExpansionRequired } = await it.expand();

@@ -1,6 +1,6 @@
 import { isPlaced } from '../../../api/capacity.ts';
 import { formatQuantity, parseQuantity } from '../../../api/quantity.ts';
-import { type AoEVolume, overheadOf, VolumeCondition } from '../../../api/volume.ts';
+import { type AoEVolume, isAuthenticated, VolumeCondition } from '../../../api/volume.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -50,8 +50,13 @@ async function expand(deps: Deps, volume: AoEVolume, bounds: Bounds, call: Call)
   if (volume.spec.external)
     throw new RpcError(Code.INVALID_ARGUMENT, `AoEVolume ${name} is a target that somebody else serves: make it larger there`);
   if (deletionTimestamp) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${name} is being deleted`);
+  if (isAuthenticated(volume.spec)) {
+    // The code that the CSI specification has for a capacity_range that is not possible.
+    const message = `AoEVolume ${name} has ${capacityOf(volume)} bytes and authenticated encryption, and cannot grow: copy the data into a larger volume`;
+    throw new RpcError(Code.OUT_OF_RANGE, message);
+  }
   if (!isPlaced(volume)) throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name} is not placed yet`);
-  const bytes = chooseSize(bounds, deps.pools.get(volume.spec.pool ?? ''), overheadOf(volume.spec));
+  const bytes = chooseSize(bounds, deps.pools.get(volume.spec.pool ?? ''), volume.spec);
   const asked = await setCapacity(deps, volume, formatQuantity(bytes), call);
   const expanded = await waitFor(deps, asked, { what: 'its growth', until: (now) => grownOrRefused(now, asked, bytes), describe }, call);
   if (!(expanded instanceof RpcError)) return expanded;

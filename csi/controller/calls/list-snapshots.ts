@@ -16,10 +16,10 @@ export function listSnapshots(deps: Deps, { maxEntries, startingToken, sourceVol
     (!snapshotId || metadata.name === snapshotId) &&
     (!sourceVolumeId || spec.volumeName === sourceVolumeId);
   const { page, nextToken } = pageOf(deps.snapshots.list().filter(wanted), { maxEntries, startingToken });
-  return { entries: page.map((snapshot) => ({ snapshot: describeSnapshot(snapshot) })), nextToken };
+  return { entries: page.map((snapshot) => ({ snapshot: describeSnapshot(deps, snapshot) })), nextToken };
 }
 
 /** GetSnapshot: one snapshot. @throws RpcError NOT_FOUND */
 export async function getSnapshot(deps: Deps, request: csi.v1.IGetSnapshotRequest, call: Call) {
-  return { snapshot: describeSnapshot(await findSnapshot(deps, required(request.snapshotId, 'snapshot_id'), call)) };
+  return { snapshot: describeSnapshot(deps, await findSnapshot(deps, required(request.snapshotId, 'snapshot_id'), call)) };
 }

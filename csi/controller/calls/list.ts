@@ -24,7 +24,7 @@ function entryOf(deps: Deps, volume: AoEVolume) {
     volume: {
       volumeId: volume.metadata.name,
       capacityBytes: int64(capacityOf(volume)),
-      accessibleTopology: topologyOf(deps, volume),
+      accessibleTopology: topologyOf(deps, volume.spec.nodeName),
     },
     status: {
       publishedNodeIds: volume.spec.initiators.nodes ?? [],

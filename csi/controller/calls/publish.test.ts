@@ -1,7 +1,7 @@
 import { type AoEVolume, MAX_NODES } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
-import { block, call, FakeCluster, mount } from '../testing/fake-cluster.ts';
+import { block, call, FakeCluster, mount, placedVolume } from '../testing/fake-cluster.ts';
 import { publishVolume } from './publish.ts';
 
 const publish = (cluster: FakeCluster, request: csi.v1.IControllerPublishVolumeRequest = {}) =>
@@ -16,6 +16,54 @@ describe('publishVolume of a volume that was given up, or is to be moved', () =>
     await expect(publishVolume(cluster.deps, request, call())).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION });
     expect(cluster.nodes).toBeUndefined();
   });
+});
+
+describe('publishVolume of a volume whose data is being copied to another place', () => {
+  it('is refused until that ends, and the message says how it is ended', async () => {
+    const cluster = new FakeCluster();
+    const move = { id: '0123abcd', stage: 'Copying', nodeName: 'storage-2', pool: 'thin' };
+    cluster.volume = { ...cluster.volume, spec: { ...cluster.volume?.spec, move } } as AoEVolume;
+    const message = expect.stringMatching(/being moved to pool thin on node storage-2.*kubectl annotate aoev v aoe.dev\/move-to-/);
+    await expect(publish(cluster)).rejects.toMatchObject({ code: Code.UNAVAILABLE, message });
+    expect(cluster.nodes).toBeUndefined();
+  });
+});
+
+describe('publishVolume of the disk of an external target', () => {
+  const external = { shelf: 55, slot: 5 };
+  const copying = (status: object, shelf = 55): AoEVolume => {
+    const made = placedVolume({ spec: { source: { external: { shelf, slot: 5 } } } });
+    return { ...made, metadata: { ...made.metadata, name: 'copy' }, status } as AoEVolume;
+  };
+
+  it('is refused while it is copied into another volume, which the message names', async () => {
+    const cluster = new FakeCluster({ external });
+    cluster.others = [copying({})];
+    const message = expect.stringMatching(/its disk is being copied into AoEVolume copy, .*deleting copy ends that/);
+    await expect(publish(cluster)).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION, message });
+    expect(cluster.nodes).toBeUndefined();
+  });
+
+  it('is taken back when a copy was placed meanwhile, but not from a node that had it before', async () => {
+    const cluster = new FakeCluster({ external, access: 'Shared', initiators: { nodes: ['b'] } });
+    cluster.unseen = [copying({})];
+    const message = expect.stringMatching(/its disk is being copied into AoEVolume copy/);
+    await expect(publish(cluster, { volumeCapability: block })).rejects.toMatchObject({ code: Code.FAILED_PRECONDITION, message });
+    expect(cluster.nodes).toStrictEqual(['b']);
+    expect(cluster.events.join()).toMatch(/^PublishRefused: node a is not admitted: .*copied into AoEVolume copy/);
+    await publish(cluster, { volumeCapability: block, nodeId: 'b' });
+    expect(cluster.nodes).toStrictEqual(['b']);
+  });
+
+  it.each([copying({ capacity: '1Gi' }), copying({}, 56)])(
+    'is possible once the copy is whole, and while another disk is copied',
+    async (other) => {
+      const cluster = new FakeCluster({ external });
+      cluster.others = [other];
+      await publish(cluster);
+      expect(cluster.nodes).toStrictEqual(['a']);
+    },
+  );
 });
 
 describe('publishVolume', () => {

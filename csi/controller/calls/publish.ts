@@ -1,7 +1,18 @@
-import { formatAddress } from '../../../api/address.ts';
+import { formatAddress, sameAddress } from '../../../api/address.ts';
+import { isPlaced } from '../../../api/capacity.ts';
 import { type AoENode, NodeCondition } from '../../../api/node.ts';
-import { AOE_NODES } from '../../../api/resources.ts';
-import { type AoEVolume, BREAK_LOCK, GIVE_UP, MAX_NODES, MOVE_TO, serialOf, VolumeCondition } from '../../../api/volume.ts';
+import { AOE_NODES, AOE_VOLUMES } from '../../../api/resources.ts';
+import {
+  type AoEVolume,
+  awaitedDisk,
+  BREAK_LOCK,
+  GIVE_UP,
+  isCopiedAway,
+  MAX_NODES,
+  MOVE_TO,
+  serialToAttach,
+  VolumeCondition,
+} from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -35,10 +46,16 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
     }
     checkSegment(deps, volume, node);
     checkInitiator(volume, host);
-    const allowed = await changeInitiators(deps, volume, (current) => admit(current, node), call).catch((error: unknown) => {
+    const allowed = await changeInitiators(
+      deps,
+      volume,
+      (current) => admit(current, node, copyOf(current, deps.volumes.list())),
+      call,
+    ).catch((error: unknown) => {
       emitRefused(deps, volume, node, error);
       throw error;
     });
+    await ensureNotCopied(deps, volume, allowed, node, call);
     const admitted = volume.spec.external
       ? allowed
       : await waitForInitiators(deps, allowed, { wanted: `to admit node ${node}`, isDone: (nodes) => nodes.includes(node) }, call);
@@ -47,7 +64,7 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
     return {
       publishContext: {
         address: formatAddress(address),
-        serial: serialOf(admitted) ?? '',
+        serial: serialToAttach(admitted) ?? '',
         volumeUID: admitted.metadata.uid ?? '',
         access: admitted.spec.access,
         external: String(admitted.spec.external !== undefined),
@@ -82,12 +99,48 @@ function checkInitiator({ metadata, spec }: AoEVolume, { metadata: { name }, sta
   );
 }
 
+/** Name of the AoEVolume into which the disk of an external target is being copied; undefined when it is not. */
+function copyOf({ spec: { external } }: AoEVolume, volumes: readonly AoEVolume[]): string | undefined {
+  return external && volumes.find((each) => isPlaced(each) && sameAddress(awaitedDisk(each), external))?.metadata.name;
+}
+
+/**
+ * Looks again once a node was admitted to the disk of an external target: a copy of it may have been placed that the cache did not have. Then
+ * the node is taken out again. Not a node that was admitted before: it may be using the disk, which the operator sees, and ends the copy.
+ * @throws RpcError FAILED_PRECONDITION when the disk is being copied
+ */
+async function ensureNotCopied(deps: Deps, before: AoEVolume, allowed: AoEVolume, node: string, call: Call): Promise<void> {
+  if (!allowed.spec.external || before.spec.initiators.nodes?.includes(node)) return;
+  const { items } = await deps.kube.list<AoEVolume>(AOE_VOLUMES, { signal: call.signal });
+  const copy = copyOf(allowed, items);
+  if (copy === undefined) return;
+  await changeInitiators(deps, allowed, ({ spec }) => (spec.initiators.nodes ?? []).filter((each) => each !== node), call);
+  const error = copiedError(allowed, copy);
+  emitRefused(deps, allowed, node, error);
+  throw error;
+}
+
+function copiedError({ metadata: { name } }: AoEVolume, copy: string): RpcError {
+  return new RpcError(
+    Code.FAILED_PRECONDITION,
+    `AoEVolume ${name}: its disk is being copied into AoEVolume ${copy}, and nobody may write to it meanwhile; deleting ${copy} ends that`,
+  );
+}
+
 /**
  * The nodes that may use the volume once `node` is admitted.
+ * @param copy name of an AoEVolume into which its data is being copied: nobody may write to it meanwhile
  * @throws RpcError FAILED_PRECONDITION when somebody else has it, RESOURCE_EXHAUSTED when as many have it as can
  */
-function admit(volume: AoEVolume, node: string): string[] {
+function admit(volume: AoEVolume, node: string, copy: string | undefined): string[] {
   const { metadata, spec } = volume;
+  if (isCopiedAway(volume)) {
+    const { move } = spec;
+    throw new RpcError(
+      Code.UNAVAILABLE,
+      `AoEVolume ${metadata.name} is being moved to pool ${move?.pool} on node ${move?.nodeName}, and can be attached after that; to end the move and leave the volume where it is: kubectl annotate aoev ${metadata.name} ${MOVE_TO}-`,
+    );
+  }
   const nodes = spec.initiators.nodes ?? [];
   if (nodes.includes(node)) return nodes;
   if (metadata.deletionTimestamp) throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is being deleted`);
@@ -95,6 +148,7 @@ function admit(volume: AoEVolume, node: string): string[] {
     throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} was given up with its storage node (annotation ${GIVE_UP})`);
   if (metadata.annotations?.[MOVE_TO] !== undefined)
     throw new RpcError(Code.FAILED_PRECONDITION, `AoEVolume ${metadata.name} is to be moved first (annotation ${MOVE_TO})`);
+  if (copy !== undefined) throw copiedError(volume, copy);
   const conflict = conditionOf(volume, VolumeCondition.AddressConflict);
   if (conflict?.status === 'True') throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${metadata.name}: ${conflict.message}`);
   const placed = conditionOf(volume, VolumeCondition.Placed);

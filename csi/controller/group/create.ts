@@ -1,4 +1,5 @@
 import { AOE_SNAPSHOT_GROUPS, API_VERSION } from '../../../api/resources.ts';
+import { type AoESnapshot, isBeingCopied } from '../../../api/snapshot.ts';
 import { type AoESnapshotGroup, GROUP_READY, isCommitted } from '../../../api/snapshot-group.ts';
 import { isConflict, isInvalid, messageOf, TimeoutError } from '../../../kube/mod.ts';
 import type { csi } from '../../../rpc/mod.ts';
@@ -118,10 +119,11 @@ async function ended(deps: Deps, group: AoESnapshotGroup, call: Call): Promise<A
   }
 }
 
-/** Waits until a member of a committed group can be used. When it cannot in time, the answer says so. */
+/** Waits until a member of a committed group can be used, or is being copied. When it cannot in time, the answer says so. */
 async function ready(deps: Deps, name: string, call: Call): Promise<void> {
   try {
-    await deps.snapshots.waitFor(name, (now) => now !== undefined && isReady(now), { signal: call.signal, timeoutMs: timeLeft(call) });
+    const isDone = (now: AoESnapshot | undefined): boolean => now !== undefined && (isReady(now) || isBeingCopied(now));
+    await deps.snapshots.waitFor(name, isDone, { signal: call.signal, timeoutMs: timeLeft(call) });
   } catch (error) {
     if (!(error instanceof TimeoutError)) throw error;
   }

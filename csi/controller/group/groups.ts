@@ -25,7 +25,7 @@ export function describeGroupReadiness({ status }: AoESnapshotGroup): string {
 export function describeGroup(deps: Deps, { metadata, status }: AoESnapshotGroup): csi.v1.IVolumeGroupSnapshot | undefined {
   const members = (status?.members ?? []).map(({ name }) => deps.snapshots.get(name));
   const snapshots = members.flatMap((member) =>
-    member?.spec.group?.uid === metadata.uid && member?.status?.createdAt !== undefined ? [describeSnapshot(member)] : [],
+    member?.spec.group?.uid === metadata.uid && member?.status?.createdAt !== undefined ? [describeSnapshot(deps, member)] : [],
   );
   if (snapshots.length < members.length) return undefined;
   const ms = Date.parse(status?.createdAt ?? '');

@@ -7,6 +7,7 @@ import { boundsOf, capacityOf, chooseSize } from './size.ts';
 
 const GIB = 1024 ** 3;
 const MIB = 1024 ** 2;
+const LUKS = { encryption: 'LUKS2' } as const;
 
 function pool(...grains: string[]): AoEPool {
   return {
@@ -29,14 +30,34 @@ describe('size of a volume', () => {
 
   it('of an encrypted volume has the header on top, and what the user gets is within the bounds', () => {
     const header = LUKS_HEADER_BYTES;
-    expect(chooseSize(boundsOf(undefined), pool('4Mi'), header)).toBe(GIB + header);
-    expect(chooseSize({ least: 64 * MIB, most: 64 * MIB }, pool('4Mi'), header)).toBe(80 * MIB);
-    expect(chooseSize({ least: 100_000_001, most: 0 }, pool('1'), header) % 4096, 'it is encrypted in units of 4 KiB').toBe(0);
-    expect(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi'), header)).toBe(8 * MIB + header);
-    expect(() => chooseSize({ least: 0, most: 3 * MIB }, pool('4Mi'), header)).toThrow(expect.objectContaining({ code: 11 }));
+    expect(chooseSize(boundsOf(undefined), pool('4Mi'), LUKS)).toBe(GIB + header);
+    expect(chooseSize({ least: 64 * MIB, most: 64 * MIB }, pool('4Mi'), LUKS)).toBe(80 * MIB);
+    expect(chooseSize({ least: 100_000_001, most: 0 }, pool('1'), LUKS) % 4096, 'it is encrypted in units of 4 KiB').toBe(0);
+    expect(chooseSize({ least: 0, most: 10 * MIB }, pool('4Mi'), LUKS)).toBe(8 * MIB + header);
+    expect(() => chooseSize({ least: 0, most: 3 * MIB }, pool('4Mi'), LUKS)).toThrow(expect.objectContaining({ code: 11 }));
     const volume = { spec: { capacity: '80Mi', encryption: 'LUKS2' } } as AoEVolume;
     expect(capacityOf(volume)).toBe(64 * MIB);
     expect(capacityOf({ ...volume, status: { capacity: '84Mi' } })).toBe(68 * MIB);
+  });
+
+  it('of a volume with authenticated encryption has room for journal and tags, too, on any pool and within any bounds', () => {
+    const of = { encryption: 'LUKS2Authenticated' } as const;
+    const sizes = fc.integer({ min: 0, max: 2 ** 44 });
+    fc.assert(
+      fc.property(sizes, sizes, fc.constantFrom('1', '512', '1Mi', '4Mi'), fc.boolean(), (a, b, grain, limited) => {
+        const bounds = { least: Math.min(a, b), most: limited ? Math.max(a, b) : 0 };
+        try {
+          const bytes = chooseSize(bounds, pool(grain), of);
+          const has = capacityOf({ spec: { capacity: String(bytes), ...of } } as AoEVolume);
+          expect(has).toBeGreaterThanOrEqual(Math.max(1, bounds.least));
+          expect(bytes % 4096).toBe(0);
+          if (bounds.most > 0) expect(has).toBeLessThanOrEqual(bounds.most);
+        } catch (error) {
+          if (!(error instanceof RpcError)) throw error;
+          expect(bounds.most).toBeGreaterThan(0);
+        }
+      }),
+    );
   });
 
   it('keeps within a limit when it is free', () => {

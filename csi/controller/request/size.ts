@@ -1,6 +1,6 @@
 import type { AoEPool } from '../../../api/pool.ts';
-import { formatQuantity, MiB, parseQuantity, roundUp } from '../../../api/quantity.ts';
-import { type AoEVolume, LUKS_SECTOR_BYTES, overheadOf } from '../../../api/volume.ts';
+import { formatQuantity, MiB, parseQuantity, roundDown, roundUp } from '../../../api/quantity.ts';
+import { type AoEVolume, diskBytesFor, type Encrypted, LUKS_SECTOR_BYTES, userBytesOf } from '../../../api/volume.ts';
 import { type csi, fromInt64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 
@@ -29,29 +29,29 @@ export function boundsOf(range: csi.v1.ICapacityRange | null | undefined): Bound
 /**
  * The size of the disk to request, in bytes. Backends round sizes up; on at least one node the result must be within the bounds.
  * @param bounds of what the user gets
- * @param overhead bytes of the disk that the user does not get: {@link overheadOf}
+ * @param encrypted what else must have room on the disk
  * @throws RpcError OUT_OF_RANGE
  */
-export function chooseSize({ least, most }: Bounds, pool: AoEPool | undefined, overhead = 0): number {
+export function chooseSize({ least, most }: Bounds, pool: AoEPool | undefined, encrypted: Encrypted = {}): number {
   // A disk that is encrypted is a whole number of the units in which that is done.
-  const grain = overhead > 0 ? LUKS_SECTOR_BYTES : 1;
-  const withOverhead = (bytes: number): number => roundUp(bytes, grain) + overhead;
+  const grain = encrypted.encryption ? LUKS_SECTOR_BYTES : 1;
+  const withOverhead = (bytes: number): number => diskBytesFor(encrypted, roundUp(bytes, grain));
   if (most === 0) return withOverhead(least || DEFAULT_BYTES);
   const finest = Math.min(...(pool?.status?.nodes ?? []).map(({ granularity = '1' }) => Math.max(1, parseQuantity(granularity))));
   const unit = Math.max(grain, Number.isFinite(finest) ? finest : 1);
-  const limit = most + overhead;
+  const limit = diskBytesFor(encrypted, roundDown(most, grain));
   const bytes = least ? withOverhead(least) : Math.min(withOverhead(DEFAULT_BYTES), Math.floor(limit / unit) * unit);
   const made = Math.ceil(bytes / unit) * unit;
-  if (bytes > overhead && made <= limit) return bytes;
+  if (userBytesOf(encrypted, bytes) > 0 && userBytesOf(encrypted, made) <= most) return bytes;
   throw new RpcError(
     Code.OUT_OF_RANGE,
-    `volumes of pool ${pool?.metadata.name} are multiples of ${formatQuantity(unit)}: none is between ${least} and ${most} bytes${overhead > 0 ? ` and ${formatQuantity(overhead)} for the LUKS header` : ''}`,
+    `volumes of pool ${pool?.metadata.name} are multiples of ${formatQuantity(unit)}: none is between ${least} and ${most} bytes${encrypted.encryption ? ', once there is room for the LUKS header and what else encryption needs' : ''}`,
   );
 }
 
-/** Size of a volume in bytes, as its user sees it: as its target reports it, else as it was requested, without the header of LUKS. */
+/** Size of a volume in bytes, as its user sees it: as its target reports it, else as it was requested, without what encryption takes. */
 export function capacityOf({ spec, status }: AoEVolume): number {
-  return Math.max(0, parseQuantity(status?.capacity ?? spec.capacity ?? '0') - overheadOf(spec));
+  return userBytesOf(spec, parseQuantity(status?.capacity ?? spec.capacity ?? '0'));
 }
 
 /**

@@ -39,6 +39,10 @@ export class FakeCluster {
   deletedMeanwhile = false;
   patches = 0;
   readonly events: string[] = [];
+  /** Volumes beside the one. */
+  others: AoEVolume[] = [];
+  /** Volumes that the API server has, and the watch has not shown. */
+  unseen: AoEVolume[] = [];
   /** Every Node. */
   kubeNode: object | undefined;
   /** Conditions of every AoENode. */
@@ -67,10 +71,14 @@ export class FakeCluster {
       kube: {
         get: async ({ kind }: { kind: string }, name: string) =>
           kind === 'Node' ? this.kubeNode && { metadata: { name }, ...this.kubeNode } : name === 'v' ? this.volume : undefined,
+        list: async () => ({ items: [...this.others, ...this.unseen], resourceVersion: '' }),
         patch: this.#patch,
       },
       events: { event: (_object: unknown, _type: string, reason: string, message: string) => this.events.push(`${reason}: ${message}`) },
-      volumes: { waitFor: async (_name: string, ask: (object: AoEVolume | undefined) => unknown) => ask(this.#seen()) },
+      volumes: {
+        waitFor: async (_name: string, ask: (object: AoEVolume | undefined) => unknown) => ask(this.#seen()),
+        list: () => [...(this.volume ? [this.volume] : []), ...this.others],
+      },
       nodes: { get: node },
       health: {},
       busy: new BusyVolumes(),

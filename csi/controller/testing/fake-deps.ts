@@ -31,6 +31,7 @@ export function fakeDeps({
   snapshotStatus,
   onGroup,
   health = {},
+  hasAutomaticTakeover = true,
 }: {
   reaction?: Reaction | undefined;
   /** What operator and agent make of a new snapshot. */
@@ -38,6 +39,7 @@ export function fakeDeps({
   /** Operator and agents: called with a group that is waited for. */
   onGroup?: (api: FakeApi, group: AoESnapshotGroup & { kind: string }) => void;
   health?: NodeHealth;
+  hasAutomaticTakeover?: boolean;
 } = {}) {
   const api = new FakeApi();
   const warnings: unknown[] = [];
@@ -60,9 +62,9 @@ export function fakeDeps({
       },
     },
     reserved: {
-      total: (key: string, grain: number) => {
+      total: (key: string, grain: number, each = 0) => {
         const parts = api.store<AoEVolume>('AoEVolume').list().map(reservationOf);
-        return parts.reduce((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) : sum), 0);
+        return parts.reduce((sum, part) => (part?.key === key ? sum + roundUp(part.size, grain) + each : sum), 0);
       },
     },
     snapshots: {
@@ -88,6 +90,7 @@ export function fakeDeps({
     pools: api.store<AoEPool>('AoEPool'),
     nodes: api.store<AoENode>('AoENode'),
     health,
+    hasAutomaticTakeover,
     events: api,
     busy: new BusyVolumes(),
     log: { warn: (fields: unknown) => warnings.push(fields) },

@@ -1,5 +1,5 @@
 import { parseAddress } from '../../../api/address.ts';
-import { LUKS_HEADER_BYTES, serialOf } from '../../../api/volume.ts';
+import { diskBytesFor, type Encrypted, isAuthenticated, LUKS_HEADER_BYTES, serialOf, userBytesOf } from '../../../api/volume.ts';
 import { type csi, fromInt64, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -8,6 +8,7 @@ import type { Deps } from '../deps.ts';
 import { oneRightDisk } from '../disk/identity.ts';
 import type { LocalDisk } from '../disk/local-disk.ts';
 import { growFilesystem } from '../filesystem/grow.ts';
+import { encryptionOf } from '../record/staged-volumes.ts';
 
 type Parts = Pick<Deps, 'nodeName' | 'localDisk' | 'encryption' | 'filesystems' | 'wire' | 'volumes' | 'staged' | 'jobs' | 'log'>;
 
@@ -20,11 +21,12 @@ export async function expand(deps: Parts, request: csi.v1.INodeExpandVolumeReque
   required(request.volumePath, 'volume_path');
   const [least, most] = [fromInt64(request.capacityRange?.requiredBytes), fromInt64(request.capacityRange?.limitBytes)];
   if (least < 0 || most < 0) throw new RpcError(Code.INVALID_ARGUMENT, `capacity_range ${least} to ${most}: a size cannot be negative`);
-  const overhead = (await deps.staged.get(volumeId))?.encrypted ? LUKS_HEADER_BYTES : 0;
-  const onDisk = (bytes: number): number => (bytes === 0 ? 0 : bytes + overhead);
+  const record = await deps.staged.get(volumeId);
+  const encrypted = record ? encryptionOf(record) : {};
+  const onDisk = (bytes: number): number => (bytes === 0 ? 0 : diskBytesFor(encrypted, bytes));
   await growStaged(deps, volumeId, { least: onDisk(least), most: onDisk(most) }, signal);
   const device = await deviceOf(deps, volumeId);
-  return { capacityBytes: int64(device.bytes - overhead) };
+  return { capacityBytes: int64(userBytesOf(encrypted, device.bytes)) };
 }
 
 /**
@@ -62,7 +64,7 @@ export async function growStaged(
       step('revalidate');
       const device = await disk.grow(name, surveyed, signal);
       step('growth of the mapping');
-      const usable = record.encrypted ? await growMapping(deps, name, disk, device, signal) : device;
+      const usable = record.encrypted ? await growMapping(deps, name, disk, device, encryptionOf(record), signal) : device;
       const mount = await disk.filesystemAt(record.stagingPath);
       step('growth of the file system');
       const filesystem = mount !== undefined && !external && (await growFilesystem(deps.filesystems, usable, mount, signal));
@@ -74,14 +76,21 @@ export async function growStaged(
 }
 
 /**
- * Makes the mapping of an encrypted volume as large as its disk allows. One that is that large stays as it is.
+ * Makes the mapping of an encrypted volume as large as its disk allows. One that is that large, or has tags, stays as it is.
  * @throws RpcError UNAVAILABLE when it is not open
  */
-async function growMapping({ encryption }: Parts, name: string, disk: LocalDisk, device: Disk, signal: AbortSignal): Promise<Mapping> {
+async function growMapping(
+  { encryption }: Parts,
+  name: string,
+  disk: LocalDisk,
+  device: Disk,
+  encrypted: Encrypted,
+  signal: AbortSignal,
+): Promise<Mapping> {
   const mapping = await disk.mapping();
   if (!mapping)
     throw new RpcError(Code.UNAVAILABLE, `${name}: it is encrypted, and its mapping is not open; it grows when it is staged next`);
-  return mapping.bytes + LUKS_HEADER_BYTES < device.bytes ? encryption.grow(mapping, signal) : mapping;
+  return !isAuthenticated(encrypted) && mapping.bytes + LUKS_HEADER_BYTES < device.bytes ? encryption.grow(mapping, signal) : mapping;
 }
 
 async function deviceOf(deps: Parts, volumeId: string): Promise<Disk> {

@@ -1,5 +1,5 @@
 import { type LockOwner, lockTime } from '../../../aoe/mod.ts';
-import { type AoEVolume, serialOf } from '../../../api/volume.ts';
+import { type AoEVolume, isAuthenticated, serialOf } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -55,7 +55,7 @@ function checkRequest(request: StageRequest) {
 async function stageChecked(
   deps: Deps,
   volumeId: string,
-  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'passphrase' | 'signal' | 'step' | 'took'>,
+  { capability, ...checked }: ReturnType<typeof checkRequest> & Pick<StageJob, 'passphrase' | 'signal' | 'step' | 'progress' | 'took'>,
 ): Promise<void> {
   const { context, usage, signal } = checked;
   const volume = await deps.volumes.get(volumeId, signal);
@@ -83,11 +83,13 @@ async function stageChecked(
 /** @param earlier the record of an earlier staging of this volume on this node, which may have ended at any line */
 async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | undefined): Promise<void> {
   const { name, volume, context, usage, signal } = job;
+  await deps.freezes.end(job.volumeId, 'NodeStageVolume was called', signal);
   // The driver loads while the target is asked. Discovery must wait for the answer: it would take a second target at the address, which the
   // survey finds, for another path to the disk.
   const prepared = early(prepare(deps, signal));
   job.step('survey of the targets');
-  const expected = context.serial ?? serialOf(volume);
+  const isAny = volume.spec.external?.serialChanges === true;
+  const expected = isAny ? undefined : (context.serial ?? serialOf(volume));
   const survey = await deps.wire.survey(context.target, signal);
   const surveyed = oneRightDisk(name, survey, { serial: expected, external: context.external });
   const needsLock = context.access === 'Exclusive';
@@ -115,7 +117,8 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   let device: Disk;
   let current: Promise<AoEVolume | undefined> | undefined;
   try {
-    if (expected === undefined) await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
+    if (expected === undefined && volume.status?.serial !== surveyed.serial)
+      await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
     if (usage.kind === 'mount' || job.passphrase) current = early(deps.volumes.get(job.volumeId, signal));
     job.step('attach');
     device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, isNew, mustBeFresh: isLost || isForeign }, signal);
@@ -178,6 +181,7 @@ async function recordStaged({ staged }: Deps, { volumeId, context, stagingPath, 
     access: context.access,
     external: context.external,
     ...(context.encryption ? { encrypted: true } : {}),
+    ...(isAuthenticated(context) ? { authenticated: true } : {}),
     stagingPath,
     nodeUID: owner.nodeUID,
     ...(context.access === 'Exclusive' ? { locks } : {}),

@@ -1,4 +1,4 @@
-import { Code } from '../../../rpc/status.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { DriverBusyError } from '../disk/kernel-driver.ts';
 import { context, fails, setUp } from '../testing/calls.ts';
 
@@ -96,4 +96,24 @@ test('unstage ends while the driver waits for other disks: nobody has the disk o
   // The kernel still has the disk, unused: it is used again.
   await stage();
   expect(node.mounter.mounts).toHaveLength(1);
+});
+
+test('a frozen file system is thawed before it is staged again or unmounted; one that cannot be thawed stays mounted, unless its disk is down', async () => {
+  const { disk, node, stage, unstage } = setUp();
+  const mounted: number[] = [];
+  node.endFreeze = async () => void mounted.push(node.mounter.mounts.length);
+  await stage();
+  await stage();
+  await unstage();
+  expect(mounted).toStrictEqual([0, 1, 1]);
+
+  await stage();
+  node.endFreeze = async () => {
+    throw new RpcError(Code.UNAVAILABLE, 'the file system of volume v1 was frozen for a snapshot and is not thawed yet');
+  };
+  await expect(unstage()).rejects.toSatisfy(fails(Code.UNAVAILABLE, /not thawed yet/));
+  expect(node.mounter.mounts).toHaveLength(1);
+  Object.assign(disk(), { state: 'down' });
+  await unstage();
+  expect(node.mounter.mounts).toHaveLength(0);
 });

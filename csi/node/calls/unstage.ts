@@ -21,6 +21,8 @@ export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequ
     // Another volume that is staged here has the address now: the disk is not this volume's any more.
     const successor = staged && (await deps.staged.successor(volumeId, staged.address));
     if (disk && !successor) await checkUnpublished(deps, volumeId, disk, stagingPath);
+    await endFreeze(deps, volumeId, disk, signal);
+    await disk?.endOwnUse();
     await unmountLayers(deps.mounter, stagingPath, { isLazy: (mount) => isDiskGoneOrDown(deps.driver, mount), signal });
     if (!staged) return deps.staged.delete(volumeId);
     if (!successor) await disk?.remove(signal);
@@ -30,6 +32,18 @@ export async function unstage(deps: Deps, request: csi.v1.INodeUnstageVolumeRequ
     deps.log.info({ volume: volumeId, address: staged.address }, 'volume unstaged');
   };
   await deps.jobs.queue({ volumeId, operation: 'NodeUnstageVolume', args: stagingPath }, job, caller);
+}
+
+/**
+ * A frozen file system would stay in the kernel without a mount by which it could be thawed.
+ * @throws RpcError UNAVAILABLE while it is not thawed, unless its disk is down: then it is unmounted all the same
+ */
+async function endFreeze({ freezes }: Deps, volumeId: string, disk: LocalDisk | undefined, signal: AbortSignal): Promise<void> {
+  try {
+    await freezes.end(volumeId, 'NodeUnstageVolume was called', signal);
+  } catch (error) {
+    if (!(await disk?.isDown())) throw error;
+  }
 }
 
 /** What was staged: as this node recorded it, or else as the AoEVolume says. */

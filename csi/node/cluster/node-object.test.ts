@@ -37,7 +37,15 @@ async function run(kube: FakeKube, reads: number, { found = [eth0], missing = []
     before();
     if (--left < 0) stop.abort();
   };
-  const options = { nodeName: 'n1', segment: 'rack-1', kube: kube as unknown as Kube, driver: deps.driver, log: deps.log, checkMs: 1 };
+  const options = {
+    nodeName: 'n1',
+    segment: 'rack-1',
+    kube: kube as unknown as Kube,
+    driver: deps.driver,
+    log: deps.log,
+    checkMs: 1,
+    heartbeatSeconds: 5,
+  };
   const interfaceNames = async () => [...found.map((each) => each.name), 'aoe-local'];
   const checked: boolean[] = [];
   const onChecked = async ({ status }: NextCondition) => void checked.push(status === 'True');
@@ -51,6 +59,7 @@ test('a missing AoENode is created, and gets segment, interfaces and condition',
   const [first] = kube.applied;
   expect(first?.metadata.name).toBe('n1');
   expect(first?.status?.segment).toBe('rack-1');
+  expect(first?.status?.heartbeatSeconds).toBe(5);
   expect(first?.status?.interfaces).toStrictEqual([{ name: 'eth0', mac: '02:00:00:00:00:01', mtu: 9000 }]);
   expect(first?.status?.conditions?.[0]?.type).toBe('InitiatorReady');
   expect(first?.status?.conditions?.[0]?.status).toBe('True');

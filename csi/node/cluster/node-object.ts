@@ -21,6 +21,8 @@ export interface NodeObjectOptions {
   readonly interfaces: () => Promise<SelectedInterfaces>;
   /** The names of all interfaces that the kernel's driver uses, the local veth pair included. */
   readonly interfaceNames: () => Promise<readonly string[]>;
+  /** Seconds between two heartbeats to the targets; 0 when none are sent. */
+  readonly heartbeatSeconds?: number;
   readonly log: Log;
   /** Called after each check, before the AoENode is written. */
   readonly onChecked?: (initiatorReady: NextCondition) => Promise<void>;
@@ -52,7 +54,7 @@ async function update({ nodeName, segment, kube, log, ...options }: NodeObjectOp
   const written = await applyStatus(kube, AOE_NODES, node, {
     manager: FIELD_MANAGER,
     conditions: [condition],
-    fields: { segment, interfaces },
+    fields: { segment, interfaces, heartbeatSeconds: options.heartbeatSeconds || undefined },
     present: { interfaces: present },
     signal,
   });

@@ -51,6 +51,15 @@ test('a regular file under the name of a disk is not a disk', async () => {
   expect(await driver.disk('e7.3')).toBeUndefined();
 });
 
+test('disks() lists the disks of the driver, and no others', async () => {
+  const { driver, add, paths } = setUp();
+  expect(await driver.disks()).toStrictEqual([]);
+  add('e7.3');
+  add('e40.1');
+  mkdirSync(join(paths.sysfs, 'block/vda'));
+  expect((await driver.disks()).toSorted()).toStrictEqual(['e40.1', 'e7.3']);
+});
+
 test('madeAt() is when the node of the disk appeared', async () => {
   const { driver, paths } = setUp();
   expect(await driver.madeAt('e7.3')).toBeUndefined();

@@ -15,6 +15,8 @@ import { findOpeners, lookAtProcesses } from './openers.ts';
 
 /** Major number of the driver's character and block devices (drivers/block/aoe/aoe.h, AOE_MAJOR). */
 const AOE_MAJOR = 152;
+/** What the names of the driver's disks begin with in sysfs. */
+const PREFIX = 'etherd!';
 const HDIO_GET_IDENTITY = 0x030d;
 const SECTOR = 512;
 const MODPROBE_MS = 20_000;
@@ -157,6 +159,11 @@ export class KernelDriver implements Driver {
     }
   }
 
+  async disks(): Promise<string[]> {
+    const names = await readdir(join(this.#paths.sysfs, 'block')).catch(() => []);
+    return names.filter((name) => name.startsWith(PREFIX)).map((name) => name.slice(PREFIX.length));
+  }
+
   async madeAt(address: string): Promise<number | undefined> {
     // Older kernels do not tell it for devtmpfs (mm/shmem.c, shmem_getattr). Node.js gives 0 then.
     const { birthtimeMs = 0 } = (await stat(join(this.#paths.devices, address)).catch(() => undefined)) ?? {};
@@ -238,10 +245,9 @@ export class KernelDriver implements Driver {
 
   /** The disks that have requests under way. */
   async #disksWithRequests(): Promise<string[]> {
-    const block = join(this.#paths.sysfs, 'block');
-    const disks = (await readdir(block).catch(() => [])).filter((name) => name.startsWith('etherd!'));
-    const inFlight = await Promise.all(disks.map((name) => readFile(join(block, name, 'inflight'), 'utf8').catch(() => '')));
-    return disks.filter((_name, index) => /[1-9]/.test(inFlight[index] ?? '')).map((name) => name.slice('etherd!'.length));
+    const disks = await this.disks();
+    const inFlight = await Promise.all(disks.map((address) => readFile(join(this.#sysfs(address), 'inflight'), 'utf8').catch(() => '')));
+    return disks.filter((_address, index) => /[1-9]/.test(inFlight[index] ?? ''));
   }
 
   /** Whether a kernel thread works on the queue: its name is then `kworker/…+aoe_wq` (kernel/workqueue.c, wq_worker_comm). */
@@ -286,7 +292,7 @@ export class KernelDriver implements Driver {
   async #stack(address: string): Promise<{ devices: Set<string>; above: string[] }> {
     const above: string[] = [];
     const block = join(this.#paths.sysfs, 'block');
-    const name = `etherd!${address}`;
+    const name = `${PREFIX}${address}`;
     const partitions = (await readdir(join(block, name)).catch(() => [])).filter((each) => each.startsWith(name));
     const directories = [join(block, name), ...partitions.map((each) => join(block, name, each))];
     const devices = new Set<string>();
@@ -311,7 +317,7 @@ export class KernelDriver implements Driver {
   }
 
   #sysfs(address: string): string {
-    return join(this.#paths.sysfs, 'block', `etherd!${address}`);
+    return join(this.#paths.sysfs, 'block', `${PREFIX}${address}`);
   }
 
   /** Writes to a control file whose write can take long, or hang. */

@@ -51,6 +51,8 @@ export interface LocalDiskParts {
   readonly encryption: Pick<Encryption, 'mappings' | 'isClaimed' | 'closeAll'>;
   readonly mounter: Mounter;
   readonly log: Log;
+  /** Ends what this program itself does in file systems on a disk, and keeps it from beginning again for a while. */
+  readonly endOwnUse?: (address: string) => Promise<void>;
   /** How long to wait for others to close the disk, in milliseconds. Default 5000. */
   readonly settleMs?: number;
 }
@@ -123,6 +125,11 @@ export class LocalDisk {
     return undefined;
   }
 
+  /** Ends what this program itself does in the file system. Call it before an unmount: {@link unmountAll} does. Never rejects. */
+  async endOwnUse(): Promise<void> {
+    await this.#parts.endOwnUse?.(this.address);
+  }
+
   /** Whether an exclusive user has what is mounted of the disk, in any mount namespace: it can be neither checked nor formatted then. */
   async isClaimed(signal: AbortSignal): Promise<boolean> {
     const { driver, encryption } = this.#parts;
@@ -149,7 +156,9 @@ export class LocalDisk {
     const { driver, encryption } = this.#parts;
     const state = await driver.state(this.address);
     if (state === 'absent') return [];
-    const users = (await driver.openers(this.address, signal)).filter((each) => !besides || !each.startsWith(`/dev/${besides.node} `));
+    const users = (await driver.openers(this.address, signal)).filter(
+      (each) => !besides || ![besides.node, besides.tags].some((node) => each.startsWith(`/dev/${node} `)),
+    );
     if (users.length > 0) return users;
     if (besides) return (await encryption.isClaimed(besides)) ? [`a mount of ${besides.path} that could not be found`] : [];
     // The kernel knows better than a search: by its count of opens when the disk is down, by an exclusive open when it is up.
@@ -189,6 +198,7 @@ export class LocalDisk {
    */
   async unmountAll({ at, onlyThere = false }: { at: string; onlyThere?: boolean }, signal: AbortSignal): Promise<string[]> {
     const { mounter } = this.#parts;
+    await this.endOwnUse();
     const known = await this.#known();
     const mounts = (await mounter.list()).flatMap((each) => {
       const own = this.#own(each, known);

@@ -4,6 +4,7 @@ import type { Exec } from '../../../run/exec.ts';
 import type { Mounter, MountPoint } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 import { mountAt, parseMountinfo } from './mountinfo.ts';
+import { hasLabel, showSelinux } from './selinux.ts';
 import { bindMount, detachMount } from './syscalls.ts';
 
 const MOUNT_MS = 60_000;
@@ -31,6 +32,7 @@ export class SystemMounter implements Mounter {
     if (options.join() === 'bind' && !type && (await bindMount(source, target))) return;
     const args = [...(type ? ['-t', type] : []), ...(options.length > 0 ? ['-o', options.join(',')] : []), source, target];
     try {
+      if (hasLabel(options)) await showSelinux(this.#exec, signal);
       await this.#exec('mount', args, { timeoutMs: MOUNT_MS, signal });
     } catch (error) {
       throw new RpcError(Code.INTERNAL, `mount of ${source} at ${target} failed: ${failureText(error)}`, { cause: error });

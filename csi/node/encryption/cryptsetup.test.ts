@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Code } from '../../../rpc/status.ts';
 import { type Exec, ExecError } from '../../../run/exec.ts';
+import type { Mapping } from '../contracts.ts';
 import { Cryptsetup } from './cryptsetup.ts';
 import { addressOfMapping, mappingName } from './mapping-name.ts';
 import { Passphrase } from './passphrase.ts';
@@ -40,12 +41,68 @@ const failing = (code: number, stderr: string) => new ExecError('cryptsetup', `e
 
 test('a header is made with everything named that decides about sizes and memory, and with the passphrase on standard input', async () => {
   const { encryption, started } = setUp();
-  await encryption.format('/dev/etherd/e7.3', { uuid: '0b6d-1', passphrase }, signal);
+  await encryption.format('/dev/etherd/e7.3', { uuid: '0b6d-1', passphrase, authenticated: false }, signal);
   expect(started.map(({ command }) => command)).toStrictEqual([
     'cryptsetup luksFormat --batch-mode --type luks2 --cipher aes-xts-plain64 --key-size 512 --hash sha256 --sector-size 4096 --offset 32768 ' +
       '--pbkdf argon2id --pbkdf-memory 65536 --pbkdf-parallel 1 --pbkdf-force-iterations 4 --uuid 0b6d-1 --key-file - /dev/etherd/e7.3',
   ]);
   expect(started[0]?.input).toBe(KEY);
+  await encryption.format('/dev/etherd/e7.3', { uuid: '0b6d-1', passphrase, authenticated: true }, signal);
+  expect(started[1]?.command).toMatch(' --integrity hmac-sha256 --integrity-no-wipe --uuid 0b6d-1 ');
+});
+
+test('a mapping with tags is one mapping, found through the device below it, and is closed before that', async () => {
+  const { encryption, started, add } = setUp();
+  add('dm-0', `${NAME}_dif`);
+  expect(await encryption.mappings('e7.3'), 'cryptsetup was killed before the other was there').toStrictEqual([]);
+  add('dm-1', NAME, { slaves: ['dm-0'] });
+  expect(await encryption.mappings('e7.3')).toMatchObject([{ name: NAME, node: 'dm-1', tags: 'dm-0' }]);
+  await expect(encryption.closeAll('e7.3', signal)).resolves.toBeUndefined();
+  expect(started.map(({ command }) => command)).toStrictEqual([`dmsetup remove --retry ${NAME}`, `dmsetup remove --retry ${NAME}_dif`]);
+});
+
+test('zeros are durable when the call returns', async () => {
+  const { encryption, started, add } = setUp();
+  add('dm-3', NAME);
+  const [mapping] = await encryption.mappings('e7.3');
+  await encryption.zero(mapping as never, { start: 5 << 20, length: 64 << 20 }, signal);
+  expect(started.at(-1)).toMatchObject({
+    command: `dd if=/dev/zero of=/dev/mapper/${NAME} bs=1048576 count=67108864 seek=5242880 iflag=count_bytes oflag=seek_bytes,direct conv=nocreat,notrunc,fdatasync status=none`,
+  });
+});
+
+test('zeros are written to two disks of a node at a time, first come first served, and nobody else waits for them', async () => {
+  const running: { of: string; end: (error?: Error) => void }[] = [];
+  const encryption = new Cryptsetup((_program, args) => {
+    const { promise, resolve, reject } = Promise.withResolvers<{ stdout: string; stderr: string }>();
+    const of = `${args[1]?.slice(-1)} ${args.find((arg) => arg.startsWith('seek='))?.slice(5)}`;
+    running.push({ of, end: (error) => (error ? reject(error) : resolve({ stdout: '', stderr: '' })) });
+    return promise;
+  });
+  const mapping = (name: string): Mapping => ({ name, node: 'dm-1', path: `/dev/mapper/${name}`, device: '254:1', bytes: 8 << 20 });
+  const zero = (name: string, start = 0, stop: AbortSignal = signal) => encryption.zero(mapping(name), { start, length: 4096 }, stop);
+  const begun = async () => {
+    await new Promise((resolve) => setImmediate(resolve));
+    return running.map(({ of }) => of);
+  };
+  const leaving = new AbortController();
+  const all = [zero('a'), zero('b'), zero('c'), zero('d', 0, leaving.signal), zero('a', 4096)];
+  const [failing, , , left] = all;
+  const outcomes = Promise.allSettled(all);
+  const ends = encryption.zeroEnds(mapping('e'), signal);
+  expect(await begun()).toStrictEqual(['e 0', 'a 0', 'b 0']);
+  leaving.abort(new Error('NodeUnstageVolume'));
+  await expect(left).rejects.toThrow('NodeUnstageVolume');
+  running[1]?.end(new Error('dd was killed'));
+  await expect(failing).rejects.toThrow(/cannot be written/);
+  expect(await begun()).toStrictEqual(['e 0', 'a 0', 'b 0', 'c 0']);
+  running[2]?.end();
+  expect(await begun()).toStrictEqual(['e 0', 'a 0', 'b 0', 'c 0', 'a 4096']);
+  running[0]?.end();
+  expect((await begun()).at(-1)).toBe('e 7340032');
+  for (const { end } of running) end();
+  await ends;
+  expect((await outcomes).map(({ status }) => status)).toStrictEqual(['rejected', 'fulfilled', 'fulfilled', 'rejected', 'fulfilled']);
 });
 
 test('a disk is opened, and the mapping is what sysfs says', async () => {
@@ -132,8 +189,16 @@ test('a kernel without dm-crypt is UNAVAILABLE, with advice', async () => {
   const { encryption } = setUp(() => {
     throw failing(1, 'modprobe: FATAL: Module dm_crypt not found');
   });
-  await expect(encryption.prepare(signal)).rejects.toMatchObject({
+  await expect(encryption.prepare({ authenticated: false }, signal)).rejects.toMatchObject({
     code: Code.UNAVAILABLE,
     message: expect.stringMatching(/install the module/),
+  });
+  const other = setUp((command) => {
+    if (command.endsWith('dm_integrity')) throw failing(1, 'modprobe: FATAL: Module dm_integrity not found');
+  });
+  await other.encryption.prepare({ authenticated: false }, signal);
+  await expect(other.encryption.prepare({ authenticated: true }, signal)).rejects.toMatchObject({
+    code: Code.UNAVAILABLE,
+    message: expect.stringMatching(/dm-integrity cannot be loaded.*authenticated encryption/),
   });
 });

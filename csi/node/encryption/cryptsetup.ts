@@ -20,6 +20,8 @@ const OPEN_MS = 120_000;
 const GROW_MS = 60_000;
 /** dmsetup tries for five seconds by itself: udev opens a mapping for a moment when its last user has closed it. */
 const CLOSE_MS = 20_000;
+/** 256 KiB/s: what writes slower than that is given up. */
+const SLOWEST_BYTES_PER_MS = 256;
 const SECTOR = 512;
 
 /**
@@ -32,6 +34,14 @@ const FORMAT_ARGS: readonly string[] = [
   // 64 MiB and one thread. The default takes up to 1 GiB.
   ...['--pbkdf', 'argon2id', '--pbkdf-memory', String(64 * 1024), '--pbkdf-parallel', '1', '--pbkdf-force-iterations', '4'],
 ];
+
+/**
+ * Beside those above, for authentication: docs/adr/0028. The tags are an HMAC of each sector, its number and its IV. Its first zeros are
+ * written by {@link zeroAll}, which goes on where it was when it is interrupted; those of cryptsetup begin again.
+ */
+const AUTHENTICATED_ARGS: readonly string[] = ['--integrity', 'hmac-sha256', '--integrity-no-wipe'];
+/** How cryptsetup names the device of dm-integrity that it puts below a mapping (lib/luks2/luks2_json_metadata.c). */
+const TAGS_SUFFIX = '_dif';
 
 /** Exit status 2 of cryptsetup(8): no permission, which means a wrong passphrase. */
 const WRONG_PASSPHRASE = 2;
@@ -51,34 +61,53 @@ export class Cryptsetup implements Encryption {
   readonly #sysfs: string;
   /** The derivation of a key needs 64 MiB. A disk that does not answer must not keep all others waiting. */
   readonly #derivations = new Semaphore(2);
+  /**
+   * Parts of the first zeros of all disks, in the order in which they are asked for: each disk gets on, and new ones together do not take the
+   * node's network from the pods that run. A disk that does not answer has a place until its program is killed, and is not begun again before
+   * that has ended (DiskPrograms).
+   */
+  readonly #zeros = new Semaphore(2);
 
   constructor(exec: Exec, sysfs = '/sys') {
     this.#exec = exec;
     this.#sysfs = sysfs;
   }
 
-  async prepare(signal: AbortSignal): Promise<void> {
-    const isLoaded = await access(join(this.#sysfs, 'module/dm_crypt')).then(
+  async prepare({ authenticated }: { authenticated: boolean }, signal: AbortSignal): Promise<void> {
+    await this.#load('dm_crypt', 'dm-crypt', 'encrypted volumes', signal);
+    if (authenticated) await this.#load('dm_integrity', 'dm-integrity', 'volumes with authenticated encryption', signal);
+  }
+
+  async #load(module: string, name: string, who: string, signal: AbortSignal): Promise<void> {
+    const isLoaded = await access(join(this.#sysfs, 'module', module)).then(
       () => true,
       () => false,
     );
     if (isLoaded) return;
     try {
-      await this.#exec('modprobe', ['dm_crypt'], { timeoutMs: MODPROBE_MS, signal });
+      await this.#exec('modprobe', [module], { timeoutMs: MODPROBE_MS, signal });
     } catch (error) {
-      const message = `the kernel's dm-crypt cannot be loaded on this node, and encrypted volumes need it (modprobe dm_crypt: ${failureText(error)}); install the module`;
+      const message = `the kernel's ${name} cannot be loaded on this node, and ${who} need it (modprobe ${module}: ${failureText(error)}); install the module`;
       throw new RpcError(Code.UNAVAILABLE, message, { cause: error });
     }
   }
 
   async mappings(address: string): Promise<Mapping[]> {
     const disk = `etherd!${address}`;
-    return (await this.#ours(address)).flatMap(({ mapping, slaves }) => (slaves.includes(disk) && mapping.bytes > 0 ? [mapping] : []));
+    const ours = await this.#ours(address);
+    return ours.flatMap(({ mapping, slaves }) => {
+      if (mapping.bytes === 0 || isTags(mapping)) return [];
+      if (slaves.includes(disk)) return [mapping];
+      const tags = ours.find((each) => slaves.includes(each.mapping.node) && each.slaves.includes(disk))?.mapping.node;
+      return tags === undefined ? [] : [{ ...mapping, tags }];
+    });
   }
 
   async closeAll(address: string, signal: AbortSignal): Promise<void> {
     let failure: unknown;
-    for (const { mapping } of await this.#ours(address, true)) {
+    // What lies on top goes first.
+    const all = (await this.#ours(address, true)).toSorted((a, b) => Number(isTags(a.mapping)) - Number(isTags(b.mapping)));
+    for (const { mapping } of all) {
       await this.#close(mapping.name, signal).catch((error: unknown) => {
         signal.throwIfAborted();
         failure ??= error;
@@ -106,8 +135,13 @@ export class Cryptsetup implements Encryption {
     }
   }
 
-  async format(path: string, { uuid, passphrase }: { uuid: string; passphrase: Passphrase }, signal: AbortSignal): Promise<void> {
-    const args = ['luksFormat', '--batch-mode', ...FORMAT_ARGS, '--uuid', uuid, '--key-file', '-', path];
+  async format(
+    path: string,
+    { uuid, passphrase, authenticated }: { uuid: string; passphrase: Passphrase; authenticated: boolean },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const more = authenticated ? AUTHENTICATED_ARGS : [];
+    const args = ['luksFormat', '--batch-mode', ...FORMAT_ARGS, ...more, '--uuid', uuid, '--key-file', '-', path];
     try {
       await this.#derive(args, passphrase, FORMAT_MS, signal);
     } catch (error) {
@@ -133,21 +167,30 @@ export class Cryptsetup implements Encryption {
       }
       throw new RpcError(Code.INTERNAL, `the LUKS header of ${path} cannot be opened: ${failureText(error)}`, { cause: error });
     }
-    const found = (await this.#devices()).find(({ mapping }) => mapping.name === name)?.mapping;
+    const address = addressOfMapping(name) ?? '';
+    const found = (await this.mappings(address)).find((mapping) => mapping.name === name);
     if (!found) throw new RpcError(Code.INTERNAL, `cryptsetup has opened ${path}, but there is no /dev/mapper/${name}`);
     return found;
   }
 
-  async zeroEnds({ path, bytes }: Mapping, signal: AbortSignal): Promise<void> {
-    const length = Math.min(MiB, bytes);
-    for (const start of [0, bytes - length]) {
-      const position = [`bs=${length}`, 'count=1', `seek=${start}`, 'oflag=seek_bytes,direct', 'conv=nocreat,notrunc', 'status=none'];
-      try {
-        await this.#exec('dd', ['if=/dev/zero', `of=${path}`, ...position], { timeoutMs: READ_MS, signal });
-      } catch (error) {
-        signal.throwIfAborted();
-        throw new RpcError(Code.INTERNAL, `${path} cannot be written: ${failureText(error)}`, { cause: error });
-      }
+  async zeroEnds(mapping: Mapping, signal: AbortSignal): Promise<void> {
+    const length = Math.min(MiB, mapping.bytes);
+    for (const start of [0, mapping.bytes - length]) await this.#write(mapping, { start, length }, signal);
+  }
+
+  async zero(mapping: Mapping, part: { start: number; length: number }, signal: AbortSignal): Promise<void> {
+    await this.#zeros.run(() => this.#write(mapping, part, signal), signal);
+  }
+
+  /** Writes zeros. */
+  async #write({ path }: Mapping, { start, length }: { start: number; length: number }, signal: AbortSignal): Promise<void> {
+    const how = ['iflag=count_bytes', 'oflag=seek_bytes,direct', 'conv=nocreat,notrunc,fdatasync', 'status=none'];
+    const args = ['if=/dev/zero', `of=${path}`, `bs=${Math.min(MiB, length)}`, `count=${length}`, `seek=${start}`, ...how];
+    try {
+      await this.#exec('dd', args, { timeoutMs: READ_MS + length / SLOWEST_BYTES_PER_MS, signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      throw new RpcError(Code.INTERNAL, `${path} cannot be written: ${failureText(error)}`, { cause: error });
     }
   }
 
@@ -207,4 +250,9 @@ export class Cryptsetup implements Encryption {
       return undefined;
     }
   }
+}
+
+/** Whether it is the device of dm-integrity below a mapping. */
+function isTags({ name }: Mapping): boolean {
+  return name.endsWith(TAGS_SUFFIX);
 }

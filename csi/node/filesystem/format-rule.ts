@@ -11,7 +11,7 @@ export interface DiskFacts {
   readonly blank: boolean;
   /** What the node plugin recorded about an earlier format. */
   readonly recorded: AoEVolumeStatus['filesystem'];
-  /** The volume was made with the data of a snapshot: it is never formatted. */
+  /** The volume had data from its beginning, or its disk may be another one each time: it is never formatted. */
   readonly restored: boolean;
   /** Type of the requested file system, or `crypto_LUKS`. */
   readonly wanted: string;
@@ -52,7 +52,7 @@ export function mountOrFormat({
     case 'nothing':
       if (restored) {
         return refuse(
-          `the volume began with the data of a snapshot or of another volume, and no ${what} is found on the disk; it is not formatted. If its source was never mounted, use an empty volume instead`,
+          `the volume began with the data of a snapshot or of another volume, or with adopted data, or is served by changing machines, and no ${what} is found on the disk; it is not formatted. If its source was never mounted, use an empty volume instead`,
         );
       }
       if (unfinished) return 'format';

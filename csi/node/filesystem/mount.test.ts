@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { Code } from '../../../rpc/status.ts';
-import { Mode, mountOf, setUp } from '../testing/calls.ts';
+import { fails, Mode, mountOf, setUp } from '../testing/calls.ts';
 
 // Through NodeStageVolume: mountFilesystem() and isMounted() are its last step.
 
@@ -36,6 +36,33 @@ test('a volume that was made of a snapshot is mounted beside its source, and nev
   Object.assign(it.node.target, { content: { kind: 'nothing' }, blank: true });
   const refused = { code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/began with the data of a snapshot/) };
   await expect(it.stage(mountOf('xfs'))).rejects.toMatchObject(refused);
+});
+
+test('an adopted volume is mounted as it is, and never formatted', async () => {
+  const it = setUp();
+  const volume = it.node.volumes.items.get('v1');
+  if (volume) volume.spec.adopt = 'old';
+  Object.assign(it.node.target, { content: { kind: 'nothing' }, blank: true });
+  const refused = { code: Code.FAILED_PRECONDITION, message: expect.stringMatching(/or with adopted data.*not formatted/) };
+  await expect(it.stage()).rejects.toMatchObject(refused);
+  it.node.target.content = { kind: 'found', type: 'ext4' };
+  await it.stage();
+  expect(it.node.filesystems.calls).not.toContain('format ext4');
+});
+
+test('an external disk whose serial changes is attached with the one of the day, compared with that meanwhile, and never formatted', async () => {
+  const { node, stage, unstage } = setUp({ external: 'true', serial: 'S1' });
+  const volume = node.volumes.items.get('v1') ?? assert.fail();
+  volume.spec.external = { shelf: 7, slot: 3, serialChanges: true };
+  node.target.content = { kind: 'found', type: 'ext4' };
+  for (const serial of ['S2', 'S3']) {
+    node.target.serial = serial;
+    await stage();
+    expect(node.volumes.items.get('v1')?.status?.serial).toBe(serial);
+    await unstage();
+  }
+  Object.assign(node.target, { content: { kind: 'nothing' }, blank: true });
+  await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /served by changing machines.*not formatted/));
 });
 
 test('a disk on which blkid finds nothing, and that is not empty, is probed again: a read error looks the same', async () => {

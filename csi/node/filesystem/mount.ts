@@ -1,4 +1,4 @@
-import type { AoEVolume } from '../../../api/volume.ts';
+import { type AoEVolume, isNeverFormatted } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { StageJob } from '../calls/stage-job.ts';
@@ -45,9 +45,9 @@ export async function mountFilesystem(
   const { filesystems } = deps;
   if (volume?.metadata.uid !== context.volumeUID) throw new RpcError(Code.ABORTED, `${name}: the AoEVolume was deleted meanwhile`);
   job.step('inspection of the disk');
-  // A new volume is empty, so that blkid need not be started. A disk of an external target can hold what blkid finds elsewhere: VMFS, or the
-  // second header of LUKS.
-  const isNew = volume.status?.filesystem === undefined && !context.external;
+  // A new volume is empty, so that blkid need not be started. A disk of an external target, or one that was adopted, can hold what blkid finds
+  // elsewhere: VMFS, or the second header of LUKS.
+  const isNew = volume.status?.filesystem === undefined && !context.external && volume.spec.adopt === undefined;
   // A pod that outlived its staging mount can have it mounted elsewhere: then neither mkfs nor fsck can run.
   const [{ content, blank }, isClaimed] = await Promise.all([inspect(filesystems, device, isNew, signal), job.disk.isClaimed(signal)]);
   const isShared = context.access !== 'Exclusive';
@@ -56,7 +56,7 @@ export async function mountFilesystem(
     content,
     blank,
     recorded: volume.status?.filesystem,
-    restored: volume.spec.source !== undefined,
+    restored: isNeverFormatted(volume),
     wanted: usage.type,
     readOnly: usage.readOnly || isShared,
     locked: !isShared,
@@ -81,7 +81,7 @@ export async function mountFilesystem(
   // Where other hosts may read at the same time, not even the journal may be replayed.
   const withoutJournal = usage.type === 'xfs' ? 'norecovery' : 'noload';
   // Its file system has the UUID of the one that the snapshot is of: this node may have both mounted.
-  const isTwin = volume.spec.source !== undefined && usage.type === 'xfs';
+  const isTwin = (volume.spec.source !== undefined || volume.spec.adopt !== undefined) && usage.type === 'xfs';
   const options = [...usage.flags, ...(usage.readOnly ? ['ro'] : []), ...(isShared ? [withoutJournal] : []), ...(isTwin ? ['nouuid'] : [])];
   try {
     await deps.mounter.mount(device.path, stagingPath, { type: usage.type, options, signal });

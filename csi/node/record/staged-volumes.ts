@@ -1,7 +1,7 @@
 import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LockOwner } from '../../../aoe/mod.ts';
-import { type Access, isAccess } from '../../../api/volume.ts';
+import { type Access, type Encrypted, isAccess } from '../../../api/volume.ts';
 
 /** What NodeUnstageVolume must know of a volume, and only NodeStageVolume is told. */
 export interface StagedVolume {
@@ -12,6 +12,8 @@ export interface StagedVolume {
   external: boolean;
   /** What is used of its disk is a mapping. */
   encrypted?: boolean;
+  /** The mapping has tags, so that it never grows. */
+  authenticated?: boolean;
   stagingPath: string;
   /** metadata.uid of the Node as the lock names it, which may since have been deleted and created again; absent in files of earlier versions. */
   nodeUID?: string;
@@ -23,7 +25,7 @@ export interface StagedVolume {
 }
 
 function isStagedVolume(value: unknown): value is StagedVolume {
-  const { version, volumeUID, address, access, external, encrypted, stagingPath, nodeUID, locks } = value as Record<
+  const { version, volumeUID, address, access, external, encrypted, authenticated, stagingPath, nodeUID, locks } = value as Record<
     keyof StagedVolume,
     unknown
   >;
@@ -33,7 +35,7 @@ function isStagedVolume(value: unknown): value is StagedVolume {
     texts &&
     isAccess(access) &&
     typeof external === 'boolean' &&
-    ['boolean', 'undefined'].includes(typeof encrypted) &&
+    [encrypted, authenticated].every((each) => ['boolean', 'undefined'].includes(typeof each)) &&
     (locks === undefined || Array.isArray(locks)) &&
     ['string', 'undefined'].includes(typeof nodeUID)
   );
@@ -125,4 +127,10 @@ export class StagedVolumes {
 /** The owner that the lock of a staged volume names. */
 export function ownerOf({ nodeName, nodeUID }: { nodeName: string; nodeUID: string }, staged: StagedVolume): LockOwner {
   return { node: nodeName, nodeUID: staged.nodeUID ?? nodeUID, volumeUID: staged.volumeUID };
+}
+
+/** How the data of a staged volume is encrypted. */
+export function encryptionOf({ encrypted, authenticated }: StagedVolume): Encrypted {
+  if (!encrypted) return {};
+  return { encryption: authenticated ? 'LUKS2Authenticated' : 'LUKS2' };
 }

@@ -1,4 +1,4 @@
-import { LUKS_HEADER_BYTES } from '../../../api/volume.ts';
+import { LUKS_HEADER_BYTES, userBytesOf } from '../../../api/volume.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Encryption, Mapping } from '../contracts.ts';
 import type { Passphrase } from '../encryption/passphrase.ts';
@@ -50,14 +50,15 @@ export class FakeEncryption implements Encryption {
     return this.#target(path).luks?.uuid ?? '';
   }
 
-  async format(path: string, { uuid, passphrase }: { uuid: string; passphrase: Passphrase }): Promise<void> {
-    this.calls.push('format');
+  async format(path: string, { uuid, passphrase, authenticated }: Parameters<Encryption['format']>[1]): Promise<void> {
+    this.calls.push(authenticated ? 'format authenticated' : 'format');
     const target = this.#target(path);
     target.blank = false;
     this.#step('begin of format');
     target.content = { kind: 'found', type: 'crypto_LUKS' };
-    const inside = { content: { kind: 'nothing' }, blank: false, bytes: target.bytes - LUKS_HEADER_BYTES } as const;
-    target.luks = { uuid, passphrase: passphrase.reveal(), inside };
+    const encryption = authenticated ? 'LUKS2Authenticated' : 'LUKS2';
+    const inside = { content: { kind: 'nothing' }, blank: false, bytes: userBytesOf({ encryption }, target.bytes) } as const;
+    target.luks = { uuid, passphrase: passphrase.reveal(), inside, ...(authenticated ? { zeroed: 0 } : {}) };
     this.#step('format');
   }
 
@@ -69,8 +70,10 @@ export class FakeEncryption implements Encryption {
     const address = path.replace('/dev/etherd/', '');
     if (this.#driver.mapped.has(address)) throw new RpcError(Code.INTERNAL, `${name} exists already`);
     const number = this.#minor++;
-    const size = { bytes: bytes - LUKS_HEADER_BYTES };
-    const mapping = { name, node: `dm-${number}`, path: `/dev/mapper/${name}`, device: `254:${number}`, ...size };
+    const hasTags = luks.zeroed !== undefined;
+    const size = { bytes: hasTags ? luks.inside.bytes : bytes - LUKS_HEADER_BYTES };
+    const own = { name, node: `dm-${number}`, path: `/dev/mapper/${name}`, device: `254:${number}`, ...size };
+    const mapping: Mapping = hasTags ? { ...own, tags: `dm-${this.#minor++}` } : own;
     this.#driver.mapped.set(address, mapping);
     this.#step('open');
     return mapping;
@@ -80,6 +83,21 @@ export class FakeEncryption implements Encryption {
     const address = [...this.#driver.mapped].find(([, mapping]) => mapping.name === name)?.[0] ?? '';
     const { luks } = this.#target(address);
     if (luks) luks.inside = { ...luks.inside, blank: true };
+    this.#step('zeros');
+  }
+
+  /** What comes before each part; a test can let it wait. */
+  beforeZero: (start: number, signal: AbortSignal) => Promise<void> = async () => {};
+
+  async zero({ name, bytes }: Mapping, { start, length }: { start: number; length: number }, signal: AbortSignal): Promise<void> {
+    const address = [...this.#driver.mapped].find(([, mapping]) => mapping.name === name)?.[0] ?? '';
+    const { luks } = this.#target(address);
+    if (luks?.zeroed === undefined) throw new Error('zeros for a mapping without tags');
+    await this.beforeZero(start, signal);
+    this.calls.push(`zero ${start >> 20}`);
+    if (start > luks.zeroed) throw new Error(`${luks.zeroed} to ${start} would never be written`);
+    luks.zeroed = Math.max(luks.zeroed, start + length);
+    if (luks.zeroed === bytes) luks.inside = { ...luks.inside, blank: true };
     this.#step('zeros');
   }
 

@@ -23,7 +23,7 @@ export interface FakeTarget {
   content: Content;
   blank: boolean;
   /** The LUKS header of a disk that has one, and what is in plain text behind it. */
-  luks?: { uuid: string; passphrase: string; inside: Pick<FakeTarget, 'content' | 'blank' | 'bytes'> };
+  luks?: { uuid: string; passphrase: string; inside: Pick<FakeTarget, 'content' | 'blank' | 'bytes'>; zeroed?: number };
 }
 
 /** The targets on a segment, by address. */
@@ -152,6 +152,9 @@ export class FakeDriver implements Driver {
   async disk(address: string): Promise<Disk | undefined> {
     return this.known.get(address)?.disk;
   }
+  async disks(): Promise<string[]> {
+    return [...this.known.keys()];
+  }
   async dropCache(address: string): Promise<void> {
     this.cacheDropped.push(address);
   }
@@ -260,9 +263,18 @@ export class FakeVolumeClient implements VolumeClient {
     const volume = this.items.get(metadata.name);
     if (!volume || volume.metadata.uid !== metadata.uid) throw new RpcError(Code.INTERNAL, 'conflict');
     if (isStillValid?.(volume) === false) throw new RpcError(Code.ABORTED, 'given to another');
-    const merged = Object.entries({ ...volume.status, ...status }).filter(([, value]) => value !== null);
-    volume.status = Object.fromEntries(merged);
+    volume.status = mergePatch({ ...volume.status, ...status });
   }
+}
+
+/** Without what is null. A field of the status is always written whole, but for what was taken away. */
+function mergePatch<T extends object>(fields: T): T {
+  const kept = Object.entries(fields).filter(([, value]) => value !== null);
+  return Object.fromEntries(kept.map(([key, value]) => [key, isPlain(value) ? mergePatch(value) : value])) as T;
+}
+
+function isPlain(value: unknown): value is object {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 const DIRECTORIES: string[] = [];
@@ -282,8 +294,14 @@ export class FakeNode {
   readonly encryption = new FakeEncryption(this.segment, this.driver);
   readonly volumes = new FakeVolumeClient();
   readonly directory = mkdtempSync(join(tmpdir(), 'aoe-node-'));
+  /** What the end of a freeze does. */
+  endFreeze: (volumeId: string, why: string) => Promise<void> = async () => {};
   /** Addresses of the disks that were given to RemovedDisks. */
   readonly removed: string[] = [];
+  /** Addresses at which this program was to end its own use of the file system. */
+  readonly ownUseEnded: string[] = [];
+  /** As LocalDisk calls it. */
+  endOwnUse: (address: string) => Promise<void> = async () => {};
   readonly deps: Deps;
   readonly target: FakeTarget;
 
@@ -308,8 +326,14 @@ export class FakeNode {
       nodeName,
       nodeUID: `uid-of-${nodeName}`,
       driver: this.driver,
-      localDisk: (address) =>
-        new LocalDisk({ driver: this.driver, encryption: this.encryption, mounter: this.mounter, log: silent, settleMs: 0 }, address),
+      localDisk: (address) => {
+        const endOwnUse = async (at: string): Promise<void> => {
+          this.ownUseEnded.push(at);
+          await this.endOwnUse(at);
+        };
+        const { driver, encryption, mounter } = this;
+        return new LocalDisk({ driver, encryption, mounter, endOwnUse, log: silent, settleMs: 0 }, address);
+      },
       encryption: this.encryption,
       filesystems: this.filesystems,
       mounter: this.mounter,
@@ -317,6 +341,7 @@ export class FakeNode {
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
       removedDisks: { add: (_volumeId, address) => this.removed.push(address), cancel: async () => {} },
+      freezes: { end: (volumeId, why) => this.endFreeze(volumeId, why) },
       jobs: new VolumeJobs(nodeName),
       interfaces: async () => ['eth0'],
       log: silent,

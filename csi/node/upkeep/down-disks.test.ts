@@ -250,3 +250,10 @@ test('a disk that was unstaged, or came back by itself, is forgotten', async () 
   await it.check(1);
   expect(await it.downDisks.down()).toStrictEqual([]);
 });
+
+test('a disk with authenticated encryption is not revived: dm-integrity would go on giving errors', async () => {
+  const it = await down('block', { record: { encrypted: true, authenticated: true } });
+  await it.check();
+  it.stays();
+  expect(it.events[0]).toMatch(/^Warning DiskNotRevived: .* authenticated encryption must be opened again\. Delete the pods/);
+});

@@ -170,13 +170,19 @@ export class DownDisks {
     }
   }
 
-  /** Why the disk may hold what others have written, or may not be used here; undefined when neither can be. */
-  async #obstacle({ spec, status }: AoEVolume, { access, external }: StagedVolume, isLocked: () => boolean): Promise<string | undefined> {
+  /** Why the disk may hold what others have written, or cannot be used here as it is; undefined when neither is so. */
+  async #obstacle(
+    { spec, status }: AoEVolume,
+    { access, external, authenticated }: StagedVolume,
+    isLocked: () => boolean,
+  ): Promise<string | undefined> {
     const own = await this.#options.macs();
     const admits = (hosts: Initiators | undefined): boolean =>
       hosts?.nodes?.includes(this.#parts.nodeName) === true || hosts?.macs?.some((mac) => own.includes(mac)) === true;
     if (!admits(spec.initiators) || (!external && !admits(status?.initiators))) return 'this node may not use the volume any more';
     if (access === 'Exclusive' && !isLocked()) return 'this node has lost its lock meanwhile, so another host may have written to it';
+    // drivers/md/dm-integrity.c, dm_integrity_io_error: after a write to its journal has failed, all I/O fails until it is made again.
+    if (authenticated) return 'after such an outage a volume with authenticated encryption must be opened again';
     return undefined;
   }
 

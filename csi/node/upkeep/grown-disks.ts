@@ -73,10 +73,15 @@ export class GrownDisks {
   }
 
   /** Whether the mapping, or the file system that is mounted at the staging path, can grow. */
-  async #hasRoom(disk: LocalDisk, device: Disk, { encrypted, stagingPath }: StagedVolume, signal: AbortSignal): Promise<boolean> {
+  async #hasRoom(
+    disk: LocalDisk,
+    device: Disk,
+    { encrypted, authenticated, stagingPath }: StagedVolume,
+    signal: AbortSignal,
+  ): Promise<boolean> {
     const usable = encrypted ? await disk.mapping() : device;
     if (!usable) return false;
-    if (encrypted && usable.bytes + LUKS_HEADER_BYTES < device.bytes) return true;
+    if (encrypted && !authenticated && usable.bytes + LUKS_HEADER_BYTES < device.bytes) return true;
     const mount = await disk.filesystemAt(stagingPath);
     return mount !== undefined && canGrow(this.#parts.filesystems, usable, mount, signal);
   }

@@ -14,7 +14,7 @@ const RECHECK_MS = 15_000;
 /** Limit for the clean-up of one volume. Each step in it has a limit of its own. */
 const CLEAN_MS = 120_000;
 
-type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'localDisk' | 'wire' | 'volumes' | 'staged' | 'removedDisks' | 'jobs' | 'log'>;
+type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'localDisk' | 'wire' | 'volumes' | 'staged' | 'removedDisks' | 'freezes' | 'jobs' | 'log'>;
 
 export interface LostVolumesOptions {
   /** MAC addresses of this node. */
@@ -102,6 +102,11 @@ export class LostVolumes {
     const disk = this.#parts.localDisk(address);
     // Another volume that is staged here has the address now: only the mount at our own staging path can be this one's.
     const successor = await staged.successor(volumeId, address);
+    // Its disk may not answer any longer: then the mount goes all the same, and the thaw is tried until the disk is gone.
+    await this.#parts.freezes.end(volumeId, 'this node has lost the volume', signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      log.warn({ volume: volumeId, error: messageOf(error) }, 'a file system is unmounted although it may be frozen');
+    });
     let unmounted: string[];
     try {
       unmounted = await disk.unmountAll({ at: record.stagingPath, onlyThere: successor !== undefined }, signal);

@@ -14,7 +14,7 @@ aoe-target: serves block devices and files over ATA over Ethernet
   aoe-target --state DIR --socket PATH
       Serves volumes as gRPC calls on a unix socket say, and those that it served before.
 
-  aoe-target --interface IF[,IF...] --export SHELF.SLOT=PATH[,ro][,serial=S][,mac=MAC]... [--state DIR]
+  aoe-target --interface IF[,IF...] --export SHELF.SLOT=PATH[,ro][,reclaim][,serial=S][,mac=MAC]... [--state DIR]
       Serves these volumes on these interfaces. Without mac=, every host on the segment may use a volume.
 
   aoe-target trace --socket PATH [--volume UID] [--mac MAC] [--frames N] [--seconds S] [--snap BYTES] > FILE.pcap
@@ -25,7 +25,8 @@ Options:
   --state DIR           keeps exports, config strings, and mask and reserve lists across restarts
   --socket PATH         unix socket for gRPC
   --interface IF        interface to serve on; may be given more than once
-  --export ...          a volume to serve; may be given more than once
+  --export ...          a volume to serve; may be given more than once. With `reclaim`, zeros give back what they overwrite: for a
+                        file, or a thin volume of LVM whose pool zeroes new blocks and passes no discards down, and nothing else
   --poll MICROSECONDS   how long to poll for the next frame before sleeping (default 50; 0 on a single CPU)
   --no-uring            uses threads instead of io_uring
   --help, --version
@@ -155,13 +156,15 @@ fn export(text: &str) -> Result<Definition, Misuse> {
         sectors: 0,
         for_copies: false,
         limits: None,
+        reclaim: false,
     };
     for part in parts {
         match part.split_once('=') {
             None if part == "ro" => definition.read_only = true,
+            None if part == "reclaim" => definition.reclaim = true,
             Some(("serial", serial)) => definition.serial = serial.to_owned(),
             Some(("mac", mac)) => definition.access.macs.push(mac.parse().map_err(|what: BadMac| problem(&what))?),
-            _ => return Err(problem(&format_args!("unknown setting {part:?}; there are ro, serial= and mac="))),
+            _ => return Err(problem(&format_args!("unknown setting {part:?}; there are ro, reclaim, serial= and mac="))),
         }
     }
     definition.access.anyone = definition.access.macs.is_empty();

@@ -17,6 +17,8 @@ pub enum Kind {
     Read,
     Write,
     Flush,
+    /// Gives back the chunks of a range if they hold zeros: see [`Disk::give_back`]. Its pieces have a length and no memory.
+    GiveBack,
 }
 
 /// A request to a disk. The memory of its pieces belongs to the job from [`Engine::submit`] until its completion is reaped.
@@ -30,6 +32,8 @@ pub struct Job {
     pub pieces: Pieces,
     /// Nothing else of its lane was under way when it began: no other job can share a flush with it.
     pub alone: bool,
+    /// A write of zeros that are to take no space.
+    pub zeros: bool,
 }
 
 // SAFETY: the memory is the job's alone while it is under way.
@@ -55,6 +59,8 @@ impl Job {
         let length = self.pieces.length();
         match (self.kind, self.pieces.as_slice()) {
             (Kind::Flush, _) => self.disk.flush(),
+            (Kind::GiveBack, _) => self.disk.give_back(self.offset, length as u64),
+            (Kind::Write, _) if self.zeros => self.disk.write_zeros(self.offset, length),
             // SAFETY: see `Job`, here and below.
             (Kind::Read, [one]) => self.disk.read(self.offset, unsafe { std::slice::from_raw_parts_mut(one.iov_base.cast(), length) }),
             (Kind::Write, [one]) => self.disk.write(self.offset, unsafe { std::slice::from_raw_parts(one.iov_base.cast(), length) }),
@@ -137,6 +143,11 @@ impl Engine {
         (engine, problem)
     }
 
+    /// Whether threads are left for work that need not be done by one: whatever hangs of that, other requests get a thread.
+    pub fn may_block(&self) -> bool {
+        self.blocking < THREADS / 2
+    }
+
     /// Whether threads of the kernel are making writes durable: they need a CPU.
     pub fn is_flushing(&self) -> bool {
         self.groups.under_way() > 0
@@ -148,7 +159,8 @@ impl Engine {
             return;
         }
         let fits = || job.disk.fits(job.offset, job.pieces.length()) && job.pieces.each_fits(job.disk.grain as usize);
-        if self.uring.is_some() && (job.kind == Kind::Flush || fits()) {
+        let blocks = job.zeros || job.kind == Kind::GiveBack;
+        if self.uring.is_some() && !blocks && (job.kind == Kind::Flush || fits()) {
             self.lanes.add(job);
         } else {
             self.blocking += 1;
@@ -201,5 +213,32 @@ impl Engine {
         if let Some(uring) = &self.uring {
             uring.clear();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::open::{Opened, open};
+
+    #[test]
+    fn work_that_need_not_be_done_by_a_thread_leaves_half_of_them_to_others() {
+        let path = std::env::temp_dir().join(format!("aoe-engine-{}", std::process::id()));
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let Ok(Opened::New(disk)) = open(path.to_str().unwrap(), false, 0, None) else { panic!("it cannot be opened") };
+        let waker = Arc::new(Waker::new().unwrap());
+        let (mut engine, _) = Engine::new(waker, false);
+        for id in 0..THREADS as u32 {
+            assert_eq!(engine.may_block(), (id as usize) < THREADS / 2);
+            let pieces = Pieces::new(std::ptr::null_mut(), 4096);
+            let disk = disk.clone();
+            engine.submit(Job { id, lane: id, kind: Kind::GiveBack, disk, offset: 0, pieces, alone: false, zeros: false });
+        }
+        let mut ended = VecDeque::new();
+        while ended.len() < THREADS {
+            engine.turn(true, &mut ended);
+        }
+        assert!(engine.may_block());
+        std::fs::remove_file(path).unwrap();
     }
 }

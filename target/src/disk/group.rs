@@ -53,7 +53,16 @@ impl Groups {
             let disk = first.disk.clone();
             group.flushing.extend(group.written.extract_if(.., |job| Arc::ptr_eq(&job.disk, &disk)));
             self.under_way += 1;
-            begin(Job { id: FLUSH, lane, kind: Kind::Flush, disk, offset: 0, pieces: Pieces::new(std::ptr::null_mut(), 0), alone: false });
+            begin(Job {
+                id: FLUSH,
+                lane,
+                kind: Kind::Flush,
+                disk,
+                offset: 0,
+                pieces: Pieces::new(std::ptr::null_mut(), 0),
+                alone: false,
+                zeros: false,
+            });
         }
     }
 
@@ -105,7 +114,16 @@ mod tests {
     }
 
     fn write(id: u32, lane: u32, disk: &Arc<Disk>) -> Job {
-        Job { id, lane, kind: Kind::Write, disk: disk.clone(), offset: 0, pieces: Pieces::new(std::ptr::null_mut(), 0), alone: false }
+        Job {
+            id,
+            lane,
+            kind: Kind::Write,
+            disk: disk.clone(),
+            offset: 0,
+            pieces: Pieces::new(std::ptr::null_mut(), 0),
+            alone: false,
+            zeros: false,
+        }
     }
 
     fn started(groups: &mut Groups) -> Vec<Job> {

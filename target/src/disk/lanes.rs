@@ -88,7 +88,7 @@ mod tests {
             for (lane, count, ended) in steps {
                 for _ in 0..count {
                     let pieces = Pieces::new(std::ptr::null_mut(), 0);
-                    lanes.add(Job { id: next, lane, kind: Kind::Flush, disk: Arc::clone(&disk), offset: 0, pieces, alone: false });
+                    lanes.add(Job { id: next, lane, kind: Kind::Flush, disk: Arc::clone(&disk), offset: 0, pieces, alone: false, zeros: false });
                     next += 1;
                 }
                 for _ in 0..ended.index(running.len() + 1) {

@@ -7,15 +7,17 @@ mod lanes;
 pub mod memory;
 pub mod open;
 pub mod pieces;
+pub mod reclaim;
 pub mod uring;
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::wire::SECTOR;
 use memory::Aligned;
+use reclaim::Reclaim;
 
 /// How a disk is read and written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,11 @@ pub struct Disk {
     pub(crate) identity: Identity,
     pub(crate) writable: bool,
     pub(crate) sectors: AtomicU64,
+    pub(crate) reclaim: Reclaim,
+    /// Giving back has failed.
+    pub(crate) keeps_zeros: AtomicBool,
+    /// Bytes given back that were not yet taken by [`Disk::take_reclaimed`].
+    pub(crate) reclaimed: AtomicU64,
 }
 
 impl Disk {

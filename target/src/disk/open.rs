@@ -4,10 +4,11 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::memory::Aligned;
+use super::reclaim::Reclaim;
 use super::{Disk, Identity, Mode};
 use crate::wire::SECTOR;
 
@@ -118,7 +119,13 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
         identity,
         writable: !read_only,
         sectors: AtomicU64::new(sectors),
+        reclaim: Reclaim::No,
+        keeps_zeros: AtomicBool::new(false),
+        reclaimed: AtomicU64::new(0),
     };
+    if !read_only {
+        disk.reclaim = if block { Reclaim::of_device(identity.device) } else { Reclaim::of_file(&disk.file) };
+    }
     if !block && in_memory(&disk.file) {
         return Ok(disk);
     }
@@ -303,7 +310,7 @@ mod tests {
         #[test]
         fn reads_and_writes_of_any_sectors_match_a_plain_array(
             grain in prop::sample::select(vec![512u64, 4096]),
-            writes in prop::collection::vec((0u64..120, 1usize..9, any::<u8>()), 1..20),
+            writes in prop::collection::vec((0u64..120, 1usize..40, prop_oneof![Just(0u8), any::<u8>()]), 1..20),
         ) {
             for folder in ["/tmp", "/dev/shm"] {
                 let file = Temporary::new(folder, "array", 65536);
@@ -311,17 +318,23 @@ mod tests {
                 disk.grain = if disk.mode == Mode::Direct { grain } else { disk.grain };
                 let mut array = vec![0u8; 65536];
                 for (sector, count, byte) in &writes {
-                    let (at, length) = (*sector as usize * 512, count * 512);
+                    let (at, length) = (*sector as usize * 512, (*count).min(128 - *sector as usize) * 512);
                     let mut data = Aligned::new(length);
                     data.bytes().fill(*byte);
                     array[at..at + length].fill(*byte);
-                    disk.write(at as u64, data.bytes()).unwrap();
+                    if *byte == 0 {
+                        disk.write_zeros(at as u64, length).unwrap();
+                    } else {
+                        disk.write(at as u64, data.bytes()).unwrap();
+                    }
                     disk.read(at as u64, data.bytes()).unwrap();
                     prop_assert!(data.bytes().iter().all(|found| found == byte));
                 }
                 let mut all = Aligned::new(65536);
                 disk.read(0, all.bytes()).unwrap();
                 prop_assert!(all.bytes() == &array[..]);
+                disk.write_zeros(0, 65536).unwrap();
+                prop_assert_eq!(disk.file.metadata().unwrap().blocks(), 0);
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use libc::iovec;
 
+use super::reclaim::is_zeros;
+
 /// One piece of memory, or several that are adjacent on the disk.
 #[derive(Debug)]
 pub enum Pieces {
@@ -53,6 +55,15 @@ impl Pieces {
         };
         rest.iov_base = rest.iov_base.cast::<u8>().wrapping_add(bytes).cast();
         rest.iov_len -= bytes;
+    }
+
+    /// Whether all bytes are zeros.
+    ///
+    /// # Safety
+    /// The pieces must be valid, and nobody may write to them meanwhile.
+    pub unsafe fn are_zeros(&self) -> bool {
+        // SAFETY: see above.
+        self.as_slice().iter().all(|piece| is_zeros(unsafe { std::slice::from_raw_parts(piece.iov_base.cast(), piece.iov_len) }))
     }
 
     /// Copies all pieces to one place.

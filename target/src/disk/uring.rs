@@ -150,6 +150,7 @@ fn entry(job: &Job) -> Entry {
     let count = pieces.len() as u32;
     let durable = if job.shares_flush() { 0 } else { libc::RWF_DSYNC };
     match (job.kind, pieces) {
+        (Kind::GiveBack, _) => unreachable!("threads give back"),
         (Kind::Flush, _) => opcode::Fsync::new(file).flags(types::FsyncFlags::DATASYNC).build(),
         (Kind::Read, [one]) => opcode::Read::new(file, one.iov_base.cast(), one.iov_len as u32).offset(job.offset).build(),
         (Kind::Read, _) => opcode::Readv::new(file, pieces.as_ptr(), count).offset(job.offset).build(),

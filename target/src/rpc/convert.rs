@@ -8,7 +8,7 @@ use crate::disk::open::OpenError;
 use crate::net::port::Counts;
 use crate::proto;
 use crate::serve::observe::stats::{Initiator, RefusedFrames, Requests, VolumeStats, bounds};
-use crate::serve::{Counted, Error, Event, InterfaceState, VolumeState};
+use crate::serve::{Counted, Error, Event, InterfaceState, Silences, VolumeState};
 use crate::wire::Mac;
 
 impl From<Error> for Status {
@@ -57,6 +57,7 @@ pub fn definition(volume: Option<proto::Volume>) -> Result<Definition, Status> {
         sectors: volume.sectors,
         for_copies: volume.for_copies,
         limits: volume.limits.map(Into::into),
+        reclaim: volume.reclaim,
     };
     definition.check().map_err(invalid)?;
     Ok(definition)
@@ -90,6 +91,14 @@ impl From<Limits> for proto::Limits {
     }
 }
 
+impl From<Silences> for proto::GetHeardResponse {
+    fn from(silences: Silences) -> proto::GetHeardResponse {
+        let ms = |time: std::time::Duration| time.as_millis() as u64;
+        let hosts = silences.hosts.iter().map(|(mac, silence)| proto::HeardHost { mac: mac.to_string(), silent_ms: ms(*silence) });
+        proto::GetHeardResponse { listening_ms: ms(silences.listening), hosts: hosts.collect() }
+    }
+}
+
 impl From<Definition> for proto::Volume {
     fn from(definition: Definition) -> proto::Volume {
         let Access { anyone, macs, writes_need_lock } = definition.access;
@@ -105,6 +114,7 @@ impl From<Definition> for proto::Volume {
             sectors: definition.sectors,
             for_copies: definition.for_copies,
             limits: Some(definition.limits.unwrap_or_default().into()),
+            reclaim: definition.reclaim,
         }
     }
 }
@@ -150,7 +160,12 @@ impl From<Counted> for proto::GetStatsResponse {
 fn volume(uid: &str, stats: &VolumeStats) -> proto::VolumeStats {
     let known = stats.initiators.iter().map(|(mac, counts)| initiator(mac.to_string(), counts));
     let others = stats.others.iter().map(|counts| initiator(String::new(), counts));
-    proto::VolumeStats { uid: uid.into(), initiators: known.chain(others).collect(), refused: refused(&stats.refused) }
+    proto::VolumeStats {
+        uid: uid.into(),
+        initiators: known.chain(others).collect(),
+        refused: refused(&stats.refused),
+        reclaimed: stats.reclaimed,
+    }
 }
 
 fn initiator(mac: String, counts: &Initiator) -> proto::InitiatorStats {

@@ -92,7 +92,15 @@ impl Target for Service {
         Ok(Response::new(proto::GetInfoResponse {
             version: env!("CARGO_PKG_VERSION").into(),
             interfaces: interfaces.into_iter().map(Into::into).collect(),
-            features: vec!["writes_need_lock".into(), "exported_size".into(), "hold".into(), "for_copies".into(), "limits".into()],
+            features: vec![
+                "writes_need_lock".into(),
+                "exported_size".into(),
+                "hold".into(),
+                "for_copies".into(),
+                "limits".into(),
+                "reclaim".into(),
+                "heard".into(),
+            ],
         }))
     }
 
@@ -170,6 +178,11 @@ impl Target for Service {
     async fn get_stats(&self, _: Request<proto::GetStatsRequest>) -> Result<Response<proto::GetStatsResponse>, Status> {
         let counted = self.ask(|reply| Command::Stats { reply }).await?;
         Ok(Response::new(counted.into()))
+    }
+
+    async fn get_heard(&self, _: Request<proto::GetHeardRequest>) -> Result<Response<proto::GetHeardResponse>, Status> {
+        let silences = self.ask(|reply| Command::Heard { reply }).await?;
+        Ok(Response::new(silences.into()))
     }
 
     type TraceStream = TraceStream;

@@ -9,6 +9,7 @@ use super::error::Error;
 use super::event::{Event, InterfaceState, VolumeState};
 use super::observe::stats::{RefusedFrames, VolumeStats};
 use super::observe::trace::Trace;
+use super::ports::heard::Silences;
 use super::server::Server;
 use super::volume::change::Change;
 use crate::definition::Definition;
@@ -58,6 +59,9 @@ pub enum Command {
     Stats {
         reply: Reply<Counted>,
     },
+    Heard {
+        reply: Reply<Silences>,
+    },
     Trace {
         /// The volume whose frames are wanted; none: frames of all.
         uid: Option<String>,
@@ -100,6 +104,7 @@ impl<S: Socket> Server<S> {
             }
             Command::Watch { watcher } => self.registry.watch(watcher),
             Command::Stats { reply } => drop(reply.send(Ok(self.counted()))),
+            Command::Heard { reply } => drop(reply.send(Ok(self.ports.silences(Instant::now())))),
             Command::Trace { uid, trace, reply } => drop(reply.send(self.trace(uid, *trace))),
         }
     }

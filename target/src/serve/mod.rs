@@ -22,5 +22,6 @@ mod volume;
 pub use command::{Command, Counted, Reply};
 pub use error::Error;
 pub use event::{Event, InterfaceState, VolumeState, WATCH_QUEUE};
+pub use ports::heard::Silences;
 pub use server::{Options, Server};
 pub use volume::change::Change;

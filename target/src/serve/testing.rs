@@ -34,6 +34,7 @@ pub fn saved(path: &str) -> Saved {
         sectors: 0,
         for_copies: false,
         limits: None,
+        reclaim: false,
     })
 }
 

@@ -28,6 +28,7 @@ fn volume(path: &str) -> Saved {
         sectors: 0,
         for_copies: false,
         limits: None,
+        reclaim: false,
     })
 }
 

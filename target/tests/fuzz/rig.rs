@@ -179,6 +179,7 @@ impl Rig {
             sectors: if model.has_grown { model.sectors() } else { 0 },
             for_copies: false,
             limits: None,
+            reclaim: at.is_multiple_of(2),
         };
         self.batch.note(at, model);
         let mixed = self.setup.mixed;

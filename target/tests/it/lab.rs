@@ -237,6 +237,7 @@ pub fn volume(uid: &str, path: &str, macs: &[&str]) -> proto::Volume {
         sectors: 0,
         for_copies: false,
         limits: None,
+        reclaim: false,
     }
 }
 

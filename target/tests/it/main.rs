@@ -15,6 +15,7 @@ mod links;
 mod observe;
 mod order;
 mod privileges;
+mod reclaim;
 mod restart;
 mod ring;
 mod tools;

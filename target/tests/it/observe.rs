@@ -298,3 +298,31 @@ fn a_trace_that_cannot_be_says_why() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("no target answers on"), "{output:?}");
 }
+
+#[test]
+fn the_target_says_how_long_it_has_not_heard_a_host() {
+    let Some(lab) = Lab::new(1500) else { return };
+    let (target, mut rpc) = target(&lab);
+    let mut heard = move || rpc.runtime.block_on(rpc.client.get_heard(proto::GetHeardRequest {})).unwrap().into_inner();
+    let of = |heard: &proto::GetHeardResponse, mac: &str| heard.hosts.iter().find(|host| host.mac == mac).map(|host| host.silent_ms);
+    assert_eq!(of(&heard(), B), None, "it never sent anything");
+    let mut b = lab.host().named(B);
+    // Nobody has this address, and nobody answers.
+    b.send(200, 9, header::command::CONFIG, &[0; 8]);
+    let limit = Instant::now() + LIMIT;
+    while of(&heard(), B).is_none() {
+        assert!(Instant::now() < limit, "not heard");
+    }
+    assert!(of(&heard(), B).unwrap() < 1_000);
+    std::thread::sleep(Duration::from_millis(1_300));
+    let silent = of(&heard(), B).unwrap();
+    assert!((1_000..5_000).contains(&silent), "{silent} ms");
+    // What waits in the ring while the process is stopped was heard.
+    let pid = target.child.id() as i32;
+    // SAFETY: signals to a process that this test started.
+    unsafe { libc::kill(pid, libc::SIGSTOP) };
+    b.send(200, 9, header::command::CONFIG, &[0; 8]);
+    // SAFETY: as above.
+    unsafe { libc::kill(pid, libc::SIGCONT) };
+    assert!(of(&heard(), B).unwrap() < 1_000);
+}

@@ -74,10 +74,12 @@ export class ClusterContest extends Contest<Writer> {
     // What ran there in an earlier epoch is over: the node has the volume by right now.
     await this.endWriters(node);
     const writer: Writer = { epoch: this.writers.length + 1, node, pod: `epoch-${this.writers.length + 1}` };
-    await this.#persist(() =>
-      this.#namespace.apply([pod(writer.pod, { claim: 'faults', node, block: true, script: 'touch /tmp/ready; sleep 86400' })]),
-    );
-    await this.#persist(() => this.#namespace.kubectl('wait', 'pod', writer.pod, '--for=condition=Ready', '--timeout=60s'));
+    const manifest = pod(writer.pod, { claim: 'faults', node, block: true, script: 'touch /tmp/ready; sleep 86400' });
+    await this.#persist(async () => {
+      await this.#removeRejected(writer.pod);
+      await this.#namespace.apply([manifest]);
+      await this.#namespace.kubectl('wait', 'pod', writer.pod, '--for=condition=Ready', '--timeout=30s');
+    });
     this.writers.push(writer);
     const { epoch } = writer;
     await this.#cluster
@@ -86,6 +88,12 @@ export class ClusterContest extends Contest<Writer> {
         `echo $$ > /host/fault-pid-${epoch}; exec ${this.#program} ${this.#device} ${epoch} /host/fault-notes-${epoch} 2>/host/fault-errors-${epoch}`,
       );
     await this.progress();
+  }
+
+  /** A kubelet that has not seen yet that its node lost a taint rejects a pod for good. A controller would make another one. */
+  async #removeRejected(name: string): Promise<void> {
+    const phase = await this.#namespace.kubectl('get', 'pod', name, '--ignore-not-found', '-o', 'jsonpath={.status.phase}');
+    if (phase.trim() === 'Failed') await this.#namespace.kubectl('delete', 'pod', name, '--timeout=30s');
   }
 
   /** The API server may be away, or the node: tried again until the limit. */

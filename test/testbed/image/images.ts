@@ -5,6 +5,7 @@ import { KIT, KIT_KEY, PAUSE_IMAGE, sidecars } from '../kit.ts';
 import { keyOf, ROOT } from '../paths.ts';
 import { sh } from '../process/shell.ts';
 import { type Layer, packLayer, readLayer, writeImage } from './oci.ts';
+import { type Architecture, HERE, koffiPackage, PARTS_HERE, type Parts } from './platform.ts';
 
 /** The names that the chart and the tests' pods use. */
 export const OUR_IMAGE = 'docker.io/library/aoe-csi:testbed';
@@ -12,23 +13,19 @@ export const BUSYBOX_IMAGE = 'docker.io/library/busybox:testbed';
 const BASE_IMAGE = 'docker.io/library/aoe-csi-base:testbed';
 
 const IMAGE = join(ROOT, 'deploy/image');
-const NODE = join(ROOT, 'node_modules/node/bin/node');
-
-/** npm packages that are in the image as they are, and not bundled. */
-export const NATIVE_MODULES = ['koffi', `@koromix/koffi-linux-${process.arch}`];
 
 /** The layers of our image, the lower one first, and the file that lists the Debian packages in it. */
-export async function ourLayers(): Promise<{ layers: [Layer, Layer]; debianPackages: string }> {
-  const { packages, ...base } = await baseLayer();
-  return { layers: [base, await ourLayer()], debianPackages: packages };
+export async function ourLayers(parts = PARTS_HERE): Promise<{ layers: [Layer, Layer]; debianPackages: string }> {
+  const { packages, ...base } = await baseLayer(parts);
+  return { layers: [base, await ourLayer(parts)], debianPackages: packages };
 }
 
 /** The image's lower layer: Debian packages and Node.js. Changes rarely. */
-async function baseLayer(): Promise<Layer & { packages: string }> {
-  const version = sh(`'${NODE}' --version`).trim();
-  const folder = await cached('image-base', keyOf([IMAGE], version), async (made) => {
+async function baseLayer({ architecture, node, emulator, strip }: Parts): Promise<Layer & { packages: string }> {
+  const version = sh(`'${PARTS_HERE.node}' --version`).trim();
+  const folder = await cached(`image-base${suffix(architecture)}`, keyOf([IMAGE], version), async (made) => {
     const root = join(made, 'root');
-    sh(`'${IMAGE}/make-base' '${root}' '${NODE}' 2>&1`);
+    sh(`STRIP='${strip}' '${IMAGE}/make-base' '${root}' '${node}' ${architecture} ${emulator ?? ''} 2>&1`);
     await packLayer(root, join(made, 'layer.tar'));
     rmSync(root, { recursive: true });
   });
@@ -36,15 +33,17 @@ async function baseLayer(): Promise<Layer & { packages: string }> {
 }
 
 /** The image's upper layer: what `make build` made. */
-async function ourLayer(): Promise<Layer> {
+async function ourLayer({ architecture, koffi, programs: built, strip }: Parts): Promise<Layer> {
   const dist = join(ROOT, 'dist');
   const programs = ['operator.js', 'agent.js', 'csi.js', 'crds.js'].map((name) => join(dist, name));
-  const binaries = ['aoe-target', 'aoe-copier'].map((name) => join(dist, 'cargo/release', name));
-  const koffi = join(ROOT, 'node_modules/koffi/package.json');
-  const folder = await cached('image-ours', keyOf([...programs, ...binaries, koffi, import.meta.filename]), async (made) => {
+  const binaries = ['aoe-target', 'aoe-copier'].map((name) => join(built, name));
+  const version = join(ROOT, 'node_modules/koffi/package.json');
+  const key = keyOf([...programs, ...binaries, version, import.meta.filename]);
+  const folder = await cached(`image-ours${suffix(architecture)}`, key, async (made) => {
     const app = join(made, 'root/app');
     for (const program of programs) cpSync(program, join(app, program.slice(dist.length)));
-    for (const module of NATIVE_MODULES) cpSync(join(ROOT, 'node_modules', module), join(app, 'node_modules', module), { recursive: true });
+    cpSync(join(ROOT, 'node_modules/koffi'), join(app, 'node_modules/koffi'), { recursive: true });
+    cpSync(koffi, join(app, 'node_modules', koffiPackage(architecture)), { recursive: true });
     // Sources of the native part, which comes built.
     for (const unused of ['vendor', 'doc', 'lib']) rmSync(join(app, 'node_modules/koffi', unused), { recursive: true, force: true });
     writeFileSync(join(app, 'package.json'), '{"type":"module"}\n');
@@ -52,12 +51,17 @@ async function ourLayer(): Promise<Layer> {
     for (const binary of binaries) {
       const copy = join(made, 'root/usr/bin', basename(binary));
       cpSync(binary, copy);
-      sh(`strip '${copy}'`);
+      sh(`'${strip}' '${copy}'`);
     }
     await packLayer(join(made, 'root'), join(made, 'layer.tar'));
     rmSync(join(made, 'root'), { recursive: true });
   });
   return readLayer(join(folder, 'layer.tar'));
+}
+
+/** In the cache's names: layers for another architecture do not displace those for this machine. */
+function suffix(architecture: Architecture): string {
+  return architecture === HERE ? '' : `-${architecture}`;
 }
 
 /** Writes an image of one layer as an archive, and gives its digest. */
@@ -80,7 +84,7 @@ export interface StableImages {
 }
 
 export async function stableImages(): Promise<StableImages> {
-  const base = await baseLayer();
+  const base = await baseLayer(PARTS_HERE);
   const sources = ['pause.c', 'images.ts', 'oci.ts', '../kit.ts'].map((name) => join(import.meta.dirname, name));
   const folder = await cached('images', keyOf(sources, base.digest, KIT_KEY), async (made) => {
     const digests = [

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { sh } from '../process/shell.ts';
-import { packLayer, writeImage } from './oci.ts';
+import { packLayer, writeImage, writeIndex } from './oci.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'aoe-csi-oci-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -24,7 +24,7 @@ function unpack(archive: string) {
   const json = (path: string) => JSON.parse(readFileSync(path, 'utf8'));
   const index = json(join(root, 'index.json'));
   const manifest = json(blob(index.manifests[0].digest));
-  return { root, blob, index, manifest, config: json(blob(manifest.config.digest)) };
+  return { root, blob, index, manifest, config: manifest.config && json(blob(manifest.config.digest)) };
 }
 
 describe('packLayer()', () => {
@@ -69,5 +69,29 @@ describe('writeImage()', () => {
     expect(manifest.layers.map((layer: { digest: string }) => layer.digest)).toStrictEqual([base.digest, ours.digest]);
     readFileSync(blob(ours.digest));
     expect(() => readFileSync(blob(base.digest))).toThrow(/ENOENT/);
+  });
+});
+
+describe('writeIndex()', () => {
+  it('writes the images of several platforms and an index of them, which has the name', async () => {
+    const images = await Promise.all(
+      (['amd64', 'arm64'] as const).map(async (architecture) => ({
+        config: { name: 'docker.io/library/x:3', architecture },
+        layers: [await packLayer(tree(architecture, `for ${architecture}`), join(folder, `${architecture}-layer.tar`))],
+      })),
+    );
+    const archive = join(folder, 'index.tar');
+    const { index: digest, digests } = writeIndex(archive, images);
+    const { root, blob, index, manifest } = unpack(archive);
+    expect(index.manifests[0]).toMatchObject({ digest, annotations: { 'io.containerd.image.name': 'docker.io/library/x:3' } });
+    expect(manifest.manifests.map((each: { digest: string }) => each.digest)).toStrictEqual(digests);
+    for (const [at, { config, layers }] of images.entries()) {
+      const { platform, digest: imageDigest } = manifest.manifests[at];
+      expect(platform).toStrictEqual({ architecture: config.architecture, os: 'linux' });
+      const image = JSON.parse(readFileSync(blob(imageDigest), 'utf8'));
+      expect(image.layers[0].digest).toBe(layers[0]?.digest);
+      expect(JSON.parse(readFileSync(blob(image.config.digest), 'utf8')).architecture).toBe(config.architecture);
+    }
+    expect(readdirSync(join(root, 'blobs/sha256'))).toHaveLength(7);
   });
 });

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { sh } from '../process/shell.ts';
+import { type Architecture, HERE } from './platform.ts';
 
 /** Options of tar(1): the same content gives the same archive, whoever makes it and when. */
 export const REPRODUCIBLE =
@@ -46,6 +47,8 @@ export async function digestOf(path: string): Promise<string> {
 export interface ImageConfig {
   /** With a tag, such as `docker.io/library/busybox:1.37`. */
   name: string;
+  /** That of this machine if not given. */
+  architecture?: Architecture;
   entrypoint?: string[];
   env?: string[];
   workingDir?: string;
@@ -53,23 +56,87 @@ export interface ImageConfig {
   labels?: Readonly<Record<string, string>>;
 }
 
+/** A blob of an image layout, as a manifest or an index names it (descriptor.md of the OCI image specification). */
+interface Descriptor {
+  mediaType: string;
+  digest: string;
+  size: number;
+}
+
+export interface Image {
+  config: ImageConfig;
+  layers: readonly Layer[];
+}
+
 /**
  * Writes an OCI image layout archive (image-layout.md of the OCI image specification) for `ctr images import`.
  * The archive contains the layers in `included`; the importing store must have the others already.
  * Gives the image's digest.
  */
-export function writeImage(path: string, config: ImageConfig, layers: Layer[], included: Layer[] = layers): string {
-  const folder = `${path}.layout`;
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(join(folder, 'blobs/sha256'), { recursive: true });
-  const blob = (content: string) => {
-    const digest = createHash('sha256').update(content).digest('hex');
-    writeFileSync(join(folder, 'blobs/sha256', digest), content);
-    return { digest: `sha256:${digest}`, size: Buffer.byteLength(content) };
-  };
-  const image = blob(
+export function writeImage(path: string, config: ImageConfig, layers: readonly Layer[], included = layers): string {
+  return writeLayout(path, config.name, (layout) => {
+    addLayers(layout, included);
+    return addImage(layout, { config, layers });
+  });
+}
+
+/**
+ * Writes an archive of the same image for several platforms (image-index.md of the OCI image specification).
+ * @returns the digest of their index, and those of the images in their order
+ */
+export function writeIndex(path: string, images: readonly Image[]): { index: string; digests: string[] } {
+  const [first] = images;
+  if (!first) throw new Error('an index needs an image');
+  const digests: string[] = [];
+  const { name, labels: annotations } = first.config;
+  const index = writeLayout(path, name, (layout) => {
+    const manifests = images.map((image) => {
+      addLayers(layout, image.layers);
+      const manifest = addImage(layout, image);
+      digests.push(manifest.digest);
+      return { ...manifest, platform: { architecture: image.config.architecture ?? HERE, os: 'linux' } };
+    });
+    const mediaType = 'application/vnd.oci.image.index.v1+json';
+    return { mediaType, ...addBlob(layout, JSON.stringify({ schemaVersion: 2, mediaType, manifests, annotations })) };
+  });
+  return { index, digests };
+}
+
+/** Writes an archive with what `fill` puts into the folder of its layout. @returns the digest of what `fill` gives, which gets the name */
+function writeLayout(path: string, name: string, fill: (layout: string) => Descriptor): string {
+  const layout = `${path}.layout`;
+  rmSync(layout, { recursive: true, force: true });
+  mkdirSync(join(layout, 'blobs/sha256'), { recursive: true });
+  const descriptor = fill(layout);
+  writeFileSync(join(layout, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
+  const annotations = { 'io.containerd.image.name': name, 'org.opencontainers.image.ref.name': name.slice(name.lastIndexOf(':') + 1) };
+  writeFileSync(join(layout, 'index.json'), JSON.stringify({ schemaVersion: 2, manifests: [{ ...descriptor, annotations }] }));
+  sh(`tar ${REPRODUCIBLE} -C '${layout}' -cf '${path}.new' .`);
+  renameSync(`${path}.new`, path);
+  rmSync(layout, { recursive: true });
+  return descriptor.digest;
+}
+
+function addBlob(layout: string, content: string): Omit<Descriptor, 'mediaType'> {
+  const digest = createHash('sha256').update(content).digest('hex');
+  writeFileSync(join(layout, 'blobs/sha256', digest), content);
+  return { digest: `sha256:${digest}`, size: Buffer.byteLength(content) };
+}
+
+function addLayers(layout: string, layers: readonly Layer[]): void {
+  for (const { gzip, ...tar } of layers) {
+    const { path: from, digest } = gzip ?? tar;
+    const to = join(layout, 'blobs', digest.replace(':', '/'));
+    sh(`ln -f '${from}' '${to}' || cp '${from}' '${to}'`);
+  }
+}
+
+/** Adds configuration and manifest of an image. */
+function addImage(layout: string, { config, layers }: Image): Descriptor {
+  const image = addBlob(
+    layout,
     JSON.stringify({
-      architecture: process.arch === 'x64' ? 'amd64' : process.arch,
+      architecture: config.architecture ?? HERE,
       os: 'linux',
       created: '2026-01-01T00:00:00Z',
       config: {
@@ -81,10 +148,12 @@ export function writeImage(path: string, config: ImageConfig, layers: Layer[], i
       rootfs: { type: 'layers', diff_ids: layers.map((layer) => layer.digest) },
     }),
   );
-  const manifest = blob(
+  const mediaType = 'application/vnd.oci.image.manifest.v1+json';
+  const manifest = addBlob(
+    layout,
     JSON.stringify({
       schemaVersion: 2,
-      mediaType: 'application/vnd.oci.image.manifest.v1+json',
+      mediaType,
       config: { mediaType: 'application/vnd.oci.image.config.v1+json', ...image },
       layers: layers.map(({ gzip, ...tar }) => {
         const { digest, size } = gzip ?? tar;
@@ -93,30 +162,5 @@ export function writeImage(path: string, config: ImageConfig, layers: Layer[], i
       annotations: config.labels,
     }),
   );
-  writeFileSync(join(folder, 'oci-layout'), '{"imageLayoutVersion":"1.0.0"}');
-  writeFileSync(
-    join(folder, 'index.json'),
-    JSON.stringify({
-      schemaVersion: 2,
-      manifests: [
-        {
-          mediaType: 'application/vnd.oci.image.manifest.v1+json',
-          ...manifest,
-          annotations: {
-            'io.containerd.image.name': config.name,
-            'org.opencontainers.image.ref.name': config.name.slice(config.name.lastIndexOf(':') + 1),
-          },
-        },
-      ],
-    }),
-  );
-  for (const { gzip, ...tar } of included) {
-    const { path: from, digest } = gzip ?? tar;
-    const to = join(folder, 'blobs', digest.replace(':', '/'));
-    sh(`ln -f '${from}' '${to}' || cp '${from}' '${to}'`);
-  }
-  sh(`tar ${REPRODUCIBLE} -C '${folder}' -cf '${path}.new' .`);
-  renameSync(`${path}.new`, path);
-  rmSync(folder, { recursive: true });
-  return manifest.digest;
+  return { mediaType, ...manifest };
 }

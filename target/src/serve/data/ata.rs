@@ -6,6 +6,7 @@ use super::order::Span;
 use super::slots::Request;
 use crate::disk::Mode;
 use crate::disk::engine::Kind;
+use crate::disk::reclaim::is_zeros;
 use crate::net::port::{Data, Outgoing};
 use crate::net::socket::Socket;
 use crate::serve::observe::stats::Refused;
@@ -111,7 +112,11 @@ impl DataPath {
         let inline = (self.inline_memory && disk.mode() == Mode::Memory && volume.is_at_rest()).then(|| disk.clone());
         let data = if kind == Kind::Write { &data[..request.length] } else { &[] };
         if let (Kind::Write, Some(disk)) = (kind, &inline) {
-            let result = disk.write(request.offset, data);
+            let zeros = volume.saved.definition.reclaim && disk.makes_holes() && is_zeros(data);
+            let result = if zeros { disk.write_zeros(request.offset, data.len()) } else { disk.write(request.offset, data) };
+            if zeros {
+                self.count_reclaimed(registry, id);
+            }
             self.now = Instant::now();
             self.end(registry, ports, port, &request, Data::None, result.as_ref().err());
             return Ok(());

@@ -6,6 +6,7 @@ pub mod order;
 mod pace;
 mod repeats;
 pub mod slots;
+pub mod zeros;
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,6 +21,7 @@ use crate::log;
 use crate::net::port::Data;
 use crate::net::socket::Socket;
 use crate::wake::Waker;
+use order::INTERNAL;
 use pace::Paced;
 use slots::{Request, Slots};
 
@@ -87,8 +89,14 @@ impl DataPath {
             pieces.push(self.slots.buffer(slot), request.length);
             next = request.next;
         }
-        match registry.volume(id).state.disk().cloned() {
-            Some(disk) => self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false }),
+        let volume = registry.volume(id);
+        match volume.state.disk().cloned() {
+            Some(disk) => {
+                let reclaims = kind == Kind::Write && volume.saved.definition.reclaim && disk.makes_holes() && self.engine.may_block();
+                // SAFETY: the buffers are the slots', and hold the data of the requests.
+                let zeros = reclaims && unsafe { pieces.are_zeros() };
+                self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false, zeros });
+            }
             None => self.completions.push_back(Completion { id: slot, result: Err(io::ErrorKind::NotFound.into()) }),
         }
     }
@@ -96,7 +104,18 @@ impl DataPath {
     /// Answers a request that has ended, and those linked to it, and starts those that waited for it. Gives their volume.
     pub fn complete<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, completion: Completion) -> u32 {
         let Completion { id: leader, result } = completion;
-        let id = self.slots.get(leader).volume;
+        if leader & INTERNAL != 0 {
+            let id = leader & !INTERNAL;
+            self.gave_back(registry, id, &result);
+            self.count_reclaimed(registry, id);
+            self.give_back(registry, id);
+            return id;
+        }
+        let Request { volume: id, kind, .. } = *self.slots.get(leader);
+        let reclaims = kind == Kind::Write && registry.volume(id).saved.definition.reclaim;
+        if reclaims && result.is_ok() {
+            self.note_zeros(registry, id, leader);
+        }
         if result.is_err() && self.slots.get(leader).next.is_some() {
             self.separate(registry, id, leader);
         } else {
@@ -111,7 +130,19 @@ impl DataPath {
             registry.volume_mut(id).order.leave(leader, &mut self.starting);
         }
         self.start_all(registry);
+        if reclaims {
+            self.count_reclaimed(registry, id);
+        }
+        // Also after a read, which may have been in the way before.
+        self.give_back(registry, id);
         id
+    }
+
+    fn count_reclaimed(&self, registry: &mut Registry, id: u32) {
+        let bytes = registry.volume(id).state.disk().map_or(0, |disk| disk.take_reclaimed());
+        if bytes > 0 {
+            registry.stats.volume(id).reclaimed += bytes;
+        }
     }
 
     /// Answers a request that was done, or that failed.

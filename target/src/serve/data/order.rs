@@ -24,6 +24,9 @@ impl Span {
     }
 }
 
+/// What is entered by numbers from here on is no request, but something that the target does by itself.
+pub const INTERNAL: u32 = 1 << 31;
+
 #[derive(Debug, Default)]
 pub struct Order {
     under_way: Vec<(u32, Span)>,
@@ -57,6 +60,15 @@ impl Order {
         }
         self.under_way.push((id, span));
         Entered::UnderWay
+    }
+
+    /// Takes something in if it may start at once; false otherwise.
+    pub fn enter_alone(&mut self, id: u32, span: Span) -> bool {
+        let free = !self.must_wait(&span, self.waiting.len()) && !self.under_way.iter().any(|(other, _)| *other == id);
+        if free {
+            self.under_way.push((id, span));
+        }
+        free
     }
 
     /// Removes a request that has ended; those that may start now are added to `start`, in order.
@@ -117,8 +129,9 @@ impl Order {
         self.waiting.retain(|(id, _)| !drop(*id));
     }
 
+    /// Requests that are under way.
     pub fn under_way(&self) -> impl Iterator<Item = u32> {
-        self.under_way.iter().map(|(id, _)| *id)
+        self.under_way.iter().map(|(id, _)| *id).filter(|id| id & INTERNAL == 0)
     }
 
     pub fn is_empty(&self) -> bool {

@@ -173,6 +173,8 @@ pub struct VolumeStats {
     /// All those together that are too many to count separately.
     pub others: Option<Box<Initiator>>,
     pub refused: RefusedFrames,
+    /// Bytes that were overwritten with zeros and given back.
+    pub reclaimed: u64,
 }
 
 #[derive(Default)]

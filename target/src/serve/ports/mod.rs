@@ -2,6 +2,7 @@
 
 mod answers;
 pub mod flood;
+pub mod heard;
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,6 +19,7 @@ use crate::net::socket::{Frame, Socket};
 use crate::net::{buffer_count, ring_frames};
 use crate::wire::Mac;
 use flood::{Allowances, Flood};
+use heard::{Heard, Silences};
 
 pub struct Ports<S> {
     list: Vec<Port<S>>,
@@ -26,6 +28,7 @@ pub struct Ports<S> {
     ring_frames: usize,
     pub monitor: Monitor,
     flood: Flood,
+    heard: Heard,
     pub traces: Traces,
     /// The wall clock when it was last read, as time since 1970.
     clock: Duration,
@@ -42,6 +45,7 @@ impl<S: Socket> Ports<S> {
             ring_frames: ring_frames(0),
             monitor: Monitor::open()?,
             flood: Flood::default(),
+            heard: Heard::new(Instant::now()),
             traces: Traces::default(),
             clock: Duration::ZERO,
             warnings: log::Limit::default(),
@@ -100,7 +104,11 @@ impl<S: Socket> Ports<S> {
                 log!(Info, "interface given up", interface = port.name);
             }
         }
+        let before = self.list.len();
         self.list.retain(|port| names.contains(&port.name));
+        if self.list.len() < before {
+            self.heard.restart(Instant::now());
+        }
         for name in names {
             if !self.list.iter().any(|port| port.name == *name) {
                 self.list.push(Port::new(name.clone(), self.next_key));
@@ -132,6 +140,9 @@ impl<S: Socket> Ports<S> {
             }
             changed.push((index, describe(port), !served && port.socket.is_some()));
         }
+        if !changed.is_empty() {
+            self.heard.restart(Instant::now());
+        }
         changed
     }
 
@@ -161,9 +172,18 @@ impl<S: Socket> Ports<S> {
         Some((port, self.list[port].socket.as_mut()?.receive()?))
     }
 
+    /// For how long each host has been silent. Frames that wait count as heard: this process may have been stopped.
+    pub fn silences(&mut self, now: Instant) -> Silences {
+        for port in &self.list {
+            port.look_ahead(|frame| self.heard.note(sender(frame), now));
+        }
+        self.heard.silences(now)
+    }
+
     /// Whether a frame is to be served. It is counted and traced.
     pub fn accept(&mut self, port: usize, frame: &[u8], registry: &mut Registry, now: Instant) -> bool {
         self.list[port].counts.received += 1;
+        self.heard.note(sender(frame), now);
         if !self.flood.is_quiet() && !self.flood.take_allowance(sender(frame), now) {
             registry.stats.refused.add(Refused::Flood);
             return false;

@@ -185,6 +185,7 @@ mod tests {
             sectors: 0,
             for_copies: false,
             limits: None,
+            reclaim: false,
         };
         Saved { config: string.into(), ..Saved::new(definition) }
     }

@@ -14,6 +14,7 @@ use std::time::Instant;
 use super::data::gather::Gathering;
 use super::data::order::Order;
 use super::data::slots::Request;
+use super::data::zeros::Zeros;
 use super::event::VolumeState;
 use super::limit::Pacer;
 use crate::definition::{Address, Definition};
@@ -47,12 +48,24 @@ pub struct Volume {
     pub hold: Option<Hold>,
     /// Its limits; none when it has none.
     pub pacer: Option<Box<Pacer>>,
+    /// Where zeros were written; none when there are no chunks to give back.
+    pub zeros: Option<Box<Zeros>>,
 }
 
 impl Volume {
     pub fn new(saved: Saved, state: State) -> Volume {
         let pacer = Pacer::new(saved.definition.limits, Instant::now());
-        Volume { saved, state, order: Order::default(), gathering: None, changes: VecDeque::new(), drains: Vec::new(), hold: None, pacer }
+        Volume {
+            saved,
+            state,
+            order: Order::default(),
+            gathering: None,
+            changes: VecDeque::new(),
+            drains: Vec::new(),
+            hold: None,
+            pacer,
+            zeros: None,
+        }
     }
 
     pub fn address(&self) -> Address {
