@@ -52,9 +52,9 @@ export default {
     // Histories of faults drawn from a seed, with real programs and fake hosts, on this machine.
     project('faults-fast', ['test/faults/fast/fast.test.ts', 'test/groups/lab.test.ts'], { serial, testTimeout: 5 * MINUTE }),
     // In the guests of the cluster.
-    project('guest', ['test/guest/**/*.test.ts'], { serial, testTimeout: 5 * MINUTE }),
-    project('e2e', ['test/e2e/**/*.test.ts'], { serial, testTimeout: 15 * MINUTE }),
+    project('guest', ['test/guest/**/*.test.ts'], { serial, testTimeout: 15 * MINUTE }),
+    project('e2e', ['test/e2e/**/*.test.ts'], { serial, testTimeout: 30 * MINUTE }),
     // A history of faults in the cluster, of SEED and STEPS in the environment.
-    project('faults', ['test/faults/cluster/*.test.ts'], { serial, testTimeout: 10 * MINUTE }),
+    project('faults', ['test/faults/cluster/*.test.ts'], { serial, testTimeout: 30 * MINUTE }),
   ],
 } satisfies Config;

@@ -43,11 +43,11 @@ export function integration(): Suite[] {
   return [
     cargoTests('rust-integration', '60 s', ['--test', '*']),
     jestTests('wire', '60 s'),
-    jestTests('driver', '2 minutes', { eachTest: true }),
+    jestTests('driver', '4 minutes', { limitMinutes: 30, eachTest: true }),
     jestTests('chart', '20 s'),
     jestTests('release', '30 s'),
     ...site(),
-    jestTests('apiserver', '3 minutes', { eachTest: true }),
+    jestTests('apiserver', '5 minutes', { limitMinutes: 30, eachTest: true }),
     jestTests('faults-fast', '60 s', { eachTest: true }),
   ];
 }
@@ -59,7 +59,7 @@ export function site(): Suite[] {
 
 /** What runs on the cluster. With words only the files whose path has one of them. */
 export function onCluster(words: string[] = []): Suite[] {
-  const options = { limitMinutes: 60, eachTest: true };
+  const options = { limitMinutes: 180, eachTest: true };
   if (words.length > 0) return [jestTests('cluster', 'as long as they take', { ...options, words, projects: ['guest', 'e2e', 'faults'] })];
   return [jestTests('guest', '1 minute', options), jestTests('e2e', '20 minutes', options), jestTests('faults', '4 minutes', options)];
 }

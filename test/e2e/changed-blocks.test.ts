@@ -35,14 +35,14 @@ describe('changed blocks', () => {
     const controller = items.find(({ metadata }: { metadata: { deletionTimestamp?: string } }) => !metadata.deletionTimestamp);
     controllerNode = controller.spec.nodeName;
     socket = `/var/lib/kubelet/pods/${controller.metadata.uid}/volumes/kubernetes.io~empty-dir/socket/csi.sock`;
-  }, 400_000);
+  });
   afterAll(async () => {
     await cluster?.kubectl(['delete', 'aoesnapshots', 'blocks-1', 'blocks-2', 'blocks-thick', '--ignore-not-found', '--timeout=60s']);
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'blocks', 'blocks-thick', '--ignore-not-found']);
     // Also when a test failed half-way: what follows needs it as it was.
     if (cluster) await installChart(cluster);
-  }, 400_000);
+  });
 
   const ask = async (...words: string[]): Promise<Answer> =>
     JSON.parse(
@@ -103,7 +103,7 @@ dmsetup status vg0-thin-tpool`,
     expect(output).toMatch(/full.*incremental/s);
     expect(output).toMatch(/thin-pool \d+ \S+ \S+ - /);
     await ns.kubectl('delete', 'pod', 'writer', '--now');
-  }, 400_000);
+  });
 
   it('of a thick volume are not known', async () => {
     await ns.apply([claim('thick', { storageClass: 'blocks-thick', volumeMode: 'Block' })]);
@@ -112,5 +112,5 @@ dmsetup status vg0-thin-tpool`,
     expect(await ask('blocks-thick')).toStrictEqual({ size: 64 * MiB, ranges: [[0, 64 * MiB]] });
     expect((await ask('blocks-thick', 'blocks-1')).error).toMatch(/^INVALID_ARGUMENT: .*is of AoEVolume/);
     expect((await ask('nothing')).error).toMatch(/^NOT_FOUND/);
-  }, 200_000);
+  });
 });

@@ -50,7 +50,7 @@ describe('a storage node that crashes', () => {
     });
 
     expect((await ns.kubectl('get', 'pod', 'recorder', '-o', 'jsonpath={.status.phase}')).trim()).toBe('Running');
-    expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe('worker-1');
+    await cluster.heldBy(volume, 'worker-1');
     const last = await acknowledged();
     const check = `cd /data; for i in $(seq 1 ${last}); do [ "$(tr -d x < $i | wc -c) $(wc -c < $i)" = "0 16384" ] || echo "record $i is damaged"; done`;
     expect((await ns.kubectl('exec', 'recorder', '--', 'sh', '-c', check)).trim()).toBe('');

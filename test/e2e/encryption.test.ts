@@ -4,13 +4,12 @@ import { Cluster, OUT_OF_SERVICE as TAINT } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
 import { RUN } from '../testbed/paths.ts';
 import { shInNetns } from '../testbed/process/shell.ts';
+import { longTest } from './long.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
 const [HERE, THERE] = ['worker-1', 'storage-2'];
 const READY_MS = 180_000;
-/** In `make test-long`, for their length. Only the one with a plugin that is killed has run on a cluster in its present form. */
-const byHand = process.env.ENCRYPTION ? it : it.skip;
 /** Fits into one frame at every MTU. */
 const MARKER = 'plain-text-marker-0b6d51';
 const KEY = 'key-3f9a71c2-of-the-test';
@@ -52,9 +51,10 @@ class Sniffer {
 const WATCHER = `printf '%s' '${KEY}' > /tmp/look.key; rm -f /tmp/look.stop /tmp/look.out /tmp/look.seen /tmp/look.new
 until [ -e /tmp/look.stop ]; do
   cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ 2>/dev/null | grep -c -a -f /tmp/look.key >> /tmp/look.new || true
-  pgrep -x cryptsetup >> /tmp/look.seen || true
   sleep 0.3
-done
+done &
+until [ -e /tmp/look.stop ]; do pgrep -x cryptsetup >> /tmp/look.seen || true; sleep 0.1; done
+wait
 sort -u /tmp/look.new > /tmp/look.out`;
 
 /** Encryption at the node: neither the segment nor the storage node has plain text, whatever is killed. */
@@ -193,7 +193,7 @@ describe('an encrypted volume', () => {
   it('with a wrong key is one clear event, and opens when the key is right again', async () => {
     await ns.apply([secretOf('wrong')]);
     await ns.apply([pod('wrong', { claim: 'data', node: HERE, script: WRITER })]);
-    expect(await ns.event('wrong', 'FailedMount')).toMatch(/the passphrase does not open the LUKS header/);
+    await ns.event('wrong', 'FailedMount', /the passphrase does not open the LUKS header/);
     expect(await mappingsOn(HERE)).toStrictEqual([]);
     await ns.apply([secretOf(KEY)]);
     await ns.ready('wrong', READY_MS);
@@ -201,7 +201,7 @@ describe('an encrypted volume', () => {
     await end('wrong');
   });
 
-  byHand('is encrypted once, and has one file system, when the node plugin is killed while it does that', async () => {
+  longTest('is encrypted once, and has one file system, when the node plugin is killed while it does that', async () => {
     await ns.apply([claim('killed', { storageClass: 'encryption-lvm' }), pod('killed', { claim: 'killed', node: HERE, script: WRITER })]);
     // Twice, as soon as cryptsetup is at work. The kubelet waits longer before each further restart.
     await cluster.guest(HERE).exec(
@@ -224,7 +224,7 @@ describe('an encrypted volume', () => {
     await poll('the mapping to be closed', async () => ((await mappingsOn(HERE)).length === 0 ? true : undefined));
   });
 
-  byHand('with authentication is written once before its first use, cannot grow, and is read on another node', async () => {
+  longTest('with authentication is written once before its first use, cannot grow, and is read on another node', async () => {
     await ns.apply([
       claim('tags', { storageClass: 'encryption-authenticated' }),
       pod('tags', { claim: 'tags', node: HERE, script: WRITER }),
@@ -238,7 +238,7 @@ describe('an encrypted volume', () => {
     expect(await marksOnDisk('tags')).toBe(0);
     const patch = JSON.stringify({ spec: { resources: { requests: { storage: '128Mi' } } } });
     await ns.kubectl('patch', 'pvc', 'tags', '--type=merge', '-p', patch);
-    expect(await ns.event('tags', 'VolumeResizeFailed')).toMatch(/authenticated encryption, and cannot grow/);
+    await ns.event('tags', 'VolumeResizeFailed', /authenticated encryption, and cannot grow/);
     await end('tags');
     await ns.apply([pod('tags-again', { claim: 'tags', node: THERE, script: WRITER })]);
     await ns.ready('tags-again', READY_MS);
@@ -247,7 +247,7 @@ describe('an encrypted volume', () => {
     await end('tags-again');
   });
 
-  byHand('is cloned into a larger claim that opens with the same key; a class without encryption is refused', async () => {
+  longTest('is cloned into a larger claim that opens with the same key; a class without encryption is refused', async () => {
     await ns.apply([claim('source', { storageClass: 'encryption-thin' }), pod('source', { claim: 'source', node: HERE, script: WRITER })]);
     await ns.ready('source', READY_MS);
     const source = { kind: 'PersistentVolumeClaim' as const, name: 'source' };
@@ -261,13 +261,13 @@ describe('an encrypted volume', () => {
     expect(await mappingsOn(HERE)).toHaveLength(2);
     await cluster.apply([storageClass('encryption-thin-plain', { pool: 'thin' }, 'Immediate')]);
     await ns.apply([claim('refused', { storageClass: 'encryption-thin-plain', source })]);
-    expect(await ns.event('refused', 'ProvisioningFailed')).toMatch(/is encrypted: a volume can be made of it only with/);
+    await ns.event('refused', 'ProvisioningFailed', /is encrypted: a volume can be made of it only with/);
     await ns.kubectl('delete', 'pvc', 'refused');
     await cluster.kubectl(['delete', 'storageclass', 'encryption-thin-plain']);
     await end('clone', 'source');
   });
 
-  byHand('in block mode is the mapping, and reads the same on another node', async () => {
+  longTest('in block mode is the mapping, and reads the same on another node', async () => {
     const command = `dd if=/dev/data bs=1M count=1 2>/dev/null | grep -c -a ${MARKER}`;
     const fill = `${command} || { ${write('/tmp/marks')}; dd if=/tmp/marks of=/dev/data conv=notrunc,fsync 2>/dev/null; }; ${command}; ${IDLE}`;
     await ns.apply([
@@ -285,13 +285,13 @@ describe('an encrypted volume', () => {
     await end('block-again');
   });
 
-  byHand('that many nodes would write is refused before anything is made', async () => {
+  longTest('that many nodes would write is refused before anything is made', async () => {
     await ns.apply([claim('many', { storageClass: 'encryption-lvm', accessMode: 'ReadWriteMany', volumeMode: 'Block' })]);
-    expect(await ns.event('many', 'ProvisioningFailed')).toMatch(/ReadWriteMany cannot be encrypted/);
+    await ns.event('many', 'ProvisioningFailed', /ReadWriteMany cannot be encrypted/);
     await ns.kubectl('delete', 'pvc', 'many');
   });
 
-  byHand('is closed on a node that has lost it', async () => {
+  longTest('is closed on a node that has lost it', async () => {
     await ns.apply([pod('old', { claim: 'data', node: HERE, script: WRITER })]);
     await ns.ready('old', READY_MS);
     expect(await mappingsOn(HERE)).toHaveLength(1);

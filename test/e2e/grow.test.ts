@@ -1,5 +1,6 @@
 import { Cluster } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
+import { longTest } from './long.ts';
 import { aoeVolume, claim, pod, RECORDER, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -84,7 +85,7 @@ describe('a volume that grows', () => {
     await ns.kubectl('delete', 'pod', 'second', '--now');
   });
 
-  it('is seen by every node that shares it, and shows nothing of what was deleted', async () => {
+  longTest('is seen by every node that shares it, and shows nothing of what was deleted', async () => {
     const nodes = ['worker-1', 'storage-2'] as const;
     await ns.apply([
       claim('shared', { storageClass: 'grow-lvm', accessMode: 'ReadWriteMany', volumeMode: 'Block', size: '64Mi' }),

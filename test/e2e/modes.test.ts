@@ -21,10 +21,10 @@ describe('access modes', () => {
     await cluster?.kubectl(['delete', 'storageclass', 'modes', '--ignore-not-found']);
   });
 
-  const condition = async (volume: string, type: string) => {
-    const { status } = await cluster.getJson('aoev', volume);
-    return status.conditions.find((each: { type: string }) => each.type === type) as { status: string; reason: string; message: string };
-  };
+  const lockedReason = (volume: string, reason: string) =>
+    cluster.volumeUntil(volume, `reason ${reason} of condition Locked`, ({ status }) =>
+      status.conditions?.some((each: { type: string; reason: string }) => each.type === 'Locked' && each.reason === reason),
+    );
   const kernelDisk = (address: string) => `/dev/etherd/${address}`;
 
   it('Shared: two nodes at once, no lock, and a cluster filesystem keeps both right', async () => {
@@ -34,10 +34,10 @@ describe('access modes', () => {
     ]);
     for (const node of NODES) await ns.ready(`shared-${node}`);
     const volume = await ns.volumeOf('shared');
-    const { status } = await cluster.getJson('aoev', volume);
-    expect(status.initiators.nodes).toStrictEqual([...NODES].sort());
+    const both = [...NODES].sort().join();
+    const { status } = await cluster.volumeUntil(volume, `initiators ${both}`, (now) => now.status.initiators?.nodes?.join() === both);
     expect(status.holder).toBeUndefined();
-    expect((await condition(volume, 'Locked')).reason).toBe('Shared');
+    await lockedReason(volume, 'Shared');
     const files = new Ocfs2(cluster, NODES, kernelDisk(status.address));
     try {
       await files.up();
@@ -92,8 +92,7 @@ describe('access modes', () => {
       await ns.ready(`reader-${node}`);
       expect((await ns.kubectl('logs', `reader-${node}`)).trim()).toBe('content');
     }
-    const { status } = await cluster.getJson('aoev', 'modes-readonly');
-    expect((await condition('modes-readonly', 'Locked')).reason).toBe('ReadOnly');
+    const { status } = await lockedReason('modes-readonly', 'ReadOnly');
     // Past the filesystem, with root's hands on the disk itself: it is the target that refuses.
     const write = `dd if=/dev/zero of=${kernelDisk(status.address)} bs=4k count=1 seek=100 oflag=direct conv=notrunc 2>&1 || true`;
     for (const node of NODES) {

@@ -1,5 +1,6 @@
 import { Cluster } from '../testbed/cluster.ts';
 import { RUN } from '../testbed/paths.ts';
+import { longTest } from './long.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -103,8 +104,7 @@ describe('disks in another machine', () => {
       )
       .catch((error: unknown) => `${node} does not answer: ${String(error)}`);
 
-  // Part of `make test-long`, which says why. MOVED_DISKS=1 runs it.
-  (process.env.MOVED_DISKS ? it : it.skip)(
+  longTest(
     'are served there with all data once a person asks for it, and the old node comes back with its copy and serves nothing',
     async () => {
       await ns.apply([claim('data', { storageClass: 'moved' }), pod('writer', { claim: 'data', node: WORKER, script: WRITER })]);

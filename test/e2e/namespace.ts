@@ -1,5 +1,23 @@
 import type { Cluster } from '../testbed/cluster.ts';
 
+/**
+ * Waits for an event about an object whose message `says` this, and gives its message. Other events of the same reason may come first:
+ * Kubernetes' own programs have it when something takes too long.
+ * @param namespace of the object; `default` has the events about objects that are in none
+ */
+export function eventAbout(cluster: Cluster, name: string, reason: string, says = /./, namespace = 'default'): Promise<string> {
+  const select = `involvedObject.name=${name},reason=${reason}`;
+  const messages = async (): Promise<string[]> => {
+    const events = await cluster.kubectl(['-n', namespace, 'get', 'events', '--field-selector', select, '-o', 'json']);
+    return (JSON.parse(events) as { items: { message: string }[] }).items.map(({ message }) => message);
+  };
+  return cluster.poll(async () => (await messages()).find((message) => says.test(message)), {
+    timeoutMs: 60_000,
+    what: `an event ${reason} about ${name} in ${namespace} that says ${says}`,
+    explain: async () => (await messages()).join('\n'),
+  });
+}
+
 /** A namespace of one test file, deleted with all that is in it. */
 export class Namespace {
   readonly #cluster: Cluster;
@@ -14,7 +32,7 @@ export class Namespace {
     await cluster.apply([{ apiVersion: 'v1', kind: 'Namespace', metadata: { name: `e2e-${name}` } }]);
     const namespace = new Namespace(cluster, `e2e-${name}`);
     await cluster.poll(async () => (await namespace.kubectl('get', 'serviceaccount', '-o', 'name')).includes('/default') || undefined, {
-      timeoutMs: 30_000,
+      timeoutMs: 60_000,
       what: `the default service account in ${namespace.name}`,
     });
     return namespace;
@@ -28,12 +46,13 @@ export class Namespace {
     await this.#cluster.apply(objects.map((object) => ({ ...object, metadata: { ...object.metadata, namespace: this.name } })));
   }
 
-  /** Waits until a pod's script has run. */
-  async ready(pod: string, timeoutMs = 60_000): Promise<void> {
+  /** Waits until a pod's script has run; `exact` as in {@link PollOptions}. */
+  async ready(pod: string, timeoutMs = 60_000, { exact = false } = {}): Promise<void> {
     await this.#cluster.poll(
       async () => ((await this.kubectl('exec', pod, '--', 'ls', '/tmp/ready').catch(() => '')) !== '' ? true : undefined),
       {
         timeoutMs,
+        exact,
         what: `pod ${this.name}/${pod} to have run its script`,
         explain: () => this.#story(pod),
       },
@@ -50,20 +69,9 @@ export class Namespace {
     return (await this.kubectl('get', 'pvc', claim, '-o', 'jsonpath={.spec.volumeName}')).trim();
   }
 
-  /** Waits for an event about an object, and gives its message. */
-  event(objectName: string, reason: string): Promise<string> {
-    const args = [
-      'get',
-      'events',
-      '--field-selector',
-      `involvedObject.name=${objectName},reason=${reason}`,
-      '-o',
-      'jsonpath={.items[*].message}',
-    ];
-    return this.#cluster.poll(async () => (await this.kubectl(...args)).trim() || undefined, {
-      timeoutMs: 60_000,
-      what: `an event ${reason} about ${objectName} in ${this.name}`,
-    });
+  /** {@link eventAbout} an object of the namespace. */
+  event(objectName: string, reason: string, says?: RegExp): Promise<string> {
+    return eventAbout(this.#cluster, objectName, reason, says, this.name);
   }
 
   /** Why a pod does not get on, in few lines: a failure report shows the first ones only. */

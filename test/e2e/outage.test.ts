@@ -45,7 +45,7 @@ describe('a target that is silent for longer than aoe_deadsecs', () => {
     const volumes = await Promise.all(names.map((name) => ns.volumeOf(name)));
     return names.filter((_name, index) => text.includes(`volume="${volumes[index]}"`));
   };
-  const writes = (name: string, command: string) => ns.kubectl('exec', name, '--', 'timeout', '20', 'sh', '-c', command);
+  const writes = (name: string, command: string) => ns.kubectl('exec', name, '--', 'timeout', '60', 'sh', '-c', command);
 
   it('node.module.parameters of the chart have effect on every node', async () => {
     await installChart(cluster, { node: { module: { parameters: { aoe_deadsecs: DEAD_SECONDS } } } });
@@ -73,17 +73,16 @@ describe('a target that is silent for longer than aoe_deadsecs', () => {
     }
     for (const node of ['storage-1', 'storage-2']) cluster.guest(node).setStorageLink('down');
     for (const name of ['file', 'disk']) await becomes(name, 'down,closewait', 40_000);
-    for (const name of ['file', 'disk'])
-      expect(await ns.event(name, 'DiskDown')).toMatch(/aoe_deadsecs \(10 s\), and it cannot be used yet: /);
+    for (const name of ['file', 'disk']) await ns.event(name, 'DiskDown', /aoe_deadsecs \(10 s\), and it cannot be used yet: /);
     expect(await down(['file', 'disk'])).toStrictEqual(['file', 'disk']);
   });
 
   it('and that is back: the raw disk works again in the same pod, and the mounted file system does not', async () => {
     for (const node of ['storage-1', 'storage-2']) cluster.guest(node).setStorageLink('up');
     await becomes('disk', 'up', 60_000);
-    expect(await ns.event('disk', 'DiskRevived')).toMatch(/the raw block device works again/);
+    await ns.event('disk', 'DiskRevived', /the raw block device works again/);
     await writes('disk', 'dd if=/dev/zero of=/dev/data bs=4k count=1 conv=fsync,notrunc');
-    expect(await ns.event('file', 'RemountNeeded')).toMatch(/delete the pods on this node that use the volume/);
+    await ns.event('file', 'RemountNeeded', /delete the pods on this node that use the volume/);
     expect((await stateOf('file')).trim()).toBe('down,closewait');
     await expect(writes('file', 'echo y > /data/new && sync')).rejects.toThrow();
   });

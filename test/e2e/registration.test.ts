@@ -39,16 +39,20 @@ describe('the registration with the kubelet', () => {
       what: `${WORKER} to find that it cannot mount volumes`,
     });
     await cluster.poll(async () => ((await topologyKeys()) === undefined ? true : undefined), {
-      timeoutMs: 10_000,
+      timeoutMs: 60_000,
       what: `the CSINode of ${WORKER} to be without the driver`,
     });
 
     await rename('away0', 'vec0');
     await cluster.poll(async () => ((await topologyKeys())?.length === 1 ? true : undefined), {
-      timeoutMs: 45_000,
+      timeoutMs: 90_000,
       what: `the driver to be registered on ${WORKER}`,
       explain: async () => JSON.stringify(await condition()),
     });
-    expect((await condition()).status).toBe('True');
+    // The AoENode is written after the registration.
+    await cluster.poll(async () => ((await condition()).status === 'True' ? true : undefined), {
+      timeoutMs: 60_000,
+      what: `condition InitiatorReady of ${WORKER}`,
+    });
   });
 });

@@ -43,8 +43,7 @@ describe('I/O goes on while a part is restarted', () => {
         { timeoutMs: 90_000, what: `the pods of ${part} to be Ready again` },
       );
       expect((await ns.kubectl('get', 'pod', 'recorder', '-o', 'jsonpath={.status.phase}')).trim()).toBe('Running');
-      const held = await cluster.getJson('aoev', volume);
-      expect(held.status.holder.node).toBe('worker-1');
+      await cluster.heldBy(volume, 'worker-1');
     });
   }
 

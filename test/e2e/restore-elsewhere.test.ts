@@ -72,24 +72,26 @@ describe('a snapshot restored elsewhere', () => {
     expect([status.phase, status.serial, status.capacity]).toStrictEqual(['Pending', undefined, undefined]);
     await kill(TO, COPIER);
     await kill(TO, AGENT);
+    const snapshot = await cluster.getJson('aoesnapshot', 'e2e-elsewhere');
     await cluster.kubectl(['delete', 'aoesnapshot', 'e2e-elsewhere', '--wait=false']);
-    await progress('e2e-restored', 'the copy to be verified', ({ phase, bytesDone }) => phase === 'Verifying' && bytesDone > 0);
+    // On a slow machine it may be over before it is seen.
+    const isVerified = ({ status: { phase, copy } }: { status: { phase: string; copy?: { phase: string; bytesDone: number } } }) =>
+      phase === 'Ready' || (copy?.phase === 'Verifying' && copy.bytesDone > 0);
+    await cluster.volumeUntil('e2e-restored', 'a copy that is being compared', isVerified, 90_000);
     await kill(FROM, AGENT);
     await kill(TO, COPIER);
-    await cluster.poll(async () => ((await cluster.getJson('aoev', 'e2e-restored')).status.phase === 'Ready' ? true : undefined), {
-      timeoutMs: 180_000,
-      what: 'the volume to be Ready',
-      explain,
-    });
+    await cluster.volumeUntil('e2e-restored', 'phase Ready', ({ status: now }) => now.phase === 'Ready', 180_000);
     expect(await hashOf(TO, await diskOf('e2e-restored'))).toBe(hash);
     expect((await cluster.getJson('aoev', 'e2e-restored')).status.copy).toBeUndefined();
     await cluster.kubectl(['wait', 'aoesnapshot', 'e2e-elsewhere', '--for=delete', '--timeout=60s']);
-    expect(await cluster.guest(FROM).exec('lvs --noheadings -o lv_name vg0')).not.toContain('aoe-snap-');
+    expect(await cluster.guest(FROM).exec('lvs --noheadings -o lv_name vg0')).not.toContain(snapshot.metadata.uid);
     await cluster.kubectl(['delete', 'aoev', 'e2e-restored', 'e2e-origin', '--timeout=60s']);
   });
 
   it('and a claim in another pool is cloned', async () => {
     const idle = 'touch /tmp/ready; sleep 1d';
+    const snapshots = async () => (await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).split('\n');
+    const before = await snapshots();
     await ns.apply([
       claim('source', { storageClass: 'elsewhere-thin' }),
       pod('writer', { claim: 'source', script: `echo one > /data/file; sync; ${idle}` }),
@@ -101,7 +103,7 @@ describe('a snapshot restored elsewhere', () => {
     ]);
     await ns.ready('reader', 180_000);
     expect((await ns.kubectl('exec', 'reader', '--', 'cat', '/data/file')).trim()).toBe('one');
-    await cluster.poll(async () => ((await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).trim() === '' ? true : undefined), {
+    await cluster.poll(async () => ((await snapshots()).every((name) => before.includes(name)) ? true : undefined), {
       timeoutMs: 60_000,
       what: 'the snapshot of the clone to go',
       explain,

@@ -68,7 +68,8 @@ describe('disks that hang', () => {
     }
 
     await ns.apply([pod('well', { claim: WELL, node: WORKER, script: IDLE })]);
-    await ns.ready('well').catch(held('the healthy volume is not staged'));
+    // Less than the call of a sick disk may take: a node plugin that does one after the other would be seen.
+    await ns.ready('well', 100_000, { exact: true }).catch(held('the healthy volume is not staged'));
     await ns.kubectl('delete', 'pod', 'well', '--timeout=30s');
     // The kernel cannot remove the disk now, but nobody uses it: the lock is released, and another node may have the volume.
     const isFree = async () => {

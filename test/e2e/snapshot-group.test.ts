@@ -19,7 +19,7 @@ while true; do
 done`;
 /** Parts that are killed while a group is taken. */
 const KILLED = { target: '[a]oe-target', agent: '[a]gent.js', controller: '[o]perator.js' } as const;
-const GROUPS = Number(process.env.SNAPSHOT_GROUPS ?? 10);
+const GROUPS = Number(process.env.SNAPSHOT_GROUPS ?? 4);
 
 describe('group snapshots', () => {
   let cluster: Cluster;
@@ -81,10 +81,10 @@ describe('group snapshots', () => {
   /** Takes a group when nobody is killed meanwhile. What was killed before may not be there again yet. */
   async function takeUndisturbed(name: string): Promise<AoESnapshotGroup> {
     const pods = ['pods', '-l', 'app.kubernetes.io/component in (agent,target,controller)', '--for=condition=Ready', '--timeout=120s'];
-    await cluster.kubectl(['-n', NAMESPACE, 'wait', ...pods], { timeoutMs: 130_000 });
+    await cluster.kubectl(['-n', NAMESPACE, 'wait', ...pods]);
     for (let attempt = 1; ; attempt++) {
       const group = await take(name);
-      if (group.status?.stage === 'Committed' || attempt === 5) {
+      if (group.status?.stage === 'Committed' || attempt === 10) {
         expect(group.status?.stage, group.status?.conditions?.[0]?.message ?? '').toBe('Committed');
         return group;
       }

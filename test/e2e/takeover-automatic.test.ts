@@ -1,11 +1,10 @@
 import { Cluster } from '../testbed/cluster.ts';
 import { installChart } from '../testbed/install.ts';
+import { LONG, longTest } from './long.ts';
 import { storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
 const OLD = 'worker-1';
-/** Only as a part of `make test-long`: it takes minutes. */
-const byHand = process.env.TAKEOVER_AUTOMATIC ? it : it.skip;
 const KEEPER = 'cat /data/mark 2>/dev/null; hostname >> /data/mark; sync; touch /tmp/ready; sleep 3600';
 /** Kubernetes finds out within two minutes that an attachment is gone that it did not delete itself. */
 const TAKEOVER_MS = 240_000;
@@ -16,7 +15,7 @@ describe('automatic takeover', () => {
   let ns: Namespace;
 
   beforeAll(async () => {
-    if (!process.env.TAKEOVER_AUTOMATIC) return;
+    if (!LONG) return;
     cluster = await Cluster.attach();
     // The controller must not be on the node that is lost: its own move would be measured.
     const elsewhere = {
@@ -27,12 +26,6 @@ describe('automatic takeover', () => {
       },
     };
     await installChart(cluster, { takeover: { after: '30s' }, controller: { affinity: elsewhere } });
-    // The scheduler takes no node for a pod with a volume whose node plugin has not registered again after the upgrade.
-    await cluster.poll(
-      async () =>
-        (await cluster.kubectl(['get', 'csinode', OLD, '-o=jsonpath={.spec.drivers[*].name}'])).split(' ').includes('aoe.dev') || undefined,
-      { timeoutMs: 60_000, what: `the node plugin of ${OLD} to be registered` },
-    );
     ns = await Namespace.create(cluster, 'takeover-auto');
     await cluster.apply([storageClass('takeover-auto', { pool: 'lvm' }, 'Immediate')]);
   });
@@ -134,7 +127,7 @@ describe('automatic takeover', () => {
     console.log(`${name}: not Ready to cut off ${cutOff} s, to a new pod ${made} s, to Ready ${since()} s`);
   };
 
-  byHand('gives the volume of a crashed node to a new pod of its StatefulSet, with the data, without a taint', async () => {
+  longTest('gives the volume of a crashed node to a new pod of its StatefulSet, with the data, without a taint', async () => {
     const before = await prepare('crash');
     const start = performance.now();
     await cluster.guest(OLD).crash();
@@ -146,7 +139,7 @@ describe('automatic takeover', () => {
     await becomes('True');
   });
 
-  byHand('leaves a node alone whose kubelet is silent while the targets hear it', async () => {
+  longTest('leaves a node alone whose kubelet is silent while the targets hear it', async () => {
     const { uid, volume } = await prepare('heard');
     const guest = cluster.guest(OLD);
     await guest.exec('kill -STOP $(pidof kubelet)');
@@ -167,7 +160,7 @@ describe('automatic takeover', () => {
     await ns.kubectl('exec', 'heard-0', '--', 'sh', '-c', 'echo fine > /data/after && sync');
   });
 
-  byHand('lets not one write of a node through that hangs and comes back', async () => {
+  longTest('lets not one write of a node through that hangs and comes back', async () => {
     const before = await prepare('hang');
     const guest = cluster.guest(OLD);
     await guest.pause();

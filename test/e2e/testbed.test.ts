@@ -1,5 +1,6 @@
 import { Cluster } from '../testbed/cluster.ts';
 import { NAMESPACE } from '../testbed/install.ts';
+import { longTest } from './long.ts';
 import { Namespace } from './namespace.ts';
 
 describe('the test bed', () => {
@@ -28,7 +29,7 @@ describe('the test bed', () => {
         },
       } as { metadata: object },
     ]);
-  const succeeded = (name: string) => ns.kubectl('wait', 'pod', name, '--for=jsonpath={.status.phase}=Succeeded', '--timeout=110s');
+  const succeeded = (name: string) => ns.kubectl('wait', 'pod', name, '--for=jsonpath={.status.phase}=Succeeded', '--timeout=120s');
 
   it('has three nodes that are Ready, two of them for storage', async () => {
     await cluster.waitNodesReady();
@@ -62,7 +63,7 @@ describe('the test bed', () => {
     expect(await answer).toBe('worker-1\n');
   });
 
-  it('crashes a node and boots it again, with the disks it had', async () => {
+  longTest('crashes a node and boots it again, with the disks it had', async () => {
     const guest = cluster.guest('storage-2');
     const before = await bootId('storage-2');
     const uuid = await guest.exec('vgs --noheadings -o vg_uuid vg0; sync');
@@ -78,6 +79,6 @@ describe('the test bed', () => {
     await run('again', 'storage-2', 'true');
     await succeeded('again');
     // The next test needs our programs on that node, too.
-    await cluster.kubectl(['-n', NAMESPACE, 'wait', 'pod', '--all', '--for=condition=Ready', '--timeout=120s'], { timeoutMs: 130_000 });
-  }, 240_000);
+    await cluster.rolledOut(NAMESPACE);
+  });
 });

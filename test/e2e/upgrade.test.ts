@@ -57,11 +57,11 @@ describe('the chart', () => {
     lines.forEach((line, index) => {
       expect(Number(line.split(' ')[0])).toBe(index + 1);
     });
-    expect((await cluster.getJson('aoev', volume)).status.holder.node).toBe('worker-1');
+    await cluster.heldBy(volume, 'worker-1');
   });
 
   it('passes helm test', async () => {
-    expect(await cluster.helm(['test', 'aoe-csi', '--namespace', NAMESPACE, '--timeout', '120s'])).toMatch(/Phase:\s+Succeeded/);
+    expect(await cluster.helm(['test', 'aoe-csi', '--namespace', NAMESPACE, '--timeout', '400s'])).toMatch(/Phase:\s+Succeeded/);
   });
 
   it('is uninstalled and installed again, and serves the same volumes at the same addresses', async () => {
@@ -72,7 +72,7 @@ describe('the chart', () => {
       timeoutMs: 60_000,
       what: `${volume} to be detached`,
     });
-    await cluster.helm(['uninstall', 'aoe-csi', '--namespace', NAMESPACE, '--wait', '--timeout', '120s']);
+    await cluster.helm(['uninstall', 'aoe-csi', '--namespace', NAMESPACE, '--wait', '--timeout', '400s']);
     expect((await cluster.getJson('aoev', volume)).spec.address).toStrictEqual(address);
     await installChart(cluster);
     await ns.apply([

@@ -1,5 +1,6 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import { Cluster } from '../testbed/cluster.ts';
+import { longTest } from './long.ts';
 import { aoeVolume, claim, pod, storageClass, volumeSnapshot } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -13,8 +14,10 @@ const MiB = 1 << 20;
 describe('VolumeSnapshots', () => {
   let cluster: Cluster;
   let ns: Namespace;
+  let before: string[];
   beforeAll(async () => {
     cluster = await Cluster.attach();
+    before = await allSnapshots();
     ns = await Namespace.create(cluster, 'vs');
     await cluster.apply([
       storageClass('vs-thin', { pool: 'thin' }, 'Immediate'),
@@ -48,7 +51,9 @@ describe('VolumeSnapshots', () => {
   const from = (name: string) => ({ kind: 'VolumeSnapshot' as const, name });
   /** csi-snapshotter may see a deletion right after Ready only when it looks at all snapshots again, which it does every minute. */
   const deleteSnapshot = (name: string) => ns.kubectl('delete', 'volumesnapshot', name, '--timeout=120s');
-  const snapshots = () => cluster.kubectl(['get', 'aoesnapshots', '-o', 'name']);
+  const allSnapshots = async () => (await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).trim().split('\n');
+  /** AoESnapshots that were not there before these tests. */
+  const snapshots = async () => (await allSnapshots()).filter((name) => !before.includes(name));
 
   it('are taken of a claim in use, and a larger claim of one has its data when the first claim is gone', async () => {
     await ns.apply([claim('data', { storageClass: 'vs-thin' }), pod('writer', { claim: 'data', script: COUNTER })]);
@@ -77,7 +82,7 @@ describe('VolumeSnapshots', () => {
 
     // The snapshot goes while its claim is in use.
     await deleteSnapshot('first');
-    expect(await snapshots()).toBe('');
+    expect(await snapshots()).toStrictEqual([]);
     expect(await inPod('reader', 'echo more > /data/more; sync; cat /data/more')).toBe('more');
     await ns.kubectl('delete', 'pod', 'reader', '--now');
     await ns.kubectl('delete', 'pvc', 'larger', '--timeout=60s');
@@ -105,30 +110,41 @@ describe('VolumeSnapshots', () => {
     // What the clone was made of is gone, and only the VolumeSnapshot is left.
     await poll(
       'the snapshot of the clone to go',
-      async () => ((await snapshots()).trim().split('\n').length === 1 ? true : undefined),
-      snapshots,
+      async () => ((await snapshots()).length === 1 ? true : undefined),
+      async () => (await snapshots()).join(),
     );
     await ns.kubectl('delete', 'pod', '--all', '--now');
     await deleteSnapshot('of-xfs');
     await ns.kubectl('delete', 'pvc', '--all', '--timeout=90s');
   });
 
-  it('are refused with what to do where a pool cannot take them, and are taken once there is room', async () => {
+  it('are refused with what to do where a pool can take none', async () => {
     await ns.apply([claim('file', { storageClass: 'vs-file' })]);
     await ns.bound('file');
     await ns.apply([volumeSnapshot('of-file', 'file')]);
     expect(await refusal('of-file')).toMatch(/FailedPrecondition.*cannot share blocks between files: use XFS with reflink=1/s);
     await deleteSnapshot('of-file');
     await ns.apply([claim('copy', { storageClass: 'vs-file', source: { kind: 'PersistentVolumeClaim', name: 'file' } })]);
-    expect(await ns.event('copy', 'ProvisioningFailed')).toMatch(/InvalidArgument.*cannot be cloned on node .*use XFS/s);
+    await ns.event('copy', 'ProvisioningFailed', /InvalidArgument.*cannot be cloned on node .*use XFS/s);
     await ns.kubectl('delete', 'pvc', 'copy', 'file', '--timeout=60s');
+  });
 
+  longTest('are refused with what to do where there is no room, and are taken once there is', async () => {
     const script = `dd if=/dev/urandom of=/data/random bs=1M count=100 && sync && ${IDLE}`;
+    let lastFree: unknown;
     await ns.apply([claim('full', { storageClass: 'vs-thin', size: '160Mi' }), pod('full', { claim: 'full', script })]);
     await ns.ready('full', READY_MS);
     const { spec } = await cluster.getJson('aoev', await ns.volumeOf('full'));
-    const { status } = await cluster.getJson('aoepool', 'thin');
-    const { free } = status.nodes.find(({ name }: { name: string }) => name === spec.nodeName);
+    const free = await cluster.poll(
+      async () => {
+        const { status } = await cluster.getJson('aoepool', 'thin');
+        const now = status.nodes.find(({ name }: { name: string }) => name === spec.nodeName).free;
+        const settled = now === lastFree;
+        lastFree = now;
+        return settled ? String(now) : undefined;
+      },
+      { timeoutMs: 60_000, intervalMs: 3_000, what: 'the free space of the pool to stay as it is' },
+    );
     const capacity = `${Math.floor(parseQuantity(free) / MiB) - 64}Mi`;
     await cluster.apply([aoeVolume('e2e-vs-filler', { pool: 'thin', nodeName: spec.nodeName, capacity })]);
     await cluster.kubectl(['wait', 'aoev', 'e2e-vs-filler', '--for=jsonpath={.status.phase}=Ready', '--timeout=60s']);

@@ -18,4 +18,4 @@ test('logical volumes and files are adopted and given back with their data, and 
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 180_000 });
   for (const line of output.split('\n').filter((each) => each.startsWith('TIMING'))) console.log(line);
   expect(output, output).not.toContain('FAILED');
-}, 200_000);
+});

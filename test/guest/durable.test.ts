@@ -8,4 +8,4 @@ test('answered writes are on stable storage, as dm-log-writes sees it', async ()
   const script = `echo 3 > /proc/sys/vm/drop_caches; modprobe -a loop dm-log-writes; '${process.execPath}' --test --test-reporter=tap '${file}' 2>&1 || true`;
   const output = await guest.exec(script, { timeoutMs: 290_000 });
   expect(output, output).toMatch(/^# pass 4$/m);
-}, 300_000);
+});

@@ -7,4 +7,4 @@ test('real file systems are frozen, and thawed again whatever happens to the plu
   const script = `modprobe -a loop ext4 xfs; '${process.execPath}' --test --test-reporter=tap '${file}' 2>&1 || true`;
   const output = await guest.exec(script, { timeoutMs: 280_000 });
   expect(output, output).toMatch(/^# pass 8$/m);
-}, 300_000);
+});

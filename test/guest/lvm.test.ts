@@ -22,4 +22,4 @@ test('the LVM backends keep their promises on a real kernel, through crashes at 
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 280_000 });
   for (const line of output.split('\n').filter((each) => each.startsWith('TIMING'))) console.log(line);
   expect(output, output).not.toContain('FAILED');
-}, 300_000);
+});

@@ -9,6 +9,7 @@ import { KIT } from './kit.ts';
 import { makeNetwork, removeNetwork } from './network.ts';
 import { startContainerd, startKubelet } from './node.ts';
 import { RUN, SHM } from './paths.ts';
+import { PATIENCE } from './process/patience.ts';
 import { killRecorded } from './process/processes.ts';
 import { type PollOptions, poll, runInNetns, sh } from './process/shell.ts';
 import type { Step } from './progress.ts';
@@ -154,16 +155,52 @@ export class Cluster {
   async update(namespace: string): Promise<void> {
     const archive = await ourArchive();
     if (existsSync(INSTALLED) && readFileSync(INSTALLED, 'utf8') === archive) return;
-    await Promise.all([...this.#guests.values()].map((guest) => guest.exec(`ctr -n k8s.io images import '${archive}'`)));
+    await Promise.all(
+      [...this.#guests.values()].map((guest) => guest.exec(`ctr -n k8s.io images import '${archive}'`, { timeoutMs: 120_000 })),
+    );
     await this.kubectl(['-n', namespace, 'delete', 'pod', '--all', '--grace-period=2']);
-    for (const workload of ['deployment/aoe-csi-controller', 'daemonset/aoe-csi-node', 'daemonset/aoe-csi-agent'])
-      await this.kubectl(['-n', namespace, 'rollout', 'status', workload, '--timeout=120s'], { timeoutMs: 130_000 });
+    await this.rolledOut(namespace);
     writeFileSync(INSTALLED, archive);
   }
 
-  /** Runs kubectl as admin and gives its output. */
+  /** Waits until every pod of the chart is Ready, as it is wanted now, and the kubelets know the driver. */
+  async rolledOut(namespace: string): Promise<void> {
+    for (const workload of ['deployment/aoe-csi-controller', 'daemonset/aoe-csi-node', 'daemonset/aoe-csi-agent'])
+      await this.kubectl(['-n', namespace, 'rollout', 'status', workload, '--timeout=120s']);
+    // A DaemonSet that replaces its pods only when they are deleted has no such state.
+    await this.kubectl([
+      '-n',
+      namespace,
+      'wait',
+      'pod',
+      '-l',
+      'app.kubernetes.io/component=target',
+      '--for=condition=Ready',
+      '--timeout=60s',
+    ]);
+    const drivers = ['get', 'csinodes', '-o', 'jsonpath={range .items[*]}{.spec.drivers[*].name}{"\\n"}{end}'];
+    await this.poll(
+      async () =>
+        (await this.kubectl(drivers)).split('\n').filter((names) => names.includes('aoe.dev')).length === this.nodes.length
+          ? true
+          : undefined,
+      {
+        timeoutMs: 60_000,
+        what: 'the driver to be registered on each node',
+        explain: () => this.kubectl(['get', 'csinodes', '-o', 'yaml']),
+      },
+    );
+  }
+
+  /**
+   * Runs kubectl as admin and gives its output.
+   * A limit in its own words, such as `--timeout=60s`, becomes {@link PATIENCE} times as long.
+   */
   kubectl(args: string[], options: { input?: string; timeoutMs?: number } = {}): Promise<string> {
-    return runInNetns(join(KIT, 'kubectl'), ['--kubeconfig', this.kubeconfig, ...args], options);
+    const limit = args.map((arg) => Number(/^--timeout=(\d+)s$/.exec(arg)?.[1])).find((seconds) => !Number.isNaN(seconds));
+    const patient = args.map((arg) => (arg === `--timeout=${limit}s` ? `--timeout=${Number(limit) * PATIENCE}s` : arg));
+    const timeoutMs = limit === undefined ? 120_000 : (limit + 30) * 1000;
+    return runInNetns(join(KIT, 'kubectl'), ['--kubeconfig', this.kubeconfig, ...patient], { timeoutMs, ...options });
   }
 
   helm(args: string[]): Promise<string> {
@@ -177,6 +214,22 @@ export class Cluster {
   // biome-ignore lint/suspicious/noExplicitAny: whatever the API server has, for tests to look into
   async getJson(kind: string, name: string): Promise<any> {
     return JSON.parse(await this.kubectl(['get', kind, name, '-o', 'json']));
+  }
+
+  /** Waits until an AoEVolume is as is wanted, and gives it. @throws Error that says what was waited for, with the volume */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  volumeUntil(name: string, what: string, isSo: (volume: any) => boolean, timeoutMs = 60_000): Promise<any> {
+    const ask = async () => {
+      const volume = await this.getJson('aoev', name);
+      return isSo(volume) ? volume : undefined;
+    };
+    return poll(ask, { timeoutMs, what: `${what} of AoEVolume ${name}`, explain: () => this.kubectl(['get', 'aoev', name, '-o', 'yaml']) });
+  }
+
+  /** Waits until the status of an AoEVolume names this node as the holder of its lock, and gives the volume. */
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  heldBy(name: string, node: string): Promise<any> {
+    return this.volumeUntil(name, `holder ${node}`, ({ status }) => status.holder?.node === node);
   }
 
   /** Asks until the answer is not undefined. @throws Error that says what was waited for */

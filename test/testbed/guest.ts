@@ -3,11 +3,14 @@ import { connect } from 'node:net';
 import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { CACHE, keyOf, RUN, SHM } from './paths.ts';
+import { PATIENCE } from './process/patience.ts';
 import { isAlive, startInNetns } from './process/processes.ts';
 import { CommandError, poll, sh, shInNetns } from './process/shell.ts';
 import type { Reply, Request, SupervisorConfig } from './process/supervisor.ts';
 
 const SOURCES = join(import.meta.dirname, 'guest');
+/** In which the supervisor of a guest answers what it has at hand. */
+const ANSWER_MS = 15_000;
 
 /** The library that linux.uml is preloaded with, built when its source changes. */
 function shim(): string {
@@ -92,20 +95,25 @@ export class Guest {
     await poll(
       async () => {
         // Its socket is there a moment before it listens on it.
-        if (isAlive(supervisor.pid ?? 0)) return this.#ask({ op: 'ready' }, 30_000).catch(() => undefined);
+        if (isAlive(supervisor.pid ?? 0)) return this.#ask({ op: 'ready' }, 60_000).catch(() => undefined);
         throw new Error(`it ended: see ${this.directory}/console.log`);
       },
-      { timeoutMs: 30_000, what: `${this.name} to boot`, intervalMs: 50 },
+      { timeoutMs: 60_000, what: `${this.name} to boot`, intervalMs: 50 },
     );
     await this.exec(`
       ip link set vec0 mtu ${mtu} up; ip link set vec1 mtu 1500 up
       ip addr add ${this.ip}/24 dev vec1; ip route add default via 10.77.0.1`);
   }
 
-  /** Runs a bash script as root in the guest and gives its output. @throws CommandError when it fails or takes too long */
+  /**
+   * Runs a bash script as root in the guest and gives its output.
+   * @param options timeoutMs: otherwise a minute; a machine may take {@link PATIENCE} times as long
+   * @throws CommandError when it fails or takes too long
+   */
   async exec(script: string, options: { timeoutMs?: number } = {}): Promise<string> {
-    const timeoutMs = options.timeoutMs ?? 60_000;
-    const reply = await this.#ask({ op: 'exec', script: `set -e -o pipefail\n${script}`, timeoutMs }, timeoutMs + 5_000);
+    const limitMs = options.timeoutMs ?? 60_000;
+    const request = { op: 'exec', script: `set -e -o pipefail\n${script}`, timeoutMs: limitMs * PATIENCE } as const;
+    const reply = await this.#ask(request, limitMs + ANSWER_MS);
     if (reply.code !== 0)
       throw new CommandError(`${this.name}# ${script}`, reply.error ?? reply.code, reply.stdout ?? '', reply.stderr ?? '');
     return reply.stdout ?? '';
@@ -113,7 +121,7 @@ export class Guest {
 
   /** Starts a script that runs for as long as the guest does. */
   async start(script: string): Promise<void> {
-    await this.#ask({ op: 'start', script }, 5_000);
+    await this.#ask({ op: 'start', script }, ANSWER_MS);
   }
 
   isUp(): boolean {
@@ -122,7 +130,7 @@ export class Guest {
 
   /** Crash: kernel and processes end at once, without a sync. */
   async crash(): Promise<void> {
-    const { pid } = await this.#ask({ op: 'pid' }, 5_000);
+    const { pid } = await this.#ask({ op: 'pid' }, ANSWER_MS);
     // The kernel's process group holds all that runs in it.
     if (pid) process.kill(-Number(sh(`ps -o pgid= -p ${pid}`).trim()), 'SIGKILL');
     // The supervisor goes with its guest, and takes the socket along: a successor's, when it came too early.
@@ -135,12 +143,12 @@ export class Guest {
 
   /** Hang: the kernel stops. Only its main process: a SIGCONT to the ptraced ones makes it panic. */
   async pause(): Promise<void> {
-    const { pid } = await this.#ask({ op: 'pid' }, 5_000);
+    const { pid } = await this.#ask({ op: 'pid' }, ANSWER_MS);
     if (pid) process.kill(pid, 'SIGSTOP');
   }
 
   async resume(): Promise<void> {
-    const { pid } = await this.#ask({ op: 'pid' }, 5_000);
+    const { pid } = await this.#ask({ op: 'pid' }, ANSWER_MS);
     if (pid) process.kill(pid, 'SIGCONT');
     await this.exec('true');
   }
@@ -155,7 +163,8 @@ export class Guest {
     shInNetns(`ip link set ${this.name}-m ${state === 'up' ? 'master management' : 'nomaster'}`);
   }
 
-  #ask(request: Request, timeoutMs: number): Promise<Reply> {
+  #ask(request: Request, limitMs: number): Promise<Reply> {
+    const timeoutMs = limitMs * PATIENCE;
     return new Promise((resolve, reject) => {
       const socket = connect(this.#socket);
       let text = '';

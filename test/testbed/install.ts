@@ -18,7 +18,7 @@ const VALUES = {
   // It takes seconds at each installation; the test of upgrades turns it on.
   crds: { upgrade: false },
   // So that a test can kill what copies in the middle.
-  storage: { copySpeed: '16Mi' },
+  storage: { copySpeed: '8Mi' },
   // Tests make pools, fill them and use them at once.
   controller: { provisioner: { capacityPollInterval: '5s' } },
   pools: [
@@ -35,8 +35,11 @@ const VALUES = {
 export async function installChart(cluster: Cluster, more: object = {}): Promise<string> {
   const values = join(RUN, 'values.json');
   writeFileSync(values, JSON.stringify({ ...VALUES, ...more }));
-  return cluster.helm([
+  const output = await cluster.helm([
     ...['upgrade', '--install', 'aoe-csi', join(ROOT, 'charts/aoe-csi'), '--namespace', NAMESPACE, '--create-namespace'],
-    ...['--values', values, '--wait', '--timeout', '180s'],
+    ...['--values', values, '--wait', '--timeout', '600s'],
   ]);
+  // Helm is content when one pod of each DaemonSet is not Ready, as an update may leave them.
+  await cluster.rolledOut(NAMESPACE);
+  return output;
 }

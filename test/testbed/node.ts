@@ -17,7 +17,7 @@ export const CONTAINERD_CONFIG = `version = 2
 `;
 
 export const START_CONTAINERD = 'exec containerd -c /host/containerd.toml >/host/containerd.log 2>&1';
-export const AWAIT_CONTAINERD = 'timeout 30 sh -c "until ctr version >/dev/null 2>&1; do sleep 0.1; done"';
+export const AWAIT_CONTAINERD = 'timeout 120 sh -c "until ctr version >/dev/null 2>&1; do sleep 0.1; done"';
 
 function kubeletConfig(name: string): string {
   return `apiVersion: kubelet.config.k8s.io/v1beta1
@@ -76,7 +76,7 @@ export async function startContainerd(guest: Guest, importScript: string): Promi
     sysctl -qw net.ipv4.ip_forward=1
     modprobe -a bridge br_netfilter loop veth 8021q nf_conntrack xt_conntrack`);
   await guest.start(START_CONTAINERD);
-  await guest.exec(`${AWAIT_CONTAINERD}\n${importScript}`, { timeoutMs: 120_000 });
+  await guest.exec(`${AWAIT_CONTAINERD}\n${importScript}`, { timeoutMs: 240_000 });
 }
 
 /** Starts the kubelet, which makes the guest a node. */

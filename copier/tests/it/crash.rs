@@ -22,8 +22,9 @@ fn a_copier_that_is_killed_at_any_point_goes_on_where_it_was() {
     for round in 0u64.. {
         let mut copier = Copier::start(&lab);
         copier.begin(&job);
-        // At another place each time: in discovery, while it copies, flushes, saves, and compares.
-        std::thread::sleep(Duration::from_millis(round * 37 % 450));
+        // At another place each time: in discovery, while it copies, flushes, saves, and compares. The span grows: on a slow machine
+        // half a second is not enough for a copier to start and to save any progress.
+        std::thread::sleep(Duration::from_millis(round * 37 % (450 + 20 * round)));
         let state = copier.get("a").unwrap();
         if state.phase() == Phase::Verified {
             break;

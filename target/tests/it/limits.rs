@@ -77,6 +77,14 @@ impl Load {
         frames as f64 * f64::from(self.sectors) / BLOCK as f64
     }
 
+    /// Sends nothing until all is answered.
+    fn wait_for_all(&mut self) {
+        while !self.under_way.is_empty() {
+            let answer = self.host.receive(LIMIT).expect("an answer");
+            self.take(&answer);
+        }
+    }
+
     fn take(&mut self, answer: &Answer) {
         if let Some(sent) = self.under_way.remove(&answer.header.tag) {
             assert!(answer.good());
@@ -181,6 +189,20 @@ fn limits_are_changed_while_a_host_writes_and_outlive_a_restart() {
 }
 
 #[test]
+fn a_host_that_was_idle_when_the_limits_were_taken_away_is_told_with_its_next_request() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (disk, target, mut rpc) = serve(&lab, iops(400));
+    let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
+    load.run(Duration::from_secs(1));
+    load.wait_for_all();
+    assert_eq!(load.window, 16);
+    rpc.export(limited(&disk, proto::Limits::default())).unwrap();
+    load.run(Duration::from_secs(1));
+    assert_eq!(load.window, 64);
+    target.stop();
+}
+
+#[test]
 fn only_hosts_with_requests_under_way_are_told_their_window_unasked() {
     let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
     let (disk, target, mut rpc) = serve(&lab, proto::Limits::default());
@@ -235,10 +257,8 @@ fn nothing_waits_for_answers_that_are_kept_back() {
     load.run(Duration::from_millis(100));
     let begun = Instant::now();
     rpc.access("v", &[B]).unwrap();
-    while !load.under_way.is_empty() {
-        let answer = load.host.receive(LIMIT).expect("what was done is answered when its host is cut off");
-        load.take(&answer);
-    }
+    // What was done is answered when its host is cut off.
+    load.wait_for_all();
     rpc.access("v", &[A]).unwrap();
     load.run(Duration::from_millis(50));
     rpc.unexport("v").unwrap();

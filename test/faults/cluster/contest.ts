@@ -78,7 +78,7 @@ export class ClusterContest extends Contest<Writer> {
     await this.#persist(async () => {
       await this.#removeRejected(writer.pod);
       await this.#namespace.apply([manifest]);
-      await this.#namespace.kubectl('wait', 'pod', writer.pod, '--for=condition=Ready', '--timeout=30s');
+      await this.#namespace.kubectl('wait', 'pod', writer.pod, '--for=condition=Ready', '--timeout=10s');
     });
     this.writers.push(writer);
     const { epoch } = writer;
@@ -93,7 +93,7 @@ export class ClusterContest extends Contest<Writer> {
   /** A kubelet that has not seen yet that its node lost a taint rejects a pod for good. A controller would make another one. */
   async #removeRejected(name: string): Promise<void> {
     const phase = await this.#namespace.kubectl('get', 'pod', name, '--ignore-not-found', '-o', 'jsonpath={.status.phase}');
-    if (phase.trim() === 'Failed') await this.#namespace.kubectl('delete', 'pod', name, '--timeout=30s');
+    if (phase.trim() === 'Failed') await this.#namespace.kubectl('delete', 'pod', name, '--timeout=10s');
   }
 
   /** The API server may be away, or the node: tried again until the limit. */
@@ -111,7 +111,7 @@ export class ClusterContest extends Contest<Writer> {
     const { node, pod: name } = this.holder;
     await this.endWriters(node);
     this.#notRefused(this.holder);
-    await this.#persist(() => this.#namespace.kubectl('delete', 'pod', name, '--ignore-not-found', '--timeout=60s'));
+    await this.#persist(() => this.#namespace.kubectl('delete', 'pod', name, '--ignore-not-found', '--timeout=20s'));
   }
 
   /** Marks the holder's node as out of service and deletes its pod by force. Its writer does not notice. */
@@ -125,7 +125,7 @@ export class ClusterContest extends Contest<Writer> {
   async deleteNode(): Promise<void> {
     const { node } = this.holder;
     await this.giveUp();
-    await this.#persist(() => this.#cluster.kubectl(['delete', 'node', node, '--ignore-not-found', '--timeout=60s']));
+    await this.#persist(() => this.#cluster.kubectl(['delete', 'node', node, '--ignore-not-found', '--timeout=20s']));
   }
 
   /** The node is there again, and may be used. */

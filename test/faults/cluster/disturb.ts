@@ -77,7 +77,6 @@ export async function disturbCluster(cluster: Cluster, what: Disturbance): Promi
       await cluster.guest(STORAGE).crash();
       return async () => {
         await cluster.reboot(STORAGE);
-        await cluster.waitNodesReady();
       };
     }
   }

@@ -1,5 +1,6 @@
 import { execFile, execFileSync } from 'node:child_process';
 import { NETNS } from '../paths.ts';
+import { PATIENCE } from './patience.ts';
 
 const MAX_OUTPUT = 64 << 20;
 
@@ -31,11 +32,12 @@ export function shInNetns(script: string): string {
 
 export interface RunOptions {
   input?: string;
+  /** Otherwise two minutes. A machine may take {@link PATIENCE} times as long. */
   timeoutMs?: number;
   env?: NodeJS.ProcessEnv;
 }
 
-/** Runs a program and gives its output. @throws CommandError with both outputs when it fails or takes longer than 2 minutes */
+/** Runs a program and gives its output. @throws CommandError with both outputs when it fails or takes too long */
 export function run(command: string, args: string[], options: RunOptions = {}): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = execFile(
@@ -44,7 +46,7 @@ export function run(command: string, args: string[], options: RunOptions = {}): 
       {
         encoding: 'utf8',
         maxBuffer: MAX_OUTPUT,
-        timeout: options.timeoutMs ?? 120_000,
+        timeout: (options.timeoutMs ?? 120_000) * PATIENCE,
         killSignal: 'SIGKILL',
         env: options.env ?? process.env,
       },
@@ -64,17 +66,25 @@ export function runInNetns(command: string, args: string[], options: RunOptions 
 }
 
 export interface PollOptions {
+  /** A machine may take {@link PATIENCE} times as long, unless the limit is `exact`. */
   timeoutMs: number;
+  /** The limit is what the test shows. */
+  exact?: boolean;
   /** What is waited for, for the error's reader. */
   what: string;
+  /** Otherwise a tenth of what was waited so far, at least 100 and at most 1000. */
   intervalMs?: number;
   /** Adds to the error what there is instead. */
   explain?: () => Promise<string> | string;
 }
 
+/** Most of the questions are programs of their own, and what is waited for needs the processors, too: who has waited long asks less often. */
+const pause = (waitedMs: number): number => Math.min(Math.max(100, waitedMs / 10), 1_000);
+
 /** Asks until the answer is not undefined. For what cannot be awaited: the state of another machine. */
 export async function poll<T>(ask: () => Promise<T | undefined>, options: PollOptions): Promise<T> {
-  const deadline = performance.now() + options.timeoutMs;
+  const began = performance.now();
+  const limitMs = options.timeoutMs * (options.exact ? 1 : PATIENCE);
   let lastError: unknown;
   for (;;) {
     try {
@@ -84,9 +94,10 @@ export async function poll<T>(ask: () => Promise<T | undefined>, options: PollOp
     } catch (error) {
       lastError = error;
     }
-    if (performance.now() > deadline) break;
-    await new Promise((resolve) => setTimeout(resolve, options.intervalMs ?? 100));
+    const waitedMs = performance.now() - began;
+    if (waitedMs > limitMs) break;
+    await new Promise((resolve) => setTimeout(resolve, options.intervalMs ?? pause(waitedMs)));
   }
   const found = await Promise.resolve(options.explain?.()).catch((error) => String(error));
-  throw new Error(`waited ${options.timeoutMs / 1000} s for ${options.what}${found ? `; found:\n${found}` : ''}`, { cause: lastError });
+  throw new Error(`waited ${limitMs / 1000} s for ${options.what}${found ? `; found:\n${found}` : ''}`, { cause: lastError });
 }

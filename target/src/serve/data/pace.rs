@@ -6,8 +6,9 @@ use std::time::Instant;
 
 use super::DataPath;
 use super::slots::Request;
+use crate::definition::Limits;
 use crate::net::socket::Socket;
-use crate::serve::limit::Pacer;
+use crate::serve::limit::{Pacer, Path, path};
 use crate::serve::ports::Ports;
 use crate::serve::volume::registry::Registry;
 
@@ -49,6 +50,10 @@ impl DataPath {
         let request = *self.slots.get(slot);
         let (id, volumes) = (request.volume, registry.len());
         let Some(pacer) = &mut registry.volume_mut(id).pacer else { return true };
+        if pacer.has_no_limits() {
+            self.tell_of_no_limits(registry, ports, id, path(&request));
+            return true;
+        }
         if let Some(port) = ports.position(request.port) {
             let window = pacer.window(ports.buffers(port, volumes), ports.sectors(port));
             // Only a host with a request under way is told: others would get a disk back that they have removed.
@@ -69,6 +74,9 @@ impl DataPath {
     /// Keeps the answer to a request back that was done. False when it may leave now.
     pub(super) fn keep_back(&mut self, registry: &mut Registry, slot: u32, request: &Request) -> bool {
         let Some(pacer) = &mut registry.volume_mut(request.volume).pacer else { return false };
+        if pacer.has_no_limits() {
+            return false;
+        }
         let Some(leaves) = request.due.map(|due| pacer.leaves(request, due)).filter(|at| *at > self.now) else {
             pacer.answered(request, self.now);
             return false;
@@ -136,22 +144,34 @@ impl DataPath {
         }
     }
 
-    /// A volume has other limits than before. Hosts with requests under way are told their window; others learn it when they ask.
+    /// A host of a volume whose limits were taken away has a request under way: it is told its window, once.
+    fn tell_of_no_limits<S: Socket>(&self, registry: &mut Registry, ports: &mut Ports<S>, id: u32, path: Path) {
+        let Some(pacer) = &mut registry.volume_mut(id).pacer else { return };
+        let slowed = pacer.forget(path);
+        if slowed && let Some(port) = ports.position(path.1) {
+            ports.announce_at(port, registry, id, &[path.0]);
+        }
+        let pacer = &mut registry.volume_mut(id).pacer;
+        pacer.take_if(|pacer| pacer.knows_nobody());
+    }
+
+    /// A volume has other limits than before. Each host is told its window: at once when answers to it wait, and otherwise with its
+    /// next request.
     pub fn limits_changed<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, id: u32) {
         let now = Instant::now();
         let volume = registry.volume_mut(id);
         match (&mut volume.pacer, volume.saved.definition.limits) {
-            (Some(pacer), Some(limits)) => pacer.set(limits, now), // each host is told with its next request
+            (Some(pacer), Some(limits)) => pacer.set(limits, now),
             (None, limits) => volume.pacer = Pacer::new(limits, now),
             (Some(pacer), None) => {
                 let hosts = pacer.waiting();
                 self.hasten_those(|request| request.volume == id);
-                self.release(registry, ports); // while the pacer is there: it counts for how long they waited
-                registry.volume_mut(id).pacer = None;
-                for (mac, key) in hosts {
-                    if let Some(port) = ports.position(key) {
-                        ports.announce_at(port, registry, id, &[mac]);
-                    }
+                self.release(registry, ports); // while the pacer has its limits: it counts for how long they waited
+                if let Some(pacer) = &mut registry.volume_mut(id).pacer {
+                    pacer.set(Limits::default(), now);
+                }
+                for path in hosts {
+                    self.tell_of_no_limits(registry, ports, id, path);
                 }
             }
         }

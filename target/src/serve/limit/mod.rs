@@ -12,4 +12,4 @@ pub mod rto;
 mod simulation;
 mod stream;
 
-pub use pacer::Pacer;
+pub use pacer::{Pacer, Path, path};

@@ -87,6 +87,20 @@ impl Pacer {
         self.limits = limits;
     }
 
+    /// Whether its limits were taken away. It is kept until the hosts that were slowed down know that.
+    pub fn has_no_limits(&self) -> bool {
+        self.limits.is_none()
+    }
+
+    /// Forgets a host. Whether it was known.
+    pub fn forget(&mut self, path: Path) -> bool {
+        self.hosts.remove(&path).is_some()
+    }
+
+    pub fn knows_nobody(&self) -> bool {
+        self.hosts.is_empty()
+    }
+
     fn nanos(&self, at: Instant) -> u64 {
         at.saturating_duration_since(self.start).as_nanos() as u64
     }

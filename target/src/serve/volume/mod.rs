@@ -46,7 +46,7 @@ pub struct Volume {
     pub drains: Vec<Drain>,
     /// Its writes wait.
     pub hold: Option<Hold>,
-    /// Its limits; none when it has none.
+    /// Its limits; none when it has none, and every host knows.
     pub pacer: Option<Box<Pacer>>,
     /// Where zeros were written; none when there are no chunks to give back.
     pub zeros: Option<Box<Zeros>>,
