@@ -37,6 +37,8 @@ async function history(lab: ProcessLab, contest: LabContest, seed: number, count
     mustBeRight(contest);
     for (const { name, surprises } of Object.values(lab.parts.programs))
       for (const words of surprises) console.log(`${name} ended by itself: ${words}`);
+    const { taken, kept } = contest.silences;
+    console.log(`the operator took the volume from ${taken} silent nodes, and left it on ${kept} that came back in time or were heard`);
     const { without, lateCopies } = lab.rights.seen;
     console.log(`${without} writes, and ${lateCopies} late copies, came from hosts without the right`);
     console.log(`seed ${seed}, ${count} steps: right; ${contest.holder.epoch} epochs, ${contest.answered().length} answered records`);
