@@ -90,7 +90,10 @@ async function group(name: string | undefined, words: string[]): Promise<void> {
       if (await built()) await onACluster(running, longFaults(Number(process.env.STEPS ?? 100)));
       return;
     case 'faults-fast':
-      if (await built()) await run(longFastFaults({ SEED: process.env.SEED ?? '1', STEPS: process.env.STEPS ?? '1000' }));
+      if (await built()) {
+        const { SEED = '1', STEPS = '1000', ONLY = '' } = process.env;
+        await run(longFastFaults({ SEED, STEPS, ONLY }));
+      }
       return;
     default:
       throw new Error('usage: test.ts check | all | docs | e2e [WORD...] | faults | faults-fast');

@@ -118,10 +118,10 @@ export const PARTS: readonly Part[] = [
   {
     name: 'faults-fast',
     shows: '10,000 steps of random faults with real programs and fake hosts',
-    usually: '60 minutes',
+    usually: '150 minutes',
     argv: script('scripts/test.ts', 'faults-fast'),
     env: { SEED: '2026', STEPS: '10000' },
-    limitMinutes: 300,
+    limitMinutes: 360,
   },
   {
     name: 'faults',

@@ -17,6 +17,7 @@ const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
   'rpc/rpc.test.ts': 'client and server together',
   'test/copies/copy.property.test.ts': 'operator and both agents together, killed at steps that are drawn',
   'test/copies/move.property.test.ts': 'operator and both agents in a move',
+  'test/faults/model/takeover.property.test.ts': 'operator and hosts together, while nodes are silent',
   'test/groups/group.property.test.ts': 'operator and agents together, in orders drawn from a seed',
 };
 

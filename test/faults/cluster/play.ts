@@ -66,6 +66,9 @@ async function go(cluster: Cluster, contest: ClusterContest, { kind, to }: Trans
       await contest.refused(from.epoch);
       await contest.progress();
       await contest.takeBack(from.node);
+      return;
     }
+    default:
+      throw new Error(`the operator of this lab takes nothing over by itself: ${kind}`);
   }
 }

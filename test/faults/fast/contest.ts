@@ -1,23 +1,19 @@
 import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { acquire, type ConfigReply, escapeString, type IdentifyReply, lockTime, parseLock, release } from '../../../aoe/mod.ts';
 import { AOE_NODES, AOE_VOLUMES, NODES as MACHINES } from '../../../api/resources.ts';
 import { isNotFound } from '../../../kube/mod.ts';
-import { csi, RpcClient, RpcError } from '../../../rpc/mod.ts';
+import { csi, RpcClient } from '../../../rpc/mod.ts';
 import { Contest } from '../model/contest.ts';
 import type { Answered, Disk } from '../model/history.ts';
 import { NODES, type NodeName } from '../model/plan.ts';
 import { emitRecord, epochOf, RECORD } from '../model/record.ts';
 import type { FakeHost } from './fake-host.ts';
+import { persist } from './persist.ts';
 import type { ProcessLab } from './process-lab.ts';
 import { Writer } from './writer.ts';
 
-/** Until a call of the attacher or the node plugin has succeeded, even during a disturbance. */
-const LIMIT_MS = 60_000;
 const CALL_MS = 3_000;
-/** Between two attempts, doubled up to the second. */
-const RETRY_MS = [5, 160] as const;
 /** As in the node plugin. */
 const EXCHANGE = { timeoutMs: 4_000 } as const;
 /** The log ends where this many blocks have no record. */
@@ -28,6 +24,8 @@ const volumeCapability = { block: {}, accessMode: { mode: v1.VolumeCapability.Ac
 
 /** One Exclusive volume, and on each host that gets it a writer. Plays the attacher, the kubelet, and the node plugin's lock. */
 export class LabContest extends Contest<Writer> {
+  /** What became of the volume when a node was silent. */
+  readonly silences = { taken: 0, kept: 0 };
   readonly #lab: ProcessLab;
   readonly #controller: RpcClient<csi.v1.Controller>;
 
@@ -37,16 +35,21 @@ export class LabContest extends Contest<Writer> {
     this.#controller = new RpcClient(v1.Controller, v1, lab.parts.csiSocket);
   }
 
-  /** Gives the volume to a node as soon as it can have it, and begins an epoch there. */
-  async take(node: NodeName): Promise<void> {
+  /**
+   * Gives the volume to a node as soon as it can have it, and begins an epoch there.
+   * @param limitMs until the controller has published it
+   */
+  async take(node: NodeName, limitMs?: number): Promise<void> {
     const host = this.#lab.host(node);
     await this.#clear(host);
     this.#lab.rights.begin(host.port.mac);
-    await this.#persist(`publish to ${node}`, () =>
-      this.#controller.call('controllerPublishVolume', { ...this.#ids(node), volumeCapability }, { timeoutMs: CALL_MS }),
+    await persist(
+      `publish to ${node}`,
+      () => this.#controller.call('controllerPublishVolume', { ...this.#ids(node), volumeCapability }, { timeoutMs: CALL_MS }),
+      limitMs,
     );
     this.#lab.rights.only(host.port.mac);
-    this.#strike(node);
+    this.#strike(NODES.filter((name) => name !== node));
     const mac = await this.#stage(host);
     const { address, bytes } = this.#lab.volume;
     this.writers.push(new Writer(host, this.writers.length + 1, { address, mac }, bytes));
@@ -61,18 +64,18 @@ export class LabContest extends Contest<Writer> {
     this.endWriters(host.name);
     host.port.drain();
     // An answer says that the target has taken what came before the question; a target that restarted has forgotten it.
-    await this.#persist(`the target to answer ${host.name}`, async () => {
+    await persist(`the target to answer ${host.name}`, async () => {
       const replies = await host.initiator.query(this.#lab.volume.address, { ...EXCHANGE, settleMs: 1 });
       if (replies.length === 0) throw new Error('no answer');
     });
   }
 
-  /** The controller has just said that nobody else can write: all others try at once, where the next record belongs. */
-  #strike(holder: NodeName): void {
+  /** Somebody has just said that these nodes cannot write: they try at once, where the next record belongs. */
+  #strike(nodes: readonly NodeName[]): void {
     const position = (this.writers.at(-1)?.answered.at(-1) ?? -1) + 1;
-    for (const name of NODES) {
+    for (const name of nodes) {
       const old = this.writers.findLast((writer) => writer.node === name);
-      if (name === holder || !old) continue;
+      if (!old) continue;
       this.#lab.host(name).strike(old.disk, (position * RECORD) / 512, emitRecord(old.epoch, position));
     }
   }
@@ -82,7 +85,7 @@ export class LabContest extends Contest<Writer> {
     const { address, serial, uid } = this.#lab.volume;
     const owner = { node: host.name, nodeUID: host.uid, volumeUID: uid };
     let mac = '';
-    await this.#persist(`stage on ${host.name}`, async () => {
+    await persist(`stage on ${host.name}`, async () => {
       const both = [host.initiator.query(address, EXCHANGE), host.initiator.identify(address, EXCHANGE)] as const;
       const [configs, identities]: [ConfigReply[], IdentifyReply[]] = await Promise.all(both);
       const [one, ...others] = identities;
@@ -119,18 +122,28 @@ export class LabContest extends Contest<Writer> {
 
   /** Takes the right from the holder, in whatever state it is. Its writer does not notice. */
   async giveUp(): Promise<void> {
-    const { node } = this.holder;
-    await this.#persist(`unpublish from ${node}`, () =>
+    await this.unpublish(this.holder.node);
+  }
+
+  /** As csi-attacher does when a VolumeAttachment is deleted. */
+  async unpublish(node: NodeName): Promise<void> {
+    await persist(`unpublish from ${node}`, () =>
       this.#controller.call('controllerUnpublishVolume', this.#ids(node), { timeoutMs: CALL_MS }),
     );
     this.#lab.rights.end(this.#lab.host(node).port.mac);
+  }
+
+  /** The operator has deleted the pod of a node by force, so the node cannot write: it tries at once. */
+  mustBeRefused(node: NodeName): void {
+    this.#lab.rights.end(this.#lab.host(node).port.mac);
+    this.#strike([node]);
   }
 
   /** Deletes the holder's Node, and its AoENode as the garbage collector does: the operator must find out what that means. */
   async deleteNode(): Promise<void> {
     const { node } = this.holder;
     for (const type of [MACHINES, AOE_NODES]) {
-      await this.#persist(`delete ${type.kind} ${node}`, () =>
+      await persist(`delete ${type.kind} ${node}`, () =>
         this.#lab.kube.delete(type, node, { timeoutMs: CALL_MS }).catch((error: unknown) => {
           if (!isNotFound(error)) throw error;
         }),
@@ -140,7 +153,7 @@ export class LabContest extends Contest<Writer> {
 
   /** The node is there again, with all that its kubelet and node plugin write. */
   takeBack(node: NodeName): Promise<void> {
-    return this.#persist(`add node ${node}`, () => this.#lab.addNode(node));
+    return persist(`add node ${node}`, () => this.#lab.addNode(node));
   }
 
   endWriters(node: NodeName): void {
@@ -149,21 +162,6 @@ export class LabContest extends Contest<Writer> {
 
   #ids(nodeId: NodeName): { volumeId: string; nodeId: string } {
     return { volumeId: this.#lab.volume.name, nodeId };
-  }
-
-  async #persist(what: string, work: () => Promise<unknown>): Promise<void> {
-    const deadline = performance.now() + LIMIT_MS;
-    const [first, last] = RETRY_MS;
-    for (let pause: number = first; ; pause = Math.min(pause * 2, last)) {
-      try {
-        await work();
-        return;
-      } catch (error) {
-        const said = error instanceof RpcError ? `${error.code} ${error.message}` : String(error);
-        if (performance.now() > deadline) throw new Error(`${LIMIT_MS / 1000} s are over for: ${what}; at last: ${said}`, { cause: error });
-      }
-      await delay(pause);
-    }
   }
 
   /** All that was answered. */

@@ -77,6 +77,14 @@ export class FakeHost {
     for (const [tag, waiting] of [...this.#waiting]) this.#repeat(tag, waiting);
   }
 
+  /** Where its node plugin sends heartbeats: there are none while it hangs. */
+  heartbeats(): Pick<FrameSocket, 'mac' | 'send' | 'close'> {
+    const send = (frame: Uint8Array): void => {
+      if (!this.#queue) this.#socket.send(frame);
+    };
+    return { mac: this.port.mac, send, close: () => {} };
+  }
+
   /** Forgets everything, as a crash does, and as the kernel does with the requests of a disk that is taken away. */
   forget(): void {
     this.#queue = undefined;

@@ -1,4 +1,4 @@
-// The lab of processes, for one run that run-lab.ts starts. In the environment: SEED, STEPS, ONLY for one kind of disturbance, DEBUG
+// The lab of processes, for one run that run-lab.ts starts. In the environment: SEED, STEPS, ONLY for one kind of disturbance or silence, DEBUG
 // to print each step, CAN_FAIL for the test that the checks can fail, after the steps. Exit code 0: everything was right.
 import { join } from 'node:path';
 import { aoe, RpcClient } from '../../../rpc/mod.ts';
@@ -15,7 +15,7 @@ const FIRST = 'worker-1';
 const TELL_EVERY = 100;
 
 async function history(lab: ProcessLab, contest: LabContest, seed: number, count: number): Promise<void> {
-  const steps = plan({ seed, steps: count, first: FIRST, faults: FAST_FAULTS, only: ONLY });
+  const steps = plan({ seed, steps: count, first: FIRST, faults: FAST_FAULTS, only: ONLY || undefined });
   const played: string[] = [];
   try {
     await contest.take(FIRST);
@@ -37,6 +37,8 @@ async function history(lab: ProcessLab, contest: LabContest, seed: number, count
     mustBeRight(contest);
     for (const { name, surprises } of Object.values(lab.parts.programs))
       for (const words of surprises) console.log(`${name} ended by itself: ${words}`);
+    const { taken, kept } = contest.silences;
+    console.log(`the operator took the volume from ${taken} silent nodes, and left it on ${kept} that came back in time or were heard`);
     const { without, lateCopies } = lab.rights.seen;
     console.log(`${without} writes, and ${lateCopies} late copies, came from hosts without the right`);
     console.log(`seed ${seed}, ${count} steps: right; ${contest.holder.epoch} epochs, ${contest.answered().length} answered records`);

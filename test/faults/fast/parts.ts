@@ -34,8 +34,8 @@ export class Parts implements AsyncDisposable {
       target: [dist('cargo/release/aoe-target'), '--socket', this.targetSocket, '--state', at('target')],
       agent: node('agent.js', kubeconfig.agent, agent, `--node=${STORAGE}`, `--target-socket=${this.targetSocket}`, '--interfaces=target0'),
       controller: node('csi.js', 'controller', kubeconfig.controller, controller, `--endpoint=unix://${this.csiSocket}`),
-      // One identity: an operator that is started again has the lease at once, as a second one would after 30 s.
-      operator: node('operator.js', kubeconfig.operator, operator, '--namespace=default', '--identity=operator'),
+      // Volumes are taken over that have a time of their own. One identity: an operator that is started again has the lease at once, as a second one would after 30 s.
+      operator: node('operator.js', kubeconfig.operator, operator, '--namespace=default', '--identity=operator', '--takeover-after=Never'),
     };
     const part = (name: Program) => [name, new Part(name, argv[name], at(`${name}.log`))] as const;
     this.programs = Object.fromEntries(PROGRAMS.map(part)) as Parts['programs'];

@@ -1,14 +1,16 @@
 import { whileDisturbed } from '../model/disturbed.ts';
 import type { FastDisturbance } from '../model/fast-faults.ts';
-import type { Step, Transition } from '../model/plan.ts';
+import { type Handover, isSilence, type Step } from '../model/plan.ts';
 import type { LabContest } from './contest.ts';
 import { disturbLab } from './disturb.ts';
 import type { ProcessLab } from './process-lab.ts';
+import { playSilence } from './silence.ts';
 
 /** Plays one step. It ends with nothing wrong any more, the holder's writes going on, and nobody else's answered. */
 export async function playStep(lab: ProcessLab, contest: LabContest, { disturbance, transition }: Step<FastDisturbance>): Promise<void> {
   const change = async () => {
-    if (transition) await go(lab, contest, transition);
+    if (isSilence(transition)) await playSilence(lab, contest, transition);
+    else if (transition) await go(lab, contest, transition);
   };
   if (disturbance) await whileDisturbed(() => disturbLab(lab, disturbance.what), disturbance, change);
   else await change();
@@ -18,7 +20,7 @@ export async function playStep(lab: ProcessLab, contest: LabContest, { disturban
   if (violation) throw new Error(violation);
 }
 
-async function go(lab: ProcessLab, contest: LabContest, { kind, to }: Transition): Promise<void> {
+async function go(lab: ProcessLab, contest: LabContest, { kind, to }: Handover): Promise<void> {
   const from = contest.holder;
   const host = lab.host(from.node);
   from.neverRefused();

@@ -8,6 +8,8 @@ import { GROUP, VERSION } from '../../../api/meta.ts';
 import { NodeCondition } from '../../../api/node.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, API_VERSION, NODES as MACHINES } from '../../../api/resources.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
+import { sendHeartbeats } from '../../../csi/node/heartbeat/heartbeat.ts';
+import { SILENT } from '../../../kube/client/types.ts';
 import { type Kube, type KubeObject, setCondition } from '../../../kube/mod.ts';
 import { volume } from '../../apiserver/objects.ts';
 import { poll } from '../../testbed/process/shell.ts';
@@ -30,6 +32,10 @@ const SEGMENT_HOSTS = [
 ] as const satisfies { name: NodeName; mac: string; mtu: number; sectors: number }[];
 const VOLUME = 'faults';
 const CAPACITY = '2Gi';
+/** As in the chart. */
+const HEARTBEAT_SECONDS = 5;
+/** The shortest that there is. */
+const TAKEOVER_AFTER = '20s';
 const READY_MS = 30_000;
 
 /**
@@ -42,6 +48,7 @@ export class ProcessLab implements AsyncDisposable {
   readonly rights = new Rights();
   readonly hosts = new Map<NodeName, FakeHost>();
   readonly #sockets: RawSocket[] = [];
+  readonly #ended = new AbortController();
   readonly #pool: string;
   #volume: AoEVolume | undefined;
 
@@ -94,7 +101,12 @@ export class ProcessLab implements AsyncDisposable {
     await this.kube.apply(AOE_NODES, { ...object, spec: { maintenance: false } } as never, options);
     const { mac, mtu } = SEGMENT_HOSTS.find((each) => each.name === name) ?? { mac: TARGET_MAC, mtu: MTU };
     const ready = { type: NodeCondition.InitiatorReady, status: 'True', reason: 'DriverLoaded', message: 'a fake host' } as const;
-    const status = { segment: 'default', interfaces: [{ name: 'eth0', mac, mtu }], conditions: [setCondition([], ready)] };
+    const status = {
+      segment: 'default',
+      interfaces: [{ name: 'eth0', mac, mtu }],
+      heartbeatSeconds: HEARTBEAT_SECONDS,
+      conditions: [setCondition([], ready)],
+    };
     await this.kube.apply(AOE_NODES, { ...object, status } as never, { ...options, subresource: 'status' });
     this.host(name).uid = node.metadata.uid ?? '';
   }
@@ -116,10 +128,12 @@ export class ProcessLab implements AsyncDisposable {
     for (const { name, mac, sectors } of SEGMENT_HOSTS) this.hosts.set(name, new FakeHost(name, carrier.connect(mac, segment), sectors));
     // The storage node itself reaches its target over the pair that its agent has made.
     this.hosts.set(STORAGE, new FakeHost(STORAGE, carrier.connect(localMac(STORAGE), open(INITIATOR_END)), 8));
+    const options = { everySeconds: HEARTBEAT_SECONDS, interfaces: async () => ['eth0'], log: SILENT };
+    for (const host of this.hosts.values()) void sendHeartbeats({ ...options, open: () => host.heartbeats() }, this.#ended.signal);
   }
 
   async #makeVolume(): Promise<void> {
-    await this.kube.create(AOE_VOLUMES, volume(VOLUME, { capacity: CAPACITY, nodeName: STORAGE }));
+    await this.kube.create(AOE_VOLUMES, volume(VOLUME, { capacity: CAPACITY, nodeName: STORAGE, takeoverAfter: TAKEOVER_AFTER }));
     const ready = async () => {
       const found = await this.kube.get<AoEVolume>(AOE_VOLUMES, VOLUME);
       return found?.status?.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ? found : undefined;
@@ -129,6 +143,7 @@ export class ProcessLab implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#ended.abort();
     for (const host of this.hosts.values()) host.forget();
     for (const socket of this.#sockets) socket.close();
     await this.parts[Symbol.asyncDispose]();

@@ -5,7 +5,7 @@ import type { NodeName } from '../model/plan.ts';
 import { emitRecord, epochOf, RECORD } from '../model/record.ts';
 import { type FakeDisk, type FakeHost, Forgotten, IoError } from './fake-host.ts';
 
-/** Between two records. */
+/** As a rule. */
 const PAUSE_MS = 3;
 /** Before a record is tried again after an error: at once at first, then ever more slowly. */
 const FIRST_RETRY_MS = 1;
@@ -23,6 +23,8 @@ export class Writer {
   readonly node: NodeName;
   readonly disk: FakeDisk;
   readonly answered: number[] = [];
+  /** Between two records. */
+  pauseMs = PAUSE_MS;
   /** The first record that had an I/O error, and how many were answered before. */
   #refusal: { position: number; after: number; message: string } | undefined;
   #refused = 0;
@@ -93,7 +95,7 @@ export class Writer {
       for (let position = await this.#findEnd(); position < this.#blocks; ) {
         const answered = await this.#write(position);
         if (answered) position++;
-        await this.#pause(answered ? PAUSE_MS : this.#retryMs());
+        await this.#pause(answered ? this.pauseMs : this.#retryMs());
       }
       throw new Error(`${this.#name} has filled the disk`);
     } catch (error) {

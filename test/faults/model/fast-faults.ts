@@ -1,4 +1,4 @@
-import { type Draw, type Faults, NODES, type NodeName, type Situation } from './plan.ts';
+import { type Draw, type Faults, isSilence, NODES, type NodeName, type Silence, type Situation } from './plan.ts';
 import type { How } from './weather.ts';
 
 /** Programs that are killed; a part that nobody needs for a while is started again all the same. */
@@ -38,11 +38,32 @@ function what({ next, pick }: Draw, { holder }: Situation): FastDisturbance {
   return { kind: 'api-line', part: pick(CLIENTS), how: pick(['cut', 'silent', 'refusing'] as const) };
 }
 
+/** One move of so many is a silence: it takes as long as two hundred other steps. */
+const SILENCE_SHARE = 1 / 25;
+/** The shortest silence after which the operator takes a volume: `spec.takeoverAfter`, and 10 s for the second verdict. */
+export const TAKEOVER_SECONDS = 30;
+
+function silence({ next, pick }: Draw, to: NodeName): Silence | undefined {
+  if (next() >= SILENCE_SHARE) return undefined;
+  const between = (from: number, until: number): number => Math.floor((from + next() * (until - from)) * 10) / 10;
+  return pick<() => Silence>([
+    () => ({ kind: 'silent', to }),
+    // The operator needs a second or two more than it must.
+    () => ({ kind: 'wakes', to, seconds: between(TAKEOVER_SECONDS - 10, TAKEOVER_SECONDS + 8) }),
+    // Without the word of the targets, the volume would be gone after 20 s.
+    () => ({ kind: 'kubelet-silent', to, seconds: between(24, 30) }),
+  ])();
+}
+
 export const FAST_FAULTS: Faults<FastDisturbance> = {
   what,
-  /** At any moment of a step that takes about a fifth of a second; mostly shorter than that, one of twelve longer. */
-  timing: ({ next }) => ({
-    after: Math.floor(next() * 120) / 1000,
-    seconds: Math.floor(next() < 0.92 ? 5 + next() * 120 : 400 + next() * 1200) / 1000,
+  silence,
+  /**
+   * At any moment of a step, which takes about a fifth of a second, or half a minute when a node is silent; mostly shorter than the former. One
+   * of twelve is longer, and all are while a node is silent.
+   */
+  timing: ({ next }, { transition }) => ({
+    after: Math.floor(next() * (isSilence(transition) ? TAKEOVER_SECONDS * 1000 : 120)) / 1000,
+    seconds: Math.floor(next() < 0.92 && !isSilence(transition) ? 5 + next() * 120 : 400 + next() * 1200) / 1000,
   }),
 };

@@ -6,7 +6,10 @@ export const NODES = [STORAGE, 'storage-2', 'worker-1'] as const;
 export type NodeName = (typeof NODES)[number];
 
 /** How the volume goes from one node to another. */
-export type Transition =
+export type Transition = Handover | Silence;
+
+/** Somebody gives the volume to the other node. */
+export type Handover =
   /** The pod is deleted, the next is made. */
   | { kind: 'move'; to: NodeName }
   /** Its node loses power. It boots again once the other has the volume. */
@@ -17,6 +20,20 @@ export type Transition =
   | { kind: 'hang'; to: NodeName }
   /** The same, but the node only lost Kubernetes: its writer never pauses. */
   | { kind: 'cut-off'; to: NodeName };
+
+/** The operator decides by itself whether the node loses the volume. */
+export type Silence =
+  /** Its node hangs. Kubernetes and the targets do not hear it, so the operator takes the volume; it goes on later, as above. */
+  | { kind: 'silent'; to: NodeName }
+  /** The same, but it goes on after this time, perhaps before the operator has taken the volume. If it kept the volume, it is moved. */
+  | { kind: 'wakes'; to: NodeName; seconds: number }
+  /** Only Kubernetes does not hear it, for this time. It keeps the volume, which is moved afterwards. */
+  | { kind: 'kubelet-silent'; to: NodeName; seconds: number };
+export const SILENCES: readonly string[] = ['silent', 'wakes', 'kubelet-silent'] satisfies Silence['kind'][];
+
+export function isSilence(transition: Transition | undefined): transition is Silence {
+  return transition !== undefined && SILENCES.includes(transition.kind);
+}
 
 /** When a disturbance begins, in seconds after its step, and how long it lasts. */
 export interface Timing {
@@ -47,7 +64,9 @@ export interface Situation {
 /** What can go wrong in a lab while writes go on. None of it may cost an error or a record. */
 export interface Faults<D> {
   what: (draw: Draw, situation: Situation) => D;
-  timing: (draw: Draw) => Timing;
+  timing: (draw: Draw, situation: Situation) => Timing;
+  /** Draws a silence of the holder, or none, where the lab has an operator that takes volumes over by itself. */
+  silence?: (draw: Draw, to: NodeName) => Silence | undefined;
 }
 
 export interface PlanOptions<D> {
@@ -56,7 +75,10 @@ export interface PlanOptions<D> {
   /** The node that has the volume at first. */
   first: NodeName;
   faults: Faults<D>;
-  /** Steps with a disturbance of this kind alone, as in fifty crashes of the storage node. */
+  /**
+   * Steps with a disturbance of this kind alone, as in fifty crashes of the storage node; or with a silence of this kind, and a move where the
+   * storage node has the volume.
+   */
   only?: string | undefined;
 }
 
@@ -72,19 +94,26 @@ export function plan<D extends { kind: string }>({ seed, steps, first, faults, o
       const to = pick(NODES.filter((node) => node !== holder));
       // A storage node that is lost takes the data along: nobody could go on.
       const ways = holder === STORAGE ? (['move'] as const) : (['move', 'crash', 'delete-node', 'hang', 'cut-off'] as const);
-      step.transition = { kind: pick(ways), to };
+      const silence = holder === STORAGE ? undefined : faults.silence?.(draw, to);
+      step.transition = silence ?? { kind: pick(ways), to };
     }
     if (kind > 0.4) {
       const { transition } = step;
       const lost = transition && transition.kind !== 'move' ? holder : undefined;
       const node = pick(NODES.filter((each) => each !== lost));
-      step.disturbance = { what: faults.what(draw, { holder, transition, node }), ...faults.timing(draw) };
+      const situation = { holder, transition, node };
+      step.disturbance = { what: faults.what(draw, situation), ...faults.timing(draw, situation) };
     }
     return step;
   };
+  const fits = ({ transition, disturbance }: Step<D>): boolean => {
+    if (only === undefined) return true;
+    if (!SILENCES.includes(only)) return !transition && disturbance?.what.kind === only;
+    return transition?.kind === only || (holder === STORAGE && transition !== undefined);
+  };
   return Array.from({ length: steps }, () => {
     let step = drawStep();
-    while (only !== undefined && (step.transition || step.disturbance?.what.kind !== only)) step = drawStep();
+    while (!fits(step)) step = drawStep();
     holder = step.transition?.to ?? holder;
     return step;
   });
@@ -103,6 +132,9 @@ export function describeStep({ transition, disturbance: fault }: Step<{ kind: st
     const when = fault.after > 0 ? ` after ${fault.after} s` : '';
     words.push(`${[kind, ...Object.values(rest)].join(' ')} for ${fault.seconds} s${when}`);
   }
-  if (transition) words.push(`${transition.kind} to ${transition.to}`);
+  if (transition) {
+    const time = 'seconds' in transition ? ` after ${transition.seconds} s` : '';
+    words.push(`${transition.kind} to ${transition.to}${time}`);
+  }
   return words.join(', and ');
 }
