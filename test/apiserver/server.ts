@@ -15,7 +15,7 @@ import { CUSTOM_RESOURCE_DEFINITIONS } from '../../crds/upgrade.ts';
 import { Kube, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 
-const START_MS = 60_000;
+const START_MS = 180_000;
 const LOOK_MS = 50;
 
 /** Why these tests cannot run here; undefined when they can. For the `skip` of a test. */
@@ -66,14 +66,15 @@ export class ApiServer implements AsyncDisposable {
     return Kube.fromKubeconfig(this.kubeconfig);
   }
 
-  /** All requests so far about our objects and events, but watches and what is under way: as `PROGRAM VERB RESOURCE CODE`. */
-  requests(): string[] {
+  /** All requests so far about our objects and events, but watches and what is under way. */
+  requests(): Requested[] {
     const lines = readFileSync(join(this.directory, 'audit.log'), 'utf8').split('\n').filter(Boolean);
     return lines.flatMap((line) => {
-      const { userAgent = '', verb, objectRef = {}, responseStatus = {} } = JSON.parse(line) as AuditEvent;
+      const { userAgent = '', verb, objectRef = {}, responseStatus = {}, requestReceivedTimestamp } = JSON.parse(line) as AuditEvent;
       if (verb === 'watch' || (objectRef.apiGroup !== 'aoe.dev' && objectRef.resource !== 'events')) return [];
       const resource = [objectRef.resource, objectRef.subresource].filter(Boolean).join('/');
-      return [`${userAgent.split('/')[0]} ${verb} ${resource} ${responseStatus.code}`];
+      const what = `${userAgent.split('/')[0]} ${verb} ${resource} ${responseStatus.code}`;
+      return [{ what, at: Date.parse(requestReceivedTimestamp) }];
     });
   }
 
@@ -153,7 +154,7 @@ current-context: test
 
   async #isReady(): Promise<boolean> {
     try {
-      await this.kube().list(CUSTOM_RESOURCE_DEFINITIONS, { signal: AbortSignal.timeout(1_000) });
+      await this.kube().list(CUSTOM_RESOURCE_DEFINITIONS, { signal: AbortSignal.timeout(5_000) });
       return true;
     } catch {
       return false;
@@ -228,7 +229,16 @@ export function serveTests(onStart: (started: { server: ApiServer; kube: Kube })
   });
 }
 
+/** A request that the server has answered. */
+export interface Requested {
+  /** `PROGRAM VERB RESOURCE CODE`. */
+  readonly what: string;
+  /** When it came, in milliseconds since 1970. */
+  readonly at: number;
+}
+
 interface AuditEvent {
+  requestReceivedTimestamp: string;
   userAgent?: string;
   verb: string;
   objectRef?: { apiGroup?: string; resource?: string; subresource?: string };
