@@ -48,7 +48,7 @@ export function integration(): Suite[] {
     jestTests('release', '30 s'),
     ...site(),
     jestTests('apiserver', '5 minutes', { limitMinutes: 30, eachTest: true }),
-    jestTests('faults-fast', '60 s', { eachTest: true }),
+    jestTests('faults-fast', '60 s', { limitMinutes: 60, eachTest: true }),
   ];
 }
 

@@ -14,7 +14,7 @@ import type { ProcessLab } from './process-lab.ts';
 import { Writer } from './writer.ts';
 
 /** Until a call of the attacher or the node plugin has succeeded, even during a disturbance. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 const CALL_MS = 3_000;
 /** Between two attempts, doubled up to the second. */
 const RETRY_MS = [5, 160] as const;
