@@ -41,6 +41,30 @@ describe('the runner', () => {
     expect(events).toStrictEqual(['start a.ts', 'passes: passed', 'end a.ts', 'start b.ts', 'passes: passed', 'end b.ts']);
   });
 
+  it('runs the files that take longest first', async () => {
+    const pass = "test('passes', () => {});";
+    const events = await run({ 'a.ts': pass, 'b.ts': pass, 'c.ts': pass }, { serial: true, first: ['c.ts', 'b.ts'] });
+    expect(events.filter((event) => event.startsWith('start'))).toStrictEqual(['start c.ts', 'start b.ts', 'start a.ts']);
+  });
+
+  const notRoot = process.getuid?.() === 0 ? undefined : 'needs root';
+  it.skipIf(notRoot)('runs two files at once on networks of their own when that is asked for', async () => {
+    // Each listens at the same port until the other has been there.
+    const meet = (me: string, other: string) => `
+      import { once } from 'node:events';
+      import { existsSync, writeFileSync } from 'node:fs';
+      import { createServer } from 'node:net';
+      test('meets', async () => {
+        const server = createServer().listen(4711, '127.0.0.1');
+        await once(server, 'listening');
+        writeFileSync('${folder}/${me}', '');
+        while (!existsSync('${folder}/${other}')) await new Promise((resolve) => setTimeout(resolve, 20));
+        server.close();
+      });`;
+    const events = await run({ 'a.ts': meet('a', 'b'), 'b.ts': meet('b', 'a') }, { serial: true, workers: 2, testTimeout: 30_000 });
+    expect(events.toSorted()).toStrictEqual(['end a.ts', 'end b.ts', 'meets: passed', 'meets: passed', 'start a.ts', 'start b.ts']);
+  });
+
   it('fails a test that never ends, by its name', async () => {
     const [, first, second] = await run(
       { 'a.ts': "test('waits', () => new Promise(() => {})); test('goes on', () => {});" },

@@ -1,7 +1,7 @@
 // A Jest runner: each test file in a process of its own, in Node's one realm, as it is (Node strips the types).
 // docs/adr/0013 says why it is not Jest's own runner.
 import { type ChildProcess, fork } from 'node:child_process';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import type { Config, EmittingTestRunnerInterface, TestEvents, Test as TestFile } from 'jest-runner';
 
 type TestResult = TestEvents['test-file-success'][1];
@@ -10,6 +10,10 @@ type TestResult = TestEvents['test-file-success'][1];
 export interface RunnerOptions {
   /** One file at a time, in the order of their names: for tests that share the machine's network, or a cluster. */
   serial?: boolean;
+  /** So many files at a time all the same, each on a network of its own: where this process is not root, one. */
+  workers?: number;
+  /** Names of the files that take longest: these are started first. */
+  first?: string[];
   /** Limit in milliseconds of each test and hook that brings none of its own. */
   testTimeout?: number;
 }
@@ -27,11 +31,16 @@ export type Message =
   | { type: 'result'; result: TestResult }
   | { type: 'error'; message: string; stack: string };
 
+/** Arguments of unshare: what follows them runs on a network that has nothing but a loopback interface. */
+const OWN_NETWORK = ['--net', '--', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh'];
+
 type Listener = (data: never) => void | Promise<void>;
 
 export default class ProcessRunner implements EmittingTestRunnerInterface {
   readonly supportsEventEmitters = true;
   readonly isSerial: boolean;
+  readonly #workers: number;
+  readonly #first: string[];
   readonly #globalConfig: Config.GlobalConfig;
   readonly #listeners = new Map<string, Set<Listener>>();
 
@@ -39,6 +48,9 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
     const { testTimeout } = options;
     this.#globalConfig = { ...globalConfig, ...(testTimeout === undefined ? {} : { testTimeout }) };
     this.isSerial = options.serial ?? false;
+    const isRoot = process.getuid?.() === 0;
+    this.#workers = this.isSerial ? (isRoot && options.workers) || 1 : globalConfig.maxWorkers;
+    this.#first = options.first ?? [];
   }
 
   on<Name extends keyof TestEvents>(name: Name, listener: (data: TestEvents[Name]) => void | Promise<void>): () => void {
@@ -48,11 +60,13 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
   }
 
   async runTests(tests: TestFile[], watcher: { isInterrupted(): boolean }): Promise<void> {
-    const queue = this.isSerial ? tests.toSorted((a, b) => (a.path < b.path ? -1 : 1)) : [...tests];
+    const rank = ({ path }: TestFile) => this.#first.indexOf(basename(path)) + 1 || Number.POSITIVE_INFINITY;
+    const byRank = (a: TestFile, b: TestFile) => (rank(a) === rank(b) ? (a.path < b.path ? -1 : 1) : rank(a) - rank(b));
+    const queue = this.isSerial ? tests.toSorted(byRank) : [...tests];
     const work = async () => {
       for (let test = queue.shift(); test && !watcher.isInterrupted(); test = queue.shift()) await this.#runFile(test);
     };
-    await Promise.all(Array.from({ length: this.isSerial ? 1 : this.#globalConfig.maxWorkers }, work));
+    await Promise.all(Array.from({ length: this.#workers }, work));
   }
 
   async #emit<Name extends keyof TestEvents>(name: Name, data: TestEvents[Name]): Promise<void> {
@@ -61,10 +75,13 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
 
   async #runFile(test: TestFile): Promise<void> {
     await this.#emit('test-file-start', [test]);
+    // Another Node.js for the tests, such as that of another platform (docs/releasing.md).
+    const node = process.env.TEST_NODE ?? process.execPath;
+    const isAlone = this.isSerial && this.#workers === 1;
     const child = fork(join(import.meta.dirname, 'test-file.ts'), {
-      stdio: ['ignore', this.isSerial ? 'inherit' : 'pipe', 'pipe', 'ipc'],
-      // Another Node.js for the tests, such as that of another platform (docs/releasing.md).
-      execPath: process.env.TEST_NODE ?? process.execPath,
+      // What two files print would mix: of these it is printed when a file fails.
+      stdio: ['ignore', isAlone ? 'inherit' : 'pipe', 'pipe', 'ipc'],
+      ...(this.isSerial && !isAlone ? { execPath: 'unshare', execArgv: [...OWN_NETWORK, node, ...process.execArgv] } : { execPath: node }),
     });
     const order: Order = { path: test.path, globalConfig: this.#globalConfig, config: test.context.config };
     child.send(order);

@@ -46,7 +46,7 @@ export function commands(name: string, usually: string, argvs: string[][], missi
       const total = { passed: 0, failed: 0, skipped: missing.length };
       for (const why of missing) report(`skipped ${why}`);
       for (const argv of argvs) {
-        const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 10 * MINUTE_MS, signal });
+        const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 30 * MINUTE_MS, signal });
         const tally = code === 0 ? ONE_PASSED : ONE_FAILED;
         total.passed += tally.passed;
         total.failed += tally.failed;
@@ -64,7 +64,7 @@ export function cargoTests(name: string, usually: string, args: string[]): Suite
     usually,
     run: async ({ signal, report }) => {
       const argv = ['cargo', 'test', '--locked', '--no-fail-fast', ...args];
-      const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 15 * MINUTE_MS, signal });
+      const { code, output } = await runCommand(argv, { log: logOf(name), limitMs: 45 * MINUTE_MS, signal });
       const failed = failedInCargo(output);
       for (const test of failed) report(`FAILED ${test}\n${firstLines(outputOf(test, output), 15)}`);
       if (code !== 0 && failed.length === 0) report(lastLines(output, 30));
@@ -93,7 +93,7 @@ export function jestTests(name: string, usually: string, options: JestSuiteOptio
         projects: options.projects ?? [name],
         words: options.words ?? [],
         log: logOf(name),
-        limitMs: (options.limitMinutes ?? 10) * MINUTE_MS,
+        limitMs: (options.limitMinutes ?? 40) * MINUTE_MS,
         signal,
         onTest: (test) => {
           const seconds = (test.durationMs / 1000).toFixed(1);

@@ -148,7 +148,7 @@ describe.skipIf(unavailable)('the SnapshotMetadata service with a real API serve
   const allocated = async (snapshotId: string) => {
     const found: number[][] = [];
     const request = v1.GetMetadataAllocatedRequest.create({ snapshotId });
-    for await (const { volumeCapacityBytes, blockMetadata } of client.stream('getMetadataAllocated', request, { timeoutMs: 15_000 })) {
+    for await (const { volumeCapacityBytes, blockMetadata } of client.stream('getMetadataAllocated', request, { timeoutMs: 60_000 })) {
       expect(fromInt64(volumeCapacityBytes)).toBe(64 * MiB);
       found.push(...(blockMetadata ?? []).map(({ byteOffset, sizeBytes }) => [fromInt64(byteOffset), fromInt64(sizeBytes)]));
     }
@@ -157,7 +157,7 @@ describe.skipIf(unavailable)('the SnapshotMetadata service with a real API serve
   const delta = async (baseSnapshotId: string, targetSnapshotId: string, maxResults = 0) => {
     const sizes: number[] = [];
     const request = v1.GetMetadataDeltaRequest.create({ baseSnapshotId, targetSnapshotId, maxResults });
-    for await (const { blockMetadata } of client.stream('getMetadataDelta', request, { timeoutMs: 15_000 }))
+    for await (const { blockMetadata } of client.stream('getMetadataDelta', request, { timeoutMs: 60_000 }))
       sizes.push(blockMetadata?.length ?? 0);
     return sizes;
   };

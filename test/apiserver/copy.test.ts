@@ -9,7 +9,7 @@ import { Program } from './programs.ts';
 import { ApiServer, freePorts, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
-const LIMIT = { timeoutMs: 30_000 };
+const LIMIT = { timeoutMs: 90_000 };
 const MACS = { first: '02:00:5e:10:00:01', second: '02:00:5e:10:00:02' };
 
 /** The operator with the real API server, and fake agents: one has a snapshot, the other one plays that its copier copies. */

@@ -32,10 +32,10 @@ describe.skipIf(unavailable)('the CRDs of a cluster', () => {
     ({ kube } = started);
   });
 
-  const upgrade = (definitions: Definition[]) => upgradeDefinitions(kube, definitions, { log, signal: AbortSignal.timeout(30_000) });
+  const upgrade = (definitions: Definition[]) => upgradeDefinitions(kube, definitions, { log, signal: AbortSignal.timeout(120_000) });
   /** Until the API server, which takes a moment to serve a changed definition, drops or keeps the field of a pool. */
   async function dropsWipe(drops: boolean): Promise<void> {
-    const signal = AbortSignal.timeout(20_000);
+    const signal = AbortSignal.timeout(120_000);
     for (;;) {
       const { spec } = await kube.patch<Pool>(AOE_POOLS, 'kept', { spec: { wipe: 'Ends' } }, { signal });
       if ('wipe' in spec !== drops) return;

@@ -5,6 +5,7 @@ import { AOE_NODES, AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube } from '../../kube/mod.ts';
 import { Code, csi, fromInt64, int64, RpcClient } from '../../rpc/mod.ts';
+import { answered } from './answered.ts';
 import { FakeAgent, GRAIN } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
 import { Program } from './programs.ts';
@@ -58,13 +59,13 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     rmSync(directory, { recursive: true, force: true });
   });
 
-  const create = (name: string, request: csi.v1.ICreateVolumeRequest = {}, timeoutMs = 15_000) =>
+  const create = (name: string, request: csi.v1.ICreateVolumeRequest = {}, timeoutMs = 60_000) =>
     client.call('createVolume', { name, capacityRange: range(GIB), volumeCapabilities: [mount()], ...request }, { timeoutMs });
-  const publish = (volumeId: string, nodeId: string, request: csi.v1.IControllerPublishVolumeRequest = {}, timeoutMs = 15_000) =>
+  const publish = (volumeId: string, nodeId: string, request: csi.v1.IControllerPublishVolumeRequest = {}, timeoutMs = 60_000) =>
     client.call('controllerPublishVolume', { volumeId, nodeId, volumeCapability: mount(), ...request }, { timeoutMs });
   const unpublish = (volumeId: string, nodeId = '') =>
-    client.call('controllerUnpublishVolume', { volumeId, nodeId }, { timeoutMs: 15_000 });
-  const remove = (volumeId: string, timeoutMs = 15_000) => client.call('deleteVolume', { volumeId }, { timeoutMs });
+    client.call('controllerUnpublishVolume', { volumeId, nodeId }, { timeoutMs: 60_000 });
+  const remove = (volumeId: string, timeoutMs = 60_000) => client.call('deleteVolume', { volumeId }, { timeoutMs });
   const live = (name: string) => kube.get<AoEVolume>(AOE_VOLUMES, name);
   const refuses = (call: Promise<unknown>, code: number, message: RegExp) =>
     expect(call).rejects.toSatisfy((error: Error & { code: number }) => {
@@ -98,7 +99,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
       client.call(
         'controllerExpandVolume',
         { volumeId: 'pvc-grows', capacityRange: range(bytes), volumeCapability: mount() },
-        { timeoutMs: 15_000 },
+        { timeoutMs: 60_000 },
       );
     const { capacityBytes, nodeExpansionRequired } = await expand(2 * GIB);
     expect([fromInt64(capacityBytes), nodeExpansionRequired]).toStrictEqual([2 * GIB, true]);
@@ -177,7 +178,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
     agent.full.add('pvc-full');
     await refuses(create('pvc-full'), Code.RESOURCE_EXHAUSTED, /AoEVolume pvc-full: vg0 has nothing free/);
     agent.full.delete('pvc-full');
-    await agent.volumes.waitFor('pvc-full', (now) => (now ? undefined : true), { timeoutMs: 10_000 });
+    await agent.volumes.waitFor('pvc-full', (now) => (now ? undefined : true), { timeoutMs: 60_000 });
     expect((await create('pvc-full')).volume?.volumeId).toBe('pvc-full');
     await remove('pvc-full');
   });
@@ -280,7 +281,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
   it('refuses a second operation for a volume while one is under way', async () => {
     await create('pvc-5');
     agent.down.add('storage-1');
-    const first = publish('pvc-5', 'worker-1', {}, 3_000);
+    const first = answered(() => publish('pvc-5', 'worker-1', {}, 15_000));
     const waits = refuses(
       first,
       Code.DEADLINE_EXCEEDED,
@@ -297,7 +298,11 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
 
   it('says what a new volume waits for, keeps it, and finds it again', async () => {
     agent.down.add('storage-1');
-    await refuses(create('pvc-6', {}, 2_000), Code.DEADLINE_EXCEEDED, /still waiting for its export: waiting for the agent on storage-1/);
+    await refuses(
+      answered(() => create('pvc-6', {}, 10_000)),
+      Code.DEADLINE_EXCEEDED,
+      /still waiting for its export: waiting for the agent on storage-1/,
+    );
     expect(await live('pvc-6')).toBeTruthy();
     await agent.up('storage-1');
     await create('pvc-6');
@@ -367,11 +372,11 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
   it('makes a hundred volumes at once', async () => {
     const names = Array.from({ length: 100 }, (_, i) => `burst-${i}`);
     const started = performance.now();
-    await Promise.all(names.map((name) => create(name, {}, 60_000)));
+    await Promise.all(names.map((name) => create(name, {}, 180_000)));
     console.log(`100 × CreateVolume at once: ${Math.round(performance.now() - started)} ms`);
     await refuses(create('burst-100'), Code.RESOURCE_EXHAUSTED, /free: 0 on storage-1/);
     const removing = performance.now();
-    await Promise.all(names.map((name) => remove(name, 60_000)));
+    await Promise.all(names.map((name) => remove(name, 180_000)));
     console.log(`100 × DeleteVolume at once: ${Math.round(performance.now() - removing)} ms`);
   });
 
@@ -383,7 +388,7 @@ describe.skipIf(unavailable)('csi controller with a real API server', () => {
 
   it('says that the API server is away, in a way that makes the caller come back', async () => {
     await server.killApi();
-    await refuses(create('pvc-9', {}, 5_000), Code.UNAVAILABLE, /^CreateVolume: .*cannot be reached/);
-    await refuses(remove('pvc-9', 5_000), Code.UNAVAILABLE, /^DeleteVolume: .*cannot be reached/);
+    await refuses(create('pvc-9', {}, 10_000), Code.UNAVAILABLE, /^CreateVolume: .*cannot be reached/);
+    await refuses(remove('pvc-9', 10_000), Code.UNAVAILABLE, /^DeleteVolume: .*cannot be reached/);
   });
 });

@@ -143,18 +143,20 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
   });
 
   describe('leader election', () => {
-    const short = { namespace: 'default', leaseDurationMs: 3_000, renewDeadlineMs: 2_000, retryPeriodMs: 300 };
+    const short = { leaseDurationMs: 3_000, renewDeadlineMs: 2_000 };
+    /** It outlasts a machine that stands still for some seconds. */
+    const long = { leaseDurationMs: 30_000, renewDeadlineMs: 20_000 };
     const until = (signal: AbortSignal): Promise<void> =>
       new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 
     /** A candidate behind its own wire. */
-    async function candidate(name: string, identity: string) {
+    async function candidate(name: string, identity: string, times = short) {
       const { proxy, kubeconfig } = await TcpProxy.before(server.kubeconfig);
       const own = Kube.fromKubeconfig(kubeconfig);
       const stop = new AbortController();
       const leading = Promise.withResolvers<void>();
       const state = { proxy, stop, leads: leading.promise, isLeading: false, error: undefined as unknown, ended: Promise.resolve() };
-      state.ended = new LeaseElector(own, { ...short, name, identity })
+      state.ended = new LeaseElector(own, { ...times, namespace: 'default', retryPeriodMs: 300, name, identity })
         .run(stop.signal, async (signal) => {
           state.isLeading = true;
           leading.resolve();
@@ -172,9 +174,9 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
     }
 
     it('gives the lead to one, and at a clean stop to the other at once', async () => {
-      const a = await candidate('clean', 'a');
+      const a = await candidate('clean', 'a', long);
       await a.leads;
-      const b = await candidate('clean', 'b');
+      const b = await candidate('clean', 'b', long);
       await delay(1_000);
       expect(a.isLeading).toBe(true);
       expect(b.isLeading).toBe(false);
@@ -183,7 +185,7 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
       await b.leads;
       const ms = performance.now() - started;
       console.log(`handed over in ${ms.toFixed(0)} ms`);
-      expect(ms).toBeLessThan(1_500);
+      expect(ms).toBeLessThan(long.leaseDurationMs / 2);
       await a.ended;
       expect(a.error).toBeUndefined();
       b.stop.abort();
@@ -215,10 +217,10 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
     }
 
     it('one hung connection does not cost the lead', async () => {
-      const a = await candidate('hung', 'a');
+      const a = await candidate('hung', 'a', { leaseDurationMs: 9_000, renewDeadlineMs: 6_000 });
       await a.leads;
       a.proxy.freeze();
-      await delay(4_000);
+      await delay(12_000);
       expect(a.isLeading).toBe(true);
       a.stop.abort();
       await a.ended;

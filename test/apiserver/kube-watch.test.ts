@@ -7,7 +7,7 @@ import { TcpProxy } from '../../kube/testing/tcp-proxy.ts';
 import { volume } from './objects.ts';
 import { type ApiServer, serveTests, unavailable } from './server.ts';
 
-const LIMIT = { timeoutMs: 30_000 };
+const LIMIT = { timeoutMs: 90_000 };
 /** In life pauses between attempts grow to 10 s. */
 const IMPATIENT = { backoff: new Backoff(50, 500) };
 
@@ -79,7 +79,7 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
   it('lists more than a page', async () => {
     const names = Array.from({ length: 520 }, (_, i) => `many-${i}`);
     for (let i = 0; i < names.length; i += 40) await Promise.all(names.slice(i, i + 40).map(make));
-    await using world = await watching();
+    await using world = await watching(IMPATIENT);
     expect(names.every((name) => world.informer.get(name))).toBe(true);
     for (let i = 0; i < names.length; i += 40) await Promise.all(names.slice(i, i + 40).map((name) => kube.delete(AOE_VOLUMES, name)));
     await world.informer.waitFor('many-519', isGone, LIMIT);
@@ -122,7 +122,7 @@ describe.skipIf(unavailable)('an informer on a real API server', () => {
     await world.informer.waitFor('silent', isThere, LIMIT);
     const ms = performance.now() - started;
     expect(ms, `${ms}`).toBeGreaterThan(500);
-    expect(ms, `${ms}`).toBeLessThan(5_000);
+    expect(ms, `${ms}`).toBeLessThan(25_000);
   });
 
   it('goes on when the API server was killed and comes back', async () => {

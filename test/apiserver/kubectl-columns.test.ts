@@ -20,13 +20,13 @@ describe.skipIf(unavailable)('kubectl, with the CRDs on a real API server, for c
   });
 
   const kubectl = async (...args: string[]) => {
-    const { stdout } = await promisify(execFile)(join(KIT, 'kubectl'), ['--kubeconfig', server.kubeconfig, ...args], { timeout: 20_000 });
+    const { stdout } = await promisify(execFile)(join(KIT, 'kubectl'), ['--kubeconfig', server.kubeconfig, ...args], { timeout: 120_000 });
     return stdout;
   };
 
   const kubectlCreate = async (object: object) => {
     const args = ['--kubeconfig', server.kubeconfig, 'create', '-f', '-'];
-    const running = promisify(execFile)(join(KIT, 'kubectl'), args, { timeout: 20_000 });
+    const running = promisify(execFile)(join(KIT, 'kubectl'), args, { timeout: 120_000 });
     running.child.stdin?.end(JSON.stringify(object));
     await running;
   };
@@ -66,7 +66,7 @@ describe.skipIf(unavailable)('kubectl, with the CRDs on a real API server, for c
 
   it('accepts every object of the documentation and the examples', async () => {
     await kubectl('apply', '-f', SNAPSHOT_CRDS);
-    await kubectl('wait', 'crd', '--all', '--for=condition=Established', '--timeout=15s');
+    await kubectl('wait', 'crd', '--all', '--for=condition=Established', '--timeout=120s');
     const namespaces = new Set(KNOWN_OBJECTS.map(({ content }) => content.metadata?.namespace ?? 'default'));
     for (const namespace of namespaces) {
       if (namespace !== 'default') await kubectl('create', 'namespace', namespace);
@@ -79,7 +79,7 @@ describe.skipIf(unavailable)('kubectl, with the CRDs on a real API server, for c
       return `--filename=${file}`;
     });
     const command = ['--kubeconfig', server.kubeconfig, 'create', '--dry-run=server', '--validate=strict', '--output=name', ...args];
-    const run = promisify(execFile)(join(KIT, 'kubectl'), command, { timeout: 20_000 });
+    const run = promisify(execFile)(join(KIT, 'kubectl'), command, { timeout: 120_000 });
     // Its errors name the files. Warnings, as of a field that is deprecated, are none that users should get either.
     const { stdout, stderr } = await run.catch((error: { stdout: string; stderr: string }) => error);
     expect(stderr).toBe('');

@@ -54,7 +54,7 @@ describe.skipIf(unavailable ?? (existsSync(join(KIT, 'kubectl')) ? undefined : '
       PATH: `${server.directory}:${KIT}:${dirname(process.execPath)}:${process.env.PATH}`,
     };
     return new Promise((resolve) => {
-      const child = execFile('kubectl', ['aoe', ...args], { env, timeout: 60_000 }, (_error, out, err) =>
+      const child = execFile('kubectl', ['aoe', ...args], { env, timeout: 180_000 }, (_error, out, err) =>
         resolve({ code: child.exitCode ?? -1, out, err }),
       );
       child.stdin?.end();
@@ -183,7 +183,7 @@ describe.skipIf(unavailable ?? (existsSync(join(KIT, 'kubectl')) ? undefined : '
 
   it('gives the order to break a lock, and tells the event of the agent', async () => {
     const running = aoe(['break-lock', 'pvc:shop/data', '--holder=worker-1']);
-    const signal = AbortSignal.timeout(30_000);
+    const signal = AbortSignal.timeout(120_000);
     // What the agent does.
     while ((await annotation()) !== 'worker-1') await delay(50, undefined, { signal });
     const object = await kube.patch<KubeObject>(AOE_VOLUMES, 'pvc-1', { metadata: { annotations: { [BREAK_LOCK]: null } } });

@@ -11,7 +11,7 @@ import { ApiServer, freePorts, unavailable } from './server.ts';
 const MAC = '02:00:5e:10:00:01';
 const EXTERNAL = { external: { shelf: 1, slot: 2 } };
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
-const LIMIT = { timeoutMs: 20_000 };
+const LIMIT = { timeoutMs: 90_000 };
 const MANY = Array.from({ length: 20 }, (_, index) => `many-${index}`);
 
 describe.skipIf(unavailable)('moving a volume with a real API server', () => {
@@ -204,7 +204,7 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
     await until('copied', (now) => now.spec.move?.stage === 'Removing');
     await say('Removed', 'storage-1');
     expect((await until('copied', isOver)).spec).toStrictEqual(ended.spec);
-  }, 60_000);
+  }, 300_000);
 
   it('waits for the data, and then gives the volume another place, address and serial number', async () => {
     agent.down.add('storage-1');
@@ -269,7 +269,7 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
     const addresses = settled.map(({ spec }) => spec.address && formatAddress(spec.address));
     expect(new Set(addresses).size).toBe(MANY.length);
     for (const address of addresses) expect(before.has(address)).toBe(false);
-  }, 90_000);
+  }, 300_000);
 
   it('has seen no error in the fake agent', () => expect(agent.errors).toStrictEqual([]));
 });

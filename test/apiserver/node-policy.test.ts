@@ -80,10 +80,15 @@ describe.skipIf(unavailable)('the token of a pod', () => {
 
   /** The API server takes a moment to know a new policy. */
   async function inForce(): Promise<void> {
-    const signal = AbortSignal.timeout(30_000);
-    const object = { metadata: { name: 'n2' }, spec: {} };
-    while (!(await refusal(clients.agent.apply(AOE_NODES, object, { fieldManager: 'test', force: true, signal }))))
-      await delay(100, undefined, { signal });
+    const signal = AbortSignal.timeout(120_000);
+    const apply = (client: Kube, name: string) =>
+      refusal(client.apply(AOE_NODES, { metadata: { name }, spec: {} }, { fieldManager: 'test', force: true, signal }));
+    // Before it knows the roles, it refuses everything.
+    const known = async (): Promise<boolean> =>
+      /cannot be written with a token of node/.test((await apply(clients.agent, 'n2')) ?? '') &&
+      (await apply(clients.agent, 'n1')) === undefined &&
+      (await apply(clients.plugin, 'n1')) === undefined;
+    while (!(await known())) await delay(100, undefined, { signal });
   }
 
   /** Why the API server refuses it; undefined when it does not. */

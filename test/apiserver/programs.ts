@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT } from '../testbed/paths.ts';
 
-const START_MS = 30_000;
+const START_MS = 120_000;
 
 /** One of our programs as a process of its own, as in a pod. Its log goes to ours when the test is run with DEBUG set. */
 export class Program implements AsyncDisposable {

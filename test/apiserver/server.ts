@@ -2,17 +2,20 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { generateKeyPairSync } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import type { IncomingMessage } from 'node:http';
+import { get } from 'node:https';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES } from '../../api/resources.ts';
+import { GROUP, VERSION } from '../../api/meta.ts';
 import { customResourceDefinitions } from '../../api/schema/crds.ts';
 import { CUSTOM_RESOURCE_DEFINITIONS } from '../../crds/upgrade.ts';
 import { Kube, type KubeObject } from '../../kube/mod.ts';
 import { KIT } from '../testbed/kit.ts';
 
-const START_MS = 60_000;
+const START_MS = 180_000;
 const LOOK_MS = 50;
 
 /** Why these tests cannot run here; undefined when they can. For the `skip` of a test. */
@@ -63,14 +66,15 @@ export class ApiServer implements AsyncDisposable {
     return Kube.fromKubeconfig(this.kubeconfig);
   }
 
-  /** All requests so far about our objects and events, but watches and what is under way: as `PROGRAM VERB RESOURCE CODE`. */
-  requests(): string[] {
+  /** All requests so far about our objects and events, but watches and what is under way. */
+  requests(): Requested[] {
     const lines = readFileSync(join(this.directory, 'audit.log'), 'utf8').split('\n').filter(Boolean);
     return lines.flatMap((line) => {
-      const { userAgent = '', verb, objectRef = {}, responseStatus = {} } = JSON.parse(line) as AuditEvent;
+      const { userAgent = '', verb, objectRef = {}, responseStatus = {}, requestReceivedTimestamp } = JSON.parse(line) as AuditEvent;
       if (verb === 'watch' || (objectRef.apiGroup !== 'aoe.dev' && objectRef.resource !== 'events')) return [];
       const resource = [objectRef.resource, objectRef.subresource].filter(Boolean).join('/');
-      return [`${userAgent.split('/')[0]} ${verb} ${resource} ${responseStatus.code}`];
+      const what = `${userAgent.split('/')[0]} ${verb} ${resource} ${responseStatus.code}`;
+      return [{ what, at: Date.parse(requestReceivedTimestamp) }];
     });
   }
 
@@ -150,7 +154,7 @@ current-context: test
 
   async #isReady(): Promise<boolean> {
     try {
-      await this.kube().list(CUSTOM_RESOURCE_DEFINITIONS, { signal: AbortSignal.timeout(1_000) });
+      await this.kube().list(CUSTOM_RESOURCE_DEFINITIONS, { signal: AbortSignal.timeout(5_000) });
       return true;
     } catch {
       return false;
@@ -160,18 +164,32 @@ current-context: test
   /** Installs the CRDs and waits until their resources are served. */
   async #install(): Promise<void> {
     const kube = this.kube();
-    await Promise.all(
-      customResourceDefinitions().map((definition) => kube.create(CUSTOM_RESOURCE_DEFINITIONS, definition as unknown as KubeObject)),
-    );
+    const definitions = customResourceDefinitions() as unknown as (KubeObject & { spec: { names: { plural: string; kind: string } } })[];
+    await Promise.all(definitions.map((definition) => kube.create(CUSTOM_RESOURCE_DEFINITIONS, definition)));
     const limit = Date.now() + START_MS;
-    for (const type of [AOE_VOLUMES, AOE_POOLS, AOE_NODES]) {
+    const until = async (isThere: () => Promise<boolean>, what: string): Promise<void> => {
       for (;;) {
-        const served = await kube.list(type).catch((error: unknown) => error);
-        if (!(served instanceof Error)) break;
-        if (Date.now() > limit) throw served;
+        const seen = await isThere().catch((error: unknown) => error);
+        if (seen === true) return;
+        if (Date.now() > limit) throw new Error(`the API server does not ${what}: ${String(seen)}\n${this.#log('kube-apiserver')}`);
         await delay(LOOK_MS);
       }
+    };
+    for (const { spec } of definitions) {
+      const { plural, kind } = spec.names;
+      const list = () => kube.list({ group: GROUP, version: VERSION, plural, kind, namespaced: false });
+      await until(async () => Boolean(await list()), `serve ${plural}`);
+      await until(async () => (await this.#resources()).includes(`"${plural}"`), `name ${plural} among its resources`);
     }
+  }
+
+  /** What it says to kubectl about our resources: JSON. */
+  async #resources(): Promise<string> {
+    const options = { rejectUnauthorized: false, agent: false, headers: { authorization: 'Bearer admin-token' }, timeout: 10_000 };
+    const request = get(`https://127.0.0.1:${this.#ports.api}/apis/${GROUP}/${VERSION}`, options);
+    request.once('timeout', () => request.destroy(new Error('no answer')));
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    return await text(response);
   }
 
   #spawn(name: string, args: string[]): ChildProcess {
@@ -211,7 +229,16 @@ export function serveTests(onStart: (started: { server: ApiServer; kube: Kube })
   });
 }
 
+/** A request that the server has answered. */
+export interface Requested {
+  /** `PROGRAM VERB RESOURCE CODE`. */
+  readonly what: string;
+  /** When it came, in milliseconds since 1970. */
+  readonly at: number;
+}
+
 interface AuditEvent {
+  requestReceivedTimestamp: string;
   userAgent?: string;
   verb: string;
   objectRef?: { apiGroup?: string; resource?: string; subresource?: string };

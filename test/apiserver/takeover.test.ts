@@ -18,7 +18,7 @@ import { ApiServer, freePorts, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 /** The operator waits for ten seconds before it decides anything. */
-const LIMIT = { timeoutMs: 45_000 };
+const LIMIT = { timeoutMs: 120_000 };
 const SERVICE_ACCOUNTS: ResourceType = { group: '', version: 'v1', plural: 'serviceaccounts', kind: 'ServiceAccount', namespaced: true };
 const STORAGE = ['storage-1', 'storage-2'];
 const WORKERS = ['worker-1', 'worker-2'];

@@ -15,7 +15,7 @@ import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts'
 const NAMESPACE = 'aoe';
 const NODE = 'n1';
 const KINDS = /^(ServiceAccount|(Cluster)?Role(Binding)?|StorageClass|Volume(Group)?SnapshotClass)$/;
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 
 /**
  * Kubernetes' sidecars and controllers with our operator and CSI controller, all with the rights that the chart gives them, and fake
@@ -60,7 +60,7 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
   beforeAll(async () => {
     const manifests = await render({}, { apis: [...SNAPSHOT_API, ...GROUP_SNAPSHOT_API] });
     await kubectl('apply', '-f', SNAPSHOT_CRDS);
-    await kubectl('wait', 'crd', '--all', '--for=condition=Established', '--timeout=30s');
+    await kubectl('wait', 'crd', '--all', '--for=condition=Established', '--timeout=120s');
     await kubectl('create', 'namespace', NAMESPACE);
     await apply(...manifests.filter(({ kind }: Manifest) => KINDS.test(kind)));
     await apply(
@@ -149,14 +149,14 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     expect(snapshot.spec).toMatchObject({ volumeName: metadata.name, volumeUID: metadata.uid });
     expect(snapshot.metadata.annotations['aoe.dev/volume-snapshot']).toBe('default/first');
 
-    await kubectl('delete', 'pvc', 'data', '--timeout=30s');
+    await kubectl('delete', 'pvc', 'data', '--timeout=120s');
     await until('the AoEVolume stays', async () => !(await names('aoev')).includes(`aoevolume.aoe.dev/${metadata.name}`));
     await apply(claim('larger', { storageClass: 'now', size: '128Mi', source: from('VolumeSnapshot', 'first') }));
     const { spec } = await bound('larger');
     expect(spec).toMatchObject({ capacity: '128Mi', source: { snapshot: `snapshot-${uid}` } });
-    await kubectl('delete', 'volumesnapshot', 'first', '--timeout=30s');
+    await kubectl('delete', 'volumesnapshot', 'first', '--timeout=120s');
     await until('the AoESnapshot stays', async () => (await names('aoesnapshot')).length === 0);
-    await kubectl('delete', 'pvc', 'larger', '--timeout=30s');
+    await kubectl('delete', 'pvc', 'larger', '--timeout=120s');
     await until('an AoEVolume stays', async () => (await names('aoev')).length === 0);
   });
 
@@ -183,8 +183,8 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     });
     agent.snapshotRefusal = undefined;
     await readySnapshot('wanted');
-    await kubectl('delete', 'volumesnapshot', 'wanted', '--timeout=30s');
-    await kubectl('delete', 'pvc', 'full', '--timeout=30s');
+    await kubectl('delete', 'volumesnapshot', 'wanted', '--timeout=120s');
+    await kubectl('delete', 'pvc', 'full', '--timeout=120s');
     await until('an AoESnapshot stays', async () => (await names('aoesnapshot')).length === 0);
   });
 
@@ -196,7 +196,7 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     expect(clone.metadata.annotations['aoe.dev/clone-of']).toBe(source.metadata.name);
     expect(clone.spec.source.snapshot).toBe(`clone-${clone.metadata.name}`);
     await until('the AoESnapshot of the clone stays', async () => (await names('aoesnapshot')).length === 0);
-    await kubectl('delete', 'pvc', 'source', 'clone', '--timeout=30s');
+    await kubectl('delete', 'pvc', 'source', 'clone', '--timeout=120s');
     await until('an AoEVolume stays', async () => (await names('aoev')).length === 0);
   });
 
@@ -234,10 +234,10 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
     await apply(claim('restored', { storageClass: 'now', source: from('VolumeSnapshot', members[0]?.metadata.name) }));
     await bound('restored');
 
-    await kubectl('delete', 'volumegroupsnapshot', 'both', '--timeout=60s');
+    await kubectl('delete', 'volumegroupsnapshot', 'both', '--timeout=120s');
     for (const kind of ['aoesnapshotgroup', 'aoesnapshot', 'volumesnapshotcontent', 'volumegroupsnapshotcontent'])
       await until(`a ${kind} stays`, async () => (await names(kind)).length === 0);
-    await kubectl('delete', 'pvc', 'table', 'log', 'restored', '--timeout=30s');
+    await kubectl('delete', 'pvc', 'table', 'log', 'restored', '--timeout=120s');
     await until('an AoEVolume stays', async () => (await names('aoev')).length === 0);
   });
 });

@@ -1,8 +1,8 @@
 // Whether a target keeps to the AoE protocol as initiators need it:
-//   main.ts --interface IF --shelf S --slot N [--profile NAME]... [--restart COMMAND] [--json]
+//   main.ts --interface IF --shelf S --slot N [--profile NAME]... [--restart COMMAND] [--answer-ms MS] [--json]
 // Profiles: rules, linux, aoetools, ipxe, windows, plan9, illumos, macos, openbsd; all without the option. COMMAND ends the target
-// and starts it again in the background. What is written over on the disk is put back at the end: still, use no disk that
-// matters. Ends with 1 when the target deviates.
+// and starts it again in the background. An answer may take 1500 ms, or MS. What is written over on the disk is put back at the
+// end: still, use no disk that matters. Ends with 1 when the target deviates.
 import { execFile } from 'node:child_process';
 import { parseArgs, promisify } from 'node:util';
 import { listInterfaces, selectInterfaces } from '../../aoe/mod.ts';
@@ -18,6 +18,7 @@ const { values } = parseArgs({
     slot: { type: 'string' },
     profile: { type: 'string', multiple: true, default: [] },
     restart: { type: 'string' },
+    'answer-ms': { type: 'string', default: '1500' },
     json: { type: 'boolean', default: false },
   },
 });
@@ -36,6 +37,7 @@ async function main(): Promise<number> {
     interfaceName: port.name,
     mtu: port.mtu,
     address: { shelf, slot },
+    answerMs: Number(values['answer-ms']),
     ...(restart === undefined ? {} : { restart: async () => void (await call('sh', ['-c', restart], { timeout: 20_000 })) }),
   });
   try {

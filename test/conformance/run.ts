@@ -21,8 +21,8 @@ export class NotTried extends Error {
   override readonly name = 'NotTried';
 }
 
-const CHECK_LIMIT_MS = 20_000;
-const RESET_LIMIT_MS = 5_000;
+const CHECK_LIMIT_MS = 90_000;
+const RESET_LIMIT_MS = 30_000;
 const SHOWN = 80;
 
 /**

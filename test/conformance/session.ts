@@ -9,8 +9,8 @@ import { Answer } from './answer.ts';
 import { Deviation } from './check.ts';
 import { Host } from './host.ts';
 
-/** Longest wait for an answer, in milliseconds. */
-const LIMIT_MS = 1500;
+/** Longest wait for an answer when nothing else is said, in milliseconds. */
+const ANSWER_MS = 1500;
 /** How long a wrong answer may come after a right one that was asked for later. */
 const GRACE_MS = 25;
 const ANY_SHELF = 0xffff;
@@ -20,6 +20,8 @@ export interface SessionOptions {
   readonly interfaceName: string;
   readonly mtu: number;
   readonly address: TargetAddress;
+  /** Longest wait for an answer, in milliseconds. */
+  readonly answerMs?: number;
   /** Ends the target and starts it again; without it the announcement is not tried, and a target that fell silent stays so. */
   readonly restart?: () => Promise<void>;
 }
@@ -42,12 +44,14 @@ export class Session {
   identity: Identity = { serial: '', firmware: '', model: '', sectors: 0 };
   /** The frame sent last, for the report. */
   sent: Uint8Array = new Uint8Array();
+  readonly #answerMs: number;
   readonly #socket: RawSocket;
   readonly #waiting = new Set<(answer: Answer) => void>();
   readonly #kept = new Map<number, Uint8Array>();
   #tag = 0;
 
-  private constructor(socket: RawSocket, { address, mtu, restart }: SessionOptions) {
+  private constructor(socket: RawSocket, { address, mtu, answerMs = ANSWER_MS, restart }: SessionOptions) {
+    this.#answerMs = answerMs;
     this.#socket = socket;
     this.address = address;
     this.mtu = mtu;
@@ -110,7 +114,7 @@ export class Session {
   }
 
   /** The first frame that fits, of those heard in this check or still to come. @throws Deviation when none comes */
-  wait(fits: (answer: Answer) => boolean, limitMs = LIMIT_MS): Promise<Answer> {
+  wait(fits: (answer: Answer) => boolean, limitMs = this.#answerMs): Promise<Answer> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(limit);
@@ -137,7 +141,7 @@ export class Session {
     // After a flood the question itself may be lost: it is asked again.
     let answered = false;
     for (let time = 0; time < 3 && !answered; time++) {
-      answered = await this.a.query({ limitMs: 1000 }).then(
+      answered = await this.a.query({ limitMs: 5000 }).then(
         () => true,
         () => false,
       );

@@ -3,6 +3,7 @@
 
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { formatQuantity } from '../../api/quantity.ts';
 import { DiskPrograms } from '../../csi/node/disk/disk-programs.ts';
 import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
 import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
@@ -23,7 +24,7 @@ const BLOCK = 4096;
 const MIB = 1 << 20;
 const name = mappingName(ADDRESS, UUID);
 const passphrase = new Passphrase('correct horse');
-const signal = AbortSignal.timeout(190_000);
+const signal = AbortSignal.timeout(500_000);
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 
 const programs = new DiskPrograms(exec);
@@ -88,9 +89,10 @@ switch (command) {
     await encryption.closeAll(ADDRESS, signal);
     const again = await encryption.open(DEVICE, { name, passphrase, readOnly: false }, signal);
     await zeroAll(encryption, { progress: () => {}, signal }, { mapping: again, from: 64 * MIB, record });
-    found.recorded = recorded;
+    // A slow disk is recorded again each 20 s, at its end, too.
+    found.recorded = [...new Set(recorded)].filter((zeroed) => zeroed !== formatQuantity(again.bytes));
     found.blank = await filesystems.isBlank(again, signal);
-    found.readAll = await outcomeOf(exec('dd', [`if=${again.path}`, 'of=/dev/null', 'bs=1M'], { timeoutMs: 60_000 }));
+    found.readAll = await outcomeOf(exec('dd', [`if=${again.path}`, 'of=/dev/null', 'bs=1M'], { timeoutMs: 180_000 }));
     // A pattern over 8 MiB in the middle, for the test to look for and to change.
     await using file = await open(again.path, 'r+');
     for (let block = 4096; block < 4096 + 2048; block += 256) {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { poll } from '../testbed/process/shell.ts';
 import { DEVICE, DriverLab, whyNoLab } from './driver-lab.ts';
 
 const MIB = 1 << 20;
@@ -28,12 +29,22 @@ describe.skipIf(whyNoLab())('the Linux driver on our target', () => {
   it('goes on over one path when the other is cut, and uses both again', async () => {
     await using lab = await DriverLab.boot({ mtu: 9000, bytes: 64 * MIB, paths: 2 });
     const { guest } = lab;
-    expect(await guest.exec('aoe-stat')).toMatch(/e7\.3\s+0\.067GB\s+(vec0,vec1|vec1,vec0)\s+1024\s+up/);
+    // The second path may answer a moment after the first.
+    const bothPaths = () =>
+      poll(
+        async () => {
+          const stat = await guest.exec('echo > /dev/etherd/discover; aoe-stat');
+          return /e7\.3\s+0\.067GB\s+(vec0,vec1|vec1,vec0)\s+1024\s+up/.test(stat) ? true : undefined;
+        },
+        { timeoutMs: 30_000, what: 'both paths to be in use', explain: () => guest.exec('aoe-stat') },
+      );
+    await bothPaths();
     for (const cut of ['target0', 'target1'] as const) {
       lab.setLink(cut, 'down');
       await guest.exec(`${use(512)}; cd /; umount /tmp/m`, { timeoutMs: 60_000 });
       lab.setLink(cut, 'up');
       await lab.discover();
+      await bothPaths();
     }
     expect((await guest.exec(`echo 3 > /proc/sys/vm/drop_caches; md5sum < ${DEVICE}`)).split(' ')[0]).toBe(await lab.digest());
   });

@@ -20,7 +20,7 @@ const MOUNTED = '/tmp/encrypted';
 const NODE = '/tmp/encrypted-node';
 const name = mappingName(ADDRESS, UUID);
 const passphrase = new Passphrase('correct horse\nwith a newline');
-const signal = AbortSignal.timeout(100_000);
+const signal = AbortSignal.timeout(300_000);
 const log = { debug() {}, info() {}, warn() {}, error() {} };
 
 const programs = new DiskPrograms(exec);
@@ -76,7 +76,7 @@ switch (command) {
     break;
   }
   case 'grow': {
-    const grown = await driver.grow(ADDRESS, { timeoutMs: 20_000, bytes: Number(bytes), signal });
+    const grown = await driver.grow(ADDRESS, { timeoutMs: 60_000, bytes: Number(bytes), signal });
     const before = await disk.mapping();
     const mount = await disk.filesystemAt(MOUNTED);
     if (!grown || !before || !mount) throw new Error('not grown, not open, or not mounted');

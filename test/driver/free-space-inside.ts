@@ -5,6 +5,6 @@ import { zeroFreeSpace } from '../../csi/node/reclaim/zero-free-space.ts';
 import { exec } from '../../run/exec.ts';
 
 const [path = '', disk = '', reserve = ''] = process.argv.slice(2);
-const space = { path, disk, reserve: Number(reserve), limitSeconds: 100 };
-const options = { signal: AbortSignal.timeout(150_000), sliceBytes: 16 * 2 ** 20, settleSeconds: 1 };
+const space = { path, disk, reserve: Number(reserve), limitSeconds: 600 };
+const options = { signal: AbortSignal.timeout(750_000), sliceBytes: 16 * 2 ** 20, settleSeconds: 1 };
 console.log(JSON.stringify(await zeroFreeSpace(new DiskPrograms(exec).exec, space, options)));

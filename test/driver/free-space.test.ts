@@ -42,7 +42,7 @@ describe.skipIf(whyNoLab('/usr/sbin/xfs_io'))('the free space of a mounted file 
 
       // Killed with SIGKILL in the midst, as the node plugin may be: its programs notice that, and the kernel frees their file.
       await guest.exec(
-        `${program} > /tmp/killed 2>&1 & p=$!; while [ "$(df -B1 --output=avail ${PATH} | tail -n 1)" -gt ${wasFree - 40 * MIB} ]; do sleep 0.1; done; kill -9 $p`,
+        `${program} > /tmp/killed 2>&1 & p=$!; while kill -0 $p && [ "$(df -B1 --output=avail ${PATH} | tail -n 1)" -gt ${wasFree - 40 * MIB} ]; do sleep 0.1; done; kill -9 $p || { cat /tmp/killed >&2; exit 1; }`,
         {
           timeoutMs: 100_000,
         },
@@ -56,8 +56,11 @@ describe.skipIf(whyNoLab('/usr/sbin/xfs_io'))('the free space of a mounted file 
       const writer = `i=0; while [ ! -e /tmp/enough ]; do i=$((i + 1)); f=${PATH}/file$((i % 4))
         head -c 1000000 /dev/urandom > $f; sync $f; md5sum $f > /tmp/sum$((i % 4)); sleep 0.05; done`;
       await guest.exec(`rm -f /tmp/enough; (${writer}) > /dev/null 2>&1 & echo $! > /tmp/writer`);
-      const result = JSON.parse(await guest.exec(program, { timeoutMs: 200_000 }));
-      await guest.exec('touch /tmp/enough; while kill -0 $(cat /tmp/writer) 2> /dev/null; do sleep 0.1; done');
+      const result = JSON.parse(await guest.exec(program, { timeoutMs: 260_000 }));
+      // All four have been written by then, file0 as the last.
+      await guest.exec(
+        'until [ -e /tmp/sum0 ]; do sleep 0.1; done; touch /tmp/enough; while kill -0 $(cat /tmp/writer) 2> /dev/null; do sleep 0.1; done',
+      );
       expect(result).toStrictEqual({ bytes: expect.any(Number), end: 'all' });
       expect(result.bytes).toBeGreaterThan(wasFree - 80 * MIB);
       await guest.exec(`sync; umount ${PATH}; ${check} ${DEVICE} > /tmp/check 2>&1 || { cat /tmp/check >&2; exit 1; }

@@ -3,7 +3,7 @@ import { unavailable } from '../apiserver/server.ts';
 import { runIsolated } from '../faults/fast/run-lab.ts';
 
 const COUNT = process.env.SNAPSHOT_GROUPS ?? '12';
-const LIMIT_MS = 290_000;
+const LIMIT_MS = 900_000;
 const skip = process.getuid?.() === 0 ? unavailable : 'needs root, for namespaces';
 
 /** Promise 9 for groups, with real programs and a fake host. */

@@ -17,7 +17,7 @@ import type { Exec } from '../../run/exec.ts';
 const MiB = 1 << 20;
 const GROUP = 'aoeadopt';
 const call = promisify(execFile);
-const signal = AbortSignal.timeout(170_000);
+const signal = AbortSignal.timeout(500_000);
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { release: { type: 'boolean' }, 'die-after': { type: 'string' }, 'die-before': { type: 'string' } },

@@ -7,7 +7,7 @@ import { random } from '../faults/model/random.ts';
 
 const [name = '', seed, batches] = process.argv.slice(2);
 const MOST_AT_ONCE = 32;
-const MOST_TIMES = 5;
+const MOST_TIMES = 30;
 
 export type Write = [sector: number, sectors: number, byte: number];
 

@@ -35,7 +35,7 @@ const run: Exec = async (command, args, { timeoutMs, signal }) => {
   if (values['die-after'] === what) process.kill(process.pid, 'SIGKILL');
   return result;
 };
-const signal = AbortSignal.timeout(300_000);
+const signal = AbortSignal.timeout(800_000);
 const hasDevice = (path: string): Promise<boolean> =>
   stat(path).then(
     (stats) => stats.isBlockDevice(),

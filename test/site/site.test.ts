@@ -11,7 +11,7 @@ const SITE = join(ROOT, 'dist/docs/site');
 /** Width of a common telephone, in CSS pixels. */
 const TELEPHONE = { width: 390, height: 844 };
 const DESKTOP = { width: 1280, height: 900 };
-const WAIT_MS = 15_000;
+const WAIT_MS = 60_000;
 
 /** Gives the width of the page, or of its widest table if that is more: a table must be readable without moving it sideways. */
 const WIDTH = `Math.max(document.documentElement.scrollWidth, ...[...document.querySelectorAll('article table')].map((each) => each.scrollWidth))`;
@@ -36,7 +36,7 @@ beforeAll(async () => {
   for (const version of ['v0.0.1', 'v0.1.0']) addVersion(folder, SITE, version);
   server = await serveFolder(folder);
   latest = `${server.url}/latest/`;
-  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'] });
+  browser = await chromium.launch({ executablePath: '/usr/bin/chromium', args: ['--no-sandbox', '--disable-gpu'], timeout: 120_000 });
 });
 afterAll(async () => {
   await browser?.close();

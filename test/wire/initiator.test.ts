@@ -69,7 +69,7 @@ for (const { name, start } of peers) {
       expect(release.outcome).toBe('released');
       expect(empty[0]?.string).toBe('');
     },
-    60_000,
+    300_000,
   );
 
   test.skipIf(skip)(
@@ -77,10 +77,11 @@ for (const { name, start } of peers) {
     async () => {
       await using lab = new WireLab();
       start(lab, lab.disk('disk', 16 << 20), 7, 3);
-      await lab.host(7, 3, 'acquire:n0');
+      const [lock] = (await lab.host(7, 3, 'acquire:n0')) as [{ outcome: string }];
+      expect(lock.outcome).toBe('held');
       expect(await lab.exec('aoecfg', '7', '3', 'host0')).toMatch(/node=n0/);
     },
-    60_000,
+    300_000,
   );
 }
 
@@ -99,16 +100,16 @@ test.skipIf(skip)(
     for (let attempt = 0; count < 2 && attempt < 20; attempt++) count = ((await lab.host(7, 3, 'query')) as [unknown[]])[0].length;
     expect(count).toBe(2);
   },
-  60_000,
+  300_000,
 );
 
 test.skipIf(skip)(
   'nobody at an address is an empty answer, in the time that was given',
   async () => {
     await using lab = new WireLab();
-    const [query, lock] = (await lab.host(9, 9, 'query', 'acquire:n0')) as [unknown[], { outcome: string }];
+    const [query, lock] = (await lab.host(9, 9, '--nobody', 'query', 'acquire:n0')) as [unknown[], { outcome: string }];
     expect(query).toStrictEqual([]);
     expect(lock.outcome).toBe('unanswered');
   },
-  60_000,
+  300_000,
 );

@@ -57,11 +57,11 @@ it.skipIf(skip)(
       ...['-netdev', 'tap,id=n0,ifname=tap0,script=no,downscript=no', '-device', 'virtio-net-pci,netdev=n0,romfile='],
       ...['-kernel', IPXE, '-initrd', script, '-debugcon', `file:${printed}`],
     );
-    const deadline = performance.now() + 60_000;
+    const deadline = performance.now() + 240_000;
     const output = (): string => (existsSync(printed) ? readFileSync(printed, 'utf8') : '');
     while (!/written|failed/.test(output()) && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 100));
     expect(output()).toBe(`${MESSAGE}written\n`);
     expect(sectorOf(disk, 9)).toBe(MESSAGE);
   },
-  90_000,
+  300_000,
 );

@@ -55,14 +55,16 @@ export class WireLab implements AsyncDisposable {
    */
   keepRunning(command: string, ...args: string[]): string {
     const pid = join(this.directory, 'pid');
-    const loop = `while :; do "$@" & echo $! > '${pid}'; wait $!; sleep 0.1; done`;
+    // It writes its number before it does anything: whoever has its answer can end it.
+    const once = `echo $$ > "$0"; exec "$@"`;
+    const loop = `while :; do bash -c '${once}' '${pid}' "$@"; sleep 0.1; done`;
     this.start('bash', '-c', loop, command, command, ...args);
     return `kill -9 $(cat '${pid}')`;
   }
 
   /** Runs a program in the namespace and returns what it wrote. */
   async exec(command: string, ...args: string[]): Promise<string> {
-    return (await run('ip', ['netns', 'exec', this.name, command, ...args], { timeout: 30_000 })).stdout;
+    return (await run('ip', ['netns', 'exec', this.name, command, ...args], { timeout: 120_000 })).stdout;
   }
 
   /** Runs the steps of `host.ts` there, one after the other; the result has an entry for each. */

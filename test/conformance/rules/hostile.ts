@@ -98,8 +98,8 @@ export const hostile: Group = {
       for (let sent = 0; sent < 500; sent++) b.send(Command.Ata, read);
       // A frame may be lost in such a flood, by us as well; a second or a third gets through.
       let answered = false;
-      for (let time = 0; time < 3 && !answered; time++) {
-        answered = await a.identify({ limitMs: 500 }).then(
+      for (let time = 0; time < 5 && !answered; time++) {
+        answered = await a.identify({ limitMs: 2000 }).then(
           () => true,
           () => false,
         );

@@ -5,7 +5,7 @@ import { runLab } from './run-lab.ts';
 const WITH_SILENCES = '6';
 const SEED = process.env.SEED ?? WITH_SILENCES;
 const STEPS = process.env.STEPS ?? '100';
-const LIMIT_MS = 300_000;
+const LIMIT_MS = 900_000;
 const skip = process.getuid?.() === 0 ? unavailable : 'needs root, for namespaces';
 
 /** Promises 1 (for crashes of programs), 2 and 6, with real programs and fake hosts. */

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { RpcError } from '../../../rpc/mod.ts';
 
 /** Until a call of the attacher or the node plugin has succeeded, even during a disturbance. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 /** Between two attempts, doubled up to the second. */
 const RETRY_MS = [5, 160] as const;
 

@@ -11,7 +11,7 @@ const PAUSE_MS = 3;
 const FIRST_RETRY_MS = 1;
 const LAST_RETRY_MS = 40;
 /** A wait for a writer is over after this, whatever is going wrong meanwhile. */
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 180_000;
 const PER_RECORD = RECORD / SECTOR;
 
 /**

@@ -1,19 +1,15 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import type { Kube } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import type { Kube } from '../../../kube/mod.ts';
 
-describe.skipIf(unavailable)('that the serial number of an external target changes, as a real API server checks it', () => {
-  let kube: Kube;
+/** Tests of serialChanges: that the serial number of an external target changes, as a real API server checks it. */
+export function externalSerial(kube: () => Kube): void {
   let count = 0;
-  serveTests((started) => {
-    ({ kube } = started);
-  });
   const create = async (external: object): Promise<string> => {
     const spec = { external: { shelf: 1, slot: 2, ...external } };
-    return (await kube.create<AoEVolume>(AOE_VOLUMES, { metadata: { name: `e${++count}` }, spec } as never)).metadata.name;
+    return (await kube().create<AoEVolume>(AOE_VOLUMES, { metadata: { name: `e${++count}` }, spec } as never)).metadata.name;
   };
-  const change = (name: string, external: object) => kube.patch<AoEVolume>(AOE_VOLUMES, name, { spec: { external } });
+  const change = (name: string, external: object) => kube().patch<AoEVolume>(AOE_VOLUMES, name, { spec: { external } });
   const refusal = (message: RegExp) => ({ code: 422, message: expect.stringMatching(message) });
 
   test('can be said, also later, and taken back', async () => {
@@ -32,4 +28,4 @@ describe.skipIf(unavailable)('that the serial number of an external target chang
       await expect(change(await create({}), other)).rejects.toMatchObject(refusal(/external cannot be changed/));
     await expect(change(await create({ serial: 'S' }), { serial: null })).rejects.toMatchObject(refusal(/external cannot be changed/));
   });
-});
+}

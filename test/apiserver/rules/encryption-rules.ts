@@ -1,33 +1,28 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolumeSpec } from '../../api/volume.ts';
-import type { Kube, KubeObject } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolumeSpec } from '../../../api/volume.ts';
+import type { Kube, KubeObject } from '../../../kube/mod.ts';
 
 const ENCRYPTED = { pool: 'p', capacity: '1Gi', encryption: 'LUKS2' };
-let kube: Kube;
 let count = 0;
 
-describe.skipIf(unavailable)('encryption of an AoEVolume on a real API server', () => {
-  serveTests((started) => {
-    ({ kube } = started);
-  });
-
+/** Tests of encryption of an AoEVolume on a real API server. */
+export function encryptionRules(kube: () => Kube): void {
   const create = (spec: object) =>
-    kube.create<KubeObject & { spec: AoEVolumeSpec }>(AOE_VOLUMES, { metadata: { name: `encryption-${++count}` }, spec } as never);
+    kube().create<KubeObject & { spec: AoEVolumeSpec }>(AOE_VOLUMES, { metadata: { name: `encryption-${++count}` }, spec } as never);
 
   it('is accepted, and stays as it is', async () => {
     const { metadata, spec } = await create(ENCRYPTED);
     expect(spec.encryption).toBe('LUKS2');
-    await expect(kube.patch(AOE_VOLUMES, metadata.name, { spec: { encryption: null } })).rejects.toThrow(/encryption cannot be changed/);
+    await expect(kube().patch(AOE_VOLUMES, metadata.name, { spec: { encryption: null } })).rejects.toThrow(/encryption cannot be changed/);
     const plain = await create({ pool: 'p', capacity: '1Gi' });
-    await expect(kube.patch(AOE_VOLUMES, plain.metadata.name, { spec: { encryption: 'LUKS2' } })).rejects.toThrow(
+    await expect(kube().patch(AOE_VOLUMES, plain.metadata.name, { spec: { encryption: 'LUKS2' } })).rejects.toThrow(
       /encryption cannot be changed/,
     );
   });
 
   it('with authentication never grows, and stays Exclusive', async () => {
     const { metadata } = await create({ ...ENCRYPTED, encryption: 'LUKS2Authenticated' });
-    const patch = (spec: object) => kube.patch(AOE_VOLUMES, metadata.name, { spec });
+    const patch = (spec: object) => kube().patch(AOE_VOLUMES, metadata.name, { spec });
     await expect(patch({ capacity: '2Gi' })).rejects.toThrow(/authenticated encryption cannot grow/);
     for (const access of ['Shared', 'ReadOnlyMany']) await expect(patch({ access })).rejects.toThrow(/must be Exclusive/);
     await patch({ initiators: { nodes: ['n1'] } });
@@ -50,4 +45,4 @@ describe.skipIf(unavailable)('encryption of an AoEVolume on a real API server', 
   ] as const) {
     it(`${what} is refused`, () => expect(create(spec)).rejects.toThrow(message));
   }
-});
+}

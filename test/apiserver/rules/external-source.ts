@@ -1,20 +1,16 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import type { Kube } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import type { Kube } from '../../../kube/mod.ts';
 
 type Spec = Record<string, unknown>;
 
 const external = { shelf: 55, slot: 5 };
 const COPIED: Spec = { capacity: '1Gi', pool: 'lvm', source: { external } };
 
-describe.skipIf(unavailable)('a copy of the disk of an external target, as a real API server checks it', () => {
-  let kube: Kube;
+/** Tests of a copy of the disk of an external target, as a real API server checks it. */
+export function externalSource(kube: () => Kube): void {
   let count = 0;
-  serveTests((started) => {
-    ({ kube } = started);
-  });
-  const create = (spec: Spec) => kube.create<AoEVolume>(AOE_VOLUMES, { metadata: { name: `c${++count}` }, spec } as never);
+  const create = (spec: Spec) => kube().create<AoEVolume>(AOE_VOLUMES, { metadata: { name: `c${++count}` }, spec } as never);
   const refusal = (message: RegExp) => ({ code: 422, message: expect.stringMatching(message) });
 
   test('it may have the address of that target, and name the serial number', async () => {
@@ -36,7 +32,7 @@ describe.skipIf(unavailable)('a copy of the disk of an external target, as a rea
 
   test('it cannot be changed', async () => {
     const { name } = (await create(COPIED)).metadata;
-    const other = kube.patch(AOE_VOLUMES, name, { spec: { source: { external: { shelf: 56 } } } });
+    const other = kube().patch(AOE_VOLUMES, name, { spec: { source: { external: { shelf: 56 } } } });
     await expect(other).rejects.toMatchObject(refusal(/source cannot be changed/));
   });
-});
+}

@@ -1,20 +1,16 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolume } from '../../api/volume.ts';
-import { isRetained } from '../../api/volume.ts';
-import type { Kube } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolume } from '../../../api/volume.ts';
+import { isRetained } from '../../../api/volume.ts';
+import type { Kube } from '../../../kube/mod.ts';
 
 type Spec = Record<string, unknown>;
 
 const ADOPTED: Spec = { capacity: '1Gi', pool: 'lvm', nodeName: 'storage-1', adopt: 'old' };
 
-describe.skipIf(unavailable)('adoption, as a real API server checks it', () => {
-  let kube: Kube;
+/** Tests of adoption, as a real API server checks it. */
+export function adopt(kube: () => Kube): void {
   let count = 0;
-  serveTests((started) => {
-    ({ kube } = started);
-  });
-  const create = (spec: Spec) => kube.create<AoEVolume>(AOE_VOLUMES, { metadata: { name: `a${++count}` }, spec } as never);
+  const create = (spec: Spec) => kube().create<AoEVolume>(AOE_VOLUMES, { metadata: { name: `a${++count}` }, spec } as never);
   const refusal = (message: RegExp) => ({ code: 422, message: expect.stringMatching(message) });
 
   for (const adopt of ['old', 'db_1+x.img', '0', 'aoe-11111111-2222-3333-4444-555555555555'])
@@ -33,7 +29,7 @@ describe.skipIf(unavailable)('adoption, as a real API server checks it', () => {
     test(`${what} it is refused`, async () => await expect(create(spec)).rejects.toMatchObject(refusal(message)));
 
   test('it cannot be changed, added or taken away', async () => {
-    const change = (name: string, adopt: string | null) => kube.patch(AOE_VOLUMES, name, { spec: { adopt } });
+    const change = (name: string, adopt: string | null) => kube().patch(AOE_VOLUMES, name, { spec: { adopt } });
     const adopted = (await create(ADOPTED)).metadata.name;
     const { adopt: _, ...plain } = ADOPTED;
     const empty = (await create(plain)).metadata.name;
@@ -51,4 +47,4 @@ describe.skipIf(unavailable)('adoption, as a real API server checks it', () => {
     const made = await Promise.all(policies.map(create));
     expect(made.map(isRetained)).toStrictEqual([true, false, false, true]);
   });
-});
+}

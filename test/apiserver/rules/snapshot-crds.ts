@@ -1,6 +1,5 @@
-import { AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
-import type { Kube, KubeObject } from '../../kube/mod.ts';
-import { ApiServer, unavailable } from './server.ts';
+import { AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../../api/resources.ts';
+import type { Kube, KubeObject } from '../../../kube/mod.ts';
 
 type Spec = Record<string, unknown>;
 
@@ -9,19 +8,10 @@ const EXTERNAL: Spec = { external: { shelf: 1, slot: 2 } };
 const SNAPSHOT: Spec = { volumeName: 'v' };
 const RESTORED: Spec = { ...VOLUME, source: { snapshot: 's' } };
 
-describe.skipIf(unavailable)('the CRDs of snapshots on a real API server', () => {
-  let server: ApiServer;
-  let kube: Kube;
+/** Tests of the CRDs of snapshots on a real API server. */
+export function snapshotCrds(kube: () => Kube): void {
   let count = 0;
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
-  });
-  afterAll(async () => {
-    kube?.close();
-    await server?.stop();
-  });
-  const create = (type: ResourceType, spec: Spec) => kube.create<KubeObject>(type, { metadata: { name: `x${++count}` }, spec } as never);
+  const create = (type: ResourceType, spec: Spec) => kube().create<KubeObject>(type, { metadata: { name: `x${++count}` }, spec } as never);
   const refusal = (message: RegExp) => ({ code: 422, message: expect.stringMatching(message) });
 
   for (const [what, type, spec] of [
@@ -57,9 +47,9 @@ describe.skipIf(unavailable)('the CRDs of snapshots on a real API server', () =>
   ] as const) {
     test(`${what} ${message ? 'cannot' : 'can'} be changed`, async () => {
       const { metadata } = await create(type, spec);
-      const attempt = kube.patch(type, metadata.name, { spec: next });
+      const attempt = kube().patch(type, metadata.name, { spec: next });
       if (message) await expect(attempt).rejects.toMatchObject(refusal(message));
       else await attempt;
     });
   }
-});
+}

@@ -1,18 +1,13 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { Kube, KubeObject } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { Kube, KubeObject } from '../../../kube/mod.ts';
 
 const OURS = { capacity: '1Gi', pool: 'default' };
 let count = 0;
 
-describe.skipIf(unavailable)('spec.limits on a real API server', () => {
-  let kube: Kube;
-  serveTests((started) => {
-    ({ kube } = started);
-  });
-
+/** Tests of spec.limits on a real API server. */
+export function volumeLimits(kube: () => Kube): void {
   const create = (spec: object): Promise<KubeObject & { spec: { limits?: object } }> =>
-    kube.create(AOE_VOLUMES, { metadata: { name: `x${++count}` }, spec } as never);
+    kube().create(AOE_VOLUMES, { metadata: { name: `x${++count}` }, spec } as never);
 
   for (const limits of [
     {},
@@ -52,6 +47,6 @@ describe.skipIf(unavailable)('spec.limits on a real API server', () => {
   test('they are changed and taken away at any time', async () => {
     const { metadata } = await create({ ...OURS, limits: { iops: 100 } });
     for (const limits of [{ iops: null, readIOPS: 50 }, null])
-      expect((await kube.patch(AOE_VOLUMES, metadata.name, { spec: { limits } })).metadata.generation).toBeGreaterThan(1);
+      expect((await kube().patch(AOE_VOLUMES, metadata.name, { spec: { limits } })).metadata.generation).toBeGreaterThan(1);
   });
-});
+}

@@ -1,27 +1,22 @@
-import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoEVolumeSpec } from '../../api/volume.ts';
-import type { Kube, KubeObject } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { AOE_VOLUMES } from '../../../api/resources.ts';
+import type { AoEVolumeSpec } from '../../../api/volume.ts';
+import type { Kube, KubeObject } from '../../../kube/mod.ts';
 
 const VOLUME = { pool: 'p', capacity: '1Gi' };
 const EXTERNAL = { external: { shelf: 1, slot: 1 } };
 const ONLY_EXCLUSIVE = /takeoverAfter is not for external targets, and a time only for volumes with access Exclusive/;
-let kube: Kube;
 let count = 0;
 
-describe.skipIf(unavailable)('spec.takeoverAfter of an AoEVolume on a real API server', () => {
-  serveTests((started) => {
-    ({ kube } = started);
-  });
-
+/** Tests of spec.takeoverAfter of an AoEVolume on a real API server. */
+export function takeoverRules(kube: () => Kube): void {
   const create = (spec: object) =>
-    kube.create<KubeObject & { spec: AoEVolumeSpec }>(AOE_VOLUMES, { metadata: { name: `takeover-${++count}` }, spec } as never);
+    kube().create<KubeObject & { spec: AoEVolumeSpec }>(AOE_VOLUMES, { metadata: { name: `takeover-${++count}` }, spec } as never);
 
   it('is a time or Never, and can be changed and removed', async () => {
     for (const takeoverAfter of ['20s', '9999s', 'Never']) {
       const { metadata, spec } = await create({ ...VOLUME, takeoverAfter, nodeName: 'n1', address: { shelf: 7, slot: count } });
       expect(spec.takeoverAfter).toBe(takeoverAfter);
-      for (const next of ['30s', 'Never', null]) await kube.patch(AOE_VOLUMES, metadata.name, { spec: { takeoverAfter: next } });
+      for (const next of ['30s', 'Never', null]) await kube().patch(AOE_VOLUMES, metadata.name, { spec: { takeoverAfter: next } });
     }
   });
 
@@ -34,13 +29,13 @@ describe.skipIf(unavailable)('spec.takeoverAfter of an AoEVolume on a real API s
       await expect(create({ ...VOLUME, access, takeoverAfter: '30s' })).rejects.toThrow(ONLY_EXCLUSIVE);
       await create({ ...VOLUME, access, takeoverAfter: 'Never' });
       const never = await create({ ...VOLUME, takeoverAfter: 'Never' });
-      await kube.patch(AOE_VOLUMES, never.metadata.name, { spec: { access } });
+      await kube().patch(AOE_VOLUMES, never.metadata.name, { spec: { access } });
       const { metadata } = await create({ ...VOLUME, takeoverAfter: '30s' });
-      await expect(kube.patch(AOE_VOLUMES, metadata.name, { spec: { access } })).rejects.toThrow(ONLY_EXCLUSIVE);
-      await kube.patch(AOE_VOLUMES, metadata.name, { spec: { access, takeoverAfter: null } });
+      await expect(kube().patch(AOE_VOLUMES, metadata.name, { spec: { access } })).rejects.toThrow(ONLY_EXCLUSIVE);
+      await kube().patch(AOE_VOLUMES, metadata.name, { spec: { access, takeoverAfter: null } });
     });
 
   it('is not for external targets', async () => {
     for (const takeoverAfter of ['30s', 'Never']) await expect(create({ ...EXTERNAL, takeoverAfter })).rejects.toThrow(ONLY_EXCLUSIVE);
   });
-});
+}

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
 import fc from 'fast-check';
-import { MAX_SHELF, MAX_SLOT } from '../../api/address.ts';
-import { parseQuantity } from '../../api/quantity.ts';
-import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
-import { type Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
-import { serveTests, unavailable } from './server.ts';
+import { MAX_SHELF, MAX_SLOT } from '../../../api/address.ts';
+import { parseQuantity } from '../../../api/quantity.ts';
+import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, type ResourceType } from '../../../api/resources.ts';
+import { type Kube, KubeError, type KubeObject } from '../../../kube/mod.ts';
 
 type Spec = Record<string, unknown>;
 type Thing = KubeObject & { spec: Spec; status?: Record<string, unknown> };
@@ -14,19 +13,16 @@ const VOLUME: Spec = { capacity: '1Gi', pool: 'default' };
 const THIN: Spec = { backend: 'lvm-thin', volumeGroup: 'v', thinPool: 'p' };
 const EXTERNAL: Spec = { external: { shelf: 1, slot: 2 } };
 
-let kube: Kube;
 let count = 0;
 
-describe.skipIf(unavailable)('the CRDs on a real API server', () => {
-  serveTests((started) => {
-    ({ kube } = started);
-  });
-
+/** Tests of the CRDs on a real API server. */
+export function crds(kube: () => Kube): void {
   const create = (type: ResourceType, spec: Spec): Promise<Thing> => {
     const metadata = { name: `x${++count}` };
-    return kube.create<Thing>(type, { metadata, spec });
+    return kube().create<Thing>(type, { metadata, spec });
   };
-  const change = (type: ResourceType, { metadata: { name } }: Thing, spec: Spec): Promise<Thing> => kube.patch<Thing>(type, name, { spec });
+  const change = (type: ResourceType, { metadata: { name } }: Thing, spec: Spec): Promise<Thing> =>
+    kube().patch<Thing>(type, name, { spec });
 
   async function refused(attempt: Promise<unknown>, message: RegExp): Promise<void> {
     await expect(attempt).rejects.toSatisfy((error: unknown) => {
@@ -226,7 +222,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
 
   test('an object without a spec is refused', async () => {
     for (const type of [AOE_VOLUMES, AOE_POOLS, AOE_NODES]) {
-      await refused(kube.create(type, { metadata: { name: 'bare' } }), /spec: Required value/);
+      await refused(kube().create(type, { metadata: { name: 'bare' } }), /spec: Required value/);
     }
   });
 
@@ -292,11 +288,11 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
   test('a growth that cannot be had is taken back, down to what the disk has', async () => {
     const volume = await create(AOE_VOLUMES, VOLUME);
     const { name } = volume.metadata;
-    await kube.patch(AOE_VOLUMES, name, { status: { capacity: '1028Mi' } }, { subresource: 'status' });
+    await kube().patch(AOE_VOLUMES, name, { status: { capacity: '1028Mi' } }, { subresource: 'status' });
     for (const capacity of ['4Gi', '2Gi']) await change(AOE_VOLUMES, volume, { capacity });
     await refused(change(AOE_VOLUMES, volume, { capacity: '1Gi' }), /cannot become smaller than status\.capacity/);
     await change(AOE_VOLUMES, volume, { capacity: '1028Mi' });
-    await kube.patch(AOE_VOLUMES, name, { status: { capacity: '2Gi' } }, { subresource: 'status' });
+    await kube().patch(AOE_VOLUMES, name, { status: { capacity: '2Gi' } }, { subresource: 'status' });
     // It grew all the same, while its capacity was taken back: whatever else is changed is not refused for that.
     await change(AOE_VOLUMES, volume, { deletionPolicy: 'Retain' });
     await change(AOE_VOLUMES, volume, { capacity: '3Gi' });
@@ -327,18 +323,18 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
   });
 
   test('status is written apart from spec', async () => {
-    const made = await kube.create<Thing>(AOE_VOLUMES, { metadata: { name: 'apart' }, spec: VOLUME, status: { phase: 'Ready' } });
+    const made = await kube().create<Thing>(AOE_VOLUMES, { metadata: { name: 'apart' }, spec: VOLUME, status: { phase: 'Ready' } });
     expect(made.status).toBeUndefined();
     const patch = { status: { phase: 'Ready' }, spec: { deletionPolicy: 'Retain' } };
-    const { spec, status, metadata } = await kube.patch<Thing>(AOE_VOLUMES, 'apart', patch, { subresource: 'status' });
+    const { spec, status, metadata } = await kube().patch<Thing>(AOE_VOLUMES, 'apart', patch, { subresource: 'status' });
     expect(spec.deletionPolicy).toBeUndefined();
     expect(status?.phase).toBe('Ready');
     expect(metadata.generation).toBe(1);
-    await refused(kube.patch(AOE_VOLUMES, 'apart', { status: { phase: 'Fine' } }, { subresource: 'status' }), /status\.phase.*"Pending"/);
+    await refused(kube().patch(AOE_VOLUMES, 'apart', { status: { phase: 'Fine' } }, { subresource: 'status' }), /status\.phase.*"Pending"/);
     const condition = { type: 'Ready', status: 'Yes', reason: 'A', message: '', lastTransitionTime: '2026-01-01T00:00:00Z' };
     const conditions = [condition];
     await refused(
-      kube.patch(AOE_VOLUMES, 'apart', { status: { conditions } }, { subresource: 'status' }),
+      kube().patch(AOE_VOLUMES, 'apart', { status: { conditions } }, { subresource: 'status' }),
       /conditions\[0\]\.status.*"True"/,
     );
   });
@@ -349,7 +345,7 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     const macs = Array.from({ length: 64 * 16 }, (_, index) => `02:00:00:00:${hex(index >> 8)}:${hex(index & 255)}`);
     const nodes = Array.from({ length: 64 }, (_, index) => `n${index}`);
     const write = (all: string[]) =>
-      kube.patch<Thing>(
+      kube().patch<Thing>(
         AOE_VOLUMES,
         metadata.name,
         { status: { initiators: { observedGeneration: 1, nodes, macs: all } } },
@@ -361,9 +357,9 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
   });
 
   test('writers of one status keep to their own entries of its lists', async () => {
-    await kube.create<Thing>(AOE_POOLS, { metadata: { name: 'shared' }, spec: { backend: 'file', directory: '/d' } });
+    await kube().create<Thing>(AOE_POOLS, { metadata: { name: 'shared' }, spec: { backend: 'file', directory: '/d' } });
     const say = (node: string, ready: boolean) =>
-      kube.apply<Thing>(
+      kube().apply<Thing>(
         AOE_POOLS,
         { metadata: { name: 'shared' }, status: { nodes: [{ name: node, ready }] } },
         { fieldManager: `aoe-csi-agent-${node}`, subresource: 'status' },
@@ -382,10 +378,10 @@ describe.skipIf(unavailable)('the CRDs on a real API server', () => {
     const { metadata } = await create(AOE_VOLUMES, spec);
     await create(AOE_VOLUMES, { ...spec, nodeName: 'there' });
     const names = async (fieldSelector: string) =>
-      (await kube.list(AOE_VOLUMES, { fieldSelector })).items.map((each) => each.metadata.name);
+      (await kube().list(AOE_VOLUMES, { fieldSelector })).items.map((each) => each.metadata.name);
     expect(await names('spec.nodeName=here')).toStrictEqual([metadata.name]);
     expect(await names('spec.pool=selected')).toHaveLength(2);
     expect(await names('spec.pool=selected,spec.nodeName=here')).toStrictEqual([metadata.name]);
     await expect(names('spec.capacity=1Gi')).rejects.toMatchObject({ code: 400 });
   });
-});
+}
