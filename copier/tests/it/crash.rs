@@ -19,12 +19,13 @@ fn a_copier_that_is_killed_at_any_point_goes_on_where_it_was() {
     job.bytes_per_second = 200 * MIB;
     let mut before = (0, 0);
     let mut kills = 0;
+    // A slow machine needs longer for a copier to start and to save any progress, which it does every two seconds at the latest.
+    let (mut slowness, mut in_vain) = (1, 0);
     for round in 0u64.. {
         let mut copier = Copier::start(&lab);
         copier.begin(&job);
-        // At another place each time: in discovery, while it copies, flushes, saves, and compares. The span grows: on a slow machine
-        // half a second is not enough for a copier to start and to save any progress.
-        std::thread::sleep(Duration::from_millis(round * 37 % (450 + 20 * round)));
+        // At another place each time: in discovery, while it copies, flushes, saves, and compares.
+        std::thread::sleep(Duration::from_millis((round * 37 % 450) * slowness));
         let state = copier.get("a").unwrap();
         if state.phase() == Phase::Verified {
             break;
@@ -36,6 +37,13 @@ fn a_copier_that_is_killed_at_any_point_goes_on_where_it_was() {
         assert!(now >= before && now.0 <= bytes, "progress is never lost: {now:?} after {before:?}");
         assert_same(&source, &destination, now.0);
         assert!(now.1 == 0 || now.0 == bytes);
+        if now > before {
+            (slowness, in_vain) = ((slowness / 2).max(1), 0);
+        } else if in_vain < 3 {
+            in_vain += 1;
+        } else {
+            (slowness, in_vain) = ((slowness * 2).min(16), 0);
+        }
         before = now;
         assert!(kills < 200, "{now:?}");
     }
@@ -85,6 +93,7 @@ fn a_job_that_is_removed_in_the_middle_ends_at_once() {
     copier.until("a", "it reads", |state| state.read > 0);
     let begin = std::time::Instant::now();
     copier.remove("a").unwrap();
-    assert!(begin.elapsed() < Duration::from_secs(1));
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}: the throttle would take 16 seconds for a piece");
     assert_eq!(copier.list(), []);
 }

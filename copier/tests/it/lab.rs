@@ -15,7 +15,7 @@ use aoe_copier::proto::{AoeSource, Destination, Job, LocalSource};
 use crate::cable::Cable;
 
 /// Longest wait for anything that should happen soon.
-pub const LIMIT: Duration = Duration::from_secs(20);
+pub const LIMIT: Duration = Duration::from_secs(120);
 /// The interface of the target, and of the copier.
 pub const TARGET: &str = "t0";
 pub const HOST: &str = "h0";

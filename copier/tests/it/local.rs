@@ -76,14 +76,26 @@ fn what_differs_is_found_and_written_again() {
     let (source, destination) = (lab.data("source", bytes), lab.empty("destination", bytes));
     let mut copier = Copier::start(&lab);
     let mut job = lab.local("a", &source, bytes, &destination);
-    job.bytes_per_second = 8 * MIB;
-    copier.begin(&job);
-    copier.until_phase("a", Phase::Verifying);
+    job.bytes_per_second = 4 * MIB;
+    // A busy machine may be further than the damage when it is seen that it compares: then it begins again.
+    for attempt in 1.. {
+        copier.begin(&job);
+        copier.until("a", "it compares", |state| matches!(state.phase(), Phase::Verifying | Phase::Verified));
+        let state = copier.pause("a").unwrap();
+        if state.phase() == Phase::Stopped && state.verified < 10 * MIB {
+            break;
+        }
+        assert!(attempt < 3, "{state:?}");
+        copier.remove("a").unwrap();
+        lab.empty("destination", bytes);
+    }
     // A program that does not honour locks writes into the copy: into data, and into a hole.
     let file = std::fs::File::options().write(true).open(&destination).unwrap();
     file.write_all_at(&[0x66; 100], 10 * MIB + 5).unwrap();
     file.write_all_at(&[0x66; 100], 15 * MIB + 5).unwrap();
     file.sync_all().unwrap();
+    job.bytes_per_second = 0;
+    copier.begin(&job);
     let state = copier.until_verified("a");
     assert_eq!(state.repaired, 2);
     assert_same(&source, &destination, bytes);

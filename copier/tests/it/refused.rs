@@ -35,7 +35,7 @@ fn a_source_that_shrinks_in_the_middle_fails_the_job() {
     let (source, destination) = (lab.data("source", bytes), lab.empty("destination", bytes));
     let mut copier = Copier::start(&lab);
     let mut job = lab.local("a", &source, bytes, &destination);
-    job.bytes_per_second = 8 * MIB;
+    job.bytes_per_second = 2 * MIB;
     copier.begin(&job);
     copier.until("a", "some of it is copied", |state| state.copied > 0);
     std::fs::File::options().write(true).open(&source).unwrap().set_len(MIB).unwrap();
@@ -91,7 +91,7 @@ fn a_destination_that_another_program_has_is_waited_for_and_nobody_gets_it_befor
     });
     let mut copier = Copier::start(&lab);
     let mut job = lab.local("a", &source, bytes, &destination);
-    job.bytes_per_second = 4 * MIB;
+    job.bytes_per_second = MIB;
     copier.begin(&job);
     copier.until_problem("a", "opening the destination");
     holder.kill().unwrap();

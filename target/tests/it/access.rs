@@ -68,7 +68,7 @@ fn whoever_loses_access_cannot_write_and_whoever_gains_it_is_told() {
         rpc.access("v", &[B]).unwrap();
         // Nobody but the target writes now: what is in the file stays there.
         let before = std::fs::read(&disk).unwrap();
-        let announcement = b.announcement().expect("the new initiator is told");
+        let announcement = b.announced().expect("the new initiator is told");
         assert_eq!((announcement.header.shelf, announcement.header.slot), (7, 3));
         assert!(!a.write(0, &[0xee; 512]).good());
         assert!(b.read(0, 1).good(), "mask and reserve lists do not shut it out");

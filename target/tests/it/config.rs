@@ -5,7 +5,7 @@ use aoe_target::wire::header::{self, ANY_SHELF, ANY_SLOT, ERROR, RESPONSE};
 use aoe_target::wire::{Directive, Mac, Mask, Reserve, mask, reserve};
 
 use crate::host::{Host, config};
-use crate::lab::Lab;
+use crate::lab::{LIMIT, Lab};
 
 fn edit(host: &mut Host, directives: &[(u8, Mac)]) -> crate::host::Answer {
     let directives = directives.iter().map(|(command, mac)| Directive { reserved: 0, command: *command, mac: *mac }).collect();
@@ -70,7 +70,7 @@ fn config_commands_keep_a_string_across_a_crash() {
 fn broadcast_queries_find_every_volume() {
     let Some(lab) = Lab::new(1500) else { return };
     let exports: Vec<String> = (0..3).map(|slot| format!("7.{slot}={}", lab.disk(&format!("disk{slot}"), 1 << 20))).collect();
-    let _target = lab.serve(&["--export", &exports[0], "--export", &exports[1], "--export", &exports[2]]);
+    let _target = lab.serve_all(&["--export", &exports[0], "--export", &exports[1], "--export", &exports[2]], 3);
     let mut host = lab.host();
     for (shelf, slot, expected) in
         [(ANY_SHELF, ANY_SLOT, &[0, 1, 2][..]), (7, ANY_SLOT, &[0, 1, 2]), (ANY_SHELF, 1, &[1]), (8, ANY_SLOT, &[])]
@@ -78,7 +78,7 @@ fn broadcast_queries_find_every_volume() {
         let tag = host.send(shelf, slot, header::command::CONFIG, &config(READ, ""));
         let mut found = Vec::new();
         // Patient for those that must come, short for those that must not.
-        while let Some(answer) = host.receive(Duration::from_millis(if found.len() < expected.len() { 5000 } else { 100 })) {
+        while let Some(answer) = host.receive(if found.len() < expected.len() { LIMIT } else { Duration::from_millis(100) }) {
             if answer.header.tag == tag {
                 assert_eq!(answer.header.shelf, 7);
                 found.push(answer.header.slot);

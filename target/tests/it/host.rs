@@ -155,9 +155,18 @@ impl Host {
         true
     }
 
-    /// The next announcement, if one comes in time.
+    /// The next announcement, where one must come.
+    pub fn announced(&self) -> Option<Answer> {
+        self.announcement_within(LIMIT)
+    }
+
+    /// An announcement where none may come, or none need come any more.
     pub fn announcement(&self) -> Option<Answer> {
-        let end = Instant::now() + Duration::from_millis(500);
+        self.announcement_within(Duration::from_millis(500))
+    }
+
+    fn announcement_within(&self, limit: Duration) -> Option<Answer> {
+        let end = Instant::now() + limit;
         loop {
             let answer = self.receive(end.saturating_duration_since(Instant::now()))?;
             if answer.header.tag == 0 {

@@ -126,7 +126,8 @@ fn a_reserve_list_is_answered_when_those_it_shuts_out_are_done() {
     let mut b = lab.host().named("02:00:00:00:00:0b");
     let frozen = mounted.freeze();
     let running = b.send(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[1; 4096]));
-    std::thread::sleep(Duration::from_millis(20)); // else both become one request
+    // The answer shows that the write was taken: what comes after it does not become one request with it.
+    b.config(config::command::READ, "");
     let waiting = b.send(7, 3, header::command::ATA, &registers(WRITE_EXT, 0, 8, &[2; 4096]));
     let claim = |mac: Mac| {
         let request = Reserve { command: reserve::command::FORCE, macs: vec![mac] };

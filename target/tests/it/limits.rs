@@ -1,6 +1,7 @@
 //! Volumes with limits.
 
 use std::collections::HashMap;
+use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
 use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
@@ -9,6 +10,7 @@ use tonic::Code;
 
 use crate::host::{Answer, Host, config, registers};
 use crate::lab::{LIMIT, Lab, Rpc, TARGET, Target, volume};
+use crate::order::Loop;
 use crate::proto;
 
 const A: &str = "02:00:00:00:00:0a";
@@ -28,11 +30,16 @@ fn iops(iops: u64) -> proto::Limits {
 
 fn serve(lab: &Lab, limits: proto::Limits) -> (String, Target, Rpc) {
     let disk = lab.disk("disk", 16 << 20);
+    let (target, rpc) = serve_disk(lab, &disk, limits);
+    (disk, target, rpc)
+}
+
+fn serve_disk(lab: &Lab, disk: &str, limits: proto::Limits) -> (Target, Rpc) {
     let target = lab.managed();
     let mut rpc = target.rpc();
     rpc.interfaces(&[TARGET]).unwrap();
-    rpc.export(limited(&disk, limits)).unwrap();
-    (disk, target, rpc)
+    rpc.export(limited(disk, limits)).unwrap();
+    (target, rpc)
 }
 
 /// Keeps to its window, as the Linux driver does, and asks for blocks here and there.
@@ -95,19 +102,42 @@ impl Load {
     }
 }
 
-/// A busy machine may do less than a limit allows.
-fn assert_about(found: f64, expected: f64) {
-    assert!((expected * 0.75..expected * 1.1).contains(&found), "{found} where {expected} was expected");
+/// Whether something is so in one of five attempts: a busy machine may be slow for a while. The error says what was found instead.
+fn in_one_of_five(mut attempt: impl FnMut() -> Result<(), String>) {
+    let mut found = Vec::new();
+    for _ in 0..5 {
+        match attempt() {
+            Ok(()) => return,
+            Err(instead) => found.push(instead),
+        }
+    }
+    panic!("in none of five attempts: {found:?}");
+}
+
+fn when(is_so: bool, otherwise: impl Debug) -> Result<(), String> {
+    if is_so { Ok(()) } else { Err(format!("{otherwise:?}")) }
+}
+
+/// Pairs of what is done and what a limit allows: more than that is never done, and not always less.
+fn assert_about<const N: usize>(mut measure: impl FnMut() -> [(f64, f64); N]) {
+    in_one_of_five(|| {
+        let pairs = measure();
+        assert!(pairs.iter().all(|(found, allowed)| *found < allowed * 1.1), "(found, allowed): {pairs:?}");
+        when(pairs.iter().all(|(found, allowed)| *found >= allowed * 0.75), pairs)
+    });
 }
 
 #[test]
 fn a_limit_holds_for_reads_and_writes_at_every_mtu() {
-    for (mtu, base, command) in [(9000, "/dev/shm", WRITE_EXT), (1500, "/dev/shm", READ_EXT), (1500, "/tmp", WRITE_EXT)] {
-        let Some(lab) = Lab::on(base, mtu) else { return };
-        let (_, target, _) = serve(&lab, iops(200));
+    // A file in memory is written at once, a device by the kernel.
+    for (mtu, on_device, command) in [(9000, false, WRITE_EXT), (1500, false, READ_EXT), (1500, true, WRITE_EXT)] {
+        let Some(lab) = Lab::on("/dev/shm", mtu) else { return };
+        let file = lab.disk("disk", 16 << 20);
+        let device = if on_device { Loop::new(&file, &[]) } else { None };
+        let (target, _) = serve_disk(&lab, device.as_ref().map_or(&file, |device| &device.0), iops(200));
         let mut load = Load::new(lab.host().named(A), 3, command);
         assert!(load.window < 64, "{}", load.window);
-        assert_about(load.run(Duration::from_secs(3)), 600.0);
+        assert_about(|| [(load.run(Duration::from_secs(3)), 600.0)]);
         target.stop();
     }
 }
@@ -119,17 +149,24 @@ fn bytes_are_limited_and_reads_and_writes_apart_and_what_is_saved_up_comes_first
     let (disk, target, mut rpc) = serve(&lab, limits);
     let mut reads = Load::new(lab.host().named(A), 3, READ_EXT);
     let mut writes = Load::new(lab.host().named(B), 3, WRITE_EXT);
-    let reader = std::thread::scope(|scope| {
-        let reader = scope.spawn(|| reads.run(Duration::from_secs(3)));
-        assert_about(writes.run(Duration::from_secs(3)), 300.0);
-        reader.join().unwrap()
+    assert_about(|| {
+        std::thread::scope(|scope| {
+            let reader = scope.spawn(|| reads.run(Duration::from_secs(3)));
+            let written = writes.run(Duration::from_secs(3));
+            [(written, 300.0), (reader.join().unwrap(), 3.0 * 256.0)]
+        })
     });
-    assert_about(reader, 3.0 * 256.0);
     rpc.export(limited(&disk, proto::Limits { burst_seconds: 2, ..iops(100) })).unwrap();
-    std::thread::sleep(Duration::from_secs(2));
-    let done = writes.run(Duration::from_secs(1));
-    assert!((240.0..330.0).contains(&done), "{done}: what was saved up in two seconds, and one more");
-    assert_about(writes.run(Duration::from_secs(2)), 200.0);
+    in_one_of_five(|| {
+        std::thread::sleep(Duration::from_secs(2));
+        let begun = Instant::now();
+        let (burst, then) = (writes.run(Duration::from_secs(1)), writes.run(Duration::from_secs(2)));
+        let allowed = 200.0 + 100.0 * begun.elapsed().as_secs_f64();
+        assert!(burst < 330.0, "{burst}: what was saved up in two seconds, and one more");
+        assert!(burst + then < allowed * 1.1, "{burst} and {then} where {allowed} are allowed");
+        // Less of a burst leaves more for later.
+        when(burst >= 240.0 && (150.0..220.0).contains(&then), (burst, then))
+    });
     target.stop();
 }
 
@@ -142,20 +179,28 @@ fn all_hosts_share_one_limit_and_a_neighbour_does_not_feel_it() {
     let mut hosts = [A, B].map(|mac| Load::new(lab.host().named(mac), 3, WRITE_EXT));
     let mut neighbour = Load::new(lab.host().named(C), 4, WRITE_EXT);
     neighbour.window = 1;
-    let [a, b] = &mut hosts;
     let time = Duration::from_secs(3);
-    let (a, b, free) = std::thread::scope(|scope| {
-        let a = scope.spawn(|| a.run(time));
-        let b = scope.spawn(|| b.run(time));
-        let free = neighbour.run(time);
-        (a.join().unwrap(), b.join().unwrap(), free)
+    in_one_of_five(|| {
+        // As fast as this machine is.
+        let alone = neighbour.run(time / 3) * 3.0;
+        neighbour.latencies.clear();
+        let [a, b] = &mut hosts;
+        let begun = Instant::now();
+        let (a, b, free) = std::thread::scope(|scope| {
+            let a = scope.spawn(|| a.run(time));
+            let b = scope.spawn(|| b.run(time));
+            let free = neighbour.run(time);
+            (a.join().unwrap(), b.join().unwrap(), free)
+        });
+        let allowed = 300.0 * begun.elapsed().as_secs_f64(); // one may begin later than the other
+        assert!(a + b < allowed * 1.1, "{a} and {b} where {allowed} are allowed");
+        neighbour.latencies.sort();
+        let late = neighbour.latencies[neighbour.latencies.len() * 99 / 100];
+        let shared = a + b >= 900.0 * 0.75 && a / b > 0.5 && b / a > 0.5;
+        // It is not slowed down to the half, and has twice the share of a host that is limited.
+        let unfelt = free >= alone / 2.0 && free > a + b && late < Duration::from_millis(50);
+        when(shared && unfelt, (a, b, free, alone, late))
     });
-    assert_about(a + b, 900.0);
-    assert!(a / b > 0.5 && b / a > 0.5, "{a} and {b}");
-    assert!(free > 20.0 * 900.0 / 10.0, "{free}");
-    neighbour.latencies.sort();
-    let late = neighbour.latencies[neighbour.latencies.len() * 99 / 100];
-    assert!(late < Duration::from_millis(50), "{late:?}");
     target.stop();
 }
 
@@ -169,7 +214,7 @@ fn limits_are_changed_while_a_host_writes_and_outlive_a_restart() {
     let state = rpc.export(limited(&disk, iops(400))).unwrap();
     assert_eq!(state.volume.unwrap().limits, Some(iops(400)));
     load.run(second / 2);
-    assert_about(load.run(2 * second), 800.0);
+    assert_about(|| [(load.run(2 * second), 800.0)]);
     let state = rpc.export(volume("v", &disk, &[A, B])).unwrap();
     assert_eq!(state.volume.unwrap().limits, Some(iops(400)), "an agent that knows no limits changes none");
     target.kill();
@@ -177,14 +222,39 @@ fn limits_are_changed_while_a_host_writes_and_outlive_a_restart() {
     target.wait_for("volume served", "volume not served");
     load.under_way.clear();
     load.run(second / 2);
-    assert_about(load.run(2 * second), 800.0);
+    assert_about(|| [(load.run(2 * second), 800.0)]);
     let mut rpc = target.rpc();
     assert_eq!(rpc.access("v", &[A]).unwrap().volume.unwrap().limits, Some(iops(400)));
     let state = rpc.export(limited(&disk, proto::Limits::default())).unwrap();
     assert_eq!(state.volume.unwrap().limits, Some(proto::Limits::default()));
-    let free = load.run(second);
-    assert!(free > 2000.0, "{free}");
+    in_one_of_five(|| {
+        let free = load.run(second);
+        when(free > 2.0 * 400.0, free)
+    });
     assert_eq!(load.window, 64, "the host is told");
+    target.stop();
+}
+
+#[test]
+fn a_host_whose_answers_wait_when_the_limits_are_taken_away_is_told_at_once() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let (disk, target, mut rpc) = serve(&lab, iops(10));
+    let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
+    in_one_of_five(|| {
+        load.run(Duration::from_secs(1));
+        assert_eq!(load.window, 2);
+        // On a busy machine all answers may have left before. From here on the host sends nothing.
+        rpc.export(limited(&disk, proto::Limits::default())).unwrap();
+        load.wait_for_all();
+        while load.window != 64
+            && let Some(told) = load.host.announcement()
+        {
+            load.take(&told);
+        }
+        let told = load.window;
+        rpc.export(limited(&disk, iops(10))).unwrap();
+        when(told == 64, told)
+    });
     target.stop();
 }
 
@@ -211,7 +281,7 @@ fn only_hosts_with_requests_under_way_are_told_their_window_unasked() {
     rpc.export(limited(&disk, iops(100))).unwrap();
     assert!(a.announcement().is_none() && b.announcement().is_none());
     a.send(7, 3, header::command::ATA, &registers(READ_EXT, 0, 8, &[]));
-    assert_eq!(a.announcement().expect("it has a request under way").config().buffers, 4);
+    assert_eq!(a.announced().expect("it has a request under way").config().buffers, 4);
     assert!(b.announcement().is_none());
     assert_eq!(b.config(0, "").config().buffers, 4, "but whoever asks is told");
     target.stop();
@@ -225,7 +295,7 @@ fn a_repeated_request_costs_nothing_and_requests_that_are_no_data_do_not_wait() 
     let write = |host: &mut Host, block: u64| host.send(7, 3, header::command::ATA, &registers(WRITE_EXT, block * BLOCK, 8, &[1; 4096]));
     let begun = Instant::now();
     // Slower and slower, as a host with one request at a time sees it.
-    let mut tags = Vec::new();
+    let (mut tags, mut at_once) = (Vec::new(), 0);
     for block in 0..6 {
         tags.push(write(&mut host, block * 3));
         for _ in 0..20 {
@@ -234,12 +304,13 @@ fn a_repeated_request_costs_nothing_and_requests_that_are_no_data_do_not_wait() 
         let asked = Instant::now();
         let tag = host.send(7, 3, header::command::CONFIG, &config(0, ""));
         assert!(host.answer_kept(tag).header.flags == header::RESPONSE);
-        assert!(asked.elapsed() < Duration::from_millis(100));
+        at_once += usize::from(asked.elapsed() < Duration::from_millis(100));
     }
+    assert!(at_once >= 3, "{at_once} of six");
     for tag in tags {
         assert!(host.answer_kept(tag).good());
     }
-    assert!(begun.elapsed() < Duration::from_secs(2), "126 requests at ten a second would take longer: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(6), "126 requests at ten a second would take longer: {:?}", begun.elapsed());
     let stats = rpc.runtime.block_on(rpc.client.get_stats(proto::GetStatsRequest {})).unwrap().into_inner();
     let initiator = &stats.volumes[0].initiators[0];
     assert!(initiator.repeats > 0);
@@ -253,19 +324,21 @@ fn nothing_waits_for_answers_that_are_kept_back() {
     let (disk, target, mut rpc) = serve(&lab, iops(10));
     let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
     load.run(Duration::from_secs(1));
-    load.window = 20;
+    // Six seconds of answers, and later two more.
+    load.window = 60;
     load.run(Duration::from_millis(100));
     let begun = Instant::now();
     rpc.access("v", &[B]).unwrap();
     // What was done is answered when its host is cut off.
     load.wait_for_all();
     rpc.access("v", &[A]).unwrap();
+    load.window = 20;
     load.run(Duration::from_millis(50));
     rpc.unexport("v").unwrap();
     rpc.export(limited(&disk, iops(10))).unwrap();
     load.under_way.clear();
     load.run(Duration::from_millis(50));
-    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
     target.stop();
 }
 
@@ -286,6 +359,13 @@ fn limits_that_cannot_be_kept_are_refused() {
     let most = proto::Limits { iops: u64::MAX, bytes_per_second: u64::MAX, ..Default::default() };
     assert_eq!(rpc.export(limited(&disk, most)).unwrap().volume.unwrap().limits, Some(most));
     let mut load = Load::new(lab.host().named(A), 3, WRITE_EXT);
-    assert!(load.run(Duration::from_millis(500)) > 1000.0);
+    in_one_of_five(|| {
+        let mut under = |limits| {
+            rpc.export(limited(&disk, limits)).unwrap();
+            load.run(Duration::from_millis(500))
+        };
+        let (free, found) = (under(proto::Limits::default()), under(most));
+        when(found >= free / 2.0, (free, found))
+    });
     target.stop();
 }

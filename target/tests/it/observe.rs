@@ -147,10 +147,16 @@ fn what_the_receive_ring_drops_is_counted() {
             a.send(7, 3, header::command::ATA, &registers(READ_EXT, 0, 1, &[]));
         }
     });
-    while a.receive(Duration::from_millis(50)).is_some() {}
-    let interface = &rpc.stats().interfaces[0];
+    let limit = Instant::now() + LIMIT;
+    let interface = loop {
+        while a.receive(Duration::from_millis(20)).is_some() {}
+        let interface = rpc.stats().interfaces.remove(0);
+        if interface.received + interface.ring_dropped == READS {
+            break interface;
+        }
+        assert!(Instant::now() < limit, "each of {READS} frames was received or dropped: {interface:?}");
+    };
     assert!(interface.ring_dropped > 0, "{interface:?}");
-    assert_eq!(interface.received + interface.ring_dropped, READS);
     assert_eq!(rpc.stats().interfaces[0].ring_dropped, interface.ring_dropped, "asking changes nothing");
 }
 
@@ -259,19 +265,28 @@ fn nobody_waits_for_the_reader_of_a_trace() {
     let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
     let (target, _rpc) = target(&lab);
     let mut reader = target.rpc();
-    let request = proto::TraceRequest { snap: 65_535, seconds: 3, ..proto::TraceRequest::default() };
-    let mut stream = reader.runtime.block_on(reader.client.trace(request)).unwrap().into_inner();
     let mut a = lab.host().named(A);
-    for _ in 0..READS {
-        assert!(a.read(0, 16).good());
+    // A longer one where a machine needs longer for the reads.
+    for seconds in [3, 15, 60] {
+        let begun = Instant::now();
+        let request = proto::TraceRequest { snap: 65_535, seconds, ..proto::TraceRequest::default() };
+        let mut stream = reader.runtime.block_on(reader.client.trace(request)).unwrap().into_inner();
+        for _ in 0..READS {
+            assert!(a.read(0, 16).good());
+        }
+        let in_time = begun.elapsed() < Duration::from_secs(seconds.into());
+        let (mut seen, mut skipped) = (0, 0);
+        while let Some(message) = reader.runtime.block_on(stream.message()).unwrap() {
+            seen += message.frames.len() as u64;
+            skipped = message.skipped;
+        }
+        if in_time {
+            assert!(skipped > 0 && seen > 0);
+            assert_eq!(seen + skipped, 2 * READS);
+            return;
+        }
     }
-    let (mut seen, mut skipped) = (0, 0);
-    while let Some(message) = reader.runtime.block_on(stream.message()).unwrap() {
-        seen += message.frames.len() as u64;
-        skipped = message.skipped;
-    }
-    assert!(skipped > 0 && seen > 0);
-    assert_eq!(seen + skipped, 2 * READS);
+    panic!("{READS} reads take longer than a minute");
 }
 
 #[test]
@@ -306,23 +321,28 @@ fn the_target_says_how_long_it_has_not_heard_a_host() {
     let mut heard = move || rpc.runtime.block_on(rpc.client.get_heard(proto::GetHeardRequest {})).unwrap().into_inner();
     let of = |heard: &proto::GetHeardResponse, mac: &str| heard.hosts.iter().find(|host| host.mac == mac).map(|host| host.silent_ms);
     assert_eq!(of(&heard(), B), None, "it never sent anything");
+    /// So long a host may be heard again before that is noted.
+    const GRAIN_MS: u64 = 250;
+    let at_most = |sent: Instant| sent.elapsed().as_millis() as u64 + GRAIN_MS;
     let mut b = lab.host().named(B);
+    let sent = Instant::now();
     // Nobody has this address, and nobody answers.
     b.send(200, 9, header::command::CONFIG, &[0; 8]);
     let limit = Instant::now() + LIMIT;
     while of(&heard(), B).is_none() {
         assert!(Instant::now() < limit, "not heard");
     }
-    assert!(of(&heard(), B).unwrap() < 1_000);
     std::thread::sleep(Duration::from_millis(1_300));
     let silent = of(&heard(), B).unwrap();
-    assert!((1_000..5_000).contains(&silent), "{silent} ms");
+    assert!((1_000..=at_most(sent)).contains(&silent), "{silent} ms");
     // What waits in the ring while the process is stopped was heard.
     let pid = target.child.id() as i32;
     // SAFETY: signals to a process that this test started.
     unsafe { libc::kill(pid, libc::SIGSTOP) };
+    let sent = Instant::now();
     b.send(200, 9, header::command::CONFIG, &[0; 8]);
     // SAFETY: as above.
     unsafe { libc::kill(pid, libc::SIGCONT) };
-    assert!(of(&heard(), B).unwrap() < 1_000);
+    let silent = of(&heard(), B).unwrap();
+    assert!(silent <= at_most(sent), "{silent} ms");
 }

@@ -50,9 +50,10 @@ fn what_is_kept_is_enough_for_new_interfaces_and_new_volumes() {
 
     ip(&["link", "add", "far0", "mtu", "9000", "type", "veth", "peer", "name", "later0", "mtu", "9000"]);
     ip(&["link", "set", "far0", "up"]);
-    ip(&["link", "set", "later0", "up"]);
+    // Before the target can use its end: what it announces at once is not missed.
     let mut far = Host::open("far0").named(A);
-    far.announcement().expect("it serves the interface that appeared");
+    ip(&["link", "set", "later0", "up"]);
+    far.announced().expect("it serves the interface that appeared");
     assert_eq!(far.read(0, 1).data(), [1; 512]);
 
     if let Some(device) = Loop::new(&lab.disk("device", 1 << 20), &[]) {

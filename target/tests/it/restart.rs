@@ -4,8 +4,10 @@ use aoe_target::wire::ata::command::WRITE_EXT;
 use aoe_target::wire::config::command::*;
 use aoe_target::wire::header;
 
-use crate::host::registers;
-use crate::lab::{LIMIT, Lab, TARGET, volume};
+use crate::host::{config, registers};
+use crate::lab::{LIMIT, Lab, TARGET, Watchdog, volume};
+use crate::order::Loop;
+use crate::proto;
 
 const A: &str = "02:00:00:00:00:0a";
 
@@ -26,7 +28,7 @@ fn everything_is_served_again_after_a_crash_without_anyone_saying_so() {
     let mut target = lab.managed();
     target.wait_for("volume served", "volume not served");
     assert!(target.log().contains("torn.json"));
-    assert_eq!(host.announcement().expect("it announces itself").header.slot, 3);
+    assert_eq!(host.announced().expect("it announces itself").header.slot, 3);
     assert_eq!(host.config(READ, "").string(), "holder");
     assert!(host.read(0, 1).good());
     target.stop();
@@ -113,19 +115,48 @@ fn a_second_target_with_the_same_state_or_disk_is_refused() {
 
 #[test]
 fn a_stop_answers_what_is_under_way() {
-    let Some(lab) = Lab::new(9000) else { return };
-    let disk = lab.disk("disk", 4 << 20);
-    let target = lab.serve(&["--export", &format!("7.3={disk}")]);
+    // A device in memory: a slow disk may need longer for the writes than a target has for its end.
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let Some(device) = Loop::new(&lab.disk("disk", 4 << 20), &[]) else { return };
+    let target = lab.serve(&["--export", &format!("7.3={}", device.0)]);
     let mut host = lab.host();
     for block in 0..100u64 {
         host.send(7, 3, header::command::ATA, &registers(WRITE_EXT, block * 8, 8, &[3; 4096]));
     }
     target.stop();
-    let found = std::fs::read(&disk).unwrap();
+    let found = std::fs::read(&device.0).unwrap();
     let written = (0..100).filter(|block| found[block * 4096] == 3).count();
     let mut answered = 0;
     while let Some(answer) = host.receive(Duration::from_millis(20)) {
         answered += usize::from(answer.header.tag != 0 && answer.good());
     }
     assert_eq!(answered, written);
+}
+
+#[test]
+fn a_stop_takes_less_than_a_second_whatever_the_answers_wait_for() {
+    let Some(lab) = Lab::on("/dev/shm", 9000) else { return };
+    let target = lab.managed();
+    let mut rpc = target.rpc();
+    rpc.interfaces(&[TARGET]).unwrap();
+    let limits = Some(proto::Limits { iops: 10, ..Default::default() });
+    rpc.export(proto::Volume { limits, ..volume("limited", &lab.disk("limited", 1 << 20), &[A]) }).unwrap();
+    rpc.export(proto::Volume { slot: 4, serial: "SERIAL8".into(), ..volume("held", &lab.disk("held", 1 << 20), &[A]) }).unwrap();
+    rpc.hold("held", 0).unwrap();
+    let mut host = lab.host().named(A);
+    let mut tags = Vec::new();
+    for slot in [3, 4] {
+        for block in 0..20 {
+            tags.push(host.send(7, slot, header::command::ATA, &registers(WRITE_EXT, block * 8, 8, &[5; 4096])));
+        }
+        // Its answer shows that all before it was taken.
+        let tag = host.send(7, slot, header::command::CONFIG, &config(READ, ""));
+        host.answer_kept(tag);
+    }
+    let watchdog = Watchdog::start();
+    let took = target.terminate().saturating_sub(watchdog.late());
+    assert!(took < Duration::from_secs(1), "{took:?}");
+    for tag in tags {
+        assert!(host.answer_kept(tag).good());
+    }
 }

@@ -12,7 +12,7 @@ fn aoetools_read_set_and_ping() {
             return;
         }
         assert_eq!(program("aoecfg", &["7", "3", HOST]).unwrap().trim(), "hello");
-        let text = program("aoeping", &["-I", "-s", "2", "7", "3", HOST]).unwrap();
+        let text = program("aoeping", &["-I", "-s", "10", "7", "3", HOST]).unwrap();
         assert!(text.contains("SERIAL7"), "{text}");
     }
 }
