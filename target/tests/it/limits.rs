@@ -197,8 +197,8 @@ fn all_hosts_share_one_limit_and_a_neighbour_does_not_feel_it() {
         neighbour.latencies.sort();
         let late = neighbour.latencies[neighbour.latencies.len() * 99 / 100];
         let shared = a + b >= 900.0 * 0.75 && a / b > 0.5 && b / a > 0.5;
-        // It is not slowed down to the half, and has twice the share of a host that is limited.
-        let unfelt = free >= alone / 2.0 && free > a + b && late < Duration::from_millis(50);
+        // The limit would leave it less than both have, and much less than it has alone, however unsteady the machine is.
+        let unfelt = free >= alone / 10.0 && free > 2.0 * (a + b) && late < Duration::from_millis(50);
         when(shared && unfelt, (a, b, free, alone, late))
     });
     target.stop();
