@@ -22,8 +22,20 @@ const DISK: ForeignDisk = {
 
 function harness({ serial }: { serial?: string } = {}) {
   const backend = new FakeBackend();
-  const disks = new Map<string, number[]>();
-  const world = { found: [DISK] as ForeignDisk[], blocks: [1, 0, 2, 3], bytes: 8 * MiB, placed: undefined as Condition | undefined };
+  const disks = new Map([[PATH, [0, 0, 0, 0]]]);
+  const remove = backend.remove.bind(backend);
+  // The next one reads as zeros.
+  backend.remove = async (uid) => {
+    await remove(uid);
+    disks.set(PATH, [0, 0, 0, 0]);
+  };
+  const world = {
+    found: [DISK] as ForeignDisk[],
+    blocks: [1, 0, 2, 3],
+    bytes: 8 * MiB,
+    placed: undefined as Condition | undefined,
+    said: undefined as Condition | undefined,
+  };
   const copier = new FakeCopier(disks, () => (world.found.length > 0 ? world.blocks : undefined));
   const context: CopyInContext = {
     copier,
@@ -34,8 +46,7 @@ function harness({ serial }: { serial?: string } = {}) {
   };
   const external = { shelf: 55, slot: 5, ...(serial ? { serial } : {}) };
   const copy = async () => {
-    if (!backend.volumes.has(UID)) disks.set(PATH, [0, 0, 0, 0]);
-    const now = { ...volume, status: { conditions: world.placed ? [world.placed] : [] } };
+    const now = { ...volume, status: { conditions: [world.placed, world.said].filter((each) => each !== undefined) } };
     return await copyForeign(context, { backend, request: { uid: UID, name: 'v', bytes: world.bytes }, volume: now }, external, signal);
   };
   const steps = (count: number): void => {
@@ -127,6 +138,28 @@ test('nothing is copied while a host has the disk, and what was copied before th
   steps(8);
   expect(await copy()).toStrictEqual({ kind: 'whole' });
   expect(disks.get(PATH)).toStrictEqual([4, 0, 0, 4]);
+});
+
+test('what was copied before a host had the disk is copied again, also when the copier is away until that host has gone', async () => {
+  const { backend, world, copier, disks, copy, steps, inUse } = harness();
+  await copy();
+  steps(8);
+  inUse('net.corvus');
+  copier.up = false;
+  expect(await copy()).toMatchObject({ reason: 'SourceInUse', message: expect.stringMatching(/cannot be thrown away yet/) });
+  world.said = { type: 'Provisioned', status: 'False', reason: 'SourceInUse', message: '', lastTransitionTime: '' };
+  world.found = [DISK];
+  world.blocks = [4, 0, 0, 4];
+  const again = /^a host had the disk at e55\.5, so that it is copied from its beginning; what was copied cannot be thrown away yet/;
+  expect(await copy()).toMatchObject({ reason: 'SourceInUse', message: expect.stringMatching(again) });
+  copier.up = true;
+  expect(await copy()).toMatchObject({ kind: 'copying', bytesDone: 0 });
+  world.said = undefined;
+  steps(8);
+  expect(await copy()).toStrictEqual({ kind: 'whole' });
+  expect([disks.get(PATH), backend.volumes.get(UID)?.copy]).toStrictEqual([[4, 0, 0, 4], undefined]);
+  world.said = { type: 'Provisioned', status: 'False', reason: 'SourceInUse', message: '', lastTransitionTime: '' };
+  expect(await copy(), 'what is whole stays').toStrictEqual({ kind: 'whole' });
 });
 
 test('the copier is stopped while a host has the disk, also when the pool cannot say what was copied', async () => {

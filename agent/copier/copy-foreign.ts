@@ -35,7 +35,7 @@ interface Disk {
  */
 export async function copyForeign(context: CopyInContext, into: CopyInto, external: External, signal: AbortSignal): Promise<CopyInResult> {
   const { backend, request, volume } = into;
-  const begun = await begunCopy(backend, request.uid, signal).catch((error: unknown) => {
+  let begun = await begunCopy(backend, request.uid, signal).catch((error: unknown) => {
     if (error instanceof BackendError) return error;
     throw error;
   });
@@ -43,12 +43,15 @@ export async function copyForeign(context: CopyInContext, into: CopyInto, extern
   const paths = context.interfaces();
   const found = userInCluster(volume) ?? (await survey(context, external, signal));
   const at = formatAddress(external);
-  if ('holder' in found) {
-    // The holder may have written since the copy began, also where nothing is compared any more.
+  // The holder may have written since the copy began, also where nothing is compared any more. What could not be thrown away then is thrown away now.
+  if ('holder' in found || (begun && wasInUse(volume))) {
     const kept = await discard(context, into, begun, at, signal);
     if (typeof kept === 'object') return kept;
-    const message = `the disk at ${at} is in use: ${found.holder}. It is copied, from its beginning, once nobody has it${kept}`;
-    return { kind: 'no-source', reason: 'SourceInUse', message };
+    const inUse = (message: string): CopyInResult => ({ kind: 'no-source', reason: 'SourceInUse', message: `${message}${kept}` });
+    if ('holder' in found)
+      return inUse(`the disk at ${at} is in use: ${found.holder}. It is copied, from its beginning, once nobody has it`);
+    if (kept !== '') return inUse(`a host had the disk at ${at}, so that it is copied from its beginning`);
+    begun = undefined;
   }
   if (begun instanceof BackendError) throw begun;
   const disk = 'disk' in found ? found.disk : undefined;
@@ -92,6 +95,11 @@ function originId({ shelf, slot }: External, { serial, bytes }: Disk): string {
 function userInCluster({ status }: AoEVolume): { holder: string } | undefined {
   const placed = status?.conditions?.find(({ type }) => type === VolumeCondition.Placed);
   return placed?.status === 'False' && placed.reason === 'SourceInUse' ? { holder: placed.message } : undefined;
+}
+
+/** Whether this was the last that was said about the data: what had been copied before may still be there. */
+function wasInUse({ status }: AoEVolume): boolean {
+  return status?.conditions?.some(({ type, reason }) => type === VolumeCondition.Provisioned && reason === 'SourceInUse') ?? false;
 }
 
 /** The one disk at the address, who has it, or why it cannot be read, for people. */

@@ -32,8 +32,11 @@ export class FakeCopier implements CopierApi {
       state.problem = source ? (disk ? '' : `${job.destination.path} does not exist`) : 'the source does not answer';
       if (!source || !disk) continue;
       const block = job.bytes / source.length;
-      const at = (state.phase === 'verifying' ? state.verified : state.copied) / block;
-      if (state.phase === 'verifying') {
+      // One that was stopped or failed goes on where it was.
+      const isVerifying = state.copied === job.bytes;
+      const at = (isVerifying ? state.verified : state.copied) / block;
+      if (isVerifying) {
+        state.phase = 'verifying';
         if (disk[at] !== source[at]) {
           disk[at] = source[at] as number;
           state.repaired++;

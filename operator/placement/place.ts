@@ -6,7 +6,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
-import { type AoEVolume, awaitedDisk, foreignSource, keepsSourceAddress } from '../../api/volume.ts';
+import { type AoEVolume, awaitedDisk, foreignSource, keepsSourceAddress, VolumeCondition } from '../../api/volume.ts';
 import type { AddressRange } from './address-range.ts';
 import { addressClaim, addressOwner, claimsOf } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
@@ -183,10 +183,22 @@ function ourVolumeAt(address: Address, except: string, reserved: Pick<Reservatio
   return { refused: 'AddressTaken', message };
 }
 
-/** Why the disk that is copied into a volume must not be read on: somebody got it after the volume was placed. */
+/**
+ * Why the disk that is copied into a volume must not be read on: somebody got it after the volume was placed. That stays so until the agent, which may
+ * have been away, has thrown away what was copied before.
+ */
 export function userOfSource(volume: AoEVolume, reserved: Pick<Reservations, 'claimants'>): Refused | undefined {
   const source = awaitedDisk(volume);
-  return source && userOf(source, reserved);
+  return source && (userOf(source, reserved) ?? unheardUser(volume, source));
+}
+
+/** Somebody had the disk, and has gone before the agent has said so. */
+function unheardUser({ spec, status }: AoEVolume, source: Address): Refused | undefined {
+  const reasonOf = (wanted: string) => status?.conditions?.find(({ type }) => type === wanted)?.reason;
+  const heard = reasonOf(VolumeCondition.Provisioned);
+  if (reasonOf(VolumeCondition.Placed) !== 'SourceInUse' || heard === 'SourceInUse' || heard === 'SourceChanged') return undefined;
+  const message = `the disk at ${formatAddress(source)} was in use: it is copied from its beginning once the agent on ${spec.nodeName} has seen that`;
+  return { refused: 'SourceInUse', message };
 }
 
 /** Why the disk of an external target cannot be copied now: an AoEVolume stands for it, and is in use. */

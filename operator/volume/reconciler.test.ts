@@ -303,9 +303,18 @@ describe('VolumeReconciler', () => {
       message: expect.stringMatching(/is used by w, as/),
     });
     expect(it.live('copy')?.status?.phase).toBe('Pending');
+    const says = async (status: object) => {
+      await it.api.apply(AOE_VOLUMES, { metadata: { name: 'copy' }, status }, { fieldManager: 'agent', subresource: 'status' });
+    };
+    const provisioned = (reason: string) => ({ conditions: [{ type: 'Provisioned', status: 'False', reason }] });
+    await says(provisioned('Copying'));
+    expect(await admit(null), 'the agent has not seen that').toMatchObject({
+      reason: 'SourceInUse',
+      message: 'the disk at e9.0 was in use: it is copied from its beginning once the agent on a has seen that',
+    });
+    await says(provisioned('SourceInUse'));
     expect((await admit(null))?.status).toBe('True');
-    const whole = { metadata: { name: 'copy' }, status: { capacity: '6Gi' } };
-    await it.api.apply(AOE_VOLUMES, whole, { fieldManager: 'agent', subresource: 'status' });
+    await says({ capacity: '6Gi' });
     expect((await admit(['w']))?.status).toBe('True');
   });
 

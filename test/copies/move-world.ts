@@ -9,20 +9,16 @@ import { FakeCopier } from '../../agent/testing/fake-copier.ts';
 import { FakeTarget } from '../../agent/testing/fake-target.ts';
 import { VolumeReconciler as AgentsReconciler } from '../../agent/volume/reconciler.ts';
 import { sameAddress } from '../../api/address.ts';
-import type { KubeNode } from '../../api/kube-node.ts';
-import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { MiB } from '../../api/quantity.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
-import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, isCopiedAway, MOVE_TO, VOLUME_FINALIZER } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
-import { AddressRange } from '../../operator/placement/address-range.ts';
-import { indexesOf } from '../../operator/testing/indexes.ts';
-import { VolumeReconciler } from '../../operator/volume/reconciler.ts';
 import { Life } from './life.ts';
 import { linkTo } from './link.ts';
+import { poolOf, storesOf, volumeOperator } from './parts.ts';
+import { type Process, Programs } from './programs.ts';
 
 const log = pino({ level: 'silent' });
 export const UID = 'bbbbbbbb-2222-3333-4444-555555555555';
@@ -54,9 +50,10 @@ export class MoveWorld {
   /** What the volume must show: hosts write it. */
   content = [4, 0, 7, 1];
   readonly storage: Record<Storage, StorageNode>;
-  readonly errors: unknown[] = [];
   readonly #stop = new AbortController();
-  readonly #parts = new Map<Program, { life: Life; round: () => Promise<void> }>();
+  readonly #programs = new Programs<Program>((program) =>
+    program === 'operator' ? volumeOperator(this.api, ['v']) : this.#agent(program),
+  );
 
   constructor() {
     const of = (node: Storage) => new StorageNode(this.disks, (source) => this.#read(node, source));
@@ -126,73 +123,32 @@ export class MoveWorld {
     return undefined;
   }
 
-  /** Reconciles what a program has to, once. It dies after so many calls, and is a new process then. */
-  async round(program: Program, callsLeft = Number.POSITIVE_INFINITY, hasEffect = true): Promise<void> {
-    const part = this.#parts.get(program) ?? (await this.#start(program));
-    this.#parts.set(program, part);
-    part.life.endAfter(callsLeft, hasEffect);
-    await part.round().catch((error: unknown) => part.life.isOver || this.errors.push(error));
-    if (part.life.isOver) this.#parts.delete(program);
+  get errors(): readonly unknown[] {
+    return this.#programs.errors;
+  }
+
+  /** As {@link Programs.round}. */
+  async round(...args: Parameters<Programs<Program>['round']>): Promise<void> {
+    await this.#programs.round(...args);
   }
 
   stop(): void {
     this.#stop.abort();
   }
 
-  async #start(program: Program) {
-    return program === 'operator' ? this.#operator() : await this.#agent(program);
-  }
-
-  #stores() {
-    const { api } = this;
-    return {
-      snapshots: api.store<AoESnapshot>('AoESnapshot'),
-      volumes: api.store<AoEVolume>('AoEVolume'),
-      pools: api.store<AoEPool>('AoEPool'),
-      nodes: api.store<AoENode>('AoENode'),
-      kubeNodes: api.store<KubeNode>('Node'),
-    };
-  }
-
-  #operator() {
+  async #agent(node: Storage): Promise<Process> {
     const life = new Life();
-    const kube = life.wrap(this.api, ['get', 'list', 'apply', 'patch', 'delete']);
-    const work = new VolumeReconciler({
-      ...{ kube: kube as never, ...this.#stores(), ...indexesOf(() => this.api.all<AoEVolume>('AoEVolume')), events: this.api, log },
-      ...{ copies: { at: () => undefined }, agents: { silence: () => undefined }, range: new AddressRange('1'), statusDelayMs: 0 },
-    });
-    const round = async (): Promise<void> => {
-      await work.reconcile('v', life.signal);
-    };
-    return { life, round };
-  }
-
-  #backend(life: Life, node: Storage, pool: string) {
-    const backend = this.storage[node].pools.get(pool) as FakeBackend;
-    const calls = life.wrap(backend, ['measure', 'open', 'namesakes', 'create', 'wipe', 'noteMoves', 'finishCopy', 'remove', 'retain']);
-    const path = `/${node}/${pool}/${UID}`;
-    const create: FakeBackend['create'] = async (request) => {
-      const isNew = !backend.volumes.has(request.uid);
-      const made = await calls.create(request);
-      // Old data of another volume, until it is wiped.
-      if (isNew) this.disks.set(path, [9, 9, 9, 9]);
-      return made;
-    };
-    const wipe: NonNullable<FakeBackend['wipe']> = async (...args) => {
-      if (backend.volumes.get(UID)?.unwiped) this.disks.set(path, [0, 0, 0, 0]);
-      return await calls.wipe(...args);
-    };
-    return { ...calls, create, wipe, path: () => path };
-  }
-
-  async #agent(node: Storage) {
-    const life = new Life();
-    const stores = this.#stores();
+    const stores = storesOf(this.api);
     const { target, copier: disk } = this.storage[node];
     const link = await linkTo(target, life, this.#stop.signal);
     const kube = life.wrap(this.api, ['get', 'list', 'apply', 'patch']) as never;
     const copier = life.wrap(disk, ['list', 'start', 'remove', 'get', 'stop']);
-    const backends = new Map(['p', 'q'].map((pool) => [pool, this.#backend(life, node, pool)]));
+    const backends = new Map(
+      [...this.storage[node].pools].map(([pool, backend]) => [
+        pool,
+        poolOf(life, backend, { path: `/${node}/${pool}/${UID}`, disks: this.disks }),
+      ]),
+    );
     const oneAtATime = new OneAtATime();
     const copies = {
       copier,

@@ -1,7 +1,5 @@
 import { pino } from 'pino';
-import { MacMemory } from '../../agent/access/mac-memory.ts';
 import type { CopySource } from '../../agent/copier/api.ts';
-import { StaleJobs } from '../../agent/copier/stale-jobs.ts';
 import { CopyExport } from '../../agent/snapshot/copy-export.ts';
 import { SnapshotReconciler } from '../../agent/snapshot/reconciler.ts';
 import { SnapshotRecords } from '../../agent/snapshot/records.ts';
@@ -10,14 +8,9 @@ import { FakeCopier } from '../../agent/testing/fake-copier.ts';
 import { FakeSnapshots } from '../../agent/testing/fake-snapshots.ts';
 import { FakeTarget } from '../../agent/testing/fake-target.ts';
 import { NO_FREEZE } from '../../agent/testing/no-freeze.ts';
-import { VolumeReconciler } from '../../agent/volume/reconciler.ts';
 import { sameAddress } from '../../api/address.ts';
-import type { KubeNode } from '../../api/kube-node.ts';
-import type { AoENode } from '../../api/node.ts';
-import type { AoEPool } from '../../api/pool.ts';
 import { MiB } from '../../api/quantity.ts';
 import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
-import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
@@ -25,6 +18,8 @@ import { SnapshotCopies, sourceOf } from '../../operator/snapshot/copies.ts';
 import { reconcileSnapshot } from '../../operator/snapshot/reconciler.ts';
 import { Life } from './life.ts';
 import { linkTo } from './link.ts';
+import { storesOf, volumeAgent } from './parts.ts';
+import { type Process, Programs } from './programs.ts';
 
 const log = pino({ level: 'silent' });
 const MAC = '02:00:00:00:05:01';
@@ -47,10 +42,9 @@ export class World {
   readonly backend = new FakeBackend();
   readonly disks = new Map<string, number[]>();
   readonly copier = new FakeCopier(this.disks, (source) => this.#read(source));
-  readonly errors: unknown[] = [];
   readonly #stop = new AbortController();
   #nextSlot = 0;
-  readonly #parts = new Map<Program, { life: Life; round: () => Promise<void> }>();
+  readonly #programs = new Programs<Program>((program) => this.#start(program));
 
   static async start(): Promise<World> {
     const world = new World();
@@ -105,39 +99,27 @@ export class World {
     return isServed && this.snapshots.whole.has(SNAPSHOT_UID) && this.snapshots.exposed.has(SNAPSHOT_UID) ? CONTENT : undefined;
   }
 
-  /** Reconciles what a program has to, once. It dies after so many calls, and is a new process then. */
-  async round(program: Program, callsLeft = Number.POSITIVE_INFINITY, hasEffect = true): Promise<void> {
-    const part = this.#parts.get(program) ?? (await this.#start(program));
-    this.#parts.set(program, part);
-    part.life.endAfter(callsLeft, hasEffect);
-    await part.round().catch((error: unknown) => part.life.isOver || this.errors.push(error));
-    if (part.life.isOver) this.#parts.delete(program);
+  get errors(): readonly unknown[] {
+    return this.#programs.errors;
+  }
+
+  /** As {@link Programs.round}. */
+  async round(...args: Parameters<Programs<Program>['round']>): Promise<void> {
+    await this.#programs.round(...args);
   }
 
   stop(): void {
     this.#stop.abort();
   }
 
-  #start(program: Program): Promise<{ life: Life; round: () => Promise<void> }> {
+  #start(program: Program): Promise<Process> {
     if (program === 'operator') return this.#operator();
     return program === 'source' ? this.#source() : this.#destination();
   }
 
-  #stores() {
-    const { api } = this;
-    return {
-      snapshots: api.store<AoESnapshot>('AoESnapshot'),
-      volumes: api.store<AoEVolume>('AoEVolume'),
-      groups: api.store<AoESnapshotGroup>('AoESnapshotGroup'),
-      pools: api.store<AoEPool>('AoEPool'),
-      nodes: api.store<AoENode>('AoENode'),
-      kubeNodes: api.store<KubeNode>('Node'),
-    };
-  }
-
   async #operator() {
     const life = new Life();
-    const stores = this.#stores();
+    const stores = storesOf(this.api);
     const kube = life.wrap(this.api, ['get', 'apply', 'patch', 'delete']);
     const bySource = {
       get: (name: string) => stores.volumes.list().flatMap((each) => (sourceOf(each)[0] === name ? [each.metadata.name] : [])),
@@ -149,7 +131,7 @@ export class World {
 
   async #source() {
     const life = new Life();
-    const stores = this.#stores();
+    const stores = storesOf(this.api);
     const link = await linkTo(this.sourceTarget, life, this.#stop.signal);
     const kube = life.wrap(this.api, ['get', 'apply', 'patch']);
     const disk = life.wrap(this.snapshots, ['find', 'list', 'expose', 'conceal', 'remove', 'retain']);
@@ -169,45 +151,9 @@ export class World {
     };
   }
 
-  async #destination() {
-    const life = new Life();
-    const stores = this.#stores();
-    const link = await linkTo(this.target, life, this.#stop.signal);
-    const kube = life.wrap(this.api, ['get', 'list', 'apply', 'patch']);
-    const { backend } = this;
-    const calls = life.wrap(backend, ['measure', 'open', 'namesakes', 'create', 'wipe', 'noteMoves', 'finishCopy', 'remove', 'retain']);
-    const create: FakeBackend['create'] = async (request) => {
-      const isNew = !backend.volumes.has(request.uid);
-      const made = await calls.create(request);
-      // Old data of another volume, until it is wiped.
-      if (isNew) this.disks.set(PATH, [9, 9, 9, 9]);
-      return made;
-    };
-    const wipe: NonNullable<FakeBackend['wipe']> = async (...args) => {
-      if (backend.volumes.get(VOLUME_UID)?.unwiped) this.disks.set(PATH, [0, 0, 0, 0]);
-      return await calls.wipe(...args);
-    };
-    const copier = life.wrap(this.copier, ['list', 'start', 'remove', 'get', 'stop']);
-    const work = new VolumeReconciler({
-      ...{ node: 'b', kube: kube as never, ...stores, target: link, signal: life.signal, events: this.api, log, statusDelayMs: 0 },
-      backendOf: () => ({ ...calls, create, wipe, path: () => PATH }) as never,
-      probe: async () => undefined,
-      macs: new MacMemory(),
-      copies: {
-        copier,
-        interfaces: () => [{ name: 'eth1', mac: MAC }],
-        expose: async () => undefined,
-        survey: async () => [],
-        bytesPerSecond: 0,
-      },
-    });
-    const stale = new StaleJobs({ copier, volumes: stores.volumes, snapshots: stores.snapshots, log });
-    const round = async () => {
-      await stale.reconcile(life.signal);
-      await work.reconcile('v', life.signal);
-      // The work on data goes on beside reconciles.
-      await work.idle();
-    };
-    return { life, round };
+  #destination(): Promise<Process> {
+    const { api, target, backend, copier, disks } = this;
+    const { signal } = this.#stop;
+    return volumeAgent({ api, target, backend, copier, disks, signal, node: 'b', volume: 'v', path: PATH, mac: MAC });
   }
 }
