@@ -1,3 +1,4 @@
+import './own-network.ts';
 import { join } from 'node:path';
 import { poll } from '../testbed/process/shell.ts';
 import { DEVICE, DriverLab, whyNoLab } from './driver-lab.ts';
