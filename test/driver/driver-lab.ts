@@ -11,7 +11,7 @@ import { isAlive, killRecorded, startInNetns } from '../testbed/process/processe
 import { poll, shInNetns } from '../testbed/process/shell.ts';
 
 // The one above must come first, and nothing of the test bed before it: else a cluster would be taken for ours, and removed.
-if (!RUN.endsWith(`-driver-${process.pid}`)) throw new Error(`${RUN} is not this lab's: import lab.ts before the test bed`);
+if (!RUN.endsWith(`-driver-${process.pid}`)) throw new Error(`${RUN} is not this lab's: import own-network.ts before the test bed`);
 
 export const TARGET = join(import.meta.dirname, '../../dist/cargo/release/aoe-target');
 /** The disk as its guest sees it. */
