@@ -18,7 +18,7 @@ export function checks(): Suite[][] {
         [bin('biome'), 'ci', ROOT],
         [bin('oxlint'), '--type-aware', '--deny-warnings', '--format=unix', ROOT],
       ]),
-      jestTests('unit', '45 s'),
+      jestTests('unit', '3 minutes'),
     ],
     [
       commands('generated', '3 s', [
@@ -62,7 +62,7 @@ export function site(): Suite[] {
 export function onCluster(words: string[] = []): Suite[] {
   const options = { limitMinutes: 180, eachTest: true };
   if (words.length > 0) return [jestTests('cluster', 'as long as they take', { ...options, words, projects: ['guest', 'e2e', 'faults'] })];
-  return [jestTests('guest', '1 minute', options), jestTests('e2e', '20 minutes', options), jestTests('faults', '4 minutes', options)];
+  return [jestTests('guest', '6 minutes', options), jestTests('e2e', '30 minutes', options), jestTests('faults', '4 minutes', options)];
 }
 
 /** The faults alone, for as long as STEPS of them take. */

@@ -1,5 +1,10 @@
 import type { Cluster } from '../testbed/cluster.ts';
 
+interface PersistentVolume {
+  metadata: { name: string };
+  spec: { claimRef?: { namespace: string }; persistentVolumeReclaimPolicy: string };
+}
+
 /**
  * Waits for an event about an object whose message `says` this, and gives its message. Other events of the same reason may come first:
  * Kubernetes' own programs have it when something takes too long.
@@ -97,7 +102,12 @@ export class Namespace {
     return parts.join('\n');
   }
 
+  /** Deletes it, and waits until the volumes that were made for its claims are gone, too: the next test shall not find them. */
   async delete(): Promise<void> {
+    const { items } = JSON.parse(await this.#cluster.kubectl(['get', 'pv', '-o', 'json'])) as { items: PersistentVolume[] };
+    const ours = items.filter(({ spec }) => spec.claimRef?.namespace === this.name && spec.persistentVolumeReclaimPolicy === 'Delete');
     await this.#cluster.kubectl(['delete', 'namespace', this.name, '--timeout=90s']);
+    const names = ours.map(({ metadata }) => `pv/${metadata.name}`);
+    if (names.length > 0) await this.#cluster.kubectl(['wait', ...names, '--for=delete', '--timeout=90s']);
   }
 }

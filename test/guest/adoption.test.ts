@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
+import { programInside } from './program.ts';
 
 const SCRIPT = `
 echo 3 > /proc/sys/vm/drop_caches
@@ -12,7 +12,7 @@ mkdir -p /mnt/adopt /dev/shm/adopt-pool
 
 test('logical volumes and files are adopted and given back with their data, and those in use are refused, on a real kernel', async () => {
   const cluster = await Cluster.attach();
-  const program = join(import.meta.dirname, 'adoption-inside.ts');
+  const program = await programInside('adoption-inside.ts');
   const output = await cluster
     .guest('storage-2')
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 180_000 });

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
+import { programInside } from './program.ts';
 
 const SCRIPT = `
 echo 3 > /proc/sys/vm/drop_caches
@@ -16,7 +16,7 @@ mount "$xfs" /mnt/blocks
 
 test('changed blocks on a real kernel: an earlier snapshot with what has changed is the later one, for thin volumes and for files', async () => {
   const cluster = await Cluster.attach();
-  const program = join(import.meta.dirname, 'changed-blocks-inside.ts');
+  const program = await programInside('changed-blocks-inside.ts');
   const output = await cluster
     .guest('storage-2')
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 300_000 });

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
+import { programInside } from './program.ts';
 
 const SCRIPT = `
 echo 3 > /proc/sys/vm/drop_caches
@@ -14,7 +14,7 @@ mount "$disk" /mnt/reflink
 
 test('snapshots of files on XFS: blocks are shared, counted, restored to a larger file, and removed in any order', async () => {
   const cluster = await Cluster.attach();
-  const program = join(import.meta.dirname, 'file-snapshots-inside.ts');
+  const program = await programInside('file-snapshots-inside.ts');
   const output = await cluster
     .guest('storage-2')
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 120_000 });

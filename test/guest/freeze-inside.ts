@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
@@ -12,7 +12,7 @@ import { FreezeSessions } from '../../csi/node/freeze/sessions.ts';
 import { deviceNumber } from '../../run/device-number.ts';
 import { exec } from '../../run/exec.ts';
 
-const KEEPER = join(import.meta.dirname, 'freeze-keeper.ts');
+const KEEPER = join(import.meta.dirname, `freeze-keeper${extname(import.meta.filename)}`);
 const BYTES = { ext4: 32 << 20, xfs: 320 << 20 };
 const KILLS = 3;
 const WAIT_MS = 90_000;

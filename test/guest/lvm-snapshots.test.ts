@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
+import { programInside } from './program.ts';
 
 const SCRIPT = `
 echo 3 > /proc/sys/vm/drop_caches
@@ -11,7 +11,7 @@ disk=$(losetup -f --show /dev/shm/lvm-snapshots)
 
 test('thin and thick snapshots on a real kernel: taken of volumes in use, restored or copied, and removed in any order', async () => {
   const cluster = await Cluster.attach();
-  const program = join(import.meta.dirname, 'lvm-snapshots-inside.ts');
+  const program = await programInside('lvm-snapshots-inside.ts');
   const output = await cluster
     .guest('storage-2')
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 240_000 });

@@ -1,5 +1,5 @@
-import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
+import { programInside } from './program.ts';
 
 // Two disks of their own, so that the node's volume group stays as it is.
 const SCRIPT = `
@@ -16,7 +16,7 @@ two=$(losetup -f --show /dev/shm/lvm-test-2)
 
 test('the LVM backends keep their promises on a real kernel, through crashes at every step', async () => {
   const cluster = await Cluster.attach();
-  const program = join(import.meta.dirname, 'lvm-inside.ts');
+  const program = await programInside('lvm-inside.ts');
   const output = await cluster
     .guest('storage-2')
     .exec(`NODE='${process.execPath}' PROGRAM='${program}'\n${SCRIPT}`, { timeoutMs: 280_000 });
