@@ -386,10 +386,11 @@ if (values.grow) {
   test('a volume group inside a volume of ours is not looked at', async () => {
     const backend = thick();
     await createEmpty(backend, { uid: 'u-nest', name: 'pvc-nest', bytes: 16 * MiB }, signal);
-    const all =
-      'devices { scan_lvs=1 use_devicesfile=0 global_filter=["a|.*|"] types=["ubd",256] obtain_device_list_from_udev=0 } activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 }';
-    await call('pvcreate', ['--config', all, '--yes', backend.path('u-nest')]);
-    await call('vgcreate', ['--config', all, '--yes', 'guestvg', backend.path('u-nest')]);
+    // Only our own: an AoE disk whose target is gone would be waited for until aoe_deadsecs.
+    const nestable =
+      'devices { scan_lvs=1 use_devicesfile=0 global_filter=["a|^/dev/aoetest/|","a|^/dev/mapper/aoetest-|","r|.*|"] types=["ubd",256] obtain_device_list_from_udev=0 } activation { udev_sync=0 udev_rules=0 verify_udev_operations=0 }';
+    await call('pvcreate', ['--config', nestable, '--yes', backend.path('u-nest')]);
+    await call('vgcreate', ['--config', nestable, '--yes', 'guestvg', backend.path('u-nest')]);
     const nested = await backendOf({ backend: 'lvm', volumeGroup: 'guestvg' }).measure(signal);
     assert.equal(nested.ready, false);
     await backend.remove('u-nest', signal);
