@@ -43,22 +43,26 @@ export async function copyForeign(context: CopyInContext, into: CopyInto, extern
   const paths = context.interfaces();
   const found = userInCluster(volume) ?? (await survey(context, external, signal));
   const at = formatAddress(external);
-  // The holder may have written since the copy began, also where nothing is compared any more. What could not be thrown away then is thrown away now.
-  if ('holder' in found || (begun && wasInUse(volume))) {
+  const holder = 'holder' in found ? found.holder : undefined;
+  // The holder may have written since the copy began, also where nothing is compared any more. What could not be thrown away while it had
+  // the disk is thrown away now.
+  if (holder !== undefined || (begun && wasInUse(volume))) {
     const kept = await discard(context, into, begun, at, signal);
     if (typeof kept === 'object') return kept;
-    const inUse = (message: string): CopyInResult => ({ kind: 'no-source', reason: 'SourceInUse', message: `${message}${kept}` });
-    if ('holder' in found)
-      return inUse(`the disk at ${at} is in use: ${found.holder}. It is copied, from its beginning, once nobody has it`);
-    if (kept !== '') return inUse(`a host had the disk at ${at}, so that it is copied from its beginning`);
+    const why =
+      holder === undefined
+        ? `a host had the disk at ${at}, so that it is copied from its beginning`
+        : `the disk at ${at} is in use: ${holder}. It is copied, from its beginning, once nobody has it`;
+    if (holder !== undefined || kept !== '') return { kind: 'no-source', reason: 'SourceInUse', message: `${why}${kept}` };
     begun = undefined;
   }
   if (begun instanceof BackendError) throw begun;
   const disk = 'disk' in found ? found.disk : undefined;
+  const problem = 'problem' in found ? found.problem : '';
   // While nobody answers, a copy that has begun keeps its progress; and one that is whole no longer needs its source.
   const began = begun?.copy?.split('/')[0];
   const id = disk ? originId(external, disk) : began;
-  if (id === undefined) return { kind: 'no-source', message: 'problem' in found ? found.problem : '' };
+  if (id === undefined) return { kind: 'no-source', message: problem };
   // Another disk than the one that was begun is refused for that, whatever its size.
   if (disk && disk.bytes > request.bytes && (began === undefined || began === id)) {
     const isAsked = parseQuantity(volume.spec.capacity ?? '0') >= disk.bytes;
@@ -72,9 +76,9 @@ export async function copyForeign(context: CopyInContext, into: CopyInto, extern
     bytes: disk?.bytes,
     paths,
     source: async () => {
-      if ('problem' in found) return found.problem;
+      if (!disk) return problem;
       const { shelf, slot } = external;
-      return { kind: 'aoe', shelf, slot, serial: found.disk.serial, interfaces: paths.map(({ name }) => name) };
+      return { kind: 'aoe', shelf, slot, serial: disk.serial, interfaces: paths.map(({ name }) => name) };
     },
     troubles: [],
     isAnother: () =>

@@ -184,8 +184,8 @@ function ourVolumeAt(address: Address, except: string, reserved: Pick<Reservatio
 }
 
 /**
- * Why the disk that is copied into a volume must not be read on: somebody got it after the volume was placed. That stays so until the agent, which may
- * have been away, has thrown away what was copied before.
+ * Why the disk that is copied into a volume must not be read any further: somebody got it after the volume was placed. That stays so until
+ * the agent, which may have been away, has seen it and throws away what was copied before.
  */
 export function userOfSource(volume: AoEVolume, reserved: Pick<Reservations, 'claimants'>): Refused | undefined {
   const source = awaitedDisk(volume);

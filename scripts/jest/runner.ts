@@ -10,7 +10,7 @@ type TestResult = TestEvents['test-file-success'][1];
 export interface RunnerOptions {
   /** One file at a time, in the order of their names: for tests that share the machine's network, or a cluster. */
   serial?: boolean;
-  /** So many files at a time all the same, each on a network of its own: where this process is not root, one. */
+  /** How many files of a `serial` project run at the same time all the same, each in a network namespace of its own. Without root: one. */
   workers?: number;
   /** Names of the files that take longest: these are started first. */
   first?: string[];

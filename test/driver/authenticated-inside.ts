@@ -4,40 +4,18 @@
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { formatQuantity } from '../../api/quantity.ts';
-import { DiskPrograms } from '../../csi/node/disk/disk-programs.ts';
-import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
-import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
-import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
-import { Cryptsetup } from '../../csi/node/encryption/cryptsetup.ts';
-import { mappingName } from '../../csi/node/encryption/mapping-name.ts';
 import { Passphrase } from '../../csi/node/encryption/passphrase.ts';
 import { zeroAll } from '../../csi/node/encryption/zero-all.ts';
-import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.ts';
 import { exec } from '../../run/exec.ts';
+import { ADDRESS, DEVICE, disk, encryption, filesystems, mounter, name, outcomeOf, UUID } from './encrypted-disk.ts';
 
 const [command] = process.argv.slice(2);
-const UUID = '0b6d1c3e-8f52-4c1f-9d0a-5d1f0c2b7a11';
-const ADDRESS = 'e7.3';
-const DEVICE = '/dev/etherd/e7.3';
 const NODE = '/tmp/authenticated-node';
 const BLOCK = 4096;
 const MIB = 1 << 20;
-const name = mappingName(ADDRESS, UUID);
 const passphrase = new Passphrase('correct horse');
 const signal = AbortSignal.timeout(500_000);
-const log = { debug() {}, info() {}, warn() {}, error() {} };
 
-const programs = new DiskPrograms(exec);
-const encryption = new Cryptsetup(programs.exec);
-const driver = new KernelDriver(programs.exec);
-const mounter = new SystemMounter(programs.exec);
-const filesystems = new SystemFilesystems(programs.exec);
-const disk = new LocalDisk({ driver, encryption, mounter, log, settleMs: 500 }, ADDRESS);
-const outcomeOf = (work: Promise<unknown>): Promise<unknown> =>
-  work.then(
-    () => 'done',
-    (error: { code?: unknown; name?: string }) => error.code ?? error.name,
-  );
 /** What each block holds: its number, all over. */
 const patternOf = (block: number): Buffer => Buffer.alloc(BLOCK, `block ${block} `);
 

@@ -1,39 +1,17 @@
 // Runs as root inside the guest: does with a real disk and a real kernel what the node plugin does with an encrypted volume.
 //   node encryption-inside.ts begin | grow BYTES | end
 
-import { DiskPrograms } from '../../csi/node/disk/disk-programs.ts';
-import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
-import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
-import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
-import { Cryptsetup } from '../../csi/node/encryption/cryptsetup.ts';
-import { mappingName } from '../../csi/node/encryption/mapping-name.ts';
 import { Passphrase } from '../../csi/node/encryption/passphrase.ts';
 import { growFilesystem } from '../../csi/node/filesystem/grow.ts';
-import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.ts';
 import { exec } from '../../run/exec.ts';
+import { ADDRESS, DEVICE, disk, driver, encryption, filesystems, mounter, name, outcomeOf, UUID } from './encrypted-disk.ts';
 
 const [command, bytes] = process.argv.slice(2);
-const UUID = '0b6d1c3e-8f52-4c1f-9d0a-5d1f0c2b7a11';
-const ADDRESS = 'e7.3';
-const DEVICE = '/dev/etherd/e7.3';
 const MOUNTED = '/tmp/encrypted';
 const NODE = '/tmp/encrypted-node';
-const name = mappingName(ADDRESS, UUID);
 const passphrase = new Passphrase('correct horse\nwith a newline');
 const signal = AbortSignal.timeout(300_000);
-const log = { debug() {}, info() {}, warn() {}, error() {} };
 
-const programs = new DiskPrograms(exec);
-const encryption = new Cryptsetup(programs.exec);
-const driver = new KernelDriver(programs.exec);
-const mounter = new SystemMounter(programs.exec);
-const filesystems = new SystemFilesystems(programs.exec);
-const disk = new LocalDisk({ driver, encryption, mounter, log, settleMs: 500 }, ADDRESS);
-const codeOf = (work: Promise<unknown>): Promise<unknown> =>
-  work.then(
-    () => 'done',
-    (error: { code?: unknown; name?: string }) => error.code ?? error.name,
-  );
 const found: Record<string, unknown> = {};
 const timed = async (what: string, work: Promise<unknown>): Promise<void> => {
   const started = performance.now();
@@ -46,15 +24,15 @@ switch (command) {
     await encryption.prepare({ authenticated: false }, signal);
     // Killed, at some point of its work. What it leaves must not keep the next one from it.
     for (const afterMs of [150, 600, 1_500]) {
-      await codeOf(encryption.format(DEVICE, { uuid: UUID, passphrase, authenticated: false }, AbortSignal.timeout(afterMs)));
+      await outcomeOf(encryption.format(DEVICE, { uuid: UUID, passphrase, authenticated: false }, AbortSignal.timeout(afterMs)));
       await encryption.closeAll(ADDRESS, signal);
     }
     await timed('luksFormat', encryption.format(DEVICE, { uuid: UUID, passphrase, authenticated: false }, signal));
     found.uuid = await encryption.uuid(DEVICE, signal);
     found.content = await filesystems.probe(DEVICE, signal);
     const wrong = { name, passphrase: new Passphrase('correct horse'), readOnly: false };
-    found.wrong = await codeOf(encryption.open(DEVICE, wrong, signal));
-    await codeOf(encryption.open(DEVICE, { name, passphrase, readOnly: false }, AbortSignal.timeout(300)));
+    found.wrong = await outcomeOf(encryption.open(DEVICE, wrong, signal));
+    await outcomeOf(encryption.open(DEVICE, { name, passphrase, readOnly: false }, AbortSignal.timeout(300)));
     await encryption.closeAll(ADDRESS, signal);
     await timed('open', encryption.open(DEVICE, { name, passphrase, readOnly: false }, signal));
     const mapping = await disk.mapping();
@@ -72,7 +50,7 @@ switch (command) {
     await exec('touch', [NODE], { timeoutMs: 5_000 });
     await mounter.mount(mapping.path, NODE, { options: ['bind'], signal });
     found.mounts = (await disk.liveMounts()).map(({ kind, target }) => [kind, target]);
-    found.busy = await codeOf(disk.remove(signal));
+    found.busy = await outcomeOf(disk.remove(signal));
     break;
   }
   case 'grow': {

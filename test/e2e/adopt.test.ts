@@ -23,19 +23,8 @@ describe('data that was there before', () => {
   });
 
   const storage = () => cluster.guest('storage-1');
-  const condition = (name: string, type: string, reason: string, timeoutMs = 40_000) =>
-    cluster.poll(
-      async () => {
-        const { status } = await cluster.getJson('aoev', name);
-        const found = status?.conditions?.find((each: { type: string }) => each.type === type);
-        return found?.reason === reason ? (found as { message: string }) : undefined;
-      },
-      {
-        timeoutMs,
-        what: `reason ${reason} of ${type} on ${name}`,
-        explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
-      },
-    );
+  const condition = (name: string, type: string, reason: string, timeoutMs?: number) =>
+    cluster.condition(name, type, { reason }, timeoutMs);
   /** A file system with a file, mounted at /mnt/old. */
   const fill = (device: string) =>
     `mkfs.ext4 -q ${device}; mkdir -p /mnt/old; mount -o ${device.startsWith('/dev') ? 'defaults' : 'loop'} ${device} /mnt/old; echo '${MARKER}' > /mnt/old/marker`;

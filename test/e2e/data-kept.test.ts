@@ -22,19 +22,8 @@ describe('data and disks are kept', () => {
   let orphan: { uid: string; spec: { nodeName: string } & Record<string, unknown> };
 
   const volumesIn = (node: string) => cluster.guest(node).exec('lvs --noheadings -o lv_name vg0');
-  const conditionReason = (name: string, type: string, reason: string, timeoutMs = 40_000) =>
-    cluster.poll(
-      async () => {
-        const { status } = await cluster.getJson('aoev', name);
-        const found = status?.conditions?.find((each: { type: string }) => each.type === type);
-        return found?.reason === reason ? (found as { message: string }) : undefined;
-      },
-      {
-        timeoutMs,
-        what: `reason ${reason} of condition ${type} on ${name}`,
-        explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
-      },
-    );
+  const conditionReason = (name: string, type: string, reason: string, timeoutMs?: number) =>
+    cluster.condition(name, type, { reason }, timeoutMs);
 
   it('while a PersistentVolume names the AoEVolume that somebody deleted, and until the claim is deleted', async () => {
     await ns.apply([claim('kept', { storageClass: 'data-kept' })]);

@@ -21,10 +21,6 @@ describe('access modes', () => {
     await cluster?.kubectl(['delete', 'storageclass', 'modes', '--ignore-not-found']);
   });
 
-  const lockedReason = (volume: string, reason: string) =>
-    cluster.volumeUntil(volume, `reason ${reason} of condition Locked`, ({ status }) =>
-      status.conditions?.some((each: { type: string; reason: string }) => each.type === 'Locked' && each.reason === reason),
-    );
   const kernelDisk = (address: string) => `/dev/etherd/${address}`;
 
   it('Shared: two nodes at once, no lock, and a cluster filesystem keeps both right', async () => {
@@ -37,7 +33,7 @@ describe('access modes', () => {
     const both = [...NODES].sort().join();
     const { status } = await cluster.volumeUntil(volume, `initiators ${both}`, (now) => now.status.initiators?.nodes?.join() === both);
     expect(status.holder).toBeUndefined();
-    await lockedReason(volume, 'Shared');
+    await cluster.condition(volume, 'Locked', { reason: 'Shared' });
     const files = new Ocfs2(cluster, NODES, kernelDisk(status.address));
     try {
       await files.up();
@@ -92,7 +88,8 @@ describe('access modes', () => {
       await ns.ready(`reader-${node}`);
       expect((await ns.kubectl('logs', `reader-${node}`)).trim()).toBe('content');
     }
-    const { status } = await lockedReason('modes-readonly', 'ReadOnly');
+    await cluster.condition('modes-readonly', 'Locked', { reason: 'ReadOnly' });
+    const { status } = await cluster.getJson('aoev', 'modes-readonly');
     // Past the filesystem, with root's hands on the disk itself: it is the target that refuses.
     const write = `dd if=/dev/zero of=${kernelDisk(status.address)} bs=4k count=1 seek=100 oflag=direct conv=notrunc 2>&1 || true`;
     for (const node of NODES) {

@@ -2,7 +2,7 @@ import { Cluster } from '../testbed/cluster.ts';
 import { RUN } from '../testbed/paths.ts';
 import { longTest } from './long.ts';
 import { claim, pod, storageClass } from './manifests.ts';
-import { Namespace } from './namespace.ts';
+import { eventAbout, Namespace } from './namespace.ts';
 
 const [OLD, NEW, WORKER] = ['storage-1', 'storage-2', 'worker-1'];
 const POOL = 'e2e-moved';
@@ -63,24 +63,6 @@ describe('disks in another machine', () => {
       },
       { timeoutMs: 90_000, what: `${volume} to say ${reason}: ${message}`, explain: explain(volume) },
     );
-  const event = (volume: string, reason: string) =>
-    cluster.poll(
-      async () => {
-        const select = `involvedObject.name=${volume},reason=${reason}`;
-        const found = await cluster.kubectl([
-          '-n',
-          'default',
-          'get',
-          'events',
-          '--field-selector',
-          select,
-          '-o',
-          'jsonpath={.items[*].message}',
-        ]);
-        return found || undefined;
-      },
-      { timeoutMs: 30_000, what: `an event ${reason} about ${volume}` },
-    );
   const annotate = (volume: string, annotation: string) => cluster.kubectl(['annotate', 'aoev', volume, '--overwrite', annotation]);
   /** Until the agent on a node reports data of this UID as displaced. */
   const displaced = (node: string, uid: string) =>
@@ -121,10 +103,7 @@ describe('disks in another machine', () => {
         ['nowhere/x/y', /write NODE or NODE\/POOL/],
       ] as const) {
         await annotate(volume, `aoe.dev/move-to=${to}`);
-        await cluster.poll(async () => (why.test(await event(volume, 'MoveRefused')) ? true : undefined), {
-          timeoutMs: 30_000,
-          what: `the request for ${to} to be refused`,
-        });
+        await eventAbout(cluster, volume, 'MoveRefused', why);
       }
       expect((await cluster.getJson('aoev', volume)).spec).toStrictEqual(before.spec);
 
@@ -141,7 +120,7 @@ describe('disks in another machine', () => {
 
       // As docs/operate.md says.
       await cluster.kubectl(['delete', 'node', OLD]);
-      await cluster.kubectl(['wait', '--for=delete', `aoenode/${OLD}`, '--timeout=90s'], { timeoutMs: 100_000 });
+      await cluster.kubectl(['wait', '--for=delete', `aoenode/${OLD}`, '--timeout=90s']);
       await annotate(volume, `aoe.dev/move-to=${NEW}`);
       await ready(
         volume,
@@ -156,7 +135,8 @@ describe('disks in another machine', () => {
       expect(after.metadata.annotations).not.toHaveProperty('aoe.dev/give-up');
       expect(after.status.address).not.toBe(before.status.address);
       expect(after.status.serial).toBe(`${before.status.serial.slice(0, 18)}-1`);
-      expect(await event(volume, 'Moved')).toContain(`from node ${OLD}, pool ${POOL}, ${before.status.address} to node ${NEW}`);
+      const moved = `from node ${OLD}, pool ${POOL}, ${before.status.address} to node ${NEW}`;
+      expect(await eventAbout(cluster, volume, 'Moved')).toContain(moved);
 
       await ns.apply([pod('reader', { claim: 'data', node: WORKER, script: READER })]);
       await ns.ready('reader', 90_000).catch(async (error: unknown) => {
@@ -178,13 +158,7 @@ describe('disks in another machine', () => {
       });
       await displaced(OLD, uid);
       await annotate(volume, `aoe.dev/move-to=${OLD}`);
-      await cluster.poll(
-        async () => ((await event(volume, 'MoveRefused')).includes('says that it is attached to node') ? true : undefined),
-        {
-          timeoutMs: 30_000,
-          what: 'the move back to be refused',
-        },
-      );
+      await eventAbout(cluster, volume, 'MoveRefused', /says that it is attached to node/);
       expect((await cluster.getJson('aoev', volume)).spec.nodeName).toBe(NEW);
       // Nothing of this touched the pod at the new place.
       const read = await ns.kubectl('exec', 'reader', '--', 'sh', '-c', 'md5sum < /data/mark; cat /data/later');

@@ -35,9 +35,7 @@ describe('takeover', () => {
     if (!(await where()).includes(OLD)) return;
     await cluster.kubectl(['cordon', OLD]);
     await cluster.kubectl(['delete', 'pod', ...select, '--grace-period=1']);
-    await cluster.kubectl(['-n', 'aoe-csi', 'rollout', 'status', 'deployment/aoe-csi-controller', '--timeout=120s'], {
-      timeoutMs: 130_000,
-    });
+    await cluster.kubectl(['-n', 'aoe-csi', 'rollout', 'status', 'deployment/aoe-csi-controller', '--timeout=120s']);
     await cluster.kubectl(['uncordon', OLD]);
   };
 
@@ -215,10 +213,6 @@ describe('takeover', () => {
       intervalMs: 500,
     });
     // The next test file finds a node that can mount volumes.
-    const hasDriver = async () => {
-      const { spec } = await cluster.getJson('csinode', OLD);
-      return spec.drivers?.some(({ name }: { name: string }) => name === 'aoe.dev') ? true : undefined;
-    };
-    await cluster.poll(hasDriver, { timeoutMs: 120_000, what: `the driver to be registered on ${OLD}` });
+    await cluster.rolledOut('aoe-csi');
   });
 });

@@ -11,19 +11,8 @@ describe('an AoEVolume without a claim', () => {
     made.push(name);
     await cluster.apply([aoeVolume(name, spec)]);
   };
-  const condition = (name: string, type: string, status: string, timeoutMs = 60_000) =>
-    cluster.poll(
-      async () => {
-        const volume = await cluster.getJson('aoev', name);
-        const found = volume.status?.conditions?.find((c: { type: string }) => c.type === type);
-        return found?.status === status ? (found as { reason: string; message: string }) : undefined;
-      },
-      {
-        timeoutMs,
-        what: `condition ${type}=${status} on ${name}`,
-        explain: () => cluster.kubectl(['get', 'aoev', name, '-o', 'yaml']),
-      },
-    );
+  const condition = (name: string, type: string, status: string, timeoutMs?: number) =>
+    cluster.condition(name, type, { status }, timeoutMs);
 
   beforeAll(async () => {
     cluster = await Cluster.attach();

@@ -226,6 +226,21 @@ export class Cluster {
     return poll(ask, { timeoutMs, what: `${what} of AoEVolume ${name}`, explain: () => this.kubectl(['get', 'aoev', name, '-o', 'yaml']) });
   }
 
+  /** Waits until a condition of an AoEVolume has this status, this reason, or both, and gives it. */
+  async condition(
+    name: string,
+    type: string,
+    wanted: { status?: string; reason?: string },
+    timeoutMs?: number,
+  ): Promise<{ status: string; reason: string; message: string }> {
+    const of = ({ status }: { status?: { conditions?: { type: string; status: string; reason: string; message: string }[] } }) =>
+      status?.conditions?.find((each) => each.type === type);
+    const isSo = (found = { status: '', reason: '' }): boolean =>
+      (wanted.status ?? found.status) === found.status && (wanted.reason ?? found.reason) === found.reason;
+    const volume = await this.volumeUntil(name, `condition ${type} (${Object.values(wanted).join()})`, (now) => isSo(of(now)), timeoutMs);
+    return of(volume) ?? { status: '', reason: '', message: '' };
+  }
+
   /** Waits until the status of an AoEVolume names this node as the holder of its lock, and gives the volume. */
   // biome-ignore lint/suspicious/noExplicitAny: as above
   heldBy(name: string, node: string): Promise<any> {
