@@ -2,7 +2,7 @@ import { Cluster } from '../testbed/cluster.ts';
 import { installChart } from '../testbed/install.ts';
 import { LONG, longTest } from './long.ts';
 import { storageClass } from './manifests.ts';
-import { Namespace } from './namespace.ts';
+import { eventAbout, Namespace } from './namespace.ts';
 
 const OLD = 'worker-1';
 const KEEPER = 'cat /data/mark 2>/dev/null; hostname >> /data/mark; sync; touch /tmp/ready; sleep 3600';
@@ -17,6 +17,24 @@ describe('automatic takeover', () => {
   beforeAll(async () => {
     if (!LONG) return;
     cluster = await Cluster.attach();
+    await install({ after: '30s' });
+    ns = await Namespace.create(cluster, 'takeover-auto');
+    await cluster.apply([
+      storageClass('takeover-auto', { pool: 'lvm' }, 'Immediate'),
+      storageClass('takeover-own', { pool: 'lvm', takeoverAfter: '20s' }, 'Immediate'),
+    ]);
+  });
+
+  afterAll(async () => {
+    if (!cluster) return;
+    await installChart(cluster);
+    await ns?.delete();
+    await cluster.kubectl(['delete', 'storageclass', 'takeover-auto', 'takeover-own', '--ignore-not-found']);
+  });
+
+  afterEach(() => cluster?.restore());
+
+  const install = (takeover: { after: string } | { enabled: true }) => {
     // The controller must not be on the node that is lost: its own move would be measured.
     const elsewhere = {
       nodeAffinity: {
@@ -25,22 +43,11 @@ describe('automatic takeover', () => {
         },
       },
     };
-    await installChart(cluster, { takeover: { after: '30s' }, controller: { affinity: elsewhere } });
-    ns = await Namespace.create(cluster, 'takeover-auto');
-    await cluster.apply([storageClass('takeover-auto', { pool: 'lvm' }, 'Immediate')]);
-  });
-
-  afterAll(async () => {
-    if (!cluster) return;
-    await installChart(cluster);
-    await ns?.delete();
-    await cluster.kubectl(['delete', 'storageclass', 'takeover-auto', '--ignore-not-found']);
-  });
-
-  afterEach(() => cluster?.restore());
+    return installChart(cluster, { takeover, controller: { affinity: elsewhere } });
+  };
 
   /** A StatefulSet of one pod, which is on OLD as long as it can be. */
-  const statefulSet = (name: string) => ({
+  const statefulSet = (name: string, storageClassName: string) => ({
     apiVersion: 'apps/v1',
     kind: 'StatefulSet',
     metadata: { name },
@@ -73,7 +80,7 @@ describe('automatic takeover', () => {
       volumeClaimTemplates: [
         {
           metadata: { name: 'data' },
-          spec: { accessModes: ['ReadWriteOnce'], storageClassName: 'takeover-auto', resources: { requests: { storage: '64Mi' } } },
+          spec: { accessModes: ['ReadWriteOnce'], storageClassName, resources: { requests: { storage: '64Mi' } } },
         },
       ],
     },
@@ -90,8 +97,8 @@ describe('automatic takeover', () => {
   };
   const isReady = (pod: Pod | undefined) =>
     pod?.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
-  const prepare = async (name: string) => {
-    await ns.apply([statefulSet(name)]);
+  const prepare = async (name: string, storageClassName = 'takeover-auto') => {
+    await ns.apply([statefulSet(name, storageClassName)]);
     await ns.ready(`${name}-0`, 150_000);
     const pod = await podOf(name);
     expect(pod?.spec.nodeName).toBe(OLD);
@@ -179,5 +186,35 @@ describe('automatic takeover', () => {
     );
     expect(await sum()).toBe(first);
     expect((await cluster.getJson('aoev', before.volume)).status.holder.node).not.toBe(OLD);
+  });
+
+  // The last one: the others need a time for the cluster.
+  longTest('takes only the volume with a takeoverAfter of its own where the cluster has no time', async () => {
+    await install({ enabled: true });
+    const own = await prepare('own', 'takeover-own');
+    const none = await prepare('none');
+    const specOf = async ({ volume }: { volume: string }) => (await cluster.getJson('aoev', volume)).spec;
+    expect([(await specOf(own)).takeoverAfter, (await specOf(none)).takeoverAfter]).toStrictEqual(['20s', undefined]);
+    await cluster.guest(OLD).crash();
+    await becomes('Unknown');
+    await takenOver('own', own);
+    await eventAbout(cluster, own.volume, 'TakenOver', new RegExp(`^taken from node ${OLD}: `));
+    expect(await ns.kubectl('exec', 'own-0', '--', 'cat', '/data/mark')).toBe('own-0\nown-0\n');
+    await cluster.poll(async () => (await cluster.getJson('aoenode', OLD)).status.suspicion === undefined || undefined, {
+      timeoutMs: 60_000,
+      what: `the operator to have nothing more to take from ${OLD}`,
+    });
+    expect((await specOf(none)).initiators.nodes).toStrictEqual([OLD]);
+    expect((await podOf('none'))?.metadata.uid).toBe(none.uid);
+    // It goes on where it was, with its data.
+    await cluster.reboot(OLD);
+    await becomes('True');
+    const mark = () => ns.kubectl('exec', 'none-0', '--', 'cat', '/data/mark');
+    await cluster.poll(async () => /^(none-0\n){2,}$/.test(await mark()) || undefined, {
+      timeoutMs: TAKEOVER_MS,
+      what: 'pod none-0 to have started again',
+      explain: () => ns.kubectl('describe', 'pod', 'none-0'),
+    });
+    expect((await specOf(none)).initiators.nodes).toStrictEqual([OLD]);
   });
 });
