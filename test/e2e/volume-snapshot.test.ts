@@ -51,7 +51,7 @@ describe('VolumeSnapshots', () => {
   const from = (name: string) => ({ kind: 'VolumeSnapshot' as const, name });
   /** csi-snapshotter may see a deletion right after Ready only when it looks at all snapshots again, which it does every minute. */
   const deleteSnapshot = (name: string) => ns.kubectl('delete', 'volumesnapshot', name, '--timeout=120s');
-  const allSnapshots = async () => (await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).trim().split('\n');
+  const allSnapshots = async () => (await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).split('\n').filter(Boolean);
   /** AoESnapshots that were not there before these tests. */
   const snapshots = async () => (await allSnapshots()).filter((name) => !before.includes(name));
 
