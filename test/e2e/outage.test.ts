@@ -7,8 +7,8 @@ const WORKER = 'worker-1';
 const NODES = ['storage-1', 'storage-2', WORKER] as const;
 const DEAD_SECONDS = 10;
 const PARAMETER = '/sys/module/aoe/parameters/aoe_deadsecs';
-/** Each writes all the time, and goes on after an error. The raw disk is kept open meanwhile. */
-const FILE_WRITER = 'touch /tmp/ready; while true; do echo x >> /data/load && sync; usleep 100000; done';
+/** Each writes all the time, and goes on after an error. The file is on the disk when the pod is ready. The raw disk is kept open meanwhile. */
+const FILE_WRITER = 'echo x >> /data/load && sync && touch /tmp/ready; while true; do echo x >> /data/load && sync; usleep 100000; done';
 const DISK_WRITER =
   'exec 3<>/dev/data; touch /tmp/ready; while true; do dd if=/dev/zero of=/dev/data bs=4k count=1 conv=fsync,notrunc 2>/dev/null; usleep 100000; done';
 

@@ -60,8 +60,12 @@ describe('VolumeSnapshots', () => {
     await ns.ready('writer', READY_MS);
     const volume = await ns.bound('data');
     const written = async (): Promise<number> => Number(await inPod('writer', 'cat /data/n'));
-    await cluster.poll(async () => ((await written().catch(() => 0)) > 3 ? true : undefined), { timeoutMs: 60_000, what: 'some writes' });
-    const before = await written();
+    const before = await cluster.poll(async () => (await written().catch(() => 0)) || undefined, {
+      timeoutMs: 60_000,
+      what: 'a first write',
+    });
+    // A number can be read a moment before it is on stable storage, and the next one not.
+    await cluster.poll(async () => ((await written()) > before + 2 ? true : undefined), { timeoutMs: 60_000, what: 'some writes' });
     await ns.apply([volumeSnapshot('first', 'data')]);
     expect((await ready('first')).restoreSize).toBe('64Mi');
     const after = await written();
