@@ -38,7 +38,7 @@ describe('the test bed', () => {
   });
 
   it('runs pods, which reach the API server', async () => {
-    const script = 'for i in 1 2 3 4 5; do nc -w 10 10.96.0.1 443 </dev/null && echo "from $HOSTNAME" && exit; sleep 1; done; exit 1';
+    const script = 'for i in 1 2 3 4 5; do nc -w 5 10.96.0.1 443 </dev/null && echo "from $HOSTNAME" && exit; sleep 1; done; exit 1';
     await run('hello', 'worker-1', script);
     await succeeded('hello');
     expect(await ns.said('hello')).toBe('from hello');
