@@ -49,6 +49,8 @@ describe('LVM that hangs on a storage node', () => {
   const poolBecomes = (pool: string, ready: boolean) =>
     cluster.poll(
       async () => {
+        // A command that was under way may have written the hints again.
+        if (!ready) await cluster.guest(NODE).exec('rm -f /run/lvm/hints');
         // A pool is measured again when a label of its node changes.
         await cluster.kubectl(['label', 'node', NODE, '--overwrite', `${LABEL}=${++looks}`]);
         const { status } = await cluster.getJson('aoep', pool);
