@@ -13,6 +13,8 @@ interface Written {
 class FakeKube {
   readonly written: Written[] = [];
   fail: unknown;
+  /** Errors of the next writes, each with whether the write was done all the same. */
+  readonly next: { error: KubeError; done: boolean }[] = [];
 
   create = (_type: unknown, body: KubeObject, { namespace }: { namespace?: string } = {}) =>
     this.#write({ how: 'create', name: body.metadata.name, namespace, body: body as never });
@@ -20,8 +22,10 @@ class FakeKube {
     this.#write({ how: 'patch', name, namespace, body: body as never });
 
   async #write(written: Written): Promise<never> {
+    const next = this.next.shift();
     if (this.fail !== undefined) throw this.fail;
-    this.written.push(written);
+    if (!next || next.done) this.written.push(written);
+    if (next) throw next.error;
     return undefined as never;
   }
 }
@@ -33,7 +37,7 @@ function recorder() {
   const lines: string[] = [];
   const note = (_keys: object, message: string): void => void lines.push(message);
   const log = { debug: note, info: note, warn: note, error: note };
-  return { kube, lines, events: new EventRecorder(kube, { controller: 'example.com/agent', node: 'n1', log }) };
+  return { kube, lines, events: new EventRecorder(kube, { controller: 'example.com/agent', node: 'n1', log, pausesMs: [1, 1] }) };
 }
 
 test('an event names its object, its writer, and what happened', async () => {
@@ -117,6 +121,33 @@ test('an event that cannot be written is logged, and told again when it happens 
   events.event(object, 'Normal', 'A', 'a');
   await events.flush();
   expect(kube.written.map(({ how }) => how)).toStrictEqual(['create']);
+});
+
+test('an event is written again when the server was away for a moment, or its answer was lost', async () => {
+  const { kube, lines, events } = recorder();
+  kube.next.push({ error: new KubeError(503, 'Unreachable', 'read ECONNRESET'), done: false });
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  expect(kube.written).toHaveLength(1);
+
+  kube.next.push(
+    { error: new KubeError(504, 'NoAnswer', 'did not answer'), done: true },
+    { error: new KubeError(409, 'AlreadyExists', 'exists'), done: false },
+  );
+  events.event(object, 'Normal', 'B', 'b');
+  events.event(object, 'Normal', 'B', 'b');
+  await events.flush();
+  expect(kube.written.map(({ how }) => how)).toStrictEqual(['create', 'create', 'patch']);
+  expect(lines).toStrictEqual([]);
+});
+
+test('an event that the server refuses is not written again', async () => {
+  const { kube, lines, events } = recorder();
+  kube.next.push({ error: new KubeError(403, 'Forbidden', 'no'), done: false });
+  events.event(object, 'Normal', 'A', 'a');
+  await events.flush();
+  expect(kube.written).toStrictEqual([]);
+  expect(lines).toStrictEqual(['event not written']);
 });
 
 test('a series whose event the server has removed begins again', async () => {

@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { isNotFound, messageOf } from './client/error.ts';
+import { setTimeout as delay } from 'node:timers/promises';
+import { isConflict, isNotFound, KubeError, messageOf } from './client/error.ts';
 import type { Kube } from './client/kube.ts';
 import { EVENTS, type KubeObject, type Log, SILENT } from './client/types.ts';
 import { microTime } from './leader/lease.ts';
 
 const CALL_MS = 10_000;
+/** Pauses before an event that a server did not take is written again, in milliseconds: the client itself does not repeat a create. */
+const PAUSES_MS = [1_000, 4_000];
 /** Different events that are remembered, to count repetitions. */
 const MAX_KNOWN = 1000;
 /** Events that may wait to be written; further ones are dropped. */
@@ -34,6 +37,8 @@ export interface EventRecorderOptions {
   /** The node that it runs on, when there is one of it per node. */
   node?: string | undefined;
   log?: Log | undefined;
+  /** Pauses before each further attempt to write an event while the API server is away or busy, in milliseconds. */
+  pausesMs?: readonly number[];
 }
 
 /** Writes events (events.k8s.io/v1) that `kubectl describe` shows. Equal events become a series. It never throws: nothing depends on an event. */
@@ -42,19 +47,21 @@ export class EventRecorder {
   readonly #controller: string;
   readonly #instance: string;
   readonly #log: Log;
+  readonly #pausesMs: readonly number[];
   readonly #known = new Map<string, Known>();
   #waiting = 0;
   #tail: Promise<void> = Promise.resolve();
 
   constructor(
     kube: Pick<Kube, 'create' | 'patch'> & { readonly log?: Log },
-    { controller, node, log = kube.log ?? SILENT }: EventRecorderOptions,
+    { controller, node, log = kube.log ?? SILENT, pausesMs = PAUSES_MS }: EventRecorderOptions,
   ) {
     this.#kube = kube;
     const component = controller.slice(controller.lastIndexOf('/') + 1);
     this.#controller = controller;
     this.#instance = (node ? `${component}-${node}` : component).slice(0, MAX_INSTANCE);
     this.#log = log;
+    this.#pausesMs = pausesMs;
   }
 
   /** @param reason a word in CamelCase, @param message a sentence for people */
@@ -135,11 +142,20 @@ export class EventRecorder {
       regarding,
       ...event,
     };
-    try {
-      await this.#kube.create(EVENTS, body, { namespace, timeoutMs: CALL_MS });
-    } catch (error) {
-      this.#known.delete(key);
-      throw error;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        await this.#kube.create(EVENTS, body, { namespace, timeoutMs: CALL_MS });
+        break;
+      } catch (error) {
+        // The name is ours alone: an attempt whose answer was lost has made it.
+        if (attempt > 0 && isConflict(error)) break;
+        const pauseMs = this.#pausesMs[attempt];
+        if (pauseMs === undefined || !isPassing(error)) {
+          this.#known.delete(key);
+          throw error;
+        }
+        await delay(pauseMs, undefined, { ref: false });
+      }
     }
     const known = this.#known.get(key);
     if (known) known.created = true;
@@ -158,6 +174,11 @@ export class EventRecorder {
       else throw error;
     }
   }
+}
+
+/** Whether the server was away, did not answer in time, or had too much to do. */
+function isPassing(error: unknown): boolean {
+  return error instanceof KubeError && (error.code >= 500 || error.code === 429);
 }
 
 /** The start of a name, so long that the name of an event can begin with it: no part of that may end with a dot or a hyphen. */

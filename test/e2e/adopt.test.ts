@@ -38,7 +38,7 @@ describe('data that was there before', () => {
     const script = 'cat /data/marker; echo new > /data/new; sync; touch /tmp/ready; sleep 3600';
     await ns.apply([claim(name, { storageClass: '', volumeName: name }), pod(name, { claim: name, node: 'worker-1', script })]);
     await ns.ready(name, 90_000);
-    expect(await ns.kubectl('logs', name)).toContain(MARKER);
+    expect(await ns.said(name)).toContain(MARKER);
   };
   /** Everything goes as a person would delete it. */
   const giveBack = async (name: string) => {
@@ -85,7 +85,7 @@ describe('data that was there before', () => {
     const stop = () => server.exec('if [ -f /tmp/foreign.pid ]; then kill $(cat /tmp/foreign.pid); rm -f /tmp/foreign.pid; fi');
     try {
       // vblade prints the size just before it answers.
-      await server.exec("timeout 20 sh -c 'until grep -q sectors /tmp/foreign.log; do sleep 0.1; done'");
+      await server.exec("timeout 60 sh -c 'until grep -q sectors /tmp/foreign.log; do sleep 0.1; done'");
       const spec = { pool: 'lvm', nodeName: 'storage-1', address, source: { external: address } };
       await cluster.apply([aoeVolume(name, { ...spec, capacity: '32Mi' })]);
       expect((await condition(name, 'Provisioned', 'SourceTooLarge')).message).toContain('has 48Mi, more than the 32Mi');

@@ -44,10 +44,16 @@ describe('changed blocks', () => {
     if (cluster) await installChart(cluster);
   });
 
-  const ask = async (...words: string[]): Promise<Answer> =>
-    JSON.parse(
-      await cluster.guest(controllerNode).exec(`'${process.execPath}' '${CLIENT}' '${socket}' ${words.join(' ')}`, { timeoutMs: 90_000 }),
-    );
+  /** A client asks again when somebody on the way is away: the agents were just restarted. */
+  const ask = (...words: string[]): Promise<Answer> => {
+    const client = `'${process.execPath}' '${CLIENT}' '${socket}' ${words.join(' ')}`;
+    const once = async (): Promise<Answer> => {
+      const answer: Answer = JSON.parse(await cluster.guest(controllerNode).exec(client, { timeoutMs: 90_000 }));
+      if (answer.error?.startsWith('UNAVAILABLE')) throw new Error(answer.error);
+      return answer;
+    };
+    return cluster.poll(once, { timeoutMs: 60_000, what: `an answer about the blocks of ${words.join(' since ')}` });
+  };
   const take = async (name: string, volume: string): Promise<{ uid: string; node: string }> => {
     await cluster.apply([aoeSnapshot(name, volume)]);
     await cluster.kubectl(['wait', 'aoesnapshot', name, '--for=jsonpath={.status.phase}=Ready', '--timeout=120s']);

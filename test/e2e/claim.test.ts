@@ -32,7 +32,7 @@ describe('a claim', () => {
     const other = held.spec.nodeName === 'storage-1' ? 'storage-2' : 'storage-1';
     await ns.apply([pod('two', { claim: 'data', node: other, script: 'cat /data/file; touch /tmp/ready; sleep 3600' })]);
     await ns.ready('two');
-    expect((await ns.kubectl('logs', 'two')).trim()).toBe('kept');
+    expect(await ns.said('two')).toBe('kept');
     await cluster.heldBy(volume, other);
 
     await ns.kubectl('delete', 'pod', 'two');
@@ -42,7 +42,7 @@ describe('a claim', () => {
     expect(lvs, `the LV is still there:\n${lvs}`).not.toContain(held.metadata.uid);
     for (const node of ['worker-1', 'storage-1', 'storage-2']) {
       // The kernel's discovery may bring a disk back for a moment; the node plugin looks again, the last time after 70 s.
-      const gone = `timeout 120 sh -c 'while [ -e /dev/etherd/${address} ]; do sleep 0.5; done' || { ls -l /dev/etherd; exit 1; }`;
+      const gone = `timeout 300 sh -c 'while [ -e /dev/etherd/${address} ]; do sleep 0.5; done' || { ls -l /dev/etherd; exit 1; }`;
       await cluster.guest(node).exec(gone, { timeoutMs: 150_000 });
     }
   });
@@ -60,7 +60,7 @@ describe('a claim', () => {
       }),
     ]);
     await ns.ready('local');
-    expect(await ns.kubectl('logs', 'local')).toMatch(/\/data xfs/);
+    await ns.said('local', /\/data xfs/);
     await ns.kubectl('delete', 'pod', 'local');
     await ns.kubectl('delete', 'pvc', 'local');
     await cluster.kubectl(['wait', 'aoev', volume, '--for=delete', '--timeout=60s']);
@@ -79,7 +79,7 @@ describe('a claim', () => {
       }),
     ]);
     await ns.ready('raw');
-    expect(await ns.kubectl('logs', 'raw')).toMatch(/block-data/);
+    await ns.said('raw', /block-data/);
     await ns.kubectl('delete', 'pod', 'raw');
     await ns.kubectl('delete', 'pvc', 'raw');
   });

@@ -50,7 +50,7 @@ describe('data and disks are kept', () => {
       await cluster.kubectl(['patch', 'aoev', 'e2e-restored', '--type=merge', '-p', '{"metadata":{"finalizers":null}}']);
       await cluster.kubectl(['wait', 'aoev', 'e2e-restored', '--for=delete', '--timeout=30s']);
     } finally {
-      await cluster.guest(spec.nodeName).exec(`${agent} -CONT`);
+      await cluster.guest(spec.nodeName).exec(`${agent} -CONT || true`);
     }
     const { finalizers } = metadata;
     const backup = aoeVolume('e2e-restored', spec);

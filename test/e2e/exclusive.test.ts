@@ -1,5 +1,4 @@
 import { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/process/shell.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -50,11 +49,9 @@ describe('an Exclusive volume in use', () => {
 
   it('shows its holder to every host that asks, and keeps the lock when a stranger tries to take it', async () => {
     const { address } = (await cluster.getJson('aoev', volume)).status;
-    const [shelf, slot] = address.slice(1).split('.');
-    const read = () => runInNetns('aoecfg', [shelf, slot, 'storage'], { timeoutMs: 10_000 });
-    expect(await read()).toMatch(/aoe\.dev\/1 node=worker-1/);
-    await runInNetns('aoecfg', ['-c', 'force', '-s', 'mine', shelf, slot, 'storage'], { timeoutMs: 10_000 }).catch(() => '');
-    expect(await read()).toMatch(/aoe\.dev\/1 node=worker-1/);
+    expect(await cluster.configString(address)).toMatch(/aoe\.dev\/1 node=worker-1/);
+    await cluster.aoecfg(address, '-c', 'fset', '-s', 'mine').catch(() => '');
+    expect(await cluster.configString(address)).toMatch(/aoe\.dev\/1 node=worker-1/);
   });
 
   it('cannot be deleted', async () => {

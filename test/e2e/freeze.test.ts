@@ -3,7 +3,7 @@ import { aoeSnapshot, aoeVolume, claim, pod, staticVolume, storageClass } from '
 import { Namespace } from './namespace.ts';
 
 /** Writes numbers for as long as the pod runs, and never syncs them. */
-const WRITER = 'touch /tmp/ready; n=0; while true; do n=$((n+1)); echo $n >> /data/log; sleep 0.05; done';
+const WRITER = 'touch /data/log /tmp/ready; n=0; while true; do n=$((n+1)); echo $n >> /data/log; sleep 0.05; done';
 const NODE = 'worker-1';
 const READY_MS = 90_000;
 

@@ -5,7 +5,7 @@ import { Namespace } from './namespace.ts';
 const NAME = 'e2e-hung-lvm';
 const NODE = 'storage-1';
 const LABEL = 'e2e.aoe.dev/look';
-const WRITER = 'touch /tmp/ready; while :; do n=$((n+1)); echo $n >/data/n && sync && echo $n >/tmp/n; usleep 200000; done';
+const WRITER = 'echo 0 >/tmp/n; touch /tmp/ready; while :; do n=$((n+1)); echo $n >/data/n && sync && echo $n >/tmp/n; usleep 200000; done';
 /**
  * A disk that LVM scans, and that answers no read. LVM does not scan a device of the target "zero" itself. It scans all disks only
  * without its hints, which say where the disks of a group are.
@@ -49,6 +49,8 @@ describe('LVM that hangs on a storage node', () => {
   const poolBecomes = (pool: string, ready: boolean) =>
     cluster.poll(
       async () => {
+        // A command that was under way may have written the hints again.
+        if (!ready) await cluster.guest(NODE).exec('rm -f /run/lvm/hints');
         // A pool is measured again when a label of its node changes.
         await cluster.kubectl(['label', 'node', NODE, '--overwrite', `${LABEL}=${++looks}`]);
         const { status } = await cluster.getJson('aoep', pool);

@@ -29,10 +29,7 @@ describe('breaking a lock by hand', () => {
       timeoutMs: 60_000,
       what: 'the annotation to be taken off',
     });
-  const onWire = async () => {
-    const [shelf, slot] = (await get()).status.address.slice(1).split('.');
-    return runInNetns('aoecfg', [shelf, slot, 'storage'], { timeoutMs: 10_000 });
-  };
+  const onWire = async () => cluster.configString((await get()).status.address);
 
   it('does nothing when the holder is another than the one named', async () => {
     await ns.apply([pod('holder', { claim: 'data', node: 'worker-1', script: IDLE })]);
@@ -61,7 +58,7 @@ describe('breaking a lock by hand', () => {
     await ns.kubectl('delete', 'pod', 'holder');
     await ns.apply([pod('next', { claim: 'data', node: 'storage-2', script: `cat /data/f; ${IDLE}` })]);
     await ns.ready('next', 120_000);
-    expect(await ns.kubectl('logs', 'next')).toMatch(/fine/);
+    await ns.said('next', /fine/);
     await cluster.heldBy(volume, 'storage-2');
     await ns.kubectl('delete', 'pod', 'next');
   });
@@ -79,8 +76,12 @@ describe('breaking a lock by hand', () => {
       timeoutMs: 60_000,
       what: `${mac} to be admitted`,
     });
-    const [shelf, slot] = (await get()).status.address.slice(1).split('.');
-    await runInNetns('aoecfg', ['-c', 'set', '-s', 'net.corvus.apple me', shelf, slot, 'storage'], { timeoutMs: 10_000 });
+    const { address } = (await get()).status;
+    const set = async () => {
+      await cluster.aoecfg(address, '-c', 'set', '-s', 'net.corvus.apple me').catch(() => '');
+      return (await onWire()) === 'net.corvus.apple me' || undefined;
+    };
+    await cluster.poll(set, { timeoutMs: 60_000, what: 'the string of the host to be set' });
     await cluster.poll(async () => (await get()).status.holder?.raw, { timeoutMs: 60_000, what: 'the string in status.holder' });
     expect(await cluster.kubectl(['get', 'aoev', volume])).toMatch(/"net\.corvus\.apple me"/);
     await letIn([]);

@@ -119,9 +119,12 @@ export function staticVolume(
   };
 }
 
-/** A pod's script: a record each 50 ms, each on the disk before the next; the pod fails at the first I/O error. */
+/**
+ * A pod's script: a record each 50 ms, each on the disk before the next; the pod fails at the first I/O error. The file of the records is there
+ * when the pod is ready.
+ */
 export const RECORDER =
-  'touch /tmp/ready; i=0; while true; do i=$((i+1)); echo "$i $(date +%s)" >> /data/records && sync || exit 1; usleep 50000; done';
+  'touch /data/records /tmp/ready; i=0; while true; do i=$((i+1)); echo "$i $(date +%s)" >> /data/records && sync || exit 1; usleep 50000; done';
 
 /** An AoESnapshotGroup that someone applies by hand. */
 export function aoeSnapshotGroup(name: string, volumeNames: readonly string[]) {

@@ -86,7 +86,7 @@ describe('access modes', () => {
     ]);
     for (const node of NODES) {
       await ns.ready(`reader-${node}`);
-      expect((await ns.kubectl('logs', `reader-${node}`)).trim()).toBe('content');
+      expect(await ns.said(`reader-${node}`)).toBe('content');
     }
     await cluster.condition('modes-readonly', 'Locked', { reason: 'ReadOnly' });
     const { status } = await cluster.getJson('aoev', 'modes-readonly');

@@ -142,7 +142,7 @@ describe('disks in another machine', () => {
       await ns.ready('reader', 90_000).catch(async (error: unknown) => {
         throw new Error(`${String(error)}\n${await stuck(WORKER)}`, { cause: error });
       });
-      expect((await ns.kubectl('logs', 'reader')).slice(0, 32)).toBe(sum);
+      expect((await ns.said('reader')).slice(0, 32)).toBe(sum);
       await ns.kubectl('exec', 'reader', '--', 'sh', '-c', 'echo later > /data/later && sync');
 
       // The old node comes back: its target serves from its own state until its agent says otherwise.

@@ -64,6 +64,21 @@ export class Namespace {
     );
   }
 
+  /**
+   * Waits until what a pod has printed matches, and gives all of it, trimmed. Its script is a moment ahead of its log, and a pod without a
+   * readiness probe is Ready before its script has done anything.
+   */
+  said(pod: string, says = /\S/): Promise<string> {
+    const printed = async () => (await this.kubectl('logs', pod)).trim();
+    return this.#cluster.poll(
+      async () => {
+        const text = await printed();
+        return says.test(text) ? text : undefined;
+      },
+      { timeoutMs: 30_000, what: `pod ${this.name}/${pod} to print ${says}`, explain: printed },
+    );
+  }
+
   /** Waits until a claim is Bound, and gives the name of its volume. */
   async bound(claim: string): Promise<string> {
     await this.kubectl('wait', 'pvc', claim, '--for=jsonpath={.status.phase}=Bound', '--timeout=60s');

@@ -36,6 +36,15 @@ describe('snapshots', () => {
         explain: () => cluster.kubectl(['get', 'aoesnapshot', name, '-o', 'yaml']),
       },
     );
+  /** What a pod with the writer has on stable storage for certain: a number can be read a moment before it is there, and the next one not. */
+  const stable = async (written: () => Promise<number>): Promise<number> => {
+    const number = await cluster.poll(async () => (await written().catch(() => 0)) || undefined, {
+      timeoutMs: 30_000,
+      what: 'a first write',
+    });
+    await cluster.poll(async () => ((await written()) > number + 2 ? true : undefined), { timeoutMs: 30_000, what: 'some writes' });
+    return number;
+  };
   const reasonOf = async (name: string): Promise<string> => {
     const { status } = await cluster.getJson('aoesnapshot', name);
     return status?.conditions?.find(({ type }: { type: string }) => type === 'Ready')?.reason ?? '';
@@ -46,8 +55,7 @@ describe('snapshots', () => {
     await ns.ready('writer');
     const volume = await ns.bound('data');
     const written = async (): Promise<number> => Number((await ns.kubectl('exec', 'writer', '--', 'cat', '/data/n')).trim());
-    await cluster.poll(async () => ((await written().catch(() => 0)) > 3 ? true : undefined), { timeoutMs: 30_000, what: 'some writes' });
-    const before = await written();
+    const before = await stable(written);
     await cluster.apply([aoeSnapshot('e2e-snap-1', volume)]);
     const { nodeName, capacity } = await phase('e2e-snap-1', 'Ready');
     const after = await written();
@@ -91,11 +99,7 @@ describe('snapshots', () => {
     await ns.ready('thick-writer', 90_000);
     const volume = await ns.bound('thick');
     const number = async (of: string): Promise<number> => Number((await ns.kubectl('exec', of, '--', 'cat', '/data/n')).trim());
-    await cluster.poll(async () => ((await number('thick-writer').catch(() => 0)) > 3 ? true : undefined), {
-      timeoutMs: 30_000,
-      what: 'some writes',
-    });
-    const before = await number('thick-writer');
+    const before = await stable(() => number('thick-writer'));
     await cluster.apply([aoeSnapshot('e2e-snap-thick', volume), aoeSnapshot('e2e-snap-none', 'nothing')]);
     await cluster.kubectl(['wait', 'aoesnapshot', 'e2e-snap-thick', '--for=jsonpath={.status.createdAt}', '--timeout=60s']);
     await cluster.kubectl(['patch', 'aoev', volume, '--type=merge', '-p', '{"spec":{"capacity":"96Mi"}}']);

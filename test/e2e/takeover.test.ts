@@ -112,7 +112,8 @@ describe('takeover', () => {
       await cluster.guest(OLD).crash();
       await becomes('Unknown');
       takeovers.push(await takeOver(name));
-      expect(await ns.kubectl('logs', `${name}-new`), 'the data of the old pod is there').toMatch(new RegExp(`${name}-old`));
+      // The data of the old pod is there.
+      await ns.said(`${name}-new`, new RegExp(`${name}-old`));
       await eventAbout(
         cluster,
         volume,

@@ -51,7 +51,7 @@ describe('VolumeSnapshots', () => {
   const from = (name: string) => ({ kind: 'VolumeSnapshot' as const, name });
   /** csi-snapshotter may see a deletion right after Ready only when it looks at all snapshots again, which it does every minute. */
   const deleteSnapshot = (name: string) => ns.kubectl('delete', 'volumesnapshot', name, '--timeout=120s');
-  const allSnapshots = async () => (await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).trim().split('\n');
+  const allSnapshots = async () => (await cluster.kubectl(['get', 'aoesnapshots', '-o', 'name'])).split('\n').filter(Boolean);
   /** AoESnapshots that were not there before these tests. */
   const snapshots = async () => (await allSnapshots()).filter((name) => !before.includes(name));
 
@@ -60,8 +60,12 @@ describe('VolumeSnapshots', () => {
     await ns.ready('writer', READY_MS);
     const volume = await ns.bound('data');
     const written = async (): Promise<number> => Number(await inPod('writer', 'cat /data/n'));
-    await cluster.poll(async () => ((await written().catch(() => 0)) > 3 ? true : undefined), { timeoutMs: 60_000, what: 'some writes' });
-    const before = await written();
+    const before = await cluster.poll(async () => (await written().catch(() => 0)) || undefined, {
+      timeoutMs: 60_000,
+      what: 'a first write',
+    });
+    // A number can be read a moment before it is on stable storage, and the next one not.
+    await cluster.poll(async () => ((await written()) > before + 2 ? true : undefined), { timeoutMs: 60_000, what: 'some writes' });
     await ns.apply([volumeSnapshot('first', 'data')]);
     expect((await ready('first')).restoreSize).toBe('64Mi');
     const after = await written();

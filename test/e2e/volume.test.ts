@@ -74,7 +74,7 @@ describe('an AoEVolume without a claim', () => {
     );
     try {
       // vblade prints the size just before it answers.
-      await worker.exec("timeout 20 sh -c 'until grep -q sectors /tmp/stranger.log; do sleep 0.1; done'");
+      await worker.exec("timeout 60 sh -c 'until grep -q sectors /tmp/stranger.log; do sleep 0.1; done'");
       await apply('e2e-conflict', { capacity: '16Mi', pool: 'lvm', address: { shelf: 66, slot: 6 } });
       const conflict = await condition('e2e-conflict', 'AddressConflict', 'True');
       const mac = (await worker.exec('cat /sys/class/net/vec0/address')).trim();
@@ -125,7 +125,7 @@ describe('an AoEVolume without a claim', () => {
         }),
       ]);
       await ns.ready('external');
-      expect(await ns.kubectl('logs', 'external')).toMatch(/on-vblade/);
+      await ns.said('external', /on-vblade/);
       await cluster.heldBy('e2e-external', 'worker-1');
       await condition('e2e-external', 'EnforcedByTarget', 'False');
       await ns.kubectl('delete', 'pod', 'external');

@@ -43,7 +43,9 @@ export class StorageSuite {
       for (const name of names) await smallImage(made, name, (root) => this.#fill(root), ['/agnhost']);
     });
     await Promise.all(
-      cluster.nodes.map((node) => cluster.guest(node).exec(`for a in '${folder}'/*.tar; do ctr -n k8s.io images import "$a"; done`)),
+      cluster.nodes.map((node) =>
+        cluster.guest(node).exec(`for a in '${folder}'/*.tar; do ctr -n k8s.io images import "$a"; done`, { timeoutMs: 300_000 }),
+      ),
     );
   }
 

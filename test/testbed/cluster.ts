@@ -11,7 +11,7 @@ import { startContainerd, startKubelet } from './node.ts';
 import { RUN, SHM } from './paths.ts';
 import { PATIENCE } from './process/patience.ts';
 import { killRecorded } from './process/processes.ts';
-import { type PollOptions, poll, runInNetns, sh } from './process/shell.ts';
+import { CommandError, type PollOptions, poll, runInNetns, sh } from './process/shell.ts';
 import type { Step } from './progress.ts';
 
 interface NodePlan {
@@ -27,6 +27,10 @@ const NODES: Record<string, NodePlan> = {
 
 /** Taint that says that a node is down for certain, and that nobody need wait for it. */
 export const OUT_OF_SERVICE = 'node.kubernetes.io/out-of-service';
+
+/** What is said of a connection that was not made in time, so that nothing was done: by kubectl, and by the API server of that to a kubelet. */
+const NOT_CONNECTED = /TLS handshake timeout|error dialing backend/;
+const CONNECT_ATTEMPTS = 3;
 
 /** There when the cluster is. */
 const UP = join(RUN, 'up');
@@ -194,13 +198,21 @@ export class Cluster {
 
   /**
    * Runs kubectl as admin and gives its output.
-   * A limit in its own words, such as `--timeout=60s`, becomes {@link PATIENCE} times as long.
+   * A limit in its own words, such as `--timeout=60s`, becomes {@link PATIENCE} times as long. What did not even get a connection, because
+   * the API server or a kubelet had no processor for some seconds, is tried again.
    */
-  kubectl(args: string[], options: { input?: string; timeoutMs?: number } = {}): Promise<string> {
+  async kubectl(args: string[], options: { input?: string; timeoutMs?: number } = {}): Promise<string> {
     const limit = args.map((arg) => Number(/^--timeout=(\d+)s$/.exec(arg)?.[1])).find((seconds) => !Number.isNaN(seconds));
     const patient = args.map((arg) => (arg === `--timeout=${limit}s` ? `--timeout=${Number(limit) * PATIENCE}s` : arg));
     const timeoutMs = limit === undefined ? 120_000 : (limit + 30) * 1000;
-    return runInNetns(join(KIT, 'kubectl'), ['--kubeconfig', this.kubeconfig, ...patient], { timeoutMs, ...options });
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await runInNetns(join(KIT, 'kubectl'), ['--kubeconfig', this.kubeconfig, ...patient], { timeoutMs, ...options });
+      } catch (error) {
+        if (attempt === CONNECT_ATTEMPTS || !(error instanceof CommandError) || !NOT_CONNECTED.test(error.stderr)) throw error;
+      }
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
+    }
   }
 
   helm(args: string[]): Promise<string> {
@@ -245,6 +257,24 @@ export class Cluster {
   // biome-ignore lint/suspicious/noExplicitAny: as above
   heldBy(name: string, node: string): Promise<any> {
     return this.volumeUntil(name, `holder ${node}`, ({ status }) => status.holder?.node === node);
+  }
+
+  /**
+   * The config string that is served at an address such as `e7.3`, as a host on the segment reads it. A frame can be lost, and aoecfg sends
+   * one: it is asked until there is an answer.
+   */
+  configString(address: string): Promise<string> {
+    const ask = async () => {
+      const printed = await this.aoecfg(address);
+      // Without an answer it prints nothing, and with an empty string the end of a line.
+      return printed === '' ? undefined : printed.trim();
+    };
+    return poll(ask, { timeoutMs: 30_000, what: `an answer from ${address} to aoecfg` });
+  }
+
+  /** Runs aoecfg(8) on the segment, at an address such as `e7.3`, and gives what it prints. It waits 5 s for an answer. */
+  aoecfg(address: string, ...options: string[]): Promise<string> {
+    return runInNetns('aoecfg', ['-t', '5', ...options, ...address.slice(1).split('.'), 'storage'], { timeoutMs: 30_000 });
   }
 
   /** Asks until the answer is not undefined. @throws Error that says what was waited for */

@@ -1,5 +1,5 @@
 // Run by "helm test" in a pod: prints one line per node and pool, and fails when one of them is not ready. After an installation or an
-// upgrade, agents may still be starting: Helm's --wait lets one pod of each DaemonSet be missing.
+// upgrade, agents may still be starting: Helm's --wait lets one pod of each DaemonSet be missing. Neither may the API server answer at once.
 const WAIT_MS = 60_000;
 const POLL_MS = 2_000;
 const { readFileSync } = process.getBuiltinModule('node:fs');
@@ -37,10 +37,14 @@ const check = async () => {
 };
 const run = async () => {
   for (const end = Date.now() + WAIT_MS; ; ) {
-    const { lines, failures } = await check();
-    if (failures === 0 || Date.now() >= end) {
-      console.log(lines.join('\n'));
-      return failures;
+    try {
+      const { lines, failures } = await check();
+      if (failures === 0 || Date.now() >= end) {
+        console.log(lines.join('\n'));
+        return failures;
+      }
+    } catch (error) {
+      if (Date.now() >= end) throw error;
     }
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }

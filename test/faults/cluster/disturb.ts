@@ -18,6 +18,7 @@ export const PROGRAMS = {
   agent: '[a]gent.js',
   controller: '[o]perator.js|[c]si.js controller',
   node: '[c]si.js node',
+  kubelet: '/[k]ubelet --config=',
 } as const;
 
 /** Makes something go wrong. @returns what ends it, to be called once */

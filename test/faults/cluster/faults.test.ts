@@ -60,8 +60,8 @@ describe('faults', () => {
     const lost = contest.holder.epoch;
     const cont: (() => Promise<unknown>)[] = [];
     try {
-      // It would take the disk from the old host as soon as it sees that it is lost.
-      cont.push(await contest.stop(old, 'node'));
+      // It would take the disk from the old host as soon as it sees that it is lost. The kubelet would start it again after two minutes.
+      cont.push(await contest.stop(old, 'kubelet'), await contest.stop(old, 'node'));
       await contest.giveUp();
       await contest.take('storage-1');
       await contest.refused(lost);
