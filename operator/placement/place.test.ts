@@ -109,7 +109,10 @@ describe('place', () => {
     {
       name: 'refuses the address at which a snapshot is copied',
       wants: { address: { shelf: 1, slot: 5 } },
-      among: { ...cluster({ a: {} }), reserved: { claimants: () => [], taken: () => 0, copiedAt: () => 'snap', resting: () => new Set<string>() } },
+      among: {
+        ...cluster({ a: {} }),
+        reserved: { claimants: () => [], taken: () => 0, copiedAt: () => 'snap', resting: () => new Set<string>() },
+      },
       gets: /AddressTaken.*AoESnapshot snap has address e1.5/,
     },
     { name: 'refuses less than the snapshot has', wants: from('large'), among: cluster({ b: {} }), gets: /SourceTooLarge.*2Gi.*1Gi/ },

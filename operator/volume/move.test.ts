@@ -117,8 +117,13 @@ describe('a volume whose disks are in another node', () => {
     ['the data has the name of another volume', { entry: { displacedVolumes: [{ ...FOUND, volume: 'w' }] } }, /made for AoEVolume w/],
     [
       'the data is an older copy',
-      { spec: { moves: 2 }, entry: { displacedVolumes: [{ ...FOUND, moves: 1 }] } },
-      /older copy: .*up to move 1/,
+      { spec: { moves: 2 }, status: { moves: 2 }, entry: { displacedVolumes: [{ ...FOUND, moves: 1 }] } },
+      /older copy: .*up to move 1.*connect the disks of node storage-1 instead$/,
+    ],
+    [
+      'the data is what its last node was lost with before it opened it',
+      { spec: { moves: 1 }, status: { moves: 0 }, entry: { displacedVolumes: [FOUND] } },
+      /older copy: .*connect the disks of node storage-1 instead, or if these are they, note 1 beside the data/,
     ],
     [
       'the data is half a copy',
