@@ -79,6 +79,19 @@ test('the data before a move is served again when the volume goes back from a no
   }
 });
 
+test('the data before a move is served again although disks of the lost node were moved on, and were lost before they were served', async () => {
+  for (const [noted, reason] of [
+    [1, 'Provisioned'],
+    [undefined, 'OlderCopy'],
+  ] as const) {
+    const it = await movedHere({ moves: 4, ...(noted === undefined ? {} : { noted }) });
+    const move = { id: '0123abcd', stage: 'Switched', nodeName: 'lost', pool: 'p', moves: 1, back: true } as const;
+    it.spec({ moves: 4, address: { shelf: 7, slot: 4 }, move });
+    await it.reconcile();
+    expect(it.condition('Provisioned')?.reason).toBe(reason);
+  }
+});
+
 test('a volume that comes back to a target that still serves it as before is taken off first, with its lock', async () => {
   const it = await harness();
   const volumes = it.make();

@@ -51,8 +51,9 @@ export async function noteMoves(
 ): Promise<OlderCopy | undefined> {
   const expected = movesOf({ spec });
   if (moves >= expected) return undefined;
-  // Two moves gave it the place that it had before: there, and back.
-  const least = expected - (spec.move?.back ? 2 : 1);
+  // The way back is two moves, or more when the disks of the lost node were moved, too. An earlier operator has noted no number.
+  const { back, moves: earlier = expected - 2 } = spec.move ?? {};
+  const least = back ? earlier : expected - 1;
   if (mode === 'open' && moves < least) return { kind: 'older-copy', name, moves, expected };
   await backend.noteMoves(uid, expected, signal);
   return undefined;

@@ -1,5 +1,6 @@
 import { z } from 'zod';
-import { MAX_ABANDONED } from '../pool.ts';
+import { MAX_ABANDONED, MAX_REST } from '../pool.ts';
+import { Address } from './address.ts';
 import { Conditions } from './meta.ts';
 import { Quantity } from './quantity.ts';
 
@@ -164,6 +165,12 @@ export const Abandoned = z.object({
   uid: z.string().max(63).describe('UID of the AoEVolume, by which its backing volume is named.'),
   volume: z.string().max(253).describe('Name of the AoEVolume.'),
   node: z.string().max(253).describe('Storage node that had the data.'),
+  addresses: z
+    .array(Address)
+    .max(MAX_REST)
+    .optional()
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
+    .describe('Addresses at which its target may serve the volume when it comes back. As long as others are free, no volume gets them.'),
 });
 export type Abandoned = z.infer<typeof Abandoned>;
 
@@ -182,7 +189,7 @@ export const AoEPoolStatus = z.object({
     .optional()
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['uid'] })
     .describe(
-      'Volumes that were given up and deleted without their storage node. Their data stays on its disks. An entry is removed an hour after the node came back.',
+      'Volumes that were given up and deleted, or moved away, without their storage node. Their data stays on its disks. An entry is removed an hour after the node came back.',
     ),
 });
 export type AoEPoolStatus = z.infer<typeof AoEPoolStatus>;

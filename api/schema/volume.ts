@@ -114,6 +114,12 @@ export const AoEVolumeSpec = z
           ),
         nodeName: z.string().min(1).max(253),
         pool: z.string().min(1).max(253),
+        moves: z
+          .number()
+          .int()
+          .min(0)
+          .optional()
+          .describe('After the switch: spec.moves as it was before. The data at the earlier place is noted with this number.'),
         back: z
           .boolean()
           .optional()

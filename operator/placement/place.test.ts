@@ -4,7 +4,7 @@ import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { reservationsOf } from '../testing/indexes.ts';
 import { AddressRange, addressKey } from './address-range.ts';
-import { type Cluster, place } from './place.ts';
+import { type Cluster, newAddress, place } from './place.ts';
 
 const RANGE = new AddressRange('1');
 
@@ -109,7 +109,10 @@ describe('place', () => {
     {
       name: 'refuses the address at which a snapshot is copied',
       wants: { address: { shelf: 1, slot: 5 } },
-      among: { ...cluster({ a: {} }), reserved: { claimants: () => [], taken: () => 0, copiedAt: () => 'snap' } },
+      among: {
+        ...cluster({ a: {} }),
+        reserved: { claimants: () => [], taken: () => 0, copiedAt: () => 'snap', resting: () => new Set<string>() },
+      },
       gets: /AddressTaken.*AoESnapshot snap has address e1.5/,
     },
     { name: 'refuses less than the snapshot has', wants: from('large'), among: cluster({ b: {} }), gets: /SourceTooLarge.*2Gi.*1Gi/ },
@@ -288,4 +291,18 @@ describe('place', () => {
       { numRuns: 50 },
     );
   });
+});
+
+test('an address that a lost node may serve again is given only when there is no other', () => {
+  const rest = { uid: 'gone', volume: 'gone', node: 'lost', addresses: [0, 2].map((slot) => ({ shelf: 1, slot })) };
+  const pool = { metadata: { name: 'default' }, spec: {}, status: { abandoned: [rest] } } as never;
+  const next = (taken: readonly number[]) => {
+    const volumes = taken.map((slot) => volume(`v${slot}`, { nodeName: 'a', address: { shelf: 1, slot } }));
+    return newAddress(volume('new'), reservationsOf(volumes, [pool]), RANGE, undefined);
+  };
+  expect(next([])).toStrictEqual({ shelf: 1, slot: 1 });
+  expect(next([1])).toStrictEqual({ shelf: 1, slot: 3 });
+  const all = Array.from({ length: 255 }, (_, slot) => slot);
+  expect(next(all.filter((slot) => slot !== 0 && slot !== 2))).toStrictEqual({ shelf: 1, slot: 0 });
+  expect(next(all)).toMatchObject({ refused: 'AddressRangeExhausted' });
 });

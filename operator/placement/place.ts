@@ -7,7 +7,7 @@ import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
 import { type AoEVolume, awaitedDisk, foreignSource, keepsSourceAddress, VolumeCondition } from '../../api/volume.ts';
-import type { AddressRange } from './address-range.ts';
+import { type AddressRange, addressKey } from './address-range.ts';
 import { addressClaim, addressOwner, claimsOf } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
 import type { Reservations } from './reservations.ts';
@@ -64,7 +64,7 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
  */
 export function newAddress(
   volume: AoEVolume,
-  reserved: Pick<Reservations, 'claimants' | 'copiedAt'>,
+  reserved: Pick<Reservations, 'claimants' | 'copiedAt' | 'resting'>,
   range: AddressRange,
   previous: Address | undefined,
 ): Address | Refused {
@@ -74,12 +74,12 @@ export function newAddress(
 }
 
 /**
- * An address that nobody has.
+ * An address that nobody has. One that a lost storage node may serve again is given only when there is no other.
  * @param isExcluded addresses that it must not get; `except`: name of a volume whose claims do not count
  */
 export function freeAddress(
   { isExcluded, except }: { isExcluded?: (address: Address) => boolean; except?: string },
-  reserved: Pick<Reservations, 'claimants' | 'copiedAt'>,
+  reserved: Pick<Reservations, 'claimants' | 'copiedAt' | 'resting'>,
   range: AddressRange,
   previous: Address | undefined,
 ): Address | Refused {
@@ -87,7 +87,9 @@ export function freeAddress(
     isExcluded?.(address) === true ||
     reserved.copiedAt(address) !== undefined ||
     reserved.claimants(address).some((volume) => claimsOf(volume).includes(addressClaim(address)) && volume.metadata.name !== except);
-  const next = range.next(previous, isTaken);
+  const resting = reserved.resting();
+  const rests = (address: Address): boolean => resting.has(addressKey(address));
+  const next = range.next(previous, (address) => rests(address) || isTaken(address)) ?? range.next(previous, isTaken);
   return (
     next ?? {
       refused: 'AddressRangeExhausted',

@@ -1,9 +1,10 @@
 import type { Address } from '../../api/address.ts';
 import { grainOf, moveReservationOf, reservationKey, reservationOf, tailOf } from '../../api/capacity.ts';
-import type { PoolNode } from '../../api/pool.ts';
+import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { roundUp } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { OwnWrites, Sums } from '../../kube/mod.ts';
+import type { OwnWrites, Store, Sums } from '../../kube/mod.ts';
+import { addressKey } from './address-range.ts';
 import { addressClaim, claimsOf } from './claims.ts';
 
 /** What volumes have or claim, with what this operator has placed and no watch has shown yet. */
@@ -12,6 +13,8 @@ export interface Reservations {
   claimants(address: Address): AoEVolume[];
   /** Name of the AoESnapshot that is read at this address while it is copied; undefined when there is none. */
   copiedAt(address: Address): string | undefined;
+  /** Keys ({@link addressKey}) of addresses that a storage node may serve when it comes back, after its volumes were given up or moved. */
+  resting(): ReadonlySet<string>;
   /** Bytes that placed volumes take in a pool on a node, but for the one of this name. */
   taken(pool: string, node: PoolNode, except: string): number;
 }
@@ -23,6 +26,7 @@ interface Options {
   /** Of {@link reservationOf} and {@link moveReservationOf}, without what the watch has not shown. */
   readonly sizes: Pick<Sums<AoEVolume>, 'total'>;
   readonly copies: { at(address: Address): string | undefined };
+  readonly pools: Pick<Store<AoEPool>, 'list'>;
 }
 
 /** Reservations that are looked up in indexes: no lookup takes longer when there are more volumes. */
@@ -39,6 +43,11 @@ export class IndexedReservations implements Reservations {
 
   copiedAt(address: Address): string | undefined {
     return this.#options.copies.at(address);
+  }
+
+  resting(): ReadonlySet<string> {
+    const entries = this.#options.pools.list().flatMap(({ status }) => status?.abandoned ?? []);
+    return new Set(entries.flatMap(({ addresses = [] }) => addresses.map(addressKey)));
   }
 
   /** Volumes that claim the address or the serial number that this one claims. There may be others among them. */

@@ -1,4 +1,5 @@
 import { moveReservationOf, reservationOf } from '../../api/capacity.ts';
+import type { AoEPool } from '../../api/pool.ts';
 import { roundUp } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { claimsOf } from '../placement/claims.ts';
@@ -22,13 +23,14 @@ export function indexesOf(volumes: () => readonly AoEVolume[]) {
   };
 }
 
-/** What these volumes reserve. */
-export function reservationsOf(volumes: readonly AoEVolume[]): IndexedReservations {
+/** What these volumes reserve, and what the statuses of the pools remember. */
+export function reservationsOf(volumes: readonly AoEVolume[], pools: readonly AoEPool[] = []): IndexedReservations {
   const reservedOf = (names: Iterable<string>): AoEVolume[] =>
     [...names].flatMap((name) => volumes.find((each) => each.metadata.name === name) ?? []);
   return new IndexedReservations({
     volumes: { get: (name) => volumes.find((each) => each.metadata.name === name), reservedOf, pending: () => [] },
     ...indexesOf(() => volumes),
     copies: { at: () => undefined },
+    pools: { list: () => [...pools] },
   });
 }

@@ -70,6 +70,22 @@ describe('a volume that was switched to its new place', () => {
     return it;
   };
 
+  it('says for as long as its earlier data is kept with how many moves that was served, also when its new disks are lost once more', async () => {
+    const copying = { ...MOVE, stage: 'Copying', nodeName: 'storage-2', pool: 'p' } as const;
+    const status = { moves: 5, move: { id: MOVE.id, nodeName: 'storage-2', phase: 'Verified' as const } };
+    const it = switched({
+      annotations: { [MOVE_TO]: 'storage-2/p' },
+      exists: ['Node', 'AoENode'],
+      spec: { nodeName: 'storage-1', pool: 'q', moves: 5, move: copying },
+      status,
+    });
+    await it.reconcile();
+    expect(it.live()?.spec).toMatchObject({ nodeName: 'storage-2', moves: 6, move: { ...MOVE, moves: 5 } });
+    const back = lost('storage-1/q', { spec: { moves: 7, move: { ...MOVE, moves: 5 } } });
+    await back.reconcile();
+    expect(back.live()?.spec).toMatchObject({ nodeName: 'storage-1', moves: 8, move: { nodeName: 'storage-2', moves: 5, back: true } });
+  });
+
   it('goes back to its earlier data when a person asks for it after the new node was lost, and that data stays', async () => {
     const it = lost('storage-1/q');
     await it.reconcile();

@@ -14,6 +14,7 @@ import {
   MOVE_FINALIZER,
   MOVE_TO,
   moveReport,
+  movesOf,
   VOLUME_FINALIZER,
   VolumeCondition,
 } from '../../api/volume.ts';
@@ -85,7 +86,7 @@ export async function nextStep(
     return {
       step: 'switch',
       to: { nodeName: move.nodeName, pool: move.pool },
-      move: { id: move.id, stage: 'Switched', nodeName, pool },
+      move: { id: move.id, stage: 'Switched', nodeName, pool, moves: movesOf(volume) },
     };
   }
   if (move.stage === 'Switched') {

@@ -115,7 +115,7 @@ describe('a storage node that never comes back', () => {
     const abandoned = () => it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned;
     await it.reconcile();
     expect(it.live()).toBeUndefined();
-    expect(abandoned()).toStrictEqual([older, { uid: 'u', volume: 'v', node: 'storage-2' }]);
+    expect(abandoned()).toStrictEqual([older, { uid: 'u', volume: 'v', node: 'storage-2', addresses: [{ shelf: 1, slot: 0 }] }]);
   });
 
   it('keeps its AoEVolume while its pool cannot be written', async () => {

@@ -1,4 +1,5 @@
-import { type AoEPool, MAX_ABANDONED } from '../../api/pool.ts';
+import { sameAddress } from '../../api/address.ts';
+import { type AoEPool, MAX_ABANDONED, MAX_REST } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, MOVE_FINALIZER, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type EventRecorder, isNotFound, type Kube } from '../../kube/mod.ts';
@@ -80,17 +81,24 @@ async function release(kube: Options['kube'], volume: AoEVolume, signal: AbortSi
 }
 
 /**
- * Notes in the status of the pool that the volume was given up, before the AoEVolume is gone. Should the node come back, its target
- * serves the volume from its own state: by this entry its agent knows that it must not.
+ * Notes in the status of the pool that the volume was given up, before the AoEVolume is gone, or that it is moved away without its node. Should
+ * the node come back, its target serves the volume from its own state: by this entry its agent knows that it must not, and no other volume has
+ * the address meanwhile. A host that the target admits still would take both for one disk.
+ * @throws KubeError
  */
-async function remember(kube: Options['kube'], { metadata, spec }: AoEVolume, node: string, signal: AbortSignal): Promise<void> {
+export async function remember(kube: Options['kube'], { metadata, spec }: AoEVolume, node: string, signal: AbortSignal): Promise<void> {
   const { name: volume, uid = '' } = metadata;
   const pool = await kube.get<AoEPool>(AOE_POOLS, spec.pool ?? '', { signal });
   const { abandoned = [] } = pool?.status ?? {};
-  if (!pool || abandoned.some((entry) => entry.uid === uid)) return;
+  const before = abandoned.find((entry) => entry.uid === uid);
+  const known = before?.addresses ?? [];
+  const isKnown = !spec.address || known.some((each) => sameAddress(each, spec.address));
+  if (!pool || (before?.node === node && isKnown)) return;
+  const addresses = [...known, ...(isKnown || !spec.address ? [] : [spec.address])].slice(-MAX_REST);
   // With the version: of two that are given up at once, neither entry may be lost.
   const { resourceVersion } = pool.metadata;
-  const status = { abandoned: [...abandoned, { uid, volume, node }].slice(-MAX_ABANDONED) };
+  const entry = { uid, volume, node, ...(addresses.length > 0 ? { addresses } : {}) };
+  const status = { abandoned: [...abandoned.filter((each) => each !== before), entry].slice(-MAX_ABANDONED) };
   const write = { fieldManager: FIELD_MANAGER, subresource: 'status', signal } as const;
   await kube.patch(AOE_POOLS, pool.metadata.name, { metadata: { resourceVersion }, status }, write);
 }

@@ -1,6 +1,6 @@
 import type { AoEPool } from '../../api/pool.ts';
 import { MiB } from '../../api/quantity.ts';
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import { AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, MOVE_TO, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
 import { cluster, FOUND, signal, UID, type World } from '../testing/move-cluster.ts';
@@ -10,7 +10,8 @@ describe('a volume whose disks are in another node', () => {
     const it = cluster();
     const before = it.api.patches;
     await it.reconcile();
-    expect(it.api.patches).toBe(before + 1);
+    // And one that notes its old address in the pool.
+    expect(it.api.patches).toBe(before + 2);
     expect(it.live()?.spec).toMatchObject({ nodeName: 'storage-2', pool: 'p', moves: 1, address: { shelf: 1, slot: 1 } });
     expect(it.live()?.metadata.annotations).toStrictEqual({});
     expect(it.ready()).toMatchObject({ status: 'False', reason: 'Waiting', message: 'waiting for the agent on storage-2' });
@@ -44,6 +45,35 @@ describe('a volume whose disks are in another node', () => {
     expect(it.live()?.metadata.annotations).toStrictEqual({});
     await it.reconcile();
     expect(it.reasons()).toStrictEqual(['Moved']);
+  });
+
+  it('leaves its address to nobody while its old node may come back and serve it there, also when another operator leads', async () => {
+    const it = cluster();
+    await it.reconcile();
+    const abandoned = () => it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned;
+    expect(abandoned()).toStrictEqual([{ uid: UID, volume: 'v', node: 'storage-1', addresses: [{ shelf: 1, slot: 0 }] }]);
+    const v = it.live() as AoEVolume;
+    // The range goes round: behind the last address comes that of before the move.
+    const other = (name: string, slot: number | undefined, age: string): void => {
+      const metadata = { name, uid: name, creationTimestamp: age, finalizers: slot === undefined ? [] : [VOLUME_FINALIZER] };
+      const { address: _, nodeName: __, moves: ___, ...spec } = v.spec;
+      const placed = slot === undefined ? {} : { nodeName: 'storage-2', address: { shelf: 1, slot } };
+      it.api.put({ ...v, kind: 'AoEVolume', metadata, spec: { ...spec, capacity: '1Mi', ...placed }, status: {} } as never);
+    };
+    other('last', 254, '2026-11-30T00:00:00Z');
+    other('new', undefined, '2026-11-30T00:00:01Z');
+    await it.make().reconcile('new', signal);
+    expect(it.api.read<AoEVolume>(AOE_VOLUMES, 'new')?.spec.address).toStrictEqual({ shelf: 1, slot: 2 });
+  });
+
+  it('is remembered with the addresses of all nodes that it lost', async () => {
+    const entry = { uid: UID, volume: 'v', node: 'storage-0', addresses: [{ shelf: 1, slot: 9 }] };
+    const it = cluster();
+    await it.api.patch(AOE_POOLS, 'p', { status: { abandoned: [entry] } }, { subresource: 'status' });
+    await it.reconcile();
+    expect(it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned).toStrictEqual([
+      { ...entry, node: 'storage-1', addresses: [...entry.addresses, { shelf: 1, slot: 0 }] },
+    ]);
   });
 
   it('gets no address of another volume, and not its own again', async () => {
@@ -87,8 +117,13 @@ describe('a volume whose disks are in another node', () => {
     ['the data has the name of another volume', { entry: { displacedVolumes: [{ ...FOUND, volume: 'w' }] } }, /made for AoEVolume w/],
     [
       'the data is an older copy',
-      { spec: { moves: 2 }, entry: { displacedVolumes: [{ ...FOUND, moves: 1 }] } },
-      /older copy: .*up to move 1/,
+      { spec: { moves: 2 }, status: { moves: 2 }, entry: { displacedVolumes: [{ ...FOUND, moves: 1 }] } },
+      /older copy: .*up to move 1.*connect the disks of node storage-1 instead$/,
+    ],
+    [
+      'the data is what its last node was lost with before it opened it',
+      { spec: { moves: 1 }, status: { moves: 0 }, entry: { displacedVolumes: [FOUND] } },
+      /older copy: .*connect the disks of node storage-1 instead, or if these are they, note 1 beside the data/,
     ],
     [
       'the data is half a copy',

@@ -204,7 +204,7 @@ async function missingAt(
     return `the data there is half a copy, of a move or restore that was ended: connect the disks of node ${spec.nodeName} instead`;
   const [has, moves] = [isOfMove ? movesOf(volume) : (found.moves ?? 0), movesOf(volume)];
   if (has < moves)
-    return `the data there is an older copy: it was served up to move ${has} of the volume, and there was move ${moves} meanwhile; connect the disks of node ${spec.nodeName} instead`;
+    return `the data there is an older copy: it was served up to move ${has} of the volume, and there was move ${moves} meanwhile; ${newerOf(volume)}`;
   if (found.bytes < parseQuantity(status?.capacity ?? '0'))
     return `the data there has ${found.bytes} bytes instead of ${status?.capacity}: it is incomplete`;
   const grown = reservedCapacity(volume) ?? '0';
@@ -212,4 +212,12 @@ async function missingAt(
   const free = available(pool, entry, pools.list(), (each) => reserved.taken(each, entry, metadata.name));
   if (more <= free || more <= 0) return undefined;
   return `the volume is to grow to ${grown}, for which ${formatQuantity(more)} more are needed, and ${formatQuantity(free)} are free there: set spec.capacity back to ${status?.capacity}`;
+}
+
+/** Where the newer data is, for people. A node that was lost before it opened the data has noted nothing beside it. */
+function newerOf(volume: AoEVolume): string {
+  const { nodeName } = volume.spec;
+  const instead = `connect the disks of node ${nodeName} instead`;
+  if (isReportOfPlace(volume)) return instead;
+  return `${instead}, or if these are they, note ${movesOf(volume)} beside the data, since node ${nodeName} has never said that it has it (docs/operate.md, "Disks in another machine")`;
 }

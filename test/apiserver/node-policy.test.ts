@@ -187,7 +187,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     );
     const external = await kube.create(AOE_VOLUMES, {
       metadata: { name: 'external' },
-      spec: { external: { shelf: 1, slot: 2 } },
+      spec: { external: { shelf: 1, slot: 2 }, initiators: { nodes: ['n1'] } },
     } as KubeObject);
     const holder = { name: 'node n1', node: 'n1', raw: 'x' };
     expect(await status(clients.plugin, AOE_VOLUMES, external.metadata.name, { filesystem })).toBeUndefined();
@@ -198,6 +198,33 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       expect(await status(clients.plugin, AOE_VOLUMES, own, part)).toMatch(
         'writes status.filesystem, status.luks and status.reclaim of an AoEVolume only',
       );
+  });
+
+  it('of a node plugin says nothing about an external volume of another node, and once it was detached only that it has the lock no more', async () => {
+    const spec = { capacity: undefined, pool: undefined, external: { shelf: 1, slot: 3 } };
+    const luks = { uuid: 'u', state: 'Formatted' };
+    const holder = { name: 'node n1', node: 'n1', raw: 'x' };
+    const foreign = await volume({ ...spec, initiators: { nodes: ['n2'] } });
+    const detached = await volume(spec);
+    for (const name of [foreign, detached]) {
+      await kube.patch(AOE_VOLUMES, name, { status: { serial: 'S1', luks } }, { subresource: 'status' });
+      for (const part of [{ serial: 'S2' }, { luks: { ...luks, state: 'Formatting' } }, { luks: null }, { holder }])
+        expect(await status(clients.plugin, AOE_VOLUMES, name, part)).toMatch(/nor in use there/);
+    }
+    await kube.patch(AOE_VOLUMES, detached, { status: { holder } }, { subresource: 'status' });
+    for (const part of [{ serial: 'S2' }, { luks: null }, { holder: null, serial: null }, { holder: { ...holder, raw: 'y' } }])
+      expect(await status(clients.plugin, AOE_VOLUMES, detached, part)).toMatch('only says that it has its lock no more');
+    expect(await status(clients.plugin, AOE_VOLUMES, detached, { holder: null })).toBeUndefined();
+    expect(await status(clients.plugin, AOE_VOLUMES, detached, { holder: null })).toMatch(/nor in use there/);
+  });
+
+  it('of a node plugin does not call the disk of a volume unformatted that others may be using, too', async () => {
+    const shared = await volume({ nodeName: 'n2', access: 'Shared', initiators: { nodes: ['n1', 'n2'] } });
+    const say = (state: string) => status(clients.plugin, AOE_VOLUMES, shared, { luks: { uuid: 'u', state } });
+    expect(await say('Formatted')).toBeUndefined();
+    expect(await say('Formatting')).toMatch('formats an Exclusive AoEVolume only');
+    const filesystem = { type: 'ext4', state: 'Formatting' };
+    expect(await status(clients.plugin, AOE_VOLUMES, shared, { filesystem })).toMatch('formats an Exclusive AoEVolume only');
   });
 
   it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {

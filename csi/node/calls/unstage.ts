@@ -6,6 +6,7 @@ import { required } from '../../required.ts';
 import type { Deps } from '../deps.ts';
 import { isDiskGoneOrDown, type LocalDisk } from '../disk/local-disk.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
+import { forgetHolder } from '../lock/holder.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
 
 /**
@@ -90,13 +91,4 @@ async function unlock(deps: Deps, volumeId: string, staged: StagedVolume, signal
   // A storage node that is down must not hold up pods. When it is back, its agent clears the locks of hosts that are not admitted, and
   // this host is not admitted any more after ControllerUnpublishVolume.
   deps.log.warn({ volume: volumeId, address: staged.address, reason }, 'lock not released; the agent of the storage node clears it');
-}
-
-async function forgetHolder(deps: Deps, volumeId: string, signal: AbortSignal): Promise<void> {
-  try {
-    const volume = await deps.volumes.get(volumeId, signal);
-    if (volume?.status?.holder?.node === deps.nodeName) await deps.volumes.record(volume, { holder: null }, signal);
-  } catch (error) {
-    deps.log.warn({ volume: volumeId, error }, 'holder not removed from the status');
-  }
 }

@@ -111,7 +111,7 @@ async function growMounted(
 /** Formats an empty disk. That it has begun is recorded before, so that an interrupted format is recognized. */
 async function format(
   { filesystems, volumes, nodeName, log }: Deps,
-  { context, signal, step }: StageJob,
+  { signal, step }: StageJob,
   type: string,
   { volume, device }: { volume: AoEVolume; device: Disk },
 ): Promise<void> {
@@ -120,7 +120,7 @@ async function format(
   // If this node was slow, the disk may belong to another node by now, and be formatted: it must not be formatted a second time.
   const before = volume.status?.filesystem?.state;
   const isStillOurs = ({ spec, status }: AoEVolume): boolean =>
-    status?.filesystem?.state === before && (context.external || spec.initiators.nodes?.includes(nodeName) === true);
+    status?.filesystem?.state === before && spec.initiators.nodes?.includes(nodeName) === true;
   await volumes.record(volume, { filesystem: { type, state: 'Formatting' } }, signal, isStillOurs);
   step(`mkfs.${type}`);
   await filesystems.format(device, type, signal);

@@ -153,6 +153,18 @@ test('the lock on an external target is released if this node still has it', asy
   expect(it.node.wire.calls).toStrictEqual(['release']);
 });
 
+test('a node whose lock on an external target is released is not the holder in the status any more, and another one stays it', async () => {
+  for (const [holder, left] of [
+    ['worker-1', undefined],
+    ['worker-2', 'worker-2'],
+  ] as const) {
+    const it = await staged({ external: true });
+    it.volume.status = { holder: { name: holder, node: holder, raw: 'lock' } };
+    await it.check();
+    expect(it.node.volumes.items.get('v1')?.status?.holder?.node).toBe(left);
+  }
+});
+
 test('a pod that starts on the node after the clean-up gets its volume, although the kubelet does not stage it again', async () => {
   const it = await staged();
   it.volume.spec.initiators = { nodes: ['worker-2'] };

@@ -4,6 +4,7 @@ import type { AoEVolume } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
 import type { Deps } from '../deps.ts';
 import { DiskInUseError } from '../disk/local-disk.ts';
+import { forgetHolder } from '../lock/holder.ts';
 import { ownerOf, type StagedVolume } from '../record/staged-volumes.ts';
 
 /** Interval of the checks, each of which reads every staged volume. The jitter keeps nodes from asking the API server in step. */
@@ -120,7 +121,7 @@ export class LostVolumes {
         );
       throw error;
     }
-    if (!successor) await this.#releaseExternal(record, signal);
+    if (!successor) await this.#releaseExternal(volumeId, record, signal);
     await (lost === 'deleted' ? staged.delete(volumeId) : staged.lose(volumeId));
     if (!successor) removedDisks.add(volumeId, address);
     log.warn({ volume: volumeId, address, unmounted }, 'cleaned up a volume that this node had lost');
@@ -131,11 +132,12 @@ export class LostVolumes {
   }
 
   /** Releases this node's lock on an external target. On the cluster's own targets the agent has cleared it. */
-  async #releaseExternal(record: StagedVolume, signal: AbortSignal): Promise<void> {
+  async #releaseExternal(volumeId: string, record: StagedVolume, signal: AbortSignal): Promise<void> {
     const { external, access, address } = record;
     if (!external || access !== 'Exclusive') return;
     const { outcome } = await this.#parts.wire.release(parseAddress(address), ownerOf(this.#parts, record), signal);
     // Nobody else clears it there, and without the record it would be forgotten.
     if (outcome !== 'released') throw new Error(`the lock at ${address} is not released (${outcome})`);
+    await forgetHolder(this.#parts, volumeId, signal);
   }
 }
