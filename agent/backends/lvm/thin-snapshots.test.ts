@@ -185,7 +185,7 @@ test('half a snapshot is removed when its AoESnapshot is deleted', async () => {
   expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
 });
 
-test('a retained snapshot belongs to the administrator, and one of a foreign volume group is left alone', async () => {
+test('a retained snapshot belongs to the administrator, and one of another volume group is left alone', async () => {
   const { lvm, snapshots } = await harness();
   await snapshots.take(REQUEST, at, signal);
   await snapshots.retain('s-1', signal);

@@ -124,9 +124,9 @@ export class LvmThinBackend extends LvmBase {
     }
     const promised = ours.reduce((sum, { bytes }) => sum + bytes, 0);
     const names = new Set(ours.map((volume) => volume.name));
-    const foreign = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
+    const others = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
     const promisable = Math.floor((pool.bytes * this.#promisePercent) / 100);
-    const size = Math.max(0, promisable - foreign.reduce((sum, volume) => sum + reservedBytes(volume), 0));
+    const size = Math.max(0, promisable - others.reduce((sum, volume) => sum + reservedBytes(volume), 0));
     const message = this.#fullness(group) ?? this.#damage(group);
     return {
       ready: message === undefined,

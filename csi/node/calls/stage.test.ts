@@ -32,7 +32,7 @@ test("another node's lock refuses the stage and names holder and time", async ()
 
 test("a stranger's config string refuses the stage and is shown", async () => {
   const { node, stage } = setUp();
-  node.target.foreign = 'net.corvus.apple X';
+  node.target.otherString = 'net.corvus.apple X';
   await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /net\.corvus\.apple X/));
 });
 
