@@ -39,9 +39,9 @@ for (const [what, targets, expected, code, message] of [
 }
 
 test('oneRightDisk() accepts paths with different config strings of an external target', async () => {
-  expect(oneRightDisk('v', await survey(target(), target({ ...other, otherString: 'x' })), { serial: undefined, external: true }).serial).toBe(
-    'S1',
-  );
+  expect(
+    oneRightDisk('v', await survey(target(), target({ ...other, otherString: 'x' })), { serial: undefined, external: true }).serial,
+  ).toBe('S1');
 });
 
 test('oneRightDisk() refuses a target that does not identify its disk', async () => {

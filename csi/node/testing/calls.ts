@@ -44,6 +44,23 @@ export function setUp(attachment: Record<string, string> = {}) {
   };
 }
 
+export const PASSPHRASE = 'correct horse';
+
+/** As {@link setUp}, with an encrypted volume, whose disk is empty. */
+export function setUpEncrypted(encryption: 'LUKS2' | 'LUKS2Authenticated', attachment: Record<string, string> = {}) {
+  const all = setUp({ encryption, ...attachment });
+  const { node } = all;
+  const volume = node.volumes.items.get('v1') ?? assert.fail();
+  volume.spec.encryption = encryption;
+  return {
+    ...all,
+    volume,
+    encryption: node.encryption,
+    luks: () => node.volumes.items.get('v1')?.status?.luks,
+    stage: (capability = mountOf(), extra: object = { secrets: { encryptionPassphrase: PASSPHRASE } }) => all.stage(capability, extra),
+  };
+}
+
 /** For assert.rejects(): the error has this code, and its message matches. */
 export const fails = (code: number, message: RegExp) => (error: unknown) => {
   const { code: found, message: text } = error as { code: number; message: string };
