@@ -190,7 +190,7 @@ export async function endChanged(
   signal: AbortSignal,
 ): Promise<CopyInResult> {
   if (phase !== 'stopped' && phase !== 'failed' && phase !== 'verified') await copier.stop(id, signal);
-  const message = `${from} was read twice, and was not the same (${repaired} places so far): somebody has written to it meanwhile, or a disk is broken. What was copied is not used: stop everything that writes there, delete the AoEVolume, and create it again`;
+  const message = `${from} was read twice, and was not the same the second time (${repaired} places so far): somebody has written to it, or a disk is broken. The copy is not used. Stop everything that writes there, delete the AoEVolume, and create it again`;
   return { kind: 'no-source', message, reason: 'SourceChanged' };
 }
 

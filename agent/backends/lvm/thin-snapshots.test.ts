@@ -118,7 +118,7 @@ test('a snapshot is refused with numbers when the metadata of the thin pool coul
   await expect(snapshots.take(second, takenAt, signal)).rejects.toMatchObject({
     reason: 'PoolFull',
     message:
-      'the metadata of thin pool vg0/tp has 10000 bytes, of which 7000 can be used, and snapshots may come to take 12384: extend it (lvextend --poolmetadatasize +SIZE vg0/tp)',
+      'the metadata of thin pool vg0/tp has 10000 bytes, of which 7000 are left, and snapshots may need 12384: extend it (lvextend --poolmetadatasize +SIZE vg0/tp)',
   });
   lvm.poolMetadata = '90.10';
   await expect(snapshots.take(second, takenAt, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /90\.10% full/ });

@@ -107,7 +107,7 @@ export class LvmThinBackend extends LvmBase {
     const free = Math.floor((metadataBytes * (MAX_METADATA_PERCENT - Number(metadataPercent ?? 0))) / 100);
     if (needed <= free) return;
     const name = `${group.name}/${this.#thinPool}`;
-    const message = `the metadata of thin pool ${name} has ${metadataBytes} bytes, of which ${free} can be used, and snapshots may come to take ${needed}: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
+    const message = `the metadata of thin pool ${name} has ${metadataBytes} bytes, of which ${free} are left, and snapshots may need ${needed}: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
     throw new BackendError('PoolFull', message);
   }
 
