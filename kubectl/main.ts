@@ -5,7 +5,7 @@ import { commandLine, UsageError } from '../run/config.ts';
 import { Kubectl } from './cluster/kubectl.ts';
 import { Reader } from './cluster/reader.ts';
 import { helpText, parseCommandLine } from './command-line.ts';
-import { runCommand } from './commands.ts';
+import { runCommand } from './run-command.ts';
 
 const WELL = 0;
 const FAILED = 1;

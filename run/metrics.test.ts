@@ -1,4 +1,4 @@
-import { foreignCounter, foreignHistogram, gauge, metricsText } from './metrics.ts';
+import { collectedCounter, collectedHistogram, gauge, metricsText } from './metrics.ts';
 
 async function lines(name: string): Promise<string[]> {
   return (await metricsText()).split('\n').filter((line) => line.startsWith(name));
@@ -6,27 +6,27 @@ async function lines(name: string): Promise<string[]> {
 
 test('counters and histograms that somebody else counts are asked for at each reading', async () => {
   let count = 0;
-  foreignCounter('test_foreign_total', 'Help.', ['who'], async (set) => {
+  collectedCounter('test_collected_total', 'Help.', ['who'], async (set) => {
     await Promise.resolve();
     if (count < 2) set({ who: 'a' }, 5 + count++);
   });
-  expect(await lines('test_foreign_total')).toStrictEqual(['test_foreign_total{who="a"} 5']);
-  expect(await lines('test_foreign_total')).toStrictEqual(['test_foreign_total{who="a"} 6']);
-  expect(await lines('test_foreign_total'), 'what is not told any more is gone').toStrictEqual([]);
+  expect(await lines('test_collected_total')).toStrictEqual(['test_collected_total{who="a"} 5']);
+  expect(await lines('test_collected_total')).toStrictEqual(['test_collected_total{who="a"} 6']);
+  expect(await lines('test_collected_total'), 'what is not told any more is gone').toStrictEqual([]);
 });
 
 test('buckets are cumulated, as Prometheus wants them', async () => {
-  foreignHistogram<'who'>('test_foreign_seconds', 'Help.', (set) => {
+  collectedHistogram<'who'>('test_collected_seconds', 'Help.', (set) => {
     set({ who: 'a' }, { bounds: [0.000004, 0.5], counts: [1, 2, 4], sum: 9.5 });
   });
-  expect(await lines('test_foreign_seconds')).toStrictEqual([
-    'test_foreign_seconds_bucket{who="a",le="0.000004"} 1',
-    'test_foreign_seconds_bucket{who="a",le="0.5"} 3',
-    'test_foreign_seconds_bucket{who="a",le="+Inf"} 7',
-    'test_foreign_seconds_sum{who="a"} 9.5',
-    'test_foreign_seconds_count{who="a"} 7',
+  expect(await lines('test_collected_seconds')).toStrictEqual([
+    'test_collected_seconds_bucket{who="a",le="0.000004"} 1',
+    'test_collected_seconds_bucket{who="a",le="0.5"} 3',
+    'test_collected_seconds_bucket{who="a",le="+Inf"} 7',
+    'test_collected_seconds_sum{who="a"} 9.5',
+    'test_collected_seconds_count{who="a"} 7',
   ]);
-  expect(await lines('# TYPE test_foreign_seconds')).toStrictEqual(['# TYPE test_foreign_seconds histogram']);
+  expect(await lines('# TYPE test_collected_seconds')).toStrictEqual(['# TYPE test_collected_seconds histogram']);
 });
 
 test('a gauge may take its time', async () => {

@@ -26,8 +26,8 @@ export function gauge<L extends string>(name: string, help: string, labelNames: 
   });
 }
 
-/** A counter that another process counts: its values are fetched each time the metrics are read. */
-export function foreignCounter<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
+/** A counter that something else counts, such as another process: its values are collected each time the metrics are read. */
+export function collectedCounter<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
   new Counter({
     name,
     help,
@@ -50,10 +50,10 @@ export interface Counted {
 }
 
 /**
- * A histogram that another process counts: its state is fetched each time the metrics are read.
+ * A histogram that something else counts, such as another process: its state is collected each time the metrics are read.
  * @param labelNames for the page of metrics; the labels of each value are those that `collect` sets
  */
-export function foreignHistogram<L extends string>(
+export function collectedHistogram<L extends string>(
   name: string,
   help: string,
   collect: Collect<L, Counted>,

@@ -19,10 +19,10 @@ export async function bundlePlugin(outfile: string): Promise<void> {
     logLevel: 'warning',
     metafile: true,
   });
-  const foreign = Object.keys(metafile.inputs).filter((path) => path.includes('node_modules/'));
+  const ofPackages = Object.keys(metafile.inputs).filter((path) => path.includes('node_modules/'));
   const external = Object.values(metafile.outputs).flatMap(({ imports }) => imports.map(({ path }) => path));
   const notOfNode = external.filter((path) => !path.startsWith('node:'));
-  if (foreign.length + notOfNode.length > 0)
-    throw new Error(`${outfile} is to stand alone, but has ${[...foreign, ...notOfNode].join(', ')}`);
+  if (ofPackages.length + notOfNode.length > 0)
+    throw new Error(`${outfile} is to stand alone, but has ${[...ofPackages, ...notOfNode].join(', ')}`);
   chmodSync(outfile, 0o755);
 }

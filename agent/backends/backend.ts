@@ -131,7 +131,7 @@ export interface Backend {
   /** Removes a volume and its data. It is no error when there is none. */
   remove(uid: string, signal: AbortSignal): Promise<void>;
   /**
-   * Takes our mark off a volume: it stays with its data, belongs to the administrator, and counts as foreign from then on. One that was
+   * Takes our mark off a volume: it stays with its data, belongs to the administrator, and is no longer one of ours. One that was
    * adopted, or half adopted, gets its old name back.
    * @throws BackendError
    */

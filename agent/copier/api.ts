@@ -30,6 +30,8 @@ export interface CopyState {
   id: string;
   phase: CopyPhase;
   bytes: number;
+  /** As `destination.zeroed` of its job. */
+  zeroed: boolean;
   /** Bytes from the beginning on that are on stable storage. */
   copied: number;
   /** Bytes from the beginning on that were compared. */

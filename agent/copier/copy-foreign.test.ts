@@ -150,7 +150,7 @@ test('what was copied before a host had the disk is copied again, also when the 
   world.said = { type: 'Provisioned', status: 'False', reason: 'SourceInUse', message: '', lastTransitionTime: '' };
   world.found = [DISK];
   world.blocks = [4, 0, 0, 4];
-  const again = /^a host had the disk at e55\.5, so that it is copied from its beginning; what was copied cannot be thrown away yet/;
+  const again = /^a host had the disk at e55\.5, so the copy begins again; what was copied cannot be thrown away yet/;
   expect(await copy()).toMatchObject({ reason: 'SourceInUse', message: expect.stringMatching(again) });
   copier.up = true;
   expect(await copy()).toMatchObject({ kind: 'copying', bytesDone: 0 });
@@ -241,7 +241,7 @@ test('a disk that is larger than the volume is refused with both sizes, until th
   world.found = [{ ...DISK, bytes: 9 * MiB }];
   expect(await copy()).toMatchObject({
     reason: 'SourceTooLarge',
-    message: 'the disk at e55.5 has 9Mi, more than the 8Mi of the volume: set spec.capacity to as much',
+    message: 'the disk at e55.5 has 9Mi, more than the 8Mi of the volume: set spec.capacity to 9Mi',
   });
   expect(backend.volumes.size).toBe(0);
   world.bytes = 9 * MiB;

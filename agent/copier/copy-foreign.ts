@@ -51,8 +51,8 @@ export async function copyForeign(context: CopyInContext, into: CopyInto, extern
     if (typeof kept === 'object') return kept;
     const why =
       holder === undefined
-        ? `a host had the disk at ${at}, so that it is copied from its beginning`
-        : `the disk at ${at} is in use: ${holder}. It is copied, from its beginning, once nobody has it`;
+        ? `a host had the disk at ${at}, so the copy begins again`
+        : `the disk at ${at} is in use: ${holder}. Once nobody has it, it is copied from its beginning`;
     if (holder !== undefined || kept !== '') return { kind: 'no-source', reason: 'SourceInUse', message: `${why}${kept}` };
     begun = undefined;
   }
@@ -66,7 +66,9 @@ export async function copyForeign(context: CopyInContext, into: CopyInto, extern
   // Another disk than the one that was begun is refused for that, whatever its size.
   if (disk && disk.bytes > request.bytes && (began === undefined || began === id)) {
     const isAsked = parseQuantity(volume.spec.capacity ?? '0') >= disk.bytes;
-    const advice = isAsked ? 'spec.capacity is not reserved yet, see condition Grown' : 'set spec.capacity to as much';
+    const advice = isAsked
+      ? 'spec.capacity is not reserved yet, see condition Grown'
+      : `set spec.capacity to ${formatQuantity(disk.bytes)}`;
     const message = `the disk at ${at} has ${formatQuantity(disk.bytes)}, more than the ${formatQuantity(request.bytes)} of the volume: ${advice}`;
     return { kind: 'no-source', reason: 'SourceTooLarge', message };
   }
@@ -82,7 +84,7 @@ export async function copyForeign(context: CopyInContext, into: CopyInto, extern
     },
     troubles: [],
     isAnother: () =>
-      `the copy was begun from another disk: the one at ${at} had another serial number or size then. Bring that one back, or delete the AoEVolume and create it again`,
+      `the copy was begun from another disk at ${at}, with another serial number or size. Bring that disk back, or delete the AoEVolume and create it again`,
     mayChange: true,
     // One without a job may be what a crash left of one that was thrown away.
     isClean: begun === undefined || begun.unwiped === true,
@@ -125,7 +127,7 @@ async function survey(
   const [first] = disks;
   if (!first)
     return {
-      problem: `no target answers at ${at} on ${names.join(', ')}: it must be on the segment of this node, serve its MAC addresses, and not run on this node`,
+      problem: `no target answers at ${at} on ${names.join(', ')}: it must be on the segment of this node, serve the MAC addresses of this node, and not run on this node`,
     };
   const holder = disks.map(({ configString }) => readHolder(configString ?? new Uint8Array())).find((each) => each !== undefined);
   if (holder) return { holder: `its config string was set by ${describeHolder(holder)}` };

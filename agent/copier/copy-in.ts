@@ -147,21 +147,20 @@ async function advance(
     failed: false,
   };
   try {
-    // The id keeps, for as long as the job is known, whether it may leave out zeros.
-    const ids = [jobId(request.uid, token), jobId(request.uid, `${token}-all`)] as const;
+    const id = jobId(request.uid, token);
     const jobs = await jobsOf(copier, request.uid, signal);
     // One for an earlier backing volume of the same path would write into this one.
-    for (const job of jobs) if (!ids.includes(job.id)) await copier.remove(job.id, signal);
-    const known = jobs.find((job) => ids.includes(job.id));
-    const isClean = known ? known.id === ids[0] : origin.isClean;
-    const id = isClean ? ids[0] : ids[1];
+    for (const job of jobs) if (job.id !== id) await copier.remove(job.id, signal);
+    const known = jobs.find((job) => job.id === id);
+    // A job goes on as it was begun, for as long as the copier knows it: afterwards the backing volume is no longer as clean.
+    const zeroed = known ? known.zeroed : origin.isClean && backing.cleanness === undefined;
     if (known && hasChanged(origin, known)) return await endChanged(copier, from, known, signal);
     const bytes = origin.bytes ?? known?.bytes ?? 0;
     report.bytesTotal = bytes;
     const isLate = known !== undefined && known.bytes === bytes && isAtRest(known);
     const source = isLate ? undefined : await origin.source(signal);
     if (typeof source === 'string') return { ...report, ...progressOf(known, bytes), phase: 'Waiting', problem: source };
-    const state = source ? await startJob(copier, jobOf(context, into, backing, { id, source, bytes, isClean }), signal) : known;
+    const state = source ? await startJob(copier, jobOf(context, into, backing, { id, source, bytes, zeroed }), signal) : known;
     if (state && hasChanged(origin, state)) return await endChanged(copier, from, state, signal);
     if (state?.phase !== 'verified') {
       const progress = progressOf(state, bytes);
@@ -191,7 +190,7 @@ export async function endChanged(
   signal: AbortSignal,
 ): Promise<CopyInResult> {
   if (phase !== 'stopped' && phase !== 'failed' && phase !== 'verified') await copier.stop(id, signal);
-  const message = `${from} was read twice, and was not the same (${repaired} places so far): somebody has written to it meanwhile, or a disk is broken. What was copied is not used: stop everything that writes there, delete the AoEVolume, and create it again`;
+  const message = `${from} was read twice, and was not the same the second time (${repaired} places so far): somebody has written to it, or a disk is broken. The copy is not used. Stop everything that writes there, delete the AoEVolume, and create it again`;
   return { kind: 'no-source', message, reason: 'SourceChanged' };
 }
 
@@ -205,9 +204,9 @@ function jobOf(
   { bytesPerSecond }: CopyInContext,
   { backend, volume }: CopyInto,
   backing: BackingVolume,
-  { isClean, ...job }: Pick<CopyJob, 'id' | 'source' | 'bytes'> & { isClean: boolean },
+  { zeroed, ...job }: Pick<CopyJob, 'id' | 'source' | 'bytes'> & { zeroed: boolean },
 ): CopyJob {
-  const destination = { path: backend.path(backing.uid), zeroed: isClean && backing.cleanness === undefined };
+  const destination = { path: backend.path(backing.uid), zeroed };
   return { ...job, volume: volume.metadata.name, destination, bytesPerSecond };
 }
 

@@ -70,6 +70,7 @@ test('a job goes to the copier whole, and its state comes back in plain numbers'
     id: 'copy-u-1',
     phase: 'verifying',
     bytes: 2 ** 40,
+    zeroed: true,
     copied: 2 ** 40,
     verified: 2 ** 39,
     read: 2 ** 41,

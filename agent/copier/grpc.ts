@@ -92,6 +92,7 @@ function stateOf(state: aoeCopier.copier.v1.JobState.$Properties | null | undefi
     id: state.job.id,
     phase,
     bytes: fromInt64(state.job.bytes),
+    zeroed: state.job.destination?.zeroed ?? false,
     copied: fromInt64(state.copied),
     verified: fromInt64(state.verified),
     read: fromInt64(state.read),

@@ -5,11 +5,7 @@ type Harness = Awaited<ReturnType<typeof harness>>;
 const annotation = (it: Harness) => it.volume().metadata.annotations?.[BREAK_LOCK];
 
 async function locked(it: Harness, node: string): Promise<void> {
-  it.spec({ initiators: { nodes: [node] } });
-  await it.reconcile();
-  it.lock(node);
-  await it.tick();
-  await it.reconcile();
+  await it.admitHolder(node);
   it.kube.events.length = 0;
 }
 

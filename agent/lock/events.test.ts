@@ -3,18 +3,9 @@ import { harness, UID } from '../testing/volume-harness.ts';
 type Harness = Awaited<ReturnType<typeof harness>>;
 const reasons = ({ kube }: Harness) => kube.events.map(({ reason }) => reason);
 
-/** Lets a node in, and has it take the lock. */
-async function locked(it: Harness, node: string): Promise<void> {
-  it.spec({ initiators: { nodes: [node] } });
-  await it.reconcile();
-  it.lock(node);
-  await it.tick();
-  await it.reconcile();
-}
-
 test('a lock that is taken and given back is reported, once each', async () => {
   const it = await harness();
-  await locked(it, 'worker');
+  await it.admitHolder('worker');
   await it.reconcile();
   expect(it.condition('Locked')?.message).toBe('held by node worker since 2026-01-01T00:00:00Z');
   it.target.setConfigString(UID, '');
@@ -28,7 +19,7 @@ test('a lock that is taken and given back is reported, once each', async () => {
 
 test('a takeover is reported from the fence to the next lock: first the access goes, then the lock', async () => {
   const it = await harness();
-  await locked(it, 'worker');
+  await it.admitHolder('worker');
   expect(it.volume().status?.holder?.name).toBe('worker');
   it.spec({ initiators: { nodes: ['other'] } });
   await it.reconcile();

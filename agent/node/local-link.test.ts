@@ -56,7 +56,7 @@ test('a single end is replaced by a new pair', async () => {
   expect(calls.slice(0, 2).map((call) => call.split(' ', 2).join(' '))).toStrictEqual(['link delete', 'link add']);
 });
 
-test('a foreign interface of our name is left alone', async () => {
+test('an interface of our name that is not ours is left alone', async () => {
   const calls: string[][] = [];
   const run = async (_command: string, args: readonly string[]) => {
     calls.push([...args]);

@@ -21,7 +21,7 @@ export interface Outcome {
 
 export function taken(snapshot: BackingSnapshot): Outcome {
   if (snapshot.unfinished) {
-    const message = `${snapshot.name} is to have the data of ${snapshot.createdAt}, which is copied next`;
+    const message = `the data of ${snapshot.createdAt} is copied into ${snapshot.name} next`;
     return { verdict: { status: 'False', reason: 'Copying', message }, taken: snapshot, retryMs: 0 };
   }
   const message = `${snapshot.name} has the data of ${snapshot.createdAt}`;

@@ -121,6 +121,6 @@ async function tailObstacle(backend: Backend, volume: AoEVolume | undefined, sig
   const exposed = parseQuantity(volume?.status?.capacity ?? '0');
   const backing = (await backend.measure(signal)).volumes.find(({ uid }) => uid === volume?.metadata.uid);
   if (!backing || !isTailExposed(backing, exposed)) return undefined;
-  const message = `an agent of an earlier version has exported more of ${backing.name} than its mark says: the snapshot is taken when the data of AoEVolume ${volume?.metadata.name} was opened, and the mark is off`;
+  const message = `an agent of an earlier version has exported more of ${backing.name} than its mark says: the snapshot is taken once this agent has opened the data of AoEVolume ${volume?.metadata.name} and removed that mark`;
   return refused('VolumeNotReady', message, OPENED_RETRY_MS);
 }

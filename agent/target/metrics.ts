@@ -1,7 +1,7 @@
 import type { AoENode } from '../../api/node.ts';
 import { type AoEVolume, claimNameOf } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
-import { type Collect, type Counted, foreignCounter, foreignHistogram, gauge } from '../../run/metrics.ts';
+import { type Collect, type Counted, collectedCounter, collectedHistogram, gauge } from '../../run/metrics.ts';
 import { contestedMacs } from '../access/desired.ts';
 import type { RequestKind, TargetApi, TargetInitiatorStats, TargetInterfaceStats, TargetStats } from './api.ts';
 import type { TargetConnection } from './connection.ts';
@@ -53,7 +53,7 @@ export class TargetMetrics {
         for (const [kind, { latency, seconds }] of kinds(requests))
           set({ ...labels, kind }, { bounds: stats.latencyBounds, counts: latency, sum: seconds });
     };
-    foreignHistogram('aoe_target_request_duration_seconds', help, durations, REQUEST);
+    collectedHistogram('aoe_target_request_duration_seconds', help, durations, REQUEST);
     this.#perKind('bytes_total', 'Bytes read and written.', 'bytes');
     this.#perKind('request_errors_total', 'Requests answered with an error because the disk failed.', 'errors');
     this.#perInitiator('repeated_requests_total', 'Reads and writes that were repeated while the same one was under way.', 'repeats');
@@ -97,7 +97,7 @@ export class TargetMetrics {
     labels: readonly L[],
     collect: (stats: TargetStats, set: (labels: Record<L, string>, value: number) => void) => void,
   ): void {
-    foreignCounter(`aoe_target_${name}`, help, labels, async (set) => {
+    collectedCounter(`aoe_target_${name}`, help, labels, async (set) => {
       const stats = await this.#stats();
       if (stats) collect(stats, set);
     });

@@ -71,6 +71,7 @@ export class FakeCopier implements CopierApi {
       id: job.id,
       phase: 'queued',
       bytes: job.bytes,
+      zeroed: job.destination.zeroed,
       copied: 0,
       verified: 0,
       read: 0,

@@ -1,10 +1,17 @@
-import type { Cleanness } from '../backends/backend.ts';
+import type { Cleanness, Instant } from '../backends/backend.ts';
 import { LvmCli } from '../backends/lvm/command/cli.ts';
 import { LvmLinearBackend } from '../backends/lvm/linear.ts';
 import { LvmThinBackend } from '../backends/lvm/thin.ts';
 import type { FakeLvm } from './fake-lvm.ts';
 
 const MiB = 1 << 20;
+
+/** When snapshots of tests are taken. */
+export const TAKEN_AT = new Date('2026-11-28T08:00:00.000Z');
+export const takenAt: Instant = async (make) => {
+  await make();
+  return TAKEN_AT;
+};
 
 /** Linear volumes in the fake group. `wiped` collects the paths that were wiped; with `crash` every wipe fails. */
 export function linearBackend(

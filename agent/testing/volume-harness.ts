@@ -112,6 +112,14 @@ export async function harness({ connect = true } = {}) {
     const metadata = present?.metadata ?? { name: 'v1', uid: UID, finalizers: ['aoe.dev/backing-volume'] };
     kube.put({ ...present, kind: 'AoEVolume', metadata, spec: { ...base, ...(present?.spec as object), ...change } } as never);
   };
+  const reconcile = async (volumes = make()) => volumes.reconcile('v1', signal);
+  const lock = (by: string, volumeUID = UID) =>
+    target.setConfigString(
+      UID,
+      new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
+    );
+  /** Fulfilled when the agent has heard what the target did last. */
+  const tick = () => new Promise((resolve) => setImmediate(resolve));
   spec({});
   if (connect) await connected(true);
   return {
@@ -125,24 +133,27 @@ export async function harness({ connect = true } = {}) {
     volume,
     spec,
     connected,
-    reconcile: async (volumes = make()) => volumes.reconcile('v1', signal),
+    reconcile,
     condition: (type: string) => volume().status?.conditions?.find((each) => each.type === type),
     remove: () => {
       const present = kube.volume();
       if (present) kube.put({ ...present, metadata: { ...present.metadata, deletionTimestamp: '2026-01-01T00:00:00Z' } } as never);
     },
-    lock: (by: string, volumeUID = UID) =>
-      target.setConfigString(
-        UID,
-        new TextDecoder().decode(formatLock({ node: by, nodeUID: 'n-1', volumeUID, since: '2026-01-01T00:00:00Z' })),
-      ),
+    lock,
+    tick,
+    /** Lets a node in, and has it take the lock. */
+    admitHolder: async (by: string): Promise<void> => {
+      spec({ initiators: { nodes: [by] } });
+      await reconcile();
+      lock(by);
+      await tick();
+      await reconcile();
+    },
     /** The operator reserves room for this capacity. */
     reserve: (reserved: string) => {
       const present = kube.volume();
       if (present) kube.put({ ...present, status: { ...(present.status as object), reserved } } as never);
     },
-    /** Fulfilled when the agent has heard what the target did last. */
-    tick: () => new Promise((resolve) => setImmediate(resolve)),
     annotate: (annotations: Record<string, string>) => {
       const present = kube.volume();
       if (present) kube.put({ ...present, metadata: { ...present.metadata, annotations } } as never);

@@ -158,7 +158,7 @@ describe('a volume that keeps the address of the disk it is a copy of', () => {
   });
   test('waits for the other target to be stopped once its data is whole', () => {
     const want =
-      / AnsweredBySource: the data is whole, and 02:66:66:66:66:66 on eth1 still answers at e7\.3, the address from which it was copied: stop that target\. The volume is served once/;
+      / AnsweredBySource: the data is whole: stop the target from which it was copied, 02:66:66:66:66:66 on eth1, which still answers at e7\.3\. The volume is served once/;
     expect(verdict(VolumeCondition.AddressConflict, { of, seen: { probe, data }, plan })).toMatch(want);
     expect(verdict(VolumeCondition.Exported, { of, seen: { probe, data }, plan })).toMatch(want);
   });

@@ -132,7 +132,7 @@ function addressConflict(volume: AoEVolume, { probe, exported, data }: Observed)
   if (!exported && awaitsSource(volume)) {
     // Until its data is whole, the address is that of the source.
     if (data?.kind !== 'available') return undefined;
-    const message = `the data is whole, and ${stranger.mac} on ${stranger.interface} still answers at ${at}, the address from which it was copied: stop that target. The volume is served once that target has been silent for half a minute`;
+    const message = `the data is whole: stop the target from which it was copied, ${stranger.mac} on ${stranger.interface}, which still answers at ${at}. The volume is served once that target has been silent for half a minute`;
     return { status: 'True', reason: 'AnsweredBySource', message };
   }
   const found = `${stranger.mac} on ${stranger.interface} answers at ${at}, too`;
@@ -147,7 +147,7 @@ const LIMITS_NOT_ENFORCED =
   'the target serves the volume without spec.limits, because it is of an earlier version: replace its pod, as docs/install.md, "Upgrade", says';
 
 const TARGET_TOO_OLD =
-  'the target on this node is of an earlier version, which would export the whole backing volume, with the bytes behind the data that no host may see: replace its pod, as docs/install.md, "Upgrade", says';
+  'the target on this node is of an earlier version: it would also export the bytes behind the data, which no host may see; replace its pod, as docs/install.md, "Upgrade", says';
 
 function exported(wanted: AoEVolume, { error, volume }: TargetVolumeState, { access, knowsLimits }: Observed): Verdict {
   if (error) return { status: 'False', reason: 'DeviceFailed', message: `the target cannot use ${volume.path}: ${error}` };

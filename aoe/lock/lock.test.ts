@@ -160,7 +160,7 @@ test('no two hosts hold a lock at once, whatever the network loses, repeats and 
       simulation.run(400);
       const outcomes = simulation.hosts.flatMap((host) => host.outcomes);
       held += outcomes.filter((each) => each === 'acquire held').length;
-      refused += outcomes.filter((each) => each === 'acquire foreign').length;
+      refused += outcomes.filter((each) => each === 'acquire occupied').length;
     }),
     { numRuns: 1000 },
   );
@@ -193,7 +193,7 @@ test('lost and repeated frames never turn into a conflict for the only host', ()
     fc.property(seeds, (seed) => {
       const simulation = new Simulation(seed, { loss: 0.4, duplication: 0.3, delay: true }, 1, [new ModelTarget('02:00:00:00:00:01')]);
       simulation.run(300);
-      for (const outcome of simulation.hosts[0]?.outcomes ?? []) expect(outcome).not.toMatch(/foreign|refused/);
+      for (const outcome of simulation.hosts[0]?.outcomes ?? []) expect(outcome).not.toMatch(/occupied|refused/);
     }),
     { numRuns: 300 },
   );
@@ -224,7 +224,7 @@ test('a string that is not ours is respected and shown escaped', () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   target.string = Buffer.from('net.corvus.apple S\xff\n', 'latin1');
   const result = direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
-  expect(result).toStrictEqual({ outcome: 'foreign', holder: { lock: undefined, raw: 'net.corvus.apple S\\xff\\x0a' } });
+  expect(result).toStrictEqual({ outcome: 'occupied', holder: { lock: undefined, raw: 'net.corvus.apple S\\xff\\x0a' } });
   expect(direct(releaseSteps(owner('n0')), target)).toStrictEqual({ outcome: 'released' });
   expect(escapeString(target.string)).toBe('net.corvus.apple S\\xff\\x0a');
 });
@@ -233,8 +233,8 @@ test("another node's lock is named with its time", () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
   const result = direct(acquireSteps(owner('n1'), '2026-01-02T00:00:00Z'), target);
-  expect(result.outcome === 'foreign' && result.holder.lock?.node).toBe('n0');
-  expect(result.outcome === 'foreign' && result.holder.lock?.since).toBe('2026-01-01T00:00:00Z');
+  expect(result.outcome === 'occupied' && result.holder.lock?.node).toBe('n0');
+  expect(result.outcome === 'occupied' && result.holder.lock?.since).toBe('2026-01-01T00:00:00Z');
 });
 
 test('the same node takes its own lock again, with a new time', () => {
@@ -249,7 +249,7 @@ test('the same node takes its own lock again, with a new time', () => {
 test('a re-created node with the same name does not own the old lock', () => {
   const target = new ModelTarget('02:00:00:00:00:01');
   direct(acquireSteps(owner('n0'), '2026-01-01T00:00:00Z'), target);
-  expect(direct(acquireSteps({ ...owner('n0'), nodeUID: 'new' }, '2026-01-02T00:00:00Z'), target).outcome).toBe('foreign');
+  expect(direct(acquireSteps({ ...owner('n0'), nodeUID: 'new' }, '2026-01-02T00:00:00Z'), target).outcome).toBe('occupied');
 });
 
 test('formatLock() and parseLock() are inverse, and parseLock() takes nothing else', () => {

@@ -12,7 +12,8 @@ export interface LockHolder {
 export type AcquireResult =
   /** The lock is ours on every path that answered. */
   | { readonly outcome: 'held'; readonly lock: LockText /** The string as stored. */; readonly raw: string }
-  | { readonly outcome: 'foreign'; readonly holder: LockHolder }
+  /** Another host has the lock, or the config string is not a lock in our format. */
+  | { readonly outcome: 'occupied'; readonly holder: LockHolder }
   /** The target refuses config commands with this AoE error. */
   | { readonly outcome: 'refused'; readonly error: number }
   /** No target answered, or it stopped answering. The lock may be ours or not: try again, or release. */
@@ -68,7 +69,7 @@ export function* acquireSteps(owner: LockOwner, since: string): Steps<AcquireRes
       const present = parseLock(reply.string);
       if (reply.string.length > 0 && !sameOwner(present, owner)) {
         yield* undo(answers, mine);
-        return { outcome: 'foreign', holder: holderOf(reply) };
+        return { outcome: 'occupied', holder: holderOf(reply) };
       }
     }
     for (const reply of answers) {

@@ -26,7 +26,8 @@ export interface WantedSnapshot {
 
 /**
  * Creates an AoESnapshot, or finds it again, and waits until it is taken.
- * @returns the AoESnapshot when it is taken, and whole unless {@link WantedSnapshot.mayBeUnfinished}, else why it never will be: then it is to be deleted
+ * @returns the AoESnapshot when it is taken, and whole unless {@link WantedSnapshot.mayBeUnfinished}. With `refused` it never will be taken:
+ * the caller is to delete it
  * @throws RpcError ALREADY_EXISTS when the snapshot of that name is another one; ABORTED, UNAVAILABLE or DEADLINE_EXCEEDED when it may
  * still be taken
  */

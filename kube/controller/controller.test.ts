@@ -36,8 +36,8 @@ class FakeInformer {
 
 const named = (name: string, labels: Record<string, string> = {}): KubeObject => ({ metadata: { name, labels } });
 
-test('begins when its informers are synced, with every object they know', async () => {
-  const source = new FakeInformer();
+/** A controller that is to stop when it has reconciled two keys. */
+function untilTwo() {
   const stop = new AbortController();
   const seen: string[] = [];
   const controller = new Controller({
@@ -47,7 +47,14 @@ test('begins when its informers are synced, with every object they know', async 
       seen.push(key);
       if (seen.length === 2) stop.abort();
     },
-  }).watch(source.informer, { keys: ({ object }) => [object.metadata.name] });
+  });
+  return { controller, seen, stop };
+}
+
+test('begins when its informers are synced, with every object they know', async () => {
+  const source = new FakeInformer();
+  const { controller, seen, stop } = untilTwo();
+  controller.watch(source.informer, { keys: ({ object }) => [object.metadata.name] });
   const run = controller.run(stop.signal);
   source.tell({ type: 'applied', object: named('early') });
   await delay(5);
@@ -61,18 +68,8 @@ test('begins when its informers are synced, with every object they know', async 
 test('both the old and the new object are mapped to keys', async () => {
   const source = new FakeInformer();
   source.sync.resolve();
-  const stop = new AbortController();
-  const seen: string[] = [];
-  const run = new Controller({
-    name: 'test',
-    log: new FakeLog(),
-    reconcile: async (key) => {
-      seen.push(key);
-      if (seen.length === 2) stop.abort();
-    },
-  })
-    .watch(source.informer, { keys: keysOf(({ metadata }) => [metadata.labels?.pool ?? '']) })
-    .run(stop.signal);
+  const { controller, seen, stop } = untilTwo();
+  const run = controller.watch(source.informer, { keys: keysOf(({ metadata }) => [metadata.labels?.pool ?? '']) }).run(stop.signal);
   source.tell({ type: 'applied', object: named('a', { pool: 'new' }), previous: named('a', { pool: 'old' }) });
   await run;
   expect(seen.sort()).toStrictEqual(['new', 'old']);

@@ -103,15 +103,15 @@ export function namesOf({ claims = [], persistentVolumes = [], users = [], volum
     return its && name ? [{ namespace: its, name }] : [];
   });
   const refs = persistentVolumes.flatMap(({ spec }) => spec.claimRef ?? []);
-  const foreign = events.map(({ involvedObject }) => involvedObject).filter((object) => object.namespace !== namespace);
+  const elsewhere = events.map(({ involvedObject }) => involvedObject).filter((object) => object.namespace !== namespace);
   const namespaces = [...claims, ...users].map(({ metadata }) => metadata.namespace);
   const all = [
     ...namespaces,
     ...refs.map((ref) => ref.namespace),
     ...ofVolumes.map((each) => each.namespace),
-    ...foreign.map((each) => each.namespace),
+    ...elsewhere.map((each) => each.namespace),
   ];
-  const ofKind = (kind: string) => foreign.filter((object) => object.kind === kind).map((object) => object.name);
+  const ofKind = (kind: string) => elsewhere.filter((object) => object.kind === kind).map((object) => object.name);
   const given = (names: readonly (string | undefined)[]) => names.filter((name): name is string => name !== undefined && name !== '');
   return {
     namespaces: given(all).filter((name) => name !== namespace),

@@ -5,7 +5,7 @@ import { NOW, pod, smallCluster, volume } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
 import { judge, warning } from './break-lock.ts';
 
-const foreign = volume('mac', { status: { holder: { name: '"net.corvus…"', raw: 'net.corvus.apple me' } } });
+const other = volume('mac', { status: { holder: { name: '"net.corvus…"', raw: 'net.corvus.apple me' } } });
 const ANNOTATE = ['annotate', 'aoevolumes.aoe.dev', 'pvc-1', '--overwrite', 'aoe.dev/break-lock=worker-1'];
 
 const result = (reason: string, message: string, at: string) => ({
@@ -20,9 +20,9 @@ describe('judge', () => {
   it.each([
     ['the holder is named', volume('v'), 'worker-1', 'break'],
     ['its whole string is named', volume('v'), volume('v').status?.holder?.raw ?? '', 'break'],
-    ['the string of another program is named', foreign, 'net.corvus.apple me', 'break'],
+    ['the string of another program is named', other, 'net.corvus.apple me', 'break'],
     ['another node is named', volume('v'), 'worker-2', 'refuse'],
-    ['only the start of a string is named', foreign, 'net.corvus', 'refuse'],
+    ['only the start of a string is named', other, 'net.corvus', 'refuse'],
     ['nothing is named', volume('v'), '', 'refuse'],
     ['nobody has it', volume('v', { status: { holder: undefined } }), 'worker-1', 'free'],
     ['the target is outside', volume('v', { spec: { external: { shelf: 1, slot: 2 } } }), 'worker-1', 'refuse'],
@@ -62,12 +62,12 @@ worker-1 is cut off, and the lock is cleared: pods that use the volume there get
 These pods use it there: shop/web
 Kubernetes does not learn that the volume was detached: better delete the pod, or its VolumeAttachment.
 `);
-    expect(warning(foreign, undefined, NOW).join('\n')).toMatch('It is not a lock of this project');
+    expect(warning(other, undefined, NOW).join('\n')).toMatch('It is not a lock of this project');
     expect(warning(volume('v'), [pod('elsewhere', { node: 'worker-2' })], NOW).join('\n')).not.toMatch('elsewhere');
   });
 
   it('takes the name that was typed, in quotes or not', async () => {
-    const fake = smallCluster().put(AOE_VOLUMES, foreign).put(EVENTS);
+    const fake = smallCluster().put(AOE_VOLUMES, other).put(EVENTS);
     fake.answer = () => ({ code: 1, stdout: '', stderr: 'Error from server (Timeout): x\n' });
     await expect(runOn(fake, ['break-lock', 'mac'], { typed: ' "net.corvus.apple me" ' })).rejects.toThrow('kubectl annotate');
     expect(fake.commands[0]?.at(-1)).toBe('aoe.dev/break-lock=net.corvus.apple me');

@@ -44,7 +44,7 @@ export function orphansText(found: readonly Orphans[]): string[] {
   return [
     ...section(`ORPHANS (${size}): they belong to no AoEVolume`, table(['POOL', 'NODE', 'IN', 'NAME'], orphans)),
     ...section(
-      `DISPLACED (${displacedSize}): their AoEVolume is placed on another node. The data is still needed`,
+      `DISPLACED (${displacedSize}): their AoEVolume is placed on another node. Keep the data while that AoEVolume is not Ready`,
       table(['POOL', 'NODE', 'IN', 'NAME AND VOLUME'], displaced),
     ),
     ...(orphans.length === 0

@@ -1,6 +1,6 @@
 import { Reader } from '../cluster/reader.ts';
 import { parseCommandLine } from '../command-line.ts';
-import { runCommand } from '../commands.ts';
+import { runCommand } from '../run-command.ts';
 import type { FakeKubectl } from './fake-kubectl.ts';
 import { NOW } from './objects.ts';
 

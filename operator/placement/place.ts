@@ -168,7 +168,7 @@ function sourceOf(
   if (parseQuantity(status.capacity) > parseQuantity(capacity)) {
     return {
       refused: 'SourceTooLarge',
-      message: `${what} has ${status.capacity}, more than the ${capacity} of the volume: ask for as much`,
+      message: `${what} has ${status.capacity}, more than the ${capacity} of the volume: ask for ${status.capacity}`,
     };
   }
   const beside = nodeName ?? status.nodeName;
@@ -199,7 +199,7 @@ function unheardUser({ spec, status }: AoEVolume, source: Address): Refused | un
   const reasonOf = (wanted: string) => status?.conditions?.find(({ type }) => type === wanted)?.reason;
   const heard = reasonOf(VolumeCondition.Provisioned);
   if (reasonOf(VolumeCondition.Placed) !== 'SourceInUse' || heard === 'SourceInUse' || heard === 'SourceChanged') return undefined;
-  const message = `the disk at ${formatAddress(source)} was in use: it is copied from its beginning once the agent on ${spec.nodeName} has seen that`;
+  const message = `the disk at ${formatAddress(source)} was in use: the copy begins again once the agent on ${spec.nodeName} has seen that`;
   return { refused: 'SourceInUse', message };
 }
 

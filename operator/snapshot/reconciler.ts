@@ -82,7 +82,7 @@ function obstacleOf(snapshot: string, node: string, aoeNode: AoENode | undefined
   if (!aoeNode) {
     const message = kubeNode
       ? `node ${node}, which has the data, has no AoENode: does the agent run there?`
-      : `node ${node}, which has the data, does not exist any more: bring it back; if it never comes back, delete the AoESnapshot and take its finalizer ${SNAPSHOT_FINALIZER} off (kubectl edit aoesnapshot ${snapshot})`;
+      : `node ${node}, which has the data, does not exist any more: bring it back; or, if it never comes back, delete the AoESnapshot and remove its finalizer ${SNAPSHOT_FINALIZER} (kubectl edit aoesnapshot ${snapshot})`;
     return { status: 'False', reason: 'StorageNodeGone', message };
   }
   const why = notReady(kubeNode);

@@ -99,12 +99,12 @@ export async function nextStep(
     if (!metadata.deletionTimestamp && move.back)
       return {
         step: 'end',
-        why: `the volume went back to its data from before the move: what was at its other place, in pool ${move.pool} on node ${move.nodeName}, is not removed there`,
+        why: `the volume went back to its data from before the move: its data at the other place, in pool ${move.pool} on node ${move.nodeName}, is not removed`,
       };
     if (!move.back && !(metadata.deletionTimestamp && isRetained(volume))) return { step: 'stage', move: { ...move, stage: 'Removing' } };
     return {
       step: 'let-go',
-      why: `the volume was deleted, and what is at the other place of its move is kept: backing volume ${metadata.uid} in pool ${move.pool} on node ${move.nodeName}, which counts as an orphan there`,
+      why: `the volume was deleted, and its data at the other place of its move is kept: backing volume ${metadata.uid} in pool ${move.pool} on node ${move.nodeName} counts as an orphan there`,
     };
   }
   if (report?.phase === 'Removed') return { step: 'end' };
@@ -112,7 +112,7 @@ export async function nextStep(
   if ((await exists(NODES)) || (await exists(AOE_NODES))) return { step: 'wait' };
   return {
     step: 'end',
-    why: `node ${move.nodeName} does not exist any more: if it comes back, data of this volume that is not valid any more may be in pool ${move.pool} there, and is not served`,
+    why: `node ${move.nodeName} does not exist any more: if it comes back, outdated data of this volume may be in pool ${move.pool} there, which is not served`,
   };
 }
 

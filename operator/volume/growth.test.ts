@@ -53,7 +53,7 @@ test('what a new volume was placed for is reserved, and nothing is said', () => 
 });
 
 test('room for a growth is reserved when there is enough, and the agent goes on', () => {
-  const message = 'room for 6Gi is reserved; the agent on n makes the volume larger, which has 4Gi';
+  const message = 'room for 6Gi is reserved; the agent on n is making the volume larger, which has 4Gi now';
   const growing = { reserved: '6Gi', verdict: { status: 'False', reason: 'Growing', message } };
   expect(growth({ capacity: '6Gi', status: served }, [other])).toStrictEqual(growing);
   expect(growth({ capacity: '6Gi', status: { capacity: '4Gi' } }, [other])).toStrictEqual(growing);

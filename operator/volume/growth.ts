@@ -35,7 +35,7 @@ export function growthOf(volume: AoEVolume, pools: readonly AoEPool[], others: P
   const { capacity = wanted } = status ?? {};
   const reserved = parseQuantity(wanted) >= parseQuantity(capacity) ? wanted : capacity;
   if (parseQuantity(capacity) < parseQuantity(wanted)) {
-    const message = `room for ${wanted} is reserved; the agent on ${spec.nodeName} makes the volume larger, which has ${capacity}`;
+    const message = `room for ${wanted} is reserved; the agent on ${spec.nodeName} is making the volume larger, which has ${capacity} now`;
     return { reserved, verdict: { status: 'False', reason: 'Growing', message } };
   }
   const before = status?.conditions?.some(({ type }) => type === VolumeCondition.Grown);

@@ -38,14 +38,17 @@ export function obstacleOf(
     const { move } = spec;
     const back =
       move?.stage === 'Switched'
-        ? `; the data from before its move is kept, and what was never served on ${nodeName} can go back to it: ${MOVE_TO}=${move.nodeName}/${move.pool}`
+        ? `; or, as the data from before its move is kept, and the volume may never have been served on ${nodeName}, go back to that data (${MOVE_TO}=${move.nodeName}/${move.pool})`
         : '';
     const message = kubeNode
       ? `node ${nodeName}, which holds the data, has no AoENode: does the agent run there?`
-      : `node ${nodeName}, which holds the data, does not exist any more: bring it back, or if it never comes back give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName}); if its disks are in another node now, move the volume there (annotation ${MOVE_TO})${back}`;
+      : `node ${nodeName}, which holds the data, does not exist any more: bring it back; or, if its disks are in another node now, move the volume there (annotation ${MOVE_TO}); or, if it never comes back, give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName})${back}`;
     return { obstacle: 'StorageNodeGone', message };
   }
   const why = notReady(kubeNode);
   if (why === undefined) return moving === undefined ? undefined : { obstacle: 'Moving', message: moving };
-  return { obstacle: 'StorageNodeNotReady', message: `${why}: I/O may wait until it is back; no other node gets the volume by itself` };
+  return {
+    obstacle: 'StorageNodeNotReady',
+    message: `${why}: I/O may wait until it is back; the volume is not moved to another storage node automatically`,
+  };
 }

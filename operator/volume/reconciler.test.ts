@@ -310,7 +310,7 @@ describe('VolumeReconciler', () => {
     await says(provisioned('Copying'));
     expect(await admit(null), 'the agent has not seen that').toMatchObject({
       reason: 'SourceInUse',
-      message: 'the disk at e9.0 was in use: it is copied from its beginning once the agent on a has seen that',
+      message: 'the disk at e9.0 was in use: the copy begins again once the agent on a has seen that',
     });
     await says(provisioned('SourceInUse'));
     expect((await admit(null))?.status).toBe('True');

@@ -136,7 +136,7 @@ export function statusOf(volume: AoEVolume, { refused, obstacle, growth }: Findi
   ];
   if (growth?.verdict) verdicts.push([VolumeCondition.Grown, growth.verdict]);
   if (spec.external) {
-    const message = 'the target does not know the lock: it binds only hosts that respect it';
+    const message = 'the target does not enforce the lock: only hosts that respect it stay away';
     verdicts.push(
       [VolumeCondition.EnforcedByTarget, { status: 'False', reason: 'External', message }],
       [VolumeCondition.Locked, externalLock(volume)],

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_and_foreign_files_are_reported_and_passed_over() {
+    fn torn_and_unknown_files_are_reported_and_passed_over() {
         let folder = Folder::new("torn");
         let store = Store::open(&folder.0).unwrap();
         store.save(&saved("good")).unwrap();

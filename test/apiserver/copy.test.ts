@@ -5,8 +5,8 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { Program } from './programs.ts';
-import { ApiServer, freePorts, unavailable } from './server.ts';
+import { type Program, startOperator } from './programs.ts';
+import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 const LIMIT = { timeoutMs: 90_000 };
@@ -23,8 +23,7 @@ describe.skipIf(unavailable)('copies of a snapshot with a real API server', () =
   const running: Promise<void>[] = [];
 
   const start = async (): Promise<Program> => {
-    const args = [`--kubeconfig=${server.kubeconfig}`, `--http=${HTTP}`, '--namespace=default', '--shelves=1', '--identity=operator'];
-    const program = new Program('operator/main.ts', args);
+    const program = startOperator(server, HTTP, '--shelves=1', '--identity=operator');
     await program.ready(HTTP);
     return program;
   };
@@ -47,9 +46,13 @@ describe.skipIf(unavailable)('copies of a snapshot with a real API server', () =
     await volumeIs(name, ({ status }) => status?.phase === 'Ready');
   };
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
+  const end = async () => {
+    stop.abort();
+    await Promise.all(running);
+    await operator?.kill();
+  };
+  serveTests(async (started) => {
+    ({ server, kube } = started);
     agent = new FakeAgent(kube);
     snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
     running.push(agent.run(stop.signal), snapshots.run(stop.signal));
@@ -75,14 +78,7 @@ describe.skipIf(unavailable)('copies of a snapshot with a real API server', () =
     await volumeIs('origin', ({ status }) => status?.phase === 'Ready');
     await kube.create(AOE_SNAPSHOTS, { metadata: { name: 's' }, spec: { volumeName: 'origin' } } as never);
     await until(({ status }) => status?.phase === 'Ready');
-  });
-
-  afterAll(async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-    await server?.stop();
-  });
+  }, end);
 
   it('names who copies, and gives the snapshot an address that no volume gets, also after a restart of the operator', async () => {
     for (const [name, mac] of Object.entries(MACS)) {

@@ -5,8 +5,8 @@ import { type AoEVolume, GIVE_UP, MOVE_TO, serialNumber } from '../../api/volume
 import { Informer, type Kube } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { Program } from './programs.ts';
-import { ApiServer, freePorts, unavailable } from './server.ts';
+import { type Program, startOperator } from './programs.ts';
+import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const MAC = '02:00:5e:10:00:01';
 const EXTERNAL = { external: { shelf: 1, slot: 2 } };
@@ -29,13 +29,7 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
   const running: Promise<void>[] = [];
 
   const start = async () => {
-    const program = new Program('operator/main.ts', [
-      `--kubeconfig=${server.kubeconfig}`,
-      `--http=${HTTP}`,
-      '--namespace=default',
-      '--shelves=1',
-      '--identity=operator',
-    ]);
+    const program = startOperator(server, HTTP, '--shelves=1', '--identity=operator');
     await program.ready(HTTP);
     return program;
   };
@@ -56,9 +50,13 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
       displacedVolumes: displaced(...names),
     });
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
+  const end = async () => {
+    stop.abort();
+    await Promise.all(running);
+    await operator?.kill();
+  };
+  serveTests(async (started) => {
+    ({ server, kube } = started);
     volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
     seenByOldAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.nodeName=storage-1' });
     seenByOtherAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.move.nodeName=storage-2' });
@@ -76,14 +74,7 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
     for (const name of ['v', 'used', 'copied', ...MANY]) await until(name, (now) => now.status?.phase === 'Ready');
     await kube.patch(AOE_VOLUMES, 'used', { spec: { initiators: { nodes: ['worker'] } } });
     await until('used', ({ status }) => status?.initiators?.nodes?.[0] === 'worker');
-  });
-
-  afterAll(async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-    await server?.stop();
-  });
+  }, end);
 
   const VOLUME = { capacity: '1Gi', pool: 'default' };
   const PLACED = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };

@@ -124,9 +124,9 @@ describe.skipIf(unavailable)('the token of a pod', () => {
   });
 
   it('of an agent writes the status of the volumes of its node, and no other', async () => {
-    const [own, foreign, unplaced] = [await volume({ nodeName: 'n1' }), await volume({ nodeName: 'n2' }), await volume({})];
+    const [own, other, unplaced] = [await volume({ nodeName: 'n1' }), await volume({ nodeName: 'n2' }), await volume({})];
     expect(await status(clients.agent, AOE_VOLUMES, own, { address: 'e1.1' })).toBeUndefined();
-    expect(await status(clients.agent, AOE_VOLUMES, foreign, { address: 'e1.1' })).toMatch(/is neither on node n1 nor in use there/);
+    expect(await status(clients.agent, AOE_VOLUMES, other, { address: 'e1.1' })).toMatch(/is neither on node n1 nor in use there/);
     expect(await status(clients.agent, AOE_VOLUMES, unplaced, { address: 'e1.1' })).toMatch(/is neither on node n1/);
   });
 
@@ -175,13 +175,13 @@ describe.skipIf(unavailable)('the token of a pod', () => {
 
   it('of a node plugin writes what the file system of a volume is that its node may use, and nothing else', async () => {
     const own = await volume({ nodeName: 'n2', initiators: { nodes: ['n1'] } });
-    const foreign = await volume({ nodeName: 'n2', initiators: { nodes: ['n2'] } });
+    const other = await volume({ nodeName: 'n2', initiators: { nodes: ['n2'] } });
     const here = await volume({ nodeName: 'n1' });
     const filesystem = { type: 'ext4', state: 'Formatted' };
     expect(await status(clients.plugin, AOE_VOLUMES, own, { filesystem, luks: { uuid: 'u', state: 'Formatted' } })).toBeUndefined();
     const reclaim = { request: '', scheduled: true, node: 'worker-1', state: 'Running' };
     expect(await status(clients.plugin, AOE_VOLUMES, own, { reclaim })).toBeUndefined();
-    for (const name of [foreign, here]) expect(await status(clients.plugin, AOE_VOLUMES, name, { filesystem })).toMatch(/nor in use there/);
+    for (const name of [other, here]) expect(await status(clients.plugin, AOE_VOLUMES, name, { filesystem })).toMatch(/nor in use there/);
     expect(await status(clients.plugin, AOE_VOLUMES, own, { address: 'e1.2' })).toMatch(
       'writes status.filesystem, status.luks and status.reclaim of an AoEVolume only',
     );
@@ -234,7 +234,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       if (nodeName) await kube.patch(AOE_SNAPSHOTS, name, { status: { nodeName } }, { subresource: 'status' });
       return name;
     };
-    const [fresh, foreign] = [await snapshot(), await snapshot('n2')];
+    const [fresh, other] = [await snapshot(), await snapshot('n2')];
     const finalizers = { metadata: { finalizers: ['aoe.dev/backing-snapshot'] } };
     const patch = (name: string, change: object) => refusal(clients.agent.patch(AOE_SNAPSHOTS, name, change));
     expect(await patch(fresh, finalizers)).toMatch('is not on node n1');
@@ -242,8 +242,8 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n1', pool: 'p' })).toBeUndefined();
     expect(await patch(fresh, finalizers)).toBeUndefined();
     expect(await patch(fresh, { spec: { deletionPolicy: 'Retain' } })).toMatch('changes nothing in the spec');
-    expect(await patch(foreign, finalizers)).toMatch('is not on node n1');
-    expect(await status(clients.agent, AOE_SNAPSHOTS, foreign, { nodeName: 'n1' })).toMatch('is not on node n1');
+    expect(await patch(other, finalizers)).toMatch('is not on node n1');
+    expect(await status(clients.agent, AOE_SNAPSHOTS, other, { nodeName: 'n1' })).toMatch('is not on node n1');
     expect(await status(clients.plugin, AOE_SNAPSHOTS, fresh, { capacity: '1Gi' })).toBeDefined();
   });
 
@@ -256,10 +256,10 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       return name;
     };
     const frozen = { id: 'f1', nodeName: 'n1', state: 'Frozen' };
-    const [own, foreign, done] = [await snapshot('n1'), await snapshot('n2'), await snapshot()];
+    const [own, other, done] = [await snapshot('n1'), await snapshot('n2'), await snapshot()];
     expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen })).toBeUndefined();
     expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen: { ...frozen, state: 'Thawed', throughout: true } })).toBeUndefined();
-    for (const name of [foreign, done])
+    for (const name of [other, done])
       expect(await status(clients.plugin, AOE_SNAPSHOTS, name, { frozen })).toMatch('does not ask it for a freeze');
     expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { frozen: { ...frozen, nodeName: 'n2' } })).toMatch('on its own node');
     for (const part of [{ phase: 'Ready' }, { freeze: { id: 'f2', stage: 'Freezing', nodeName: 'n1' } }, { nodeName: 'n1' }])

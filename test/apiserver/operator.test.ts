@@ -6,8 +6,8 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube, type KubeObject } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { Program } from './programs.ts';
-import { ApiServer, freePorts, unavailable } from './server.ts';
+import { type Program, startOperator } from './programs.ts';
+import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 const LIMIT = { timeoutMs: 90_000 };
@@ -23,14 +23,7 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
   const stop = new AbortController();
   const running: Promise<void>[] = [];
 
-  const start = () =>
-    new Program('operator/main.ts', [
-      `--kubeconfig=${server.kubeconfig}`,
-      `--http=${HTTP}`,
-      '--namespace=default',
-      '--shelves=1-2',
-      '--agent-silence=2',
-    ]);
+  const start = () => startOperator(server, HTTP, '--shelves=1-2', '--agent-silence=2');
   const condition = (object: AoEVolume | undefined, type: string) => object?.status?.conditions?.find((each) => each.type === type);
   /** Waits until something is said of the placing of a volume at this generation. */
   const judged = (name: string) =>
@@ -49,9 +42,13 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
   const reason = async (name: string, type: string, wanted: string) =>
     volumes.waitFor(name, (now) => (condition(now, type)?.reason === wanted ? now : undefined), LIMIT);
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
+  const end = async () => {
+    stop.abort();
+    await Promise.all(running);
+    await operator?.kill();
+  };
+  serveTests(async (started) => {
+    ({ server, kube } = started);
     volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
     pools = new Informer<AoEPool>(kube, AOE_POOLS);
     agent = new FakeAgent(kube);
@@ -63,14 +60,7 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
     await reportPool(kube, 'default', { name: 'storage-2', ready: true, size: '25Gi', free: '25Gi', granularity: '4Mi' });
     operator = start();
     await operator.ready(HTTP);
-  });
-
-  afterAll(async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-    await server?.stop();
-  });
+  }, end);
 
   it('places a hundred volumes made at once onto 65 GiB: never too many, each at an address of its own', async () => {
     const names = Array.from({ length: 100 }, (_, i) => `many-${String(i).padStart(3, '0')}`);

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ROOT } from '../testbed/paths.ts';
+import type { ApiServer } from './server.ts';
 
 const START_MS = 120_000;
 
@@ -68,4 +69,13 @@ export class Program implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.kill();
   }
+}
+
+/**
+ * Starts the operator. It is not ready when this returns.
+ * @param http where it serves health and metrics, HOST:PORT
+ * @param more arguments beside those that it always needs
+ */
+export function startOperator({ kubeconfig }: Pick<ApiServer, 'kubeconfig'>, http: string, ...more: string[]): Program {
+  return new Program('operator/main.ts', [`--kubeconfig=${kubeconfig}`, `--http=${http}`, '--namespace=default', ...more]);
 }

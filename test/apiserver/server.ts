@@ -214,18 +214,26 @@ current-context: test
 /**
  * A server and a client for all tests of the `describe` that calls this; both end with it.
  * @param onStart gets them before the first test
+ * @param onEnd ends what uses them, after the last test
  */
-export function serveTests(onStart: (started: { server: ApiServer; kube: Kube }) => void): void {
+export function serveTests(
+  onStart: (started: { server: ApiServer; kube: Kube }) => void | Promise<void>,
+  onEnd: () => Promise<void> = async () => {},
+): void {
   let server: ApiServer | undefined;
   let kube: Kube | undefined;
   beforeAll(async () => {
     server = await ApiServer.start();
     kube = server.kube();
-    onStart({ server, kube });
+    await onStart({ server, kube });
   });
   afterAll(async () => {
-    kube?.close();
-    await server?.stop();
+    try {
+      await onEnd();
+    } finally {
+      kube?.close();
+      await server?.stop();
+    }
   });
 }
 

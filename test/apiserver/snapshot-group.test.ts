@@ -4,8 +4,8 @@ import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube, KubeObject } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { Program } from './programs.ts';
-import { ApiServer, freePorts, unavailable } from './server.ts';
+import { type Program, startOperator } from './programs.ts';
+import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 const LIMIT = { timeoutMs: 90_000 };
@@ -23,7 +23,7 @@ describe.skipIf(unavailable)('groups of snapshots with a real API server', () =>
   /** Members that could be used before their group was committed. */
   const early: string[] = [];
 
-  const start = () => new Program('operator/main.ts', [`--kubeconfig=${server.kubeconfig}`, `--http=${HTTP}`, '--namespace=default']);
+  const start = () => startOperator(server, HTTP);
   const create = (name: string, volumes: readonly string[]) =>
     kube.create<AoESnapshotGroup>(AOE_SNAPSHOT_GROUPS, {
       apiVersion: API_VERSION,
@@ -40,9 +40,13 @@ describe.skipIf(unavailable)('groups of snapshots with a real API server', () =>
     expect((await kube.list(AOE_SNAPSHOTS)).items).toStrictEqual([]);
   };
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
+  const end = async () => {
+    stop.abort();
+    await running;
+    await operator?.kill();
+  };
+  serveTests(async (started) => {
+    ({ server, kube } = started);
     agent = new FakeAgent(kube);
     agent.groups.snapshots.subscribe(({ type, object }) => {
       const stage = agent.groups.groups.get(object.spec.group?.name ?? '')?.status?.stage;
@@ -60,13 +64,7 @@ describe.skipIf(unavailable)('groups of snapshots with a real API server', () =>
     await operator.ready(HTTP);
     for (const [index, name] of VOLUMES.entries()) await kube.create(AOE_VOLUMES, volume(name, { nodeName: `storage-${(index % 2) + 1}` }));
     for (const name of VOLUMES) await agent.volumes.waitFor(name, (now) => now?.status?.phase === 'Ready', LIMIT);
-  });
-  afterAll(async () => {
-    stop.abort();
-    await running;
-    await operator?.kill();
-    await server?.stop();
-  });
+  }, end);
 
   it('are committed when all agents have done their part, and can be used from then on', async () => {
     await create('g', VOLUMES);

@@ -13,8 +13,8 @@ import { type AoEVolume, takenFrom } from '../../api/volume.ts';
 import { Informer, type Kube, type KubeObject, type ResourceType } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { Program } from './programs.ts';
-import { ApiServer, freePorts, unavailable } from './server.ts';
+import { type Program, startOperator } from './programs.ts';
+import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
 /** The operator waits for ten seconds before it decides anything. */
@@ -38,11 +38,7 @@ describe.skipIf(unavailable)('automatic takeover with a real API server', () => 
   const stop = new AbortController();
   const running: Promise<void>[] = [];
 
-  const start = (after: string) =>
-    new Program('operator/main.ts', [
-      ...[`--kubeconfig=${server.kubeconfig}`, `--http=${HTTP}`, '--namespace=default', '--shelves=1-2'],
-      `--takeover-after=${after}`,
-    ]);
+  const start = (after: string) => startOperator(server, HTTP, '--shelves=1-2', `--takeover-after=${after}`);
 
   const ready = (name: string, isReady: boolean) =>
     kube.patch(
@@ -113,9 +109,13 @@ describe.skipIf(unavailable)('automatic takeover with a real API server', () => 
     }
   };
 
-  beforeAll(async () => {
-    server = await ApiServer.start();
-    kube = server.kube();
+  const end = async () => {
+    stop.abort();
+    await Promise.all(running);
+    await operator?.kill();
+  };
+  serveTests(async (started) => {
+    ({ server, kube } = started);
     volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
     nodes = new Informer<AoENode>(kube, AOE_NODES);
     let turn = Promise.resolve();
@@ -131,14 +131,7 @@ describe.skipIf(unavailable)('automatic takeover with a real API server', () => 
     for (const name of STORAGE) await reportPool(kube, 'default', { name, ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
     operator = start('20s');
     await operator.ready(HTTP);
-  });
-
-  afterAll(async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-    await server?.stop();
-  });
+  }, end);
 
   it('does nothing about a node that is heard, though it is not Ready', async () => {
     await use('heard');

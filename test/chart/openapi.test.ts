@@ -4,7 +4,7 @@ import { GROUP_SNAPSHOT_API, type Manifest, of, render, SNAPSHOT_API } from './h
 import { OpenAPI } from './openapi.ts';
 
 /** Kinds of other projects, which Kubernetes' definitions do not have. */
-const FOREIGN = /^(monitoring\.coreos\.com|snapshot\.storage\.k8s\.io|groupsnapshot\.storage\.k8s\.io)\//;
+const OF_OTHERS = /^(monitoring\.coreos\.com|snapshot\.storage\.k8s\.io|groupsnapshot\.storage\.k8s\.io)\//;
 
 /**
  * The oldest version that the chart supports, the newest that it is tested with, and the first release of each minor version between them:
@@ -54,7 +54,7 @@ describe.each(VERSIONS)('the objects of the chart in Kubernetes %s', (kubeVersio
   }, 300_000);
 
   it('fit its API, with every value in use', () => {
-    const ours = manifests.filter(({ apiVersion }) => !FOREIGN.test(apiVersion));
+    const ours = manifests.filter(({ apiVersion }) => !OF_OTHERS.test(apiVersion));
     expect(ours.length).toBeGreaterThan(25);
     expect(ours.flatMap((manifest) => api.problems(manifest))).toStrictEqual([]);
   });

@@ -83,7 +83,7 @@ export const SET_VALUES: readonly Found<object>[] = PAGES.flatMap((page) =>
 );
 
 /** Kinds of other projects, whose fields are not checked here. */
-const FOREIGN = ['kubevirt.io/v1', 'kmm.sigs.x-k8s.io/v1beta1'];
+const OF_OTHERS = ['kubevirt.io/v1', 'kmm.sigs.x-k8s.io/v1beta1'];
 
 /** The objects that an API server with our CRDs and those of snapshots knows. */
-export const KNOWN_OBJECTS = OBJECTS.filter(({ content }) => !FOREIGN.includes(content.apiVersion));
+export const KNOWN_OBJECTS = OBJECTS.filter(({ content }) => !OF_OTHERS.includes(content.apiVersion));

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { Cluster } from '../testbed/cluster.ts';
-import { installChart, NAMESPACE } from '../testbed/install.ts';
+import { NAMESPACE } from '../testbed/install.ts';
 import { aoeSnapshot, claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
@@ -29,7 +29,6 @@ describe('changed blocks', () => {
       storageClass('blocks', { pool: 'thin' }, 'Immediate'),
       storageClass('blocks-thick', { pool: 'lvm' }, 'Immediate'),
     ]);
-    await installChart(cluster, { controller: { provisioner: { capacityPollInterval: '5s' }, snapshotMetadata: { enabled: true } } });
     const selector = 'app.kubernetes.io/component=controller';
     const { items } = JSON.parse(await cluster.kubectl(['-n', NAMESPACE, 'get', 'pods', '-l', selector, '-o', 'json']));
     const controller = items.find(({ metadata }: { metadata: { deletionTimestamp?: string } }) => !metadata.deletionTimestamp);
@@ -40,8 +39,6 @@ describe('changed blocks', () => {
     await cluster?.kubectl(['delete', 'aoesnapshots', 'blocks-1', 'blocks-2', 'blocks-thick', '--ignore-not-found', '--timeout=60s']);
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'blocks', 'blocks-thick', '--ignore-not-found']);
-    // Also when a test failed half-way: what follows needs it as it was.
-    if (cluster) await installChart(cluster);
   });
 
   /** A client asks again when somebody on the way is away: the agents were just restarted. */

@@ -18,7 +18,7 @@ describe('a disk that is not what the volume says', () => {
     { name: 'serial', slot: 1, fill: ':', serial: 'NOTTHISDISK', says: /NOTTHISDISK/ },
     { name: 'other-filesystem', slot: 2, fill: 'mkfs.xfs -q -f $img', fsType: 'ext4', says: /xfs/ },
     {
-      name: 'foreign-data',
+      name: 'unknown-data',
       slot: 3,
       fill: 'printf precious | dd of=$img bs=1 seek=40000 conv=notrunc 2>/dev/null',
       fsType: 'ext4',

@@ -62,4 +62,4 @@ assert.deepEqual(await first16(files().path('f-2')), new Set([1]));
 await fill(files().path('f-2'), 3);
 await files().create({ uid: 'f-3', name: 'pvc-3', bytes: (await files().measure(signal)).free - 8 * MiB });
 const full = files().snapshots.take({ ...request, volumeUID: 'f-2' }, instant, signal);
-await assert.rejects(full, { reason: 'PoolFull', message: /may come to take \d+ bytes, and .* has \d+ that are not promised/ });
+await assert.rejects(full, { reason: 'PoolFull', message: /may need \d+ bytes, and .* has \d+ that are not promised/ });

@@ -131,13 +131,13 @@ if (values.grow) {
     const empty = await thick().measure(signal);
     assert.equal(empty.ready, true);
     assert.equal(empty.granularity, 4 * MiB);
-    await lvm('lvcreate', '-L', '16M', '-n', 'foreign', 'aoetest');
+    await lvm('lvcreate', '-L', '16M', '-n', 'other', 'aoetest');
     await createEmpty(thick(), { uid: 'u-2', name: 'pvc-two', bytes: 8 * MiB }, signal);
     const full = await thick().measure(signal);
     assert.equal(full.size, empty.size - 16 * MiB);
     assert.equal(full.free, full.size - 8 * MiB);
     await thick().remove('u-2', signal);
-    await lvm('lvremove', 'aoetest/foreign');
+    await lvm('lvremove', 'aoetest/other');
   });
 
   test('nothing of an earlier volume shows in a new one', async () => {

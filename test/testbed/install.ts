@@ -19,8 +19,12 @@ const VALUES = {
   crds: { upgrade: false },
   // So that a test can kill what copies in the middle.
   storage: { copySpeed: '8Mi' },
-  // Tests make pools, fill them and use them at once.
-  controller: { provisioner: { capacityPollInterval: '5s' } },
+  controller: {
+    // Tests make pools, fill them and use them at once.
+    provisioner: { capacityPollInterval: '5s' },
+    // One test needs it, and to turn it on for that alone takes two upgrades of the chart.
+    snapshotMetadata: { enabled: true },
+  },
   pools: [
     { name: 'default', backend: 'file', directory: '/var/lib/aoe-csi/pools/default' },
     { name: 'lvm', backend: 'lvm', volumeGroup: 'vg0' },

@@ -62,7 +62,7 @@ for (const { name, start } of peers) {
       expect(identify[0]?.identity.sectors).toBe((64 << 20) / 512);
       expect(first.outcome).toBe('held');
       expect(again.outcome).toBe('held');
-      expect(other.outcome).toBe('foreign');
+      expect(other.outcome).toBe('occupied');
       expect(other.holder.lock.node).toBe('n0');
       expect(seen[0]?.string ?? '').toMatch(/^aoe\.dev\/1 node=n0 uid=uid-n0 volume=volume since=\d{4}-/);
       expect(wrong.outcome).toBe('released');

@@ -2,6 +2,7 @@ import { link, mkdir, mkdtemp, readdir, readFile, rm, symlink, truncate, writeFi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
+import { crashing } from '../../testing/crashing-file-system.ts';
 import type { OwnerOf } from '../backend.ts';
 import { FileBackend } from './backend.ts';
 import { type FileSystem, nodeFileSystem } from './file-system.ts';
@@ -149,22 +150,6 @@ test('a file does not get an old name back that another one has by now', async (
   await open(directory).retain('u-1');
   expect(await names(directory)).toStrictEqual(['old.raw']);
 });
-
-/** The real file system until the n-th call, which throws, before or after its effect. */
-function crashing(at: number, when: 'before' | 'after'): { fs: FileSystem; steps: () => number } {
-  let step = 0;
-  const wrap =
-    (call: (...args: never[]) => Promise<unknown>) =>
-    async (...args: never[]) => {
-      const mine = ++step;
-      if (mine === at && when === 'before') throw new Error('crash');
-      const result = await call(...args);
-      if (mine === at) throw new Error('crash');
-      return result;
-    };
-  const entries = Object.entries(nodeFileSystem).map(([name, call]) => [name, wrap(call as never)]);
-  return { fs: Object.fromEntries(entries) as FileSystem, steps: () => step };
-}
 
 for (const when of ['before', 'after'] as const) {
   test(`a crash ${when} any step of an adoption and of a release loses nothing, and is made up for`, async () => {

@@ -2,8 +2,9 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
+import { crashing } from '../../testing/crashing-file-system.ts';
 import { FileBackend } from './backend.ts';
-import { type FileSystem, nodeFileSystem } from './file-system.ts';
+import { nodeFileSystem } from './file-system.ts';
 
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 3 * MiB + 1 };
@@ -16,22 +17,6 @@ async function folder(): Promise<string> {
 
 const open = (directory: string, { expected = [] as string[], fs = nodeFileSystem } = {}): FileBackend =>
   new FileBackend({ pool: 'p1', directory, expected: () => expected, reserve: '0', fs });
-
-/** The real file system until the n-th call, which throws, before or after its effect. */
-function crashing(at: number, when: 'before' | 'after'): { fs: FileSystem; steps: () => number } {
-  let step = 0;
-  const wrap =
-    (call: (...args: never[]) => Promise<unknown>) =>
-    async (...args: never[]) => {
-      const mine = ++step;
-      if (mine === at && when === 'before') throw new Error('crash');
-      const result = await call(...args);
-      if (mine === at) throw new Error('crash');
-      return result;
-    };
-  const entries = Object.entries(nodeFileSystem).map(([name, call]) => [name, wrap(call as never)]);
-  return { fs: Object.fromEntries(entries) as FileSystem, steps: () => step };
-}
 
 test('a file is made sparse, found again, and removed', async () => {
   const directory = await folder();

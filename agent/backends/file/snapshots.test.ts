@@ -232,5 +232,5 @@ test('on a real XFS a snapshot shares its blocks, costs nothing at first, and is
   expect((await readFile(join(directory, 'snap-s-1.img'))).subarray(0, MiB).every((byte) => byte === 1)).toBe(true);
   await backend.create({ uid: 'u-2', name: 'pvc-2', bytes: rewritten.free - 32 * MiB });
   const full = backend.snapshots.take({ ...REQUEST, uid: 's-2' }, at, signal);
-  await expect(full).rejects.toMatchObject({ reason: 'PoolFull', message: /may come to take 67108864 bytes/ });
+  await expect(full).rejects.toMatchObject({ reason: 'PoolFull', message: /may need 67108864 bytes/ });
 }, 60_000);

@@ -259,7 +259,7 @@ export class FileSnapshots implements Snapshots {
     const what = sources.length > 1 ? 'snapshots' : 'a snapshot';
     throw new BackendError(
       'PoolFull',
-      `${what} of ${sources.join(', ')} may come to take ${needed} bytes, and ${directory} has ${free} that are not promised to a volume`,
+      `${what} of ${sources.join(', ')} may need ${needed} bytes, and ${directory} has ${free} that are not promised to a volume`,
     );
   }
 
@@ -271,7 +271,7 @@ export class FileSnapshots implements Snapshots {
   async #admitMore(source: string, admitted: Admitted): Promise<void> {
     const more = Math.max(0, (await this.#unshared(source)) - (admitted.files.get(source) ?? 0));
     if (more > admitted.left) {
-      const message = `more was written to ${source} while a snapshot of it was prepared: it may come to take ${more} bytes more, and ${this.#options.directory} has ${admitted.left} left that are not promised to a volume or a snapshot`;
+      const message = `more was written to ${source} while a snapshot of it was prepared: the snapshot may need ${more} more bytes, and ${this.#options.directory} has ${admitted.left} that are not promised to a volume or a snapshot`;
       throw new BackendError('PoolFull', message);
     }
     admitted.left -= more;

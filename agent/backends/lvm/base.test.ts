@@ -26,7 +26,7 @@ test('what is not marked as ours is never taken, shown or removed', async () => 
   expect(fake.volumes.size).toBe(2);
 });
 
-test('a retained volume is foreign from then on', async () => {
+test('a retained volume is no longer one of ours', async () => {
   const fake = new FakeLvm();
   const backend = linearBackend(fake);
   await createEmpty(backend, request, signal);

@@ -316,7 +316,7 @@ export abstract class LvmBase implements Backend {
     } catch (error) {
       const full = fullError(this.group.name, error, request.bytes);
       if (full) throw full;
-      // The command may have succeeded, and its answer be lost. A foreign volume of that name lacks our tags, and is not used.
+      // The command may have succeeded, and its answer be lost. A volume of that name that is not ours lacks our tags, and is not used.
       await this.group.report(signal);
       const made = this.#known(name);
       if (!made) throw failed(`creating logical volume ${this.#pathOf(request.uid)}`, error);

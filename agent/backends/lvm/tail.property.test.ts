@@ -11,7 +11,7 @@ const MiB = 1 << 20;
 const UID = 'u-1';
 
 /** What an extent of the volume holds. */
-type Cell = 'data' | 'tail' | 'foreign' | 'zero';
+type Cell = 'data' | 'tail' | 'others' | 'zero';
 
 /** A volume whose content is known, an extent at a time. LVM's commands and the zeroing end at any point. */
 class Disk {
@@ -49,7 +49,7 @@ class Disk {
   /** Blocks that a thick volume gets were another volume's. */
   #follow(): void {
     const { bytes = 0 } = this.lvm.volumes.get(`aoe-${UID}`) ?? {};
-    while (this.cells.length * this.lvm.extent < bytes) this.cells.push(this.#isThin ? 'zero' : 'foreign');
+    while (this.cells.length * this.lvm.extent < bytes) this.cells.push(this.#isThin ? 'zero' : 'others');
   }
 
   /** What may be exported, and the rest of the volume. */
@@ -103,7 +103,7 @@ for (const kind of ['linear', 'thin'] as const) {
           expect(now.exported.slice(bytes / disk.lvm.extent).every((cell) => cell === 'zero')).toBe(true);
           if (now.isSettled) {
             expect(now.rest).toHaveLength(1);
-            expect(now.rest).not.toContain('foreign');
+            expect(now.rest).not.toContain('others');
           }
           ({ bytes } = now);
           disk.write(bytes, now.isSettled);

@@ -1,16 +1,11 @@
 import { FakeLvm } from '../../testing/fake-lvm.ts';
-import { linearBackend } from '../../testing/lvm-backends.ts';
+import { linearBackend, TAKEN_AT, takenAt } from '../../testing/lvm-backends.ts';
 import type { BackingSnapshot, Instant } from '../backend.ts';
 import { createEmpty } from '../create-empty.ts';
 import { cowBytes, type LvmThickSnapshots } from './thick-snapshots.ts';
 
 const signal = new AbortController().signal;
 const MiB = 1 << 20;
-const AT = new Date('2026-11-28T08:00:00.000Z');
-const at: Instant = async (make) => {
-  await make();
-  return AT;
-};
 const REQUEST = { uid: 's-1', name: 'snap-a', volumeUID: 'u-1' };
 const COW = 'aoe-snap-s-1.cow';
 
@@ -33,7 +28,7 @@ test('a snapshot is a copy-on-write snapshot and room for the copy, then a volum
   const { lvm, snapshots, names, free } = await harness();
   const before = await free();
   const found = { uid: 's-1', snapshot: 'snap-a', name: 'vg0/aoe-snap-s-1', bytes: 16 * MiB, createdAt: '2026-11-28T08:00:00.000Z' };
-  expect(await snapshots().take(REQUEST, at, signal)).toStrictEqual({ ...found, unfinished: true });
+  expect(await snapshots().take(REQUEST, takenAt, signal)).toStrictEqual({ ...found, unfinished: true });
   expect(names()).toStrictEqual(['aoe-snap-s-1', COW]);
   expect(before - (await free())).toBe(36 * MiB);
   for (const each of [await snapshots().find('s-1', signal), (await snapshots().list(signal))[0]])
@@ -65,13 +60,13 @@ test('a snapshot is refused with numbers when there is no room for the copy and 
   const { lvm, snapshots, names } = await harness();
   lvm.size = (16 + 32) * MiB;
   const message = /has 33554432 bytes free, and 37748736 are needed: 16777216 for the copy .* 20971520 for what is written/;
-  await expect(snapshots().take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message });
+  await expect(snapshots().take(REQUEST, takenAt, signal)).rejects.toMatchObject({ reason: 'PoolFull', message });
   expect(names()).toStrictEqual([]);
 });
 
 test('until the copy is whole the volume can neither grow nor be removed, which says why, and then it can', async () => {
   const { lvm, snapshots, names } = await harness();
-  await snapshots().take(REQUEST, at, signal);
+  await snapshots().take(REQUEST, takenAt, signal);
   const because = {
     reason: 'BackingBusy',
     message: /aoe-u-1 cannot .* now: logical volume vg0\/aoe-snap-s-1\.cow is a copy-on-write snapshot/,
@@ -103,12 +98,12 @@ test('a volume is removed with what a crash has left of a snapshot of it, which 
 test('a volume that is growing is taken a snapshot of afterwards', async () => {
   const { lvm, snapshots } = await harness();
   lvm.volumes.get('aoe-u-1')?.tags.push(`aoe.dev/clean=${8 * MiB}`);
-  await expect(snapshots().take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'BackingBusy', message: /is growing/ });
+  await expect(snapshots().take(REQUEST, takenAt, signal)).rejects.toMatchObject({ reason: 'BackingBusy', message: /is growing/ });
 });
 
 test('a copy-on-write snapshot that became invalid is no snapshot, and nothing of it is left', async () => {
   const { lvm, snapshots, names } = await harness();
-  await snapshots().take(REQUEST, at, signal);
+  await snapshots().take(REQUEST, takenAt, signal);
   Object.assign(lvm.volumes.get(COW) ?? {}, { isInvalid: true });
   await expect(snapshots().copyOut.open('s-1', signal)).rejects.toMatchObject({ reason: 'SnapshotLost', message: /became full/ });
   expect(await snapshots().find('s-1', signal)).toBeUndefined();
@@ -138,7 +133,7 @@ test('after a crash at any command a snapshot is taken, made whole or removed wi
         await (async () => {
           const [prepared] = await dying.prepare([REQUEST], signal);
           await prepared?.make();
-          await prepared?.finish(AT);
+          await prepared?.finish(TAKEN_AT);
           await finish(dying);
         })().catch(() => (dead = true));
         lvm.crashAtChange(undefined);
@@ -147,7 +142,7 @@ test('after a crash at any command a snapshot is taken, made whole or removed wi
           expect(names(), what).toStrictEqual([]);
           continue;
         }
-        const taken = await snapshots().take(REQUEST, at, signal);
+        const taken = await snapshots().take(REQUEST, takenAt, signal);
         expect(taken.createdAt, what).toBe('2026-11-28T08:00:00.000Z');
         if (taken.unfinished) await finish(snapshots());
         expect(names(), what).toStrictEqual(['aoe-snap-s-1']);
@@ -164,12 +159,12 @@ test('without the kernel module none can be taken, nothing is made, and those th
   lvm.modules.clear();
   const problem = /^kernel module dm-snapshot is missing on this node: load it/;
   expect(await snapshots().problem()).toMatch(problem);
-  await expect(snapshots().take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'PoolNotReady', message: problem });
+  await expect(snapshots().take(REQUEST, takenAt, signal)).rejects.toMatchObject({ reason: 'PoolNotReady', message: problem });
   expect(names()).toStrictEqual([]);
   lvm.modules.add('dm_snapshot');
-  await snapshots().take(REQUEST, at, signal);
+  await snapshots().take(REQUEST, takenAt, signal);
   lvm.modules.clear();
-  expect(await snapshots().take(REQUEST, at, signal)).toMatchObject({ unfinished: true });
+  expect(await snapshots().take(REQUEST, takenAt, signal)).toMatchObject({ unfinished: true });
 });
 
 test('snapshots of several volumes are prepared together, or none', async () => {

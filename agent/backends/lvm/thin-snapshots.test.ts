@@ -1,16 +1,11 @@
 import { FakeLvm } from '../../testing/fake-lvm.ts';
-import { thinBackend } from '../../testing/lvm-backends.ts';
+import { TAKEN_AT, takenAt, thinBackend } from '../../testing/lvm-backends.ts';
 import type { Instant } from '../backend.ts';
 import { LvmCli } from './command/cli.ts';
 import { LvmThinBackend } from './thin.ts';
 
 const signal = new AbortController().signal;
 const MiB = 1 << 20;
-const AT = new Date('2026-11-28T08:00:00.000Z');
-const at: Instant = async (make) => {
-  await make();
-  return AT;
-};
 const REQUEST = { uid: 's-1', name: 'snap-a', volumeUID: 'u-1' };
 
 async function harness() {
@@ -23,7 +18,7 @@ async function harness() {
 
 test('a snapshot is an inactive thin volume that is found by its own UID, also after its volume is gone', async () => {
   const { lvm, backend, snapshots } = await harness();
-  const taken = await snapshots.take(REQUEST, at, signal);
+  const taken = await snapshots.take(REQUEST, takenAt, signal);
   expect(taken).toStrictEqual({
     uid: 's-1',
     snapshot: 'snap-a',
@@ -44,7 +39,7 @@ test('a snapshot reserves what its volume had written, not its full size', async
   const { lvm, snapshots, free } = await harness();
   const before = await free();
   lvm.written = '25.00';
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   const taken = before - (await free());
   expect(taken).toBeGreaterThanOrEqual(4 * MiB);
   expect(taken).toBeLessThan(4.1 * MiB);
@@ -55,12 +50,12 @@ test('a snapshot reserves what its volume had written, not its full size', async
 test('a snapshot is refused with numbers when the thin pool could fill, or its metadata', async () => {
   const { lvm, backend, snapshots } = await harness();
   await backend.create({ uid: 'u-2', name: 'pvc-2', bytes: 44 * MiB }, signal);
-  await expect(snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({
+  await expect(snapshots.take(REQUEST, takenAt, signal)).rejects.toMatchObject({
     reason: 'PoolFull',
     message: /has 4194304 bytes .* and 83\d+ are/,
   });
   lvm.poolData = '96.00';
-  await expect(snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.00% full/ });
+  await expect(snapshots.take(REQUEST, takenAt, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.00% full/ });
   expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
 });
 
@@ -76,7 +71,7 @@ test('a snapshot is refused when what hosts had not yet written when it was admi
     async (make) => {
       lvm.written = written;
       await make();
-      return AT;
+      return TAKEN_AT;
     };
   await expect(snapshots.take(REQUEST, frozenAt('75.00'), signal)).rejects.toMatchObject({
     reason: 'PoolFull',
@@ -104,9 +99,9 @@ test('of snapshots that are taken together, each counts once with what it keeps 
     const prepared = await snapshots.prepare([REQUEST, second], signal);
     lvm.written = written;
     for (const each of prepared) await each.make();
-    const finished = await Promise.allSettled([prepared[0]?.finish(AT)]);
+    const finished = await Promise.allSettled([prepared[0]?.finish(TAKEN_AT)]);
     expect(finished.map(({ status }) => status)).toStrictEqual([fits ? 'fulfilled' : 'rejected']);
-    if (fits) await prepared[1]?.finish(AT);
+    if (fits) await prepared[1]?.finish(TAKEN_AT);
     for (const each of prepared) await each.discard();
     for (const { uid } of [REQUEST, second]) await snapshots.remove(uid, signal);
     expect(await free()).toBe(16 * MiB);
@@ -118,18 +113,18 @@ test('a snapshot is refused with numbers when the metadata of the thin pool coul
   // Of 16 MiB 8 are written: 129 blocks of 64 KiB, rounded up, at 48 bytes each.
   lvm.poolMetadataBytes = 10_000;
   lvm.poolMetadata = '20.00';
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   const second = { ...REQUEST, uid: 's-2', name: 'snap-b' };
-  await expect(snapshots.take(second, at, signal)).rejects.toMatchObject({
+  await expect(snapshots.take(second, takenAt, signal)).rejects.toMatchObject({
     reason: 'PoolFull',
     message:
-      'the metadata of thin pool vg0/tp has 10000 bytes, of which 7000 can be used, and snapshots may come to take 12384: extend it (lvextend --poolmetadatasize +SIZE vg0/tp)',
+      'the metadata of thin pool vg0/tp has 10000 bytes, of which 7000 are left, and snapshots may need 12384: extend it (lvextend --poolmetadatasize +SIZE vg0/tp)',
   });
   lvm.poolMetadata = '90.10';
-  await expect(snapshots.take(second, at, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /90\.10% full/ });
+  await expect(snapshots.take(second, takenAt, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /90\.10% full/ });
   await snapshots.remove('s-1', signal);
   lvm.poolMetadata = '20.00';
-  expect((await snapshots.take(second, at, signal)).uid).toBe('s-2');
+  expect((await snapshots.take(second, takenAt, signal)).uid).toBe('s-2');
 });
 
 test('without an instant there is no snapshot', async () => {
@@ -161,13 +156,13 @@ test('a crash before or after each command leaves no snapshot or a whole one, an
       }, 'x');
       const { group, hasDevice } = lvm;
       const backend = new LvmThinBackend({ lvm: ending, pool: 'p1', group, hasDevice, thinPool: 'tp', wiper: { zero: async () => {} } });
-      await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toThrow();
+      await expect(backend.snapshots.take(REQUEST, takenAt, signal)).rejects.toThrow();
       lvm.crash = undefined;
       const there = lvm.volumes.get('aoe-snap-s-1');
       const isWhole = there !== undefined && !there.tags.includes('aoe.dev/new');
       const next = thinBackend(lvm).snapshots;
       expect((await next.find('s-1', signal)) !== undefined, `${when} ${command}`).toBe(isWhole);
-      await next.take(REQUEST, at, signal);
+      await next.take(REQUEST, takenAt, signal);
       expect(await snapshots.find('s-1', signal)).toBeDefined();
       await next.remove('s-1', signal);
       expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
@@ -177,7 +172,7 @@ test('a crash before or after each command leaves no snapshot or a whole one, an
 
 test('half a snapshot is removed when its AoESnapshot is deleted', async () => {
   const { lvm, snapshots } = await harness();
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   lvm.volumes.get('aoe-snap-s-1')?.tags.push('aoe.dev/new');
   const later = thinBackend(lvm).snapshots;
   expect(await later.list(signal)).toStrictEqual([]);
@@ -185,9 +180,9 @@ test('half a snapshot is removed when its AoESnapshot is deleted', async () => {
   expect([...lvm.volumes.keys()]).not.toContain('aoe-snap-s-1');
 });
 
-test('a retained snapshot belongs to the administrator, and one of a foreign volume group is left alone', async () => {
+test('a retained snapshot belongs to the administrator, and one of another volume group is left alone', async () => {
   const { lvm, snapshots } = await harness();
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   await snapshots.retain('s-1', signal);
   expect(lvm.volumes.has('aoe-snap-s-1')).toBe(true);
   expect(await snapshots.find('s-1', signal)).toBeUndefined();
@@ -197,7 +192,7 @@ test('a retained snapshot belongs to the administrator, and one of a foreign vol
 
 test('a volume that is not there has no snapshot', async () => {
   const { snapshots } = await harness();
-  await expect(snapshots.take({ ...REQUEST, volumeUID: 'u-9' }, at, signal)).rejects.toMatchObject({
+  await expect(snapshots.take({ ...REQUEST, volumeUID: 'u-9' }, takenAt, signal)).rejects.toMatchObject({
     reason: 'BackendFailed',
     message: /aoe-u-9/,
   });
@@ -205,7 +200,7 @@ test('a volume that is not there has no snapshot', async () => {
 
 test('a volume is made of a snapshot once, active and at the size that is wanted, and is a volume like others', async () => {
   const { lvm, backend, snapshots, free } = await harness();
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   const before = await free();
   const request = { uid: 'u-2', name: 'pvc-2', bytes: 24 * MiB };
   expect(await snapshots.restore(request, 'no-such', signal)).toBe(false);
@@ -216,7 +211,7 @@ test('a volume is made of a snapshot once, active and at the size that is wanted
   await snapshots.remove('s-1', signal);
   expect((await thinBackend(lvm).measure(signal)).volumes.map(({ uid }) => uid)).toStrictEqual(['u-1', 'u-2']);
   await expect(snapshots.restore({ ...request, uid: 'u-3', bytes: 60 * MiB }, 's-1', signal)).resolves.toBe(false);
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   const tooLarge = snapshots.restore({ ...request, uid: 'u-3', bytes: 60 * MiB }, 's-1', signal);
   await expect(tooLarge).rejects.toMatchObject({ reason: 'PoolFull' });
 });
@@ -225,7 +220,7 @@ test('a crash at any step of a restore is made good by the next attempt', async 
   for (const when of ['before', 'after'] as const) {
     for (const command of ['lvcreate', 'lvextend']) {
       const { lvm, snapshots, backend } = await harness();
-      await snapshots.take(REQUEST, at, signal);
+      await snapshots.take(REQUEST, takenAt, signal);
       lvm.crash = { when, command };
       const request = { uid: 'u-2', name: 'pvc-2', bytes: 24 * MiB };
       await expect(thinBackend(lvm).snapshots.restore(request, 's-1', signal)).rejects.toThrow();
@@ -239,7 +234,7 @@ test('a crash at any step of a restore is made good by the next attempt', async 
 test('a snapshot that is copied is active meanwhile, and again inactive afterwards', async () => {
   const { lvm, snapshots } = await harness();
   expect(await snapshots.expose('s-1', signal), 'there is none').toBeUndefined();
-  await snapshots.take(REQUEST, at, signal);
+  await snapshots.take(REQUEST, takenAt, signal);
   const exposed = { path: '/dev/vg0/aoe-snap-s-1', bytes: 16 * MiB };
   for (const backend of [snapshots, thinBackend(lvm).snapshots]) expect(await backend.expose('s-1', signal)).toStrictEqual(exposed);
   expect(lvm.volumes.get('aoe-snap-s-1')).toMatchObject({ active: true });

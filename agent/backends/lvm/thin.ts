@@ -107,7 +107,7 @@ export class LvmThinBackend extends LvmBase {
     const free = Math.floor((metadataBytes * (MAX_METADATA_PERCENT - Number(metadataPercent ?? 0))) / 100);
     if (needed <= free) return;
     const name = `${group.name}/${this.#thinPool}`;
-    const message = `the metadata of thin pool ${name} has ${metadataBytes} bytes, of which ${free} can be used, and snapshots may come to take ${needed}: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
+    const message = `the metadata of thin pool ${name} has ${metadataBytes} bytes, of which ${free} are left, and snapshots may need ${needed}: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
     throw new BackendError('PoolFull', message);
   }
 
@@ -124,9 +124,9 @@ export class LvmThinBackend extends LvmBase {
     }
     const promised = ours.reduce((sum, { bytes }) => sum + bytes, 0);
     const names = new Set(ours.map((volume) => volume.name));
-    const foreign = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
+    const others = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
     const promisable = Math.floor((pool.bytes * this.#promisePercent) / 100);
-    const size = Math.max(0, promisable - foreign.reduce((sum, volume) => sum + reservedBytes(volume), 0));
+    const size = Math.max(0, promisable - others.reduce((sum, volume) => sum + reservedBytes(volume), 0));
     const message = this.#fullness(group) ?? this.#damage(group);
     return {
       ready: message === undefined,

@@ -22,7 +22,9 @@ const REFUSALS: Refusals = {
 };
 
 /**
- * CreateSnapshot: creates an AoESnapshot and waits until it is taken. While its data is still being copied, it is not ready to use. When it is repeated, it finds the AoESnapshot again.
+ * CreateSnapshot: creates an AoESnapshot and waits until it is taken. A repeated call finds the AoESnapshot again. While the data is still
+ * being copied, the answer says that it is not ready to use.
+ * @throws RpcError with a code of {@link REFUSALS} when it never will be taken; what {@link ensureSnapshot} throws while it may be
  */
 export async function createSnapshot(deps: Deps, request: csi.v1.ICreateSnapshotRequest, call: Call) {
   const name = resourceName(required(request.name, 'name'));

@@ -1,10 +1,10 @@
 import type { AoEVolume, AoEVolumeSpec, AoEVolumeStatus } from '../../../api/volume.ts';
-import { type Condition, TimeoutError } from '../../../kube/mod.ts';
+import type { Condition } from '../../../kube/mod.ts';
 import { type csi, fromInt64, int64 } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import type { Deps } from '../deps.ts';
-import { block, call, mount, placedVolume } from '../testing/fake-cluster.ts';
+import { block, call, mount, placedVolume, watchOf } from '../testing/fake-cluster.ts';
 import { expandVolume } from './expand.ts';
 
 const GiB = 1024 ** 3;
@@ -36,13 +36,7 @@ function cluster(
       },
     },
     pools: { get: () => undefined },
-    volumes: {
-      waitFor: async (_name: string, ask: (object: AoEVolume) => unknown) => {
-        const answer = ask(volume);
-        if (answer === undefined) throw new TimeoutError('nothing more');
-        return answer;
-      },
-    },
+    volumes: watchOf(() => volume),
     busy: new BusyVolumes(),
     log: { warn() {} },
   } as unknown as Deps;

@@ -1,10 +1,9 @@
 import type { Limits } from '../../../api/limits/limits.ts';
 import type { AoEVolume, AoEVolumeSpec, AoEVolumeStatus } from '../../../api/volume.ts';
-import { TimeoutError } from '../../../kube/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import type { Deps } from '../deps.ts';
-import { call, placedVolume } from '../testing/fake-cluster.ts';
+import { call, placedVolume, watchOf } from '../testing/fake-cluster.ts';
 import { modifyVolume } from './modify.ts';
 
 const condition = (reason: string, observedGeneration: number) =>
@@ -33,13 +32,7 @@ function cluster(
         return answer;
       },
     },
-    volumes: {
-      waitFor: async (_name: string, ask: (object: AoEVolume) => unknown) => {
-        const answer = ask(volume);
-        if (answer === undefined) throw new TimeoutError('nothing more');
-        return answer;
-      },
-    },
+    volumes: watchOf(() => volume),
     busy: new BusyVolumes(),
     log: { warn() {} },
   } as unknown as Deps;

@@ -60,7 +60,7 @@ for (const [what, fields, message] of [
   ['an empty source', { volumeContentSource: {} }, /neither a snapshot_id nor a volume_id/],
   ['a source without a name', { volumeContentSource: { volume: {} } }, /neither a snapshot_id nor a volume_id/],
   ['a limit that is too low', { mutableParameters: { iops: '1' } }, /iops is "1": it must be a whole number from 10/],
-  ['a foreign topology', { accessibilityRequirements: { requisite: [{ segments: { zone: 'a' } }] } }, /topology key zone/],
+  ['a topology of another driver', { accessibilityRequirements: { requisite: [{ segments: { zone: 'a' } }] } }, /topology key zone/],
 ] as const) {
   test(`wantedOf() refuses ${what}`, () => {
     const request = requestOf(structuredClone(fields) as csi.v1.ICreateVolumeRequest);

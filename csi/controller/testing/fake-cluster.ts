@@ -1,7 +1,7 @@
 import type { AoENode } from '../../../api/node.ts';
 import { API_VERSION } from '../../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../../api/volume.ts';
-import { type Condition, KubeError } from '../../../kube/mod.ts';
+import { type Condition, KubeError, TimeoutError } from '../../../kube/mod.ts';
 import { csi } from '../../../rpc/mod.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import type { Call, Deps } from '../deps.ts';
@@ -29,6 +29,15 @@ export function placedVolume({ spec = {}, metadata = {} }: { spec?: Partial<AoEV
     },
   };
 }
+
+/** A watch that shows one volume as it is, and nothing more afterwards. */
+export const watchOf = (volume: () => AoEVolume) => ({
+  waitFor: async (_name: string, ask: (object: AoEVolume) => unknown) => {
+    const answer = ask(volume());
+    if (answer === undefined) throw new TimeoutError('nothing more');
+    return answer;
+  },
+});
 
 /** An API server with one volume, `v`, and a target that does at once what the spec says. */
 export class FakeCluster {

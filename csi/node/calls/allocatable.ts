@@ -10,6 +10,6 @@ const MAX_DISKS = 2 ** 16;
 export async function allocatable({ driver, staged }: Pick<Deps, 'driver' | 'staged'>): Promise<number> {
   const records = await Promise.all((await staged.list()).map((volumeId) => staged.get(volumeId)));
   const ours = new Set(records.map((record) => record?.address));
-  const foreign = (await driver.disks()).filter((address) => !ours.has(address));
-  return MAX_DISKS - foreign.length;
+  const others = (await driver.disks()).filter((address) => !ours.has(address));
+  return MAX_DISKS - others.length;
 }

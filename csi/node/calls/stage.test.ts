@@ -32,7 +32,7 @@ test("another node's lock refuses the stage and names holder and time", async ()
 
 test("a stranger's config string refuses the stage and is shown", async () => {
   const { node, stage } = setUp();
-  node.target.foreign = 'net.corvus.apple X';
+  node.target.otherString = 'net.corvus.apple X';
   await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /net\.corvus\.apple X/));
 });
 
@@ -246,8 +246,7 @@ for (const [user, access] of [
   test(`while ${user} still uses the volume that had the address before, the ${access} volume that got it is not locked`, async () => {
     const it = setUp({ access });
     const { driver, mounter, wire, deps } = it.node;
-    const before = { version: 1, volumeUID: 'uid-0', address: 'e7.3', access, external: false, stagingPath: '/staging-0' } as const;
-    await deps.staged.put('v0', before);
+    await it.stagedOther('/staging-0', access);
     await driver.attach('e7.3');
     if (user === 'a mount') await mounter.mount('/dev/etherd/e7.3', '/pods/p0/disk', { options: ['bind'] });
     else it.disk().openedBy.push('process 77 (qemu)');
@@ -285,17 +284,10 @@ test('a disk that the kernel has made since this node was admitted is used as it
 });
 
 test('a new disk at an address that another volume has here is not used as it is', async () => {
-  const { disk, node, stage } = setUp();
+  const { disk, node, stage, stagedOther } = setUp();
   await node.driver.attach('e7.3');
   Object.assign(disk(), { madeAt: Date.now() });
-  await node.deps.staged.put('v0', {
-    version: 1,
-    volumeUID: 'uid-0',
-    address: 'e7.3',
-    access: 'Exclusive',
-    external: false,
-    stagingPath: '/staging/v0',
-  });
+  await stagedOther('/staging/v0');
   await stage();
   expect(node.driver.flushed).toStrictEqual(['e7.3']);
 });

@@ -97,14 +97,14 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   const isLost = needsLock && !context.external && !isUnbroken;
   // Nothing says that what has the disk open here belongs to this volume: another volume may have had the address before. Several volumes
   // without a lock may share an external target.
-  const isForeign = earlier?.address !== context.address && !isUnbroken && (needsLock || !context.external);
+  const mayBeAnothers = earlier?.address !== context.address && !isUnbroken && (needsLock || !context.external);
   // Before the lock is taken: until then the target takes no writes from here, so neither stale data of this node can be written back,
   // nor can programs that still use another volume write to this one.
   job.step('lock');
   if (earlier && earlier.address !== context.address) await removeEarlierDisk(deps, job, earlier.address);
   await deps.removedDisks.cancel(context.address);
-  const isNew = isForeign && (await isNewHere(deps, job, surveyed));
-  if (isForeign && !isNew) await refuseUsed(job);
+  const isNew = mayBeAnothers && (await isNewHere(deps, job, surveyed));
+  if (mayBeAnothers && !isNew) await refuseUsed(job);
   else if (isLost && !isNew) await removeStale(deps, job);
   else if (usage.kind === 'mount') await removeDeadMount(deps, job);
   const since = lockTime();
@@ -121,7 +121,7 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
       await deps.volumes.record(volume, { serial: surveyed.serial }, signal);
     if (usage.kind === 'mount' || job.passphrase) current = early(deps.volumes.get(job.volumeId, signal));
     job.step('attach');
-    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, isNew, mustBeFresh: isLost || isForeign }, signal);
+    device = await job.disk.attach(name, surveyed, { interfaceNames: await prepared, isNew, mustBeFresh: isLost || mayBeAnothers }, signal);
     await recorded;
     if (usage.kind === 'mount' && (await isMounted(deps, job, usage))) return;
   } catch (error) {

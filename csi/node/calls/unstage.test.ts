@@ -51,15 +51,8 @@ test('a storage node that is down does not hold up unstage, except for an extern
 });
 
 test('unstage does not touch a disk when another staged volume has its address by now', async () => {
-  const { node, stage, unstage, service, stagingTargetPath } = setUp();
-  await node.deps.staged.put('v0', {
-    version: 1,
-    volumeUID: 'uid-0',
-    address: 'e7.3',
-    access: 'Exclusive',
-    external: false,
-    stagingPath: '/old',
-  });
+  const { node, stage, stagedOther, unstage, service, stagingTargetPath } = setUp();
+  await stagedOther('/old');
   await stage();
   await service.nodeUnstageVolume({ volumeId: 'v0', stagingTargetPath: '/old' }, context);
   expect(node.driver.flushed).toStrictEqual([]);

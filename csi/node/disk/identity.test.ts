@@ -30,7 +30,7 @@ for (const [what, targets, expected, code, message] of [
   ['a wrong serial number', [target({ serial: 'S2' })], ours, Code.FAILED_PRECONDITION, /wrong disk/],
   ['two serial numbers', [target(), target({ ...other, serial: 'S2' })], ours, Code.FAILED_PRECONDITION, /two disks answer/],
   ['two sizes', [target(), target({ ...other, bytes: 2 << 20 })], ours, Code.FAILED_PRECONDITION, /two disks answer/],
-  ['two config strings', [target(), target({ ...other, foreign: 'x' })], ours, Code.FAILED_PRECONDITION, /"" *\).*differ/],
+  ['two config strings', [target(), target({ ...other, otherString: 'x' })], ours, Code.FAILED_PRECONDITION, /"" *\).*differ/],
 ] as const) {
   test(`oneRightDisk() refuses ${what}`, async () => {
     const answers = await survey(...targets);
@@ -39,9 +39,9 @@ for (const [what, targets, expected, code, message] of [
 }
 
 test('oneRightDisk() accepts paths with different config strings of an external target', async () => {
-  expect(oneRightDisk('v', await survey(target(), target({ ...other, foreign: 'x' })), { serial: undefined, external: true }).serial).toBe(
-    'S1',
-  );
+  expect(
+    oneRightDisk('v', await survey(target(), target({ ...other, otherString: 'x' })), { serial: undefined, external: true }).serial,
+  ).toBe('S1');
 });
 
 test('oneRightDisk() refuses a target that does not identify its disk', async () => {

@@ -1,27 +1,13 @@
 import assert from 'node:assert/strict';
 import { LUKS_HEADER_BYTES } from '../../../api/volume.ts';
 import { Code, type RpcError } from '../../../rpc/status.ts';
-import { block, context, fails, mountOf, setUp } from '../testing/calls.ts';
+import { block, context, fails, mountOf, PASSPHRASE, setUpEncrypted } from '../testing/calls.ts';
 import type { Step } from '../testing/fake-encryption.ts';
 
-const KEY = 'correct horse';
-const secrets = { encryptionPassphrase: KEY };
+const secrets = { encryptionPassphrase: PASSPHRASE };
 const MAPPED = '/dev/mapper/aoe-e7.3-uid-1';
 
-/** A node with an encrypted volume, `v1`, whose disk is empty. */
-function encrypted(attachment: Record<string, string> = {}) {
-  const all = setUp({ encryption: 'LUKS2', ...attachment });
-  const { node } = all;
-  const volume = node.volumes.items.get('v1') ?? assert.fail();
-  volume.spec.encryption = 'LUKS2';
-  return {
-    ...all,
-    volume,
-    encryption: node.encryption,
-    luks: () => node.volumes.items.get('v1')?.status?.luks,
-    stage: (capability = mountOf(), extra: object = { secrets }) => all.stage(capability, extra),
-  };
-}
+const encrypted = (attachment: Record<string, string> = {}) => setUpEncrypted('LUKS2', attachment);
 
 test('stage encrypts an empty disk once, and makes the file system in the mapping', async () => {
   const { node, encryption, luks, stage, unstage, stagingTargetPath } = encrypted();
@@ -156,7 +142,7 @@ for (const access of ['Shared', 'ReadOnlyMany'] as const) {
     Object.assign(node.target, {
       content: { kind: 'found', type: 'crypto_LUKS' },
       blank: false,
-      luks: { uuid: 'u', passphrase: KEY, inside },
+      luks: { uuid: 'u', passphrase: PASSPHRASE, inside },
     });
     volume.status = { ...volume.status, luks: { uuid: 'u', state: 'Formatted' } };
     await stage(capability);
@@ -169,7 +155,10 @@ test('a volume that was made of a snapshot opens with the key of its source, and
   volume.spec.source = { snapshot: 's' };
   await expect(stage()).rejects.toSatisfy(fails(Code.FAILED_PRECONDITION, /no LUKS header is found/));
   const inside = { content: { kind: 'found', type: 'ext4' }, blank: false, bytes: 1 } as const;
-  Object.assign(node.target, { content: { kind: 'found', type: 'crypto_LUKS' }, luks: { uuid: 'of-source', passphrase: KEY, inside } });
+  Object.assign(node.target, {
+    content: { kind: 'found', type: 'crypto_LUKS' },
+    luks: { uuid: 'of-source', passphrase: PASSPHRASE, inside },
+  });
   await stage();
   expect(luks()).toStrictEqual({ uuid: 'of-source', state: 'Formatted' });
   await unstage();
@@ -238,9 +227,9 @@ test('no error, log line or record has the passphrase', async () => {
   said.push(await stage().catch((error: unknown) => error));
   await stage();
   await unstage();
-  said.push(await stage(mountOf(), { secrets: { encryptionPassphrase: `${KEY}x` } }).catch((error: unknown) => error));
+  said.push(await stage(mountOf(), { secrets: { encryptionPassphrase: `${PASSPHRASE}x` } }).catch((error: unknown) => error));
   said.push(await node.deps.staged.get('v1'), node.volumes.items.get('v1'));
   expect(said.length).toBeGreaterThan(4);
   const { inspect } = await import('node:util');
-  expect(inspect(said, { depth: 20, showHidden: true })).not.toContain(KEY);
+  expect(inspect(said, { depth: 20, showHidden: true })).not.toContain(PASSPHRASE);
 });

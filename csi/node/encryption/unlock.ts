@@ -85,7 +85,7 @@ async function decide({ encryption, filesystems }: Deps, job: StageJob, { device
   if (decision === 'mount' && luks?.state === 'Formatting') {
     // A header without a key, or with one that nobody has used: luksFormat was cut short, or what follows it.
     if (readOnly) {
-      const message = `${name}: its LUKS header is not finished, and only a node that has the lock, and may write, finishes it`;
+      const message = `${name}: its LUKS header is only half written. A node that has the lock and may write completes it: use the volume there first`;
       throw new RpcError(Code.FAILED_PRECONDITION, message);
     }
     const uuid = await encryption.uuid(device.path, signal);

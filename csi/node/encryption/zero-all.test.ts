@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { setImmediate } from 'node:timers/promises';
 import { diskBytesFor, userBytesOf } from '../../../api/volume.ts';
 import { Code } from '../../../rpc/status.ts';
-import { block, context, fails, mountOf, setUp } from '../testing/calls.ts';
+import { block, context, fails, mountOf, PASSPHRASE, setUpEncrypted } from '../testing/calls.ts';
 
 const MiB = 2 ** 20;
-const secrets = { encryptionPassphrase: 'correct horse' };
+const secrets = { encryptionPassphrase: PASSPHRASE };
 const AUTHENTICATED = { encryption: 'LUKS2Authenticated' } as const;
 /** Zeros are written to it in three parts. */
 const USER_BYTES = 160 * MiB;
@@ -13,18 +13,9 @@ const PARTS = ['zero 0', 'zero 64', 'zero 128'];
 
 /** A node with a volume with authenticated encryption, `v1`, whose disk is empty. */
 function authenticated() {
-  const all = setUp(AUTHENTICATED);
-  const { node } = all;
-  const volume = node.volumes.items.get('v1') ?? assert.fail();
-  volume.spec.encryption = AUTHENTICATED.encryption;
-  node.target.bytes = diskBytesFor(AUTHENTICATED, USER_BYTES);
-  return {
-    ...all,
-    volume,
-    encryption: node.encryption,
-    luks: () => node.volumes.items.get('v1')?.status?.luks,
-    stage: (capability = mountOf(), extra: object = { secrets }) => all.stage(capability, extra),
-  };
+  const all = setUpEncrypted(AUTHENTICATED.encryption);
+  all.node.target.bytes = diskBytesFor(AUTHENTICATED, USER_BYTES);
+  return all;
 }
 
 test('all of a new disk is written with zeros before it is used, and once only', async () => {

@@ -127,7 +127,7 @@ export class SystemFilesystems implements Filesystems {
     try {
       await this.#exec(program, args, { timeoutMs: GROW_MS, signal });
     } catch (error) {
-      const message = `${program} of ${filesystem.device} failed, and the file system has the size that it had: ${failureText(error)}`;
+      const message = `${program} of ${filesystem.device} failed, so the file system has not grown: ${failureText(error)}`;
       throw new RpcError(Code.INTERNAL, message, { cause: error });
     }
   }

@@ -40,7 +40,7 @@ for (const [what, prepare, code, message] of [
   ],
   [
     'a person',
-    (node: FakeNode) => Object.assign(node.target, { foreign: 'hands off' }),
+    (node: FakeNode) => Object.assign(node.target, { otherString: 'hands off' }),
     Code.FAILED_PRECONDITION,
     /somebody who wrote "hands off"/,
   ],

@@ -19,7 +19,7 @@ export async function takeLock({ wire, volumes }: Deps, { name, volume, context,
       if (context.external) await volumes.record(volume, { holder: { name: node, node, nodeUID, since, raw: result.raw } }, signal);
       return;
     }
-    case 'foreign': {
+    case 'occupied': {
       const { lock: theirs, raw } = result.holder;
       const holder = theirs
         ? `node ${theirs.node} since ${theirs.since}${theirs.volumeUID === context.volumeUID ? '' : `, for volume ${theirs.volumeUID}`}`

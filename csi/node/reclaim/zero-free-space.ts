@@ -13,6 +13,8 @@ const END_SECONDS = 300;
  * busybox, writes to it. The kernel frees its blocks when the last of them has ended, killed or not, and after a crash at the next mount.
  * $2 is the disk, by which DiskPrograms knows whom to wait for. Times are in hundredths of a second: a slice may take no more than a few. They are read
  * without another process, as there are many slices.
+ *
+ * The script is text in this file because the program is shipped as one bundled file, and has no other file beside it.
  */
 const SCRIPT = `
 cd "$1" || exit 1

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
+import type { Access } from '../../../api/access.ts';
 import { csi } from '../../../rpc/mod.ts';
 import { nodeService } from '../service.ts';
 import { FakeNode } from './fakes.ts';
@@ -36,11 +37,31 @@ export function setUp(attachment: Record<string, string> = {}) {
     unpublish: () => service.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context),
     /** What the kernel knows of the volume's disk. */
     disk: () => node.driver.known.get('e7.3') ?? assert.fail('the kernel has no disk e7.3'),
+    /** Another volume, `v0`, was staged here, at the same address. */
+    stagedOther: (stagingPath: string, access: Access = 'Exclusive') =>
+      node.deps.staged.put('v0', { version: 1, volumeUID: 'uid-0', address: 'e7.3', access, external: false, stagingPath }),
     /** Another host had the volume since, and has unmounted it. */
     hadByAnother: (): void => {
       delete node.target.holder;
       node.mounter.calls.length = 0;
     },
+  };
+}
+
+export const PASSPHRASE = 'correct horse';
+
+/** As {@link setUp}, with an encrypted volume, whose disk is empty. */
+export function setUpEncrypted(encryption: 'LUKS2' | 'LUKS2Authenticated', attachment: Record<string, string> = {}) {
+  const all = setUp({ encryption, ...attachment });
+  const { node } = all;
+  const volume = node.volumes.items.get('v1') ?? assert.fail();
+  volume.spec.encryption = encryption;
+  return {
+    ...all,
+    volume,
+    encryption: node.encryption,
+    luks: () => node.volumes.items.get('v1')?.status?.luks,
+    stage: (capability = mountOf(), extra: object = { secrets: { encryptionPassphrase: PASSPHRASE } }) => all.stage(capability, extra),
   };
 }
 

@@ -19,7 +19,7 @@ export interface FakeTarget {
   bytes: number;
   mac: string;
   holder?: LockOwner & { since: string };
-  foreign?: string;
+  otherString?: string;
   content: Content;
   blank: boolean;
   /** The LUKS header of a disk that has one, and what is in plain text behind it. */
@@ -72,9 +72,9 @@ export class FakeWire implements Wire {
     this.calls.push('acquire');
     const [target] = this.#segment.at(format(address));
     if (!target) return { outcome: 'unanswered' } as const;
-    if (target.foreign) return { outcome: 'foreign', holder: { lock: undefined, raw: target.foreign } } as const;
+    if (target.otherString) return { outcome: 'occupied', holder: { lock: undefined, raw: target.otherString } } as const;
     if (target.holder && target.holder.node !== owner.node)
-      return { outcome: 'foreign', holder: { lock: target.holder, raw: '' } } as const;
+      return { outcome: 'occupied', holder: { lock: target.holder, raw: '' } } as const;
     target.holder = { ...owner, since };
     return { outcome: 'held', lock: target.holder, raw: 'raw' } as const;
   }
@@ -88,8 +88,8 @@ export class FakeWire implements Wire {
   }
 }
 
-function stringOf({ holder, foreign }: FakeTarget): Uint8Array {
-  return holder ? formatLock(holder) : new TextEncoder().encode(foreign ?? '');
+function stringOf({ holder, otherString }: FakeTarget): Uint8Array {
+  return holder ? formatLock(holder) : new TextEncoder().encode(otherString ?? '');
 }
 
 /** What the fake kernel knows of a disk. `busy`: an exclusive user has it; `openedBy`: programs that merely have it open. */

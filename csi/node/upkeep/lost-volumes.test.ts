@@ -183,10 +183,10 @@ test('a pod that starts on the node after the clean-up gets its volume, although
   await expect(
     service.nodePublishVolume({ ...base, targetPath, publishContext: { ...publishContext, volumeUID: 'uid-0' } }, context),
   ).rejects.toThrow();
-  it.node.target.foreign = 'somebody';
+  it.node.target.otherString = 'somebody';
   await expect(service.nodePublishVolume({ ...base, targetPath, publishContext }, context)).rejects.toThrow(/in use/);
   expect(it.node.mounter.mounts).toStrictEqual([]);
-  delete it.node.target.foreign;
+  delete it.node.target.otherString;
   await service.nodePublishVolume({ ...base, targetPath, publishContext }, context);
   expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', targetPath]);
   expect(it.node.target.holder?.node).toBe('worker-1');
