@@ -53,7 +53,7 @@ describe('a volume whose disks are in another node', () => {
     const abandoned = () => it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned;
     expect(abandoned()).toStrictEqual([{ uid: UID, volume: 'v', node: 'storage-1', addresses: [{ shelf: 1, slot: 0 }] }]);
     const v = it.live() as AoEVolume;
-    // The range goes round: behind the last address comes that of before the move.
+    // The range goes round: behind the last address comes that from before the move.
     const other = (name: string, slot: number | undefined, age: string): void => {
       const metadata = { name, uid: name, creationTimestamp: age, finalizers: slot === undefined ? [] : [VOLUME_FINALIZER] };
       const { address: _, nodeName: __, moves: ___, ...spec } = v.spec;
