@@ -85,6 +85,6 @@ export class WireLab implements AsyncDisposable {
       }
     }
     execFileSync('ip', ['netns', 'del', this.name]);
-    rmSync(this.directory, { recursive: true });
+    rmSync(this.directory, { recursive: true, maxRetries: 5 });
   }
 }
