@@ -53,7 +53,12 @@ describe('gRPC over a unix socket', () => {
   });
 
   it('ends a call at its limit and tells the handler', async () => {
-    await expect(identity.call('probe', {}, { timeoutMs: 50 })).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    let isTold = false;
+    void aborted.promise.then(() => {
+      isTold = true;
+    });
+    // On a busy machine a call may be over before the server has heard of it.
+    while (!isTold) await expect(identity.call('probe', {}, { timeoutMs: 50 })).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
     expect(await aborted.promise).toBeInstanceOf(Error);
   });
 
@@ -69,11 +74,11 @@ describe('gRPC over a unix socket', () => {
     });
     await limit.start();
     const client = new RpcClient(v1.Identity, v1, join(directory, 'limit.sock'));
-    await client.call('getPluginInfo', {}, { timeoutMs: 5_000 });
+    await client.call('getPluginInfo', {}, { timeoutMs: 60_000 });
     client.close();
     await limit.stop();
-    expect(seen[0] !== undefined && seen[0] > 4_000, String(seen[0])).toBe(true);
-    expect(seen[0], String(seen[0])).toBeLessThanOrEqual(5_000);
+    expect(seen[0] !== undefined && seen[0] > 40_000, String(seen[0])).toBe(true);
+    expect(seen[0], String(seen[0])).toBeLessThanOrEqual(60_000);
   });
 
   it('answers INTERNAL for an error that is not meant for the caller, whatever its code is, and logs it without secrets', async () => {

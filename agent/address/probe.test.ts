@@ -76,7 +76,7 @@ test('another target is named with the interface that received its answer', asyn
 });
 
 test('a target that is busy is found by a probe that is patient', async () => {
-  const asked = segment(['02:00:00:00:00:66'], { afterMs: 400 });
+  const asked = segment(['02:00:00:00:00:66'], { afterMs: 700 });
   expect(await asked.ask({ shelf: 1, slot: 1 }, signal)).toBeUndefined();
   expect(await asked.ask({ shelf: 1, slot: 1 }, signal, { isPatient: true })).toMatchObject({ mac: '02:00:00:00:00:66' });
 });

@@ -125,7 +125,7 @@ describe('the service for blocks of snapshots', () => {
       expect(state.isOpen).toBe(true);
       break;
     }
-    for (const limit = Date.now() + 5_000; state.isOpen && Date.now() < limit; ) await new Promise((resolve) => setTimeout(resolve, 5));
+    for (const limit = Date.now() + 20_000; state.isOpen && Date.now() < limit; ) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(state.isOpen).toBe(false);
   });
 });

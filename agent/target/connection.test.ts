@@ -34,7 +34,7 @@ test('the connection finds a target over its socket, loses it, and finds it agai
   const { signal } = stop;
   const running = link.run(signal);
   const until = async (want: () => boolean): Promise<void> => {
-    for (let tries = 0; !want() && tries < 500; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
+    for (let tries = 0; !want() && tries < 3_000; tries++) await new Promise((resolve) => setTimeout(resolve, 10));
     expect(want()).toBe(true);
   };
   onTestFinished(async () => {

@@ -48,7 +48,7 @@ test('whatever happens to objects and connections, store and listeners end up wi
       collection.put('last');
       const wanted = collection.contents;
       const last = wanted.find((each) => each.startsWith('last'));
-      await informer.waitFor('last', (now) => now !== undefined && spell(now) === last, { timeoutMs: 5_000 });
+      await informer.waitFor('last', (now) => now !== undefined && spell(now) === last, { timeoutMs: 30_000 });
       expect(informer.list().map(spell).sort()).toStrictEqual(wanted);
       expect([...told.values()].sort()).toStrictEqual(wanted);
       stop.abort();

@@ -15,7 +15,7 @@ import { ApiServer, freePorts, unavailable } from './server.ts';
 
 const { v1 } = csi;
 const [OPERATOR = '', CONTROLLER = ''] = (await freePorts(2)).map((port) => `127.0.0.1:${port}`);
-const LIMIT_MS = 400_000;
+const LIMIT_MS = 800_000;
 const NODE = 'storage-1';
 
 /** A node service that says which node it is. What runs on a node is tested with csi-sanity on the cluster. */

@@ -69,7 +69,8 @@ export class FakeAgent {
     const { nodes = [] } = spec.initiators;
     if (metadata.deletionTimestamp && nodes.length === 0) {
       const patch = { metadata: { resourceVersion, finalizers: finalizers.filter((each) => each !== VOLUME_FINALIZER) } };
-      return this.#write(() => this.#kube.patch(AOE_VOLUMES, name, patch));
+      await this.#write(() => this.#kube.patch(AOE_VOLUMES, name, patch));
+      return;
     }
     const condition = (type: string) =>
       setCondition(status?.conditions, { type, status: 'True', reason: 'Fake', message: 'fake', observedGeneration: generation });
@@ -139,17 +140,21 @@ export class FakeAgent {
     if (this.#written.get(name) === print) return;
     this.#written.set(name, print);
     const object = { apiVersion: API_VERSION, kind: AOE_VOLUMES.kind, metadata: { name, uid }, status };
-    await this.#write(() =>
+    const isWritten = await this.#write(() =>
       this.#kube.apply(AOE_VOLUMES, object as never, { fieldManager: 'aoe-csi-agent', force: true, subresource: 'status' }),
     );
+    if (!isWritten) this.#written.delete(name);
   }
 
-  async #write(write: () => Promise<unknown>): Promise<void> {
+  /** @returns whether it was written */
+  async #write(write: () => Promise<unknown>): Promise<boolean> {
     try {
       await write();
+      return true;
     } catch (error) {
       // It was changed or deleted meanwhile: the watch delivers that.
       if (!(error instanceof KubeError) || (error.code !== 404 && error.code !== 409)) throw error;
+      return false;
     }
   }
 }

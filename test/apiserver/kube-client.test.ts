@@ -217,10 +217,10 @@ describe.skipIf(unavailable)('the client on a real API server', () => {
     }
 
     it('one hung connection does not cost the lead', async () => {
-      const a = await candidate('hung', 'a', { leaseDurationMs: 9_000, renewDeadlineMs: 6_000 });
+      const a = await candidate('hung', 'a', { leaseDurationMs: 18_000, renewDeadlineMs: 12_000 });
       await a.leads;
       a.proxy.freeze();
-      await delay(12_000);
+      await delay(18_000);
       expect(a.isLeading).toBe(true);
       a.stop.abort();
       await a.ended;

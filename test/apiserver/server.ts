@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { get } from 'node:https';
-import { createServer } from 'node:net';
+import { createServer, type ListenOptions, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -68,7 +68,8 @@ export class ApiServer implements AsyncDisposable {
 
   /** All requests so far about our objects and events, but watches and what is under way. */
   requests(): Requested[] {
-    const lines = readFileSync(join(this.directory, 'audit.log'), 'utf8').split('\n').filter(Boolean);
+    // The last line may be half written.
+    const lines = readFileSync(join(this.directory, 'audit.log'), 'utf8').split('\n').slice(0, -1);
     return lines.flatMap((line) => {
       const { userAgent = '', verb, objectRef = {}, responseStatus = {}, requestReceivedTimestamp } = JSON.parse(line) as AuditEvent;
       if (verb === 'watch' || (objectRef.apiGroup !== 'aoe.dev' && objectRef.resource !== 'events')) return [];
@@ -260,19 +261,35 @@ async function end(child: ChildProcess | undefined): Promise<void> {
   await ended;
 }
 
-/** Ports of the loopback interface that nobody listens on now. */
+/** Below those that the kernel gives to connections, and to programs that listen on any (ip_local_port_range in ip-sysctl). */
+const PORTS = { first: 20_000, count: 10_000 };
+
+/**
+ * Ports of the loopback interface that nobody listens on, for this process until it ends. That a port is free now is not enough: its program
+ * listens on it some seconds later, and meanwhile a connection, or another test, could get it.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  const ports: number[] = [];
+  while (ports.length < count) {
+    const port = PORTS.first + Math.floor(Math.random() * PORTS.count);
+    // The kernel frees an abstract name when the process ends, however that comes about.
+    if (!(await listening({ path: `\0aoe-csi-test-port-${port}` }))) continue;
+    const server = await listening({ port, host: '127.0.0.1' });
+    if (!server) continue;
+    await new Promise((resolve) => server.close(resolve));
+    ports.push(port);
+  }
   return ports;
+}
+
+/** A server there that keeps no process alive; undefined when somebody else has the place. */
+async function listening(where: ListenOptions): Promise<Server | undefined> {
+  const server = createServer().unref();
+  try {
+    await once(server.listen(where), 'listening');
+    return server;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EADDRINUSE') return undefined;
+    throw error;
+  }
 }

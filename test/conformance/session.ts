@@ -85,7 +85,7 @@ export class Session {
     this.mac = reply.mac;
     this.bufferCount = reply.bufferCount;
     this.perFrame = Math.max(1, Math.min(reply.sectors, Math.floor((this.mtu - 36) / 512)));
-    const identity = parseIdentity((await this.a.identify()).ata.data);
+    const identity = parseIdentity((await this.a.identify({ limitMs })).ata.data);
     if (!identity) throw new Error(`${shelf}.${slot} does not answer IDENTIFY`);
     this.identity = identity;
   }

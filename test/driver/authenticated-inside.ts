@@ -7,6 +7,7 @@ import { formatQuantity } from '../../api/quantity.ts';
 import { Passphrase } from '../../csi/node/encryption/passphrase.ts';
 import { zeroAll } from '../../csi/node/encryption/zero-all.ts';
 import { exec } from '../../run/exec.ts';
+import { PATIENCE } from '../testbed/process/patience.ts';
 import { ADDRESS, DEVICE, disk, encryption, filesystems, mounter, name, outcomeOf, UUID } from './encrypted-disk.ts';
 
 const [command] = process.argv.slice(2);
@@ -79,7 +80,7 @@ switch (command) {
     }
     await file.sync();
     // As the kubelet does for a raw block volume.
-    await exec('touch', [NODE], { timeoutMs: 5_000 });
+    await exec('touch', [NODE], { timeoutMs: 20_000 * PATIENCE });
     await mounter.mount(again.path, NODE, { options: ['bind'], signal });
     found.mounts = (await disk.liveMounts()).map(({ kind, target }) => [kind, target]);
     break;

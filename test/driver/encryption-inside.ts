@@ -4,6 +4,7 @@
 import { Passphrase } from '../../csi/node/encryption/passphrase.ts';
 import { growFilesystem } from '../../csi/node/filesystem/grow.ts';
 import { exec } from '../../run/exec.ts';
+import { PATIENCE } from '../testbed/process/patience.ts';
 import { ADDRESS, DEVICE, disk, driver, encryption, filesystems, mounter, name, outcomeOf, UUID } from './encrypted-disk.ts';
 
 const [command, bytes] = process.argv.slice(2);
@@ -43,11 +44,11 @@ switch (command) {
     found.blank = await filesystems.isBlank(mapping, signal);
     found.claimed = [await disk.isClaimed(signal), await driver.isClaimed(ADDRESS, signal)];
     await filesystems.format(mapping, 'ext4', signal);
-    await exec('mkdir', ['-p', MOUNTED], { timeoutMs: 5_000 });
+    await exec('mkdir', ['-p', MOUNTED], { timeoutMs: 20_000 * PATIENCE });
     await mounter.mount(mapping.path, MOUNTED, { type: 'ext4', options: [], signal });
     found.claimedMounted = await disk.isClaimed(signal);
     // As the kubelet does for a raw block volume.
-    await exec('touch', [NODE], { timeoutMs: 5_000 });
+    await exec('touch', [NODE], { timeoutMs: 20_000 * PATIENCE });
     await mounter.mount(mapping.path, NODE, { options: ['bind'], signal });
     found.mounts = (await disk.liveMounts()).map(({ kind, target }) => [kind, target]);
     found.busy = await outcomeOf(disk.remove(signal));

@@ -5,10 +5,11 @@ import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
 import { growFilesystem } from '../../csi/node/filesystem/grow.ts';
 import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.ts';
 import { exec } from '../../run/exec.ts';
+import { PATIENCE } from '../testbed/process/patience.ts';
 
 const [address = '', bytes, path] = process.argv.slice(2);
-const signal = AbortSignal.timeout(60_000);
-const disk = await new KernelDriver(exec).grow(address, { timeoutMs: 20_000, bytes: Number(bytes), signal });
+const signal = AbortSignal.timeout(60_000 * PATIENCE);
+const disk = await new KernelDriver(exec).grow(address, { timeoutMs: 20_000 * PATIENCE, bytes: Number(bytes), signal });
 const mount = (await new SystemMounter(exec).list()).find(({ target }) => target === path);
 if (!disk || !mount) throw new Error(`${address}: ${disk ? `nothing is mounted at ${path}` : 'the kernel did not take the new size'}`);
 const filesystems = new SystemFilesystems(exec);

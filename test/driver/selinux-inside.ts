@@ -5,15 +5,17 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
 import { exec } from '../../run/exec.ts';
+import { PATIENCE } from '../testbed/process/patience.ts';
 
 const [label] = process.argv.slice(2);
 const DEVICE = '/dev/etherd/e7.3';
 const STAGED = '/tmp/staged';
 const PUBLISHED = '/tmp/published';
-const signal = AbortSignal.timeout(50_000);
+const signal = AbortSignal.timeout(50_000 * PATIENCE);
 const mounter = new SystemMounter(exec);
 
-const run = async (program: string, ...args: string[]): Promise<string> => (await exec(program, args, { timeoutMs: 20_000 })).stdout;
+const run = async (program: string, ...args: string[]): Promise<string> =>
+  (await exec(program, args, { timeoutMs: 20_000 * PATIENCE })).stdout;
 const labelOf = async (path: string): Promise<string | undefined> => (await run('stat', '--format=%C', path)).trim();
 
 for (const directory of [STAGED, PUBLISHED]) await mkdir(directory, { recursive: true });

@@ -85,14 +85,14 @@ for (const [what, args] of [
   ['by io_uring', []],
   ['by threads', ['--no-uring']],
 ] as const) {
-  test(`each write that was answered is on stable storage (${what})`, { timeout: 120_000 }, async () => {
+  test(`each write that was answered is on stable storage (${what})`, { timeout: 240_000 }, async () => {
     using disk = new LoggedDisk();
     const batches = await write(disk.path, args);
     replayed(disk, batches, BYTES, (expected, image) => image.equals(expected));
   });
 }
 
-test('each write that was answered is on stable storage (in a sparse file)', { timeout: 180_000 }, async () => {
+test('each write that was answered is on stable storage (in a sparse file)', { timeout: 300_000 }, async () => {
   using disk = new LoggedDisk();
   const folder = mkdtempSync('/tmp/aoe-durable-');
   const [mounted, image] = [join(folder, 'mounted'), join(folder, 'image')];

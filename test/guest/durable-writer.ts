@@ -11,7 +11,9 @@ const MOST_TIMES = 30;
 
 export type Write = [sector: number, sectors: number, byte: number];
 
-const session = await Session.open({ interfaceName: 'host0', mtu: 9000, address: { shelf: 7, slot: 3 } });
+/** The target may just be starting. */
+const OPEN_MS = 60_000;
+const session = await Session.open({ interfaceName: 'host0', mtu: 9000, address: { shelf: 7, slot: 3 } }, OPEN_MS);
 const next = random(Number(seed));
 const below = (limit: number): number => Math.floor(next() * limit);
 

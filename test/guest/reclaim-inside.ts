@@ -8,6 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { LvmCli } from '../../agent/backends/lvm/command/cli.ts';
 import { lvmConfig } from '../../agent/backends/lvm/command/config.ts';
 import { LvmThinBackend } from '../../agent/backends/lvm/thin.ts';
+import { PATIENCE } from '../testbed/process/patience.ts';
 import { WireLab } from '../wire/wire-lab.ts';
 
 const TARGET = join(import.meta.dirname, '../../dist/cargo/release/aoe-target');
@@ -17,7 +18,7 @@ const MiB = 1 << 20;
 const BYTES = 4 * MiB;
 const ROUNDS = 2;
 const SEED = Number(process.env.SEED ?? 1);
-const LIMIT_MS = 60_000;
+const LIMIT_MS = 60_000 * PATIENCE;
 
 const config = lvmConfig({ udev: false });
 const run = (program: string, ...args: string[]): string => execFileSync(program, args, { encoding: 'utf8' }).trim();
@@ -98,7 +99,7 @@ for (const chunk of [64, 192, 1024]) {
   });
 }
 
-test('a pool that tells the disk below of discards is left alone by the agent', { timeout: 90_000 }, async () => {
+test('a pool that tells the disk below of discards is left alone by the agent', { timeout: 90_000 * PATIENCE }, async () => {
   using disk = new ThinDisk(64, 'passdown');
   assert.equal(await disk.reclaims(), false);
   // As docs/operate.md says, while the volume is active.

@@ -15,7 +15,9 @@ const ANSWER_MS = mode === 'zeros' ? 60_000 : 2_000;
 
 type Write = [sector: number, sectors: number, byte: number];
 
-const session = await Session.open({ interfaceName: 'host0', mtu: 9000, address: { shelf: 7, slot: 3 } });
+/** The target may just be starting. */
+const OPEN_MS = 60_000;
+const session = await Session.open({ interfaceName: 'host0', mtu: 9000, address: { shelf: 7, slot: 3 } }, OPEN_MS);
 const next = random(Number(seed));
 const below = (limit: number): number => Math.floor(next() * limit);
 

@@ -29,14 +29,14 @@ function serve(lab: WireLab, name: string): void {
   lab.start(TARGET, '--state', join(lab.directory, 'state'), '--interface', name, '--export', `7.3=${lab.disk('disk', 16 << 20)}`);
 }
 
-test('on a VLAN interface the target answers on that VLAN and nowhere else', { timeout: 200_000 }, async () => {
+test('on a VLAN interface the target answers on that VLAN and nowhere else', { timeout: 250_000 }, async () => {
   await using lab = new WireLab();
   for (const end of ['host0', 'target0']) for (const id of [100, 200]) vlan(lab, end, id);
   serve(lab, 'target0.100');
   assert.deepEqual(await answers(lab, 'host0.100', 'host0.200', 'host0'), [1, 0, 0]);
 });
 
-test('on a port the target answers no VLAN, whether or not the host has an interface for it', { timeout: 200_000 }, async () => {
+test('on a port the target answers no VLAN, whether or not the host has an interface for it', { timeout: 250_000 }, async () => {
   await using lab = new WireLab();
   for (const id of [100, 200]) vlan(lab, 'host0', id);
   vlan(lab, 'target0', 200);

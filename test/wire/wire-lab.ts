@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { PATIENCE } from '../testbed/process/patience.ts';
 
 const run = promisify(execFile);
 
@@ -64,7 +65,7 @@ export class WireLab implements AsyncDisposable {
 
   /** Runs a program in the namespace and returns what it wrote. */
   async exec(command: string, ...args: string[]): Promise<string> {
-    return (await run('ip', ['netns', 'exec', this.name, command, ...args], { timeout: 120_000 })).stdout;
+    return (await run('ip', ['netns', 'exec', this.name, command, ...args], { timeout: 60_000 * PATIENCE })).stdout;
   }
 
   /** Runs the steps of `host.ts` there, one after the other; the result has an entry for each. */
@@ -84,6 +85,6 @@ export class WireLab implements AsyncDisposable {
       }
     }
     execFileSync('ip', ['netns', 'del', this.name]);
-    rmSync(this.directory, { recursive: true });
+    rmSync(this.directory, { recursive: true, maxRetries: 5 });
   }
 }

@@ -159,7 +159,7 @@ for (const [kernel, files] of [
       return { stdout: '', stderr: '' };
     });
     it.add('e7.3', files);
-    await it.driver.flush('e7.3', AbortSignal.timeout(1_000));
+    await it.driver.flush('e7.3', AbortSignal.timeout(15_000));
   });
 }
 

@@ -60,7 +60,7 @@ fn what_failed_is_tried_again_however_much_there_is_to_do() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut until = |what: &str, wanted: &dyn Fn(&Event) -> bool| {
         runtime.block_on(async {
-            while let Ok(event) = tokio::time::timeout(Duration::from_secs(5), events.recv()).await {
+            while let Ok(event) = tokio::time::timeout(Duration::from_secs(60), events.recv()).await {
                 if wanted(&event.expect("the target lives")) {
                     return;
                 }

@@ -141,8 +141,10 @@ fn a_thousand_requests_at_once_are_all_answered() {
             .collect();
         let mut answered: Vec<u32> = tags
             .iter()
-            .map(|_| host.receive(crate::lab::LIMIT).unwrap())
-            .map(|answer| {
+            .map(|_| {
+                // An announcement may still come.
+                let mut answers = std::iter::repeat_with(|| host.receive(crate::lab::LIMIT).unwrap());
+                let answer = answers.find(|answer| answer.header.tag != 0).unwrap();
                 assert!(answer.good());
                 answer.header.tag
             })

@@ -17,9 +17,12 @@ const NOBODY: u32 = 65534;
 /// A field of each of the process's threads.
 fn of_threads(target: &Target, field: &str) -> Vec<String> {
     let folder = format!("/proc/{}/task", target.child.id());
-    let threads = fs::read_dir(folder).unwrap().map(|thread| fs::read_to_string(thread.unwrap().path().join("status")));
+    // A thread that ends meanwhile has nothing any more that could be read.
+    let threads = fs::read_dir(folder).unwrap().filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("status")).ok());
     let value = |status: String| status.lines().find_map(|line| line.strip_prefix(&format!("{field}:"))).unwrap().trim().to_owned();
-    threads.map(|status| value(status.unwrap())).collect()
+    let values: Vec<String> = threads.map(value).collect();
+    assert!(!values.is_empty(), "it has no thread");
+    values
 }
 
 fn mask(capabilities: &[u32]) -> String {

@@ -102,10 +102,14 @@ export class LabContest extends Contest<Writer> {
   async lockIsHolders(): Promise<void> {
     const { node, disk } = this.holder;
     const host = this.#lab.host(node);
-    const [reply] = await host.initiator.query(disk.address, { ...EXCHANGE, settleMs: 1 });
-    const lock = reply && parseLock(reply.string);
+    const said = await persist(`the target to tell ${node} the lock`, async () => {
+      const [reply] = await host.initiator.query(disk.address, { ...EXCHANGE, settleMs: 1 });
+      if (!reply) throw new Error('no answer');
+      return reply.string;
+    });
+    const lock = parseLock(said);
     if (lock?.node === node && lock.nodeUID === host.uid) return;
-    throw new Error(`${node} has the volume, and the lock says: ${reply ? escapeString(reply.string) : 'no answer'}`);
+    throw new Error(`${node} has the volume, and the lock says: ${escapeString(said)}`);
   }
 
   /** Ends the holder in good order: it releases the lock, then the right. */
