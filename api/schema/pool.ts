@@ -170,7 +170,9 @@ export const Abandoned = z.object({
     .max(MAX_REST)
     .optional()
     .meta({ 'x-kubernetes-list-type': 'atomic' })
-    .describe('Addresses at which its target may serve the volume when it comes back. As long as others are free, no volume gets them.'),
+    .describe(
+      'Addresses at which its target may serve the volume when it comes back. As long as others are free, no volume gets them by itself.',
+    ),
 });
 export type Abandoned = z.infer<typeof Abandoned>;
 
@@ -187,9 +189,9 @@ export const AoEPoolStatus = z.object({
     .array(Abandoned)
     .max(MAX_ABANDONED)
     .optional()
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['uid'] })
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['uid', 'node'] })
     .describe(
-      'Volumes that were given up and deleted, or moved away, without their storage node. Their data stays on its disks. An entry is removed an hour after the node came back.',
+      'Volumes that were given up and deleted, or moved away, without their storage node: one entry for each such node. Their data stays on its disks. An entry is removed an hour after its node came back.',
     ),
 });
 export type AoEPoolStatus = z.infer<typeof AoEPoolStatus>;

@@ -120,6 +120,9 @@ export const AoEVolumeSpec = z
           .min(0)
           .optional()
           .describe('After the switch: spec.moves as it was before. The data at the earlier place is noted with this number.'),
+        address: Address.optional().describe(
+          'After the switch: the address at the place that is named here. No other volume gets it by itself as long as the move is under way.',
+        ),
         back: z
           .boolean()
           .optional()

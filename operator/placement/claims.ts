@@ -34,12 +34,13 @@ export function addressClaim(address: Address): string {
 }
 
 /**
- * What a volume claims for itself, as keys of an index: its address and its serial number, and the address from which it is copied, which is to be given to
- * no other volume.
+ * What a volume claims for itself, as keys of an index: its address and its serial number, and two addresses that are to be given to no other
+ * volume: the one from which it is copied, and the one at the earlier place of a move, where its target may still serve it.
  */
 export function claimsOf(volume: AoEVolume): string[] {
   const serial = serialOf(volume);
-  const addresses = new Set([addressOf(volume.spec), foreignSource(volume)].flatMap((each) => (each ? [addressClaim(each)] : [])));
+  const others = [foreignSource(volume), volume.spec.move?.address];
+  const addresses = new Set([addressOf(volume.spec), ...others].flatMap((each) => (each ? [addressClaim(each)] : [])));
   return [...addresses, ...(serial === undefined ? [] : [`serial ${serial}`])];
 }
 

@@ -59,7 +59,7 @@ function pickAddress(volume: AoEVolume, cluster: Cluster, range: AddressRange, p
 }
 
 /**
- * An address that no other volume claims, and that is neither the one it has now nor that of its source.
+ * An address that no other volume claims, and that is neither the one it has now, nor that of its source or of the earlier place of its move.
  * @param previous the address given last, so that the next one follows it
  */
 export function newAddress(
@@ -69,7 +69,8 @@ export function newAddress(
   previous: Address | undefined,
 ): Address | Refused {
   const { metadata, spec } = volume;
-  const isExcluded = (address: Address): boolean => sameAddress(address, spec.address) || sameAddress(address, foreignSource(volume));
+  const excluded = [spec.address, foreignSource(volume), spec.move?.address];
+  const isExcluded = (address: Address): boolean => excluded.some((each) => sameAddress(each, address));
   return freeAddress({ isExcluded, except: metadata.name }, reserved, range, previous);
 }
 

@@ -1,6 +1,8 @@
-import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
+import type { AoEPool } from '../../api/pool.ts';
+import { AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, MOVE_FINALIZER, MOVE_TO, VOLUME_FINALIZER } from '../../api/volume.ts';
-import { cluster, FOUND, type World } from '../testing/move-cluster.ts';
+import { addressClaim, claimsOf } from '../placement/claims.ts';
+import { cluster, FOUND, UID, type World } from '../testing/move-cluster.ts';
 
 /** A volume that has its new place, storage-2, and is not served there yet; its earlier data is on storage-1. */
 describe('a volume that was switched to its new place', () => {
@@ -80,10 +82,33 @@ describe('a volume that was switched to its new place', () => {
       status,
     });
     await it.reconcile();
-    expect(it.live()?.spec).toMatchObject({ nodeName: 'storage-2', moves: 6, move: { ...MOVE, moves: 5 } });
-    const back = lost('storage-1/q', { spec: { moves: 7, move: { ...MOVE, moves: 5 } } });
+    expect(it.live()?.spec).toMatchObject({ nodeName: 'storage-2', moves: 6, move: { ...MOVE, moves: 5, address: { shelf: 1, slot: 0 } } });
+    const back = lost('storage-1/q', { spec: { moves: 7, move: { ...MOVE, moves: 5, address: { shelf: 1, slot: 1 } } } });
     await back.reconcile();
-    expect(back.live()?.spec).toMatchObject({ nodeName: 'storage-1', moves: 8, move: { nodeName: 'storage-2', moves: 5, back: true } });
+    // Neither that of the node that was lost, nor that at the earlier place.
+    expect(back.live()?.spec).toMatchObject({
+      ...{ nodeName: 'storage-1', moves: 8, address: { shelf: 1, slot: 2 } },
+      move: { nodeName: 'storage-2', moves: 5, address: { shelf: 1, slot: 0 }, back: true },
+    });
+  });
+
+  it('is taken to have been moved once since, when an earlier operator has switched it', async () => {
+    const it = lost('storage-1/q', { spec: { moves: 3 } });
+    await it.reconcile();
+    expect(it.live()?.spec.move).toMatchObject({ nodeName: 'storage-2', moves: 2, back: true });
+  });
+
+  it('leaves the address at its earlier place to nobody until that place is empty, or while its node, which is gone, may come back', async () => {
+    const address = { shelf: 1, slot: 1 };
+    const it = switched({ spec: { move: { ...MOVE, stage: 'Removing', address } } });
+    expect(claimsOf(it.live() as AoEVolume)).toContain(addressClaim(address));
+    it.api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name: 'q' }, spec: {} } as never);
+    for (const kind of ['Node', 'AoENode']) it.api.remove({ kind }, 'storage-1');
+    await it.reconcile();
+    expect(it.live()?.spec.move).toBeUndefined();
+    expect(it.api.read<AoEPool>(AOE_POOLS, 'q')?.status?.abandoned).toStrictEqual([
+      { uid: UID, volume: 'v', node: 'storage-1', addresses: [address] },
+    ]);
   });
 
   it('goes back to its earlier data when a person asks for it after the new node was lost, and that data stays', async () => {

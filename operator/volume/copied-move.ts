@@ -51,11 +51,13 @@ export function newMove({ nodeName, pool }: Place): SpecMove {
 
 /**
  * The move after its new node was lost, and the volume goes on to this place. The earlier data is still kept until the volume is served. When it
- * goes back to that data, the other place is the one that was lost. What is there may be newer, and is kept.
+ * goes back to that data, the other place is the one that was lost. What is there may be newer, and is kept. An earlier operator has not noted
+ * the number of moves: then none is assumed since the switch.
  */
-export function fromLost({ spec: { move, nodeName = '', pool = '' } }: AoEVolume, to: Place): SpecMove | undefined {
+export function fromLost(volume: AoEVolume, to: Place): SpecMove | undefined {
+  const { move, nodeName = '', pool = '', address } = volume.spec;
   if (!move || move.nodeName !== to.nodeName || move.pool !== to.pool) return move;
-  return { ...move, nodeName, pool, back: true };
+  return { ...move, nodeName, pool, ...(address ? { address } : {}), moves: move.moves ?? movesOf(volume) - 1, back: true };
 }
 
 /**
@@ -82,11 +84,11 @@ export async function nextStep(
         : undefined;
     if (ended !== undefined) return { step: 'stage', move: { ...move, stage: 'Removing' }, why: ended };
     if (report?.phase !== 'Verified') return { step: 'wait', message: progressOf(volume, move) };
-    const { nodeName = '', pool = '' } = spec;
+    const { nodeName = '', pool = '', address } = spec;
     return {
       step: 'switch',
       to: { nodeName: move.nodeName, pool: move.pool },
-      move: { id: move.id, stage: 'Switched', nodeName, pool, moves: movesOf(volume) },
+      move: { id: move.id, stage: 'Switched', nodeName, pool, ...(address ? { address } : {}), moves: movesOf(volume) },
     };
   }
   if (move.stage === 'Switched') {

@@ -43,7 +43,7 @@ export async function giveUp(options: Options, volume: AoEVolume, signal: AbortS
   const keeps = move?.stage === 'Switched' && finalizers.includes(MOVE_FINALIZER) ? move : undefined;
   const left = finalizers.filter((each) => each !== VOLUME_FINALIZER && !(keeps && each === MOVE_FINALIZER));
   if (left.length === finalizers.length) return { outcome: 'givenUp', volume: released };
-  await remember(kube, volume, named, signal);
+  await remember(kube, volume.metadata, volume.spec, signal);
   let patched: AoEVolume | undefined;
   try {
     patched = await kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
@@ -82,19 +82,23 @@ async function release(kube: Options['kube'], volume: AoEVolume, signal: AbortSi
 
 /**
  * Notes in the status of the pool that the volume was given up, before the AoEVolume is gone, or that it is moved away without its node. Should
- * the node come back, its target serves the volume from its own state: by this entry its agent knows that it must not, and no other volume has
- * the address meanwhile. A host that the target admits still would take both for one disk.
+ * the node come back, its target serves the volume from its own state: by this entry its agent knows that it must not, and no other volume gets
+ * the address by itself meanwhile. A host that the target admits still would take both for one disk.
  * @throws KubeError
  */
-export async function remember(kube: Options['kube'], { metadata, spec }: AoEVolume, node: string, signal: AbortSignal): Promise<void> {
-  const { name: volume, uid = '' } = metadata;
-  const pool = await kube.get<AoEPool>(AOE_POOLS, spec.pool ?? '', { signal });
+export async function remember(
+  kube: Options['kube'],
+  { name: volume, uid = '' }: AoEVolume['metadata'],
+  { nodeName: node = '', pool: poolName = '', address }: Pick<AoEVolume['spec'], 'nodeName' | 'pool' | 'address'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const pool = await kube.get<AoEPool>(AOE_POOLS, poolName, { signal });
   const { abandoned = [] } = pool?.status ?? {};
-  const before = abandoned.find((entry) => entry.uid === uid);
+  const before = abandoned.find((entry) => entry.uid === uid && entry.node === node);
   const known = before?.addresses ?? [];
-  const isKnown = !spec.address || known.some((each) => sameAddress(each, spec.address));
-  if (!pool || (before?.node === node && isKnown)) return;
-  const addresses = [...known, ...(isKnown || !spec.address ? [] : [spec.address])].slice(-MAX_REST);
+  const isKnown = !address || known.some((each) => sameAddress(each, address));
+  if (!pool || (before && isKnown)) return;
+  const addresses = isKnown ? known : [...known, address].slice(-MAX_REST);
   // With the version: of two that are given up at once, neither entry may be lost.
   const { resourceVersion } = pool.metadata;
   const entry = { uid, volume, node, ...(addresses.length > 0 ? { addresses } : {}) };

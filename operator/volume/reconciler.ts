@@ -197,8 +197,7 @@ export class VolumeReconciler {
     const isMarked = found.metadata.finalizers?.includes(MOVE_FINALIZER);
     if ((underWay || isMarked || found.status?.move) && !isSecond) return await this.#advance(found, signal);
     const move = await decideMove({ ...this.#options, reserved: this.#reserved, health: this.#health }, found, signal);
-    // Its node is gone, and would serve it again at its address.
-    if (move.kind === 'possible') await remember(this.#options.kube, move.volume, move.volume.spec.nodeName ?? '', signal);
+    if (move.kind === 'possible') await remember(this.#options.kube, move.volume.metadata, move.volume.spec, signal);
     if (underWay && move.kind === 'possible') return await this.#switch(move.volume, move.to, fromLost(move.volume, move.to), signal);
     if (underWay && move.kind === 'none') return await this.#advance(move.volume, signal);
     if (move.kind === 'copy') {
@@ -234,7 +233,10 @@ export class VolumeReconciler {
       return { kind: 'none', volume: await this.#write(volume, { metadata: {}, spec: { move: next.move } }, signal) };
     }
     if (next.step === 'wait') return { kind: 'none', volume };
-    if (next.why !== undefined) events.event(volume, 'Warning', 'MovedDataLeft', next.why);
+    if (next.why !== undefined) {
+      await remember(kube, volume.metadata, volume.spec.move, signal);
+      events.event(volume, 'Warning', 'MovedDataLeft', next.why);
+    }
     log.info({ volume: name, move: volume.spec.move }, 'move ended');
     const metadata = { finalizers: finalizers.filter((each) => each !== MOVE_FINALIZER) };
     // As long as others keep the object, no agent may take it for one whose other place is to be emptied.
