@@ -4,6 +4,7 @@ import { metricsText } from './metrics.ts';
 test('what controllers do is counted under the names of controller-runtime', async () => {
   const metrics = controllerMetrics();
   metrics.started('volumes', 8, () => 3);
+  metrics.started('nodes', 1, () => 0);
   metrics.added('volumes');
   metrics.retried('volumes');
   metrics.taken('volumes', 0.02);
@@ -13,6 +14,8 @@ test('what controllers do is counted under the names of controller-runtime', asy
   for (const line of [
     'controller_runtime_reconcile_total{controller="volumes",result="success"} 1',
     'controller_runtime_reconcile_total{controller="volumes",result="error"} 1',
+    // From the start: a first error would otherwise be in no rate.
+    'controller_runtime_reconcile_total{controller="nodes",result="error"} 0',
     'controller_runtime_reconcile_time_seconds_bucket{le="0.3",controller="volumes"} 2',
     'controller_runtime_max_concurrent_reconciles{controller="volumes"} 8',
     'workqueue_depth{name="volumes"} 3',

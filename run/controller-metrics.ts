@@ -4,6 +4,8 @@ import { counter, gauge, histogram } from './metrics.ts';
 const CONTROLLER = ['controller'] as const;
 /** The same name where client-go's work queue labels it. */
 const NAME = ['name'] as const;
+/** How a reconcile can end, in the words of controller-runtime. */
+const RESULTS = ['success', 'requeue_after', 'error'];
 
 /**
  * Registers the metrics of controllers under the names that controller-runtime and client-go give them, so that their dashboards
@@ -25,6 +27,8 @@ export function controllerMetrics() {
   return {
     started(controller: string, concurrency: number, depth: () => number): void {
       running.set(controller, { concurrency, depth });
+      // A rate is seen only of a counter that was there before.
+      for (const result of RESULTS) reconciles.inc({ controller, result }, 0);
     },
     added: (name: string): void => added.inc({ name }),
     retried: (name: string): void => retried.inc({ name }),

@@ -5,6 +5,7 @@ import { type Fault, Faults, WORKER } from '../monitoring/faults.ts';
 import { type DrawnPanel, pictureOf } from '../monitoring/picture.ts';
 import { PrometheusServer } from '../monitoring/server.ts';
 import { Cluster } from '../testbed/cluster.ts';
+import { installChart, notOn } from '../testbed/install.ts';
 import { ROOT } from '../testbed/paths.ts';
 import { claim, pod, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
@@ -29,10 +30,11 @@ const EMPTY_WHEN_WELL: Readonly<Record<string, string>> = {
 /** Metrics of alerts that are there only while something is wrong, and why. */
 const ABSENT_WHEN_WELL: Readonly<Record<string, string>> = {
   aoe_csi_node_disk_down_seconds: 'the series is there only while a disk is down',
+  aoe_csi_takeover_held: 'the series is there only while a silent node keeps its volumes',
 };
 
 /** A real Prometheus reads the metrics of the cluster: through the chart's PodMonitor, with the chart's rules and dashboards. */
-describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes about 8 minutes')('Prometheus on the cluster', () => {
+describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes about 10 minutes')('Prometheus on the cluster', () => {
   let cluster: Cluster;
   let ns: Namespace;
   let chart: Monitoring;
@@ -43,6 +45,7 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
 
   beforeAll(async () => {
     cluster = await Cluster.attach();
+    await installChart(cluster, { takeover: { after: '20s' }, controller: notOn(WORKER) });
     chart = await monitoringOf(cluster);
     server = await PrometheusServer.start(chart.podMonitor, hurried(chart.rules, RANGE, WAIT), cluster.kubeconfig);
     ns = await Namespace.create(cluster, 'shop');
@@ -60,6 +63,7 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
     await ns?.delete();
     await cluster?.kubectl(['delete', 'storageclass', 'shop-lvm', 'shop-thin', '--ignore-not-found']);
     await server?.stop();
+    if (cluster) await installChart(cluster);
   });
 
   const story = (path: string) => async () => JSON.stringify(await server.ask(path));
@@ -172,6 +176,8 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
   it('alerts on a disk that gives errors', () => fireAndResolve(faults.brokenDisk()), LIMIT);
   it('alerts on a node that has given up a disk', () => fireAndResolve(faults.segment()), LIMIT);
   it('alerts on an operator that cannot write', () => fireAndResolve(faults.rights()), LIMIT);
+  // The last one: the pods that read and write are on that node.
+  it('alerts on a lost node, and on volumes of it that are not taken over', () => fireAndResolve(faults.takeover()), LIMIT);
   it('has had every alert of the chart', async () => {
     await faults.tidy();
     expect([...seen].toSorted()).toStrictEqual(chart.rules.map(({ alert }) => alert).toSorted());

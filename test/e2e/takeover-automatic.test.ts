@@ -1,5 +1,5 @@
 import { Cluster } from '../testbed/cluster.ts';
-import { installChart } from '../testbed/install.ts';
+import { installChart, notOn } from '../testbed/install.ts';
 import { LONG, longTest } from './long.ts';
 import { storageClass } from './manifests.ts';
 import { eventAbout, Namespace } from './namespace.ts';
@@ -34,17 +34,7 @@ describe('automatic takeover', () => {
 
   afterEach(() => cluster?.restore());
 
-  const install = (takeover: { after: string } | { enabled: true }) => {
-    // The controller must not be on the node that is lost: its own move would be measured.
-    const elsewhere = {
-      nodeAffinity: {
-        requiredDuringSchedulingIgnoredDuringExecution: {
-          nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'NotIn', values: [OLD] }] }],
-        },
-      },
-    };
-    return installChart(cluster, { takeover, controller: { affinity: elsewhere } });
-  };
+  const install = (takeover: { after: string } | { enabled: true }) => installChart(cluster, { takeover, controller: notOn(OLD) });
 
   /** A StatefulSet of one pod, which is on OLD as long as it can be. */
   const statefulSet = (name: string, storageClassName: string) => ({

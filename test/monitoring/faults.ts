@@ -270,6 +270,29 @@ export class Faults {
     ];
   }
 
+  /** A node that is lost while the target of one of its volumes is silent, too. */
+  takeover(): Fault[] {
+    const stop = (signal: string) => this.#on(this.#data, `pkill -${signal} -x aoe-target`);
+    return [
+      {
+        what: `${WORKER} crashes, and one of the two targets that could have heard it does not answer`,
+        fires: [{ alertname: 'AoETakeover' }, { alertname: 'AoETakeoverHeld', node: WORKER, reason: 'NoEvidence' }],
+        cause: async () => {
+          const initiators = { nodes: [WORKER] };
+          await this.#volume('mon-taken', { nodeName: this.#other, initiators });
+          await this.#volume('mon-held', { nodeName: this.#data, initiators });
+          await stop('STOP');
+          await this.#cluster.guest(WORKER).crash();
+        },
+        cure: async () => {
+          await stop('CONT');
+          await this.#cluster.restore();
+          await this.#delete('aoev', 'mon-taken', 'mon-held');
+        },
+      },
+    ];
+  }
+
   /** An operator that may not write. */
   rights(): Fault[] {
     const role = 'aoe-csi-operator';

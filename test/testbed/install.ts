@@ -32,6 +32,17 @@ const VALUES = {
   ],
 };
 
+/** Values of the controller for a test that loses a node: its pod is on another one, since its own move would be part of what is seen. */
+export const notOn = (node: string) => ({
+  affinity: {
+    nodeAffinity: {
+      requiredDuringSchedulingIgnoredDuringExecution: {
+        nodeSelectorTerms: [{ matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'NotIn', values: [node] }] }],
+      },
+    },
+  },
+});
+
 /**
  * Installs the chart, or upgrades it, and waits until all its pods are Ready.
  * @param more values beside those of the test bed
