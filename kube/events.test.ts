@@ -141,6 +141,27 @@ test('an event is written again when the server was away for a moment, or its an
   expect(lines).toStrictEqual([]);
 });
 
+test('an event has the time at which it happened, not that at which the server took it', async () => {
+  jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'setInterval', 'setTimeout'] });
+  const { kube, events } = recorder();
+  const happened = Date.now();
+  events.event(object, 'Normal', 'A', 'a');
+  events.event(object, 'Normal', 'B', 'b');
+  jest.advanceTimersByTime(30_000);
+  await events.flush();
+  expect(kube.written.map(({ body }) => Date.parse(String(body.eventTime)))).toStrictEqual([happened, happened]);
+});
+
+test('an event that the server does not take is not waited for while many others wait', async () => {
+  const { kube, lines, events } = recorder();
+  for (let i = 0; i < 50; i++) kube.next.push({ error: new KubeError(503, 'Unreachable', 'away'), done: false });
+  for (let i = 0; i < 60; i++) events.event(object, 'Normal', 'A', `a ${i}`);
+  await events.flush();
+  // The first 40 got one attempt each.
+  expect(lines).toHaveLength(43);
+  expect(kube.written).toHaveLength(17);
+});
+
 test('an event that the server refuses is not written again', async () => {
   const { kube, lines, events } = recorder();
   kube.next.push({ error: new KubeError(403, 'Forbidden', 'no'), done: false });

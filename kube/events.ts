@@ -12,6 +12,8 @@ const PAUSES_MS = [1_000, 4_000];
 const MAX_KNOWN = 1000;
 /** Events that may wait to be written; further ones are dropped. */
 const MAX_WAITING = 200;
+/** With more than these waiting, no pause is made for one event: in an outage, the others would wait behind it and be dropped. */
+const MAX_PATIENT = 20;
 /** The first repetition of an event is written at once, further ones at this interval, in milliseconds. */
 const SERIES_MS = 60_000;
 /** An event that was not repeated for this long counts as a new one, in milliseconds. */
@@ -120,7 +122,7 @@ export class EventRecorder {
 
   async #create(
     key: string,
-    { namespace, name }: Known,
+    { namespace, name, lastAt }: Known,
     object: KubeObject,
     event: { type: string; reason: string; note: string },
   ): Promise<void> {
@@ -135,7 +137,7 @@ export class EventRecorder {
     };
     const body = {
       metadata: { name, namespace },
-      eventTime: microTime(new Date()),
+      eventTime: microTime(new Date(lastAt)),
       reportingController: this.#controller,
       reportingInstance: this.#instance,
       action: event.reason,
@@ -150,7 +152,7 @@ export class EventRecorder {
         // The name is ours alone: an attempt whose answer was lost has made it.
         if (attempt > 0 && isConflict(error)) break;
         const pauseMs = this.#pausesMs[attempt];
-        if (pauseMs === undefined || !isPassing(error)) {
+        if (pauseMs === undefined || this.#waiting > MAX_PATIENT || !isPassing(error)) {
           this.#known.delete(key);
           throw error;
         }

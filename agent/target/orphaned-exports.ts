@@ -111,7 +111,10 @@ export class OrphanedExports {
     for (const { metadata, status } of pools.list()) {
       const abandoned = status?.abandoned?.find((entry) => entry.uid === uid && entry.node === node);
       if (abandoned)
-        return { kind: 'mustNotServe', why: `AoEVolume ${abandoned.volume} of pool ${metadata.name} was given up and deleted` };
+        return {
+          kind: 'mustNotServe',
+          why: `AoEVolume ${abandoned.volume} of pool ${metadata.name} was given up or moved, and is deleted`,
+        };
     }
     // A volume of this node at the same address does not count: this agent exports it only once the address is free.
     const newOwner = cluster.find(

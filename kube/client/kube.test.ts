@@ -191,7 +191,9 @@ test('a server that asks for more patience than the limit allows is an error', a
 test('an urgent call does not wait for a connection behind calls that hang', async () => {
   await using world = await serve((call) => (call.path.endsWith('/slow') ? undefined : json(call, object('a'))));
   const stop = new AbortController();
-  const slow = Promise.allSettled(Array.from({ length: 60 }, () => world.kube.get(WIDGETS, 'slow', { signal: stop.signal })));
+  // They hang for longer than the urgent call may wait.
+  const hang = () => world.kube.get(WIDGETS, 'slow', { timeoutMs: 120_000, signal: stop.signal });
+  const slow = Promise.allSettled(Array.from({ length: 60 }, hang));
   await expect(world.kube.get(WIDGETS, 'a', { timeoutMs: 100 })).rejects.toMatchObject({ code: 504 });
   expect(await world.kube.get(WIDGETS, 'a', { timeoutMs: 30_000, urgent: true })).toBeTruthy();
   stop.abort(new Error('over'));

@@ -47,6 +47,11 @@ pvc-1    shop/data   worker-1                1h         Ready   -
       ],
       notSeen: [],
     });
+    const mac = volume('c-mac', { status: { holder: { name: '"net.corvus.app…"', raw: 'net.corvus.apple me' } } });
+    expect(JSON.parse((await runOn(smallCluster().put(AOE_VOLUMES, mac), ['locks', '-o', 'json'])).out).locks).toMatchObject([
+      { holder: 'net.corvus.apple me', isOurs: false, node: 'Foreign' },
+      { node: 'Ready' },
+    ]);
     const fake = smallCluster();
     fake.forbidden.add('aoevolumes');
     expect(await runOn(fake, ['locks'])).toMatchObject({ code: 1, out: '', notSeen: ['you may not list aoevolumes.aoe.dev'] });

@@ -14,8 +14,8 @@ export interface Lock {
   readonly holder: string;
   readonly isOurs: boolean;
   readonly since?: string | undefined;
-  /** Of the Node that has the lock. `Unknown`: Nodes may not be read. `NoNode`: the holder is no node. */
-  readonly node: 'Ready' | 'NotReady' | 'Gone' | 'Unknown' | 'NoNode';
+  /** Of the Node that has the lock. `Unknown`: Nodes may not be read. `Foreign`: the holder is no node. Scripts read these words: they stay. */
+  readonly node: 'Ready' | 'NotReady' | 'Gone' | 'Unknown' | 'Foreign';
   /** Whether the volume is attached to the holder: spec.initiators has it. */
   readonly isAttached: boolean;
   /** What is odd about it. */
@@ -37,7 +37,7 @@ export function locksOf(
       const claim = claimText(claimNameOf(volume, named.get(name))) || undefined;
       const isOurs = holder.node !== undefined;
       const machine = machines?.find(({ metadata }) => metadata.name === holder.node);
-      const node = isOurs ? stateOf(machine, machines !== undefined) : 'NoNode';
+      const node = isOurs ? stateOf(machine, machines !== undefined) : 'Foreign';
       const isAttached = holder.node !== undefined && (volume.spec.initiators.nodes ?? []).includes(holder.node);
       const note = noteOf(volume, node, isAttached, machine);
       return [{ volume: name, claim, holder: holder.node ?? holder.raw, isOurs, since: holder.since, node, isAttached, note }];
@@ -52,7 +52,7 @@ function stateOf(machine: Machine | undefined, isKnown: boolean): Lock['node'] {
 }
 
 function noteOf(volume: AoEVolume, node: Lock['node'], isAttached: boolean, machine: Machine | undefined): string | undefined {
-  if (node === 'NoNode') return 'not a lock of this project: no node gets the volume until it is cleared';
+  if (node === 'Foreign') return 'not a lock of this project: no node gets the volume until it is cleared';
   if (node === 'Gone') return 'there is no such node: the lock is cleared when the volume is detached from it';
   if (node === 'NotReady') return notReady(machine);
   if (!isAttached && !volume.spec.external) return 'the volume is not attached to it: the agent clears such a lock';
@@ -66,7 +66,7 @@ export function locksText(locks: readonly Lock[], now: number): string[] {
     claim,
     isOurs ? holder : JSON.stringify(holder),
     since === undefined ? '' : age(since, now),
-    node === 'NoNode' ? '' : node,
+    node === 'Foreign' ? '' : node,
     note,
   ]);
   return table(['VOLUME', 'CLAIM', 'HOLDER', 'HELD FOR', 'NODE', 'NOTE'], rows);

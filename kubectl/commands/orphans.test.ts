@@ -14,7 +14,7 @@ describe('orphans', () => {
   big    storage-1   vg0   aoe-1
   big    storage-1   vg0   aoe-2
 
-DISPLACED (1Gi): their AoEVolume is placed on another node. Keep the data while that AoEVolume is not Ready
+DISPLACED (1Gi): their AoEVolume is placed on another node. Keep the data until that AoEVolume is Ready and nobody needs this copy, which may be newer
   POOL   NODE        IN    NAME AND VOLUME
   big    storage-2   vg0   aoe-3 (v-3, storage-1)
 

@@ -44,7 +44,7 @@ export function orphansText(found: readonly Orphans[]): string[] {
   return [
     ...section(`ORPHANS (${size}): they belong to no AoEVolume`, table(['POOL', 'NODE', 'IN', 'NAME'], orphans)),
     ...section(
-      `DISPLACED (${displacedSize}): their AoEVolume is placed on another node. Keep the data while that AoEVolume is not Ready`,
+      `DISPLACED (${displacedSize}): their AoEVolume is placed on another node. Keep the data until that AoEVolume is Ready and nobody needs this copy, which may be newer`,
       table(['POOL', 'NODE', 'IN', 'NAME AND VOLUME'], displaced),
     ),
     ...(orphans.length === 0

@@ -1,6 +1,6 @@
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import { type AoEVolume, GIVE_UP, MOVE_TO } from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, isReportOfPlace, MOVE_TO } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 
 /** What keeps a placed volume from being served, or deleted: the state of its storage node. */
@@ -22,10 +22,8 @@ interface Cluster {
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
-export function obstacleOf(
-  { metadata, spec }: AoEVolume,
-  { nodes, kubeNodes, isGivenUp, moveWaits, moving }: Cluster,
-): Obstacle | undefined {
+export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, moveWaits, moving }: Cluster): Obstacle | undefined {
+  const { metadata, spec } = volume;
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
   if (moveWaits !== undefined) return { obstacle: 'MoveWaits', message: moveWaits };
@@ -35,11 +33,7 @@ export function obstacleOf(
   }
   const kubeNode = kubeNodes.get(nodeName);
   if (!nodes.get(nodeName)) {
-    const { move } = spec;
-    const back =
-      move?.stage === 'Switched'
-        ? `; or, as the data from before its move is kept, and the volume may never have been served on ${nodeName}, go back to that data (${MOVE_TO}=${move.nodeName}/${move.pool})`
-        : '';
+    const back = wayBackOf(volume);
     const message = kubeNode
       ? `node ${nodeName}, which holds the data, has no AoENode: does the agent run there?`
       : `node ${nodeName}, which holds the data, does not exist any more: bring it back; or, if its disks are in another node now, move the volume there (annotation ${MOVE_TO}); or, if it never comes back, give up its data (kubectl annotate aoev ${metadata.name} ${GIVE_UP}=${nodeName})${back}`;
@@ -51,4 +45,14 @@ export function obstacleOf(
     obstacle: 'StorageNodeNotReady',
     message: `${why}: I/O may wait until it is back; the volume is not moved to another storage node automatically`,
   };
+}
+
+/** What else can be done when the node was lost before the volume was served there after a move, for people. */
+function wayBackOf(volume: AoEVolume): string {
+  const { move, nodeName } = volume.spec;
+  if (move?.stage !== 'Switched') return '';
+  const annotation = `${MOVE_TO}=${move.nodeName}/${move.pool}`;
+  // Once the agent had the volume, hosts may have written there, and only who gives that up can go back.
+  if (isReportOfPlace(volume)) return `, after which it can go back to its data from before its move, which is kept (${annotation})`;
+  return `; or, as the data from before its move is kept, and node ${nodeName} has never said that it has the volume, go back to that data (${annotation})`;
 }

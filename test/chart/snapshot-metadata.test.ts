@@ -9,9 +9,9 @@ const argsOf = (manifests: Manifest[], name: string): string[] => containers(man
 const podOf = (manifests: Manifest[]) => of(manifests, 'Deployment', 'aoe-csi-controller').spec.template.spec;
 
 describe('the SnapshotMetadata service in the chart', () => {
-  it('is off: no port, no token, no right, and no container', async () => {
+  it('is off by default: no port, no token, no right, and no container', async () => {
     const { containers: others, volumes } = ON.controller.snapshotMetadata;
-    const manifests = await render({ controller: { snapshotMetadata: { enabled: false, containers: others, volumes } } });
+    const manifests = await render({ controller: { snapshotMetadata: { containers: others, volumes } } });
     const traces = JSON.stringify(manifests).match(
       /--blocks-\w+|"name":"blocks"|agent-token|tokenreviews|external-snapshot-metadata|"tls"/g,
     );

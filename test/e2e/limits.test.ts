@@ -52,16 +52,21 @@ describe('limits of a claim', () => {
     const [to = 0, from = 0] = seconds.split(' - ').map(Number);
     return half / (to - from);
   };
-  /** The speed, measured again while it is less: a node that has no processor for some tenths of a second reads less, and never more. */
-  const bestSpeed = async (address: string, mib: number, least: number): Promise<number> => {
-    let best = 0;
-    for (let attempt = 0; attempt < 4 && best <= least; attempt++) best = Math.max(best, await speed(address, mib));
-    return best;
+  /**
+   * The speeds of up to four readings, the highest first, until two are more than `least`: a node that has no processor for some tenths of a
+   * second reads less, and never more.
+   */
+  const speeds = async (address: string, mib: number, least: number): Promise<number[]> => {
+    const found: number[] = [];
+    while (found.length < 4 && found.filter((each) => each > least).length < 2) found.push(await speed(address, mib));
+    return found.toSorted((a, b) => b - a);
   };
   const expectSpeed = async (address: string, bytes: number, mib: number): Promise<void> => {
-    const found = (await bestSpeed(address, mib, 0.85 * bytes)) / bytes;
-    expect(found, `${found.toFixed(2)} of the limit`).toBeGreaterThan(0.85);
-    expect(found, `${found.toFixed(2)} of the limit`).toBeLessThan(1.15);
+    const found = (await speeds(address, mib, 0.85 * bytes)).map((each) => each / bytes);
+    const [best, second] = found;
+    const all = `of the limit: ${found.map((each) => each.toFixed(2)).join(', ')}`;
+    expect(second, all).toBeGreaterThan(0.85);
+    expect(best, all).toBeLessThan(1.15);
   };
 
   it('are those of its class from the start, and of another class while a pod writes, and outlive a restart of the target', async () => {
@@ -102,7 +107,7 @@ describe('limits of a claim', () => {
     await change('limits-none');
     await has('limits-none');
     await cluster.volumeUntil(volume, 'no limits', (now) => now.status.limits === undefined);
-    expect(await bestSpeed(status.address, 16, 3 * MiB)).toBeGreaterThan(3 * MiB);
+    expect((await speeds(status.address, 16, 3 * MiB))[1]).toBeGreaterThan(3 * MiB);
     expect((await ns.kubectl('get', 'pod', 'writer', '-o', 'jsonpath={.status.phase}')).trim(), 'no write has failed').toBe('Running');
   });
 });

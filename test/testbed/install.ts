@@ -22,7 +22,8 @@ const VALUES = {
   controller: {
     // Tests make pools, fill them and use them at once.
     provisioner: { capacityPollInterval: '5s' },
-    // One test needs it, and to turn it on for that alone takes two upgrades of the chart.
+    // One test needs it, and to turn it on for that alone takes two upgrades of the chart. Tests that give other values of the
+    // controller replace these: upgrades and takeovers are tested without it, as it is by default.
     snapshotMetadata: { enabled: true },
   },
   pools: [

@@ -1,5 +1,5 @@
 // Run by "helm test" in a pod: prints one line per node and pool, and fails when one of them is not ready. After an installation or an
-// upgrade, agents may still be starting: Helm's --wait lets one pod of each DaemonSet be missing. Neither may the API server answer at once.
+// upgrade, agents may still be starting: Helm's --wait lets one pod of each DaemonSet be missing. The API server, too, may not answer at once.
 const WAIT_MS = 60_000;
 const POLL_MS = 2_000;
 const { readFileSync } = process.getBuiltinModule('node:fs');

@@ -50,6 +50,20 @@ test('a storage node that is down does not hold up unstage, except for an extern
   }
 });
 
+test('unstage of a volume on an external target is called again until the API server takes that the node is not the holder', async () => {
+  const { node, stage, unstage } = setUp({ external: 'true' });
+  await stage();
+  const holder = () => node.volumes.items.get('v1')?.status?.holder?.node;
+  expect(holder()).toBe('worker-1');
+  const record = node.volumes.record.bind(node.volumes);
+  node.volumes.record = () => Promise.reject(new RpcError(Code.UNAVAILABLE, 'status cannot be written'));
+  await expect(unstage()).rejects.toSatisfy(fails(Code.UNAVAILABLE, /status cannot be written/));
+  node.volumes.record = record;
+  await unstage();
+  expect(holder()).toBeUndefined();
+  expect(node.target.holder).toBeUndefined();
+});
+
 test('unstage does not touch a disk when another staged volume has its address by now', async () => {
   const { node, stage, stagedOther, unstage, service, stagingTargetPath } = setUp();
   await stagedOther('/old');

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import type { AoEVolume } from '../../../api/volume.ts';
-import { Code } from '../../../rpc/status.ts';
+import { KubeError } from '../../../kube/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { nodeService } from '../service.ts';
 import { context } from '../testing/calls.ts';
 import { FakeNode } from '../testing/fakes.ts';
@@ -163,6 +164,52 @@ test('a node whose lock on an external target is released is not the holder in t
     await it.check();
     expect(it.node.volumes.items.get('v1')?.status?.holder?.node).toBe(left);
   }
+});
+
+test('a node stays the holder of an external disk in the status no longer than the API server is away', async () => {
+  const it = await staged({ external: true });
+  it.volume.status = { holder: { name: 'worker-1', node: 'worker-1', raw: 'lock' } };
+  const record = it.node.volumes.record.bind(it.node.volumes);
+  it.node.volumes.record = async () => {
+    throw new RpcError(Code.UNAVAILABLE, 'status cannot be written', { cause: new KubeError(503, 'Unreachable', 'away') });
+  };
+  await it.check();
+  expect(it.volume.status.holder?.node).toBe('worker-1');
+  it.node.volumes.record = record;
+  await it.check(1);
+  expect(it.node.volumes.items.get('v1')?.status?.holder).toBeUndefined();
+  expect(await it.node.deps.staged.get('v1')).toBeUndefined();
+});
+
+for (const [code, reason] of [
+  [403, 'Forbidden'],
+  [404, 'NotFound'],
+  [422, 'Invalid'],
+] as const) {
+  test(`a clean-up is not repeated because the API server refuses that the holder is removed (${code})`, async () => {
+    const it = await staged({ external: true });
+    it.volume.status = { holder: { name: 'worker-1', node: 'worker-1', raw: 'lock' } };
+    it.node.volumes.record = async () => {
+      throw new RpcError(Code.INTERNAL, 'status cannot be written', { cause: new KubeError(code, reason, 'no') });
+    };
+    await it.check(4);
+    expect(it.node.wire.calls).toStrictEqual(['release']);
+    expect(await it.node.deps.staged.wasLost('v1')).toBe(true);
+  });
+}
+
+test('a node that takes the lock of an external disk while another one forgets it stays the holder', async () => {
+  const it = await staged({ external: true });
+  it.volume.status = { holder: { name: 'worker-1', node: 'worker-1', raw: 'lock' } };
+  const { volumes } = it.node;
+  const record = volumes.record.bind(volumes);
+  volumes.record = (...args) => {
+    it.volume.status = { holder: { name: 'worker-2', node: 'worker-2', raw: 'lock' } };
+    return record(...args);
+  };
+  await it.check();
+  expect(volumes.items.get('v1')?.status?.holder?.node).toBe('worker-2');
+  expect(await it.node.deps.staged.wasLost('v1')).toBe(true);
 });
 
 test('a pod that starts on the node after the clean-up gets its volume, although the kubelet does not stage it again', async () => {

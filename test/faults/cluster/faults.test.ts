@@ -61,7 +61,8 @@ describe('faults', () => {
     const cont: (() => Promise<unknown>)[] = [];
     try {
       // It would take the disk from the old host as soon as it sees that it is lost. The kubelet would start it again after two minutes.
-      cont.push(await contest.stop(old, 'kubelet'), await contest.stop(old, 'node'));
+      cont.push(await contest.stop(old, 'kubelet'));
+      cont.push(await contest.stop(old, 'node'));
       await contest.giveUp();
       await contest.take('storage-1');
       await contest.refused(lost);
