@@ -15,6 +15,19 @@ test('counters and histograms that somebody else counts are asked for at each re
   expect(await lines('test_collected_total'), 'what is not told any more is gone').toStrictEqual([]);
 });
 
+test('readings at the same time each have the right values', async () => {
+  const answers: (() => void)[] = [];
+  collectedCounter('test_shared_total', 'Help.', [], async (set) => {
+    // Later readings need not wait.
+    if (answers.length < 2) await new Promise<void>((resolve) => answers.push(resolve));
+    set({}, 5);
+  });
+  const readings = [lines('test_shared_total'), lines('test_shared_total')];
+  while (answers.length < 2) await new Promise((resolve) => setImmediate(resolve));
+  for (const answer of answers) answer();
+  expect(await Promise.all(readings)).toStrictEqual([['test_shared_total 5'], ['test_shared_total 5']]);
+});
+
 test('buckets are cumulated, as Prometheus wants them', async () => {
   collectedHistogram<'who'>('test_collected_seconds', 'Help.', (set) => {
     set({ who: 'a' }, { bounds: [0.000004, 0.5], counts: [1, 2, 4], sum: 9.5 });

@@ -13,15 +13,23 @@ export const metricsContentType = register.contentType;
 /** Gives a value for each set of labels. It must not throw: then no metric could be read. */
 export type Collect<L extends string, V = number> = (set: (labels: Record<L, string>, value: V) => void) => void | Promise<void>;
 
+/** All values, before any is stored: two readings may be under way at once, and would otherwise add to one another's values. */
+async function collected<L extends string>(collect: Collect<L>): Promise<[Record<L, string>, number][]> {
+  const values: [Record<L, string>, number][] = [];
+  await collect((labels, value) => void values.push([labels, value]));
+  return values;
+}
+
 /** A gauge whose values are computed each time the metrics are read. */
 export function gauge<L extends string>(name: string, help: string, labelNames: readonly L[], collect: Collect<L>): void {
   new Gauge({
     name,
     help,
     labelNames: [...labelNames],
-    collect() {
+    async collect() {
+      const values = await collected(collect);
       this.reset();
-      return collect((labels, value) => this.set(labels, value));
+      for (const [labels, value] of values) this.set(labels, value);
     },
   });
 }
@@ -32,9 +40,10 @@ export function collectedCounter<L extends string>(name: string, help: string, l
     name,
     help,
     labelNames: [...labelNames],
-    collect() {
+    async collect() {
+      const values = await collected(collect);
       this.reset();
-      return collect((labels, value) => this.inc(labels, value));
+      for (const [labels, value] of values) this.inc(labels, value);
     },
   });
 }

@@ -220,13 +220,15 @@ export class Faults {
     const { volume, mapped } = this.#busy;
     return [
       {
-        what: 'a disk hangs for 15 seconds while a pod uses it',
+        what: 'a disk hangs for two seconds again and again while a pod uses it',
         fires: [
           { alertname: 'AoEBackingDiskSlow', volume },
           { alertname: 'AoERequestsSlow', volume },
         ],
         cause: async () => {
-          await this.#on(this.#data, `dmsetup suspend '${mapped}'; sleep 15; dmsetup resume '${mapped}'`);
+          // In between there are so few requests that more than one in a hundred is slow.
+          const hang = `dmsetup suspend '${mapped}'; sleep 2; dmsetup resume '${mapped}'; usleep 100000`;
+          await this.#on(this.#data, `for i in $(seq 24); do ${hang}; done`);
         },
         cure: () => this.#on(this.#data, `dmsetup resume '${mapped}'`),
       },
