@@ -69,7 +69,11 @@ export class Faults {
     return { uid: metadata.uid, shelf, slot };
   }
 
-  #delete(kind: string, ...names: string[]): Promise<string> {
+  async #delete(kind: string, ...names: string[]): Promise<string> {
+    // As long as spec.initiators names a node, its volume counts as in use, and stays.
+    const nobody = '{"spec":{"initiators":{"nodes":null,"macs":null}}}';
+    if (kind === 'aoev')
+      for (const name of names) await this.#cluster.kubectl(['patch', kind, name, '--type=merge', '-p', nobody]).catch(() => '');
     return this.#cluster.kubectl(['delete', kind, ...names, '--ignore-not-found', '--timeout=60s']);
   }
 

@@ -1,11 +1,11 @@
 import { LineChart } from 'echarts/charts';
-import { GridComponent, LegendComponent } from 'echarts/components';
+import { GridComponent } from 'echarts/components';
 import { init, use } from 'echarts/core';
 import { SVGRenderer } from 'echarts/renderers';
 import type { Panel } from './chart.ts';
 import type { Series } from './server.ts';
 
-use([LineChart, GridComponent, LegendComponent, SVGRenderer]);
+use([LineChart, GridComponent, SVGRenderer]);
 
 /** A panel with what a query over the time of the picture found. */
 export interface DrawnPanel {
@@ -15,9 +15,13 @@ export interface DrawnPanel {
 
 /** Pixels: of a column and of a row of Grafana's grid, between panels, and of the title of the dashboard. */
 const [COLUMN, ROW, GAP, HEADING] = [50, 30, 8, 36];
-/** More than these make a legend that nobody reads. The picture shows the largest, and says how many there are. */
+/** More series, or more rows of their names, make a legend that nobody reads. The picture shows the largest, and says how many there are. */
 const MOST_SERIES = 8;
+const MOST_ROWS = 3;
 const FONT = 'DejaVu Sans, Verdana, sans-serif';
+/** Pixels, in the legend: of a character of the font at {@link LEGEND_SIZE} at most, of a row, and of a coloured mark with its spaces. */
+const [LEGEND_SIZE, CHARACTER, LEGEND_ROW, MARK] = [10, 6.4, 14, 30];
+const LINES = ['#5470c6', '#91cc75', '#fac858', '#ee6666', '#73c0de', '#3ba272', '#fc8452', '#9a60b4'];
 const COLORS: Readonly<Record<string, string>> = { green: '#3d8b40', red: '#c4302b' };
 
 /** A dashboard as one SVG, laid out as in Grafana. @param time beginning and end, in seconds since 1970 */
@@ -62,18 +66,22 @@ function stat({ panel, series }: DrawnPanel, { width, height }: Size): string {
 function lines({ panel, series }: DrawnPanel, { width, height }: Size, [from, to]: readonly [number, number]): string {
   const { unit, max, custom } = panel.fieldConfig.defaults;
   const peak = ({ values }: Series) => Math.max(...values.map(([, value]) => Number(value)).filter(Number.isFinite), 0);
-  const shown = [...series].toSorted((a, b) => peak(b) - peak(a)).slice(0, MOST_SERIES);
-  const named = shown.map((each) => ({
-    name: legendOf(panel, each),
-    data: each.values.map(([at, value]) => [at * 1000, numberOf(value)]),
+  const largest = [...series].toSorted((a, b) => peak(b) - peak(a)).slice(0, MOST_SERIES);
+  const legend = legendRows(
+    largest.map((each) => legendOf(panel, each) || panel.title),
+    width - 20,
+  ).slice(0, MOST_ROWS);
+  const named = legend.flat().map(({ name }, index) => ({
+    name,
+    data: (largest[index]?.values ?? []).map(([at, value]) => [at * 1000, numberOf(value)]),
   }));
-  const more = series.length - shown.length;
+  const more = series.length - named.length;
   const chart = init(null, null, { renderer: 'svg', ssr: true, width, height: height - 26 });
   chart.setOption({
     animation: false,
     textStyle: { fontFamily: FONT },
-    grid: { left: 70, right: 14, top: 8, bottom: 50 },
-    legend: { type: 'plain', bottom: 2, left: 8, itemWidth: 14, itemHeight: 3, icon: 'rect', textStyle: { fontSize: 10 } },
+    color: LINES,
+    grid: { left: 70, right: 14, top: 8, bottom: 30 + LEGEND_ROW * legend.length },
     xAxis: {
       type: 'time',
       min: from * 1000,
@@ -83,7 +91,7 @@ function lines({ panel, series }: DrawnPanel, { width, height }: Size, [from, to
     },
     yAxis: { type: 'value', min: 0, max, splitNumber: 3, axisLabel: { fontSize: 10, formatter: (value: number) => format(value, unit) } },
     series: named.map(({ name, data }) => ({
-      name: name || panel.title,
+      name,
       type: 'line',
       data: withGaps(data),
       showSymbol: false,
@@ -91,9 +99,44 @@ function lines({ panel, series }: DrawnPanel, { width, height }: Size, [from, to
       ...(custom?.stacking ? { stack: 'all', areaStyle: { opacity: 0.4 } } : {}),
     })),
   });
-  const svg = chart.renderToSVGString().replace('<svg ', '<svg y="26" ');
+  const svg = `${chart.renderToSVGString().replace('<svg ', '<svg y="26" ')}${drawnLegend(legend, height)}`;
   chart.dispose();
   return more > 0 ? `${svg}<text x="${width - 10}" y="20" font-size="10" text-anchor="end">and ${more} more</text>` : svg;
+}
+
+interface LegendEntry {
+  readonly name: string;
+  readonly color: string;
+  readonly left: number;
+}
+
+/** Where each name is, in rows that are not wider than this. ECharts measures no text without a browser, so its own legend overlaps. */
+function legendRows(names: readonly string[], width: number): LegendEntry[][] {
+  const rows: LegendEntry[][] = [];
+  let left = width;
+  for (const [index, name] of names.entries()) {
+    const wide = MARK + name.length * CHARACTER;
+    if (left > 0 && left + wide > width) {
+      rows.push([]);
+      left = 0;
+    }
+    rows.at(-1)?.push({ name, color: LINES[index % LINES.length] ?? '', left });
+    left += wide;
+  }
+  return rows;
+}
+
+function drawnLegend(rows: readonly LegendEntry[][], height: number): string {
+  return rows
+    .flatMap((row, index) => {
+      const base = height - 8 - LEGEND_ROW * (rows.length - 1 - index);
+      return row.map(
+        ({ name, color, left }) =>
+          `<rect x="${left + 10}" y="${base - 5}" width="14" height="3" fill="${color}"/>
+<text x="${left + 28}" y="${base}" font-size="${LEGEND_SIZE}" fill="#54555a">${escapeXml(name)}</text>`,
+      );
+    })
+    .join('\n');
 }
 
 /** ECharts has no line through a value that is no number. */
