@@ -80,6 +80,11 @@ export class StagedVolumes {
     await rm(this.#mark(volumeId), { force: true });
   }
 
+  /** Marks a volume as lost that is about to be cleaned up. Its file stays. */
+  async mark(volumeId: string): Promise<void> {
+    await (await open(this.#mark(volumeId), 'w', 0o600)).close();
+  }
+
   /** Removes the file of a volume that this node has lost, and leaves a mark until it is staged again or unstaged. */
   async lose(volumeId: string): Promise<void> {
     await rename(this.#path(volumeId), this.#mark(volumeId));

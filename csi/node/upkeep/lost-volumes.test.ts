@@ -181,6 +181,17 @@ test('a node stays the holder of an external disk in the status no longer than t
   expect(await it.node.deps.staged.get('v1')).toBeUndefined();
 });
 
+test("an external disk that is the node's again before its lock was released is staged anew, since its mount is gone", async () => {
+  const it = await staged({ external: true });
+  it.node.wire.release = async () => ({ outcome: 'unreachable' }) as never;
+  await it.check();
+  expect(it.node.mounter.mounts).toStrictEqual([]);
+  it.volume.spec.initiators = { nodes: ['worker-1'] };
+  await it.check(1);
+  expect(await it.node.deps.staged.get('v1')).toBeTruthy();
+  expect(await it.node.deps.staged.wasLost('v1')).toBe(true);
+});
+
 for (const [code, reason] of [
   [403, 'Forbidden'],
   [404, 'NotFound'],

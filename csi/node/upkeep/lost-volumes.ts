@@ -20,9 +20,9 @@ type Parts = Pick<Deps, 'nodeName' | 'nodeUID' | 'localDisk' | 'wire' | 'volumes
 export interface LostVolumesOptions {
   /** MAC addresses of this node. */
   readonly macs: () => Promise<readonly string[]>;
-  /** Emits a warning about a volume. */
   /** Called at each check with a volume that is staged here and that this node may use. */
   readonly onUsable?: (volumeId: string, record: StagedVolume, volume: AoEVolume) => void;
+  /** Emits a warning about a volume. */
   readonly emit: (volume: AoEVolume, reason: 'StaleMountRemoved' | 'StaleDiskInUse', message: string) => void;
 }
 
@@ -77,6 +77,8 @@ export class LostVolumes {
     }
     this.#suspects = suspects;
     for (const volumeId of await staged.listLost()) {
+      // Its clean-up has not ended.
+      if (await staged.get(volumeId)) continue;
       if (!(await volumes.get(volumeId, signal))) await jobs.run(volumeId, 'clean-up of a lost volume', () => staged.delete(volumeId));
     }
   }
@@ -108,6 +110,8 @@ export class LostVolumes {
       signal.throwIfAborted();
       log.warn({ volume: volumeId, error: messageOf(error) }, 'a file system is unmounted although it may be frozen');
     });
+    // Should the volume be this node's again before the clean-up has ended, it is staged anew: a mount may be gone, of which the kubelet knows.
+    await staged.mark(volumeId);
     let unmounted: string[];
     try {
       unmounted = await disk.unmountAll({ at: record.stagingPath, onlyThere: successor !== undefined }, signal);
