@@ -1,6 +1,8 @@
 // The metrics of our programs as tables: each program's definitions are registered, and read from the registry.
 import { register } from 'prom-client';
+import { CopyMetrics } from '../../agent/copier/metrics.ts';
 import { PoolMetrics } from '../../agent/pool/metrics.ts';
+import { SnapshotMetrics } from '../../agent/snapshot/metrics.ts';
 import { TargetMetrics } from '../../agent/target/metrics.ts';
 import { registerDownDisks, registerFreezes } from '../../csi/node/upkeep/metrics.ts';
 import { countVolumes } from '../../operator/metrics.ts';
@@ -16,17 +18,25 @@ interface Registered {
   readonly labelNames?: readonly string[];
 }
 
+const NONE = { list: () => [] };
+
 /** The parts, in the order of the page: which program serves the metrics, and what registers them. */
 const PARTS: readonly (readonly [string, () => unknown])[] = [
-  ['Operator', () => countVolumes({ list: () => [] })],
+  ['Operator', () => countVolumes(NONE)],
   ['Operator, with automatic takeover', () => registerTakeovers({ held: new Map(), taken: 0 })],
   ['Agent', () => new PoolMetrics().register()],
   [
+    'Agent, of its copies',
+    () => {
+      new CopyMetrics(NONE, NONE).register();
+      new SnapshotMetrics({ list: () => Promise.resolve([]) }, NONE, AbortSignal.abort()).register();
+    },
+  ],
+  [
     'Agent, of its target',
     () => {
-      const none = { list: () => [] };
       const api = { getStats: () => Promise.reject(new Error('there is no target')) };
-      new TargetMetrics({ api, connection: { connected: false, served: 0 }, volumes: none, nodes: none }, AbortSignal.abort()).register();
+      new TargetMetrics({ api, connection: { connected: false, served: 0 }, volumes: NONE, nodes: NONE }, AbortSignal.abort()).register();
     },
   ],
   [

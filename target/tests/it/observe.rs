@@ -107,11 +107,24 @@ fn refused_frames_are_counted_by_reason() {
     assert_eq!(rpc.volume_stats().initiators.len(), 1, "a host that is not admitted is not kept");
 }
 
+/// A host counts as one that floods for ten milliseconds. A target that gets no processor for so long serves all that had waited.
+const BURSTS: usize = 20;
+
 #[test]
 fn repetitions_and_what_is_too_much_are_counted() {
+    for _ in 0..BURSTS {
+        let Some(lab) = Lab::new(9000) else { return };
+        if passed_over_of_a_burst(&lab) > 0 {
+            return;
+        }
+    }
+    panic!("nothing was passed over in {BURSTS} bursts");
+}
+
+/// Sends overlapping writes at once, more than a host may have outstanding. Each must be counted, once. Gives how many were passed over.
+fn passed_over_of_a_burst(lab: &Lab) -> u64 {
     const WRITES: u64 = 400;
-    let Some(lab) = Lab::new(9000) else { return };
-    let (target, mut rpc) = target(&lab);
+    let (target, mut rpc) = target(lab);
     let mut a = lab.host().named(A);
     let write = registers(WRITE_EXT, 8, 8, &[1; 4096]);
     at_once(&target, || {
@@ -120,7 +133,7 @@ fn repetitions_and_what_is_too_much_are_counted() {
             a.send(7, 3, header::command::ATA, &write);
         }
     });
-    // All overlap: they are done one after the other. More than a host may have outstanding are passed over.
+    // All overlap: they are done one after the other.
     let limit = Instant::now() + LIMIT;
     loop {
         while a.receive(Duration::from_millis(20)).is_some_and(|answer| answer.header.tag == 0 || answer.good()) {}
@@ -128,9 +141,8 @@ fn repetitions_and_what_is_too_much_are_counted() {
         let writes: u64 = initiator.write.iter().flat_map(|write| &write.latency).sum();
         let passed_over: u64 = rpc.stats().refused.iter().filter(|refused| refused.reason == "flood").map(|refused| refused.frames).sum();
         if writes + initiator.dropped + passed_over == WRITES {
-            assert!(passed_over > 0);
             assert_eq!(initiator.repeats, WRITES - passed_over - 1);
-            break;
+            return passed_over;
         }
         assert!(Instant::now() < limit, "{initiator:?}");
     }
