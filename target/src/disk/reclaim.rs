@@ -85,12 +85,17 @@ impl Disk {
     /// Makes a range read as zeros, on stable storage when it returns. Whole blocks become holes. The caller keeps other writes to the
     /// same blocks away meanwhile.
     pub fn write_zeros(&self, offset: u64, length: usize) -> io::Result<()> {
+        self.write_zeros_and(offset, length, Disk::flush)
+    }
+
+    fn write_zeros_and(&self, offset: u64, length: usize, flush: impl FnOnce(&Disk) -> io::Result<()>) -> io::Result<()> {
         let Reclaim::Holes { block } = self.reclaim else { return self.fill(offset, length) };
         if !self.makes_holes() {
             return self.fill(offset, length);
         }
         let end = offset + length as u64;
-        // Holes are on stable storage: each was synced before it was answered, and what an earlier process left when the disk was opened.
+        // Holes are on stable storage: each was synced before it was answered, and what an earlier process left when the disk was opened. After
+        // a sync that failed no hole is looked for.
         if self.is_hole(offset, end) {
             return Ok(());
         }
@@ -102,7 +107,10 @@ impl Disk {
             self.refused(&error);
             return self.fill(offset, length);
         }
-        self.flush()?;
+        if let Err(error) = flush(self) {
+            self.give_up(&error);
+            return Err(error);
+        }
         self.reclaimed.fetch_add(last - first, Ordering::Relaxed);
         self.fill(offset, (first - offset) as usize)?;
         self.fill(last, (end - last) as usize)
@@ -140,7 +148,7 @@ impl Disk {
     fn give_up(&self, error: &io::Error) {
         if !self.keeps_zeros.swap(true, Ordering::Relaxed) {
             let path = std::fs::read_link(format!("/proc/self/fd/{}", self.fd())).unwrap_or_default();
-            log!(Warn, "zeros take space from now on: the disk does not give it back", path = path.display(), error = error);
+            log!(Warn, "zeros take space from now on: giving it back has failed", path = path.display(), error = error);
         }
     }
 
@@ -231,6 +239,20 @@ mod tests {
         disk.write_zeros(0, 8192).unwrap();
         assert!(content(&disk)[..8192].iter().all(|byte| *byte == 0));
         assert!(!disk.makes_holes() && disk.take_reclaimed() == 0);
+        std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_hole_that_was_not_synced_is_not_taken_for_zeros_on_stable_storage() {
+        let (path, disk) = disk("unsynced", Reclaim::Holes { block: 4096 });
+        let failed = disk.write_zeros_and(0, 8192, |_| Err(io::Error::from_raw_os_error(libc::EIO)));
+        assert_eq!(failed.unwrap_err().raw_os_error(), Some(libc::EIO));
+        if !disk.is_hole(0, 8192) {
+            return; // this file system has no holes
+        }
+        disk.write_zeros(0, 8192).unwrap();
+        assert!(!disk.is_hole(0, 8192), "zeros were written, and not only found");
+        assert!(is_zeros(&content(&disk)[..8192]) && disk.take_reclaimed() == 0);
         std::fs::remove_file(path).unwrap();
     }
 

@@ -118,6 +118,8 @@ impl DataPath {
         }
         if result.is_err() && self.slots.get(leader).next.is_some() {
             self.separate(registry, id, leader);
+            // Their host may have lost the volume since they were under way together. One that waits is not started after that.
+            self.drop_forbidden(registry, ports, id);
         } else {
             let mut next = Some(leader);
             while let Some(slot) = next {

@@ -239,7 +239,7 @@ mod tests {
     use super::*;
     use crate::disk::engine::{Completion, Kind};
     use crate::serve::data::order::{Entered, Span};
-    use crate::serve::testing::{A, request, saved, server};
+    use crate::serve::testing::{A, B, request, saved, server};
     use crate::serve::volume::life::State;
     use crate::store::Loaded;
     use std::path::PathBuf;
@@ -363,6 +363,24 @@ mod tests {
         rig.complete(slot, Err(io::Error::from_raw_os_error(libc::ENODEV)));
         assert!(away.try_recv().unwrap().is_ok());
         assert!(rig.volume().state.is_served() && !rig.volume().state.is_swapping());
+    }
+
+    #[test]
+    fn parts_of_a_failed_write_are_not_done_once_their_host_has_lost_the_volume() {
+        let mut rig = Rig::new("parts");
+        let slot = rig.write(A);
+        let (next, _) = rig.server.data.slots.insert(request(rig.id, A, Kind::Write)).unwrap();
+        rig.server.data.slots.link(slot, next);
+        rig.server.data.hold(&mut rig.server.registry, rig.id);
+        let (reply, mut access) = oneshot::channel();
+        let without = Access { macs: vec![B], ..Access::default() };
+        rig.server.change(rig.id, Change::SetAccess { access: without.clone(), reply });
+        rig.until(|volume| volume.saved.definition.access == without);
+        assert!(access.try_recv().is_err(), "a write is under way that is forbidden now");
+        rig.server.ports.add_unserved("none0", 0);
+        rig.complete(slot, Err(io::Error::from_raw_os_error(libc::EIO)));
+        assert!(access.try_recv().unwrap().is_ok());
+        assert!(rig.volume().order.is_empty(), "nothing waits for the end of the hold");
     }
 
     #[test]
