@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::memory::Aligned;
 use super::reclaim::Reclaim;
 use super::{Disk, Identity, Mode};
+use crate::log;
 use crate::wire::SECTOR;
 
 /// Why a path cannot be served.
@@ -77,12 +78,19 @@ pub fn open(path: &str, read_only: bool, needed: u64, current: Option<&Arc<Disk>
         disk.sectors.store(sectors, Ordering::Relaxed);
         return Ok(Opened::Same);
     }
-    if let Some(disk) = current.filter(|disk| disk.identity == identity) {
+    let released = current.filter(|disk| disk.identity == identity);
+    if let Some(disk) = released {
         // The same disk is to be opened for writing: our own lock is released first.
         // SAFETY: the descriptor is open.
         unsafe { libc::flock(disk.file.as_raw_fd(), libc::LOCK_UN) };
     }
     let opened = open_new(Path::new(path), read_only, block, identity).and_then(|disk| check_size(disk.sectors(), needed).map(|()| disk));
+    // It goes on being served for reading. Somebody who has locked it meanwhile keeps it.
+    if let Some(disk) = released.filter(|_| opened.is_err())
+        && let Err(error) = lock(&disk.file, true)
+    {
+        log!(Warn, "a disk that is served is locked by another program", path = path, error = error);
+    }
     opened.map(|disk| Opened::New(Arc::new(disk))).map_err(unfit)
 }
 
@@ -274,6 +282,15 @@ mod tests {
         assert!(matches!(open("/no/such/path", false, 0, None), Err(OpenError::Missing(_))));
         assert!(matches!(open("/tmp", false, 0, None), Err(OpenError::Unfit { .. })));
         assert!(matches!(open("/dev/null", false, 0, None), Err(OpenError::Unfit { .. })));
+    }
+
+    #[test]
+    fn a_disk_that_could_not_be_opened_for_writing_stays_locked() {
+        let file = Temporary::new("/tmp", "stays", 8192);
+        let Ok(Opened::New(disk)) = open(file.path(), true, 0, None) else { panic!("it cannot be opened") };
+        assert!(matches!(open(file.path(), false, 17, Some(&disk)), Err(OpenError::Unfit { reason: Unfit::TooSmall { .. }, .. })));
+        let other = File::open(file.path()).unwrap();
+        assert!(is_busy(&lock(&other, false).unwrap_err()), "nobody else may write to it");
     }
 
     #[test]
