@@ -169,7 +169,7 @@ impl<S: Socket> Server<S> {
         self.data.drop_forbidden(&mut self.registry, &mut self.ports, id);
         let volume = self.registry.volume(id);
         let Some(saving) = volume.state.saving() else { return };
-        if *saving.next == volume.saved && volume.state.is_exported() {
+        if *saving.next == volume.saved && volume.state.is_exported() && !volume.is_unsure {
             self.commit(id);
         } else {
             self.worker.submit(Task::Save { volume: id, saved: saving.next.clone() });
@@ -177,8 +177,9 @@ impl<S: Socket> Server<S> {
     }
 
     fn saved(&mut self, id: u32, result: io::Result<()>) {
-        let Err(error) = result else { return self.commit(id) };
         let volume = self.registry.volume_mut(id);
+        volume.is_unsure = result.is_err();
+        let Err(error) = result else { return self.commit(id) };
         log!(Error, "state not saved", uid = volume.uid(), error = error);
         // A frame whose change could not be saved stays unanswered, and is sent again.
         if let Some(Then::Reply(reply)) = volume.state.not_saved() {
@@ -363,6 +364,24 @@ mod tests {
         rig.complete(slot, Err(io::Error::from_raw_os_error(libc::ENODEV)));
         assert!(away.try_recv().unwrap().is_ok());
         assert!(rig.volume().state.is_served() && !rig.volume().state.is_swapping());
+    }
+
+    #[test]
+    fn what_is_active_is_saved_again_after_a_change_that_could_not_be_saved() {
+        let mut rig = Rig::new("unsure");
+        let set = |rig: &mut Rig, access: Access| {
+            let (reply, answer) = oneshot::channel();
+            rig.server.change(rig.id, Change::SetAccess { access, reply });
+            answer
+        };
+        let active = rig.volume().saved.definition.access.clone();
+        let mut refused = set(&mut rig, Access { macs: vec![B], ..Access::default() });
+        rig.server.done(Done::Saved { volume: rig.id, result: Err(io::ErrorKind::StorageFull.into()) });
+        assert!(refused.try_recv().unwrap().is_err());
+        let mut back = set(&mut rig, active);
+        assert!(back.try_recv().is_err(), "the file may have the other one");
+        rig.until(|volume| volume.state.is_idle());
+        assert!(back.try_recv().unwrap().is_ok() && !rig.volume().is_unsure);
     }
 
     #[test]

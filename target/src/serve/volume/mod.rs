@@ -36,6 +36,8 @@ const MODEL: &str = "aoe-target";
 pub struct Volume {
     /// What is active, and on disk.
     pub saved: Saved,
+    /// A change could not be saved. It may be on disk all the same, and active after a restart.
+    pub is_unsure: bool,
     pub state: State,
     pub order: Order,
     /// A request that may still grow with the frames of this batch.
@@ -57,6 +59,7 @@ impl Volume {
         let pacer = Pacer::new(saved.definition.limits, Instant::now());
         Volume {
             saved,
+            is_unsure: false,
             state,
             order: Order::default(),
             gathering: None,
