@@ -181,7 +181,7 @@ test('a node stays the holder of an external disk in the status no longer than t
   expect(await it.node.deps.staged.get('v1')).toBeUndefined();
 });
 
-test("an external disk that is the node's again before its lock was released is staged anew, since its mount is gone", async () => {
+test("an external disk that is the node's again before its lock was released is staged again, since its mount is gone", async () => {
   const it = await staged({ external: true });
   it.node.wire.release = async () => ({ outcome: 'unreachable' }) as never;
   await it.check();

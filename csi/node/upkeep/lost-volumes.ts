@@ -110,7 +110,7 @@ export class LostVolumes {
       signal.throwIfAborted();
       log.warn({ volume: volumeId, error: messageOf(error) }, 'a file system is unmounted although it may be frozen');
     });
-    // Should the volume be this node's again before the clean-up has ended, it is staged anew: a mount may be gone, of which the kubelet knows.
+    // Should the volume be this node's again before the clean-up has ended, it is staged again: a mount may be gone, of which the kubelet knows.
     await staged.mark(volumeId);
     let unmounted: string[];
     try {
