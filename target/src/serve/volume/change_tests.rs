@@ -1,0 +1,197 @@
+use super::*;
+use crate::disk::engine::{Completion, Kind};
+use crate::serve::data::order::{Entered, Span};
+use crate::serve::testing::{A, B, request, saved, server};
+use crate::serve::volume::life::State;
+use crate::store::Loaded;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+struct Rig {
+    server: Server,
+    id: u32,
+    paths: [PathBuf; 2],
+}
+
+impl Rig {
+    /// A volume on the first of two disks.
+    fn new(name: &str) -> Rig {
+        let path = |at| std::env::temp_dir().join(format!("aoe-change-{name}-{}-{at}", std::process::id()));
+        let paths = [path(0), path(1)];
+        for path in &paths {
+            std::fs::write(path, [0; 4096]).unwrap();
+        }
+        let mut server = server();
+        let volume = saved(paths[0].to_str().unwrap());
+        server.restore(Loaded { volumes: vec![volume], ..Loaded::default() });
+        let id = server.registry.find("v").unwrap();
+        let mut rig = Rig { server, id, paths };
+        rig.until(|volume| volume.state.is_served());
+        rig
+    }
+
+    fn volume(&self) -> &Volume {
+        self.server.registry.volume(self.id)
+    }
+
+    fn until(&mut self, come: impl Fn(&Volume) -> bool) {
+        let limit = Instant::now() + Duration::from_secs(5);
+        while !come(self.volume()) {
+            assert!(Instant::now() < limit, "it does not happen");
+            self.server.turn(true);
+        }
+    }
+
+    /// A write that is under way.
+    fn write(&mut self, source: Mac) -> u32 {
+        let (slot, _) = self.server.data.slots.insert(request(self.id, source, Kind::Write)).unwrap();
+        let volume = self.server.registry.volume_mut(self.id);
+        assert_eq!(volume.order.enter(slot, Span::new(0, 1, true, 1)), Entered::UnderWay);
+        slot
+    }
+
+    /// A request has ended.
+    fn complete(&mut self, slot: u32, result: io::Result<()>) {
+        let Server { registry, ports, data, .. } = &mut self.server;
+        data.complete(registry, ports, Completion { id: slot, result });
+        self.server.check_drains(self.id);
+    }
+
+    fn export(&mut self, path: usize) -> oneshot::Receiver<Result<VolumeState, Error>> {
+        let (reply, answer) = oneshot::channel();
+        let definition = Box::new(saved(self.paths[path].to_str().unwrap()).definition);
+        self.server.change(self.id, Change::Export { definition, reply });
+        answer
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+#[test]
+fn an_export_waits_until_the_disk_of_the_one_before_is_in_use() {
+    let mut rig = Rig::new("back");
+    let before = rig.volume().state.disk().unwrap().identity();
+    let slot = rig.write(A);
+    let mut away = rig.export(1);
+    rig.until(|volume| volume.state.is_swapping());
+    let mut back = rig.export(0);
+    rig.until(|volume| volume.state.is_idle());
+    assert!(away.try_recv().is_err() && back.try_recv().is_err());
+    rig.complete(slot, Ok(()));
+    rig.until(|volume| volume.state.is_idle() && volume.changes.is_empty());
+    assert!(away.try_recv().unwrap().is_ok() && back.try_recv().unwrap().is_ok());
+    let volume = rig.volume();
+    assert_eq!(volume.state.disk().unwrap().identity(), before, "the disk of the definition");
+    assert!(!volume.state.is_swapping());
+}
+
+#[test]
+fn access_changes_while_an_export_waits_and_is_not_undone_by_it() {
+    let mut rig = Rig::new("access");
+    let slot = rig.write(A);
+    let _away = rig.export(1);
+    rig.until(|volume| volume.state.is_swapping());
+    let mut back = rig.export(0);
+    let only = |mac| Access { macs: vec![mac], ..Access::default() };
+    let (reply, mut access) = oneshot::channel();
+    rig.server.change(rig.id, Change::SetAccess { access: only(A), reply });
+    rig.until(|volume| volume.saved.definition.access == only(A));
+    assert!(access.try_recv().unwrap().is_ok(), "nothing is under way that is forbidden now");
+    let (reply, mut removal) = oneshot::channel();
+    rig.server.change(rig.id, Change::Unexport { reply });
+    rig.server.turn(true);
+    assert!(removal.try_recv().is_err() && back.try_recv().is_err());
+    assert_eq!(rig.volume().changes.len(), 2, "it is not removed before it is exported");
+    rig.complete(slot, Ok(()));
+    rig.until(|volume| matches!(volume.state.step(), Step::Removing { .. }));
+    assert!(back.try_recv().unwrap().is_ok());
+    assert!(rig.volume().saved.definition.access == only(A));
+}
+
+#[test]
+fn a_disk_that_is_gone_while_another_replaces_it_does_not_fail_the_volume() {
+    let mut rig = Rig::new("gone");
+    let slot = rig.write(A);
+    let mut away = rig.export(1);
+    rig.until(|volume| volume.state.is_swapping());
+    rig.server.ports.add_unserved("none0", 0);
+    rig.complete(slot, Err(io::Error::from_raw_os_error(libc::ENODEV)));
+    assert!(away.try_recv().unwrap().is_ok());
+    assert!(rig.volume().state.is_served() && !rig.volume().state.is_swapping());
+}
+
+#[test]
+fn what_is_active_is_saved_again_after_a_change_that_could_not_be_saved() {
+    let mut rig = Rig::new("unsure");
+    let set = |rig: &mut Rig, access: Access| {
+        let (reply, answer) = oneshot::channel();
+        rig.server.change(rig.id, Change::SetAccess { access, reply });
+        answer
+    };
+    let active = rig.volume().saved.definition.access.clone();
+    let mut refused = set(&mut rig, Access { macs: vec![B], ..Access::default() });
+    rig.server.done(Done::Saved { volume: rig.id, result: Err(io::ErrorKind::StorageFull.into()) });
+    assert!(refused.try_recv().unwrap().is_err());
+    let mut back = set(&mut rig, active);
+    assert!(back.try_recv().is_err(), "the file may have the other one");
+    rig.until(|volume| volume.state.is_idle());
+    assert!(back.try_recv().unwrap().is_ok() && !rig.volume().is_unsure);
+}
+
+#[test]
+fn parts_of_a_failed_write_are_not_done_once_their_host_has_lost_the_volume() {
+    let mut rig = Rig::new("parts");
+    let slot = rig.write(A);
+    let (next, _) = rig.server.data.slots.insert(request(rig.id, A, Kind::Write)).unwrap();
+    rig.server.data.slots.link(slot, next);
+    rig.server.data.hold(&mut rig.server.registry, rig.id);
+    let (reply, mut access) = oneshot::channel();
+    let without = Access { macs: vec![B], ..Access::default() };
+    rig.server.change(rig.id, Change::SetAccess { access: without.clone(), reply });
+    rig.until(|volume| volume.saved.definition.access == without);
+    assert!(access.try_recv().is_err(), "a write is under way that is forbidden now");
+    rig.server.ports.add_unserved("none0", 0);
+    rig.complete(slot, Err(io::Error::from_raw_os_error(libc::EIO)));
+    assert!(access.try_recv().unwrap().is_ok());
+    assert!(rig.volume().order.is_empty(), "nothing waits for the end of the hold");
+}
+
+#[test]
+fn an_export_is_refused_when_the_volume_is_removed_before_its_disk_is_in_use() {
+    let mut rig = Rig::new("removed");
+    let slot = rig.write(A);
+    let mut away = rig.export(1);
+    rig.until(|volume| volume.state.is_swapping());
+    let (reply, mut removal) = oneshot::channel();
+    rig.server.change(rig.id, Change::Unexport { reply });
+    rig.until(|volume| !volume.state.is_exported());
+    assert!(matches!(away.try_recv().unwrap(), Err(Error::Unexported(uid)) if uid == "v"));
+    assert!(removal.try_recv().is_err(), "a request is under way");
+    rig.complete(slot, Ok(()));
+    assert!(removal.try_recv().unwrap().is_ok());
+    assert!(rig.server.registry.find("v").is_none());
+}
+
+#[test]
+fn changes_that_waited_for_a_removal_that_failed_are_done() {
+    let mut server = server();
+    let id = server.registry.insert(saved("/no/such"), State::loading());
+    let state = &mut server.registry.volume_mut(id).state;
+    state.reopened(Err("gone".into()));
+    let (reply, mut removal) = oneshot::channel();
+    assert!(state.begin(Step::Removing { reply }));
+    let (reply, mut access) = oneshot::channel();
+    server.change(id, Change::SetAccess { access: Access::default(), reply });
+    assert!(access.try_recv().is_err());
+    server.done(Done::Removed { volume: id, result: Err(io::ErrorKind::StorageFull.into()) });
+    assert!(removal.try_recv().unwrap().is_err());
+    server.turn(true);
+    assert!(access.try_recv().unwrap().is_ok());
+}
