@@ -231,7 +231,7 @@ export class Faults {
         ],
         cause: async () => {
           // In between there are so few requests that more than one in a hundred is slow.
-          const hang = `dmsetup suspend '${mapped}'; sleep 2; dmsetup resume '${mapped}'; usleep 100000`;
+          const hang = `dmsetup suspend '${mapped}'; sleep 2; dmsetup resume '${mapped}'; sleep 0.1`;
           await this.#on(this.#data, `for i in $(seq 24); do ${hang}; done`);
         },
         cure: () => this.#on(this.#data, `dmsetup resume '${mapped}'`),
