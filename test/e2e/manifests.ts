@@ -131,3 +131,43 @@ export function aoeSnapshotGroup(name: string, volumeNames: readonly string[]) {
   const spec = { members: volumeNames.map((volumeName) => ({ volumeName })) };
   return { apiVersion: 'aoe.dev/v1alpha1', kind: 'AoESnapshotGroup', metadata: { name }, spec };
 }
+
+/** A StatefulSet of one pod with a claim `data-NAME-0` at /data, which is on this node as long as it can be. */
+export const statefulSet = (name: string, { storageClass, node, script }: { storageClass: string; node: string; script: string }) => ({
+  apiVersion: 'apps/v1',
+  kind: 'StatefulSet',
+  metadata: { name },
+  spec: {
+    serviceName: name,
+    selector: { matchLabels: { app: name } },
+    template: {
+      metadata: { labels: { app: name } },
+      spec: {
+        terminationGracePeriodSeconds: 1,
+        affinity: {
+          nodeAffinity: {
+            preferredDuringSchedulingIgnoredDuringExecution: [
+              { weight: 100, preference: { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [node] }] } },
+            ],
+          },
+        },
+        containers: [
+          {
+            name: 'main',
+            image: 'docker.io/library/busybox:testbed',
+            imagePullPolicy: 'Never',
+            command: ['sh', '-c', script],
+            readinessProbe: { exec: { command: ['test', '-e', '/tmp/ready'] }, periodSeconds: 1 },
+            volumeMounts: [{ name: 'data', mountPath: '/data' }],
+          },
+        ],
+      },
+    },
+    volumeClaimTemplates: [
+      {
+        metadata: { name: 'data' },
+        spec: { accessModes: ['ReadWriteOnce'], storageClassName: storageClass, resources: { requests: { storage: '64Mi' } } },
+      },
+    ],
+  },
+});

@@ -7,7 +7,7 @@ import { PrometheusServer } from '../monitoring/server.ts';
 import { Cluster } from '../testbed/cluster.ts';
 import { installChart, notOn } from '../testbed/install.ts';
 import { ROOT } from '../testbed/paths.ts';
-import { claim, pod, storageClass } from './manifests.ts';
+import { claim, pod, statefulSet, storageClass } from './manifests.ts';
 import { Namespace } from './namespace.ts';
 
 /** In the place of 5 and 10 minutes, so that an alert on a rate ends soon after its fault. */
@@ -57,7 +57,12 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
     const { metadata, spec } = await cluster.getJson('aoev', volume);
     const mapped = `vg0-aoe--${metadata.uid.replaceAll('-', '--')}`;
     const other = spec.nodeName === 'storage-1' ? 'storage-2' : 'storage-1';
-    faults = new Faults(cluster, { volume, mapped, node: spec.nodeName, other });
+    const use = async (name: string): Promise<string> => {
+      await ns.apply([statefulSet(name, { storageClass: 'shop-lvm', node: WORKER, script: 'touch /tmp/ready; sleep 3600' })]);
+      await ns.ready(`${name}-0`, 150_000);
+      return (await cluster.getJson('aoev', await ns.volumeOf(`data-${name}-0`))).spec.nodeName;
+    };
+    faults = new Faults(cluster, { volume, mapped, node: spec.nodeName, other, use });
   }, 2_400_000);
   afterAll(async () => {
     await ns?.delete();
@@ -176,8 +181,9 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
   it('alerts on a disk that gives errors', () => fireAndResolve(faults.brokenDisk()), LIMIT);
   it('alerts on a node that has given up a disk', () => fireAndResolve(faults.segment()), LIMIT);
   it('alerts on an operator that cannot write', () => fireAndResolve(faults.rights()), LIMIT);
-  // The last one: the pods that read and write are on that node.
-  it('alerts on a lost node, and on volumes of it that are not taken over', () => fireAndResolve(faults.takeover()), LIMIT);
+  // The last ones: the pods that read and write are on that node.
+  it('alerts on a lost node whose volumes are not taken over', () => fireAndResolve(faults.takeoverHeld()), LIMIT);
+  it('alerts on a lost node whose volumes are taken over', () => fireAndResolve(faults.takeover()), LIMIT);
   it('has had every alert of the chart', async () => {
     await faults.tidy();
     expect([...seen].toSorted()).toStrictEqual(chart.rules.map(({ alert }) => alert).toSorted());

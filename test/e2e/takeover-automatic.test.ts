@@ -1,7 +1,7 @@
 import { Cluster } from '../testbed/cluster.ts';
 import { installChart, notOn } from '../testbed/install.ts';
 import { LONG, longTest } from './long.ts';
-import { storageClass } from './manifests.ts';
+import { statefulSet, storageClass } from './manifests.ts';
 import { eventAbout, Namespace } from './namespace.ts';
 
 const OLD = 'worker-1';
@@ -36,46 +36,6 @@ describe('automatic takeover', () => {
 
   const install = (takeover: { after: string } | { enabled: true }) => installChart(cluster, { takeover, controller: notOn(OLD) });
 
-  /** A StatefulSet of one pod, which is on OLD as long as it can be. */
-  const statefulSet = (name: string, storageClassName: string) => ({
-    apiVersion: 'apps/v1',
-    kind: 'StatefulSet',
-    metadata: { name },
-    spec: {
-      serviceName: name,
-      selector: { matchLabels: { app: name } },
-      template: {
-        metadata: { labels: { app: name } },
-        spec: {
-          terminationGracePeriodSeconds: 1,
-          affinity: {
-            nodeAffinity: {
-              preferredDuringSchedulingIgnoredDuringExecution: [
-                { weight: 100, preference: { matchExpressions: [{ key: 'kubernetes.io/hostname', operator: 'In', values: [OLD] }] } },
-              ],
-            },
-          },
-          containers: [
-            {
-              name: 'main',
-              image: 'docker.io/library/busybox:testbed',
-              imagePullPolicy: 'Never',
-              command: ['sh', '-c', KEEPER],
-              readinessProbe: { exec: { command: ['test', '-e', '/tmp/ready'] }, periodSeconds: 1 },
-              volumeMounts: [{ name: 'data', mountPath: '/data' }],
-            },
-          ],
-        },
-      },
-      volumeClaimTemplates: [
-        {
-          metadata: { name: 'data' },
-          spec: { accessModes: ['ReadWriteOnce'], storageClassName, resources: { requests: { storage: '64Mi' } } },
-        },
-      ],
-    },
-  });
-
   interface Pod {
     metadata: { uid: string };
     spec: { nodeName?: string };
@@ -88,7 +48,7 @@ describe('automatic takeover', () => {
   const isReady = (pod: Pod | undefined) =>
     pod?.status.conditions?.some(({ type, status }) => type === 'Ready' && status === 'True') ?? false;
   const prepare = async (name: string, storageClassName = 'takeover-auto') => {
-    await ns.apply([statefulSet(name, storageClassName)]);
+    await ns.apply([statefulSet(name, { storageClass: storageClassName, node: OLD, script: KEEPER })]);
     await ns.ready(`${name}-0`, 150_000);
     const pod = await podOf(name);
     expect(pod?.spec.nodeName).toBe(OLD);

@@ -18,6 +18,8 @@ export interface Busy {
   readonly other: string;
   /** Device-mapper name of its logical volume. */
   readonly mapped: string;
+  /** Starts a StatefulSet of this name on {@link WORKER}, since only pods with a controller are deleted in a takeover. Gives the storage node of its volume. */
+  readonly use: (name: string) => Promise<string>;
 }
 
 /** Something that goes wrong on the bed, and the alerts that it is to make fire: some labels of each, with its name. */
@@ -276,25 +278,38 @@ export class Faults {
     ];
   }
 
-  /** A node that is lost while the target of one of its volumes is silent, too. */
-  takeover(): Fault[] {
-    const stop = (signal: string) => this.#on(this.#data, `pkill -${signal} -x aoe-target`);
+  /** A node that is lost, while the target that could have heard it does not answer. */
+  takeoverHeld(): Fault[] {
     return [
       {
-        what: `${WORKER} crashes, and one of the two targets that could have heard it does not answer`,
-        fires: [{ alertname: 'AoETakeover' }, { alertname: 'AoETakeoverHeld', node: WORKER, reason: 'NoEvidence' }],
+        what: `${WORKER} crashes, and the target of its volume does not answer`,
+        fires: [{ alertname: 'AoETakeoverHeld', node: WORKER, reason: 'NoEvidence' }],
         cause: async () => {
-          const initiators = { nodes: [WORKER] };
-          await this.#volume('mon-taken', { nodeName: this.#other, initiators });
-          await this.#volume('mon-held', { nodeName: this.#data, initiators });
-          await stop('STOP');
+          const storage = await this.#busy.use('mon-held');
+          this.#kept.set('silent', storage);
+          await this.#on(storage, 'pkill -STOP -x aoe-target');
           await this.#cluster.guest(WORKER).crash();
         },
         cure: async () => {
-          await stop('CONT');
+          const storage = this.#kept.get('silent');
+          if (storage) await this.#on(storage, 'pkill -CONT -x aoe-target');
           await this.#cluster.restore();
-          await this.#delete('aoev', 'mon-taken', 'mon-held');
         },
+      },
+    ];
+  }
+
+  /** A node that is lost. */
+  takeover(): Fault[] {
+    return [
+      {
+        what: `${WORKER} crashes`,
+        fires: [{ alertname: 'AoETakeover' }],
+        cause: async () => {
+          await this.#busy.use('mon-taken');
+          await this.#cluster.guest(WORKER).crash();
+        },
+        cure: () => this.#cluster.restore(),
       },
     ];
   }
