@@ -44,10 +44,12 @@ function examplesPage(paths: readonly string[]): string {
 export function stage(folder: string, repository: string | undefined): void {
   const docs = globSync('docs/**/*.md', { cwd: ROOT }).toSorted();
   const examples = globSync('deploy/examples/*.yaml', { cwd: ROOT }).toSorted();
+  const pictures = globSync('docs/pictures/*.svg', { cwd: ROOT }).toSorted();
   const own = new Map([...docs.map((path) => [path, path.replace(/^docs\//, '')] as const), ...Object.entries(OTHERS)]);
   const pages = new Map([
     ...own,
     ...Object.entries(STANDS_FOR),
+    ...pictures.map((path) => [path, path.replace(/^docs\//, '')] as const),
     ...examples.map((path) => [path, `examples.md#${anchorOf(basename(path))}`] as const),
   ]);
   rmSync(folder, { recursive: true, force: true });
@@ -58,6 +60,7 @@ export function stage(folder: string, repository: string | undefined): void {
   for (const [path, page] of own)
     write(`pages/${page}`, withDiagrams(withDeepLists(withSiteLinks(read(path), path, { pages, repository })), page));
   write('pages/examples.md', examplesPage(examples));
+  cpSync(join(ROOT, 'docs/pictures'), join(folder, 'pages/pictures'), { recursive: true });
   const decisions = docs.filter((path) => /\/adr\/\d/.test(path)).map((path) => `          - ${own.get(path)}\n`);
   const forge = repository ? `repo_url: ${repository.replace(/\/blob\/.*$/, '')}\n` : '';
   write('mkdocs.yml', `${forge}${read('docs/mkdocs.yml')}${decisions.join('')}`);
