@@ -6,8 +6,8 @@ export type AoEPool = Resource<AoEPoolSpec, AoEPoolStatus>;
 
 /** At most this many abandoned volumes of a pool are remembered, the newest ones. */
 export const MAX_ABANDONED = 200;
-/** At most this many addresses of each are remembered, the newest ones. */
-export const MAX_REST = 8;
+/** At most this many addresses of each of them are remembered, the newest ones. */
+export const MAX_ABANDONED_ADDRESSES = 8;
 
 /** Condition types of an AoEPool. */
 export const PoolCondition = {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { MAX_ABANDONED, MAX_REST } from '../pool.ts';
+import { MAX_ABANDONED, MAX_ABANDONED_ADDRESSES } from '../pool.ts';
 import { Address } from './address.ts';
 import { Conditions } from './meta.ts';
 import { Quantity } from './quantity.ts';
@@ -167,11 +167,11 @@ export const Abandoned = z.object({
   node: z.string().max(253).describe('Storage node that had the data.'),
   addresses: z
     .array(Address)
-    .max(MAX_REST)
+    .max(MAX_ABANDONED_ADDRESSES)
     .optional()
     .meta({ 'x-kubernetes-list-type': 'atomic' })
     .describe(
-      'Addresses at which its target may serve the volume when it comes back. As long as others are free, no volume gets them by itself.',
+      'Addresses at which its target may serve the volume when it comes back. A volume gets one of them only when no other is free, or when its spec.address asks for it.',
     ),
 });
 export type Abandoned = z.infer<typeof Abandoned>;

@@ -121,7 +121,7 @@ export const AoEVolumeSpec = z
           .optional()
           .describe('After the switch: spec.moves as it was before. The data at the earlier place is noted with this number.'),
         address: Address.optional().describe(
-          'After the switch: the address at the place that is named here. No other volume gets it by itself as long as the move is under way.',
+          'After the switch: the address at the place that is named here. Until the move has ended, another volume gets it only when its spec.address asks for it.',
         ),
         back: z
           .boolean()

@@ -51,8 +51,8 @@ export function newMove({ nodeName, pool }: Place): SpecMove {
 
 /**
  * The move after its new node was lost, and the volume goes on to this place. The earlier data is still kept until the volume is served. When it
- * goes back to that data, the other place is the one that was lost. What is there may be newer, and is kept. An earlier operator has not noted
- * the number of moves: then none is assumed since the switch.
+ * goes back to that data, the other place is the one that was lost. What is there may be newer, and is kept. An operator of an
+ * earlier version has not noted the number of moves: then it is assumed that there was none since the switch.
  */
 export function fromLost(volume: AoEVolume, to: Place): SpecMove | undefined {
   const { move, nodeName = '', pool = '', address } = volume.spec;

@@ -1,5 +1,5 @@
 import { sameAddress } from '../../api/address.ts';
-import { type AoEPool, MAX_ABANDONED, MAX_REST } from '../../api/pool.ts';
+import { type AoEPool, MAX_ABANDONED, MAX_ABANDONED_ADDRESSES } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, MOVE_FINALIZER, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type EventRecorder, isNotFound, type Kube } from '../../kube/mod.ts';
@@ -43,7 +43,7 @@ export async function giveUp(options: Options, volume: AoEVolume, signal: AbortS
   const keeps = move?.stage === 'Switched' && finalizers.includes(MOVE_FINALIZER) ? move : undefined;
   const left = finalizers.filter((each) => each !== VOLUME_FINALIZER && !(keeps && each === MOVE_FINALIZER));
   if (left.length === finalizers.length) return { outcome: 'givenUp', volume: released };
-  await remember(kube, volume.metadata, volume.spec, signal);
+  await noteAbandoned(kube, volume.metadata, volume.spec, signal);
   let patched: AoEVolume | undefined;
   try {
     patched = await kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
@@ -82,11 +82,11 @@ async function release(kube: Options['kube'], volume: AoEVolume, signal: AbortSi
 
 /**
  * Notes in the status of the pool that the volume was given up, before the AoEVolume is gone, or that it is moved away without its node. Should
- * the node come back, its target serves the volume from its own state: by this entry its agent knows that it must not, and no other volume gets
- * the address by itself meanwhile. A host that the target admits still would take both for one disk.
+ * the node come back, its target serves the volume from its own state: by this entry its agent knows that it must not, and the operator gives
+ * the address to no other volume while there are free ones. A host that both targets admit would take the two for one disk.
  * @throws KubeError
  */
-export async function remember(
+export async function noteAbandoned(
   kube: Options['kube'],
   { name: volume, uid = '' }: AoEVolume['metadata'],
   { nodeName: node = '', pool: poolName = '', address }: Pick<AoEVolume['spec'], 'nodeName' | 'pool' | 'address'>,
@@ -98,7 +98,7 @@ export async function remember(
   const known = before?.addresses ?? [];
   const isKnown = !address || known.some((each) => sameAddress(each, address));
   if (!pool || (before && isKnown)) return;
-  const addresses = isKnown ? known : [...known, address].slice(-MAX_REST);
+  const addresses = isKnown ? known : [...known, address].slice(-MAX_ABANDONED_ADDRESSES);
   // With the version: of two that are given up at once, neither entry may be lost.
   const { resourceVersion } = pool.metadata;
   const entry = { uid, volume, node, ...(addresses.length > 0 ? { addresses } : {}) };

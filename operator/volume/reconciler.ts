@@ -39,7 +39,7 @@ import { freeAddress, newAddress, place, userOfSource } from '../placement/place
 import type { Placed, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
 import { fromLost, newMove, nextStep, progressOf } from './copied-move.ts';
-import { giveUp, remember } from './give-up.ts';
+import { giveUp, noteAbandoned } from './give-up.ts';
 import { type Growth, growthOf } from './growth.ts';
 import { decideMove, destinationOf, type Move } from './move.ts';
 import { obstacleOf } from './obstacle.ts';
@@ -197,7 +197,7 @@ export class VolumeReconciler {
     const isMarked = found.metadata.finalizers?.includes(MOVE_FINALIZER);
     if ((underWay || isMarked || found.status?.move) && !isSecond) return await this.#advance(found, signal);
     const move = await decideMove({ ...this.#options, reserved: this.#reserved, health: this.#health }, found, signal);
-    if (move.kind === 'possible') await remember(this.#options.kube, move.volume.metadata, move.volume.spec, signal);
+    if (move.kind === 'possible') await noteAbandoned(this.#options.kube, move.volume.metadata, move.volume.spec, signal);
     if (underWay && move.kind === 'possible') return await this.#switch(move.volume, move.to, fromLost(move.volume, move.to), signal);
     if (underWay && move.kind === 'none') return await this.#advance(move.volume, signal);
     if (move.kind === 'copy') {
@@ -234,7 +234,7 @@ export class VolumeReconciler {
     }
     if (next.step === 'wait') return { kind: 'none', volume };
     if (next.why !== undefined) {
-      await remember(kube, volume.metadata, volume.spec.move, signal);
+      await noteAbandoned(kube, volume.metadata, volume.spec.move, signal);
       events.event(volume, 'Warning', 'MovedDataLeft', next.why);
     }
     log.info({ volume: name, move: volume.spec.move }, 'move ended');

@@ -62,7 +62,7 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
       await ns.ready(`${name}-0`, 150_000);
       return (await cluster.getJson('aoev', await ns.volumeOf(`data-${name}-0`))).spec.nodeName;
     };
-    faults = new Faults(cluster, { volume, mapped, node: spec.nodeName, other, use });
+    faults = new Faults(cluster, { volume, mapped, node: spec.nodeName, other }, use);
   }, 2_400_000);
   afterAll(async () => {
     await ns?.delete();

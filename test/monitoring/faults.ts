@@ -18,8 +18,6 @@ export interface Busy {
   readonly other: string;
   /** Device-mapper name of its logical volume. */
   readonly mapped: string;
-  /** Starts a StatefulSet of this name on {@link WORKER}, since only pods with a controller are deleted in a takeover. Gives the storage node of its volume. */
-  readonly use: (name: string) => Promise<string>;
 }
 
 /** Something that goes wrong on the bed, and the alerts that it is to make fire: some labels of each, with its name. */
@@ -38,13 +36,19 @@ const onHost = (node: string) => ({ nodeSelector: { 'kubernetes.io/hostname': no
 export class Faults {
   readonly #cluster: Cluster;
   readonly #busy: Busy;
+  readonly #use: (name: string) => Promise<string>;
   #looks = 0;
   /** What a cure needs, by the name of its fault. */
   readonly #kept = new Map<string, string>();
 
-  constructor(cluster: Cluster, busy: Busy) {
+  /**
+   * @param use starts a StatefulSet of this name on {@link WORKER}, and gives the storage node of its volume: only pods with a controller are
+   * deleted in a takeover
+   */
+  constructor(cluster: Cluster, busy: Busy, use: (name: string) => Promise<string>) {
     this.#cluster = cluster;
     this.#busy = busy;
+    this.#use = use;
   }
 
   get #data(): string {
@@ -285,7 +289,7 @@ export class Faults {
         what: `${WORKER} crashes, and the target of its volume does not answer`,
         fires: [{ alertname: 'AoETakeoverHeld', node: WORKER, reason: 'NoEvidence' }],
         cause: async () => {
-          const storage = await this.#busy.use('mon-held');
+          const storage = await this.#use('mon-held');
           this.#kept.set('silent', storage);
           await this.#on(storage, 'pkill -STOP -x aoe-target');
           await this.#cluster.guest(WORKER).crash();
@@ -306,7 +310,7 @@ export class Faults {
         what: `${WORKER} crashes`,
         fires: [{ alertname: 'AoETakeover' }],
         cause: async () => {
-          await this.#busy.use('mon-taken');
+          await this.#use('mon-taken');
           await this.#cluster.guest(WORKER).crash();
         },
         cure: () => this.#cluster.restore(),

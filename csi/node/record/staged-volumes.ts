@@ -81,7 +81,7 @@ export class StagedVolumes {
   }
 
   /** Marks a volume as lost that is about to be cleaned up. Its file stays. */
-  async mark(volumeId: string): Promise<void> {
+  async markLost(volumeId: string): Promise<void> {
     await (await open(this.#mark(volumeId), 'w', 0o600)).close();
   }
 
@@ -102,7 +102,7 @@ export class StagedVolumes {
     return this.#named('.json');
   }
 
-  /** The volumes that this node has lost. */
+  /** The volumes that this node has lost, also those whose clean-up has not ended: they have a file, too. */
   async listLost(): Promise<string[]> {
     return this.#named('.lost');
   }

@@ -110,8 +110,8 @@ export class LostVolumes {
       signal.throwIfAborted();
       log.warn({ volume: volumeId, error: messageOf(error) }, 'a file system is unmounted although it may be frozen');
     });
-    // Should the volume be this node's again before the clean-up has ended, it is staged again: a mount may be gone, of which the kubelet knows.
-    await staged.mark(volumeId);
+    // This node may get the volume again before the clean-up has ended. Then it must be staged again: a mount that the kubelet counts on may be gone.
+    await staged.markLost(volumeId);
     let unmounted: string[];
     try {
       unmounted = await disk.unmountAll({ at: record.stagingPath, onlyThere: successor !== undefined }, signal);
