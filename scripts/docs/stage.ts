@@ -45,11 +45,12 @@ export function stage(folder: string, repository: string | undefined): void {
   const docs = globSync('docs/**/*.md', { cwd: ROOT }).toSorted();
   const examples = globSync('deploy/examples/*.yaml', { cwd: ROOT }).toSorted();
   const pictures = globSync('docs/pictures/*.svg', { cwd: ROOT }).toSorted();
-  const own = new Map([...docs.map((path) => [path, path.replace(/^docs\//, '')] as const), ...Object.entries(OTHERS)]);
+  const onSite = (path: string) => [path, path.replace(/^docs\//, '')] as const;
+  const own = new Map([...docs.map(onSite), ...Object.entries(OTHERS)]);
   const pages = new Map([
     ...own,
     ...Object.entries(STANDS_FOR),
-    ...pictures.map((path) => [path, path.replace(/^docs\//, '')] as const),
+    ...pictures.map(onSite),
     ...examples.map((path) => [path, `examples.md#${anchorOf(basename(path))}`] as const),
   ]);
   rmSync(folder, { recursive: true, force: true });

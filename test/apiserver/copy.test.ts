@@ -5,7 +5,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { type Program, startOperator } from './programs.ts';
+import { endOf, type Program, startOperator } from './programs.ts';
 import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
@@ -46,39 +46,37 @@ describe.skipIf(unavailable)('copies of a snapshot with a real API server', () =
     await volumeIs(name, ({ status }) => status?.phase === 'Ready');
   };
 
-  const end = async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-  };
-  serveTests(async (started) => {
-    ({ server, kube } = started);
-    agent = new FakeAgent(kube);
-    snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
-    running.push(agent.run(stop.signal), snapshots.run(stop.signal));
-    for (const name of ['storage-1', 'storage-2']) {
-      await kube.create(NODES, { metadata: { name } });
-      await kube.patch(
-        NODES,
-        name,
-        { status: { conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', message: '' }] } },
-        { subresource: 'status' },
-      );
-      await announceNode(kube, name);
-    }
-    for (const [pool, node] of [
-      ['thin', 'storage-1'],
-      ['thick', 'storage-2'],
-    ] as const) {
-      await makePool(kube, pool);
-      await reportPool(kube, pool, { name: node, ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
-    }
-    operator = await start();
-    await kube.create(AOE_VOLUMES, volume('origin', { pool: 'thin' }));
-    await volumeIs('origin', ({ status }) => status?.phase === 'Ready');
-    await kube.create(AOE_SNAPSHOTS, { metadata: { name: 's' }, spec: { volumeName: 'origin' } } as never);
-    await until(({ status }) => status?.phase === 'Ready');
-  }, end);
+  serveTests(
+    async (started) => {
+      ({ server, kube } = started);
+      agent = new FakeAgent(kube);
+      snapshots = new Informer<AoESnapshot>(kube, AOE_SNAPSHOTS);
+      running.push(agent.run(stop.signal), snapshots.run(stop.signal));
+      for (const name of ['storage-1', 'storage-2']) {
+        await kube.create(NODES, { metadata: { name } });
+        await kube.patch(
+          NODES,
+          name,
+          { status: { conditions: [{ type: 'Ready', status: 'True', reason: 'KubeletReady', message: '' }] } },
+          { subresource: 'status' },
+        );
+        await announceNode(kube, name);
+      }
+      for (const [pool, node] of [
+        ['thin', 'storage-1'],
+        ['thick', 'storage-2'],
+      ] as const) {
+        await makePool(kube, pool);
+        await reportPool(kube, pool, { name: node, ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
+      }
+      operator = await start();
+      await kube.create(AOE_VOLUMES, volume('origin', { pool: 'thin' }));
+      await volumeIs('origin', ({ status }) => status?.phase === 'Ready');
+      await kube.create(AOE_SNAPSHOTS, { metadata: { name: 's' }, spec: { volumeName: 'origin' } } as never);
+      await until(({ status }) => status?.phase === 'Ready');
+    },
+    endOf(stop, running, () => operator),
+  );
 
   it('names who copies, and gives the snapshot an address that no volume gets, also after a restart of the operator', async () => {
     for (const [name, mac] of Object.entries(MACS)) {

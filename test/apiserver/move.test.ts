@@ -5,7 +5,7 @@ import { type AoEVolume, GIVE_UP, MOVE_TO, serialNumber } from '../../api/volume
 import { Informer, type Kube } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { type Program, startOperator } from './programs.ts';
+import { endOf, type Program, startOperator } from './programs.ts';
 import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const MAC = '02:00:5e:10:00:01';
@@ -50,31 +50,29 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
       displacedVolumes: displaced(...names),
     });
 
-  const end = async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-  };
-  serveTests(async (started) => {
-    ({ server, kube } = started);
-    volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
-    seenByOldAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.nodeName=storage-1' });
-    seenByOtherAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.move.nodeName=storage-2' });
-    agent = new FakeAgent(kube);
-    running.push(volumes.run(stop.signal), seenByOldAgent.run(stop.signal), seenByOtherAgent.run(stop.signal), agent.run(stop.signal));
-    await makePool(kube, 'default');
-    for (const name of ['storage-1', 'storage-2']) {
-      await kube.create(NODES, { metadata: { name } });
-      await announceNode(kube, name);
-    }
-    await announceNode(kube, 'worker');
-    await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
-    operator = await start();
-    for (const name of ['v', 'used', 'copied', ...MANY]) await kube.create(AOE_VOLUMES, volume(name, { nodeName: 'storage-1' }));
-    for (const name of ['v', 'used', 'copied', ...MANY]) await until(name, (now) => now.status?.phase === 'Ready');
-    await kube.patch(AOE_VOLUMES, 'used', { spec: { initiators: { nodes: ['worker'] } } });
-    await until('used', ({ status }) => status?.initiators?.nodes?.[0] === 'worker');
-  }, end);
+  serveTests(
+    async (started) => {
+      ({ server, kube } = started);
+      volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+      seenByOldAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.nodeName=storage-1' });
+      seenByOtherAgent = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: 'spec.move.nodeName=storage-2' });
+      agent = new FakeAgent(kube);
+      running.push(volumes.run(stop.signal), seenByOldAgent.run(stop.signal), seenByOtherAgent.run(stop.signal), agent.run(stop.signal));
+      await makePool(kube, 'default');
+      for (const name of ['storage-1', 'storage-2']) {
+        await kube.create(NODES, { metadata: { name } });
+        await announceNode(kube, name);
+      }
+      await announceNode(kube, 'worker');
+      await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '100Gi', free: '100Gi', granularity: '4Mi' });
+      operator = await start();
+      for (const name of ['v', 'used', 'copied', ...MANY]) await kube.create(AOE_VOLUMES, volume(name, { nodeName: 'storage-1' }));
+      for (const name of ['v', 'used', 'copied', ...MANY]) await until(name, (now) => now.status?.phase === 'Ready');
+      await kube.patch(AOE_VOLUMES, 'used', { spec: { initiators: { nodes: ['worker'] } } });
+      await until('used', ({ status }) => status?.initiators?.nodes?.[0] === 'worker');
+    },
+    endOf(stop, running, () => operator),
+  );
 
   const VOLUME = { capacity: '1Gi', pool: 'default' };
   const PLACED = { ...VOLUME, nodeName: 'n1', address: { shelf: 7, slot: 3 } };

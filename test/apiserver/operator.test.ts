@@ -6,7 +6,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { Informer, type Kube, type KubeObject } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { type Program, startOperator } from './programs.ts';
+import { endOf, type Program, startOperator } from './programs.ts';
 import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
@@ -42,25 +42,23 @@ describe.skipIf(unavailable)('the operator with a real API server', () => {
   const reason = async (name: string, type: string, wanted: string) =>
     volumes.waitFor(name, (now) => (condition(now, type)?.reason === wanted ? now : undefined), LIMIT);
 
-  const end = async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-  };
-  serveTests(async (started) => {
-    ({ server, kube } = started);
-    volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
-    pools = new Informer<AoEPool>(kube, AOE_POOLS);
-    agent = new FakeAgent(kube);
-    agent.down.add('storage-1').add('storage-2').add('storage-3');
-    running.push(volumes.run(stop.signal), pools.run(stop.signal), agent.run(stop.signal));
-    await makePool(kube, 'default');
-    await Promise.all(['storage-1', 'storage-2'].map((name) => announceNode(kube, name)));
-    await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
-    await reportPool(kube, 'default', { name: 'storage-2', ready: true, size: '25Gi', free: '25Gi', granularity: '4Mi' });
-    operator = start();
-    await operator.ready(HTTP);
-  }, end);
+  serveTests(
+    async (started) => {
+      ({ server, kube } = started);
+      volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+      pools = new Informer<AoEPool>(kube, AOE_POOLS);
+      agent = new FakeAgent(kube);
+      agent.down.add('storage-1').add('storage-2').add('storage-3');
+      running.push(volumes.run(stop.signal), pools.run(stop.signal), agent.run(stop.signal));
+      await makePool(kube, 'default');
+      await Promise.all(['storage-1', 'storage-2'].map((name) => announceNode(kube, name)));
+      await reportPool(kube, 'default', { name: 'storage-1', ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
+      await reportPool(kube, 'default', { name: 'storage-2', ready: true, size: '25Gi', free: '25Gi', granularity: '4Mi' });
+      operator = start();
+      await operator.ready(HTTP);
+    },
+    endOf(stop, running, () => operator),
+  );
 
   it('places a hundred volumes made at once onto 65 GiB: never too many, each at an address of its own', async () => {
     const names = Array.from({ length: 100 }, (_, i) => `many-${String(i).padStart(3, '0')}`);

@@ -79,3 +79,12 @@ export class Program implements AsyncDisposable {
 export function startOperator({ kubeconfig }: Pick<ApiServer, 'kubeconfig'>, http: string, ...more: string[]): Program {
   return new Program('operator/main.ts', [`--kubeconfig=${kubeconfig}`, `--http=${http}`, '--namespace=default', ...more]);
 }
+
+/** Ends what a `describe` has started, for the second argument of serveTests: its loops, then its program. */
+export function endOf(stop: AbortController, running: readonly Promise<void>[], program: () => Program | undefined): () => Promise<void> {
+  return async () => {
+    stop.abort();
+    await Promise.all(running);
+    await program()?.kill();
+  };
+}

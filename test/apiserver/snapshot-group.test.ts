@@ -4,7 +4,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import type { Kube, KubeObject } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { type Program, startOperator } from './programs.ts';
+import { endOf, type Program, startOperator } from './programs.ts';
 import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
@@ -18,7 +18,7 @@ describe.skipIf(unavailable)('groups of snapshots with a real API server', () =>
   let kube: Kube;
   let operator: Program;
   let agent: FakeAgent;
-  let running: Promise<void>;
+  const running: Promise<void>[] = [];
   const stop = new AbortController();
   /** Members that could be used before their group was committed. */
   const early: string[] = [];
@@ -40,31 +40,30 @@ describe.skipIf(unavailable)('groups of snapshots with a real API server', () =>
     expect((await kube.list(AOE_SNAPSHOTS)).items).toStrictEqual([]);
   };
 
-  const end = async () => {
-    stop.abort();
-    await running;
-    await operator?.kill();
-  };
-  serveTests(async (started) => {
-    ({ server, kube } = started);
-    agent = new FakeAgent(kube);
-    agent.groups.snapshots.subscribe(({ type, object }) => {
-      const stage = agent.groups.groups.get(object.spec.group?.name ?? '')?.status?.stage;
-      // The watch of groups may be a little late, but no snapshot is usable before the operator has seen its own write.
-      if (type === 'applied' && object.status?.phase === 'Ready' && (stage === 'Preparing' || stage === 'Holding'))
-        early.push(object.metadata.name);
-    });
-    running = agent.run(stop.signal);
-    await makePool(kube, 'default');
-    for (const node of ['storage-1', 'storage-2']) {
-      await announceNode(kube, node);
-      await reportPool(kube, 'default', { name: node, ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
-    }
-    operator = start();
-    await operator.ready(HTTP);
-    for (const [index, name] of VOLUMES.entries()) await kube.create(AOE_VOLUMES, volume(name, { nodeName: `storage-${(index % 2) + 1}` }));
-    for (const name of VOLUMES) await agent.volumes.waitFor(name, (now) => now?.status?.phase === 'Ready', LIMIT);
-  }, end);
+  serveTests(
+    async (started) => {
+      ({ server, kube } = started);
+      agent = new FakeAgent(kube);
+      agent.groups.snapshots.subscribe(({ type, object }) => {
+        const stage = agent.groups.groups.get(object.spec.group?.name ?? '')?.status?.stage;
+        // The watch of groups may be a little late, but no snapshot is usable before the operator has seen its own write.
+        if (type === 'applied' && object.status?.phase === 'Ready' && (stage === 'Preparing' || stage === 'Holding'))
+          early.push(object.metadata.name);
+      });
+      running.push(agent.run(stop.signal));
+      await makePool(kube, 'default');
+      for (const node of ['storage-1', 'storage-2']) {
+        await announceNode(kube, node);
+        await reportPool(kube, 'default', { name: node, ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
+      }
+      operator = start();
+      await operator.ready(HTTP);
+      for (const [index, name] of VOLUMES.entries())
+        await kube.create(AOE_VOLUMES, volume(name, { nodeName: `storage-${(index % 2) + 1}` }));
+      for (const name of VOLUMES) await agent.volumes.waitFor(name, (now) => now?.status?.phase === 'Ready', LIMIT);
+    },
+    endOf(stop, running, () => operator),
+  );
 
   it('are committed when all agents have done their part, and can be used from then on', async () => {
     await create('g', VOLUMES);

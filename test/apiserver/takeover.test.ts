@@ -13,7 +13,7 @@ import { type AoEVolume, takenFrom } from '../../api/volume.ts';
 import { Informer, type Kube, type KubeObject, type ResourceType } from '../../kube/mod.ts';
 import { FakeAgent } from './fake-agent.ts';
 import { announceNode, makePool, reportPool, volume } from './objects.ts';
-import { type Program, startOperator } from './programs.ts';
+import { endOf, type Program, startOperator } from './programs.ts';
 import { type ApiServer, freePorts, serveTests, unavailable } from './server.ts';
 
 const HTTP = `127.0.0.1:${(await freePorts(1))[0]}`;
@@ -109,29 +109,27 @@ describe.skipIf(unavailable)('automatic takeover with a real API server', () => 
     }
   };
 
-  const end = async () => {
-    stop.abort();
-    await Promise.all(running);
-    await operator?.kill();
-  };
-  serveTests(async (started) => {
-    ({ server, kube } = started);
-    volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
-    nodes = new Informer<AoENode>(kube, AOE_NODES);
-    let turn = Promise.resolve();
-    nodes.subscribe(({ type, object }) => {
-      if (type === 'applied')
-        turn = turn.then(() => answer(object)).catch((error: unknown) => void (stop.signal.aborted || errors.push(error)));
-    });
-    agent = new FakeAgent(kube);
-    running.push(volumes.run(stop.signal), nodes.run(stop.signal), agent.run(stop.signal));
-    await kube.create(SERVICE_ACCOUNTS, { metadata: { name: 'default', namespace: 'default' } } as KubeObject).catch(() => {});
-    await makePool(kube, 'default');
-    for (const name of [...STORAGE, ...WORKERS]) await addNode(name);
-    for (const name of STORAGE) await reportPool(kube, 'default', { name, ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
-    operator = start('20s');
-    await operator.ready(HTTP);
-  }, end);
+  serveTests(
+    async (started) => {
+      ({ server, kube } = started);
+      volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES);
+      nodes = new Informer<AoENode>(kube, AOE_NODES);
+      let turn = Promise.resolve();
+      nodes.subscribe(({ type, object }) => {
+        if (type === 'applied')
+          turn = turn.then(() => answer(object)).catch((error: unknown) => void (stop.signal.aborted || errors.push(error)));
+      });
+      agent = new FakeAgent(kube);
+      running.push(volumes.run(stop.signal), nodes.run(stop.signal), agent.run(stop.signal));
+      await kube.create(SERVICE_ACCOUNTS, { metadata: { name: 'default', namespace: 'default' } } as KubeObject).catch(() => {});
+      await makePool(kube, 'default');
+      for (const name of [...STORAGE, ...WORKERS]) await addNode(name);
+      for (const name of STORAGE) await reportPool(kube, 'default', { name, ready: true, size: '40Gi', free: '40Gi', granularity: '4Mi' });
+      operator = start('20s');
+      await operator.ready(HTTP);
+    },
+    endOf(stop, running, () => operator),
+  );
 
   it('does nothing about a node that is heard, though it is not Ready', async () => {
     await use('heard');

@@ -58,12 +58,22 @@ impl Rig {
         self.server.check_drains(self.id);
     }
 
+    fn set_access(&mut self, access: Access) -> oneshot::Receiver<Result<VolumeState, Error>> {
+        let (reply, answer) = oneshot::channel();
+        self.server.change(self.id, Change::SetAccess { access, reply });
+        answer
+    }
+
     fn export(&mut self, path: usize) -> oneshot::Receiver<Result<VolumeState, Error>> {
         let (reply, answer) = oneshot::channel();
         let definition = Box::new(saved(self.paths[path].to_str().unwrap()).definition);
         self.server.change(self.id, Change::Export { definition, reply });
         answer
     }
+}
+
+fn only(mac: Mac) -> Access {
+    Access { macs: vec![mac], ..Access::default() }
 }
 
 impl Drop for Rig {
@@ -99,9 +109,7 @@ fn access_changes_while_an_export_waits_and_is_not_undone_by_it() {
     let _away = rig.export(1);
     rig.until(|volume| volume.state.is_swapping());
     let mut back = rig.export(0);
-    let only = |mac| Access { macs: vec![mac], ..Access::default() };
-    let (reply, mut access) = oneshot::channel();
-    rig.server.change(rig.id, Change::SetAccess { access: only(A), reply });
+    let mut access = rig.set_access(only(A));
     rig.until(|volume| volume.saved.definition.access == only(A));
     assert!(access.try_recv().unwrap().is_ok(), "nothing is under way that is forbidden now");
     let (reply, mut removal) = oneshot::channel();
@@ -130,16 +138,11 @@ fn a_disk_that_is_gone_while_another_replaces_it_does_not_fail_the_volume() {
 #[test]
 fn what_is_active_is_saved_again_after_a_change_that_could_not_be_saved() {
     let mut rig = Rig::new("unsure");
-    let set = |rig: &mut Rig, access: Access| {
-        let (reply, answer) = oneshot::channel();
-        rig.server.change(rig.id, Change::SetAccess { access, reply });
-        answer
-    };
     let active = rig.volume().saved.definition.access.clone();
-    let mut refused = set(&mut rig, Access { macs: vec![B], ..Access::default() });
+    let mut refused = rig.set_access(only(B));
     rig.server.done(Done::Saved { volume: rig.id, result: Err(io::ErrorKind::StorageFull.into()) });
     assert!(refused.try_recv().unwrap().is_err());
-    let mut back = set(&mut rig, active);
+    let mut back = rig.set_access(active);
     assert!(back.try_recv().is_err(), "the file may have the other one");
     rig.until(|volume| volume.state.is_idle());
     assert!(back.try_recv().unwrap().is_ok() && !rig.volume().is_unsure);
@@ -152,10 +155,8 @@ fn parts_of_a_failed_write_are_not_done_once_their_host_has_lost_the_volume() {
     let (next, _) = rig.server.data.slots.insert(request(rig.id, A, Kind::Write)).unwrap();
     rig.server.data.slots.link(slot, next);
     rig.server.data.hold(&mut rig.server.registry, rig.id);
-    let (reply, mut access) = oneshot::channel();
-    let without = Access { macs: vec![B], ..Access::default() };
-    rig.server.change(rig.id, Change::SetAccess { access: without.clone(), reply });
-    rig.until(|volume| volume.saved.definition.access == without);
+    let mut access = rig.set_access(only(B));
+    rig.until(|volume| volume.saved.definition.access == only(B));
     assert!(access.try_recv().is_err(), "a write is under way that is forbidden now");
     rig.server.ports.add_unserved("none0", 0);
     rig.complete(slot, Err(io::Error::from_raw_os_error(libc::EIO)));
