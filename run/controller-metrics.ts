@@ -5,7 +5,7 @@ const CONTROLLER = ['controller'] as const;
 /** The same name where client-go's work queue labels it. */
 const NAME = ['name'] as const;
 /** How a reconcile can end, in the words of controller-runtime. */
-const RESULTS = ['success', 'requeue_after', 'error'];
+const RESULTS = ['success', 'requeue_after', 'error'] as const;
 
 /**
  * Registers the metrics of controllers under the names that controller-runtime and client-go give them, so that their dashboards
@@ -33,7 +33,7 @@ export function controllerMetrics() {
     added: (name: string): void => added.inc({ name }),
     retried: (name: string): void => retried.inc({ name }),
     taken: (name: string, waited: number): void => queued.observe({ name }, waited),
-    reconciled(controller: string, result: string, took: number): void {
+    reconciled(controller: string, result: (typeof RESULTS)[number], took: number): void {
       reconciles.inc({ controller, result });
       seconds.observe({ controller }, took);
     },
