@@ -3,7 +3,6 @@
 // MINUTES, how long to go on (600).
 
 import { basename, join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import { freshCluster, isClusterUp, runningCluster } from '../../scripts/suites/cluster.ts';
 import { Cluster } from '../testbed/cluster.ts';
 import { STORAGE_SUITE_KEY } from '../testbed/kit.ts';
@@ -14,7 +13,11 @@ import { Results, skipTable, table } from './results.ts';
 import { DRIVER, StorageSuite, THIN_CLASS, THIN_DRIVER } from './suite.ts';
 
 /** Specs in one run of the suite's program. What a run that is cut short has found is lost. */
-const PIECE = 8;
+const PIECE = 4;
+/** Runs of the program at the same time. A spec waits for most of its time. */
+const LANES = 2;
+/** Specs whose effects others would notice run alone. */
+const ALONE = /\[(Serial|Disruptive)\]/;
 
 const only = process.env.ONLY ?? '';
 const end = Date.now() + Number(process.env.MINUTES ?? 600) * 60_000;
@@ -22,6 +25,10 @@ const progress = new Progress();
 const step: Step = (what, work, options) => progress.step(what, work, options);
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
+
+function inPieces(names: readonly string[]): string[][] {
+  return Array.from({ length: Math.ceil(names.length / PIECE) }, (_, i) => names.slice(i * PIECE, (i + 1) * PIECE));
+}
 
 /** @param manifest what the suite is told of the driver */
 async function runAll(suite: StorageSuite, cluster: Cluster, manifest: string): Promise<void> {
@@ -31,15 +38,25 @@ async function runAll(suite: StorageSuite, cluster: Cluster, manifest: string): 
   const done = (name: string) => ['passed', 'skipped'].includes(results.get(name)?.state ?? '');
   const waiting = names.filter((name) => name.includes(only) && !done(name));
   console.log(`${basename(manifest)}: ${names.length} specs, of which ${waiting.length} are to run`);
-  for (let at = 0; at < waiting.length && Date.now() < end && !interrupted.signal.aborted; at += PIECE) {
-    const outcomes = await suite.runSpecs(cluster, manifest, waiting.slice(at, at + PIECE));
+  const runPiece = async (piece: readonly string[]): Promise<void> => {
+    const outcomes = await suite.runSpecs(cluster, manifest, piece);
     results.add(outcomes);
     for (const [name, { state, seconds, message }] of outcomes) {
       if (state !== 'skipped') console.log(`${state} ${name} (${seconds.toFixed(1)} s)${state === 'failed' ? `\n${message}` : ''}`);
       if (state === 'failed') process.exitCode = 1;
     }
-    await delay(0);
-  }
+  };
+  const runLane = async (pieces: string[][]): Promise<void> => {
+    while (Date.now() < end && !interrupted.signal.aborted) {
+      const piece = pieces.shift();
+      if (!piece) return;
+      await runPiece(piece);
+    }
+  };
+  const [alone, together] = [waiting.filter((name) => ALONE.test(name)), waiting.filter((name) => !ALONE.test(name))];
+  const pieces = inPieces(together);
+  await Promise.all(Array.from({ length: LANES }, () => runLane(pieces)));
+  await runLane(inPieces(alone));
   const left = names.filter((name) => name.includes(only) && !results.get(name)).length;
   if (left > 0) {
     console.error(`${basename(manifest)}: ${left} specs have not run yet; the next run goes on with them`);
