@@ -4,7 +4,7 @@ import type { EventRecorder } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { describeHolder } from './holder.ts';
 
-/** Reports by Events on the AoEVolume who held its lock, and how it changed hands. docs/operate.md explains the events. */
+/** Reports by Events on the AoEVolume who held its lock, and how it changed hands. docs/locks.md explains the events. */
 export class LockEvents {
   readonly #events: Pick<EventRecorder, 'event'>;
   readonly #log: Logger;

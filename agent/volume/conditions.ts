@@ -80,7 +80,7 @@ function provisioned({ spec }: AoEVolume, data: DataResult): Verdict {
     case 'older-copy':
       return no(
         'OlderCopy',
-        `${data.name} is an older copy of the data: it was served up to move ${data.moves} of the volume, and there was move ${data.expected} meanwhile; it is not exported. Bring the newer data back: docs/operate.md, "Disks in another machine", says how`,
+        `${data.name} is an older copy of the data: it was served up to move ${data.moves} of the volume, and there was move ${data.expected} meanwhile; it is not exported. Bring the newer data back: docs/recovery.md, "Disks in another machine", says how`,
       );
     case 'shrunk':
       return no(
@@ -108,7 +108,7 @@ function copying({ phase, bytesDone, bytesTotal, from, problem, failed }: Copyin
 
 function orphanOfSameName(found: Extract<DataResult, { kind: 'namesakes' }>['found']): string {
   const names = found.map(({ name, uid }) => `${name} (UID ${uid})`).join(' and ');
-  const advice = 'retain it or remove it on the node: docs/operate.md, "Data of the same name", says how';
+  const advice = 'retain it or remove it on the node: docs/storage.md, "Data of the same name", says how';
   return `there is data of an earlier AoEVolume of this name, in ${names}: it is not used for this one, and nothing is created while it is there; ${advice}. If it is just being removed, this volume is created after that`;
 }
 
@@ -265,7 +265,7 @@ function locked({ metadata: { uid }, spec: { access } }: AoEVolume, configString
   }
   const user = describeHolder(holder);
   const held = (reason: string, message: string): Verdict => ({ status: 'True', reason, message });
-  if (!holder.node) return held('NotOurs', `held by ${user}: it is respected; docs/operate.md says how to break a lock`);
+  if (!holder.node) return held('NotOurs', `held by ${user}: it is respected; docs/locks.md says how to break a lock`);
   if (parseLock(configString)?.volumeUID !== uid) return held('OtherVolume', `held by ${user}, for another volume: "${holder.raw}"`);
   return held('Held', `held by ${user}`);
 }

@@ -260,7 +260,7 @@ export const AoEVolumeSpec = z
       },
       {
         rule: `!has(oldSelf.nodeName) || (has(self.nodeName) && (self.nodeName == oldSelf.nodeName || ${IS_MOVED}))`,
-        message: 'nodeName cannot be changed once set: docs/operate.md says how a volume is moved',
+        message: 'nodeName cannot be changed once set: docs/storage.md says how a volume is moved',
       },
       {
         rule: `!has(oldSelf.address) || (has(self.address) && (self.address == oldSelf.address || ${IS_MOVED}))`,

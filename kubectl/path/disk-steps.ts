@@ -36,6 +36,6 @@ export function diskSteps({ nodeFacts, isExec }: Way, volume: AoEVolume, node: s
   const text = `${name} is ${disk.state ?? '?'}, target ${disk.mac ?? '?'} on ${disk.netif ?? '?'}`;
   const words = (disk.state ?? '').split(',');
   if (!words.includes('up'))
-    return [wrong('disk', `${text}: the kernel has given it up (docs/operate.md, "A target was away for long")`), module];
+    return [wrong('disk', `${text}: the kernel has given it up (docs/recovery.md, "A target was away for long")`), module];
   return [bytes === wanted ? ok('disk', text) : wrong('disk', `${text}: it has ${bytes} bytes, the target ${wanted}`), module];
 }

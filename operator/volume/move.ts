@@ -193,7 +193,7 @@ async function missingAt(
   }
   const found = entry.displacedVolumes?.find(({ uid }) => uid === metadata.uid);
   if (!found) {
-    return `the agent on ${nodeName} has not found the data in the pool, that is backing volume ${metadata.uid}: connect its disks to that node, and see docs/operate.md, "Disks in another machine"; the agent looks every minute`;
+    return `the agent on ${nodeName} has not found the data in the pool, that is backing volume ${metadata.uid}: connect its disks to that node, and see docs/recovery.md, "Disks in another machine"; the agent looks every minute`;
   }
   if (found.volume !== metadata.name)
     return `the data there, ${metadata.uid}, was made for AoEVolume ${found.volume}: it is not used for this one`;
@@ -219,5 +219,5 @@ function newerOf(volume: AoEVolume): string {
   const { nodeName } = volume.spec;
   const instead = `connect the disks of node ${nodeName} instead`;
   if (isReportOfPlace(volume)) return instead;
-  return `${instead}, or if these are they, note ${movesOf(volume)} beside the data, since node ${nodeName} has never said that it has it (docs/operate.md, "Disks in another machine")`;
+  return `${instead}, or if these are they, note ${movesOf(volume)} beside the data, since node ${nodeName} has never said that it has it (docs/recovery.md, "Disks in another machine")`;
 }

@@ -31,7 +31,7 @@ const pages: Readonly<Record<string, string>> = {
   ),
   'docs/reference/metrics.md': page(
     'Metrics',
-    'All metrics of our programs. [Operate](../operate.md#metrics) explains them, [Alerts](../alerts.md) uses them. Each program also serves the usual `process_` and `nodejs_` metrics; the sidecars serve those of their projects.',
+    'All metrics of our programs. [Monitoring](../monitoring.md#metrics) explains them, [Alerts](../alerts.md) uses them. Each program also serves the usual `process_` and `nodejs_` metrics; the sidecars serve those of their projects.',
     metricsPage(),
   ),
   'docs/reference/command-line.md': page(

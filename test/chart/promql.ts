@@ -3,10 +3,10 @@ import { join } from 'node:path';
 import { parser } from '@prometheus-io/lezer-promql';
 import { ROOT } from '../docs/pages.ts';
 
-const PAGE = readFileSync(join(ROOT, 'docs/operate.md'), 'utf8');
+const PAGE = readFileSync(join(ROOT, 'docs/monitoring.md'), 'utf8');
 const NAMES = [...PAGE.matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, names = '']) => names.match(/\w+/g) ?? []);
 
-/** Metrics that docs/operate.md describes, with the series of the histograms; another test compares that page with what the programs export. */
+/** Metrics that docs/monitoring.md describes, with the series of the histograms; another test compares that page with what the programs export. */
 export const DOCUMENTED: ReadonlySet<string> = new Set(
   NAMES.flatMap((name) => [name, ...['_bucket', '_count', '_sum'].map((end) => name + end)]),
 );

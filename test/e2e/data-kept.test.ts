@@ -68,7 +68,7 @@ describe('data and disks are kept', () => {
 
   longTest('and it can be given that data, which is served again', async () => {
     const { uid, spec } = orphan;
-    // The data is given to the restored one as docs/operate.md says. The target may serve the old one for two minutes more.
+    // The data is given to the restored one as docs/storage.md, "Data of the same name", says. The target may serve the old one for two minutes more.
     const { address: _address, deletionPolicy: _policy, ...again } = spec;
     await cluster.apply([aoeVolume('e2e-restored', { ...again, adopt: `aoe-${uid}` })]);
     await conditionReason('e2e-restored', 'Ready', 'Exported', 150_000);

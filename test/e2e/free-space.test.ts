@@ -31,7 +31,7 @@ const TAKEN = {
 } as const;
 const POOLS = ['default', 'thin'] as const;
 
-/** What docs/operate.md, "What gives space back", says of schedules. */
+/** What docs/storage.md, "What gives space back", says of schedules. */
 describe('a schedule for free space', () => {
   let cluster: Cluster;
   let ns: Namespace;

@@ -118,7 +118,7 @@ describe('disks in another machine', () => {
       await displaced(NEW, uid);
       expect((await cluster.getJson('aoev', volume)).spec.nodeName, 'nothing happens by itself').toBe(OLD);
 
-      // As docs/operate.md says.
+      // As docs/recovery.md, "Disks in another machine", says.
       await cluster.kubectl(['delete', 'node', OLD]);
       await cluster.kubectl(['wait', '--for=delete', `aoenode/${OLD}`, '--timeout=90s']);
       await annotate(volume, `aoe.dev/move-to=${NEW}`);

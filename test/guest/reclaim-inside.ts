@@ -102,7 +102,7 @@ for (const chunk of [64, 192, 1024]) {
 test('a pool that tells the disk below of discards is left alone by the agent', { timeout: 90_000 * PATIENCE }, async () => {
   using disk = new ThinDisk(64, 'passdown');
   assert.equal(await disk.reclaims(), false);
-  // As docs/operate.md says, while the volume is active.
+  // As docs/storage.md says, while the volume is active.
   lvm('lvchange', '--discards', 'nopassdown', `${GROUP}/tp`);
   assert.equal(await disk.reclaims(), true);
 });

@@ -19,7 +19,7 @@ const KILL_MS = 3_000;
 /** For calls of API server and file system, in milliseconds. */
 const CALL_MS = 30_000;
 /** Where it is said which pools get something back. */
-const WHY = 'docs/operate.md, "What gives space back"';
+const WHY = 'docs/storage.md, "What gives space back"';
 
 type Report = NonNullable<AoEVolumeStatus['reclaim']>;
 /** What a run answers: a new value of the annotation, or the schedule. */
