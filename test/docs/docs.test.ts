@@ -3,16 +3,16 @@ import { dirname, join, relative } from 'node:path';
 import { PAGES, ROOT, textOf } from './pages.ts';
 
 /** The part of a link behind "#" that a heading gets on the usual forges. */
+const anchorOf = (heading: string): string =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+
+/** The anchors of a page, by its path. */
 function anchors(page: string): Set<string> {
   const headings = [...readFileSync(page, 'utf8').matchAll(/^#{1,6} (.+)$/gm)].map((match) => match[1] ?? '');
-  return new Set(
-    headings.map((heading) =>
-      heading
-        .toLowerCase()
-        .replace(/[^\p{L}\p{N} _-]/gu, '')
-        .replaceAll(' ', '-'),
-    ),
-  );
+  return new Set(headings.map(anchorOf));
 }
 
 describe('the documentation', () => {
@@ -28,6 +28,41 @@ describe('the documentation', () => {
       }
     });
   }
+});
+
+/** What a text names of the documentation and is not there: a page, a heading (the page, a comma and the heading in quotes), or an anchor. */
+function missingPages(text: string): string[] {
+  return [...text.matchAll(/\bdocs\/[\w/-]+\.md(?:, "([^"$]+)"|#([\w-]+))?/g)].flatMap(([named, heading, anchor]) => {
+    const [page = ''] = named.split(/[,#]/);
+    const path = join(ROOT, page);
+    if (!existsSync(path)) return [named];
+    const wanted = anchor ?? (heading === undefined ? undefined : anchorOf(heading));
+    return wanted === undefined || anchors(path).has(wanted) ? [] : [named];
+  });
+}
+
+/** Tests of what reads the documentation: they name pages that are not there. */
+const READERS = /^(?:scripts|test)\/docs\/.*\.test\.ts$/;
+
+describe('a page or heading of the documentation that is named elsewhere', () => {
+  const named = globSync(
+    [
+      '{agent,aoe,api,copier,csi,kube,kubectl,operator,run,scripts,target,test}/**/*.{ts,rs}',
+      'charts/*/{values.yaml,{templates,crds}/**/*.{yaml,txt,tpl}}',
+    ],
+    { cwd: ROOT, exclude: (path) => /node_modules|target\/target/.test(path) },
+  ).filter((path) => !READERS.test(path));
+
+  it('is there', () => {
+    const missing = named.flatMap((path) => missingPages(textOf(path)).map((name) => `${path}: ${name}`));
+    expect(missing).toStrictEqual([]);
+  });
+
+  it('is found when it is not there', () => {
+    expect(
+      missingPages('docs/no.md, docs/use.md, "No such heading", docs/use.md#no, docs/use.md, "Block mode", docs/use.md#growing'),
+    ).toStrictEqual(['docs/no.md', 'docs/use.md, "No such heading"', 'docs/use.md#no']);
+  });
 });
 
 /** Sources of the programs that write conditions, events and metrics, tests and their fakes left out. */
