@@ -172,7 +172,7 @@ describe.skipIf(unavailable)('VolumeSnapshots and claims', () => {
         ),
       );
     }
-    // As docs/use.md says.
+    // As docs/snapshots.md says.
     const content = await field('volumesnapshot', 'unwanted', '.status.boundVolumeSnapshotContentName');
     await kubectl('delete', 'volumesnapshot', 'unwanted', '--wait=false');
     await until('VolumeSnapshot unwanted stays', async () => {

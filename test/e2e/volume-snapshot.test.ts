@@ -154,7 +154,7 @@ describe('VolumeSnapshots', () => {
     await cluster.kubectl(['wait', 'aoev', 'e2e-vs-filler', '--for=jsonpath={.status.phase}=Ready', '--timeout=60s']);
     await ns.apply([volumeSnapshot('of-full', 'full')]);
     expect(await refusal('of-full')).toMatch(/ResourceExhausted.*thin pool vg0\/thin has \d+ bytes that are not promised.*\d+ are needed/s);
-    // As docs/use.md says: csi-snapshotter does not let go of one that may still be taken.
+    // As docs/snapshots.md says: csi-snapshotter does not let go of one that may still be taken.
     await ns.apply([volumeSnapshot('unwanted', 'full')]);
     await refusal('unwanted');
     const { boundVolumeSnapshotContentName: content } = await statusOf('unwanted');

@@ -115,7 +115,7 @@ export function encryptionOf(encrypted: string | undefined, access: Access): Enc
   if (access !== 'Shared') return encryption;
   throw new RpcError(
     Code.INVALID_ARGUMENT,
-    `a new volume with ReadWriteMany cannot be encrypted, because only a node that has the lock of a volume writes a LUKS header: docs/use.md says how an encrypted volume becomes Shared`,
+    `a new volume with ReadWriteMany cannot be encrypted, because only a node that has the lock of a volume writes a LUKS header: docs/encryption.md says how an encrypted volume becomes Shared`,
   );
 }
 
