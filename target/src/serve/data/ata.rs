@@ -200,6 +200,8 @@ impl DataPath {
                 Silence(Refused::Masked)
             } else if volume.admits(request.header.source) && volume.reserves_against(&request) {
                 Error(Failure::TargetReserved)
+            } else if volume.admits(request.header.source) && request.kind == Kind::Write && volume.lacks_lock() {
+                Abort(error::ABORTED, Refused::NoLock)
             } else {
                 Abort(error::ABORTED, Refused::NotAdmitted)
             };

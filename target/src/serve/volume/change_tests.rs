@@ -51,6 +51,14 @@ impl Rig {
         slot
     }
 
+    /// A request that has to wait.
+    fn waiting(&mut self, source: Mac, kind: Kind) -> u32 {
+        let (slot, _) = self.server.data.slots.insert(request(self.id, source, kind)).unwrap();
+        let volume = self.server.registry.volume_mut(self.id);
+        assert_eq!(volume.order.enter(slot, Span::new(0, 1, kind == Kind::Write, 1)), Entered::Waiting);
+        slot
+    }
+
     /// A request has ended.
     fn complete(&mut self, slot: u32, result: io::Result<()>) {
         let Server { registry, ports, data, .. } = &mut self.server;
@@ -162,6 +170,27 @@ fn parts_of_a_failed_write_are_not_done_once_their_host_has_lost_the_volume() {
     rig.complete(slot, Err(io::Error::from_raw_os_error(libc::EIO)));
     assert!(access.try_recv().unwrap().is_ok());
     assert!(rig.volume().order.is_empty(), "nothing waits for the end of the hold");
+}
+
+#[test]
+fn a_write_that_waits_is_not_done_once_the_lock_is_cleared() {
+    let mut rig = Rig::new("lock");
+    rig.server.ports.add_unserved("none0", 0);
+    let saved = &mut rig.server.registry.volume_mut(rig.id).saved;
+    (saved.definition.access.writes_need_lock, saved.config) = (true, b"a's".to_vec());
+    let slot = rig.write(A);
+    rig.waiting(A, Kind::Write);
+    let (reply, mut cleared) = oneshot::channel();
+    let (expected, replacement) = (b"a's".to_vec(), Vec::new());
+    rig.server.change(rig.id, Change::ReplaceConfigString { expected, replacement, reply });
+    rig.until(|volume| volume.saved.config.is_empty());
+    assert!(cleared.try_recv().is_err(), "a write is under way that is forbidden now");
+    rig.complete(slot, Ok(()));
+    assert!(cleared.try_recv().unwrap().is_ok());
+    assert!(rig.volume().order.is_empty() && rig.server.is_quiet(), "the other write is not done");
+    let volumes = rig.server.registry.counted(Instant::now());
+    let refused: Vec<_> = volumes[0].1.refused.iter().collect();
+    assert_eq!(refused, [(Refused::NoLock.name(), 1)]);
 }
 
 #[test]

@@ -116,7 +116,7 @@ impl Volume {
             || !self.admits(request.header.source)
             || !self.hears(request.header.source)
             || self.reserves_against(request)
-            || (self.saved.definition.read_only && request.kind == Kind::Write)
+            || (request.kind == Kind::Write && (self.saved.definition.read_only || self.lacks_lock()))
     }
 
     /// The hosts that announcements go to.
@@ -182,5 +182,18 @@ mod tests {
         assert_eq!(forbids(&[], &[A], Kind::Read), [false, true]);
         assert_eq!(forbids(&[], &[A], Kind::Flush), [false, false], "it changes nothing");
         assert_eq!(forbids(&[B], &[], Kind::Flush), [true, false]);
+    }
+
+    #[test]
+    fn writes_alone_are_forbidden_while_they_lack_the_lock() {
+        let forbids = |config: &[u8], writes_need_lock| {
+            let mut saved = Saved { config: config.to_vec(), ..saved("/x") };
+            saved.definition.access.writes_need_lock = writes_need_lock;
+            let volume = Volume::new(saved, State::loading());
+            [Kind::Read, Kind::Write, Kind::Flush].map(|kind| volume.forbids(&request(0, A, kind)))
+        };
+        assert_eq!(forbids(b"", true), [false, true, false]);
+        assert_eq!(forbids(b"a's", true), [false; 3]);
+        assert_eq!(forbids(b"", false), [false; 3]);
     }
 }
