@@ -34,6 +34,8 @@ pub struct Job {
     pub alone: bool,
     /// A write of zeros that are to take no space.
     pub zeros: bool,
+    /// Syncs of the disk that had failed when it began.
+    pub failed_syncs: u64,
 }
 
 // SAFETY: the memory is the job's alone while it is under way.
@@ -175,6 +177,7 @@ impl Engine {
             loop {
                 while let Some(mut job) = self.lanes.next() {
                     job.alone &= !self.groups.is_busy(job.lane);
+                    job.failed_syncs = job.disk.failed_syncs();
                     uring.submit(job);
                 }
                 self.groups.start(|job| uring.submit(job));
@@ -183,6 +186,9 @@ impl Engine {
                     break;
                 }
                 for (job, result) in self.ended.drain(..) {
+                    if job.kind == Kind::Flush && result.is_err() {
+                        job.disk.sync_failed();
+                    }
                     if Groups::is_flush(&job) {
                         self.groups.end(&job, &result, into);
                         continue;
@@ -222,6 +228,26 @@ mod tests {
     use crate::disk::open::{Opened, open};
 
     #[test]
+    fn a_flush_that_fails_is_counted_by_whatever_it_is_done() {
+        let Ok(Opened::New(disk)) = open("/proc/self/exe", true, 0, None) else { panic!("it cannot be opened") };
+        // No sync of it succeeds.
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let disk = Arc::new(Disk { file, mode: Mode::Direct, ..Arc::into_inner(disk).unwrap() });
+        for (uring, failed) in [(false, 1), (true, 2)] {
+            let (mut engine, _) = Engine::new(Arc::new(Waker::new().unwrap()), uring);
+            let (disk, pieces) = (disk.clone(), Pieces::new(std::ptr::null_mut(), 0));
+            let (kind, alone, zeros) = (Kind::Flush, false, false);
+            engine.submit(Job { id: 0, lane: 0, kind, disk: disk.clone(), offset: 0, pieces, alone, zeros, failed_syncs: 0 });
+            let mut ended = VecDeque::new();
+            while ended.is_empty() {
+                engine.turn(true, &mut ended);
+            }
+            assert!(ended[0].result.is_err());
+            assert_eq!(disk.failed_syncs(), failed);
+        }
+    }
+
+    #[test]
     fn work_that_need_not_be_done_by_a_thread_leaves_half_of_them_to_others() {
         let path = std::env::temp_dir().join(format!("aoe-engine-{}", std::process::id()));
         std::fs::write(&path, [0; 4096]).unwrap();
@@ -232,7 +258,7 @@ mod tests {
             assert_eq!(engine.may_block(), (id as usize) < THREADS / 2);
             let pieces = Pieces::new(std::ptr::null_mut(), 4096);
             let disk = disk.clone();
-            engine.submit(Job { id, lane: id, kind: Kind::GiveBack, disk, offset: 0, pieces, alone: false, zeros: false });
+            engine.submit(Job { id, lane: id, kind: Kind::GiveBack, disk, offset: 0, pieces, alone: false, zeros: false, failed_syncs: 0 });
         }
         let mut ended = VecDeque::new();
         while ended.len() < THREADS {

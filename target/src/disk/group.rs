@@ -62,6 +62,7 @@ impl Groups {
                 pieces: Pieces::new(std::ptr::null_mut(), 0),
                 alone: false,
                 zeros: false,
+                failed_syncs: 0,
             });
         }
     }
@@ -80,12 +81,16 @@ impl Groups {
         job.id == FLUSH
     }
 
-    /// A flush has ended; so have the writes that it made durable.
+    /// A flush has ended; so have the writes that it made durable. A write that had begun when an earlier sync failed has failed, too.
     pub fn end(&mut self, flush: &Job, result: &io::Result<()>, into: &mut VecDeque<Completion>) {
         self.under_way -= 1;
         let group = &mut self.groups[flush.lane as usize];
         for job in group.flushing.drain(..) {
-            let result = result.as_ref().map_or_else(|error| Err(copy(error)), |()| Ok(()));
+            let result = match result {
+                Err(error) => Err(copy(error)),
+                Ok(()) if job.failed_syncs != job.disk.failed_syncs() => Err(io::Error::from_raw_os_error(libc::EIO)),
+                Ok(()) => Ok(()),
+            };
             into.push_back(Completion { id: job.id, result });
         }
         if group.written.is_empty() {
@@ -123,6 +128,7 @@ mod tests {
             pieces: Pieces::new(std::ptr::null_mut(), 0),
             alone: false,
             zeros: false,
+            failed_syncs: disk.failed_syncs(),
         }
     }
 
@@ -157,14 +163,20 @@ mod tests {
     }
 
     #[test]
-    fn writes_of_a_failed_flush_have_failed() {
+    fn writes_that_had_begun_when_a_flush_failed_have_failed() {
         let (mut groups, disk) = (Groups::default(), disk());
         groups.add(write(1, 0, &disk));
         let flushes = started(&mut groups);
         groups.add(write(2, 0, &disk));
+        let under_way = write(3, 0, &disk);
+        disk.sync_failed();
         assert_eq!(ended(&mut groups, &flushes[0], Err(io::Error::from_raw_os_error(libc::EIO))), [(1, false)]);
         let next = started(&mut groups);
-        assert_eq!(ended(&mut groups, &next[0], Ok(())), [(2, true)]);
+        groups.add(under_way);
+        groups.add(write(4, 0, &disk));
+        assert_eq!(ended(&mut groups, &next[0], Ok(())), [(2, false)]);
+        let last = started(&mut groups);
+        assert_eq!(ended(&mut groups, &last[0], Ok(())), [(3, false), (4, true)]);
     }
 
     #[test]

@@ -88,7 +88,8 @@ mod tests {
             for (lane, count, ended) in steps {
                 for _ in 0..count {
                     let pieces = Pieces::new(std::ptr::null_mut(), 0);
-                    lanes.add(Job { id: next, lane, kind: Kind::Flush, disk: Arc::clone(&disk), offset: 0, pieces, alone: false, zeros: false });
+                    let (kind, disk, alone, zeros) = (Kind::Flush, Arc::clone(&disk), false, false);
+                    lanes.add(Job { id: next, lane, kind, disk, offset: 0, pieces, alone, zeros, failed_syncs: 0 });
                     next += 1;
                 }
                 for _ in 0..ended.index(running.len() + 1) {

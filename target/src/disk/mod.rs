@@ -57,6 +57,8 @@ pub struct Disk {
     pub(crate) keeps_zeros: AtomicBool,
     /// Bytes given back that were not yet taken by [`Disk::take_reclaimed`].
     pub(crate) reclaimed: AtomicU64,
+    /// Syncs that have failed.
+    pub(crate) failed_syncs: AtomicU64,
 }
 
 impl Disk {
@@ -120,7 +122,17 @@ impl Disk {
     }
 
     pub fn flush(&self) -> io::Result<()> {
-        self.file.sync_data()
+        self.file.sync_data().inspect_err(|_| self.sync_failed())
+    }
+
+    /// How many syncs have failed. What was written before one failed may be lost although a later one succeeds: the kernel and the device
+    /// report a failure once. So a write is durable only if this number is the same at its end as at its beginning.
+    pub(crate) fn failed_syncs(&self) -> u64 {
+        self.failed_syncs.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn sync_failed(&self) {
+        self.failed_syncs.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The whole blocks that hold a range.

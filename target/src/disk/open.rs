@@ -130,6 +130,7 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
         reclaim: Reclaim::No,
         keeps_zeros: AtomicBool::new(false),
         reclaimed: AtomicU64::new(0),
+        failed_syncs: AtomicU64::new(0),
     };
     if !read_only {
         disk.reclaim = if block { Reclaim::of_device(identity.device) } else { Reclaim::of_file(&disk.file) };

@@ -95,7 +95,7 @@ impl DataPath {
                 let reclaims = kind == Kind::Write && volume.saved.definition.reclaim && disk.makes_holes() && self.engine.may_block();
                 // SAFETY: the buffers are the slots', and hold the data of the requests.
                 let zeros = reclaims && unsafe { pieces.are_zeros() };
-                self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false, zeros });
+                self.engine.submit(Job { id: slot, lane: id, kind, disk, offset, pieces, alone: false, zeros, failed_syncs: 0 });
             }
             None => self.completions.push_back(Completion { id: slot, result: Err(io::ErrorKind::NotFound.into()) }),
         }

@@ -147,7 +147,17 @@ impl DataPath {
         }
         let pieces = Pieces::new(std::ptr::null_mut(), count as usize * SECTOR);
         let offset = start * SECTOR as u64;
-        self.engine.submit(Job { id: INTERNAL | id, lane: id, kind: Kind::GiveBack, disk, offset, pieces, alone: false, zeros: false });
+        self.engine.submit(Job {
+            id: INTERNAL | id,
+            lane: id,
+            kind: Kind::GiveBack,
+            disk,
+            offset,
+            pieces,
+            alone: false,
+            zeros: false,
+            failed_syncs: 0,
+        });
     }
 
     /// Chunks were given back, or not.
