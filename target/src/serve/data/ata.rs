@@ -177,19 +177,20 @@ impl DataPath {
         self.answer(registry, ports, asked_by(request, port), &answer, data);
     }
 
-    /// Ends the waiting requests that are forbidden now.
+    /// Ends the waiting requests that are forbidden now, and starts those that waited for them only.
     pub fn drop_forbidden<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, id: u32) {
         self.hasten(registry, id);
         let Some(volume) = registry.get_mut(id) else { return };
         let mut order = std::mem::take(&mut volume.order);
         let mut dropped = Vec::new();
-        order.drop_waiting(|slot| {
+        let forbidden = |slot| {
             let forbidden = volume.forbids(self.slots.get(slot));
             if forbidden {
                 dropped.push(slot);
             }
             forbidden
-        });
+        };
+        order.drop_waiting(forbidden, &mut self.starting);
         volume.order = order;
         for slot in dropped.into_iter().flat_map(|slot| self.slots.unlink(slot)).collect::<Vec<u32>>() {
             let request = *self.slots.get(slot);
@@ -207,6 +208,7 @@ impl DataPath {
             };
             self.refuse(registry, ports, asked_by(&request, port), &request.ata, refusal);
         }
+        self.start_all(registry);
     }
 
     fn refuse<S: Socket>(&mut self, registry: &mut Registry, ports: &mut Ports<S>, asked: Asked<'_>, ata: &Ata, refusal: Refusal) {

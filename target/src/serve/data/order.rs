@@ -124,9 +124,10 @@ impl Order {
         !self.under_way.iter().any(|(_, span)| span.write)
     }
 
-    /// Removes the waiting requests for which `drop` is true.
-    pub fn drop_waiting(&mut self, mut drop: impl FnMut(u32) -> bool) {
+    /// Removes the waiting requests for which `drop` is true. Those that may start now are added to `start`, in order.
+    pub fn drop_waiting(&mut self, mut drop: impl FnMut(u32) -> bool, start: &mut Vec<u32>) {
         self.waiting.retain(|(id, _)| !drop(*id));
+        self.start(start);
     }
 
     /// Requests that are under way.
@@ -200,6 +201,18 @@ mod tests {
         assert_eq!(start, [2]);
         order.leave(2, &mut start);
         assert_eq!(start, [2, 4]);
+    }
+
+    #[test]
+    fn a_read_starts_when_the_write_that_it_waited_for_is_dropped() {
+        let mut order = Order::default();
+        let mut start = Vec::new();
+        order.hold();
+        assert_eq!(order.enter(1, Span::new(0, 8, true, 1)), Entered::Waiting);
+        assert_eq!(order.enter(2, Span::new(0, 8, false, 1)), Entered::Waiting);
+        assert_eq!(order.enter(3, Span::new(8, 8, true, 1)), Entered::Waiting);
+        order.drop_waiting(|id| id == 1, &mut start);
+        assert_eq!(start, [2], "and the other write waits for the end of the hold");
     }
 
     #[test]

@@ -194,6 +194,18 @@ fn a_write_that_waits_is_not_done_once_the_lock_is_cleared() {
 }
 
 #[test]
+fn a_read_is_done_when_the_write_that_it_waited_for_is_forbidden() {
+    let mut rig = Rig::new("behind");
+    rig.server.ports.add_unserved("none0", 0);
+    rig.server.data.hold(&mut rig.server.registry, rig.id);
+    rig.waiting(A, Kind::Write);
+    rig.waiting(B, Kind::Read);
+    let _access = rig.set_access(only(B));
+    rig.until(|volume| volume.order.is_empty());
+    assert!(rig.server.is_quiet(), "nothing waits for the end of the hold");
+}
+
+#[test]
 fn an_export_is_refused_when_the_volume_is_removed_before_its_disk_is_in_use() {
     let mut rig = Rig::new("removed");
     let slot = rig.write(A);
