@@ -78,13 +78,17 @@ impl Pacer {
         Some(Box::new(pacer))
     }
 
-    /// Sets other limits. What was saved up is gone: changing limits back and forth gives nobody more.
+    /// Sets other limits. What was saved up is gone, and no answer leaves before those that wait: changing limits back and forth gives
+    /// nobody more. Without limits no answer waits.
     pub fn set(&mut self, limits: Limits, now: Instant) {
         let now = self.nanos(now);
         let saved = Duration::from_secs(limits.burst_seconds.into()).max(LEAST_SAVED).as_nanos() as u64;
         let all = limits.all().into_iter().filter(|(_, _, rate)| *rate > 0);
         self.buckets = all.map(|(kind, bytes, rate)| Limit { kind, bytes, bucket: Bucket::new(rate, saved, now) }).collect();
         self.limits = limits;
+        if limits.is_none() {
+            self.last = [0; 2];
+        }
     }
 
     /// Whether its limits were taken away. It is kept until the hosts that were slowed down know that.
@@ -212,3 +216,23 @@ impl Limits {
 }
 
 const _: () = assert!(Kind::Read as usize == 0 && Kind::Write as usize == 1 && SECOND == 1_000_000_000);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::serve::testing::{A, request};
+
+    #[test]
+    fn answers_that_left_when_the_limits_were_taken_away_delay_none_under_later_limits() {
+        let (now, asked) = (Instant::now(), request(0, A, Kind::Write));
+        let limits = |write_iops| Limits { write_iops, ..Limits::default() };
+        let mut pacer = Pacer::new(Some(limits(1)), now).unwrap();
+        let due: Vec<_> = (0..3).map(|at| pacer.admit(&Request { offset: at << 20, ..asked }, false, now).unwrap() - now).collect();
+        assert!(due[2] > Duration::from_secs(1), "{due:?}");
+        pacer.set(limits(2), now);
+        assert_eq!(pacer.admit(&asked, false, now), Some(now + due[2]), "not before those that wait");
+        pacer.set(Limits::default(), now);
+        pacer.set(limits(2), now);
+        assert_eq!(pacer.admit(&asked, false, now), Some(now));
+    }
+}
