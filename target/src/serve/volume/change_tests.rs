@@ -5,6 +5,7 @@ use crate::serve::testing::{A, B, request, saved, server};
 use crate::serve::volume::life::State;
 use crate::store::Loaded;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
@@ -203,6 +204,21 @@ fn a_read_is_done_when_the_write_that_it_waited_for_is_forbidden() {
     let _access = rig.set_access(only(B));
     rig.until(|volume| volume.order.is_empty());
     assert!(rig.server.is_quiet(), "nothing waits for the end of the hold");
+}
+
+#[test]
+fn a_disk_that_is_gone_is_closed_and_opened_again_while_a_hold_lasts() {
+    let mut rig = Rig::new("held");
+    let (reply, mut held) = oneshot::channel();
+    rig.server.hold(rig.id, Duration::from_secs(60), reply);
+    let number = held.try_recv().unwrap().unwrap();
+    let disk = Arc::downgrade(rig.volume().state.disk().unwrap());
+    rig.server.registry.device_gone(rig.id, &io::Error::from_raw_os_error(libc::ENODEV));
+    assert!(disk.upgrade().is_none(), "nobody else can use it");
+    rig.server.reopen(rig.id);
+    rig.until(|volume| volume.state.is_idle());
+    assert!(rig.volume().state.is_served() && rig.volume().hold.is_some());
+    assert!(!rig.server.release(rig.id, number), "it is not the disk that was held");
 }
 
 #[test]

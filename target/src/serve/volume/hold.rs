@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use super::life::Life;
@@ -16,8 +16,8 @@ use crate::serve::server::Server;
 /// While a volume has one, no write to it begins.
 pub struct Hold {
     number: u64,
-    /// The disk that the volume had when the hold began.
-    disk: Arc<Disk>,
+    /// The disk that the volume had when the hold began. When its device is gone it is closed, so that it can be opened again.
+    disk: Weak<Disk>,
     limit: Duration,
     /// Where the number goes when no write is under way; none when it has gone there.
     reply: Option<Reply<u64>>,
@@ -63,7 +63,7 @@ impl<S: Socket> Server<S> {
         let problem = match (&volume.hold, volume.state.life()) {
             (Some(Hold { number, limit, .. }), _) => Error::Held { uid, number: *number, limit: *limit },
             (None, Life::Serving { disk }) => {
-                let disk = disk.clone();
+                let disk = Arc::downgrade(disk);
                 let number = self.registry.holds.begin(id, Instant::now() + limit);
                 self.data.hold(&mut self.registry, id);
                 self.registry.volume_mut(id).hold = Some(Hold { number, disk, limit, reply: Some(reply) });
@@ -88,7 +88,7 @@ impl<S: Socket> Server<S> {
     pub(in crate::serve) fn release(&mut self, id: u32, number: u64) -> bool {
         let volume = self.registry.volume(id);
         let Some(hold) = volume.hold.as_ref().filter(|hold| hold.number == number && hold.reply.is_none()) else { return false };
-        let same_disk = matches!(volume.state.life(), Life::Serving { disk } if Arc::ptr_eq(disk, &hold.disk));
+        let same_disk = matches!(volume.state.life(), Life::Serving { disk } if std::ptr::eq(Arc::as_ptr(disk), hold.disk.as_ptr()));
         self.end_hold(id);
         same_disk
     }
