@@ -83,9 +83,8 @@ impl DataPath {
 
     /// Requests that failed together are tried one by one: a bad sector fails only the requests for it. They keep their place
     /// before what waits for them; those that may start are added to `starting`.
-    pub(super) fn separate(&mut self, registry: &mut Registry, id: u32, leader: u32) {
+    pub(super) fn separate(&mut self, registry: &mut Registry, id: u32, leader: u32, grain: u64) {
         let volume = registry.volume_mut(id);
-        let grain = volume.state.disk().map_or(1, |disk| disk.grain_sectors());
         let span = |slot: u32, request: &Request| {
             let (start, count) = sectors(request);
             (slot, Span::new(start, count, request.kind == Kind::Write, grain))

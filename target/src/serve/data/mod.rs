@@ -116,8 +116,10 @@ impl DataPath {
         if reclaims && result.is_ok() {
             self.note_zeros(registry, id, leader);
         }
-        if result.is_err() && self.slots.get(leader).next.is_some() {
-            self.separate(registry, id, leader);
+        // Without a disk each of them would fail again, or wait for a disk whose blocks may be larger.
+        let grain = registry.volume(id).state.disk().map(|disk| disk.grain_sectors());
+        if let Some(grain) = grain.filter(|_| result.is_err() && self.slots.get(leader).next.is_some()) {
+            self.separate(registry, id, leader, grain);
             // Their host may have lost the volume since they were under way together. One that waits is not started after that.
             self.drop_forbidden(registry, ports, id);
         } else {

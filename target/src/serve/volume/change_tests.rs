@@ -207,6 +207,19 @@ fn a_read_is_done_when_the_write_that_it_waited_for_is_forbidden() {
 }
 
 #[test]
+fn parts_of_a_write_to_a_disk_that_is_gone_are_not_tried() {
+    let mut rig = Rig::new("parts-gone");
+    rig.server.ports.add_unserved("none0", 0);
+    let slot = rig.write(A);
+    let (next, _) = rig.server.data.slots.insert(request(rig.id, A, Kind::Write)).unwrap();
+    rig.server.data.slots.link(slot, next);
+    rig.server.data.hold(&mut rig.server.registry, rig.id);
+    rig.server.registry.device_gone(rig.id, &io::Error::from_raw_os_error(libc::ENODEV));
+    rig.complete(slot, Err(io::Error::from_raw_os_error(libc::EIO)));
+    assert!(rig.volume().order.is_empty() && rig.server.is_quiet(), "on the disk that comes back their blocks may be larger");
+}
+
+#[test]
 fn a_disk_that_is_gone_is_closed_and_opened_again_while_a_hold_lasts() {
     let mut rig = Rig::new("held");
     let (reply, mut held) = oneshot::channel();
