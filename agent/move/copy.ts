@@ -6,7 +6,7 @@ import { type Backend, type BackingVolume, roundDown } from '../backends/backend
 import { createEmpty } from '../backends/create-empty.ts';
 import { CopierError, type CopyJob, type CopySource } from '../copier/api.ts';
 import { type CopyInContext, isAtRest, progressOf } from '../copier/copy-in.ts';
-import { jobId, jobsOf } from '../copier/job-id.ts';
+import { jobId, jobsOf, removeJobs } from '../copier/job-id.ts';
 import { startJob } from '../copier/start-job.ts';
 import type { TargetConnection } from '../target/connection.ts';
 
@@ -46,6 +46,12 @@ export async function copyHere(context: MoveCopyContext, backend: Backend, volum
   const [id, token = ''] = backing.copy.split('/');
   if (id !== spec.move?.id) return waits(`${backing.name} is half a copy of an earlier move or volume: remove it on node ${node}`);
   try {
+    if (backing.bytes < bytes) {
+      // A growth that was under way when the move began has ended meanwhile. Half a copy is worth nothing, so it is made again in the new size.
+      await removeJobs(copier, uid, signal);
+      await backend.remove(uid, signal);
+      return waits(`the volume has grown to ${status?.capacity} since the copy was begun, and is copied again`);
+    }
     const job = jobId(uid, token);
     const jobs = await jobsOf(copier, uid, signal);
     // One for an earlier backing volume of the same path would write into this one.

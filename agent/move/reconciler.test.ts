@@ -80,6 +80,19 @@ describe('the agent to whose node a volume is moved', () => {
     }
   });
 
+  it('copies again in the new size when a growth ends that was under way when the move began', async () => {
+    const it = harness();
+    await it.reconcile();
+    const [first] = it.copier.jobs.keys();
+    it.kube.put({ ...it.kube.volume('v'), kind: 'AoEVolume', status: { ...it.kube.volume('v')?.status, capacity: '8Mi' } } as never);
+    await it.reconcile();
+    expect(it.report()).toMatchObject({ phase: 'Waiting', bytesTotal: 8 << 20, message: expect.stringContaining('has grown to 8Mi') });
+    await it.reconcile();
+    expect(it.backend.volumes.get(UID)).toMatchObject({ bytes: 8 << 20, copy: expect.stringMatching(/^0123abcd\//) });
+    expect([...it.copier.jobs.values()].map(({ job }) => job.bytes)).toStrictEqual([8 << 20]);
+    expect([...it.copier.jobs.keys()]).not.toContain(first);
+  });
+
   it('does nothing when the API server says that the move is at another stage already', async () => {
     const it = harness();
     const live = { metadata: { name: 'v', uid: UID }, spec: { move: { ...MOVE, stage: 'Switched', nodeName: 'there' } } };

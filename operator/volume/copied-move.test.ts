@@ -74,7 +74,7 @@ describe('a volume that was switched to its new place', () => {
 
   it('says for as long as its earlier data is kept with how many moves that was served, also when its new disks are lost once more', async () => {
     const copying = { ...MOVE, stage: 'Copying', nodeName: 'storage-2', pool: 'p' } as const;
-    const status = { moves: 5, move: { id: MOVE.id, nodeName: 'storage-2', phase: 'Verified' as const } };
+    const status = { moves: 5, move: { id: MOVE.id, nodeName: 'storage-2', phase: 'Verified' as const, bytesTotal: 1 << 30 } };
     const it = switched({
       annotations: { [MOVE_TO]: 'storage-2/p' },
       exists: ['Node', 'AoENode'],
@@ -90,6 +90,20 @@ describe('a volume that was switched to its new place', () => {
       ...{ nodeName: 'storage-1', moves: 8, address: { shelf: 1, slot: 2 } },
       move: { nodeName: 'storage-2', moves: 5, address: { shelf: 1, slot: 0 }, back: true },
     });
+  });
+
+  it('stays where it is when a growth has ended since its data was compared: the copy is made again in the new size', async () => {
+    const copying = { ...MOVE, stage: 'Copying', nodeName: 'storage-2', pool: 'p' } as const;
+    const spec = { nodeName: 'storage-1', pool: 'q', moves: 5, move: copying };
+    for (const [bytesTotal, isSwitched] of [
+      [1 << 30, false],
+      [2 ** 31, true],
+    ] as const) {
+      const status = { capacity: '2Gi', moves: 5, move: { id: MOVE.id, nodeName: 'storage-2', phase: 'Verified' as const, bytesTotal } };
+      const it = switched({ annotations: { [MOVE_TO]: 'storage-2/p' }, exists: ['Node', 'AoENode'], spec, status });
+      await it.reconcile();
+      expect(it.live()?.spec.move?.stage === 'Switched').toBe(isSwitched);
+    }
   });
 
   it('is taken to have been moved once since, when an earlier operator has switched it', async () => {

@@ -21,6 +21,8 @@ import {
 import type { Kube, Store } from '../../kube/mod.ts';
 import type { Reservations } from '../placement/reservations.ts';
 
+const SECTOR_BYTES = 512;
+
 export interface CopiedMoveOptions {
   readonly kube: Pick<Kube, 'get' | 'list'>;
   readonly pools: Pick<Store<AoEPool>, 'list'>;
@@ -83,7 +85,7 @@ export async function nextStep(
         ? `annotation ${MOVE_TO} does not ask for it any more`
         : undefined;
     if (ended !== undefined) return { step: 'stage', move: { ...move, stage: 'Removing' }, why: ended };
-    if (report?.phase !== 'Verified') return { step: 'wait', message: progressOf(volume, move) };
+    if (report?.phase !== 'Verified' || !isOfAll(volume, report)) return { step: 'wait', message: progressOf(volume, move) };
     const { nodeName = '', pool = '', address } = spec;
     return {
       step: 'switch',
@@ -116,6 +118,12 @@ export async function nextStep(
     step: 'end',
     why: `node ${move.nodeName} does not exist any more: if it comes back, outdated data of this volume may be in pool ${move.pool} there, which is not served`,
   };
+}
+
+/** Whether a report is about all the data: a growth may have ended since, and then the agent makes the copy again. */
+function isOfAll({ status }: AoEVolume, { bytesTotal = 0 }: NonNullable<ReturnType<typeof moveReport>>): boolean {
+  // Only whole sectors are copied.
+  return bytesTotal > parseQuantity(status?.capacity ?? '0') - SECTOR_BYTES;
 }
 
 /** Whether the agent at the place of the volume says that it serves it. */

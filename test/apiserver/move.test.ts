@@ -164,7 +164,7 @@ describe.skipIf(unavailable)('moving a volume with a real API server', () => {
         apiVersion: API_VERSION,
         kind: 'AoEVolume',
         metadata: { name: 'copied' },
-        status: { move: { id, nodeName, phase } },
+        status: { move: { id, nodeName, phase, bytesTotal: 2 ** 30 } },
       };
       await kube.apply(AOE_VOLUMES, object as never, { fieldManager: 'aoe-csi-agent-move', force: true, subresource: 'status' });
     };
