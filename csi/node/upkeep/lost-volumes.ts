@@ -130,8 +130,9 @@ export class LostVolumes {
     if (!successor) removedDisks.add(volumeId, address);
     log.warn({ volume: volumeId, address, unmounted }, 'cleaned up a volume that this node had lost');
     if (lost === 'deleted') return;
-    const mounts = unmounted.length === 1 ? 'mount' : 'mounts';
-    const message = `node ${nodeName}, which may not use the volume any more, has removed ${unmounted.length} ${mounts} and the disk`;
+    // Without their number: an earlier attempt may have removed some. The disk of a successor stays.
+    const removed = successor === undefined ? 'its mounts and the disk' : 'its mount';
+    const message = `node ${nodeName}, which may not use the volume any more, has removed ${removed}`;
     this.#options.emit(lost, 'StaleMountRemoved', message);
   }
 
