@@ -68,6 +68,7 @@ export class SystemFreezer implements Freezer {
     const path = (await this.#mountOf(device))?.target;
     if (path === undefined) throw new FreezeError(`the file system on device ${device} is not mounted`);
     // The program gets what was opened here, and not a path: if the file system were unmounted meanwhile, it would freeze the one below.
+    // It leads nowhere once this process has ended: a program that was started, and is not fsfreeze yet, freezes nothing then.
     await using directory = await open(path, 'r');
     const opened = `/proc/${process.pid}/fd/${directory.fd}`;
     if (deviceOf(opened) !== device) throw new FreezeError(`another file system than that of device ${device} is mounted at ${path}`);
