@@ -6,7 +6,7 @@ import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, 
 import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject } from '../kube/mod.ts';
+import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject, RECONCILE_RESULTS } from '../kube/mod.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import type { Exec } from '../run/exec.ts';
 import type { Logger } from '../run/log.ts';
@@ -156,7 +156,7 @@ export async function runAgent(
   const staleJobs = new StaleJobs({ copier, volumes, snapshots, moves, log });
   const orphanedExports = new OrphanedExports({ node, kube, volumes, pools, snapshots, target, log });
 
-  const shared = { log, metrics: controllerMetrics() };
+  const shared = { log, metrics: controllerMetrics(RECONCILE_RESULTS) };
   const context = { node, volumes, byUid, pools, snapshots };
   const controllers = {
     volumes: new Controller({

@@ -3,7 +3,7 @@ export { type Applied, type CallOptions, Kube, type KubeOptions, type ListOption
 export type { Condition, KubeObject, Log, ObjectMeta, ResourceType } from './client/types.ts';
 export { CLOCK, type Clock } from './clock.ts';
 export { Controller, type ControllerOptions, keysOf, type Result, type WatchOptions } from './controller/controller.ts';
-export type { ControllerMetrics, ReconcileResult } from './controller/metrics.ts';
+export { type ControllerMetrics, RECONCILE_RESULTS, type ReconcileResult } from './controller/metrics.ts';
 export { fieldChanged, generationChanged, labelsChanged, type Predicate } from './controller/predicates.ts';
 export { EventRecorder } from './events.ts';
 export { Index } from './informer/index.ts';

@@ -9,7 +9,7 @@ import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import { NEVER, parseTakeoverAfter } from '../api/takeover/after.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, Sums } from '../kube/mod.ts';
+import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, RECONCILE_RESULTS, Sums } from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
@@ -118,7 +118,7 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const reconciler = new VolumeReconciler({ ...parts, byClaim, sizes, copies, range: config.shelves });
   const snapshotParts = { ...parts, copies, newCopyAddress: () => reconciler.newCopyAddress() };
   const groupWork = new GroupReconciler(parts);
-  const shared = { log, metrics: controllerMetrics() };
+  const shared = { log, metrics: controllerMetrics(RECONCILE_RESULTS) };
   const controllers = [
     new Controller({ ...shared, name: 'volumes', concurrency: VOLUMES_AT_ONCE, reconcile: (key, stop) => reconciler.reconcile(key, stop) })
       .watch(volumes, { keys: (change) => volumesAfterVolume(change, triggered) })

@@ -2,7 +2,7 @@ import { controllerMetrics } from './controller-metrics.ts';
 import { metricsText } from './metrics.ts';
 
 test('what controllers do is counted under the names of controller-runtime', async () => {
-  const metrics = controllerMetrics();
+  const metrics = controllerMetrics(['success', 'error']);
   metrics.started('volumes', 8, () => 3);
   metrics.started('nodes', 1, () => 0);
   metrics.added('volumes');

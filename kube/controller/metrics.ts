@@ -1,5 +1,6 @@
-/** How a reconcile ended, in the words of controller-runtime. */
-export type ReconcileResult = 'success' | 'requeue_after' | 'error';
+/** How a reconcile can end, in the words of controller-runtime. */
+export const RECONCILE_RESULTS = ['success', 'requeue_after', 'error'] as const;
+export type ReconcileResult = (typeof RECONCILE_RESULTS)[number];
 
 /** Counts what controllers do. Kept outside of this part, so that it needs no metrics library. */
 export interface ControllerMetrics {

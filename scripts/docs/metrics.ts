@@ -5,6 +5,7 @@ import { PoolMetrics } from '../../agent/pool/metrics.ts';
 import { SnapshotMetrics } from '../../agent/snapshot/metrics.ts';
 import { TargetMetrics } from '../../agent/target/metrics.ts';
 import { registerDownDisks, registerFreezes } from '../../csi/node/upkeep/metrics.ts';
+import { RECONCILE_RESULTS } from '../../kube/mod.ts';
 import { countVolumes } from '../../operator/metrics.ts';
 import { registerTakeovers } from '../../operator/takeover/metrics.ts';
 import { controllerMetrics } from '../../run/controller-metrics.ts';
@@ -46,7 +47,7 @@ const PARTS: readonly (readonly [string, () => unknown])[] = [
       registerFreezes();
     },
   ],
-  ['Operator and agent: controllers and work queues', () => controllerMetrics()],
+  ['Operator and agent: controllers and work queues', () => controllerMetrics(RECONCILE_RESULTS)],
 ];
 
 export function metricsPage(): string {
