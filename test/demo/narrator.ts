@@ -1,5 +1,4 @@
 import type { Cluster } from '../testbed/cluster.ts';
-import { runInNetns } from '../testbed/process/shell.ts';
 
 const bold = (text: string) => `\x1b[1m${text}\x1b[0m`;
 const dim = (text: string) => `\x1b[2m${text}\x1b[0m`;
@@ -10,15 +9,17 @@ const LIMIT_S = 60;
 
 /** Runs the story's commands, showing each as a person would type it, how long it took and what came of it. */
 export class Narrator {
-  readonly cluster: Cluster;
+  readonly cluster: Pick<Cluster, 'kubectl' | 'apply' | 'poll' | 'guest' | 'aoecfg'>;
+  readonly #print: (text: string) => void;
   #chapter = 0;
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Narrator['cluster'], print: (text: string) => void = console.log) {
     this.cluster = cluster;
+    this.#print = print;
   }
 
   chapter(title: string): void {
-    console.log(`\n${bold(`${++this.#chapter}. ${title}`)}`);
+    this.#print(`\n${bold(`${++this.#chapter}. ${title}`)}`);
   }
 
   /** Runs kubectl and gives its output, showing nothing. */
@@ -36,7 +37,7 @@ export class Narrator {
   }
 
   async apply(what: string, objects: object[]): Promise<void> {
-    console.log(`  ${what}:`);
+    this.#print(`  ${what}:`);
     await this.#run('kubectl apply -f -', () => this.cluster.apply(objects));
   }
 
@@ -50,16 +51,13 @@ export class Narrator {
 
   /** Waits until a field's text contains `part`, and shows the text. */
   async waitForText(kind: string, name: string, jsonpath: string, part: string): Promise<void> {
-    await this.#run(`kubectl get ${kind} ${name} -o '${jsonpath}'`, async () => {
-      const text = await this.cluster.poll(
-        async () => {
-          const current = await this.read('get', kind, name, '-o', jsonpath);
-          return current.includes(part) ? current : undefined;
-        },
-        { timeoutMs: LIMIT_S * 1000, what: `${kind} ${name}: ${jsonpath} with "${part}"` },
-      );
-      return `${text}\n`;
-    });
+    const read = () => this.read('get', kind, name, '-o', jsonpath);
+    await this.#runUntil(`kubectl get ${kind} ${name} -o '${jsonpath}'`, read, part);
+  }
+
+  /** Runs kubectl until its output contains `part`, and shows it: a log or a status comes a moment after what it tells of. */
+  async showUntil(part: string, ...args: string[]): Promise<void> {
+    await this.#runUntil(`kubectl ${args.join(' ')}`, () => this.cluster.kubectl(args), part);
   }
 
   /** Waits for an event of a pod with this reason, and shows its message. */
@@ -85,22 +83,37 @@ export class Narrator {
 
   /** Runs a script on a node, showing it and its output. */
   async onNode(node: string, script: string, note?: string): Promise<void> {
-    if (note) console.log(`  ${note}:`);
+    if (note) this.#print(`  ${note}:`);
     await this.#run(`${node}# ${script.replace(/\n\s*/g, '\n      ')}`, () => this.cluster.guest(node).exec(script));
   }
 
-  /** Runs a command on the storage segment, as a host that is no node: on the bridge between the guests. */
-  async onSegment(command: string, note: string): Promise<void> {
-    console.log(`  ${note}:`);
-    await this.#run(`segment# ${command}`, () => runInNetns('/bin/sh', ['-c', command], { timeoutMs: 20_000 }));
+  /**
+   * Reads the config string at an address such as `e7.3` on the storage segment, as a host that is no node, and shows it once it contains
+   * `part`. aoecfg(8) sends one frame, which can be lost.
+   */
+  async showConfigString(address: string, part: string, note: string): Promise<void> {
+    this.#print(`  ${note}:`);
+    await this.#runUntil(`segment# aoecfg ${address.slice(1).replace('.', ' ')} storage`, () => this.cluster.aoecfg(address), part);
+  }
+
+  async #runUntil(command: string, read: () => Promise<string>, part: string): Promise<void> {
+    await this.#run(command, () =>
+      this.cluster.poll(
+        async () => {
+          const text = await read();
+          return text.includes(part) ? text : undefined;
+        },
+        { timeoutMs: LIMIT_S * 1000, what: `"${part}" from ${command}` },
+      ),
+    );
   }
 
   async #run(command: string, action: () => Promise<string>): Promise<string> {
     const started = performance.now();
-    console.log(`  ${bold('$')} ${command}`);
+    this.#print(`  ${bold('$')} ${command}`);
     const output = await action();
-    if (output.trim() !== '') console.log(indent(output));
-    console.log(dim(`    ${((performance.now() - started) / 1000).toFixed(1)} s`));
+    if (output.trim() !== '') this.#print(indent(output));
+    this.#print(dim(`    ${((performance.now() - started) / 1000).toFixed(1)} s`));
     return output;
   }
 }

@@ -45,11 +45,11 @@ async function aClaimBecomesADisk(narrator: Narrator): Promise<string> {
     }),
   ]);
   await narrator.waitFor('pod', 'writer', 'condition=Ready');
-  await narrator.show('get', 'aoev');
+  await narrator.showUntil(others[0], 'get', 'aoev');
   await narrator.show('get', 'pod', 'writer', '-o', 'wide');
   const address = await narrator.read('get', 'aoev', volume, '-o', 'jsonpath={.status.address}');
   await narrator.onNode(others[0], `ls -l /dev/etherd/${address}; grep /dev/etherd/${address} /proc/mounts | head -1; aoe-stat`);
-  await narrator.onSegment(`aoecfg ${address.slice(1).replace('.', ' ')} storage`, 'the lock, as aoetools read it from the wire');
+  await narrator.showConfigString(address, `node=${others[0]}`, 'the lock, as aoetools read it from the wire');
   return volume;
 }
 
@@ -61,8 +61,8 @@ async function theDataMovesWithThePod(narrator: Narrator, volume: string): Promi
     pod('reader', { claim: CLAIM, node: others[1], script: 'cat /data/note; touch /tmp/ready; sleep 3600' }),
   ]);
   await narrator.waitFor('pod', 'reader', 'condition=Ready');
-  await narrator.show('logs', 'reader');
-  await narrator.show('get', 'aoev', volume);
+  await narrator.showUntil('written by', 'logs', 'reader');
+  await narrator.showUntil(others[1], 'get', 'aoev', volume);
 }
 
 async function anotherHostIsRefused(narrator: Narrator, volume: string): Promise<void> {
