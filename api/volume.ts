@@ -175,19 +175,19 @@ export function isRetained({ spec: { deletionPolicy, adopt } }: Pick<AoEVolume, 
 }
 
 /** The disk of a target that is not ours with a copy of which a volume begins; undefined when it does not. */
-export function foreignSource({ spec }: Pick<AoEVolume, 'spec'>): NonNullable<AoEVolume['spec']['source']>['external'] {
+export function externalSource({ spec }: Pick<AoEVolume, 'spec'>): NonNullable<AoEVolume['spec']['source']>['external'] {
   return spec.source?.external;
 }
 
 /** Whether a volume is to keep the address of the disk it is a copy of. */
 export function keepsSourceAddress(volume: Pick<AoEVolume, 'spec'>): boolean {
-  return sameAddress(volume.spec.address, foreignSource(volume));
+  return sameAddress(volume.spec.address, externalSource(volume));
 }
 
 /** The disk of another target that is still to be copied into the volume, or is being copied; undefined once the copy is whole. */
 export function awaitedDisk(volume: AoEVolume): Address | undefined {
   const { metadata, status } = volume;
-  return status?.capacity === undefined && metadata.deletionTimestamp === undefined ? foreignSource(volume) : undefined;
+  return status?.capacity === undefined && metadata.deletionTimestamp === undefined ? externalSource(volume) : undefined;
 }
 
 /** Whether the volume had data from its beginning, or its disk may be another one each time: it is never formatted. */

@@ -30,7 +30,7 @@ export type ProbeAddress = (
 ) => Promise<Stranger | undefined>;
 
 /** The disk of another target, as one of our interfaces sees it. */
-export interface ForeignDisk extends Stranger {
+export interface ExternalDisk extends Stranger {
   /** Undefined when the target answers with an error. */
   configString: Uint8Array | undefined;
   /** Undefined, with `bytes`, when the target does not say what its disk is. */
@@ -39,7 +39,7 @@ export interface ForeignDisk extends Stranger {
 }
 
 /** Finds the disks of other targets at the address: one for each path; none when nobody answers. */
-export type SurveyAddress = (address: TargetAddress, signal: AbortSignal) => Promise<ForeignDisk[]>;
+export type SurveyAddress = (address: TargetAddress, signal: AbortSignal) => Promise<ExternalDisk[]>;
 
 export interface AddressProbeOptions {
   /** The interfaces to probe on: those that volumes are served on and that are up. */
@@ -87,7 +87,7 @@ export class AddressProbe {
     this.#with(async (initiator) => {
       const replies = this.#others(await initiator.query(address, { ...SURVEY, signal }));
       return await Promise.all(
-        replies.map(async ({ mac, interfaceName, error, string }): Promise<ForeignDisk> => {
+        replies.map(async ({ mac, interfaceName, error, string }): Promise<ExternalDisk> => {
           const [{ identity } = {}] = await initiator.identify(address, { ...SURVEY, to: { mac, interfaceName }, signal });
           const configString = error === 0 ? string : undefined;
           return { mac, interface: interfaceName, configString, serial: identity?.serial, bytes: identity && identity.sectors * SECTOR };

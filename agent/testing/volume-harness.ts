@@ -6,7 +6,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { MacMemory } from '../access/mac-memory.ts';
-import type { ForeignDisk, Stranger } from '../address/probe.ts';
+import type { ExternalDisk, Stranger } from '../address/probe.ts';
 import { TargetConnection } from '../target/connection.ts';
 import { VolumeReconciler } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
@@ -30,7 +30,7 @@ export async function harness({ connect = true } = {}) {
   const world = {
     stranger: undefined as Stranger | undefined,
     /** Disks of other targets at the address from which a volume is copied. */
-    foreign: [] as ForeignDisk[],
+    external: [] as ExternalDisk[],
     probes: 0,
     /** Whether the last probe was to wait for a slow target. */
     patient: false,
@@ -81,7 +81,7 @@ export async function harness({ connect = true } = {}) {
         copier,
         interfaces: () => [{ name: 'eth1', mac: '02:00:00:00:00:01' }],
         expose: ({ metadata: { uid = '' } }) => backend.snapshots.expose(uid),
-        survey: async () => world.foreign,
+        survey: async () => world.external,
         bytesPerSecond: 0,
       },
       schedule: { now: () => world.now, random: () => 0.5 },

@@ -14,7 +14,7 @@ import {
   wholeBytes,
 } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
-import { copyForeign } from '../copier/copy-foreign.ts';
+import { copyExternal } from '../copier/copy-external.ts';
 import { type CopyInContext, type CopyInResult, type CopyInto, type Copying, isWhole, type SourceProblem } from '../copier/copy-in.ts';
 import { copySnapshot } from '../copier/copy-snapshot.ts';
 import { finishMove, noteMoves, type OlderCopy } from './moved.ts';
@@ -231,7 +231,7 @@ async function fromSource(
   const { backend, request, volume } = into;
   const whenWhole = (result: CopyInResult): DataResult | undefined => (result.kind === 'whole' ? undefined : result);
   const noCopier: DataResult = { kind: 'no-source', message: 'this agent runs without a copier' };
-  if (external) return copies ? whenWhole(await copyForeign(copies, into, external, signal)) : noCopier;
+  if (external) return copies ? whenWhole(await copyExternal(copies, into, external, signal)) : noCopier;
   const from = snapshot?.(name);
   const isCopied = from && (isElsewhere(from, volume.spec) || (backend.snapshots && !backend.snapshots.restore));
   if (!isCopied) return await restore(backend, request, volume, from, signal);

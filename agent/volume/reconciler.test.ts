@@ -86,7 +86,7 @@ test('a volume is served at the address of the disk it is a copy of once all is 
   const volumes = it.make();
   it.spec({ source: { external: { shelf: 7, slot: 3 } } });
   it.world.stranger = STRANGER;
-  it.world.foreign = [{ ...STRANGER, configString: new Uint8Array(), serial: 'S1', bytes: 4 << 20 }];
+  it.world.external = [{ ...STRANGER, configString: new Uint8Array(), serial: 'S1', bytes: 4 << 20 }];
   it.copier.read = () => [1, 0, 2, 3];
   it.copier.disks.set(`/dev/fake/${UID}`, [0, 0, 0, 0]);
   expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 2_000 });
@@ -103,7 +103,7 @@ test('a volume is served at the address of the disk it is a copy of once all is 
   };
   await probeFor(50_000);
   it.world.stranger = undefined;
-  it.world.foreign = [];
+  it.world.external = [];
   await probeFor(25_000);
   expect([it.target.volumes.size, it.condition('Exported')?.reason]).toStrictEqual([0, 'AnsweredBySource']);
   expect(it.condition('Exported')?.message).toMatch(/nobody answers at e7\.3 any more/);

@@ -1,6 +1,6 @@
 import type { Address } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
-import { type AoEVolume, foreignSource, serialOf, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, externalSource, serialOf, VolumeCondition } from '../../api/volume.ts';
 import { addressKey, addressOf } from './address-range.ts';
 import type { Refused } from './placement.ts';
 
@@ -39,7 +39,7 @@ export function addressClaim(address: Address): string {
  */
 export function claimsOf(volume: AoEVolume): string[] {
   const serial = serialOf(volume);
-  const others = [foreignSource(volume), volume.spec.move?.address];
+  const others = [externalSource(volume), volume.spec.move?.address];
   const addresses = new Set([addressOf(volume.spec), ...others].flatMap((each) => (each ? [addressClaim(each)] : [])));
   return [...addresses, ...(serial === undefined ? [] : [`serial ${serial}`])];
 }

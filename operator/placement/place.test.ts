@@ -255,9 +255,9 @@ describe('place', () => {
   }
 
   it('gives nobody the address of a disk that is to be copied', () => {
-    const foreign = { source: { external: { shelf: 1, slot: 0 } } };
-    const copied = volume('copied', { ...foreign, nodeName: 'a', address: { shelf: 1, slot: 1 } });
-    const itself = volume('new', foreign);
+    const external = { source: { external: { shelf: 1, slot: 0 } } };
+    const copied = volume('copied', { ...external, nodeName: 'a', address: { shelf: 1, slot: 1 } });
+    const itself = volume('new', external);
     for (const among of [[], [itself]])
       expect(place(itself, cluster({ a: {} }, among), RANGE, undefined)).toMatchObject({ address: { shelf: 1, slot: 1 } });
     expect(place(volume('new'), cluster({ a: {} }, [copied]), RANGE, undefined)).toMatchObject({ address: { shelf: 1, slot: 2 } });

@@ -6,7 +6,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
-import { type AoEVolume, awaitedDisk, foreignSource, keepsSourceAddress, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, awaitedDisk, externalSource, keepsSourceAddress, VolumeCondition } from '../../api/volume.ts';
 import { type AddressRange, addressKey } from './address-range.ts';
 import { addressClaim, addressOwner, claimsOf } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
@@ -69,7 +69,7 @@ export function newAddress(
   previous: Address | undefined,
 ): Address | Refused {
   const { metadata, spec } = volume;
-  const excluded = [spec.address, foreignSource(volume), spec.move?.address];
+  const excluded = [spec.address, externalSource(volume), spec.move?.address];
   const isExcluded = (address: Address): boolean => excluded.some((each) => sameAddress(each, address));
   return freeAddress({ isExcluded, except: metadata.name }, reserved, range, previous);
 }

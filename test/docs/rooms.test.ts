@@ -16,7 +16,7 @@ const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
   'aoe/wire/vectors.test.ts': 'all codecs of the folder, with the vectors of the conformance tests',
   'rpc/rpc.test.ts': 'client and server together',
   'test/copies/copy.property.test.ts': 'operator and both agents together, killed at steps that are drawn',
-  'test/copies/foreign.property.test.ts': 'operator, agent and copier in a copy of the disk of another target',
+  'test/copies/external.property.test.ts': 'operator, agent and copier in a copy of the disk of another target',
   'test/copies/move.property.test.ts': 'operator and both agents in a move',
   'test/faults/model/takeover.property.test.ts': 'operator and hosts together, while nodes are silent',
   'test/groups/group.property.test.ts': 'operator and agents together, in orders drawn from a seed',

@@ -77,15 +77,15 @@ describe('data that was there before', () => {
     const address = { shelf: 56, slot: 6 };
     const server = cluster.guest('storage-2');
     made.push(name);
-    await server.exec('truncate -s 48M /tmp/foreign.img');
+    await server.exec('truncate -s 48M /tmp/external.img');
     await server.exec(
-      `mkfs.ext4 -qF /tmp/foreign.img; mkdir -p /mnt/old; mount -o loop /tmp/foreign.img /mnt/old; echo '${MARKER}' > /mnt/old/marker; umount /mnt/old`,
+      `mkfs.ext4 -qF /tmp/external.img; mkdir -p /mnt/old; mount -o loop /tmp/external.img /mnt/old; echo '${MARKER}' > /mnt/old/marker; umount /mnt/old`,
     );
-    await server.exec('(vblade 56 6 vec0 /tmp/foreign.img >/tmp/foreign.log 2>&1 & echo $! > /tmp/foreign.pid)');
-    const stop = () => server.exec('if [ -f /tmp/foreign.pid ]; then kill $(cat /tmp/foreign.pid); rm -f /tmp/foreign.pid; fi');
+    await server.exec('(vblade 56 6 vec0 /tmp/external.img >/tmp/external.log 2>&1 & echo $! > /tmp/external.pid)');
+    const stop = () => server.exec('if [ -f /tmp/external.pid ]; then kill $(cat /tmp/external.pid); rm -f /tmp/external.pid; fi');
     try {
       // vblade prints the size just before it answers.
-      await server.exec("timeout 60 sh -c 'until grep -q sectors /tmp/foreign.log; do sleep 0.1; done'");
+      await server.exec("timeout 60 sh -c 'until grep -q sectors /tmp/external.log; do sleep 0.1; done'");
       const spec = { pool: 'lvm', nodeName: 'storage-1', address, source: { external: address } };
       await cluster.apply([aoeVolume(name, { ...spec, capacity: '32Mi' })]);
       expect((await condition(name, 'Provisioned', 'SourceTooLarge')).message).toContain('has 48Mi, more than the 32Mi');
@@ -98,11 +98,11 @@ describe('data that was there before', () => {
       await condition(name, 'Ready', 'Exported', 90_000);
       await use(name);
       await giveBack(name);
-      const after = 'mount -o loop,ro /tmp/foreign.img /mnt/old; cat /mnt/old/marker; ls /mnt/old; umount /mnt/old';
+      const after = 'mount -o loop,ro /tmp/external.img /mnt/old; cat /mnt/old/marker; ls /mnt/old; umount /mnt/old';
       expect((await server.exec(after)).trim().split('\n'), 'its disk is as it was').toStrictEqual([MARKER, 'lost+found', 'marker']);
     } finally {
       await stop();
-      await server.exec('rm -f /tmp/foreign.*');
+      await server.exec('rm -f /tmp/external.*');
     }
   });
 });

@@ -1,18 +1,18 @@
 import type { Condition } from '../../api/meta.ts';
 import { MiB } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import type { ForeignDisk } from '../address/probe.ts';
+import type { ExternalDisk } from '../address/probe.ts';
 import { BackendError } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
-import { copyForeign } from './copy-foreign.ts';
+import { copyExternal } from './copy-external.ts';
 import type { CopyInContext } from './copy-in.ts';
 
 const { signal } = new AbortController();
 const UID = '11111111-2222-3333-4444-555555555555';
 const PATH = `/dev/fake/${UID}`;
 const volume = { metadata: { name: 'v', uid: UID }, spec: { pool: 'thick', nodeName: 'here', capacity: '8Mi' } } as AoEVolume;
-const DISK: ForeignDisk = {
+const DISK: ExternalDisk = {
   mac: '02:00:00:00:06:06',
   interface: 'eth1',
   configString: new Uint8Array(),
@@ -30,7 +30,7 @@ function harness({ serial }: { serial?: string } = {}) {
     disks.set(PATH, [0, 0, 0, 0]);
   };
   const world = {
-    found: [DISK] as ForeignDisk[],
+    found: [DISK] as ExternalDisk[],
     blocks: [1, 0, 2, 3],
     bytes: 8 * MiB,
     placed: undefined as Condition | undefined,
@@ -47,7 +47,7 @@ function harness({ serial }: { serial?: string } = {}) {
   const external = { shelf: 55, slot: 5, ...(serial ? { serial } : {}) };
   const copy = async () => {
     const now = { ...volume, status: { conditions: [world.placed, world.said].filter((each) => each !== undefined) } };
-    return await copyForeign(context, { backend, request: { uid: UID, name: 'v', bytes: world.bytes }, volume: now }, external, signal);
+    return await copyExternal(context, { backend, request: { uid: UID, name: 'v', bytes: world.bytes }, volume: now }, external, signal);
   };
   const steps = (count: number): void => {
     for (let step = 0; step < count; step++) copier.advance();

@@ -3,7 +3,7 @@ import { formatAddress } from '../../api/address.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, type AoEVolumeSpec, VolumeCondition } from '../../api/volume.ts';
 import { messageOf } from '../../kube/mod.ts';
-import type { ForeignDisk } from '../address/probe.ts';
+import type { ExternalDisk } from '../address/probe.ts';
 import { BackendError, type BackingVolume } from '../backends/backend.ts';
 import { describeHolder, readHolder } from '../lock/holder.ts';
 import { CopierError } from './api.ts';
@@ -33,7 +33,7 @@ interface Disk {
  * to have changed ends the copy.
  * @throws BackendError
  */
-export async function copyForeign(context: CopyInContext, into: CopyInto, external: External, signal: AbortSignal): Promise<CopyInResult> {
+export async function copyExternal(context: CopyInContext, into: CopyInto, external: External, signal: AbortSignal): Promise<CopyInResult> {
   const { backend, request, volume } = into;
   let begun = await begunCopy(backend, request.uid, signal).catch((error: unknown) => {
     if (error instanceof BackendError) return error;
@@ -117,7 +117,7 @@ async function survey(
   const at = formatAddress(external);
   const names = interfaces().map(({ name }) => name);
   if (names.length === 0) return { problem: 'no interface of this node that carries AoE is up' };
-  let disks: ForeignDisk[];
+  let disks: ExternalDisk[];
   try {
     disks = await ask(external, signal);
   } catch (error) {

@@ -1,4 +1,4 @@
-import type { ForeignDisk } from '../../agent/address/probe.ts';
+import type { ExternalDisk } from '../../agent/address/probe.ts';
 import { type CopierApi, CopierError, type CopySource } from '../../agent/copier/api.ts';
 import { FakeBackend } from '../../agent/testing/fake-backend.ts';
 import { FakeCopier } from '../../agent/testing/fake-copier.ts';
@@ -58,7 +58,7 @@ interface Options {
  * The disk of a target outside this project, which is copied into a volume: operator, agent and a fake copier, with an API server in memory. A clock
  * that the test moves. When the volume gets an address of its own, there is an AoEVolume `outside` for the disk, too, which can be attached.
  */
-export class ForeignWorld {
+export class ExternalWorld {
   readonly api = new FakeApi();
   readonly target = new FakeTarget();
   readonly backend = new FakeBackend();
@@ -241,7 +241,7 @@ export class ForeignWorld {
     return this.outsiders[0]?.blocks;
   }
 
-  #survey(): ForeignDisk[] {
+  #survey(): ExternalDisk[] {
     this.#noteAnswers(this.outsiders.length > 0);
     this.sawHolder ||= this.outsiders.some(({ lock }) => lock !== '');
     return this.outsiders.map(({ mac, serial, blocks, lock }) => {

@@ -1,6 +1,6 @@
 import { setImmediate as tick } from 'node:timers/promises';
 import fc from 'fast-check';
-import { ForeignWorld, PROGRAMS, UID, VOLUME_BLOCKS } from './foreign-world.ts';
+import { ExternalWorld, PROGRAMS, UID, VOLUME_BLOCKS } from './external-world.ts';
 
 const SECOND = 1000;
 const ANSWERS = ['at once', 'late', 'not'] as const;
@@ -59,12 +59,12 @@ const options = fc.record({
 
 /** What a user would notice, from one step to the next. */
 class Watcher {
-  readonly #world: ForeignWorld;
+  readonly #world: ExternalWorld;
   #progress = 0;
   #wasServed = false;
   #shown: readonly number[] | undefined;
 
-  constructor(world: ForeignWorld) {
+  constructor(world: ExternalWorld) {
     this.#world = world;
   }
 
@@ -121,8 +121,8 @@ class Watcher {
 }
 
 /** The volume has a node and an address. */
-async function begin(how: ConstructorParameters<typeof ForeignWorld>[0]): Promise<[ForeignWorld, Watcher]> {
-  const world = new ForeignWorld(how);
+async function begin(how: ConstructorParameters<typeof ExternalWorld>[0]): Promise<[ExternalWorld, Watcher]> {
+  const world = new ExternalWorld(how);
   await world.round('operator');
   return [world, new Watcher(world)];
 }
@@ -132,7 +132,7 @@ async function settled(watcher: Watcher): Promise<void> {
   watcher.check();
 }
 
-async function play(steps: readonly Step[], world: ForeignWorld, watcher: Watcher): Promise<void> {
+async function play(steps: readonly Step[], world: ExternalWorld, watcher: Watcher): Promise<void> {
   for (const each of steps) {
     if ('copy' in each) world.copy();
     else if ('wait' in each) world.now += each.wait * SECOND;
@@ -170,7 +170,7 @@ async function play(steps: readonly Step[], world: ForeignWorld, watcher: Watche
 }
 
 /** All programs run, and nothing else happens, until it is done or nothing changes any more: an address is probed after 75 seconds at the latest. */
-async function rest(world: ForeignWorld, watcher: Watcher, isDone: () => boolean = () => false, everyMs = 10 * SECOND): Promise<void> {
+async function rest(world: ExternalWorld, watcher: Watcher, isDone: () => boolean = () => false, everyMs = 10 * SECOND): Promise<void> {
   let before = '';
   for (let still = 0; still * everyMs < 80 * SECOND && !isDone(); still++) {
     for (const program of PROGRAMS) await world.round(program).then(() => settled(watcher));
@@ -183,11 +183,11 @@ async function rest(world: ForeignWorld, watcher: Watcher, isDone: () => boolean
   }
 }
 
-const readiness = (world: ForeignWorld) => world.volume?.status?.conditions?.find(({ type }) => type === 'Ready');
-const isReady = (world: ForeignWorld) => (): boolean => readiness(world)?.status === 'True';
+const readiness = (world: ExternalWorld) => world.volume?.status?.conditions?.find(({ type }) => type === 'Ready');
+const isReady = (world: ExternalWorld) => (): boolean => readiness(world)?.status === 'True';
 
 /** What keeps the volume from being Ready, each as its message says it; nothing when it is to be Ready. */
-function obstacles(world: ForeignWorld): RegExp[] {
+function obstacles(world: ExternalWorld): RegExp[] {
   const { source, stranger, outsiders, begun, copier } = world;
   const found: RegExp[] = [];
   const is = (isTrue: boolean, message: RegExp): void => {
@@ -214,7 +214,7 @@ function obstacles(world: ForeignWorld): RegExp[] {
 }
 
 /** It is Ready, or says why not. */
-function expectVerdict(world: ForeignWorld, watcher: Watcher): void {
+function expectVerdict(world: ExternalWorld, watcher: Watcher): void {
   const expected = obstacles(world);
   const { status, message } = readiness(world) ?? {};
   const { volume, copier, errors } = world;
@@ -228,7 +228,7 @@ function expectVerdict(world: ForeignWorld, watcher: Watcher): void {
 
 describe('a copy of the disk of another target', () => {
   it('becomes a volume at the address of the disk within a minute after the other target fell silent, and not before', async () => {
-    const world = new ForeignWorld({ keepsAddress: true, namesSerial: true, unwiped: true, answers: 'at once' });
+    const world = new ExternalWorld({ keepsAddress: true, namesSerial: true, unwiped: true, answers: 'at once' });
     const watcher = new Watcher(world);
     await rest(world, watcher);
     expect([world.volume?.status?.phase, readiness(world)?.reason]).toStrictEqual(['Pending', 'AnsweredBySource']);
