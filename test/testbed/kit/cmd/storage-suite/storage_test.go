@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 	flag.Parse()
 	if framework.TestContext.ListImages {
 		// Of all that Kubernetes' tests want, what the pods of this suite run.
-		for _, id := range []image.ImageID{image.Agnhost, image.BusyBox} {
+		for _, id := range []image.ImageID{image.Agnhost, image.BusyBox, image.GlibcDnsTesting, image.Nginx} {
 			fmt.Println(image.GetE2EImage(id))
 		}
 		os.Exit(0)
