@@ -103,6 +103,7 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
       targetApi,
       copier: new FakeCopier(),
       copySpeed: 0,
+      copySpeedInUse: 0,
       run: async () => ({ stdout: LINKS, stderr: '' }),
       watched: () => {},
       ready: ready.resolve,

@@ -16,7 +16,8 @@ import { BackendRegistry } from './backends/registry.ts';
 import { Callers } from './blocks/caller.ts';
 import { recoverBlocks } from './blocks/recovery.ts';
 import { BlocksServer } from './blocks/server.ts';
-import type { CopierApi } from './copier/api.ts';
+import type { CopierApi, CopierLimitApi } from './copier/api.ts';
+import { CopyLimit } from './copier/copy-limit.ts';
 import { CopyMetrics } from './copier/metrics.ts';
 import { StaleJobs } from './copier/stale-jobs.ts';
 import { GroupReconciler } from './group/reconciler.ts';
@@ -56,9 +57,11 @@ export interface AgentOptions {
   mountPoints: readonly string[];
   kube: Kube;
   targetApi: TargetApi;
-  copier: CopierApi;
+  copier: CopierApi & CopierLimitApi;
   /** Bytes that a copy reads per second, at most. 0: no limit. */
   copySpeed: number;
+  /** Bytes that all copies together read per second, at most, while hosts read or write volumes of this node. 0: no limit. */
+  copySpeedInUse: number;
   run: Exec;
   /** Where the CSI controller is told which blocks of snapshots have changed, HOST:PORT, and the user that it is; absent: it is not. */
   blocks?: { listen: string; user: string } | undefined;
@@ -71,7 +74,7 @@ export interface AgentOptions {
 
 /** The whole agent, until the signal aborts: constructs its parts, connects and runs them. */
 export async function runAgent(
-  { node, selection, mountPoints, kube, targetApi, copier, copySpeed, run, blocks, ready, watched, log }: AgentOptions,
+  { node, selection, mountPoints, kube, targetApi, copier, copySpeed, copySpeedInUse, run, blocks, ready, watched, log }: AgentOptions,
   signal: AbortSignal,
 ): Promise<void> {
   const volumes = new Informer<AoEVolume>(kube, AOE_VOLUMES, { fieldSelector: `spec.nodeName=${node}` });
@@ -243,6 +246,7 @@ export async function runAgent(
       target.run(signal),
       network.run(signal),
       recoverBlocks({ pools, backendOf, log }, signal),
+      new CopyLimit({ copier, target: targetApi, bytesPerSecond: copySpeedInUse, log }).run(signal),
       blocksServer?.run(signal, () => controllers.node.enqueue(node)),
       Promise.all(informers.map(({ synced }) => synced)).then(ready),
     ]);

@@ -24,6 +24,11 @@ const flags = {
     help: 'bytes that a copy reads per second at most, such as 100Mi; 0: no limit',
     parse: parseQuantity,
   },
+  'copy-speed-in-use': {
+    default: '0',
+    help: 'bytes that all copies together read per second at most while hosts read or write volumes of this node, such as 32Mi; 0: no limit',
+    parse: parseQuantity,
+  },
   interfaces: {
     default: 'auto',
     help: 'interfaces to serve volumes on, separated by commas; auto: every physical Ethernet interface that is up',
@@ -70,6 +75,7 @@ await main('aoe-csi-agent', flags, async ({ config, env, log, signal }) => {
           targetApi,
           copier,
           copySpeed: config['copy-speed'],
+          copySpeedInUse: config['copy-speed-in-use'],
           run: exec,
           blocks: listen === '' ? undefined : { listen, user },
           ready: ready.resolve,

@@ -59,6 +59,12 @@ export interface CopierApi {
   remove(id: string, signal: AbortSignal): Promise<void>;
 }
 
+/** What concerns all jobs of a copier. */
+export interface CopierLimitApi {
+  /** Limits all jobs together to so many bytes per second, until the next call or the end of the copier. 0: no limit. */
+  setLimit(bytesPerSecond: number, signal: AbortSignal): Promise<void>;
+}
+
 /** `unavailable`: the process does not answer. `hangs`: a disk of the job does. The others: it refused. */
 export type CopierReason = 'unavailable' | 'not-found' | 'conflict' | 'invalid' | 'full' | 'hangs' | 'failed';
 

@@ -23,6 +23,7 @@ async function fakeCopier(answer: Partial<aoeCopier.copier.v1.JobState.$Properti
   const directory = mkdtempSync(join(tmpdir(), 'aoe-copier-'));
   const socket = join(directory, 'copier.sock');
   const started: aoeCopier.copier.v1.Job.$Properties[] = [];
+  const limits: aoeCopier.copier.v1.SetLimitRequest.$Properties[] = [];
   const state = (id: string | null | undefined) => {
     const found = started.find((each) => each.id === id);
     if (!found) throw new RpcError(Code.NOT_FOUND, `no job ${id}`);
@@ -35,6 +36,10 @@ async function fakeCopier(answer: Partial<aoeCopier.copier.v1.JobState.$Properti
       if (!asked?.destination?.path?.startsWith('/')) throw new RpcError(Code.INVALID_ARGUMENT, 'path "x": must be absolute');
       started.push(asked);
       return state(asked.id);
+    },
+    setLimit: async (request) => {
+      limits.push(request);
+      return {};
     },
     get: async ({ id }) => state(id),
     list: async () => ({ states: started.map(({ id }) => state(id).state) }),
@@ -52,8 +57,14 @@ async function fakeCopier(answer: Partial<aoeCopier.copier.v1.JobState.$Properti
     await server.stop();
     rmSync(directory, { recursive: true });
   });
-  return { api, started, server, socket };
+  return { api, started, limits, server, socket };
 }
+
+test('a limit of all jobs goes to the copier', async () => {
+  const { api, limits } = await fakeCopier({});
+  await api.setLimit(2 ** 40, signal);
+  expect(limits.map(({ bytesPerSecond }) => String(bytesPerSecond))).toStrictEqual([String(2 ** 40)]);
+});
 
 test('a job goes to the copier whole, and its state comes back in plain numbers', async () => {
   const { api, started } = await fakeCopier({

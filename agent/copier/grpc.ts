@@ -1,5 +1,14 @@
 import { aoeCopier, Code, fromInt64, int64, RpcClient, RpcError } from '../../rpc/mod.ts';
-import { type CopierApi, CopierError, type CopierReason, type CopyJob, type CopyPhase, type CopySource, type CopyState } from './api.ts';
+import {
+  type CopierApi,
+  CopierError,
+  type CopierLimitApi,
+  type CopierReason,
+  type CopyJob,
+  type CopyPhase,
+  type CopySource,
+  type CopyState,
+} from './api.ts';
 
 const { v1 } = aoeCopier.copier;
 
@@ -26,7 +35,7 @@ const PHASES = new Map<number, CopyPhase>([
 ]);
 
 /** The copier process behind its unix socket. */
-export class GrpcCopier implements CopierApi {
+export class GrpcCopier implements CopierApi, CopierLimitApi {
   readonly #client: RpcClient<aoeCopier.copier.v1.Copier>;
   readonly #socket: string;
 
@@ -38,6 +47,10 @@ export class GrpcCopier implements CopierApi {
   async start({ source, bytes, bytesPerSecond, ...job }: CopyJob, signal: AbortSignal): Promise<CopyState> {
     const request = { job: { ...job, ...messageOf(source), bytes: int64(bytes), bytesPerSecond: int64(bytesPerSecond) } };
     return stateOf((await this.#mapErrors(this.#client.call('start', request, { signal }))).state);
+  }
+
+  async setLimit(bytesPerSecond: number, signal: AbortSignal): Promise<void> {
+    await this.#mapErrors(this.#client.call('setLimit', { bytesPerSecond: int64(bytesPerSecond) }, { signal }));
   }
 
   async get(id: string, signal: AbortSignal): Promise<CopyState | undefined> {

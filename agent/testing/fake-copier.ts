@@ -1,10 +1,10 @@
-import { type CopierApi, CopierError, type CopyJob, type CopySource, type CopyState } from '../copier/api.ts';
+import { type CopierApi, CopierError, type CopierLimitApi, type CopyJob, type CopySource, type CopyState } from '../copier/api.ts';
 
 /** Disks in memory by path: a number for each block. */
 export type FakeDisks = Map<string, number[]>;
 
 /** A copier without I/O. It keeps its jobs, as the real one does on its disk, and gets on only when the test calls `advance`. */
-export class FakeCopier implements CopierApi {
+export class FakeCopier implements CopierApi, CopierLimitApi {
   readonly jobs = new Map<string, { job: CopyJob; state: CopyState }>();
   readonly calls: string[] = [];
   readonly disks: FakeDisks;
@@ -12,6 +12,8 @@ export class FakeCopier implements CopierApi {
   read: (source: CopySource) => readonly number[] | undefined;
   /** Refuses calls, and does nothing. */
   up = true;
+  /** Bytes per second of all jobs together. */
+  limit = 0;
   /** The last block is written wrongly, which only the comparison finds. */
   isFlawed = false;
   /** Thrown by the next call. */
@@ -81,6 +83,11 @@ export class FakeCopier implements CopierApi {
     };
     this.jobs.set(job.id, { job: structuredClone(job), state });
     return { ...state };
+  }
+
+  async setLimit(bytesPerSecond: number): Promise<void> {
+    this.#enter('setLimit');
+    this.limit = bytesPerSecond;
   }
 
   async get(id: string): Promise<CopyState | undefined> {

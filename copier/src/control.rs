@@ -11,6 +11,7 @@ pub const NAP: Duration = Duration::from_millis(50);
 pub struct Control {
     stop: AtomicBool,
     rate: AtomicU64,
+    share: AtomicU64,
     read: AtomicU64,
 }
 
@@ -48,11 +49,17 @@ impl Control {
 
     /// Bytes per second; 0: no limit.
     pub fn rate(&self) -> u64 {
-        self.rate.load(Ordering::Relaxed)
+        let limits = [self.rate.load(Ordering::Relaxed), self.share.load(Ordering::Relaxed)];
+        limits.into_iter().filter(|limit| *limit > 0).min().unwrap_or(0)
     }
 
     pub fn set_rate(&self, rate: u64) {
         self.rate.store(rate, Ordering::Relaxed);
+    }
+
+    /// What the job may read of the bytes per second that all jobs may read together; 0: no limit.
+    pub fn set_share(&self, share: u64) {
+        self.share.store(share, Ordering::Relaxed);
     }
 
     pub fn count_read(&self, bytes: u64) {

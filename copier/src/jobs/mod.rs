@@ -106,7 +106,19 @@ impl Entry {
 struct Inner {
     entries: BTreeMap<String, Entry>,
     running: usize,
+    /// Bytes per second of all jobs together; 0: no limit.
+    limit: u64,
     closing: bool,
+}
+
+impl Inner {
+    /// Gives each job that runs the same share of the limit.
+    fn share(&self) {
+        let share = if self.limit == 0 { 0 } else { (self.limit / self.running.max(1) as u64).max(1) };
+        for control in self.entries.values().filter_map(|entry| entry.control.as_ref()) {
+            control.set_share(share);
+        }
+    }
 }
 
 pub struct Jobs {
@@ -133,6 +145,13 @@ impl Jobs {
 
     pub fn list(&self) -> Vec<State> {
         self.lock().entries.values().map(Entry::state).collect()
+    }
+
+    /// Limits all jobs together to so many bytes per second, from now on; 0: no limit.
+    pub fn set_limit(&self, bytes_per_second: u64) {
+        let mut inner = self.lock();
+        inner.limit = bytes_per_second;
+        inner.share();
     }
 
     /// Begins a job, or goes on with one that was stopped or failed. Returns when that is saved.

@@ -30,6 +30,7 @@ impl Jobs {
                     let entry = inner.entries.get_mut(&job.id).expect("it was just found");
                     entry.control = Some(control.clone());
                     inner.running += 1;
+                    inner.share();
                     let (jobs, id) = (self.clone(), job.id.clone());
                     let builder = std::thread::Builder::new().name("job".into()).stack_size(STACK);
                     if let Err(error) = builder.spawn(move || jobs.run(&job, &control)) {
@@ -37,6 +38,7 @@ impl Jobs {
                         inner.running -= 1;
                         let entry = inner.entries.get_mut(&id).expect("it was just found");
                         (entry.control, entry.due) = (None, time + Duration::from_secs(1));
+                        inner.share();
                     }
                     continue;
                 }
@@ -81,6 +83,7 @@ impl Jobs {
                 Outcome::Failed { problem } => entry.report(problem),
             }
         }
+        inner.share();
         self.changed.notify_all();
     }
 

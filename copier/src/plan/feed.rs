@@ -98,6 +98,11 @@ impl Feed {
         }
     }
 
+    /// Whether the job may read only so many bytes per second.
+    pub fn is_limited(&self) -> bool {
+        self.control.rate() > 0
+    }
+
     pub fn take(&mut self) -> Result<Next, Failure> {
         self.control.check()?;
         if self.piece.is_none() {

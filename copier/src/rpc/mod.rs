@@ -50,6 +50,11 @@ impl Copier for Service {
         Ok(Response::new(proto::StartResponse { state: Some(state.into()) }))
     }
 
+    async fn set_limit(&self, request: Request<proto::SetLimitRequest>) -> Result<Response<proto::SetLimitResponse>, Status> {
+        self.jobs.set_limit(request.into_inner().bytes_per_second);
+        Ok(Response::new(proto::SetLimitResponse {}))
+    }
+
     async fn get(&self, request: Request<proto::GetRequest>) -> Result<Response<proto::GetResponse>, Status> {
         let state = self.jobs.get(&request.into_inner().id)?;
         Ok(Response::new(proto::GetResponse { state: Some(state.into()) }))

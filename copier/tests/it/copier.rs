@@ -52,6 +52,11 @@ impl Copier {
         self.runtime.block_on(call).map(|answer| answer.into_inner().state.unwrap())
     }
 
+    /// Limits all jobs together.
+    pub fn limit(&mut self, bytes_per_second: u64) {
+        self.runtime.block_on(self.client.set_limit(proto::SetLimitRequest { bytes_per_second })).unwrap();
+    }
+
     pub fn get(&mut self, id: &str) -> Answer<JobState> {
         let call = self.client.get(proto::GetRequest { id: id.into() });
         self.runtime.block_on(call).map(|answer| answer.into_inner().state.unwrap())

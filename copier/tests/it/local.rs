@@ -1,6 +1,7 @@
 //! Copies of local files and devices.
 
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::time::{Duration, Instant};
 
 use aoe_copier::proto::Phase;
 
@@ -119,4 +120,41 @@ fn many_jobs_wait_for_one_another_and_need_little_memory() {
         assert_same(&source, &job.destination.as_ref().unwrap().path, bytes);
     }
     assert!(copier.peak_kib() <= 32 << 10, "{} KiB", copier.peak_kib());
+}
+
+#[test]
+fn jobs_share_the_limit_of_all_and_what_ends_gives_its_share_back() {
+    let Some(lab) = Lab::new(9000) else { return };
+    let bytes = 64 * MIB;
+    let source = lab.data("source", bytes);
+    let mut copier = Copier::start(&lab);
+    let limit = 8 * MIB;
+    copier.limit(limit);
+    for id in ["a", "b"] {
+        copier.begin(&lab.local(id, &source, bytes, &lab.empty(id, bytes)));
+    }
+    for id in ["a", "b"] {
+        copier.until(id, "it reads", |state| state.read > 0);
+    }
+    let read = |copier: &mut Copier| copier.list().iter().map(|state| state.read).sum::<u64>();
+    let allowed = |start: Instant, jobs: u64| start.elapsed().as_secs_f64() * limit as f64 * 1.1 + (jobs * MIB) as f64;
+    let (before, start) = (read(&mut copier), Instant::now());
+    std::thread::sleep(Duration::from_secs(2));
+    let both = read(&mut copier) - before;
+    assert!(both as f64 <= allowed(start, 2), "{both}");
+    // A busy machine may do less than it is allowed to.
+    copier.pause("b").unwrap();
+    copier.until("a", "it has the whole limit", {
+        let mut last = (0, Instant::now());
+        move |state| {
+            let speed = (state.read - last.0) as f64 / last.1.elapsed().as_secs_f64();
+            let is_enough = last.1.elapsed() >= Duration::from_secs(1) && speed > limit as f64 * 0.7;
+            if last.0 == 0 || last.1.elapsed() >= Duration::from_secs(1) {
+                last = (state.read, Instant::now());
+            }
+            is_enough
+        }
+    });
+    copier.limit(0);
+    copier.until_verified("a");
 }

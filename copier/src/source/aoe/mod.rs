@@ -30,6 +30,10 @@ const STUCK: Duration = Duration::from_secs(30);
 /// Bits of a tag that number the request among those under way.
 const SLOT_BITS: u32 = 8;
 const MOST_SLOTS: usize = 1 << SLOT_BITS;
+/// Requests that are sent together, once the window has room for so many: a call for each would cost more than the frames.
+const TOGETHER: usize = 8;
+/// Requests under way while a job is limited: the requests of hosts wait behind so many at the target, not behind a whole window.
+const LIMITED_WINDOW: usize = 4;
 
 /// An item and how much of it was asked for and is missing, in bytes.
 struct Work {
@@ -160,9 +164,13 @@ impl AoeSource {
     }
 
     /// Asks for bytes that were not asked for yet, as far as the window allows.
-    fn ask(&mut self, now: Instant) {
-        let most = usize::from(self.segment.sectors) * SECTOR;
+    fn ask(&mut self, is_limited: bool, now: Instant) {
         let paths = self.segment.paths.len();
+        let window = self.pace.window().min(MOST_SLOTS - paths).min(if is_limited { LIMITED_WINDOW } else { MOST_SLOTS });
+        if window >= 2 * TOGETHER && self.under_way + TOGETHER > window {
+            return;
+        }
+        let most = usize::from(self.segment.sectors) * SECTOR;
         for index in 0..self.work.len() {
             loop {
                 let work = &mut self.work[index];
@@ -171,7 +179,7 @@ impl AoeSource {
                 if left == 0 {
                     break;
                 }
-                if self.under_way >= self.pace.window().min(MOST_SLOTS - paths) {
+                if self.under_way >= window {
                     return;
                 }
                 let length = left.min(most);
@@ -325,7 +333,7 @@ impl Source for AoeSource {
                 feed.rest(self.later.saturating_duration_since(now));
                 continue;
             }
-            self.ask(now);
+            self.ask(feed.is_limited(), now);
             self.send(now)?;
             self.segment.wait(self.due().saturating_duration_since(Instant::now()));
         }

@@ -1,7 +1,10 @@
-// Runs as root inside the guest: copies a disk on the segment to a device of the guest with the copier, and prints what it took, as JSON.
-//   node inside.ts PROGRAM SOURCE-SLOT SERIAL DESTINATION BYTES BYTES-PER-SECOND
+// Runs as root in the guest, or on the host in the network namespace of the segment: copies a disk on the segment to a device or file with
+// the copier, and prints what it took, as JSON.
+//   node copy.ts PROGRAM INTERFACE SOURCE-SLOT SERIAL DESTINATION BYTES BYTES-PER-SECOND
 import { spawn } from 'node:child_process';
-import { readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CopyState } from '../../../agent/copier/api.ts';
 import { GrpcCopier } from '../../../agent/copier/grpc.ts';
@@ -9,13 +12,12 @@ import { GrpcCopier } from '../../../agent/copier/grpc.ts';
 /** The guest has one CPU: who asks more often, slows the copy down. */
 const POLL_MS = 50;
 const LIMIT_MS = 120_000;
-const [program = '', slot, serial = '', path = '', size, speed] = process.argv.slice(2);
-const socket = '/tmp/copier.sock';
-const state = '/tmp/copier-state';
+const [program = '', network = '', slot, serial = '', path = '', size, speed] = process.argv.slice(2);
+const folder = await mkdtemp(join(tmpdir(), 'copy-'));
+const [socket, state] = [join(folder, 'socket'), join(folder, 'state')];
 const bytes = Number(size);
 const signal = AbortSignal.timeout(LIMIT_MS);
 
-await rm(state, { recursive: true, force: true });
 const child = spawn(program, ['--state', state, '--socket', socket, '--with-parent'], { stdio: 'ignore' });
 const copier = new GrpcCopier(socket);
 
@@ -32,7 +34,7 @@ for (;;) {
   if ((await copier.list(signal).catch(() => undefined)) !== undefined) break;
   await delay(POLL_MS, undefined, { signal });
 }
-const source = { kind: 'aoe' as const, shelf: 7, slot: Number(slot), serial, interfaces: ['vec0'] };
+const source = { kind: 'aoe' as const, shelf: 7, slot: Number(slot), serial, interfaces: [network] };
 const begun = performance.now();
 await copier.start(
   { id: 'bench', volume: 'bench', source, destination: { path, zeroed: false }, bytes, bytesPerSecond: Number(speed) },
@@ -44,4 +46,5 @@ await until(({ phase }) => phase === 'verified');
 const verified = performance.now();
 const peak = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${child.pid}/status`, 'utf8'))?.[1];
 console.log(JSON.stringify({ copyMs: copied - begun, verifyMs: verified - copied, peakKiB: Number(peak) }));
+await rm(folder, { recursive: true });
 process.exit(0);
