@@ -1,7 +1,7 @@
 // What copies are like (make bench-copies). Speed: a guest of the test bed copies a disk on the segment to a device of its own, once with the
 // kernel's driver and dd, and once with the copier, in turn. Neighbours: the storage node of that disk, which is the host, copies to
 // itself, while the guest reads another disk of the same node. Variables: ROUNDS (3). Results also go to dist/bench/copies.json.
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { DEVICE, DriverLab } from '../../driver/driver-lab.ts';
@@ -29,6 +29,7 @@ const PORT = 'copier0';
 const READER = join(ROOT, 'test/driver/read-latency-inside.ts');
 
 const source = join(SHM, 'source');
+const destination = join(SHM, 'copy');
 await using lab = await DriverLab.boot({
   mtu: 9000,
   bytes: SIZE,
@@ -36,7 +37,7 @@ await using lab = await DriverLab.boot({
   before: ON_TARGET_CPU,
   neighbour: true,
   exports: [`7.${SLOT}=${source},serial=${SERIAL}`],
-  prepare: () => sh(`dd if=/dev/urandom of=${source} bs=1M count=${SIZE / MIB} status=none`),
+  prepare: () => sh(`dd if=/dev/urandom of=${source} bs=1M count=${SIZE / MIB} status=none; truncate -s ${SIZE} ${destination}`),
 });
 const { guest } = lab;
 // Random data, so that no zeros are left out.
@@ -61,19 +62,15 @@ const copy = async (): Promise<{ copyMs: number; verifyMs: number; peakKiB: numb
 const read = async (): Promise<number> =>
   Number(await guest.exec(`'${process.execPath}' '${READER}' /dev/etherd/e7.4 ${NEIGHBOUR_SECONDS}`, LIMIT));
 async function readBeside(bytesPerSecond: number): Promise<number> {
-  const [program = '', ...args] = [...ON_TARGET_CPU, ...copying(PORT, join(SHM, 'copy'), bytesPerSecond)];
-  const start = () => startInNetns(program, args, { log: join(RUN, 'copies.log') });
-  let copies = start();
-  let isEnough = false;
-  const again = () => {
-    if (!isEnough) copies = start().once('exit', again);
-  };
-  copies.once('exit', again);
+  const [program = '', ...args] = [...ON_TARGET_CPU, ...copying(PORT, destination, bytesPerSecond)];
+  const log = join(RUN, 'copies.log');
+  const copies = startInNetns(program, [...args, 'again'], { log });
   try {
-    await delay(1_000);
-    return await read();
+    await delay(2_000);
+    const p99 = await read();
+    if (copies.exitCode !== null) throw new Error(`the copy ended: ${readFileSync(log, 'utf8')}`);
+    return p99;
   } finally {
-    isEnough = true;
     copies.kill();
   }
 }
