@@ -1,6 +1,6 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { storageClass } from '../e2e/manifests.ts';
 import { cached } from '../testbed/cache.ts';
 import type { Cluster } from '../testbed/cluster.ts';
@@ -55,6 +55,18 @@ export class StorageSuite {
     cpSync('/bin/busybox', join(root, 'bin/busybox'));
     for (const applet of sh('/bin/busybox --list').trim().split('\n'))
       if (applet !== 'busybox') symlinkSync('busybox', join(root, 'bin', applet));
+    // Some pods write with dd's nocache, which BusyBox does not know, and BusyBox's shell prefers what it has itself.
+    for (const [name, program] of [
+      ['sh', '/bin/dash'],
+      ['dd', '/bin/dd'],
+    ] as const) {
+      rmSync(join(root, 'bin', name));
+      copyFileSync(program, join(root, 'bin', name));
+      for (const [library] of sh(`ldd ${program}`).matchAll(/(?<!\S)\/\S+/g)) {
+        mkdirSync(join(root, dirname(library)), { recursive: true });
+        copyFileSync(library, join(root, library));
+      }
+    }
     writeFileSync(join(root, 'bin/bash'), '#!/bin/sh\nexec /bin/sh "$@"\n', { mode: 0o755 });
     writeFileSync(join(root, 'etc/passwd'), 'root:x:0:0:root:/:/bin/sh\n');
     writeFileSync(join(root, 'etc/group'), 'root:x:0:\n');
