@@ -10,7 +10,7 @@ import { CACHE, keyOf } from '../testbed/paths.ts';
 import { prepare } from '../testbed/prepare.ts';
 import { Progress, type Step } from '../testbed/progress.ts';
 import { Results, skipTable, table } from './results.ts';
-import { DRIVER, StorageSuite, THIN_CLASS, THIN_DRIVER } from './suite.ts';
+import { DRIVER, LIMITS_CLASS, StorageSuite, THIN_CLASS, THIN_DRIVER } from './suite.ts';
 
 /** Specs in one run of the suite's program. What a run that is cut short has found is lost. */
 const PIECE = 4;
@@ -72,7 +72,7 @@ try {
   try {
     const cluster = await Cluster.attach();
     await step("images of the suite's pods", () => suite.installImages(cluster), { usually: '20 s' });
-    await cluster.apply([THIN_CLASS]);
+    await cluster.apply([THIN_CLASS, LIMITS_CLASS]);
     for (const manifest of [DRIVER, THIN_DRIVER]) await runAll(suite, cluster, manifest);
   } finally {
     await held.release();

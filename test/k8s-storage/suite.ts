@@ -16,6 +16,14 @@ export const DRIVER = join(import.meta.dirname, 'driver.yaml');
 export const THIN_DRIVER = join(import.meta.dirname, 'thin.yaml');
 /** The class that it names, whose pool can take snapshots. */
 export const THIN_CLASS = storageClass('storage-suite-thin', { pool: 'thin' });
+/** The class of limits that both name. */
+export const LIMITS_CLASS = {
+  apiVersion: 'storage.k8s.io/v1',
+  kind: 'VolumeAttributesClass',
+  metadata: { name: 'storage-suite-limits' },
+  driverName: 'aoe.dev',
+  parameters: { iops: '5000' },
+};
 
 const BUILD = join(import.meta.dirname, '../testbed/kit/build');
 const BUILD_MS = 3_600_000;
