@@ -1,4 +1,4 @@
-/* Preloaded into linux.uml. Corrections for user-mode Linux 6.1:
+/* Preloaded into linux.uml. Three mends for user-mode Linux 6.1:
  *
  * ptrace: UML saves 2696 bytes of extended CPU state. Where the host's is larger (AMX), PTRACE_SETREGSET refuses a short
  * buffer and UML panics at boot. Pad the buffer with zeros and mask the state components that UML did not save. A SET of
@@ -7,8 +7,7 @@
  * timer_settime: UML arms its clock for one tick at a time, and arms it again in the tick. When a tick is lost, none comes any more: the
  * guest no longer interrupts what runs, and nothing that waits for time goes on. So a tick that was not handled comes again.
  *
- * socket: UML's raw transport keeps the default receive buffer, a dozen jumbo frames, where a NIC's ring holds hundreds. And it gives the
- * guest the frames that the guest itself has sent, which no NIC does: a storage node would hear its own questions.
+ * socket: UML's raw transport keeps the default receive buffer, a dozen jumbo frames, where a NIC's ring holds hundreds.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -28,7 +27,6 @@
 #define UML_COMPONENTS 0x2ffUL /* x87 SSE AVX MPX AVX-512 PKRU: all below UML_SIZE */
 #define SLOTS 1024
 #define SOCKET_BUFFER (8 << 20)
-#define IGNORE_OUTGOING 23 /* PACKET_IGNORE_OUTGOING of linux/if_packet.h, since Linux 4.20 */
 #define TICK_AGAIN_NS 100000000
 
 static struct { long pid; unsigned char state[UML_SIZE]; } last[SLOTS];
@@ -95,11 +93,10 @@ long ptrace(enum __ptrace_request request, ...)
 
 int socket(int domain, int type, int protocol)
 {
-	int fd = syscall(SYS_socket, domain, type, protocol), size = SOCKET_BUFFER, yes = 1;
+	int fd = syscall(SYS_socket, domain, type, protocol), size = SOCKET_BUFFER;
 	if (fd >= 0 && domain == AF_PACKET) {
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size);
 		setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size);
-		setsockopt(fd, SOL_PACKET, IGNORE_OUTGOING, &yes, sizeof yes);
 	}
 	return fd;
 }
