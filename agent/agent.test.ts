@@ -80,6 +80,7 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   const status = { abandoned: [{ uid: 'u-0', volume: 'v0', node: 'n' }] };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec, status } as never);
   const targetApi = new FakeTarget();
+  const copier = new FakeCopier();
   const serve = (uid: string, slot: number) =>
     targetApi.export({ uid, shelf: 9, slot, path: '/gone', serial: 's', readOnly: false, bytes: 0, macs: [], writesNeedLock: false });
   await serve('u-0', 9);
@@ -101,9 +102,9 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
       mountPoints: [],
       kube: kube as never,
       targetApi,
-      copier: new FakeCopier(),
+      copier,
       copySpeed: 0,
-      copySpeedInUse: 0,
+      copySpeedInUse: 5,
       run: async () => ({ stdout: LINKS, stderr: '' }),
       watched: () => {},
       ready: ready.resolve,
@@ -118,6 +119,8 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   });
   await ready.promise;
   expect(await withdrawn).toBe('u-0');
+  // No copy begins without the limit for when volumes are in use.
+  await kube.until(() => copier.limit === 5);
 
   const entry = () =>
     kube.read<KubeObject & { status?: { nodes?: { ready: boolean; volumes: number }[] } }>(AOE_POOLS, 'fast')?.status?.nodes?.[0];

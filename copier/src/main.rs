@@ -48,7 +48,7 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     if arguments.with_parent {
         end_with_parent()?;
     }
-    // Both before other threads start, which inherit it.
+    // Both come before other threads start, which inherit them.
     yield_to_others();
     let signals = block_signals()?;
     let store = Store::open(&arguments.state).map_err(of(format_args!("state directory {}", arguments.state.display())))?;

@@ -55,7 +55,9 @@ async function runAll(suite: StorageSuite, cluster: Cluster, manifest: string): 
   };
   const [alone, together] = [waiting.filter((name) => ALONE.test(name)), waiting.filter((name) => !ALONE.test(name))];
   const pieces = inPieces(together);
-  await Promise.all(Array.from({ length: LANES }, () => runLane(pieces)));
+  // The cluster must not go while a lane still runs.
+  const lanes = await Promise.allSettled(Array.from({ length: LANES }, () => runLane(pieces)));
+  for (const lane of lanes) if (lane.status === 'rejected') throw lane.reason;
   await runLane(inPieces(alone));
   const left = names.filter((name) => name.includes(only) && !results.get(name)).length;
   if (left > 0) {

@@ -98,9 +98,9 @@ impl Feed {
         }
     }
 
-    /// Whether the job may read only so many bytes per second.
-    pub fn is_limited(&self) -> bool {
-        self.control.rate() > 0
+    /// Bytes per second that the job may read now; 0: no limit.
+    pub fn rate(&self) -> u64 {
+        self.control.rate()
     }
 
     pub fn take(&mut self) -> Result<Next, Failure> {

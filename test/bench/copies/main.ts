@@ -53,8 +53,8 @@ async function dd(): Promise<number> {
   return Number(await guest.exec(`a=$(date +%s%N); ${copy}; b=$(date +%s%N); echo $(( (b - a) / 1000000 ))`, LIMIT));
 }
 /** Words of a command that copies the disk. */
-const copying = (network: string, destination: string, bytesPerSecond: number): string[] =>
-  [process.execPath, COPY, COPIER, network, SLOT, SERIAL, destination, SIZE, bytesPerSecond].map(String);
+const copying = (network: string, to: string, bytesPerSecond: number): string[] =>
+  [process.execPath, COPY, COPIER, network, SLOT, SERIAL, to, SIZE, bytesPerSecond].map(String);
 const copy = async (): Promise<{ copyMs: number; verifyMs: number; peakKiB: number }> =>
   JSON.parse(await guest.exec(copying('vec0', device, 0).join(' '), LIMIT));
 
@@ -64,7 +64,7 @@ const read = async (): Promise<number> =>
 async function readBeside(bytesPerSecond: number): Promise<number> {
   const [program = '', ...args] = [...ON_TARGET_CPU, ...copying(PORT, destination, bytesPerSecond)];
   const log = join(RUN, 'copies.log');
-  const copies = startInNetns(program, [...args, 'again'], { log });
+  const copies = startInNetns(program, [...args, 'again'], { log, env: { ...process.env, TMPDIR: RUN } });
   try {
     await delay(2_000);
     const p99 = await read();

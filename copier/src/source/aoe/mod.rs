@@ -32,8 +32,6 @@ const SLOT_BITS: u32 = 8;
 const MOST_SLOTS: usize = 1 << SLOT_BITS;
 /// Requests that are sent together, once the window has room for so many: a call for each would cost more than the frames.
 const TOGETHER: usize = 8;
-/// Requests under way while a job is limited: the requests of hosts wait behind so many at the target, not behind a whole window.
-const LIMITED_WINDOW: usize = 4;
 
 /// An item and how much of it was asked for and is missing, in bytes.
 struct Work {
@@ -163,14 +161,14 @@ impl AoeSource {
         true
     }
 
-    /// Asks for bytes that were not asked for yet, as far as the window allows.
-    fn ask(&mut self, is_limited: bool, now: Instant) {
+    /// Asks for bytes that were not asked for yet, as far as the window allows. `rate`: bytes that the job may read per second; 0: no limit.
+    fn ask(&mut self, rate: u64, now: Instant) {
         let paths = self.segment.paths.len();
-        let window = self.pace.window().min(MOST_SLOTS - paths).min(if is_limited { LIMITED_WINDOW } else { MOST_SLOTS });
+        let most = usize::from(self.segment.sectors) * SECTOR;
+        let window = self.pace.limited_window(rate, most).min(MOST_SLOTS - paths);
         if window >= 2 * TOGETHER && self.under_way + TOGETHER > window {
             return;
         }
-        let most = usize::from(self.segment.sectors) * SECTOR;
         for index in 0..self.work.len() {
             loop {
                 let work = &mut self.work[index];
@@ -333,7 +331,7 @@ impl Source for AoeSource {
                 feed.rest(self.later.saturating_duration_since(now));
                 continue;
             }
-            self.ask(feed.is_limited(), now);
+            self.ask(feed.rate(), now);
             self.send(now)?;
             self.segment.wait(self.due().saturating_duration_since(Instant::now()));
         }

@@ -6,6 +6,9 @@ const LONGEST_TIMEOUT: Duration = Duration::from_secs(1);
 /// Requests under way at the beginning.
 const FIRST_WINDOW: f64 = 8.0;
 
+/// Requests under way at least while a job is limited.
+const LEAST_LIMITED: f64 = 4.0;
+
 /// How long to wait for an answer, and how many requests to have under way: both as TCP does it (RFC 6298, RFC 5681).
 #[derive(Debug)]
 pub struct Pace {
@@ -28,6 +31,18 @@ impl Pace {
     /// Requests that may be under way.
     pub fn window(&self) -> usize {
         self.window as usize
+    }
+
+    /// The same for a job that may read so many bytes per second, in requests of so many bytes; 0: no limit. Requests of hosts wait at the
+    /// target behind what is under way, so it is twice what the limit needs, and not a whole window.
+    pub fn limited_window(&self, rate: u64, request: usize) -> usize {
+        match self.time {
+            Some((smooth, _)) if rate > 0 => {
+                let needed = rate as f64 * smooth.as_secs_f64() / request as f64;
+                self.window.min((2.0 * needed).max(LEAST_LIMITED)) as usize
+            }
+            _ => self.window(),
+        }
     }
 
     /// How long to wait for an answer to what was sent so many times.
@@ -78,6 +93,20 @@ mod tests {
         (0..100).for_each(|step| pace.lost(now + Duration::from_secs(step)));
         assert_eq!(pace.window(), 2, "never less than two");
         assert_eq!(Pace::new(1).window(), 1);
+    }
+
+    #[test]
+    fn a_limited_job_has_no_more_under_way_than_its_limit_needs() {
+        let mut pace = Pace::new(64);
+        assert_eq!(pace.limited_window(32 << 20, 8192), 8, "nothing is known yet");
+        (0..100).for_each(|_| pace.answered(Some(Duration::from_micros(250))));
+        assert_eq!(pace.limited_window(0, 8192), 64);
+        assert_eq!(pace.limited_window(32 << 20, 8192), 4);
+        assert_eq!(pace.limited_window(32 << 20, 1024), 16, "short frames");
+        assert_eq!(pace.limited_window(128 << 20, 8192), 8, "a higher limit");
+        (0..100).for_each(|_| pace.answered(Some(Duration::from_millis(4))));
+        assert_eq!(pace.limited_window(32 << 20, 8192), 32, "a slow disk");
+        assert_eq!(pace.limited_window(u64::MAX, 1024), 64);
     }
 
     #[test]
