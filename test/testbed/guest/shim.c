@@ -1,4 +1,4 @@
-/* Preloaded into linux.uml. Three mends for user-mode Linux 6.1:
+/* Preloaded into linux.uml. Four mends for user-mode Linux 6.1:
  *
  * ptrace: UML saves 2696 bytes of extended CPU state. Where the host's is larger (AMX), PTRACE_SETREGSET refuses a short
  * buffer and UML panics at boot. Pad the buffer with zeros and mask the state components that UML did not save. A SET of
@@ -7,10 +7,14 @@
  * timer_settime: UML arms its clock for one tick at a time, and arms it again in the tick. When a tick is lost, none comes any more: the
  * guest no longer interrupts what runs, and nothing that waits for time goes on. So a tick that was not handled comes again.
  *
+ * The same call starts a regular SIGIO. UML learns from SIGIO that a descriptor is ready, and the host sends it once. When it is lost, frames
+ * that came wait until another comes, and a queue of frames to send may wait for ever: then none comes. The handler asks epoll what is ready.
+ *
  * socket: UML's raw transport keeps the default receive buffer, a dozen jumbo frames, where a NIC's ring holds hundreds.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <string.h>
@@ -28,6 +32,7 @@
 #define SLOTS 1024
 #define SOCKET_BUFFER (8 << 20)
 #define TICK_AGAIN_NS 100000000
+#define SIGIO_EVERY_NS 50000000
 
 static struct { long pid; unsigned char state[UML_SIZE]; } last[SLOTS];
 static unsigned char padded[65536] __attribute__((aligned(64)));
@@ -101,6 +106,19 @@ int socket(int domain, int type, int protocol)
 	return fd;
 }
 
+/* Once UML handles SIGIO: before that it would end the process. */
+static void start_sigio(int (*set)(timer_t, int, const struct itimerspec *, struct itimerspec *))
+{
+	static int started;
+	struct sigaction present;
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGIO };
+	struct itimerspec every = { { 0, SIGIO_EVERY_NS }, { 0, SIGIO_EVERY_NS } };
+	timer_t timer;
+	if (started || sigaction(SIGIO, NULL, &present) || present.sa_handler == SIG_DFL || present.sa_handler == SIG_IGN) return;
+	event._sigev_un._tid = syscall(SYS_gettid);
+	started = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0 && set(timer, 0, &every, NULL) == 0;
+}
+
 int timer_settime(timer_t timer, int flags, const struct itimerspec *value, struct itimerspec *old)
 {
 	static int (*next)(timer_t, int, const struct itimerspec *, struct itimerspec *);
@@ -108,5 +126,6 @@ int timer_settime(timer_t timer, int flags, const struct itimerspec *value, stru
 	int armed = value->it_value.tv_sec || value->it_value.tv_nsec;
 	if (armed && !value->it_interval.tv_sec && !value->it_interval.tv_nsec) again.it_interval.tv_nsec = TICK_AGAIN_NS;
 	if (!next) next = (int (*)(timer_t, int, const struct itimerspec *, struct itimerspec *))dlsym(RTLD_NEXT, "timer_settime");
+	start_sigio(next);
 	return next(timer, flags, &again, old);
 }

@@ -81,11 +81,32 @@ function obey(line: string): void {
   }
 }
 
+/** What waits in the kernel, and whether interrupts and frames still come: for what takes too long. */
+const PICTURE = `
+echo; for sample in 1 2; do cat /proc/uptime; grep SIG /proc/interrupts; grep vec /proc/net/dev; sleep 1; done
+for process in $(ps -eo pid=,stat= | awk '$2 ~ /^D/ { print $1 }'); do
+  echo "$process $(tr '\\0' ' ' < /proc/$process/cmdline)"; head -n 12 /proc/$process/stack; done
+grep -r . /sys/block/etherd*/{state,inflight}; dmesg | tail -n 3`;
+const PICTURE_MS = 8_000;
+/** In which what was killed ends, if it can. */
+const END_MS = 5_000;
+
 function execute(script: string, timeoutMs: number | undefined): Promise<Reply> {
   const id = String(nextId++);
   writeFileSync(join(config.directory, `${id}.sh`), script);
+  const kill = () => serial.write(`signal ${id} KILL\n`);
+  const tooLong = async () => {
+    if (script === PICTURE) return kill();
+    const { stdout, stderr } = await execute(PICTURE, PICTURE_MS);
+    const job = jobs.get(id);
+    if (!job) return;
+    job.stderr.push(Buffer.from(`killed after ${timeoutMs} ms, when the guest had:${stdout}${stderr}`));
+    kill();
+    const stderrSoFar = () => Buffer.concat(job.stderr).toString();
+    setTimeout(() => jobs.delete(id) && job.end({ error: 'SIGKILL did not end it', stderr: stderrSoFar() }), END_MS);
+  };
   return new Promise((resolve) => {
-    const limit = timeoutMs === undefined ? undefined : setTimeout(() => serial.write(`signal ${id} KILL\n`), timeoutMs);
+    const limit = timeoutMs === undefined ? undefined : setTimeout(tooLong, timeoutMs);
     jobs.set(id, {
       stdout: [],
       stderr: [],
