@@ -138,8 +138,11 @@ export function groupsAfterGroup(
 /** A volume may wait for a snapshot of which it is to be made, or for the address at which one is copied. */
 export const sourceChanged = fieldChanged(({ status }: AoESnapshot) => [status?.phase, status?.copyAddress]);
 
-/** A snapshot depends on where its volume is, and on which volume has the name. */
-export const placeChanged = fieldChanged(({ metadata, spec }: AoEVolume) => [metadata.uid, spec.nodeName, spec.move?.stage]);
+/** A snapshot depends on where its volume is, whether the place is reserved for it, and on which volume has the name. */
+export const placeChanged = fieldChanged((volume: AoEVolume) => {
+  const { metadata, spec } = volume;
+  return [metadata.uid, spec.nodeName, isPlaced(volume), spec.move?.stage];
+});
 
 /** Silent nodes about which the agent of a storage node has said something new. */
 export function nodesHeard({ object, previous }: Change<AoENode>): string[] {

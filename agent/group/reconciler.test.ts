@@ -30,7 +30,7 @@ async function world() {
     const metadata = { name: uid, uid, finalizers: [VOLUME_FINALIZER] };
     put('AoEVolume', uid, { metadata, spec: { nodeName: 'n', pool: 'thin' }, status: { capacity: '1Mi' } });
     await target.export({ uid, shelf: 1, slot, path: '/x', serial: uid, readOnly: false, bytes: 0, macs: [], writesNeedLock: false });
-    put('AoESnapshot', `g-${slot}`, { spec: { volumeName: uid, group: { name: 'g', uid: 'g' } } });
+    put('AoESnapshot', `g-${slot}`, { spec: { volumeName: uid, group: { name: 'g', uid: 'g' } }, status: { assignedNode: 'n' } });
   }
   const members = [
     { name: 'g-0', volumeName: 'v', volumeUID: 'v', nodeName: 'n' },

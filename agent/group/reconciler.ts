@@ -54,6 +54,8 @@ export class GroupReconciler {
     const { records, volumes, node } = this.#options;
     const snapshot: AoESnapshot | undefined = records.get(name);
     if (!snapshot || snapshot.metadata.deletionTimestamp || snapshot.spec.group?.uid !== group.metadata.uid) return [];
+    // Until the operator has assigned it, the API server refuses what this agent says of it.
+    if ((snapshot.status?.nodeName ?? snapshot.status?.assignedNode) !== node) return [];
     // A volume that is gone, or on another node now, is said so when the member is examined.
     const place: Place = placeOf(snapshot, volumes, node) ?? {
       pool: volumes.get(snapshot.spec.volumeName)?.spec.pool ?? '',

@@ -30,7 +30,12 @@ async function harness({ spec = {} }: { spec?: object } = {}) {
     spec: { pool: 'p1', nodeName: 'storage', capacity: '16Mi' },
     status: { capacity: '16Mi' },
   } as never);
-  kube.put({ kind: 'AoESnapshot', metadata: { name: 's1', uid: 's-uid', generation: 1 }, spec: { volumeName: 'v1', ...spec } } as never);
+  kube.put({
+    kind: 'AoESnapshot',
+    metadata: { name: 's1', uid: 's-uid', generation: 1 },
+    spec: { volumeName: 'v1', ...spec },
+    status: { assignedNode: 'storage' },
+  } as never);
   await createEmpty(linearBackend(lvm), { uid: 'v-uid', name: 'v1', bytes: 16 * MiB }, signal);
   /** An agent that has just been started. */
   const agent = () => {

@@ -14,7 +14,8 @@ export interface Place {
 }
 
 /**
- * The place of a snapshot on this node; undefined when it is on another one, or when it is not known which.
+ * The place of a snapshot on this node; undefined when it is on another one, or when it is not known which. It is this node only once the operator has
+ * said so: the API server lets no other agent have it.
  * @param volumes the AoEVolumes of this node
  */
 export function placeOf({ spec, status }: AoESnapshot, volumes: Pick<Store<AoEVolume>, 'get'>, node: string): Place | undefined {
@@ -22,6 +23,7 @@ export function placeOf({ spec, status }: AoESnapshot, volumes: Pick<Store<AoEVo
     if (status.nodeName !== node) return undefined;
     return { pool: status.pool ?? '', volumeUID: status.volumeUID ?? '', ...encryptionOf(status), isRecorded: true };
   }
+  if (status?.assignedNode !== node) return undefined;
   const volume = volumes.get(spec.volumeName);
   if (!volume || volume.spec.nodeName !== node || !volume.metadata.finalizers?.includes(VOLUME_FINALIZER)) return undefined;
   const { uid = '' } = volume.metadata;

@@ -17,6 +17,8 @@ import { SnapshotRecords } from './records.ts';
 
 const signal = new AbortController().signal;
 const SOON = { requeueAfterMs: 3_000 };
+/** What the operator has written. */
+const ASSIGNED = { assignedNode: 'storage' };
 
 async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: object } = {}) {
   const kube = new FakeKube();
@@ -34,7 +36,12 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
     status: { capacity: '1Mi' },
     ...volume,
   } as never);
-  kube.put({ kind: 'AoESnapshot', metadata: { name: 's1', uid: 's-uid', generation: 1 }, spec: { volumeName: 'v1', ...spec } } as never);
+  kube.put({
+    kind: 'AoESnapshot',
+    metadata: { name: 's1', uid: 's-uid', generation: 1 },
+    spec: { volumeName: 'v1', ...spec },
+    status: ASSIGNED,
+  } as never);
   await target.export({
     uid: 'v-uid',
     shelf: 7,
@@ -115,15 +122,28 @@ test('agents of other nodes leave it alone, and so does the agent of a volume wi
   expect(it.kube.written).toHaveLength(0);
 });
 
+test('the agent of the volume takes a snapshot once the operator has assigned it to its node, and says nothing of it before', async () => {
+  const it = await harness();
+  for (const status of [undefined, { assignedNode: 'elsewhere' }]) {
+    it.change({ status });
+    expect(await it.reconcile()).toBeUndefined();
+    expect(it.stored()?.status).toStrictEqual(status);
+    expect(it.snapshots.whole.size).toBe(0);
+  }
+  it.change({ status: ASSIGNED });
+  await it.reconcile();
+  expect(it.stored()?.status).toMatchObject({ nodeName: 'storage', volumeUID: 'v-uid' });
+});
+
 test('a volume that is being moved has no snapshot before that has ended, and none is bound to its earlier node', async () => {
   const spec = { pool: 'fast', nodeName: 'storage', capacity: '1Mi' };
   const move = { id: '0123abcd', stage: 'Copying', nodeName: 'other', pool: 'fast' };
   const it = await harness({ volume: { spec: { ...spec, move } } });
   expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
-  expect(it.stored()?.status).toBeUndefined();
+  expect(it.stored()?.status).toStrictEqual(ASSIGNED);
   const fresh = await harness({ volume: { spec: { ...spec, moves: 1 } } });
   await fresh.reconcile();
-  expect(fresh.stored()?.status, 'its agent has not opened the data at the new place').toBeUndefined();
+  expect(fresh.stored()?.status, 'its agent has not opened the data at the new place').toStrictEqual(ASSIGNED);
   it.change({ status: { nodeName: 'storage', pool: 'fast', volumeUID: 'v-uid' } });
   await it.reconcile();
   expect(it.taken()).toMatchObject({ status: 'False', reason: 'VolumeMoving' });

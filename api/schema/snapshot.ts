@@ -83,6 +83,12 @@ export const AoESnapshotStatus = z.object({
   observedGeneration: z.number().int().optional(),
   phase: SnapshotPhase.optional(),
   conditions: Conditions.optional(),
+  assignedNode: z
+    .string()
+    .optional()
+    .describe(
+      'Storage node of the AoEVolume, whose agent is to take the snapshot. The operator writes it. Absent once that agent has taken it over (nodeName).',
+    ),
   nodeName: z.string().optional().describe('Storage node that has the snapshot.'),
   pool: z.string().optional().describe('Name of the AoEPool that has the snapshot.'),
   volumeUID: z.string().optional().describe('metadata.uid of the AoEVolume of which it was taken.'),

@@ -2,19 +2,22 @@ import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../../api/snapshot-group.ts';
-import type { AoEVolume } from '../../api/volume.ts';
+import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
+import { FIELD_MANAGER } from '../field-manager.ts';
 import { SnapshotCopies, sourceOf } from './copies.ts';
 import { reconcileSnapshot } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 const TAKEN = { type: 'Taken', status: 'True', reason: 'Taken', message: 'vg0/aoe-snap-1 has the data of 08:00' };
 
-async function ready({
+async function reconciled({
   spec = {},
   status,
   metadata = {},
   volume = { spec: { nodeName: 'n' } },
+  group,
+  assigned,
   nodes = true,
   kubeNode = 'True',
 }: {
@@ -22,13 +25,21 @@ async function ready({
   status?: object;
   metadata?: object;
   volume?: object | null;
+  group?: object;
+  /** The node to which this operator has assigned the snapshot before. */
+  assigned?: string;
   nodes?: boolean;
   kubeNode?: 'True' | 'Unknown' | null;
 } = {}) {
   const kube = new FakeApi();
   const put = (kind: string, name: string, rest: object) => kube.put({ kind, metadata: { name }, ...rest } as never);
   put('AoESnapshot', 's', { metadata: { name: 's', uid: 's', generation: 2, ...metadata }, spec: { volumeName: 'v', ...spec }, status });
+  if (assigned) {
+    const object = { metadata: { name: 's' }, status: { assignedNode: assigned } };
+    await kube.apply({ kind: 'AoESnapshot' }, object, { fieldManager: FIELD_MANAGER, subresource: 'status' });
+  }
   if (volume) put('AoEVolume', 'v', { metadata: { name: 'v', uid: 'v-uid' }, ...volume });
+  if (group) put('AoESnapshotGroup', 'g', { metadata: { name: 'g', uid: 'g-uid' }, ...group });
   if (nodes) put('AoENode', 'n', {});
   if (kubeNode) put('Node', 'n', { status: { conditions: [{ type: 'Ready', status: kubeNode }] } });
   const parts = {
@@ -45,8 +56,13 @@ async function ready({
   const copies = new SnapshotCopies({ ...parts, pools: { get: () => undefined }, bySource });
   await reconcileSnapshot({ ...parts, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) }, 's', signal);
   const now = kube.store<AoESnapshot>('AoESnapshot').get('s');
-  const condition = now?.status?.conditions?.find(({ type }) => type === 'Ready');
-  return [now?.status?.phase, condition?.status, condition?.reason];
+  return now?.status;
+}
+
+async function ready(cluster: Parameters<typeof reconciled>[0]): Promise<unknown[]> {
+  const status = await reconciled(cluster);
+  const condition = status?.conditions?.find(({ type }) => type === 'Ready');
+  return [status?.phase, condition?.status, condition?.reason];
 }
 
 for (const [what, cluster, want] of [
@@ -85,4 +101,36 @@ for (const [what, cluster, want] of [
   ['that is deleted', { metadata: { deletionTimestamp: '2026-11-28T08:00:00Z', finalizers: ['x'] } }, ['Deleting', 'False', 'Deleting']],
 ] as [string, Parameters<typeof ready>[0], unknown[]][]) {
   test(`a snapshot ${what}`, async () => expect(await ready({ kubeNode: 'True', ...cluster })).toStrictEqual(want));
+}
+
+const PLACED = {
+  metadata: { name: 'v', uid: 'v-uid', finalizers: [VOLUME_FINALIZER] },
+  spec: { nodeName: 'n', pool: 'p', address: { shelf: 1, slot: 1 } },
+};
+const MEMBER = { spec: { group: { name: 'g', uid: 'g-uid' } } };
+
+for (const [what, cluster, want] of [
+  ['is assigned to the node of its volume', { volume: PLACED }, 'n'],
+  ['goes with the volume that was moved before it was taken', { volume: PLACED, assigned: 'before' }, 'n'],
+  ['that an agent has is assigned no more', { volume: PLACED, status: { nodeName: 'n' }, assigned: 'n' }, undefined],
+  ['of a volume that only asks for a node is assigned to none', { volume: { spec: PLACED.spec } }, undefined],
+  ['of another volume of that name is assigned to none', { volume: PLACED, spec: { volumeUID: 'other' } }, undefined],
+  [
+    'of a volume that is being moved is assigned to none',
+    { volume: { ...PLACED, spec: { ...PLACED.spec, move: { stage: 'Copying' } } }, assigned: 'n' },
+    undefined,
+  ],
+  [
+    'that is deleted is assigned to none',
+    { volume: PLACED, metadata: { deletionTimestamp: '2026-11-28T08:00:00Z', finalizers: ['x'] } },
+    undefined,
+  ],
+  [
+    'of a group is assigned to the node that the group names',
+    { ...MEMBER, volume: PLACED, group: { status: { stage: 'Preparing', members: [{ name: 's', nodeName: 'named' }] } } },
+    'named',
+  ],
+  ['of a group that names no member yet is assigned to none', { ...MEMBER, volume: PLACED, group: {} }, undefined],
+] as [string, Parameters<typeof reconciled>[0], string | undefined][]) {
+  test(`a snapshot ${what}`, async () => expect((await reconciled(cluster))?.assignedNode).toBe(want));
 }

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
+import { VOLUME_FINALIZER } from '../../api/volume.ts';
 import { Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { type Manifest, render } from '../chart/helm.ts';
 import { type ApiServer, serveTests, unavailable } from './server.ts';
@@ -101,10 +102,11 @@ describe.skipIf(unavailable)('the token of a pod', () => {
       return error.message;
     }
   }
-  const volume = async (spec: object): Promise<string> => {
-    const name = `v${++count}`;
-    await kube.create(AOE_VOLUMES, { metadata: { name }, spec: { capacity: '1Gi', pool: 'default', ...spec } } as KubeObject);
-    return name;
+  /** One that the operator has placed, when the spec names a node. */
+  const volume = async (spec: { nodeName?: string; [field: string]: unknown }, { isPlaced = spec.nodeName !== undefined } = {}) => {
+    const metadata = { name: `v${++count}`, ...(isPlaced ? { finalizers: [VOLUME_FINALIZER] } : {}) };
+    await kube.create(AOE_VOLUMES, { metadata, spec: { capacity: '1Gi', pool: 'default', ...spec } } as KubeObject);
+    return metadata.name;
   };
   const status = (client: Kube, type: ResourceType, name: string, part: object) =>
     refusal(client.patch(type, name, { status: part }, { subresource: 'status' }));
@@ -130,6 +132,17 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await status(clients.agent, AOE_VOLUMES, unplaced, { address: 'e1.1' })).toMatch(/is neither on node n1/);
   });
 
+  it('of an agent writes nothing of a volume for which somebody has asked for its node, before the operator has placed it there', async () => {
+    const asked = await volume({ nodeName: 'n1', address: { shelf: 1, slot: 78 } }, { isPlaced: false });
+    const isNot = 'is neither on node n1';
+    expect(await status(clients.agent, AOE_VOLUMES, asked, { capacity: '1Gi' })).toMatch(isNot);
+    const patch = (client: Kube, finalizers: string[]) => refusal(client.patch(AOE_VOLUMES, asked, { metadata: { finalizers } }));
+    expect(await patch(clients.agent, [VOLUME_FINALIZER])).toMatch(isNot);
+    expect(await patch(kube, [VOLUME_FINALIZER])).toBeUndefined();
+    expect(await status(clients.agent, AOE_VOLUMES, asked, { capacity: '1Gi' })).toBeUndefined();
+    expect(await patch(clients.agent, [])).toBeUndefined();
+  });
+
   it('of an agent writes status.move of a volume that is moved to its node or from it, and nothing else there', async () => {
     const copy = { id: '0123abcd', stage: 'Copying', nodeName: 'n1', pool: 'default' };
     const moved = await volume({ nodeName: 'n2', address: { shelf: 1, slot: 77 }, move: copy });
@@ -149,7 +162,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
   it('of an agent changes nothing in the spec of a volume, except that it takes the holder of a broken lock away', async () => {
     const own = await volume({ nodeName: 'n1', initiators: { nodes: ['n2', 'n3'] } });
     const patch = (change: object) => refusal(clients.agent.patch(AOE_VOLUMES, own, change));
-    expect(await patch({ metadata: { annotations: { x: 'y' }, finalizers: ['aoe.dev/volume'] } })).toBeUndefined();
+    expect(await patch({ metadata: { annotations: { x: 'y' }, finalizers: [VOLUME_FINALIZER, 'aoe.dev/volume'] } })).toBeUndefined();
     expect(await patch({ spec: { initiators: { nodes: ['n3'] } } })).toBeUndefined();
     expect(await patch({ spec: { initiators: { nodes: ['n3', 'n1'] } } })).toMatch('changes nothing else in the spec');
     expect(await patch({ spec: { initiators: { macs: ['02:00:00:00:00:01'] } } })).toMatch('changes nothing else in the spec');
@@ -166,7 +179,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await annotate(kube, note('a'))).toBeUndefined();
     expect(await annotate(clients.agent, note('b'))).toMatch('does not say from which node');
     expect(await annotate(clients.agent, null)).toMatch('does not say from which node');
-    const change = { metadata: { annotations: { x: 'y' }, finalizers: ['aoe.dev/volume'] } };
+    const change = { metadata: { annotations: { x: 'y' }, finalizers: [VOLUME_FINALIZER, 'aoe.dev/volume'] } };
     expect(await refusal(clients.agent.patch(AOE_VOLUMES, own, change))).toBeUndefined();
     expect(await annotate(kube, null)).toBeUndefined();
     expect(await refusal(clients.agent.patch(AOE_VOLUMES, own, { metadata: { annotations: null } }))).toBeUndefined();
@@ -227,24 +240,38 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await status(clients.plugin, AOE_VOLUMES, shared, { filesystem })).toMatch('formats an Exclusive AoEVolume only');
   });
 
-  it('of an agent writes a snapshot that is on its node, or that it takes there, and nothing in its spec', async () => {
-    const snapshot = async (nodeName?: string): Promise<string> => {
+  it('of an agent writes a snapshot that is on its node, or that the operator lets it take there, and nothing in its spec', async () => {
+    const snapshot = async (part?: object): Promise<string> => {
       const name = `s${++count}`;
       await kube.create(AOE_SNAPSHOTS, { metadata: { name }, spec: { volumeName: 'v' } } as KubeObject);
-      if (nodeName) await kube.patch(AOE_SNAPSHOTS, name, { status: { nodeName } }, { subresource: 'status' });
+      if (part) expect(await status(kube, AOE_SNAPSHOTS, name, part)).toBeUndefined();
       return name;
     };
-    const [fresh, other] = [await snapshot(), await snapshot('n2')];
+    const [fresh, elsewhere] = [await snapshot(), await snapshot({ assignedNode: 'n2' })];
+    const [own, other] = [await snapshot({ assignedNode: 'n1' }), await snapshot({ assignedNode: 'n1', nodeName: 'n2' })];
     const finalizers = { metadata: { finalizers: ['aoe.dev/backing-snapshot'] } };
+    const report = (name: string, part: object) => status(clients.agent, AOE_SNAPSHOTS, name, part);
     const patch = (name: string, change: object) => refusal(clients.agent.patch(AOE_SNAPSHOTS, name, change));
-    expect(await patch(fresh, finalizers)).toMatch('is not on node n1');
-    expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n2' })).toMatch('on its own node only');
-    expect(await status(clients.agent, AOE_SNAPSHOTS, fresh, { nodeName: 'n1', pool: 'p' })).toBeUndefined();
-    expect(await patch(fresh, finalizers)).toBeUndefined();
-    expect(await patch(fresh, { spec: { deletionPolicy: 'Retain' } })).toMatch('changes nothing in the spec');
-    expect(await patch(other, finalizers)).toMatch('is not on node n1');
-    expect(await status(clients.agent, AOE_SNAPSHOTS, other, { nodeName: 'n1' })).toMatch('is not on node n1');
-    expect(await status(clients.plugin, AOE_SNAPSHOTS, fresh, { capacity: '1Gi' })).toBeDefined();
+    for (const name of [fresh, elsewhere, other]) {
+      for (const part of [
+        { nodeName: 'n1', pool: 'p' },
+        { assignedNode: 'n1' },
+        { assignedNode: 'n1', nodeName: 'n1' },
+        { phase: 'Ready' },
+      ])
+        expect(await report(name, part)).toMatch('is not on node n1');
+      expect(await patch(name, finalizers)).toMatch('is not on node n1');
+    }
+    expect(await patch(own, finalizers)).toMatch('is not on node n1');
+    expect(await report(own, { nodeName: 'n2' })).toMatch('on its own node only');
+    expect(await report(own, { nodeName: 'n1', assignedNode: 'n2' })).toMatch('does not say which node is to take');
+    expect(await report(own, { nodeName: 'n1', pool: 'p' })).toBeUndefined();
+    expect(await patch(own, finalizers)).toBeUndefined();
+    expect(await status(kube, AOE_SNAPSHOTS, own, { assignedNode: null })).toBeUndefined();
+    expect(await report(own, { phase: 'Ready' })).toBeUndefined();
+    expect(await report(own, { assignedNode: 'n2' })).toMatch('does not say which node is to take');
+    expect(await patch(own, { spec: { deletionPolicy: 'Retain' } })).toMatch('changes nothing in the spec');
+    expect(await status(clients.plugin, AOE_SNAPSHOTS, own, { capacity: '1Gi' })).toBeDefined();
   });
 
   it('of a node plugin answers a snapshot that asks its node for a freeze, and writes nothing else; of an agent asks, and does not answer', async () => {
@@ -281,6 +308,7 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     const { uid = '' } = (await kube.create(AOE_SNAPSHOT_GROUPS, group as KubeObject)).metadata;
     const member = { metadata: { name: 'group-0' }, spec: { volumeName: 'v', group: { name: 'group', uid } } };
     await kube.create(AOE_SNAPSHOTS, member as KubeObject);
+    expect(await status(kube, AOE_SNAPSHOTS, 'group-0', { assignedNode: 'n1' })).toBeUndefined();
     const report = (part: object) => status(clients.agent, AOE_SNAPSHOTS, 'group-0', { nodeName: 'n1', ...part });
     expect(await report({ member: { step: 'Held', hold: 1 } })).toBeUndefined();
     expect(await report({ committed: true })).toMatch('does not commit');
