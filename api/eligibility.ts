@@ -1,6 +1,6 @@
 import { DEFAULT_SEGMENT } from './meta.ts';
 import { type AoENode, NodeCondition } from './node.ts';
-import type { PoolNode } from './pool.ts';
+import { type AoEPool, type PoolNode, selects } from './pool.ts';
 
 /** What the cluster knows of a node beyond its AoENode and its entry in a pool. */
 export interface NodeHealth {
@@ -8,6 +8,8 @@ export interface NodeHealth {
   readonly notReady?: (node: string) => string | undefined;
   /** Why a storage node cannot be relied on; undefined when its agent reports. */
   readonly silent?: (node: AoENode) => string | undefined;
+  /** Labels of the Node; undefined when there is none. */
+  readonly labels?: (node: string) => Readonly<Record<string, string>> | undefined;
 }
 
 /** Why a node takes no new volumes. */
@@ -22,12 +24,19 @@ const NOT_SERVING = new Set(['NotAnswering', 'NoInterface']);
 
 /**
  * Why a node takes no new volumes of a pool, whatever their size; undefined when it takes them. Placement and GetCapacity both ask here.
- * @param node the node's entry in the status of the pool
+ * @param node the node's entry in the status of the pool. An agent can make one in any pool: the pool's selector decides
  * @param host its AoENode
  * @param segments those on which the volume may be; any when there are none
  */
-export function unfit(node: PoolNode, host: AoENode | undefined, health: NodeHealth, segments: readonly string[] = []): Unfit | undefined {
+export function unfit(
+  pool: AoEPool,
+  node: PoolNode,
+  host: AoENode | undefined,
+  health: NodeHealth,
+  segments: readonly string[] = [],
+): Unfit | undefined {
   const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
+  if (health.labels && !selects(pool, health.labels(node.name))) return { reason: notSelected(pool, node.name), passing: false };
   if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
   if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
   if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
@@ -39,4 +48,9 @@ export function unfit(node: PoolNode, host: AoENode | undefined, health: NodeHea
   if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };
   const notReady = health.notReady?.(node.name);
   return notReady === undefined ? undefined : { reason: notReady, passing: true };
+}
+
+/** Why what an agent says of a pool on its node does not count: the pool is not to be there. */
+export function notSelected({ metadata }: AoEPool, node: string): string {
+  return `nodeSelector of pool ${metadata.name} does not match the labels of node ${node}`;
 }

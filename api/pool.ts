@@ -15,6 +15,11 @@ export const PoolCondition = {
   Ready: 'Ready',
 } as const;
 
+/** Whether the pool is on a node with these labels: it has every label of the selector. */
+export function selects({ spec }: Pick<AoEPool, 'spec'>, labels: Readonly<Record<string, string>> = {}): boolean {
+  return Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => labels[key] === value);
+}
+
 /** Whether volumes share blocks with snapshots in the pool; where they do not, each volume of a snapshot is a copy. A pool that is not known does. */
 export function sharesBlocks(pool: Pick<AoEPool, 'spec'> | undefined): boolean {
   return pool?.spec.backend !== 'lvm';

@@ -9,7 +9,18 @@ import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import { NEVER, parseTakeoverAfter } from '../api/takeover/after.ts';
 import type { AoEVolume } from '../api/volume.ts';
-import { type Change, Controller, EventRecorder, Index, Informer, Kube, LeaseElector, RECONCILE_RESULTS, Sums } from '../kube/mod.ts';
+import {
+  type Change,
+  Controller,
+  EventRecorder,
+  Index,
+  Informer,
+  Kube,
+  LeaseElector,
+  labelsChanged,
+  RECONCILE_RESULTS,
+  Sums,
+} from '../kube/mod.ts';
 import { seconds } from '../run/config.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
@@ -125,7 +136,8 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .watch(pools, { keys: () => waitingVolumes(triggered) })
       .watch(snapshots, { when: sourceChanged, keys: () => waitingVolumes(triggered) })
       .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterAoENode(change, triggered) })
-      .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) }),
+      .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) })
+      .watch(kubeNodes, { when: labelsChanged, keys: () => waitingVolumes(triggered) }),
     new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(snapshotParts, key, stop) })
       .watch(snapshots, { keys: itself })
       .watch(groups, { when: stageChanged, keys: (change) => snapshotsOfGroup(change, { snapshots }) })
@@ -142,7 +154,8 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .needs(kubeNodes),
     new Controller({ ...shared, name: 'pools', reconcile: (key, stop) => reconcilePool(parts, key, stop) })
       .watch(pools, { keys: itself })
-      .watch(nodes, { ...nodeNews, keys: () => allPools(triggered) }),
+      .watch(nodes, { ...nodeNews, keys: () => allPools(triggered) })
+      .watch(kubeNodes, { when: labelsChanged, keys: () => allPools(triggered) }),
     new Controller({ ...shared, name: 'owners', reconcile: (key, stop) => reconcileOwner(parts, key, stop) })
       .watch(nodes, { ...nodeNews, keys: itself })
       .watch(kubeNodes, { when: isNew, keys: itself }),

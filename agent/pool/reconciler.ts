@@ -1,5 +1,5 @@
 import { reservedCapacity } from '../../api/capacity.ts';
-import type { AoEPool, PoolNode } from '../../api/pool.ts';
+import { type AoEPool, type PoolNode, selects } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
@@ -47,7 +47,7 @@ export class PoolReconciler {
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const { node, kube, pools, self, metrics, log } = this.#options;
     const pool = pools.get(name);
-    const isHere = pool !== undefined && !pool.metadata.deletionTimestamp && selects(pool, self.get(node));
+    const isHere = pool !== undefined && !pool.metadata.deletionTimestamp && isOn(pool, self.get(node));
     const before = pool?.status?.nodes?.find((entry) => entry.name === node);
     const measured = isHere ? await this.#measure(pool, before, signal) : undefined;
     metrics.note(name, measured?.entry);
@@ -86,17 +86,16 @@ export class PoolReconciler {
   }
 }
 
-/** Whether the pool is on the node: the node has every label of the selector. A node that is not known yet is not selected. */
-export function selects({ spec }: AoEPool, node: KubeObject | undefined): boolean {
-  if (!node) return false;
-  return Object.entries(spec.nodeSelector ?? {}).every(([key, value]) => node.metadata.labels?.[key] === value);
+/** Whether the pool is on the node. One that is not known yet is not selected. */
+function isOn(pool: AoEPool, node: KubeObject | undefined): boolean {
+  return node !== undefined && selects(pool, node.metadata.labels);
 }
 
 /** The file pools that are on the node beside one: they may be on the same file system. */
 export function otherFilePools(name: string, pools: readonly AoEPool[], node: KubeObject | undefined): FilePool[] {
   return pools.flatMap((pool) => {
     const { metadata, spec } = pool;
-    if (metadata.name === name || spec.directory === undefined || !selects(pool, node)) return [];
+    if (metadata.name === name || spec.directory === undefined || !isOn(pool, node)) return [];
     return [{ pool: metadata.name, directory: spec.directory }];
   });
 }

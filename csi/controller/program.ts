@@ -49,6 +49,7 @@ export async function runController(
   const health = {
     notReady: (node: string) => notReady(kubeNodes.get(node)),
     silent: (node: AoENode) => agents.silence(node),
+    labels: (node: string) => kubeNodes.get(node)?.metadata.labels,
   };
   const watching = informers.map((informer) => informer.run(signal));
   const synced = Promise.all(informers.map((informer) => informer.synced));

@@ -71,6 +71,12 @@ function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []):
   };
 }
 
+/** The cluster with this selector of its pool, and these labels of its nodes. */
+function selecting(nodeSelector: Record<string, string>, labels: Record<string, Record<string, string>>, among: Cluster): Cluster {
+  const pools = among.pools.map((pool) => ({ ...pool, spec: { ...pool.spec, nodeSelector } }));
+  return { ...among, pools, labels: (node) => labels[node] };
+}
+
 describe('place', () => {
   const cases: { name: string; wants?: Partial<AoEVolumeSpec>; among: Cluster; gets: string | RegExp }[] = [
     { name: 'takes the node with the most room', among: cluster({ a: { size: '4Gi' }, b: { size: '8Gi' } }), gets: 'b' },
@@ -125,6 +131,17 @@ describe('place', () => {
     },
     { name: 'leaves out a node in maintenance', among: cluster({ a: { size: '4Gi' }, b: { maintenance: true } }), gets: 'a' },
     { name: 'leaves out a node whose pool is not ready', among: cluster({ a: {}, b: { ready: false, size: '99Gi' } }), gets: 'a' },
+    {
+      name: 'leaves out a node that the pool does not select, though its agent says that the pool is there',
+      among: selecting({ disk: 'ssd' }, { a: { disk: 'ssd' }, b: { disk: 'hdd' } }, cluster({ a: { size: '4Gi' }, b: {}, c: {} })),
+      gets: 'a',
+    },
+    {
+      name: 'gives a node that the pool does not select nothing, also when the user names it',
+      wants: { nodeName: 'b' },
+      among: selecting({ disk: 'ssd' }, { a: { disk: 'ssd' }, b: {} }, cluster({ a: {}, b: {} })),
+      gets: /^NoEligibleNode: .*nodeSelector of pool default does not match the labels of node b$/,
+    },
     { name: 'keeps to the segments', wants: { segments: ['s2'] }, among: cluster({ a: {}, b: { segment: 's2', size: '2Gi' } }), gets: 'b' },
     { name: 'keeps to the node that the user names', wants: { nodeName: 'a' }, among: cluster({ a: { size: '2Gi' }, b: {} }), gets: 'a' },
     {

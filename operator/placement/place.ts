@@ -117,7 +117,7 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   for (const node of pool.status?.nodes ?? []) {
     const host = cluster.nodes.find(({ metadata }) => metadata.name === node.name);
     if (nodeName && node.name !== nodeName) continue;
-    const misfit = unfit(node, host, cluster, segments) ?? (source?.copiedFrom && cannotRead(node.name, source.copiedFrom, cluster));
+    const misfit = unfit(pool, node, host, cluster, segments) ?? (source?.copiedFrom && cannotRead(node.name, source.copiedFrom, cluster));
     if (misfit) misfits.push(misfit);
     else {
       const taken = (name: string) => cluster.reserved.taken(name, node, volume.metadata.name);

@@ -1,3 +1,4 @@
+import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool, AoEPoolStatus, PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
@@ -12,7 +13,7 @@ function world(status: AoEPoolStatus, present: string[], silence: (node: AoENode
   const api = new FakeApi();
   api.put({ kind: 'AoEPool', metadata: { name: 'p' }, spec: { backend: 'file', directory: '/d' }, status } as AoEPool);
   for (const name of present) api.put({ kind: 'AoENode', metadata: { name } });
-  const stores = { pools: api.store<AoEPool>('AoEPool'), nodes: api.store<AoENode>('AoENode') };
+  const stores = { pools: api.store<AoEPool>('AoEPool'), nodes: api.store<AoENode>('AoENode'), kubeNodes: api.store<KubeNode>('Node') };
   return {
     api,
     reconcile: () => reconcilePool({ ...stores, kube: api, agents: { silence, limitMs: 300_000 } }, 'p', signal),
@@ -70,6 +71,22 @@ describe('reconcilePool', () => {
     silent.reason = 'silent since then';
     await reconcile();
     expect([status().readyNodes, status().free, status().conditions?.[0]?.message]).toStrictEqual([0, '0', 'a: silent since then']);
+  });
+
+  it('does not count a node that the pool does not select, whatever its agent and its AoENode say', async () => {
+    const { api, status, reconcile } = world({ nodes: [a, { ...a, name: 'c' }] }, ['a', 'c']);
+    const spec = { backend: 'file', directory: '/d', nodeSelector: { disk: 'ssd' } };
+    api.put({ ...(api.read<AoEPool>(AOE_POOLS, 'p') as AoEPool), spec } as AoEPool);
+    api.put({ kind: 'AoENode', metadata: { name: 'a', labels: { disk: 'ssd' } } });
+    api.put({ kind: 'Node', metadata: { name: 'a', labels: { disk: 'hdd' } } } as never);
+    api.put({ kind: 'Node', metadata: { name: 'c', labels: { disk: 'ssd', other: 'x' } } } as never);
+    await reconcile();
+    const { readyNodes, size, nodes, conditions } = status();
+    expect([readyNodes, size, nodes?.length]).toStrictEqual([1, '4Gi', 2]);
+    expect(conditions?.[0]?.message).toBe('a: nodeSelector of pool p does not match the labels of node a');
+    api.remove({ kind: 'Node' }, 'c');
+    await reconcile();
+    expect(status().readyNodes).toBe(0);
   });
 
   it('forgets volumes that were given up once their node has been back for an hour', async () => {

@@ -1,7 +1,9 @@
 import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { poolTotals } from '../../api/capacity.ts';
+import { notSelected } from '../../api/eligibility.ts';
+import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import { type AoEPool, PoolCondition, type PoolNode } from '../../api/pool.ts';
+import { type AoEPool, PoolCondition, type PoolNode, selects } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, type NextCondition, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
@@ -16,16 +18,18 @@ interface Options {
   readonly kube: Pick<Kube, 'get' | 'patch' | 'apply'>;
   readonly pools: Pick<Store<AoEPool>, 'get'>;
   readonly nodes: Pick<Store<AoENode>, 'get'>;
+  readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
   readonly agents: Pick<AgentLiveness, 'silence' | 'limitMs'>;
   readonly now?: () => number;
 }
 
 /**
  * Removes entries of nodes that are gone from a pool's status (each agent writes only its own entry), and those of abandoned volumes
- * whose node is back; and sums up the others: totals, and condition Ready. What a silent agent reported last does not count.
+ * whose node is back; and sums up the others: totals, and condition Ready. What a silent agent reported last does not count, nor what one says
+ * whose node the pool does not select.
  */
 export async function reconcilePool(
-  { kube, pools, nodes, agents, now = Date.now }: Options,
+  { kube, pools, nodes, kubeNodes, agents, now = Date.now }: Options,
   name: string,
   signal: AbortSignal,
 ): Promise<{ requeueAfterMs: number } | undefined> {
@@ -39,7 +43,11 @@ export async function reconcilePool(
     agents.silence(node) === undefined &&
     now() - Date.parse(node.metadata.creationTimestamp ?? '') > FORGET_ABANDONED_MS;
   const remembered = abandoned.filter(({ node }) => !isBack(nodes.get(node)));
-  const believed = present.map(({ entry, node }) => believe(entry, agents.silence(node)));
+  const objectionTo = (node: AoENode): string | undefined => {
+    const { name: of } = node.metadata;
+    return selects(pool, kubeNodes.get(of)?.metadata.labels) ? agents.silence(node) : notSelected(pool, of);
+  };
+  const believed = present.map(({ entry, node }) => believe(entry, objectionTo(node)));
   const conditions = [{ ...readyOf(believed), observedGeneration: pool.metadata.generation }];
   const part = { manager: FIELD_MANAGER, fields: poolTotals(believed), conditions, anyVersion: true, signal };
   try {
@@ -59,8 +67,8 @@ export async function reconcilePool(
   return { requeueAfterMs: Math.min(POLL_MS, agents.limitMs) };
 }
 
-function believe(entry: PoolNode, silence: string | undefined): PoolNode {
-  return silence === undefined ? entry : { ...entry, ready: false, message: silence };
+function believe(entry: PoolNode, objection: string | undefined): PoolNode {
+  return objection === undefined ? entry : { ...entry, ready: false, message: objection };
 }
 
 /** Condition Ready: whether volumes can be created in the pool, and what is wrong on any of its nodes. */

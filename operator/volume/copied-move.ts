@@ -180,7 +180,7 @@ export async function objectionToCopy(
   const [there, here] = [host, from].map((each) => each?.status?.segment ?? DEFAULT_SEGMENT);
   if (there !== here)
     return `node ${to.nodeName} is on segment ${there}, and node ${spec.nodeName} on segment ${here}: the data cannot be read from there, and a PersistentVolume cannot be used there`;
-  const misfit = unfit(entry, host, health, spec.segments);
+  const misfit = unfit(pool, entry, host, health, spec.segments);
   if (misfit) return misfit.reason;
   const group = pool.spec.volumeGroup;
   const current = pools.list().find((each) => each.metadata.name === spec.pool);

@@ -184,7 +184,7 @@ async function missingAt(
   const entry = pool?.status?.nodes?.find((each) => each.name === nodeName);
   if (!pool || !entry)
     return `node ${nodeName} has not reported pool ${name}: does an agent run there, and does nodeSelector of the pool match?`;
-  const misfit = unfit(entry, host, health, spec.segments);
+  const misfit = unfit(pool, entry, host, health, spec.segments);
   if (misfit) return misfit.reason;
   if (isEarlierPlace(volume, { nodeName, pool: name })) {
     // Its agent lists no data of a move that is under way, and has kept it.

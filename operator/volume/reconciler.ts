@@ -95,7 +95,11 @@ export class VolumeReconciler {
     this.#reserved = new IndexedReservations({ ...options, volumes: this.#volumes });
     this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
     const { kubeNodes, agents } = options;
-    this.#health = { notReady: (node) => notReady(kubeNodes.get(node)), silent: (node) => agents.silence(node) };
+    this.#health = {
+      notReady: (node) => notReady(kubeNodes.get(node)),
+      silent: (node) => agents.silence(node),
+      labels: (node) => kubeNodes.get(node)?.metadata.labels,
+    };
   }
 
   /** Reconciles one volume. Safe to repeat at any time; different volumes may be reconciled at once. */

@@ -112,7 +112,7 @@ export class FakeAgent {
   async #take({ metadata: { name, uid, deletionTimestamp }, spec, status }: AoESnapshot): Promise<void> {
     if (spec.group || deletionTimestamp || status?.nodeName !== undefined) return;
     const volume = await this.#kube.get<AoEVolume>(AOE_VOLUMES, spec.volumeName);
-    if (!volume || volume.status?.capacity === undefined) return;
+    if (!volume || volume.status?.capacity === undefined || status?.assignedNode !== volume.spec.nodeName) return;
     const refusal = this.snapshotRefusal && { ...this.snapshotRefusal, status: 'False' as const };
     const verdict = refusal ?? { status: 'True' as const, reason: 'Taken', message: 'fake' };
     const report: AoESnapshot['status'] = {

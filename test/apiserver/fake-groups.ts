@@ -41,6 +41,7 @@ export class FakeGroups {
     const step = STEPS[group.status?.stage ?? 'Failed'];
     if (!step || before?.step === step || before?.step === 'Failed' || this.silent.has(nodeName)) return;
     if (!snapshot || snapshot.spec.group?.uid !== group.metadata.uid || snapshot.metadata.deletionTimestamp) return;
+    if ((snapshot.status?.nodeName ?? snapshot.status?.assignedNode) !== nodeName) return;
     const failure = this.failing.get(volumeName);
     const isTaken = step === 'Taken';
     const capacity = (await this.#kube.get<AoEVolume>(AOE_VOLUMES, volumeName))?.status?.capacity;

@@ -18,7 +18,7 @@ export function getCapacity(deps: Deps, request: csi.v1.IGetCapacityRequest) {
   const segment = segmentOf(request.accessibleTopology);
   const pools = deps.pools.list();
   const free = (problem ? [] : (pool?.status?.nodes ?? [])).flatMap((entry) => {
-    if (!pool || unfit(entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
+    if (!pool || unfit(pool, entry, deps.nodes.get(entry.name), deps.health, segment === undefined ? [] : [segment])) return [];
     // Backends round sizes up to their granularity, so the rest holds no volume; and each has a tail.
     const [grain, tail] = [grainOf(entry), tailOf(entry)];
     const reserved = (name: string) => deps.reserved.total(reservationKey(name, entry.name), grain, tail);
