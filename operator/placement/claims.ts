@@ -1,6 +1,6 @@
 import type { Address } from '../../api/address.ts';
 import { isPlaced } from '../../api/capacity.ts';
-import { type AoEVolume, externalSource, serialOf, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, externalSource, movesOf, serialNumber, serialOf, VolumeCondition } from '../../api/volume.ts';
 import { addressKey, addressOf } from './address-range.ts';
 import type { Refused } from './placement.ts';
 
@@ -28,6 +28,12 @@ const claimedAddress = ({ spec }: AoEVolume): string | undefined => {
   return address && addressKey(address);
 };
 
+/** The serial number of one of ours follows from its UID. What an agent reports does not count: it could take the disk of an external volume away. */
+const claimedSerial = (volume: AoEVolume): string | undefined => {
+  const { metadata, spec } = volume;
+  return spec.external ? serialOf(volume) : metadata.uid && serialNumber(metadata.uid, movesOf(volume));
+};
+
 /** The key of an address among those of {@link claimsOf}. */
 export function addressClaim(address: Address): string {
   return `address ${addressKey(address)}`;
@@ -38,7 +44,7 @@ export function addressClaim(address: Address): string {
  * volume: the one from which it is copied, and the one at the earlier place of a move, where its target may still serve it.
  */
 export function claimsOf(volume: AoEVolume): string[] {
-  const serial = serialOf(volume);
+  const serial = claimedSerial(volume);
   const others = [externalSource(volume), volume.spec.move?.address];
   const addresses = new Set([addressOf(volume.spec), ...others].flatMap((each) => (each ? [addressClaim(each)] : [])));
   return [...addresses, ...(serial === undefined ? [] : [`serial ${serial}`])];
@@ -51,7 +57,7 @@ export function addressOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): 
 
 /** The other volume that owns the serial number of this one's disk: the two disks cannot be told apart. */
 function serialOwner(volume: AoEVolume, volumes: readonly AoEVolume[]): AoEVolume | undefined {
-  return owner(volume, volumes, serialOf);
+  return owner(volume, volumes, claimedSerial);
 }
 
 /**

@@ -268,6 +268,17 @@ describe('VolumeReconciler', () => {
     expect(it.condition('first', 'Locked')?.status).toBe('Unknown');
   });
 
+  it('leaves an external disk to its volume when the agent of another one reports its serial number', async () => {
+    const it = cluster();
+    it.add(volume('ours'));
+    await it.reconcile('ours');
+    const ours = it.live('ours');
+    assert.ok(ours);
+    it.add({ ...ours, status: { ...ours.status, serial: 'S1' } }, external('second', 1, 'S1'));
+    await it.reconcile('second');
+    expect(it.condition('second', 'Placed')?.reason).toBe('External');
+  });
+
   it('does not believe that a copy of a placed volume is placed, until the address is free', async () => {
     const it = cluster();
     it.add(volume('original'));
