@@ -125,6 +125,23 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await refusal(clients.agent.patch(AOE_NODES, 'n1', { spec: { maintenance: true } }))).toMatch('is for people');
   });
 
+  it('of a node plugin writes nothing of its AoENode that makes a storage node of it, and an agent asks for no evidence', async () => {
+    const say = (client: Kube, part: object) => status(client, AOE_NODES, 'n1', part);
+    const heard = [{ node: 'n2', question: 'q', silentSeconds: 0, hears: 9, of: 9 }];
+    const ofAgent = [{ heard }, { targets: 1 }, { agentSeen: '2026-11-28T08:00:00Z' }, { blocks: { port: 1, certificate: 'c' } }];
+    const ofPlugin = [{ segment: 'default' }, { heartbeatSeconds: 5 }];
+    const suspicion = { question: 'q' };
+    for (const part of [...ofAgent, { suspicion }]) expect(await say(clients.plugin, part)).toMatch('A node plugin writes status.segment');
+    for (const part of ofPlugin) expect(await say(clients.plugin, part)).toBeUndefined();
+    for (const part of ofAgent) expect(await say(clients.agent, part)).toBeUndefined();
+    for (const part of [{ segment: 's2' }, { heartbeatSeconds: 9 }, { suspicion }])
+      expect(await say(clients.agent, part)).toMatch('An agent writes status.interfaces');
+    expect(await say(kube, { suspicion })).toBeUndefined();
+    expect(await say(clients.plugin, { suspicion: null })).toMatch('A node plugin writes status.segment');
+    const condition = { status: 'True', reason: 'Test', message: '', lastTransitionTime: '2026-11-28T08:00:00Z' };
+    expect(await say(clients.plugin, { conditions: [{ ...condition, type: 'InitiatorReady' }] })).toBeUndefined();
+  });
+
   it('of an agent writes the status of the volumes of its node, and no other', async () => {
     const [own, other, unplaced] = [await volume({ nodeName: 'n1' }), await volume({ nodeName: 'n2' }), await volume({})];
     expect(await status(clients.agent, AOE_VOLUMES, own, { address: 'e1.1' })).toBeUndefined();
