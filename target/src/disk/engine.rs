@@ -185,10 +185,15 @@ impl Engine {
                 if self.ended.is_empty() {
                     break;
                 }
-                for (job, result) in self.ended.drain(..) {
-                    if job.kind == Kind::Flush && result.is_err() {
-                        job.disk.sync_failed();
+                // All of them at first: the order in which they are reaped is not that in which the device did them.
+                for (job, result) in &self.ended {
+                    match (job.kind, result) {
+                        (Kind::Flush, Err(_)) => job.disk.sync_failed(),
+                        (Kind::Write, Err(error)) if !job.shares_flush() => job.disk.durable_write_failed(error),
+                        _ => {}
                     }
+                }
+                for (job, result) in self.ended.drain(..) {
                     if Groups::is_flush(&job) {
                         self.groups.end(&job, &result, into);
                         continue;
@@ -197,7 +202,8 @@ impl Engine {
                     if job.shares_flush() && result.is_ok() {
                         self.groups.add(job);
                     } else {
-                        into.push_back(Completion { id: job.id, result });
+                        let check = || if job.kind == Kind::Write { job.disk.check_syncs(job.failed_syncs) } else { Ok(()) };
+                        into.push_back(Completion { id: job.id, result: result.and_then(|()| check()) });
                     }
                 }
             }
@@ -224,26 +230,101 @@ impl Engine {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsRawFd;
+
     use super::*;
     use crate::disk::open::{Opened, open};
 
+    /// A disk that is something else, and so fails as that does.
+    fn disk_of(file: std::fs::File, mode: Mode) -> Arc<Disk> {
+        let Ok(Opened::New(disk)) = open("/proc/self/exe", true, 0, None) else { panic!("it cannot be opened") };
+        Arc::new(Disk { file, mode, cached: true, grouped: mode == Mode::Direct, grain: 512, ..Arc::into_inner(disk).unwrap() })
+    }
+
+    fn engine(uring: bool) -> Engine {
+        Engine::new(Arc::new(Waker::new().unwrap()), uring).0
+    }
+
+    fn job(id: u32, kind: Kind, disk: &Arc<Disk>, memory: &mut [u8]) -> Job {
+        let pieces = Pieces::new(memory.as_mut_ptr(), memory.len());
+        Job { id, lane: 0, kind, disk: disk.clone(), offset: 0, pieces, alone: true, zeros: false, failed_syncs: 0 }
+    }
+
+    fn end(engine: &mut Engine) -> Completion {
+        let mut ended = VecDeque::new();
+        while ended.is_empty() {
+            engine.turn(true, &mut ended);
+        }
+        ended.pop_front().unwrap()
+    }
+
     #[test]
     fn a_flush_that_fails_is_counted_by_whatever_it_is_done() {
-        let Ok(Opened::New(disk)) = open("/proc/self/exe", true, 0, None) else { panic!("it cannot be opened") };
         // No sync of it succeeds.
-        let file = std::fs::File::open("/dev/null").unwrap();
-        let disk = Arc::new(Disk { file, mode: Mode::Direct, ..Arc::into_inner(disk).unwrap() });
+        let disk = disk_of(std::fs::File::open("/dev/null").unwrap(), Mode::Direct);
         for (uring, failed) in [(false, 1), (true, 2)] {
-            let (mut engine, _) = Engine::new(Arc::new(Waker::new().unwrap()), uring);
-            let (disk, pieces) = (disk.clone(), Pieces::new(std::ptr::null_mut(), 0));
-            let (kind, alone, zeros) = (Kind::Flush, false, false);
-            engine.submit(Job { id: 0, lane: 0, kind, disk: disk.clone(), offset: 0, pieces, alone, zeros, failed_syncs: 0 });
-            let mut ended = VecDeque::new();
-            while ended.is_empty() {
-                engine.turn(true, &mut ended);
-            }
-            assert!(ended[0].result.is_err());
+            let mut engine = engine(uring);
+            engine.submit(job(0, Kind::Flush, &disk, &mut []));
+            assert!(end(&mut engine).result.is_err());
             assert_eq!(disk.failed_syncs(), failed);
+        }
+    }
+
+    #[test]
+    fn a_write_that_fails_with_its_sync_is_counted_by_whatever_it_is_done() {
+        let disk = disk_of(std::fs::File::open("/dev/null").unwrap(), Mode::Direct);
+        for (uring, failed) in [(false, 1), (true, 2)] {
+            let (mut engine, mut memory) = (engine(uring), [0; 512]);
+            engine.submit(job(0, Kind::Write, &disk, &mut memory));
+            assert!(end(&mut engine).result.is_err());
+            assert_eq!(disk.failed_syncs(), failed);
+        }
+    }
+
+    #[test]
+    fn a_write_that_was_refused_is_no_failed_sync_unless_it_may_be_told_the_error_of_another() {
+        for (mode, number, counted) in [
+            (Mode::Direct, libc::ENOSPC, 0),
+            (Mode::Direct, libc::EINVAL, 0),
+            (Mode::Direct, libc::EIO, 1),
+            (Mode::Direct, libc::EROFS, 1),
+            (Mode::Buffered, libc::ENOSPC, 1),
+        ] {
+            let disk = disk_of(std::fs::File::open("/dev/null").unwrap(), mode);
+            disk.durable_write_failed(&io::Error::from_raw_os_error(number));
+            assert_eq!(disk.failed_syncs(), counted, "{mode:?} {number}");
+        }
+    }
+
+    #[test]
+    fn a_write_that_is_alone_has_failed_when_a_sync_failed_while_it_was_under_way() {
+        // A pipe that is full: the write is under way until it is read.
+        let mut ends = [0; 2];
+        // SAFETY: the array holds both ends, which are open and nobody's.
+        let [mut reader, mut writer] = unsafe {
+            assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+            ends.map(|end| <std::fs::File as std::os::fd::FromRawFd>::from_raw_fd(end))
+        };
+        // SAFETY: the descriptor is open; no memory is passed.
+        let bytes = unsafe { libc::fcntl(writer.as_raw_fd(), libc::F_GETPIPE_SZ) } as usize;
+        let (mut engine, mut memory) = (engine(true), [0; 512]);
+        if engine.uring.is_none() {
+            return; // a thread cannot write to a pipe at an offset
+        }
+        for (fails, ok) in [(false, true), (true, false)] {
+            writer.write_all(&vec![0; bytes]).unwrap();
+            let disk = disk_of(writer.try_clone().unwrap(), Mode::Direct);
+            engine.submit(job(0, Kind::Write, &disk, &mut memory));
+            let mut ended = VecDeque::new();
+            engine.turn(true, &mut ended);
+            assert!(ended.is_empty());
+            if fails {
+                disk.sync_failed();
+            }
+            reader.read_exact(&mut vec![0; bytes]).unwrap();
+            assert_eq!(end(&mut engine).result.is_ok(), ok);
+            reader.read_exact(&mut [0; 512]).unwrap();
         }
     }
 

@@ -86,11 +86,7 @@ impl Groups {
         self.under_way -= 1;
         let group = &mut self.groups[flush.lane as usize];
         for job in group.flushing.drain(..) {
-            let result = match result {
-                Err(error) => Err(copy(error)),
-                Ok(()) if job.failed_syncs != job.disk.failed_syncs() => Err(io::Error::from_raw_os_error(libc::EIO)),
-                Ok(()) => Ok(()),
-            };
+            let result = result.as_ref().map_err(copy).and_then(|()| job.disk.check_syncs(job.failed_syncs));
             into.push_back(Completion { id: job.id, result });
         }
         if group.written.is_empty() {
@@ -113,7 +109,7 @@ mod tests {
 
     fn disk() -> Arc<Disk> {
         match open("/proc/self/exe", true, 0, None) {
-            Ok(Opened::New(disk)) => disk,
+            Ok(Opened::New(disk)) => Arc::new(Disk { cached: true, ..Arc::into_inner(disk).unwrap() }),
             _ => panic!(),
         }
     }

@@ -48,6 +48,9 @@ pub struct Disk {
     pub(crate) grain: u64,
     /// Whether writes that are under way together share a flush. Otherwise each is durable by itself.
     pub(crate) grouped: bool,
+    /// Whether a sync that fails may lose what other writes have written: there is a cache between them and stable storage, of the kernel
+    /// or of the device.
+    pub(crate) cached: bool,
     pub(crate) physical_block: u32,
     pub(crate) identity: Identity,
     pub(crate) writable: bool,
@@ -111,14 +114,23 @@ impl Disk {
     /// On stable storage when it returns. The caller keeps other writes to the same blocks away meanwhile.
     pub fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         if self.fits(offset, data.len()) {
-            return write_all(self.fd(), data, offset);
+            return self.write_durably(data, offset);
         }
         let (start, length) = self.around(offset, data.len());
         let mut bounce = Aligned::new(length);
         read_all(self.fd(), bounce.bytes(), start)?;
         let at = (offset - start) as usize;
         bounce.bytes()[at..at + data.len()].copy_from_slice(data);
-        write_all(self.fd(), bounce.bytes(), start)
+        self.write_durably(bounce.bytes(), start)
+    }
+
+    fn write_durably(&self, data: &[u8], offset: u64) -> io::Result<()> {
+        let failed_syncs = self.failed_syncs();
+        let result = write_all(self.fd(), data, offset);
+        if let Err(error) = &result {
+            self.durable_write_failed(error);
+        }
+        result.and_then(|()| self.check_syncs(failed_syncs))
     }
 
     pub fn flush(&self) -> io::Result<()> {
@@ -133,6 +145,22 @@ impl Disk {
 
     pub(crate) fn sync_failed(&self) {
         self.failed_syncs.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A write that was to be durable by itself has failed. Its sync counts as failed, too, unless the error shows that it is the request
+    /// that was refused. Writes through the page cache are told errors of one another, among them a want of space, and each error once
+    /// (lib/errseq.c).
+    pub(crate) fn durable_write_failed(&self, error: &io::Error) {
+        let refusals = [libc::EFAULT, libc::EINVAL, libc::EFBIG, libc::ENOSPC, libc::EDQUOT];
+        let refused = error.raw_os_error().is_none_or(|number| refusals.contains(&number));
+        if self.mode == Mode::Buffered || !refused {
+            self.sync_failed();
+        }
+    }
+
+    /// Fails when what was written since so many syncs had failed may be lost: see [`Disk::failed_syncs`].
+    pub(crate) fn check_syncs(&self, failed_before: u64) -> io::Result<()> {
+        if self.cached && failed_before != self.failed_syncs() { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
     }
 
     /// The whole blocks that hold a range.

@@ -123,6 +123,7 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
         mode: Mode::Memory,
         grain: SECTOR as u64,
         grouped: false,
+        cached: false,
         physical_block: physical_block.clamp(512, 4096),
         identity,
         writable: !read_only,
@@ -138,13 +139,14 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
     if !block && in_memory(&disk.file) {
         return Ok(disk);
     }
-    disk.mode = Mode::Buffered;
+    (disk.mode, disk.cached) = (Mode::Buffered, true);
     if set_direct(&disk.file, true)
         && let Some(grain) = direct_grain(&disk, u64::from(logical_block))
     {
         disk.mode = Mode::Direct;
         disk.grain = grain;
-        disk.grouped = !block && !writes_through(identity.device);
+        disk.cached = !writes_through(identity.device);
+        disk.grouped = disk.cached && !block;
     } else {
         set_direct(&disk.file, false);
     }

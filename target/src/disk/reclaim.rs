@@ -103,11 +103,12 @@ impl Disk {
         if first >= last {
             return self.fill(offset, length);
         }
+        let failed_syncs = self.failed_syncs();
         if let Err(error) = self.punch(first, last - first) {
             self.refused(&error);
             return self.fill(offset, length);
         }
-        if let Err(error) = flush(self) {
+        if let Err(error) = flush(self).and_then(|()| self.check_syncs(failed_syncs)) {
             self.give_up(&error);
             return Err(error);
         }
@@ -242,10 +243,10 @@ mod tests {
         std::fs::remove_file(path).unwrap();
     }
 
-    #[test]
-    fn a_hole_that_was_not_synced_is_not_taken_for_zeros_on_stable_storage() {
-        let (path, disk) = disk("unsynced", Reclaim::Holes { block: 4096 });
-        let failed = disk.write_zeros_and(0, 8192, |_| Err(io::Error::from_raw_os_error(libc::EIO)));
+    fn not_synced(name: &str, flush: impl FnOnce(&Disk) -> io::Result<()>) {
+        let (path, disk) = disk(name, Reclaim::Holes { block: 4096 });
+        let disk = Disk { cached: true, ..disk };
+        let failed = disk.write_zeros_and(0, 8192, flush);
         assert_eq!(failed.unwrap_err().raw_os_error(), Some(libc::EIO));
         if !disk.is_hole(0, 8192) {
             return; // this file system has no holes
@@ -254,6 +255,19 @@ mod tests {
         assert!(!disk.is_hole(0, 8192), "zeros were written, and not only found");
         assert!(is_zeros(&content(&disk)[..8192]) && disk.take_reclaimed() == 0);
         std::fs::remove_file(path).unwrap();
+    }
+
+    #[test]
+    fn a_hole_that_was_not_synced_is_not_taken_for_zeros_on_stable_storage() {
+        not_synced("unsynced", |_| Err(io::Error::from_raw_os_error(libc::EIO)));
+    }
+
+    #[test]
+    fn a_hole_is_not_on_stable_storage_when_the_sync_of_another_write_failed_meanwhile() {
+        not_synced("other-sync", |disk| {
+            disk.sync_failed();
+            Ok(())
+        });
     }
 
     #[test]
