@@ -161,19 +161,94 @@ impl DataPath {
         let now = Instant::now();
         let volume = registry.volume_mut(id);
         match (&mut volume.pacer, volume.saved.definition.limits) {
-            (Some(pacer), Some(limits)) => pacer.set(limits, now),
+            (Some(pacer), Some(limits)) => {
+                pacer.set(limits, self.slots.with_due(id), now);
+                let slots = &self.slots;
+                let waits = |slot| slots.get(slot).volume == id && slots.get(slot).due.is_some();
+                for slot in self.paced.take(waits) {
+                    let request = slots.get(slot);
+                    self.paced.push(request.due.map_or(now, |due| pacer.leaves(request, due)), slot);
+                }
+            }
             (None, limits) => volume.pacer = Pacer::new(limits, now),
             (Some(pacer), None) => {
                 let hosts = pacer.waiting();
                 self.hasten_those(|request| request.volume == id);
                 self.release(registry, ports); // while the pacer has its limits: it counts for how long they waited
                 if let Some(pacer) = &mut registry.volume_mut(id).pacer {
-                    pacer.set(Limits::default(), now);
+                    pacer.set(Limits::default(), Vec::new(), now);
                 }
+                // Nor do those wait that the disk has still.
+                self.slots.with_due(id).into_iter().for_each(|request| request.due = None);
                 for path in hosts {
                     self.tell_of_no_limits(registry, ports, id, path);
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::engine::Kind;
+    use crate::serve::server::Server;
+    use crate::serve::testing::{A, request, saved, server};
+    use crate::serve::volume::life::State;
+
+    fn set(server: &mut Server, id: u32, iops: u64) {
+        let limits = Some(Limits { iops, ..Limits::default() }).filter(|limits| !limits.is_none());
+        server.registry.volume_mut(id).saved.definition.limits = limits;
+        server.data.limits_changed(&mut server.registry, &mut server.ports, id);
+    }
+
+    /// A volume whose limit is ten a second, and requests to it that come at once: the disk has half of them still.
+    fn rig() -> (Server, u32, Vec<u32>) {
+        let mut server = server();
+        let id = server.registry.insert(saved("/no/such"), State::loading());
+        set(&mut server, id, 10);
+        let Server { registry, ports, data, .. } = &mut server;
+        data.now = Instant::now();
+        let taken = (0..50).map(|at| {
+            let asked = Request { offset: at << 20, arrived: data.now, ..request(id, A, Kind::Write) };
+            let (slot, repeated) = data.slots.insert(asked).unwrap();
+            assert!(data.pace(registry, ports, slot, repeated));
+            slot
+        });
+        let slots: Vec<u32> = taken.collect();
+        // A host that waits as long as it must.
+        for _ in 0..100 {
+            let pacer = registry.volume_mut(id).pacer.as_mut().unwrap();
+            pacer.answered(&request(id, A, Kind::Write), data.now + std::time::Duration::from_secs(20));
+        }
+        for slot in &slots[25..] {
+            let request = *data.slots.get(*slot);
+            assert!(data.keep_back(registry, *slot, &request));
+        }
+        (server, id, slots)
+    }
+
+    #[test]
+    fn answers_that_wait_when_limits_are_raised_leave_as_the_new_ones_allow() {
+        let (mut server, id, slots) = rig();
+        let first = server.data.slots.get(slots[1]).due.unwrap();
+        let times = |server: &Server| {
+            let due = [1, 49].map(|at| server.data.slots.get(slots[at]).due.unwrap());
+            due.into_iter().chain(server.data.next_release()).map(|at| (at - first).as_millis()).collect::<Vec<_>>()
+        };
+        assert_eq!(times(&server), [0, 4800, 2400]);
+        set(&mut server, id, 1000);
+        assert_eq!(times(&server), [0, 48, 24]);
+    }
+
+    #[test]
+    fn what_the_disk_has_when_limits_are_taken_away_does_not_wait_under_later_ones() {
+        let (mut server, id, slots) = rig();
+        server.ports.add_unserved("none0", 0);
+        set(&mut server, id, 0);
+        set(&mut server, id, 10);
+        let request = *server.data.slots.get(slots[20]);
+        assert!(request.due.is_none(), "it would be kept back");
+        assert!(server.data.next_release().is_none());
     }
 }

@@ -105,6 +105,11 @@ impl Slots {
         self.requests[id as usize].as_mut().expect("a request lives until its slot is freed").due = due;
     }
 
+    /// Requests of a volume whose answers have a time.
+    pub fn with_due(&mut self, volume: u32) -> Vec<&mut Request> {
+        self.requests.iter_mut().flatten().filter(|request| request.volume == volume && request.due.is_some()).collect()
+    }
+
     pub fn buffer(&self, id: u32) -> *mut u8 {
         self.buffers.pointer(id as usize)
     }

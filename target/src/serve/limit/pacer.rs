@@ -1,6 +1,6 @@
 //! When answers to the requests of a volume with limits may leave.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::bucket::{Bucket, SECOND};
@@ -74,20 +74,39 @@ impl Pacer {
         let limits = limits.filter(|limits| !limits.is_none())?;
         let mut pacer =
             Pacer { limits, start: now, buckets: Vec::new(), last: [0; 2], streams: Streams::default(), hosts: HashMap::default() };
-        pacer.set(limits, now);
+        pacer.set(limits, Vec::new(), now);
         Some(Box::new(pacer))
     }
 
-    /// Sets other limits. What was saved up is gone, and no answer leaves before those that wait: changing limits back and forth gives
-    /// nobody more. Without limits no answer waits.
-    pub fn set(&mut self, limits: Limits, now: Instant) {
+    /// Sets other limits, and sets anew when the answers to `waiting`, those that have a time, are due: the first when it was, and those
+    /// after it as the new limits allow. What was saved up is gone. So only the time that limits are set counts, and changing them back
+    /// and forth gives nobody more. Those that would wait too long leave with the last of the others. Without limits no answer waits.
+    pub fn set(&mut self, limits: Limits, mut waiting: Vec<&mut Request>, now: Instant) {
+        // Those that are due are paid for.
+        waiting.retain(|request| request.due.is_some_and(|due| due > now));
         let now = self.nanos(now);
+        waiting.sort_by_key(|request| (request.due, request.arrived));
+        let first = |pacer: &Pacer, kind: Option<Kind>| {
+            let due = waiting.iter().find(|request| kind.is_none_or(|kind| kind == request.kind)).and_then(|request| request.due);
+            due.map(|due| pacer.nanos(due))
+        };
+        for kind in [Kind::Read, Kind::Write] {
+            self.last[kind as usize] = first(self, Some(kind)).unwrap_or(self.last[kind as usize]);
+        }
         let saved = Duration::from_secs(limits.burst_seconds.into()).max(LEAST_SAVED).as_nanos() as u64;
         let all = limits.all().into_iter().filter(|(_, _, rate)| *rate > 0);
-        self.buckets = all.map(|(kind, bytes, rate)| Limit { kind, bytes, bucket: Bucket::new(rate, saved, now) }).collect();
+        let bucket = |kind, rate| Bucket::new(rate, saved, first(self, kind).unwrap_or(now));
+        self.buckets = all.map(|(kind, bytes, rate)| Limit { kind, bytes, bucket: bucket(kind, rate) }).collect();
         self.limits = limits;
         if limits.is_none() {
             self.last = [0; 2];
+        }
+        self.streams = Streams::default();
+        let mut charged = HashSet::new();
+        for request in waiting {
+            let repeated = !charged.insert((request.header.source, request.kind as usize, request.offset, request.length));
+            let at = self.schedule(request, repeated, now).unwrap_or(self.last[request.kind as usize]);
+            request.due = Some(self.start + Duration::from_nanos(at));
         }
     }
 
@@ -111,7 +130,11 @@ impl Pacer {
 
     /// Takes a read or write, and says when its answer is due; none when that is too late. One that is repeated is not charged.
     pub fn admit(&mut self, request: &Request, repeated: bool, now: Instant) -> Option<Instant> {
-        let now = self.nanos(now);
+        let at = self.schedule(request, repeated, self.nanos(now))?;
+        Some(self.start + Duration::from_nanos(at))
+    }
+
+    fn schedule(&mut self, request: &Request, repeated: bool, now: u64) -> Option<u64> {
         let last = self.last[request.kind as usize];
         let mut at = last.max(now);
         let mut frame = [0, request.length as u64];
@@ -128,7 +151,7 @@ impl Pacer {
                 self.last[request.kind as usize] = at;
             }
         }
-        (at - now <= LONGEST.as_nanos() as u64).then(|| self.start + Duration::from_nanos(at))
+        (at - now <= LONGEST.as_nanos() as u64).then_some(at)
     }
 
     /// When an answer leaves that is due at `due`: then, or earlier when the host would send its request again otherwise. The time
@@ -222,17 +245,77 @@ mod tests {
     use super::*;
     use crate::serve::testing::{A, request};
 
+    fn limits(write_iops: u64) -> Limits {
+        Limits { write_iops, ..Limits::default() }
+    }
+
+    fn asked(kind: Kind, at: u64, now: Instant) -> Request {
+        Request { offset: at << 20, arrived: now, ..request(0, A, kind) }
+    }
+
+    /// So many writes of a host that does not keep to its window.
+    fn admitted(pacer: &mut Pacer, count: u64, now: Instant) -> Vec<Request> {
+        let asked = (0..count).map(|at| asked(Kind::Write, at, now));
+        asked.map(|asked| Request { due: Some(pacer.admit(&asked, false, now).unwrap()), ..asked }).collect()
+    }
+
+    /// Milliseconds after a time.
+    fn due(waiting: &[Request], now: Instant) -> Vec<u128> {
+        waiting.iter().map(|request| (request.due.unwrap() - now).as_millis()).collect()
+    }
+
     #[test]
     fn answers_that_left_when_the_limits_were_taken_away_delay_none_under_later_limits() {
-        let (now, asked) = (Instant::now(), request(0, A, Kind::Write));
-        let limits = |write_iops| Limits { write_iops, ..Limits::default() };
-        let mut pacer = Pacer::new(Some(limits(1)), now).unwrap();
-        let due: Vec<_> = (0..3).map(|at| pacer.admit(&Request { offset: at << 20, ..asked }, false, now).unwrap() - now).collect();
-        assert!(due[2] > Duration::from_secs(1), "{due:?}");
-        pacer.set(limits(2), now);
-        assert_eq!(pacer.admit(&asked, false, now), Some(now + due[2]), "not before those that wait");
-        pacer.set(Limits::default(), now);
-        pacer.set(limits(2), now);
-        assert_eq!(pacer.admit(&asked, false, now), Some(now));
+        let now = Instant::now();
+        let mut pacer = Pacer::new(Some(limits(10)), now).unwrap();
+        admitted(&mut pacer, 30, now);
+        pacer.set(Limits::default(), Vec::new(), now);
+        pacer.set(limits(20), Vec::new(), now);
+        assert_eq!(pacer.admit(&asked(Kind::Write, 99, now), false, now), Some(now));
+    }
+
+    #[test]
+    fn what_waits_when_limits_are_raised_leaves_as_the_new_ones_allow() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(Some(limits(10)), now).unwrap();
+        let mut waiting = admitted(&mut pacer, 50, now).split_off(1);
+        assert_eq!(due(&waiting, now)[..3], [100, 200, 300]);
+        waiting.reverse();
+        pacer.set(limits(1000), waiting.iter_mut().collect(), now + AIM);
+        waiting.reverse();
+        assert_eq!(due(&waiting, now), (100..149).collect::<Vec<_>>(), "in the order in which they were to leave");
+        let next = pacer.admit(&asked(Kind::Write, 99, now), false, now + AIM).unwrap();
+        assert_eq!((next - now).as_millis(), 149, "not before those that wait");
+        let read = pacer.admit(&asked(Kind::Read, 99, now), false, now + AIM);
+        assert_eq!(read, Some(now + AIM));
+    }
+
+    #[test]
+    fn limits_that_are_raised_for_a_moment_give_nothing_and_those_that_are_lowered_hold_at_once() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(Some(limits(100)), now).unwrap();
+        let mut waiting = admitted(&mut pacer, 900, now).split_off(20);
+        let before = due(&waiting, now);
+        for other in [1_000_000, 100, 10, 100] {
+            pacer.set(limits(other), waiting.iter_mut().collect(), now);
+        }
+        assert_eq!(due(&waiting, now), before);
+        pacer.set(limits(10), waiting.iter_mut().collect(), now);
+        let found = due(&waiting, now);
+        assert_eq!(found[..3], [before[0], before[0] + 100, before[0] + 200]);
+        assert!(found[200..].iter().all(|due| *due == found[879] && *due <= LONGEST.as_millis()), "none waits longer");
+    }
+
+    #[test]
+    fn a_request_that_waits_twice_is_charged_once_when_other_limits_are_set() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(Some(limits(10)), now).unwrap();
+        let mut waiting = admitted(&mut pacer, 4, now).split_off(1);
+        let again = asked(Kind::Write, 3, now);
+        waiting.push(Request { due: pacer.admit(&again, true, now), ..again });
+        pacer.set(limits(20), waiting.iter_mut().collect(), now);
+        assert_eq!(due(&waiting, now), [100, 150, 200, 200]);
+        let next = pacer.admit(&asked(Kind::Write, 99, now), false, now).unwrap();
+        assert_eq!((next - now).as_millis(), 250);
     }
 }
