@@ -291,7 +291,7 @@ mod tests {
     use super::*;
     use crate::disk::engine::Kind;
     use crate::serve::testing::{A, request, saved, server};
-    use crate::serve::volume::life::{State, Step};
+    use crate::serve::volume::life::{Opening, State, Step};
     use tokio::sync::oneshot;
 
     fn sleeps(server: &mut Server) -> bool {
@@ -328,7 +328,7 @@ mod tests {
         server.registry.volume_mut(id).state.not_removed();
         server.registry.retry.make_due();
         server.poll_kernel(0);
-        assert!(matches!(server.registry.volume(id).state.step(), Step::Reopening));
+        assert!(matches!(server.registry.volume(id).state.opening(), Opening::Own));
     }
 
     #[test]

@@ -70,17 +70,20 @@ impl Change {
 }
 
 impl Volume {
-    /// Takes the next change that may begin. While a disk swap is pending, exports stay queued: until the old disk has
-    /// drained there is no present disk to compare with, and a disk that hangs may never drain. Changes of access and of the
-    /// lock overtake them; a removal does not.
+    /// Takes the next change that may begin. Exports wait while a disk is being opened, and while a disk swap is pending: until the old
+    /// disk has drained there is no present disk to compare with. A disk that hangs may never open or drain: changes of access and
+    /// of the lock overtake them; a removal does not.
     fn due_change(&mut self) -> Option<Change> {
-        let is_export = |change: &Change| matches!(change, Change::Export { .. });
-        let at = if self.state.is_swapping() { self.changes.iter().position(|change| !is_export(change))? } else { 0 };
-        if at > 0 && matches!(self.changes[at], Change::Unexport { .. }) {
-            return None;
-        }
+        let (idle, swapping) = (self.state.is_idle(), self.state.is_swapping());
+        let is_due = |(at, change): (usize, &Change)| match change {
+            Change::Export { .. } => idle && !swapping,
+            Change::Unexport { .. } => idle && at == 0,
+            Change::List { .. } | Change::SetAccess { .. } | Change::ReplaceConfigString { .. } => true,
+        };
+        let at = self.changes.iter().enumerate().position(is_due)?;
         let change = self.changes.remove(at)?;
         if let Change::SetAccess { access: newer, .. } = &change {
+            self.state.overtake(newer);
             for overtaken in self.changes.iter_mut().take(at) {
                 if let Change::Export { definition, .. } = overtaken {
                     definition.access = newer.clone();
@@ -99,10 +102,8 @@ impl<S: Socket> Server<S> {
     }
 
     pub(super) fn next_change(&mut self, id: u32) {
-        while let Some(volume) = self.registry.get_mut(id) {
-            if !volume.state.is_idle() {
-                return;
-            }
+        while !self.save_opened(id) {
+            let Some(volume) = self.registry.get_mut(id).filter(|volume| volume.state.may_save()) else { return };
             let Some(change) = volume.due_change() else { return };
             match change {
                 Change::List { port, command } => {
@@ -147,7 +148,7 @@ impl<S: Socket> Server<S> {
             Outcome::Change(next) => {
                 let (port, command) = (self.ports.key(port), Box::new(command));
                 let volume = self.registry.volume_mut(id);
-                if volume.state.is_idle() {
+                if volume.state.may_save() {
                     self.save(id, Saving { next, disk: None, then: Then::Answer { port, command } });
                 } else if volume.changes.iter().filter(|change| matches!(change, Change::List { .. })).count() < MAX_WAITING {
                     volume.changes.push_back(Change::List { port, command });

@@ -2,7 +2,7 @@ use super::*;
 use crate::disk::engine::{Completion, Kind};
 use crate::serve::data::order::{Entered, Span};
 use crate::serve::testing::{A, B, request, saved, server};
-use crate::serve::volume::life::State;
+use crate::serve::volume::life::{Life, Opening, State};
 use crate::store::Loaded;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -81,6 +81,14 @@ impl Rig {
     }
 }
 
+/// Opening this disk takes two seconds, or until this is dropped: another process has locked it.
+fn locked(path: &PathBuf) -> std::fs::File {
+    let file = std::fs::File::open(path).unwrap();
+    // SAFETY: the descriptor is open.
+    assert_eq!(unsafe { libc::flock(std::os::fd::AsRawFd::as_raw_fd(&file), libc::LOCK_EX) }, 0);
+    file
+}
+
 fn only(mac: Mac) -> Access {
     Access { macs: vec![mac], ..Access::default() }
 }
@@ -130,6 +138,61 @@ fn access_changes_while_an_export_waits_and_is_not_undone_by_it() {
     rig.until(|volume| matches!(volume.state.step(), Step::Removing { .. }));
     assert!(back.try_recv().unwrap().is_ok());
     assert!(rig.volume().saved.definition.access == only(A));
+}
+
+#[test]
+fn access_is_taken_away_while_the_disk_of_an_export_is_opened_and_is_not_undone_by_it() {
+    let mut rig = Rig::new("opening");
+    let lock = locked(&rig.paths[1]);
+    let before = rig.volume().state.disk().unwrap().identity();
+    let mut away = rig.export(1);
+    let (reply, mut removal) = oneshot::channel();
+    rig.server.change(rig.id, Change::Unexport { reply });
+    let mut access = rig.set_access(only(B));
+    rig.until(|volume| volume.saved.definition.access == only(B));
+    assert!(matches!(rig.volume().state.opening(), Opening::Export { .. }) && away.try_recv().is_err());
+    assert!(access.try_recv().unwrap().is_ok());
+    let mut later = rig.set_access(only(A));
+    rig.until(|volume| volume.saved.definition.access == only(A));
+    assert!(matches!(rig.volume().state.opening(), Opening::Export { .. }) && removal.try_recv().is_err());
+    assert!(later.try_recv().unwrap().is_ok());
+    drop(lock);
+    rig.until(|volume| matches!(volume.state.step(), Step::Removing { .. }));
+    assert!(away.try_recv().unwrap().is_ok() && rig.volume().saved.definition.access == only(A));
+    assert!(rig.volume().state.disk().unwrap().identity() != before);
+}
+
+#[test]
+fn an_export_whose_disk_opens_while_access_is_being_saved_is_saved_after_it() {
+    let mut rig = Rig::new("opened");
+    let mut away = rig.export(1);
+    let mut access = rig.set_access(only(B));
+    assert!(matches!(rig.volume().state.step(), Step::Saving(_)));
+    let opened = crate::disk::open::open("/proc/self/exe", true, 0, None);
+    rig.server.done(Done::Opened { volume: rig.id, result: opened });
+    assert!(matches!(rig.volume().state.opening(), Opening::Opened { .. }) && !rig.volume().admits(A));
+    rig.server.done(Done::Saved { volume: rig.id, result: Ok(()) });
+    assert!(access.try_recv().unwrap().is_ok() && away.try_recv().is_err());
+    rig.server.done(Done::Saved { volume: rig.id, result: Ok(()) });
+    assert!(away.try_recv().unwrap().is_ok());
+    assert!(rig.volume().saved.definition.access == only(B) && rig.volume().saved.definition.path == rig.paths[1].to_str().unwrap());
+}
+
+#[test]
+fn access_is_taken_away_while_a_disk_is_opened_after_a_start() {
+    let path = std::env::temp_dir().join(format!("aoe-change-loading-{}", std::process::id()));
+    std::fs::write(&path, [0; 4096]).unwrap();
+    let lock = locked(&path);
+    let mut server = server();
+    server.restore(Loaded { volumes: vec![saved(path.to_str().unwrap())], ..Loaded::default() });
+    let id = server.registry.find("v").unwrap();
+    let mut rig = Rig { server, id, paths: [path.clone(), path] };
+    let mut access = rig.set_access(only(B));
+    rig.until(|volume| volume.saved.definition.access == only(B));
+    assert!(matches!(rig.volume().state.life(), Life::Loading) && access.try_recv().unwrap().is_ok());
+    drop(lock);
+    rig.until(|volume| volume.state.is_served());
+    assert!(rig.volume().state.is_idle() && rig.volume().saved.definition.access == only(B));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::life::{Life, State, Step};
+use super::life::{Life, Opening, State, Step};
 use super::lists::with_access;
 use crate::definition::Definition;
 use crate::disk::open::{OpenError, Opened};
@@ -73,8 +73,8 @@ impl<S: Socket> Server<S> {
         } else if definition.sectors != 0 && definition.sectors < sectors {
             Error::Smaller { uid, present: sectors, sectors: definition.sectors }
         } else {
-            let step = Step::Opening { definition: definition.clone(), reply };
-            if self.registry.volume_mut(id).state.begin(step) {
+            let opening = Opening::Export { definition: definition.clone(), reply };
+            if self.registry.volume_mut(id).state.open(opening) {
                 self.submit_open(id, Some(&definition));
             }
             return;
@@ -91,7 +91,7 @@ impl<S: Socket> Server<S> {
     }
 
     pub(super) fn opened(&mut self, id: u32, result: Result<Opened, OpenError>) {
-        if matches!(self.registry.volume(id).state.step(), Step::Reopening) {
+        if matches!(self.registry.volume(id).state.opening(), Opening::Own) {
             return self.reopened(id, result);
         }
         let volume = self.registry.volume_mut(id);
@@ -104,15 +104,24 @@ impl<S: Socket> Server<S> {
                 return self.next_change_or_forget(id);
             }
         };
+        if volume.state.opened(disk) {
+            self.save_opened(id);
+        }
+    }
+
+    /// Saves an export whose disk is open. False when there is none, or another change is being saved.
+    pub(super) fn save_opened(&mut self, id: u32) -> bool {
+        let Some(volume) = self.registry.get_mut(id) else { return false };
         let saved = &volume.saved;
-        let opened = volume.state.opened(disk, |definition| {
+        let begun = volume.state.save_opened(|definition| {
             log!(Info, "volume exported", uid = definition.uid, address = definition.address);
             let access = definition.access.clone();
             Box::new(with_access(&Saved { definition, ..saved.clone() }, access))
         });
-        if opened {
+        if begun {
             self.submit_save(id);
         }
+        begun
     }
 
     fn reopened(&mut self, id: u32, result: Result<Opened, OpenError>) {

@@ -62,20 +62,33 @@ pub enum Life {
     },
 }
 
-/// The one change of a volume that is under way.
+/// The one change of a volume that is being saved.
 pub enum Step {
     Idle,
-    /// The volume's disk is being opened: after a start of the process, or again after a failure.
-    Reopening,
-    /// The disk of an export is being opened.
-    Opening {
-        definition: Box<Definition>,
-        reply: Reply<VolumeState>,
-    },
     Saving(Saving),
     /// The removal is being saved.
     Removing {
         reply: Reply<()>,
+    },
+}
+
+/// The one disk that is being opened for a volume. A disk that hangs takes as long as it likes for that: changes that need none, such as those
+/// that take access away, are saved and answered meanwhile. Requests of an earlier process may reach it still, but none of this process does
+/// before they have ended: they keep the disk locked.
+pub enum Opening {
+    Nothing,
+    /// The volume's own disk: after a start of the process, or again after a failure.
+    Own,
+    /// The disk of an export.
+    Export {
+        definition: Box<Definition>,
+        reply: Reply<VolumeState>,
+    },
+    /// The disk of an export is open (none: it is the one that the volume has). The export is saved when the change under way has ended.
+    Opened {
+        definition: Box<Definition>,
+        reply: Reply<VolumeState>,
+        disk: Option<Arc<Disk>>,
     },
 }
 
@@ -105,29 +118,35 @@ pub enum Drained {
     Gone,
 }
 
-/// The life of a volume, and the change under way.
+/// The life of a volume, the change under way, and the disk that is being opened.
 pub struct State {
     life: Life,
     step: Step,
+    opening: Opening,
 }
 
 impl State {
     /// Of a volume that is exported for the first time.
     pub fn exporting(definition: Box<Definition>, reply: Reply<VolumeState>) -> State {
-        State { life: Life::Exporting, step: Step::Opening { definition, reply } }
+        State { life: Life::Exporting, step: Step::Idle, opening: Opening::Export { definition, reply } }
     }
 
     /// Of a volume that was saved by an earlier process.
     pub fn loading() -> State {
-        State { life: Life::Loading, step: Step::Reopening }
+        State { life: Life::Loading, step: Step::Idle, opening: Opening::Own }
     }
 
     pub fn life(&self) -> &Life {
         &self.life
     }
 
+    #[cfg(test)]
     pub fn step(&self) -> &Step {
         &self.step
+    }
+
+    pub fn opening(&self) -> &Opening {
+        &self.opening
     }
 
     pub fn saving(&self) -> Option<&Saving> {
@@ -137,9 +156,14 @@ impl State {
         }
     }
 
-    /// Whether a change may begin.
+    /// Whether any change may begin.
     pub fn is_idle(&self) -> bool {
-        matches!(self.step, Step::Idle) && !matches!(self.life, Life::Leaving { .. })
+        matches!((&self.step, &self.opening), (Step::Idle, Opening::Nothing)) && !matches!(self.life, Life::Leaving { .. })
+    }
+
+    /// Whether a change that needs no disk may begin.
+    pub fn may_save(&self) -> bool {
+        matches!(self.step, Step::Idle) && self.is_exported()
     }
 
     /// Whether the volume exists for others: frames are answered, and watchers see it.
@@ -182,23 +206,40 @@ impl State {
     /// A failed disk is to be opened again. False, and nothing happens, when the volume has not failed or another change is
     /// under way.
     pub fn reopen(&mut self) -> bool {
-        self.is_failed() && self.begin(Step::Reopening)
+        self.is_failed() && self.open(Opening::Own)
     }
 
-    /// A change begins. False, and nothing happens, while another is under way; the step is dropped.
-    pub fn begin(&mut self, step: Step) -> bool {
+    /// A disk is to be opened. False, and nothing happens, while another change is under way; what was to be opened is dropped.
+    pub fn open(&mut self, opening: Opening) -> bool {
         let idle = self.is_idle();
         if idle {
-            self.step = step;
+            self.opening = opening;
         }
         idle
     }
 
+    /// A change begins. False, and nothing happens, while another is under way; the step is dropped. A removal waits for the disk that is being
+    /// opened.
+    pub fn begin(&mut self, step: Step) -> bool {
+        let may_begin = if matches!(step, Step::Removing { .. }) { self.is_idle() } else { self.may_save() };
+        if may_begin {
+            self.step = step;
+        }
+        may_begin
+    }
+
+    /// The access changes while the disk of an export is opened: the export does not undo that.
+    pub fn overtake(&mut self, access: &Access) {
+        if let Opening::Export { definition, .. } | Opening::Opened { definition, .. } = &mut self.opening {
+            definition.access = access.clone();
+        }
+    }
+
     /// The volume's own disk was opened, or could not be. False when it was not being opened.
     pub fn reopened(&mut self, result: Result<Arc<Disk>, String>) -> bool {
-        let due = matches!(self.step, Step::Reopening);
+        let due = matches!(self.opening, Opening::Own);
         if due {
-            self.step = Step::Idle;
+            self.opening = Opening::Nothing;
             self.life = match result {
                 Ok(disk) => Life::Serving { disk },
                 Err(error) => Life::Failed { error },
@@ -207,24 +248,39 @@ impl State {
         due
     }
 
-    /// The disk of an export is open (none: it is the one that the volume has). `next` makes of the definition what is to be
-    /// saved. False when no such disk was being opened.
-    pub fn opened(&mut self, disk: Option<Arc<Disk>>, next: impl FnOnce(Definition) -> Box<Saved>) -> bool {
-        let opened = self.end(|step| match step {
-            Step::Opening { definition, reply } => Ok((definition, reply)),
-            step => Err(step),
-        });
-        let Some((definition, reply)) = opened else { return false };
-        self.step = Step::Saving(Saving { next: next(*definition), disk, then: Then::Reply(reply) });
-        true
+    /// The disk of an export is open (none: it is the one that the volume has). False when no such disk was being opened.
+    pub fn opened(&mut self, disk: Option<Arc<Disk>>) -> bool {
+        match std::mem::replace(&mut self.opening, Opening::Nothing) {
+            Opening::Export { definition, reply } => {
+                self.opening = Opening::Opened { definition, reply, disk };
+                true
+            }
+            opening => {
+                self.opening = opening;
+                false
+            }
+        }
     }
 
     /// The disk of an export could not be opened. Gives the reply to refuse with.
     pub fn not_opened(&mut self) -> Option<Reply<VolumeState>> {
-        self.end(|step| match step {
-            Step::Opening { reply, .. } => Ok(reply),
-            step => Err(step),
-        })
+        match std::mem::replace(&mut self.opening, Opening::Nothing) {
+            Opening::Export { reply, .. } => Some(reply),
+            opening => {
+                self.opening = opening;
+                None
+            }
+        }
+    }
+
+    /// An export whose disk is open is saved, unless another change is under way. `next` makes of its definition what is to be saved.
+    pub fn save_opened(&mut self, next: impl FnOnce(Definition) -> Box<Saved>) -> bool {
+        if !matches!((&self.step, &self.opening), (Step::Idle, Opening::Opened { .. })) {
+            return false;
+        }
+        let Opening::Opened { definition, reply, disk } = std::mem::replace(&mut self.opening, Opening::Nothing) else { return false };
+        self.step = Step::Saving(Saving { next: next(*definition), disk, then: Then::Reply(reply) });
+        true
     }
 
     /// What was to be saved is saved. `quiet`: no request is under way or waits.
