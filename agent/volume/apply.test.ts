@@ -39,6 +39,25 @@ for (const call of ['export', 'setAccess'] as const) {
   });
 }
 
+test('a host loses access before the disk of an export is opened, which may hang', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile(volumes);
+  it.lock('worker');
+  await it.tick();
+  it.spec({ initiators: {}, limits: { iops: 100 } });
+  it.target.failing.set('export', new TargetError('unavailable', 'the disk hangs'));
+  const before = it.target.calls.length;
+  await it.reconcile(volumes);
+  expect(it.target.calls.slice(before)).toStrictEqual(['setAccess', 'replaceConfigString', 'export']);
+  expect([it.target.volumes.get(UID)?.volume.macs, it.volume().status?.initiators?.nodes]).toStrictEqual([[], []]);
+  expect(it.condition('Exported')?.message).toBe('the disk hangs');
+  await it.reconcile(volumes);
+  expect(it.target.calls.slice(before + 3)).toStrictEqual(['export']);
+  expect(it.volume().status?.limits?.iops).toBe(100);
+});
+
 test('limits are given to the target while it serves, and what it enforces is reported', async () => {
   const it = await harness();
   const volumes = it.make();

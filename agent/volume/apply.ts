@@ -53,13 +53,16 @@ async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   if (!(await isCurrent(volume, access, context.read, signal))) return;
-  let state = seen.exported;
+  const before = seen.exported;
+  // An export waits for its disk, which may hang: hosts that lose access lose it first.
+  const cutsOff = before !== undefined && access.cutOff.length > 0;
+  if (cutsOff) await enforce(context, volume, access, before, outcome, signal);
   if (definition) {
-    if (state) memory.reopened();
-    state = await context.target.export(definition, signal);
-  }
-  if (!state) return;
-  await enforce(context, volume, access, state, outcome, signal);
+    if (before) memory.reopened();
+    const state = await context.target.export(definition, signal);
+    if (cutsOff) Object.assign(outcome, { confirmed: state, holderSeen: state });
+    else await enforce(context, volume, access, state, outcome, signal);
+  } else if (before && !cutsOff) await enforce(context, volume, access, before, outcome, signal);
 }
 
 async function remove(
