@@ -5,6 +5,7 @@ import { closeSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:f
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { record } from './processes.ts';
 
 export interface SupervisorConfig {
@@ -94,19 +95,16 @@ const END_MS = 5_000;
 function execute(script: string, timeoutMs: number | undefined): Promise<Reply> {
   const id = String(nextId++);
   writeFileSync(join(config.directory, `${id}.sh`), script);
-  const kill = () => serial.write(`signal ${id} KILL\n`);
   const tooLong = async () => {
-    if (script === PICTURE) return kill();
-    const { stdout, stderr } = await execute(PICTURE, PICTURE_MS);
+    const picture = script === PICTURE ? undefined : await execute(PICTURE, PICTURE_MS);
+    serial.write(`signal ${id} KILL\n`);
     const job = jobs.get(id);
-    if (!job) return;
-    job.stderr.push(Buffer.from(`killed after ${timeoutMs} ms, when the guest had:${stdout}${stderr}`));
-    kill();
-    const stderrSoFar = () => Buffer.concat(job.stderr).toString();
-    setTimeout(() => jobs.delete(id) && job.end({ error: 'SIGKILL did not end it', stderr: stderrSoFar() }), END_MS);
+    if (picture) job?.stderr.push(Buffer.from(`killed after ${timeoutMs} ms, when the guest had:${picture.stdout}${picture.stderr}`));
+    await sleep(END_MS);
+    if (job && jobs.delete(id)) job.end({ error: 'SIGKILL did not end it', stderr: Buffer.concat(job.stderr).toString() });
   };
   return new Promise((resolve) => {
-    const limit = timeoutMs === undefined ? undefined : setTimeout(tooLong, timeoutMs);
+    const limit = timeoutMs === undefined ? undefined : setTimeout(() => void tooLong(), timeoutMs);
     jobs.set(id, {
       stdout: [],
       stderr: [],
