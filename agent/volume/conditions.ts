@@ -144,10 +144,10 @@ function addressConflict(volume: AoEVolume, { probe, exported, data }: Observed)
 }
 
 const LIMITS_NOT_ENFORCED =
-  'the target serves the volume without spec.limits, because it is of an earlier version: replace its pod, as docs/install.md, "Upgrade", says';
+  'the target serves the volume without spec.limits, because it is of an earlier version: replace its pod, as docs/upgrade.md, "Upgrade", says';
 
 const TARGET_TOO_OLD =
-  'the target on this node is of an earlier version: it would also export the bytes behind the data, which no host may see; replace its pod, as docs/install.md, "Upgrade", says';
+  'the target on this node is of an earlier version: it would also export the bytes behind the data, which no host may see; replace its pod, as docs/upgrade.md, "Upgrade", says';
 
 function exported(wanted: AoEVolume, { error, volume }: TargetVolumeState, { access, knowsLimits }: Observed): Verdict {
   if (error) return { status: 'False', reason: 'DeviceFailed', message: `the target cannot use ${volume.path}: ${error}` };

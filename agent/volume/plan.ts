@@ -67,7 +67,7 @@ export function growthBarrier({
 }: Pick<Observed, 'exported' | 'targetProblem' | 'knowsExportedSize'>): string | undefined {
   if (targetProblem !== undefined) return `the target process does not answer (${targetProblem})`;
   if (!knowsExportedSize)
-    return 'the target on this node is of an earlier version, which cannot take a new size: replace its pod, as docs/install.md, "Upgrade", says';
+    return 'the target on this node is of an earlier version, which cannot take a new size: replace its pod, as docs/upgrade.md, "Upgrade", says';
   if (!exported) return NOT_EXPORTED;
   return exported.volume.bytes === 0 ? 'the target is given the present size first' : undefined;
 }
