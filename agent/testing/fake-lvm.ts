@@ -44,6 +44,10 @@ export class FakeLvm {
   /** Kernel modules that are loaded. */
   readonly modules = new Set(['dm_snapshot']);
   poolMetadataBytes = 4 << 20;
+  /** Of LVM's own metadata area, in bytes: as `pvcreate` makes it. */
+  metadataSize = 1_044_480;
+  /** Bytes of LVM's own metadata that are not about a volume in `volumes`. */
+  otherMetadata = 1_200;
   /** data_percent of active thin volumes. */
   written = '50.00';
   /** Throws from `Exec` without (before) or with (after) the command's effect. */
@@ -69,7 +73,7 @@ export class FakeLvm {
     if (this.crash?.when === 'before' && this.crash.command === what) throw new Error('crash');
     const crashes = this.#changes !== undefined && command !== 'vgs' && ++this.#changes.count === this.#changes.at;
     if (crashes && this.#changes?.when === 'before') throw new Error('crash');
-    const stdout = this.#do(command, args.slice(args[0] === '--config' ? 2 : 0));
+    const stdout = this.#commit(command, args.slice(args[0] === '--config' ? 2 : 0));
     if (crashes) throw new Error('crash');
     if (this.crash?.when === 'after' && this.crash.command === what) throw new Error('crash');
     return { stdout, stderr: '' };
@@ -85,6 +89,32 @@ export class FakeLvm {
     let free = this.size;
     for (const { bytes, pool } of this.volumes.values()) if (!pool) free -= bytes;
     return free;
+  }
+
+  /** vg_mda_free: LVM lets a copy of its metadata take half of the area, and counts in sectors. */
+  metadataFree(): number {
+    return Math.max(0, Math.floor((this.metadataSize / 2 - this.#metadataUsed()) / 512) * 512);
+  }
+
+  /** Bytes of LVM's metadata, as measured with LVM 2.03.16. */
+  #metadataUsed(): number {
+    const texts = [...this.volumes.values()].map(
+      ({ name, tags }) => 283 + name.length + tags.reduce((sum, tag) => sum + tag.length + 4, 0),
+    );
+    return texts.reduce((sum, bytes) => sum + bytes, this.otherMetadata);
+  }
+
+  /** Runs a command, and takes back what it did when LVM's metadata does not fit then. */
+  #commit(command: string, args: string[]): string {
+    const [before, used] = [structuredClone(this.volumes), this.#metadataUsed()];
+    const stdout = this.#do(command, args);
+    const [most, needed] = [this.metadataSize / 2 - 768, this.#metadataUsed()];
+    if (needed <= Math.max(most, used)) return stdout;
+    this.volumes.clear();
+    for (const [name, volume] of before) this.volumes.set(name, volume);
+    throw new CommandError(
+      `  VG ${this.group} 1031 metadata on /dev/sda (${needed} bytes) exceeds maximum metadata size (${most} bytes)\n  Failed to write VG ${this.group}.\n`,
+    );
   }
 
   #do(command: string, args: string[]): string {
@@ -180,6 +210,8 @@ export class FakeLvm {
       vg_free: String(this.free()),
       vg_extent_size: String(this.extent),
       vg_missing_pv_count: '0',
+      vg_mda_size: String(this.metadataSize),
+      vg_mda_free: String(this.metadataFree()),
     };
     const rows = [...this.volumes.values()].map(({ name, bytes, tags, active, pool, layout, origin, isInvalid, role }) => ({
       ...group,

@@ -3,6 +3,7 @@ import { type Adoption, type AdoptRequest, BackendError, type BackingVolume, kin
 import type { IsClaimed } from '../device-use.ts';
 import { failed } from './command/failed.ts';
 import type { LvmGroup } from './group.ts';
+import { checkMetadata } from './metadata-area.ts';
 import type { LogicalVolume } from './report.ts';
 import {
   nameOf,
@@ -111,7 +112,8 @@ export class LvmAdoption implements Adoption {
   async #take(request: AdoptRequest, free: ReadonlySet<string>, signal: AbortSignal): Promise<LogicalVolume> {
     const { group, pool } = this.#options;
     const { uid, name, from } = request;
-    const { volumes } = await group.report(signal);
+    const report = await group.report(signal);
+    const { volumes } = report;
     const done = this.#own(volumes, uid);
     if (done) return done;
     const found = volumes.find((volume) => volume.name === from);
@@ -119,7 +121,10 @@ export class LvmAdoption implements Adoption {
     if (this.#othersOf(volumes, request).some((other) => !free.has(other)))
       throw new BackendError('BackendFailed', `logical volume ${group.pathOf(from)} was changed while it was adopted: it is tried again`);
     const isBegun = found.tags.includes(`${TAG_ADOPTER}${uid}`);
-    if (!isBegun) this.#check(found, request);
+    if (!isBegun) {
+      this.#check(found, request);
+      checkMetadata(report);
+    }
     if (found.isOpen || (await this.#isClaimed(found))) throw this.#inUse(from);
     try {
       if (!isBegun) {

@@ -14,8 +14,9 @@ import {
 import { type IsClaimed, isClaimed } from '../device-use.ts';
 import { LvmAdoption } from './adoption.ts';
 import type { LvmCli } from './command/cli.ts';
-import { failed, fullError } from './command/failed.ts';
+import { failed } from './command/failed.ts';
 import type { LvmGroup } from './group.ts';
+import { checkMetadata } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import {
   type BytesPrefix,
@@ -185,6 +186,7 @@ export abstract class LvmBase implements Backend {
     const size = roundUp(bytes, extent) + tail;
     if (found.bytes >= size) return found;
     this.#checkGrowth(uid);
+    checkMetadata(group);
     // An agent of an earlier version, which knows no tail, goes by this tag, too.
     const volume = marksNew || tail > 0 ? await this.#noteBytes(found, TAG_CLEAN, cleanBytes(found), signal) : found;
     return await this.group.turn(async () => {
@@ -193,7 +195,7 @@ export abstract class LvmBase implements Backend {
       try {
         await this.group.change('lvextend', ['--size', `${size}b`, this.#pathOf(uid)]);
       } catch (error) {
-        throw fullError(this.group.name, error, size - found.bytes) ?? failed(`extending logical volume ${this.#pathOf(uid)}`, error);
+        throw failed(`extending logical volume ${this.#pathOf(uid)}`, error);
       }
       const extended = { ...volume, bytes: size };
       this.group.note(extended);
@@ -314,12 +316,12 @@ export abstract class LvmBase implements Backend {
     try {
       await this.group.change('lvcreate', args);
     } catch (error) {
-      const full = fullError(this.group.name, error, request.bytes);
-      if (full) throw full;
+      const problem = failed(`creating logical volume ${this.#pathOf(request.uid)}`, error);
+      if (problem.reason === 'PoolFull') throw problem;
       // The command may have succeeded, and its answer be lost. A volume of that name that is not ours lacks our tags, and is not used.
       await this.group.report(signal);
       const made = this.#known(name);
-      if (!made) throw failed(`creating logical volume ${this.#pathOf(request.uid)}`, error);
+      if (!made) throw problem;
       return made;
     }
     const volume = { name, bytes: roundUp(request.bytes, extent), tags, active: true, zeroes: false, health: '', ...this.kind };

@@ -5,6 +5,7 @@ import { Batch, type Pending } from './command/batch.ts';
 import type { LvmCli } from './command/cli.ts';
 import { failed } from './command/failed.ts';
 import { Turns } from './command/turns.ts';
+import { mayBeNearlyFull } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import { TAG, TAG_NEW } from './tags.ts';
 
@@ -35,6 +36,8 @@ export class LvmGroup {
   readonly #marks = new Batch<Mark>(this.#turns, (items) => this.#markAll(items));
   /** The last report without its volumes; `at`: when its command was started. */
   #last: { group: Omit<VolumeGroup, 'volumes'>; at: number } | undefined;
+  /** Commands that may have added to LVM's metadata since the last report. */
+  #changes = 0;
   /** All volumes of the group by name; undefined after a command that failed, until the next report. */
   #volumes: Map<string, LogicalVolume> | undefined;
   /** The volumes of the last report by name. */
@@ -105,6 +108,7 @@ export class LvmGroup {
     });
     const { volumes, ...group } = reported;
     this.#last = { group, at };
+    this.#changes = 0;
     this.#volumes = new Map(volumes.map((volume) => [volume.name, volume]));
     this.#reportedVolumes = new Map(this.#volumes);
     return reported;
@@ -115,6 +119,7 @@ export class LvmGroup {
    * @throws Error of `Exec`, BackendError
    */
   async change(command: string, args: string[]): Promise<void> {
+    this.#changes++;
     try {
       await this.#cli.change(this.name, command, args);
     } catch (error) {
@@ -171,6 +176,8 @@ export class LvmGroup {
 
   #reported(after: number): VolumeGroup | undefined {
     if (!this.#volumes || !this.#last || this.#last.at < after) return undefined;
+    // How much room for metadata our own changes have left is not known.
+    if (this.#changes > 0 && mayBeNearlyFull(this.#last.group, this.#changes)) return undefined;
     return { ...this.#last.group, volumes: [...this.#volumes.values()] };
   }
 

@@ -2,6 +2,7 @@ import type { WipeExtent } from '../../../api/pool.ts';
 import type { BackingVolume, CreateRequest, Growth, Measurement, Snapshots, WipeProgress } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { type HasModule, hasModule } from './kernel-module.ts';
+import { checkMetadata, metadataProblem } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import { TAG_NEW } from './tags.ts';
 import { LvmThickSnapshots } from './thick-snapshots.ts';
@@ -38,8 +39,9 @@ export class LvmLinearBackend extends LvmBase {
     return ['--wipesignatures', 'y', '--zero', 'y', '--type', 'linear', '--size', sizeArg(bytes), this.group.name];
   }
 
-  protected override async admit(): Promise<void> {
-    // lvcreate itself knows best what is free.
+  protected override async admit(_request: CreateRequest, signal: AbortSignal): Promise<void> {
+    // lvcreate itself knows best which space is free.
+    checkMetadata(await this.group.readInTurn(Number.POSITIVE_INFINITY, signal));
   }
 
   wipe(uid: string, signal: AbortSignal, onProgress?: (progress: WipeProgress) => void): Promise<BackingVolume> {
@@ -47,16 +49,15 @@ export class LvmLinearBackend extends LvmBase {
     return this.wipeNew(uid, (path, bytes, options) => this.#wiper.wipe(path, bytes, { ...options, wipeExtent }), { signal, onProgress });
   }
 
-  protected override measurement(
-    { free, extent, missingDisks, name }: VolumeGroup,
-    ours: LogicalVolume[],
-  ): Omit<Measurement, 'volumes' | 'tail'> {
+  protected override measurement(group: VolumeGroup, ours: LogicalVolume[]): Omit<Measurement, 'volumes' | 'tail'> {
+    const { free, extent, missingDisks, name } = group;
     const size = free + ours.reduce((sum, { bytes }) => sum + bytes, 0);
     if (missingDisks > 0) {
       const message = `volume group ${name} lacks ${missingDisks} of its disks: bring them back, or see vgreduce(8)`;
       return { ready: false, message, size, free, granularity: extent };
     }
-    return { ready: true, size, free, granularity: extent };
+    const message = metadataProblem(group);
+    return { ready: message === undefined, ...(message === undefined ? {} : { message }), size, free, granularity: extent };
   }
 }
 

@@ -1,6 +1,14 @@
 import { parseReport, reportArgs } from './report.ts';
 
-const GROUP = { vg_name: 'vg0', vg_size: '400', vg_free: '100', vg_extent_size: '4', vg_missing_pv_count: '1' };
+const GROUP = {
+  vg_name: 'vg0',
+  vg_size: '400',
+  vg_free: '100',
+  vg_extent_size: '4',
+  vg_missing_pv_count: '1',
+  vg_mda_size: '1044480',
+  vg_mda_free: '520192',
+};
 const VOLUME = {
   lv_name: 'aoe-1',
   lv_size: '8',
@@ -19,6 +27,8 @@ test('a group with its volumes is read', () => {
     free: 100,
     extent: 4,
     missingDisks: 1,
+    metadataSize: 1_044_480,
+    metadataFree: 520_192,
     volumes: [
       {
         name: 'aoe-1',

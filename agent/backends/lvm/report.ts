@@ -5,6 +5,9 @@ export interface VolumeGroup {
   free: number;
   extent: number;
   missingDisks: number;
+  /** Of LVM's own metadata area: see metadata-area.ts. */
+  metadataSize: number;
+  metadataFree: number;
   volumes: LogicalVolume[];
 }
 
@@ -41,7 +44,7 @@ export interface LogicalVolume {
   isInvalid?: true;
 }
 
-const GROUP_FIELDS = ['vg_name', 'vg_size', 'vg_free', 'vg_extent_size', 'vg_missing_pv_count'];
+const GROUP_FIELDS = ['vg_name', 'vg_size', 'vg_free', 'vg_extent_size', 'vg_missing_pv_count', 'vg_mda_size', 'vg_mda_free'];
 const VOLUME_FIELDS = [
   'lv_name',
   'lv_size',
@@ -120,6 +123,8 @@ export function parseReport(json: string): VolumeGroup | undefined {
     free: size(first, 'vg_free'),
     extent: size(first, 'vg_extent_size'),
     missingDisks: Number(first.vg_missing_pv_count ?? 0),
+    metadataSize: size(first, 'vg_mda_size'),
+    metadataFree: size(first, 'vg_mda_free'),
     // Some fields belong to segments, so LVM writes a row for each segment of a volume, all alike in the other fields.
     volumes: [...new Map(rows.flatMap((row) => (row.lv_name ? [[row.lv_name, row] as const] : []))).values()].map(logicalVolume),
   };

@@ -14,6 +14,7 @@ import { takeSnapshot } from '../take-snapshot.ts';
 import { failed } from './command/failed.ts';
 import type { LvmGroup } from './group.ts';
 import type { HasModule } from './kernel-module.ts';
+import { checkMetadata } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import {
   isHalf,
@@ -196,7 +197,9 @@ export class LvmThickSnapshots implements Snapshots {
   }
 
   /** @throws BackendError PoolFull with numbers when there is no room for copies and changes; PoolNotReady when disks are missing */
-  #admit({ free, extent, missingDisks, name }: VolumeGroup, origins: readonly LogicalVolume[]): void {
+  #admit(report: VolumeGroup, origins: readonly LogicalVolume[]): void {
+    const { free, extent, missingDisks, name } = report;
+    checkMetadata(report);
     if (missingDisks > 0) throw new BackendError('PoolNotReady', `volume group ${name} lacks ${missingDisks} of its disks`);
     const copies = origins.reduce((sum, origin) => sum + exportedBytes(origin), 0);
     const changes = origins.reduce((sum, { bytes }) => sum + cowBytes(bytes, extent), 0);

@@ -1,6 +1,7 @@
 import { BackendError, type BackingVolume, type CreateRequest, type Growth, type Measurement } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
+import { metadataProblem } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import { isSnapshot } from './snapshot-names.ts';
 import { cleanBytes, tailFor } from './tail.ts';
@@ -145,6 +146,8 @@ export class LvmThinBackend extends LvmBase {
 
   /** What is nearly full, and what to do. */
   #fullness(group: VolumeGroup): string | undefined {
+    const problem = metadataProblem(group);
+    if (problem !== undefined) return problem;
     const { metadataPercent, dataPercent } = this.#poolOf(group) ?? {};
     const name = `${group.name}/${this.#thinPool}`;
     if (Number(metadataPercent ?? 0) >= MAX_METADATA_PERCENT) {

@@ -1,21 +1,27 @@
 import { messageOf } from '../../../../kube/mod.ts';
 import { stderrOf } from '../../../../run/exec.ts';
 import { BackendError } from '../../backend.ts';
+import { metadataRemedy } from '../metadata-area.ts';
 
-/** A BackendError for the failure of an LVM command, with what LVM printed. A BackendError stays as it is. */
+/** What LVM says when a group has no room for the data. */
+const NO_SPACE = /insufficient (suitable )?(allocatable|free) (space|extents)/i;
+/** What LVM says when its own metadata area has no room for what it would have to note (lib/format_text/format-text.c). */
+const NO_METADATA = /\bVG (\S+) .*(exceeds maximum metadata size|too large for circular buffer)/i;
+
+/**
+ * A BackendError for the failure of an LVM command, with what LVM printed: PoolFull when the group had no room, else BackendFailed. A
+ * BackendError stays as it is.
+ */
 export function failed(doing: string, error: unknown): BackendError {
   if (error instanceof BackendError) return error;
-  const words = stderrOf(error)
+  const said = stderrOf(error);
+  const words = said
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line && !line.startsWith('WARNING'));
   const reason = words.length > 0 ? words.join('; ') : messageOf(error);
-  return new BackendError('BackendFailed', `${doing}: ${reason}`, { cause: error });
-}
-
-/** The error to report when LVM refused a command because the group is full; undefined when that was not why. */
-export function fullError(group: string, error: unknown, bytes: number): BackendError | undefined {
-  const said = stderrOf(error);
-  if (!/insufficient (suitable )?(allocatable|free) (space|extents)|insufficient free space/i.test(said)) return undefined;
-  return new BackendError('PoolFull', `volume group ${group} does not have ${bytes} bytes free: ${said.trim()}`, { cause: error });
+  const group = NO_METADATA.exec(said)?.[1];
+  const remedy = group === undefined ? '' : `. ${metadataRemedy(group)}`;
+  const isFull = group !== undefined || NO_SPACE.test(said);
+  return new BackendError(isFull ? 'PoolFull' : 'BackendFailed', `${doing}: ${reason}${remedy}`, { cause: error });
 }

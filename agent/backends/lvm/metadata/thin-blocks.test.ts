@@ -79,7 +79,10 @@ const DUMP = [
 const DELTA = [SUPERBLOCK, '<diff left="7" right="9">', '<different begin="2" length="1"/>', '</diff></superblock>'];
 
 function report(): string {
-  const group = { vg_name: 'vg0', vg_size: '100', vg_free: '50', vg_extent_size: '4', vg_missing_pv_count: '0' };
+  const group = {
+    ...{ vg_name: 'vg0', vg_size: '100', vg_free: '50', vg_extent_size: '4', vg_missing_pv_count: '0' },
+    ...{ vg_mda_size: '1044480', vg_mda_free: '520192' },
+  };
   const volume = (name: string, id: string) => ({
     ...group,
     lv_name: name,
