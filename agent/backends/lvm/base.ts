@@ -19,7 +19,6 @@ import type { LvmGroup } from './group.ts';
 import { checkMetadata } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import {
-  type BytesPrefix,
   bytesTag,
   nameOf,
   PREFIX,
@@ -52,15 +51,13 @@ import {
   unreadable,
 } from './tail.ts';
 import type { WipeOptions, Wiper } from './wipe.ts';
+import { noteBytes, notingProgress } from './wipe-progress.ts';
 
 /**
  * How old a report of the group may be for its size, its free space, and for what is not in it. Our own changes are included at once,
  * so this is for changes by others.
  */
 const FRESH_MS = 30_000;
-
-/** Bytes that are zeroed before TAG_ZEROED or TAG_CLEAN is updated. */
-const NOTE_ZEROED_EVERY = 32 * 1024 ** 3;
 
 /** Whether a device node exists. */
 export type HasDevice = (path: string) => Promise<boolean>;
@@ -159,16 +156,17 @@ export abstract class LvmBase implements Backend {
     const found = await this.#find(uid, 0, signal);
     if (!found) throw new BackendError('BackendFailed', `logical volume ${this.#pathOf(uid)} vanished before it was wiped`);
     if (!found.tags.includes(TAG_NEW)) return this.backing(found);
-    let volume = found;
     const { bytes } = found;
-    const onZeroed = async (zeroed: number): Promise<void> => {
-      onProgress({ zeroed, bytes });
-      volume = await this.#noteProgress(volume, TAG_ZEROED, zeroed, signal);
-    };
     const from = bytesTag(found, TAG_ZEROED) ?? 0;
     onProgress({ zeroed: from, bytes });
-    const cleanness = await wipe(this.path(uid), bytes, { from, tail: tailBytes(found), onZeroed, signal });
-    return await this.#markReady(volume, cleanness, signal);
+    const noted = await notingProgress({ group: this.group, volume: found, prefix: TAG_ZEROED, signal }, (note) => {
+      const onZeroed = async (zeroed: number): Promise<void> => {
+        onProgress({ zeroed, bytes });
+        await note(zeroed);
+      };
+      return wipe(this.path(uid), bytes, { from, tail: tailBytes(found), onZeroed, signal });
+    });
+    return await this.#markReady(noted.volume, noted.result, signal);
   }
 
   /**
@@ -188,7 +186,8 @@ export abstract class LvmBase implements Backend {
     this.#checkGrowth(uid);
     checkMetadata(group);
     // An agent of an earlier version, which knows no tail, goes by this tag, too.
-    const volume = marksNew || tail > 0 ? await this.#noteBytes(found, TAG_CLEAN, cleanBytes(found), signal) : found;
+    const volume =
+      marksNew || tail > 0 ? await noteBytes(this.group, found, { prefix: TAG_CLEAN, bytes: cleanBytes(found) }, signal) : found;
     return await this.group.turn(async () => {
       await this.admit({ uid, name: '', bytes: size - found.bytes }, signal);
       this.#checkGrowth(uid);
@@ -216,15 +215,13 @@ export abstract class LvmBase implements Backend {
    * @param to end of what is to be zeroed: what is behind it reads as zeros
    */
   protected async zeroGrown(extended: LogicalVolume, wiper: Pick<Wiper, 'zero'>, to: number, signal: AbortSignal): Promise<BackingVolume> {
-    let volume = extended;
-    if (!isUnclean(volume)) return this.backing(volume);
-    const onZeroed = async (end: number): Promise<void> => {
-      volume = await this.#noteProgress(volume, TAG_CLEAN, end, signal);
-    };
-    const from = cleanBytes(volume);
+    if (!isUnclean(extended)) return this.backing(extended);
+    const from = cleanBytes(extended);
     // A wipe from there would destroy the data.
-    if (from === 0) throw unreadable(volume, this.#pathOf(uidOf(volume)));
-    if (from < to) await wiper.zero(this.path(uidOf(volume)), { from, to }, { onZeroed, signal });
+    if (from === 0) throw unreadable(extended, this.#pathOf(uidOf(extended)));
+    const { volume } = await notingProgress({ group: this.group, volume: extended, prefix: TAG_CLEAN, signal }, async (onZeroed) => {
+      if (from < to) await wiper.zero(this.path(uidOf(extended)), { from, to }, { onZeroed, signal });
+    });
     return this.backing(await this.group.mark({ volume, ...tagsOfGrown(volume) }, signal));
   }
 
@@ -358,19 +355,6 @@ export abstract class LvmBase implements Backend {
     const active = { ...volume, active: true };
     this.group.note(active);
     return active;
-  }
-
-  /** Notes how far a wipe has come, when that is {@link NOTE_ZEROED_EVERY} further than the last note, and not the end. */
-  async #noteProgress(volume: LogicalVolume, prefix: BytesPrefix, bytes: number, signal: AbortSignal): Promise<LogicalVolume> {
-    const isDue = bytes < volume.bytes && bytes - (bytesTag(volume, prefix) ?? 0) >= NOTE_ZEROED_EVERY;
-    return isDue ? await this.#noteBytes(volume, prefix, bytes, signal) : volume;
-  }
-
-  /** Writes the tag with this prefix; `undefined` removes it: all bytes are clean. */
-  async #noteBytes(volume: LogicalVolume, prefix: BytesPrefix, bytes: number | undefined, signal: AbortSignal): Promise<LogicalVolume> {
-    const off = tagsOf(volume, prefix);
-    const on = bytes === undefined ? [] : [`${prefix}${bytes}`];
-    return off.join() === on.join() ? volume : await this.group.mark({ volume, off, on }, signal);
   }
 
   #pathOf(uid: string): string {

@@ -182,26 +182,35 @@ test('a pool wipes the whole of new volumes unless it is told otherwise', async 
   expect(extents).toStrictEqual(['Full', 'Full', 'Ends']);
 });
 
-test('a wipe that was cut short goes on where it was last noted, and leaves no note behind', async () => {
+test('a wipe that was cut short goes on where it failed, or where it was last noted, and leaves no note behind', async () => {
   const fake = new FakeLvm();
   const tags = () => fake.volumes.get('aoe-u-1')?.tags.filter((tag) => /new|zeroed/.test(tag));
   const progress: number[] = [];
-  const crashes = largeBackend(fake, async (_path, _bytes, { onZeroed }) => {
+  const stop = new AbortController();
+  const stops = largeBackend(fake, async (_path, _bytes, { onZeroed }) => {
     for (const done of [16, 32, 40, 70, 80]) await onZeroed(done * GiB);
-    throw new Error('crash');
+    stop.abort(new Error('stopped'));
+    throw stop.signal.reason;
   });
   const large = { ...request, bytes: 100 * GiB };
-  await expect(createEmpty(crashes, large, signal, ({ zeroed }) => progress.push(zeroed / GiB))).rejects.toThrow('crash');
+  await expect(createEmpty(stops, large, stop.signal, ({ zeroed }) => progress.push(zeroed / GiB))).rejects.toThrow('stopped');
   expect(progress).toStrictEqual([0, 16, 32, 40, 70, 80]);
   expect(tags()).toStrictEqual(['aoe.dev/new', `aoe.dev/zeroed=${70 * GiB}`]);
   const begun: number[] = [];
+  const fails = largeBackend(fake, async (_path, _bytes, { from, onZeroed }) => {
+    begun.push(from / GiB);
+    await onZeroed(from + GiB / 4);
+    throw new Error('took too long');
+  });
+  for (let attempt = 0; attempt < 2; attempt++) await expect(createEmpty(fails, large, signal)).rejects.toThrow('took too long');
+  expect(tags()).toStrictEqual(['aoe.dev/new', `aoe.dev/zeroed=${70.5 * GiB}`]);
   const next = largeBackend(fake, async (_path, bytes, { from, onZeroed }) => {
     begun.push(from / GiB);
     await onZeroed(bytes);
     return 'zeroed';
   });
   expect((await createEmpty(next, large, signal)).unwiped).toBeUndefined();
-  expect(begun).toStrictEqual([70]);
+  expect(begun).toStrictEqual([70, 70.25, 70.5]);
   expect(tags()).toStrictEqual([]);
 });
 

@@ -5,6 +5,7 @@ import { createEmpty } from '../create-empty.ts';
 import { LvmCli } from './command/cli.ts';
 import { LvmLinearBackend } from './linear.ts';
 import { LvmThinBackend } from './thin.ts';
+import type { Wiper } from './wipe.ts';
 
 const { signal } = new AbortController();
 const MiB = 1 << 20;
@@ -30,16 +31,17 @@ class Disk {
   /** The backend of a process that has just been started. */
   backend(): Backend {
     const { group, hasDevice, isClaimed, run } = this.lvm;
-    const zero = async (_path: string, { from, to }: { from: number; to: number }): Promise<void> => {
+    const zero: Wiper['zero'] = async (_path, { from, to }, { onZeroed }) => {
       this.#follow();
       const { extent } = this.lvm;
       for (let at = from / extent; at < to / extent; at++) {
         if (this.zeroesAtMost-- <= 0) throw new Error('crash');
         this.cells[at] = 'zero';
+        await onZeroed((at + 1) * extent);
       }
     };
-    const wipe = async (path: string, bytes: number): Promise<'zeroed'> => {
-      await zero(path, { from: 0, to: bytes });
+    const wipe: Wiper['wipe'] = async (path, bytes, { from, ...options }) => {
+      await zero(path, { from, to: bytes }, options);
       return 'zeroed';
     };
     const options = { lvm: new LvmCli(run, 'x'), pool: 'p1', group, hasDevice, isClaimed, wiper: { zero, wipe } };

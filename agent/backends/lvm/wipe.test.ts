@@ -2,6 +2,7 @@ import { setImmediate } from 'node:timers/promises';
 import type { WipeExtent } from '../../../api/pool.ts';
 import { MiB } from '../../../api/quantity.ts';
 import type { Exec } from '../../../run/exec.ts';
+import { BackendError } from '../backend.ts';
 import { type Traits, Wiper } from './wipe.ts';
 
 const { signal } = new AbortController();
@@ -16,27 +17,56 @@ interface Case {
   from?: number;
   /** Programs that say that the device cannot do that. */
   refuse?: string[];
+  /** Mebibytes in a second; without end when it is undefined. */
+  speed?: number;
+  /** A part during which the program is killed at its limit. */
+  late?: string;
+  /** The killed program does not end. */
+  hangs?: boolean;
 }
 
 /** What a wipe does, as `program offset+length` in MiB, and what it says. */
-async function wipe({ traits = DISK, wipeExtent = 'Full', bytes = 10 * MiB, from = 0, refuse = [] }: Case) {
+async function wipe({
+  traits = DISK,
+  wipeExtent = 'Full',
+  bytes = 10 * MiB,
+  from = 0,
+  refuse = [],
+  speed = Number.POSITIVE_INFINITY,
+  late,
+  hangs = false,
+}: Case) {
   const calls: string[] = [];
   const zeroed: number[] = [];
-  const run: Exec = async (program, args) => {
+  let now = 0;
+  const run: Exec = async (program, args, { onKilled }) => {
     const of = (option: string) => Number(args[args.indexOf(option) + 1]) / MiB;
     const what = args.includes('--punch-hole') ? 'punch' : args.includes('--zero-range') ? 'zero' : program;
-    calls.push(what === 'blkdiscard' ? what : `${what} ${of('--offset')}+${of('--length')}`);
+    const call = `${what} ${of('--offset')}+${of('--length')}`;
+    calls.push(call);
     if (refuse.includes(what)) throw Object.assign(new Error('exit 1'), { stderr: `${program}: Operation not supported` });
+    if (call === late) {
+      onKilled?.(hangs ? new Promise(() => {}) : Promise.resolve());
+      throw new Error('took too long');
+    }
+    now += (of('--length') / speed) * 1000;
     return { stdout: '', stderr: '' };
   };
   const onZeroed = async (done: number): Promise<void> => void zeroed.push(done / MiB);
-  const cleanness = await new Wiper(run, async () => traits).wipe('/dev/vg0/x', bytes, { wipeExtent, from, onZeroed, signal });
+  const wiper = new Wiper(
+    run,
+    async () => traits,
+    () => now,
+  );
+  const cleanness = await wiper
+    .wipe('/dev/vg0/x', bytes, { wipeExtent, from, onZeroed, signal })
+    .catch((error: unknown) => (error instanceof BackendError ? error.reason : String(error)));
   return { cleanness, calls, zeroed };
 }
 
 for (const wipeExtent of ['Full', 'Ends'] as const) {
   test(`a device that zeroes itself quickly is zeroed whole: ${wipeExtent}`, async () => {
-    expect(await wipe({ traits: SSD, wipeExtent })).toStrictEqual({ cleanness: 'zeroed', calls: ['punch 0+10'], zeroed: [] });
+    expect(await wipe({ traits: SSD, wipeExtent })).toStrictEqual({ cleanness: 'zeroed', calls: ['punch 0+10'], zeroed: [10] });
   });
 }
 
@@ -60,10 +90,47 @@ test('with wipeExtent Ends, any other device is discarded where it can, and both
   expect(await wipe({ wipeExtent: 'Ends' })).toStrictEqual({ cleanness: 'ends', calls: ['zero 0+1', 'zero 9+1'], zeroed: [] });
   const refuse = ['punch'];
   const discarded = await wipe({ wipeExtent: 'Ends', traits: SSD, refuse });
-  expect(discarded).toStrictEqual({ cleanness: 'discarded', calls: ['punch 0+10', 'blkdiscard', 'zero 0+1', 'zero 9+1'], zeroed: [] });
+  expect(discarded).toStrictEqual({ cleanness: 'discarded', calls: ['punch 0+10', 'blkdiscard 0+10', 'zero 0+1', 'zero 9+1'], zeroed: [] });
   expect((await wipe({ wipeExtent: 'Ends', traits: SSD, refuse: ['punch', 'blkdiscard'] })).cleanness).toBe('ends');
   expect((await wipe({ wipeExtent: 'Ends', bytes: MiB / 2 })).calls).toStrictEqual(['zero 0+0.5']);
 });
+
+test('a device that zeroes itself, however slowly, is zeroed a part at a time, from where an earlier process was', async () => {
+  const parts = { bytes: 1024 * MiB, from: 384 * MiB };
+  const { cleanness, calls, zeroed } = await wipe({ traits: SSD, speed: 40, ...parts });
+  expect(cleanness).toBe('zeroed');
+  expect(calls).toStrictEqual(['punch 384+256', 'punch 640+128', 'punch 768+128', 'punch 896+128']);
+  expect(zeroed).toStrictEqual([640, 768, 896, 1024]);
+});
+
+test('where a device that zeroes itself does not do that in time, the next best goes on from there', async () => {
+  const slow: Case = { traits: SSD, speed: 100, bytes: GiB, late: 'punch 512+256' };
+  const full = await wipe(slow);
+  expect(full.cleanness).toBe('zeroed');
+  expect(full.calls).toStrictEqual(['punch 0+256', 'punch 256+256', 'punch 512+256', 'zero 512+256', 'zero 768+256']);
+  expect(full.zeroed).toStrictEqual([256, 512, 768, 1024]);
+  const ends = await wipe({ ...slow, wipeExtent: 'Ends' });
+  expect(ends.cleanness).toBe('discarded');
+  expect(ends.calls.slice(2), 'what is zeros stays zeros').toStrictEqual([
+    ...['punch 512+256', 'blkdiscard 512+256', 'blkdiscard 768+256'],
+    ...['zero 0+1', 'zero 1023+1'],
+  ]);
+  expect(ends.zeroed).toStrictEqual([256, 512]);
+});
+
+test('with wipeExtent Ends, a device has a minute and five seconds for each GiB to zero or discard', async () => {
+  const { cleanness, calls, zeroed } = await wipe({ traits: SSD, speed: 10, bytes: 4 * GiB, wipeExtent: 'Ends' });
+  expect(cleanness).toBe('ends');
+  // 83 s at 10 MiB/s: it has 80.
+  expect(zeroed.at(-1)).toBe(832);
+  expect(calls.filter((call) => call.startsWith('blkdiscard'))).toHaveLength(9);
+  expect(calls.slice(-2)).toStrictEqual(['zero 0+1', 'zero 4095+1']);
+});
+
+test('while a program that was killed has not ended, nothing else is done to the device', async () => {
+  const hung = await wipe({ traits: SSD, speed: 100, bytes: GiB, late: 'punch 256+256', hangs: true });
+  expect(hung).toStrictEqual({ cleanness: 'PoolNotReady', calls: ['punch 0+256', 'punch 256+256'], zeroed: [256] });
+}, 10_000);
 
 test('any other failure is an error: the volume is not clean', async () => {
   const run = () => Promise.reject(Object.assign(new Error('exit 1'), { stderr: 'fallocate: Input/output error' }));

@@ -5,20 +5,47 @@ import { MiB } from '../../../api/quantity.ts';
 import { deviceNumber } from '../../../run/device-number.ts';
 import { type Exec, stderrOf } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
-import type { Cleanness } from '../backend.ts';
+import { BackendError, type Cleanness } from '../backend.ts';
 import { failed } from './command/failed.ts';
 import { HungCommands } from './command/hung-commands.ts';
 
 const GiB = 1 << 30;
-const BASE_LIMIT_MS = 60_000;
-/** Per GiB: ten times what a slow SSD needs to zero or discard a GiB by itself. */
-const LIMIT_MS_PER_GIB = 5_000;
-/** Per GiB that is written: enough for a slow disk under load. */
-const WRITE_LIMIT_MS_PER_GIB = 180_000;
+/**
+ * Limit of a program in milliseconds: for itself, and for each GiB, which is enough for a slow disk under load. A disk that needs longer to
+ * zero or discard by itself is one that hangs, or does that badly.
+ */
+const LIMIT_MS = { base: 60_000, perGiB: 180_000 };
+/** With wipeExtent `Ends`, as long as a device may zero or discard: ten times what a slow SSD needs for a GiB. */
+const ENDS_LIMIT_MS = { base: 60_000, perGiB: 5_000 };
 /** More at a time would only slow down one another and all other I/O of the group's disks. */
 const AT_ONCE_PER_GROUP = 2;
-/** Bytes that one program zeroes: as many as take a few seconds, so that others get their turn, and a wipe can be stopped. */
+/**
+ * Bytes that one program wipes: as many as take a few seconds, so that others get their turn, and a wipe can be stopped. A program that is
+ * killed at its limit may go on in the kernel to the end of its part (blkdev_issue_zeroout, before Linux 6.9). It keeps the group's other
+ * wipes waiting, but not for longer than a part takes.
+ */
 const STEP = { first: 256 * MiB, least: 64 * MiB, most: 4 * GiB, shortMs: 1_000, longMs: 4_000 };
+
+/** A part of a device, in bytes. */
+interface Part {
+  from: number;
+  to: number;
+}
+
+/** What a program does with a part of a device. */
+interface Method {
+  readonly doing: string;
+  readonly program: string;
+  readonly args: readonly string[];
+  /** Whether another method takes over when the device cannot do it, or not in time. */
+  readonly mayGiveUp: boolean;
+}
+
+/** The device zeroes by itself, or refuses: it is never a slow write of zeros (block/fops.c, FALLOC_FL_PUNCH_HOLE). */
+const PUNCH: Method = { doing: 'zeroing', program: 'fallocate', args: ['--punch-hole'], mayGiveUp: true };
+/** The device zeroes by itself, or the kernel writes zeros (block/blk-lib.c, blkdev_issue_zeroout). */
+const ZERO: Method = { doing: 'zeroing', program: 'fallocate', args: ['--zero-range'], mayGiveUp: false };
+const DISCARD: Method = { doing: 'discarding', program: 'blkdiscard', args: ['--force'], mayGiveUp: true };
 
 export interface ZeroOptions {
   /** Called from time to time, with the offset up to which all bytes of the range are zeros on stable storage by then. */
@@ -70,83 +97,102 @@ export class Wiper {
   /** Not that of LVM's commands: a volume that cannot be wiped does not keep LVM from removing others. */
   readonly #commands: HungCommands;
   readonly #turns = new Map<string, Semaphore>();
+  readonly #now: () => number;
 
-  constructor(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf) {
+  constructor(run: Exec, traits: (path: string) => Promise<Traits> = traitsOf, now: () => number = () => performance.now()) {
     this.#commands = new HungCommands(run);
     this.#traits = traits;
+    this.#now = now;
   }
 
   /**
-   * Wipes a new device. Where the device can zero itself quickly, all of it is zeroed. Else wipeExtent `Full` zeroes it a part at a time, which
-   * takes as long as to write all of it; wipeExtent `Ends` discards all of it, where the device can, and zeroes the tail and both ends of the rest. A spinning disk zeroes
-   * itself no faster than it is written.
+   * Wipes a new device, a part at a time. Where the device can zero itself quickly, all of it is zeroed so. Else, or as soon as the device
+   * refuses or takes too long, wipeExtent `Full` zeroes the rest, which takes as long as to write it; wipeExtent `Ends` discards the rest, where the
+   * device can and does it in time, and zeroes the tail and both ends. A spinning disk zeroes itself no faster than it is written.
    * @throws BackendError, the signal's reason
    */
   async wipe(path: string, bytes: number, { wipeExtent, from, tail = 0, ...options }: WipeOptions): Promise<Cleanness> {
     const { signal } = options;
     const { writeZeroes, discard, rotational } = await this.#traits(path);
-    const timeoutMs = BASE_LIMIT_MS + Math.ceil(bytes / GiB) * LIMIT_MS_PER_GIB;
-    if (writeZeroes && !rotational) {
-      // Punching a hole in a block device is zeroing by the device or an error, and never a slow write of zeros (block/fops.c).
-      const args = ['--punch-hole', '--offset', String(from), '--length', String(bytes - from), path];
-      if (await this.#attempt(path, 'fallocate', args, { timeoutMs, signal })) return 'zeroed';
+    const limitMs = wipeExtent === 'Ends' ? ENDS_LIMIT_MS.base + Math.ceil(bytes / GiB) * ENDS_LIMIT_MS.perGiB : undefined;
+    let zeroed = from;
+    if (writeZeroes && !rotational) zeroed = await this.#wipePart(PUNCH, path, { from, to: bytes }, { ...options, limitMs });
+    if (zeroed < bytes && wipeExtent === 'Full') {
+      await this.zero(path, { from: zeroed, to: bytes }, options);
+      zeroed = bytes;
     }
-    if (wipeExtent === 'Full') {
-      await this.zero(path, { from, to: bytes }, options);
-      return 'zeroed';
-    }
-    const isDiscarded =
-      discard && (await this.#attempt(path, 'blkdiscard', ['--force', '--step', String(GiB), path], { timeoutMs, signal }));
+    if (zeroed >= bytes) return 'zeroed';
+    // Not what is known to be zeros: a discard may make something else of them.
+    const discarded = discard ? await this.#wipePart(DISCARD, path, { from: zeroed, to: bytes }, { signal, limitMs }) : zeroed;
     const [start, end] = [Math.min(MiB, bytes), Math.min(MiB + tail, bytes)];
-    if (start < bytes) await this.#zeroPart(path, { from: 0, to: start }, signal);
-    await this.#zeroPart(path, { from: bytes - end, to: bytes }, signal);
-    return isDiscarded ? 'discarded' : 'ends';
+    if (start < bytes) await this.#run(ZERO, path, { from: 0, to: start }, signal);
+    await this.#run(ZERO, path, { from: bytes - end, to: bytes }, signal);
+    return discarded >= bytes ? 'discarded' : 'ends';
   }
 
   /**
    * Makes a part of a device read as zeros, durably, a few seconds' worth at a time. The device may be in use. Offsets are in bytes.
    * @throws BackendError, the signal's reason
    */
-  async zero(path: string, { from, to }: { from: number; to: number }, { onZeroed, signal }: ZeroOptions): Promise<void> {
+  async zero(path: string, part: Part, options: ZeroOptions): Promise<void> {
+    await this.#wipePart(ZERO, path, part, options);
+  }
+
+  /**
+   * Runs a method on a part of a device, a few seconds' worth at a time.
+   * @param options `limitMs`: after so many milliseconds of work it is given up; without it, only when a program reaches its own limit
+   * @returns where it ended: before `to` when it was given up
+   */
+  async #wipePart(
+    method: Method,
+    path: string,
+    { from, to }: Part,
+    { onZeroed, signal, limitMs = Number.POSITIVE_INFINITY }: Partial<ZeroOptions> & { signal: AbortSignal; limitMs?: number | undefined },
+  ): Promise<number> {
     let step = STEP.first;
-    for (let at = from; at < to; ) {
+    let at = from;
+    for (let spentMs = 0; at < to && spentMs < limitMs; ) {
       const end = Math.min(to, at + step);
-      const took = await this.#zeroPart(path, { from: at, to: end }, signal);
+      const took = await this.#run(method, path, { from: at, to: end }, signal);
+      if (took === undefined) break;
       at = end;
+      spentMs += took;
       if (took < STEP.shortMs) step = Math.min(STEP.most, step * 2);
       if (took > STEP.longMs) step = Math.max(STEP.least, step / 2);
-      await onZeroed(at);
+      await onZeroed?.(at);
     }
+    return at;
   }
 
-  /** Lets the device do it by itself. @returns false when it cannot */
-  async #attempt(path: string, program: string, args: string[], options: { timeoutMs: number; signal: AbortSignal }): Promise<boolean> {
-    const { signal } = options;
-    try {
-      await this.#turn(path).run(() => this.#commands.run(groupOf(path), program, args, options), signal);
-      return true;
-    } catch (error) {
-      signal.throwIfAborted();
-      // The kernel offers it, but the device does not support it: go on with the next best.
-      if (/not supported|unsupported/i.test(stderrOf(error))) return false;
-      throw failed(`wiping ${path}`, error);
-    }
-  }
-
-  /** Zeroes a part, by the device or by writing zeros (block/blk-lib.c, blkdev_issue_zeroout). @returns how many milliseconds it took */
-  async #zeroPart(path: string, { from, to }: { from: number; to: number }, signal: AbortSignal): Promise<number> {
-    const timeoutMs = BASE_LIMIT_MS + Math.ceil((to - from) / GiB) * WRITE_LIMIT_MS_PER_GIB;
-    const args = ['--zero-range', '--offset', String(from), '--length', String(to - from), path];
+  /**
+   * Runs a method's program on a part.
+   * @returns how many milliseconds it took; undefined when it is given up
+   * @throws BackendError PoolNotReady when it cannot be killed; BackendFailed; the signal's reason
+   */
+  async #run(
+    { doing, program, args, mayGiveUp }: Method,
+    path: string,
+    { from, to }: Part,
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const timeoutMs = LIMIT_MS.base + Math.ceil((to - from) / GiB) * LIMIT_MS.perGiB;
+    const range = ['--offset', String(from), '--length', String(to - from), path];
+    let isLate = false;
+    const onKilled = (): void => {
+      isLate = true;
+    };
     try {
       return await this.#turn(path).run(async () => {
-        const begun = performance.now();
+        const begun = this.#now();
         // Without the signal: the program would go on in the kernel to the end of its part, and keep the volume open.
-        await this.#commands.run(groupOf(path), 'fallocate', args, { timeoutMs });
-        return performance.now() - begun;
+        await this.#commands.run(groupOf(path), program, [...args, ...range], { timeoutMs, onKilled });
+        return this.#now() - begun;
       }, signal);
     } catch (error) {
       signal.throwIfAborted();
-      throw failed(`zeroing bytes ${from} to ${to} of ${path}`, error);
+      const isRefused = isLate || /not supported|unsupported/i.test(stderrOf(error));
+      if (mayGiveUp && isRefused && !(error instanceof BackendError)) return undefined;
+      throw failed(`${doing} bytes ${from} to ${to} of ${path}`, error);
     }
   }
 
