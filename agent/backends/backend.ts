@@ -239,11 +239,15 @@ export interface PreparedSnapshot {
 export interface CopyOut {
   /**
    * Makes source and destination ready.
+   * @param maxAgeMs how old what is known of them may be, in milliseconds; 0: they are looked at now
    * @returns what is to be copied; undefined when all of it was, and only {@link finish} is missing
    * @throws BackendError SnapshotLost when the source was damaged: then nothing of the snapshot is left
    */
-  open(uid: string, signal: AbortSignal): Promise<{ source: string; destination: string; bytes: number } | undefined>;
-  /** The destination has every byte, on stable storage: the snapshot is whole. @throws BackendError BackingBusy while a program reads the source */
+  open(uid: string, maxAgeMs: number, signal: AbortSignal): Promise<{ source: string; destination: string; bytes: number } | undefined>;
+  /**
+   * The destination has every byte, on stable storage: the snapshot is whole.
+   * @throws BackendError BackingBusy while a program reads the source; SnapshotLost as {@link open}
+   */
   finish(uid: string, signal: AbortSignal): Promise<BackingSnapshot>;
 }
 

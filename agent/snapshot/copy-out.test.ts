@@ -126,13 +126,42 @@ test('a copier that is away, fails, or has the source still open is waited for',
 
 test('one that is damaged before it was copied is lost, says so, and is not taken again', async () => {
   const it = await harness();
-  const agent = it.agent();
-  await agent.reconcile('s1', signal);
+  await it.agent().reconcile('s1', signal);
   Object.assign(it.lvm.volumes.get('aoe-snap-s-uid.cow') ?? {}, { isInvalid: true });
   await it.agent().reconcile('s1', signal);
   expect(it.taken()).toMatchObject({ status: 'False', reason: 'SnapshotLost', message: /became full/ });
-  await agent.reconcile('s1', signal);
+  await it.agent().reconcile('s1', signal);
   expect([it.taken()?.reason, it.ours()]).toStrictEqual(['SnapshotLost', []]);
+});
+
+test('one that is damaged while it is copied is lost as soon as its source cannot be read, or before it counts as whole', async () => {
+  for (const isRead of [false, true]) {
+    const it = await harness();
+    const agent = it.agent();
+    await agent.reconcile('s1', signal);
+    Object.assign(it.lvm.volumes.get('aoe-snap-s-uid.cow') ?? {}, { isInvalid: true });
+    if (isRead) for (let round = 0; round < 4; round++) it.copier.advance();
+    else it.copier.fail(it.job()?.id ?? '', 'Input/output error');
+    await agent.reconcile('s1', signal);
+    expect(it.taken()).toMatchObject({ status: 'False', reason: 'SnapshotLost', message: /became full/ });
+    expect(it.ours()).toStrictEqual([]);
+  }
+});
+
+test('a copy that waits for others, or goes on, does not read the volume group each time', async () => {
+  const it = await harness();
+  const agent = it.agent();
+  await agent.reconcile('s1', signal);
+  it.lvm.calls.length = 0;
+  for (let round = 0; round < 5; round++) expect(await agent.reconcile('s1', signal)).toStrictEqual({ requeueAfterMs: 10_000 });
+  for (let round = 0; round < 3; round++) {
+    it.copier.advance();
+    expect(await agent.reconcile('s1', signal)).toStrictEqual({ requeueAfterMs: 2_000 });
+  }
+  expect(it.lvm.calls).toStrictEqual([]);
+  it.copier.advance();
+  await agent.reconcile('s1', signal);
+  expect(it.taken()).toMatchObject({ status: 'True' });
 });
 
 test('what was copied of one that is lost before its instant was reported does not count for the one that is taken then', async () => {
@@ -181,7 +210,7 @@ test('one that is to be kept is made whole before it is released', async () => {
   const it = await harness();
   await it.agent().reconcile('s1', signal);
   it.remove('Retain');
-  expect(await it.agent().reconcile('s1', signal)).toStrictEqual({ requeueAfterMs: 2_000 });
+  expect(await it.agent().reconcile('s1', signal)).toStrictEqual({ requeueAfterMs: 10_000 });
   expect(it.stored()?.metadata.finalizers).toStrictEqual([SNAPSHOT_FINALIZER]);
   for (let round = 0; round < 4; round++) it.copier.advance();
   await it.agent().reconcile('s1', signal);

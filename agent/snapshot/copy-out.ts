@@ -6,6 +6,10 @@ import { startJob } from '../copier/start-job.ts';
 import { failedBy, type Outcome, taken } from './outcome.ts';
 
 const PROGRESS_MS = 2_000;
+/** As long as other copies must end first, nothing else is to be said. */
+const QUEUED_MS = 10_000;
+/** How old what is known of the disks may be while the copy goes on. Otherwise each copy would read the volume group every two seconds. */
+const RECENT_MS = 30_000;
 /** A job that failed, or cannot go on, is begun again after this long. */
 const FAILED_RETRY_MS = 15_000;
 
@@ -30,18 +34,27 @@ export async function advanceCopyOut(
   const id = jobId(snapshot.uid, `out-${Date.parse(snapshot.createdAt)}`);
   let state: CopyState | undefined;
   try {
-    const parts = await copyOut.open(snapshot.uid, signal);
+    let parts = await copyOut.open(snapshot.uid, RECENT_MS, signal);
     if (parts) {
-      const { source, destination, bytes } = parts;
       const jobs = await jobsOf(copier, snapshot.uid, signal);
       for (const job of jobs) if (job.id !== id) await copier.remove(job.id, signal);
       state = jobs.find((job) => job.id === id);
+      // A source that was damaged meanwhile cannot be read.
+      const isSure = state !== undefined && state.phase !== 'failed' && state.problem === '';
+      if (!isSure) parts = await copyOut.open(snapshot.uid, 0, signal);
+    }
+    if (parts) {
+      const { source, destination, bytes } = parts;
+      const wasQueued = state?.phase === 'queued';
       if (state?.phase !== 'verified' && !isResting(state)) {
         const job = { id, volume: name, source: { kind: 'local' as const, path: source }, bytes, bytesPerSecond };
         // Its blocks may hold old data of other volumes.
         state = await startJob(copier, { ...job, destination: { path: destination, zeroed: false } }, signal);
       }
-      if (state?.phase !== 'verified') return copying(snapshot, state, state?.problem ?? '');
+      if (state?.phase !== 'verified') {
+        const outcome = copying(snapshot, state, state?.problem ?? '');
+        return wasQueued && state?.phase === 'queued' && state.problem === '' ? { ...outcome, retryMs: QUEUED_MS } : outcome;
+      }
     }
     const whole = await copyOut.finish(snapshot.uid, signal);
     // It is forgotten later otherwise.

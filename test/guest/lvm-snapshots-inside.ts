@@ -131,7 +131,7 @@ try {
   await writeAll(user, blocks);
   await assert.rejects(thick().growth.grow('v-1', 24 * MiB, signal), { reason: 'BackingBusy' });
   await assert.rejects(thick().remove('v-1', signal), { reason: 'BackingBusy' });
-  const job = await thick().snapshots.copyOut?.open('s-2', signal);
+  const job = await thick().snapshots.copyOut?.open('s-2', 0, signal);
   assert.ok(job);
   const status = (await lvm('lvs', '--noheadings', '-o', 'data_percent,lv_snapshot_invalid', 'aoesnap/aoe-snap-s-2.cow')).stdout.trim();
   assert.match(status, /^[1-9][0-9.]*$/, 'every block was written, and it is not full');

@@ -161,7 +161,7 @@ test('a snapshot of a thick volume is a copy of what is exported', async () => {
   await createEmpty(linearBackend(lvm), request, signal);
   const { snapshots } = linearBackend(lvm);
   expect((await snapshots.take({ uid: 's-1', name: 'snap', volumeUID: 'u-1' }, at, signal)).bytes).toBe(12 * MiB);
-  expect(await snapshots.copyOut?.open('s-1', signal)).toMatchObject({ bytes: 12 * MiB });
+  expect(await snapshots.copyOut?.open('s-1', 0, signal)).toMatchObject({ bytes: 12 * MiB });
 });
 
 for (const [kind, backendOf] of [

@@ -20,7 +20,7 @@ async function harness() {
 
 /** As the agent makes a snapshot whole, when all is copied. */
 async function finish(snapshots: LvmThickSnapshots): Promise<BackingSnapshot> {
-  await snapshots.copyOut.open('s-1', signal);
+  await snapshots.copyOut.open('s-1', 0, signal);
   return await snapshots.copyOut.finish('s-1', signal);
 }
 
@@ -38,7 +38,7 @@ test('a snapshot is a copy-on-write snapshot and room for the copy, then a volum
   await expect(snapshots().retain('s-1', signal)).rejects.toMatchObject({ reason: 'BackingBusy' });
 
   const copy = { source: `/dev/vg0/${COW}`, destination: '/dev/vg0/aoe-snap-s-1', bytes: 16 * MiB };
-  expect(await snapshots().copyOut.open('s-1', signal)).toStrictEqual(copy);
+  expect(await snapshots().copyOut.open('s-1', 0, signal)).toStrictEqual(copy);
   expect(await snapshots().copyOut.finish('s-1', signal)).toStrictEqual(found);
   expect(names()).toStrictEqual(['aoe-snap-s-1']);
   expect(before - (await free())).toBe(16 * MiB);
@@ -105,7 +105,7 @@ test('a copy-on-write snapshot that became invalid is no snapshot, and nothing o
   const { lvm, snapshots, names } = await harness();
   await snapshots().take(REQUEST, takenAt, signal);
   Object.assign(lvm.volumes.get(COW) ?? {}, { isInvalid: true });
-  await expect(snapshots().copyOut.open('s-1', signal)).rejects.toMatchObject({ reason: 'SnapshotLost', message: /became full/ });
+  await expect(snapshots().copyOut.open('s-1', 0, signal)).rejects.toMatchObject({ reason: 'SnapshotLost', message: /became full/ });
   expect(await snapshots().find('s-1', signal)).toBeUndefined();
   expect(names()).toStrictEqual([]);
 });

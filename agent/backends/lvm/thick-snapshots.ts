@@ -63,7 +63,7 @@ interface Parts {
 export class LvmThickSnapshots implements Snapshots {
   readonly #options: ThickSnapshotsOptions;
   readonly copyOut: CopyOut = {
-    open: (uid, signal) => this.#open(uid, signal),
+    open: (uid, maxAgeMs, signal) => this.#open(uid, maxAgeMs, signal),
     finish: (uid, signal) => this.#finish(uid, signal),
   };
 
@@ -223,16 +223,15 @@ export class LvmThickSnapshots implements Snapshots {
     return tags.flatMap((tag) => ['--addtag', tag]);
   }
 
-  async #open(uid: string, signal: AbortSignal): Promise<{ source: string; destination: string; bytes: number } | undefined> {
+  async #open(
+    uid: string,
+    maxAgeMs: number,
+    signal: AbortSignal,
+  ): Promise<{ source: string; destination: string; bytes: number } | undefined> {
     const { group } = this.#options;
-    const { copy, cow } = await this.#read(uid, 0, signal);
+    const { copy, cow } = await this.#read(uid, maxAgeMs, signal);
     if (!copy || !isHalf(copy)) return undefined;
-    if (!cow || cow.isInvalid) {
-      await this.remove(uid, signal);
-      const why = cow ? 'became full, or could not be written' : 'is gone';
-      const message = `logical volume ${group.pathOf(`${snapshotNameOf(uid)}${COW}`)} ${why} before all of it was copied: delete the AoESnapshot, and take another`;
-      throw new BackendError('SnapshotLost', message);
-    }
+    if (!cow || cow.isInvalid) return await this.#lost(uid, cow, signal);
     for (const { name } of [cow, copy]) {
       const find = (volumes: readonly LogicalVolume[]) => volumes.find((volume) => volume.name === name);
       await setActive(group, find, { wanted: true, maxAgeMs: FRESH_MS }, signal);
@@ -240,9 +239,18 @@ export class LvmThickSnapshots implements Snapshots {
     return { source: this.#deviceOf(cow.name), destination: this.#deviceOf(copy.name), bytes: copy.bytes };
   }
 
+  /** Removes what is left of a snapshot whose source was damaged. @throws BackendError SnapshotLost */
+  async #lost(uid: string, cow: LogicalVolume | undefined, signal: AbortSignal): Promise<never> {
+    await this.remove(uid, signal);
+    const why = cow ? 'became full, or could not be written' : 'is gone';
+    const message = `logical volume ${this.#options.group.pathOf(`${snapshotNameOf(uid)}${COW}`)} ${why} before all of it was copied: delete the AoESnapshot, and take another`;
+    throw new BackendError('SnapshotLost', message);
+  }
+
   async #finish(uid: string, signal: AbortSignal): Promise<BackingSnapshot> {
     const { group } = this.#options;
     const { copy, cow } = await this.#read(uid, 0, signal);
+    if (copy && isHalf(copy) && cow?.isInvalid) return await this.#lost(uid, cow, signal);
     const created = cow && tagged(cow, TAG_CREATED);
     if (!copy || (isHalf(copy) && created === undefined))
       throw new BackendError('SnapshotLost', `logical volume ${group.pathOf(snapshotNameOf(uid))} vanished when all of it was copied`);
