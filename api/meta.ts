@@ -11,6 +11,9 @@ export const SEGMENT_KEY = 'aoe.dev/segment';
 /** Segment of a node that carries no `aoe.dev/segment` label. */
 export const DEFAULT_SEGMENT = 'default';
 
+/** Annotation of objects that the CSI controller has created: its value is `csi`. */
+export const CREATED_BY = 'aoe.dev/created-by';
+
 /** The part of ObjectMeta that this project reads or writes. */
 export interface ObjectMeta {
   name: string;

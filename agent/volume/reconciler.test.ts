@@ -34,6 +34,23 @@ test('nothing is made of a volume without finalizer, or of another node', async 
   expect(it.backend.calls).toStrictEqual([]);
 });
 
+test('a volume that was placed again, because no disk was made at its first place, is made here', async () => {
+  const it = await harness();
+  const failed = {
+    type: 'Provisioned',
+    status: 'False',
+    reason: 'BackendFailed',
+    message: 'of node first',
+    lastTransitionTime: '',
+  } as const;
+  it.spec({ moves: 1 });
+  await it.kube.patch({ kind: 'AoEVolume' }, it.volume().metadata.name, { status: { conditions: [failed] } }, { subresource: 'status' });
+  await it.reconcile();
+  expect(it.volume().status).toMatchObject({ capacity: '10Mi', moves: 1, serial: '111111112222333344-1' });
+  expect(it.condition('Exported')?.status).toBe('True');
+  expect(it.backend.volumes.get(UID)?.moves, 'a disk that its first place makes after all is older').toBe(1);
+});
+
 test('a volume is not exported while another target answers at its address', async () => {
   const it = await harness();
   it.world.stranger = { mac: '02:66:66:66:66:66', interface: 'eth1' };

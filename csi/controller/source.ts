@@ -1,3 +1,4 @@
+import { CREATED_BY } from '../../api/meta.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS } from '../../api/resources.ts';
 import { type AoEVolume, type Encryption, isAuthenticated } from '../../api/volume.ts';
@@ -5,7 +6,7 @@ import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 import { ensureSnapshot, type Refusals } from './ensure-snapshot.ts';
 import { findVolume } from './find-volume.ts';
-import { CREATED_BY, ENCRYPTED, parameterOf, type Source, type Wanted } from './request/request.ts';
+import { ENCRYPTED, parameterOf, type Source, type Wanted } from './request/request.ts';
 import { resourceName } from './request/resource-name.ts';
 import { capacityOf } from './request/size.ts';
 import { describeSnapshotReadiness, findSnapshot, isReady, userBytes } from './snapshots.ts';

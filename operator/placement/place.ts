@@ -7,7 +7,7 @@ import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
 import { type AoEVolume, awaitedDisk, externalSource, keepsSourceAddress, VolumeCondition } from '../../api/volume.ts';
-import { type AddressRange, addressKey } from './address-range.ts';
+import { type AddressRange, addressKey, addressOf } from './address-range.ts';
 import { addressClaim, addressOwner, claimsOf } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
 import type { Reservations } from './reservations.ts';
@@ -225,6 +225,15 @@ function cannotRead(node: string, from: string, { nodes }: Cluster): Unfit | und
   const [here, there] = [segmentOf(node), segmentOf(from)];
   if (here === there) return undefined;
   return { reason: `${node} is on segment ${here}, and node ${from}, which has the source, on segment ${there}`, passing: false };
+}
+
+/** The address of the volume that was created last: after a restart, new addresses follow it. */
+export function newestAddress(volumes: readonly AoEVolume[]): Address | undefined {
+  const age = ({ metadata, spec }: AoEVolume): string =>
+    `${metadata.creationTimestamp ?? ''} ${String(spec.address?.shelf).padStart(5)}.${String(spec.address?.slot).padStart(3)}`;
+  let newest: AoEVolume | undefined;
+  for (const volume of volumes) if (volume.spec.address && (!newest || age(volume) > age(newest))) newest = volume;
+  return newest && addressOf(newest.spec);
 }
 
 /**

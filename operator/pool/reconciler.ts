@@ -1,7 +1,7 @@
 import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { poolTotals } from '../../api/capacity.ts';
 import { notSelected } from '../../api/eligibility.ts';
-import type { KubeNode } from '../../api/kube-node.ts';
+import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEPool, PoolCondition, type PoolNode, selects } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
@@ -41,6 +41,8 @@ export async function reconcilePool(
   const isBack = (node: AoENode | undefined): boolean =>
     node?.status?.agentSeen !== undefined &&
     agents.silence(node) === undefined &&
+    // Its object may have been there all along: a silence is known only some minutes after the start of this operator.
+    notReady(kubeNodes.get(node.metadata.name)) === undefined &&
     now() - Date.parse(node.metadata.creationTimestamp ?? '') > FORGET_ABANDONED_MS;
   const remembered = abandoned.filter(({ node }) => !isBack(nodes.get(node)));
   const objectionTo = (node: AoENode): string | undefined => {

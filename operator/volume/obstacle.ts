@@ -19,10 +19,12 @@ interface Cluster {
   readonly moveWaits?: string | undefined;
   /** How far a move is that copies the data. */
   readonly moving?: string | undefined;
+  /** What becomes of it while its node is away, when it never had a disk. */
+  readonly outlook?: string | undefined;
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
-export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, moveWaits, moving }: Cluster): Obstacle | undefined {
+export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, moveWaits, moving, outlook }: Cluster): Obstacle | undefined {
   const { metadata, spec } = volume;
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
@@ -33,6 +35,11 @@ export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, mov
   }
   const kubeNode = kubeNodes.get(nodeName);
   if (!nodes.get(nodeName)) {
+    if (outlook !== undefined)
+      return {
+        obstacle: 'StorageNodeGone',
+        message: `node ${nodeName} ${kubeNode ? 'has no AoENode' : 'does not exist any more'}: ${outlook}`,
+      };
     const back = wayBackOf(volume);
     const message = kubeNode
       ? `node ${nodeName}, which holds the data, has no AoENode: does the agent run there?`
@@ -43,7 +50,7 @@ export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, mov
   if (why === undefined) return moving === undefined ? undefined : { obstacle: 'Moving', message: moving };
   return {
     obstacle: 'StorageNodeNotReady',
-    message: `${why}: I/O may wait until it is back; the volume is not moved to another storage node automatically`,
+    message: `${why}: ${outlook ?? 'I/O may wait until it is back; the volume is not moved to another storage node automatically'}`,
   };
 }
 

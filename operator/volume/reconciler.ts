@@ -33,9 +33,9 @@ import {
 } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
-import { type AddressRange, addressOf } from '../placement/address-range.ts';
+import type { AddressRange } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
-import { freeAddress, newAddress, place, userOfSource } from '../placement/place.ts';
+import { type Cluster, freeAddress, newAddress, newestAddress, place, userOfSource } from '../placement/place.ts';
 import type { Placed, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
 import { fromLost, newMove, nextStep, progressOf } from './copied-move.ts';
@@ -45,6 +45,7 @@ import { decideMove, destinationOf, type Move } from './move.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { canWait, type Findings, statusOf } from './status.ts';
+import { hasNoPersistentVolume, letGo, mayBePlacedAgain, outlookOf, type Unmade, UnmadeVolumes } from './unmade.ts';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'list' | 'patch' | 'apply'>;
@@ -65,6 +66,8 @@ interface Options {
   readonly log: Logger;
   /** For how long changes of a status gather that nobody waits for, in milliseconds. */
   readonly statusDelayMs?: number;
+  /** A clock in milliseconds. */
+  readonly now?: () => number;
 }
 
 /**
@@ -87,6 +90,7 @@ export class VolumeReconciler {
   readonly #reserved: IndexedReservations;
   readonly #delay: WriteDelay;
   readonly #health: NodeHealth;
+  readonly #unmade: UnmadeVolumes;
   #lastAddress: Address | undefined;
 
   constructor(options: Options) {
@@ -94,6 +98,7 @@ export class VolumeReconciler {
     this.#volumes = new OwnWrites(options.volumes);
     this.#reserved = new IndexedReservations({ ...options, volumes: this.#volumes });
     this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
+    this.#unmade = new UnmadeVolumes(options);
     const { kubeNodes, agents } = options;
     this.#health = {
       notReady: (node) => notReady(kubeNodes.get(node)),
@@ -107,17 +112,21 @@ export class VolumeReconciler {
     const found = this.#volumes.get(name);
     if (!found) {
       this.#delay.clear(name);
+      this.#unmade.forget(name);
       return undefined;
     }
     await refuseBreak(this.#options, found, signal);
     const given = await giveUp(this.#options, found, signal);
     if (given.outcome === 'gone') return undefined;
+    const unmade = given.outcome === 'none' ? this.#unmade.look(given.volume) : undefined;
+    if (await this.#isLetGo(given.volume, unmade, signal)) return undefined;
     const move = await this.#move(given.volume, signal);
-    const { volume, refused } = await this.#ensurePlaced(move.volume, signal);
+    const { volume, refused } = await this.#ensurePlaced(await this.#placeAgain(move.volume, unmade, signal), signal);
     const isGivenUp = given.outcome === 'givenUp' && volume.spec.nodeName === given.volume.spec.nodeName;
     const moveWaits = move.kind === 'waits' ? move.message : undefined;
     const moving = isCopiedAway(volume) && volume.spec.move ? progressOf(volume, volume.spec.move) : undefined;
-    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving });
+    const outlook = outlookOf(volume);
+    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving, outlook });
     const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
     const status = statusOf(volume, findings);
@@ -129,7 +138,8 @@ export class VolumeReconciler {
     if (!written) return undefined;
     this.#volumes.confirm(written);
     this.#report(found, findings, status);
-    return move.kind === 'waits' && move.retryMs !== undefined ? { requeueAfterMs: move.retryMs } : undefined;
+    const retryMs = move.kind === 'waits' ? move.retryMs : unmade?.retryMs;
+    return retryMs === undefined ? undefined : { requeueAfterMs: retryMs };
   }
 
   /** Writes the status. Room for a growth counts from now on, before the API server has it. */
@@ -169,17 +179,37 @@ export class VolumeReconciler {
     if (isPlaced(volume) || volume.spec.external) {
       return { volume, refused: conflictingClaim(volume, this.#reserved.rivals(volume)) ?? userOfSource(volume, this.#reserved) };
     }
-    const { pools, snapshots, nodes, range } = this.#options;
-    const cluster = {
-      pools: pools.list(),
-      nodes: nodes.list(),
-      reserved: this.#reserved,
-      snapshot: (name: string) => snapshots.get(name),
-      ...this.#health,
-    };
-    const placement = place(volume, cluster, range, this.#previousAddress());
+    const placement = place(volume, this.#cluster(), this.#options.range, this.#previousAddress());
     if ('refused' in placement) return { volume, refused: placement };
     return { volume: await this.#place(volume, placement, signal) };
+  }
+
+  #cluster(): Cluster {
+    const { pools, snapshots, nodes } = this.#options;
+    const snapshot = (name: string) => snapshots.get(name);
+    return { pools: pools.list(), nodes: nodes.list(), reserved: this.#reserved, snapshot, ...this.#health };
+  }
+
+  /** Lets a deleted volume go whose disk was never made, and cannot be: its node is away. */
+  async #isLetGo(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<boolean> {
+    if (!volume.metadata.deletionTimestamp || !unmade?.isDue || !unmade.isAway) return false;
+    if (!(await hasNoPersistentVolume(this.#options.kube, volume, signal))) return false;
+    await letGo(this.#options, volume, unmade.why ?? '', signal);
+    return true;
+  }
+
+  /** Gives a volume whose disk was never made another node, when one has room. It is as moved: what its agent reports of the first one no longer counts. */
+  async #placeAgain(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<AoEVolume> {
+    const { nodeName: first = '', address: _, ...spec } = volume.spec;
+    if (!unmade?.isDue || !mayBePlacedAgain(volume)) return volume;
+    const cluster = this.#cluster();
+    const notReadyThere = (node: string): string | undefined => (node === first ? unmade.why : cluster.notReady?.(node));
+    const elsewhere = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
+    if ('refused' in elsewhere || !(await hasNoPersistentVolume(this.#options.kube, volume, signal))) return volume;
+    await noteAbandoned(this.#options.kube, volume.metadata, volume.spec, signal);
+    const to = { nodeName: elsewhere.nodeName, pool: spec.pool ?? '' };
+    const { volume: placed } = await this.#switch(volume, to, undefined, signal, unmade.why);
+    return placed;
   }
 
   async #place(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {
@@ -248,12 +278,17 @@ export class VolumeReconciler {
     return { kind: 'none', volume: await this.#write(volume, { metadata, spec }, signal) };
   }
 
-  /** One write gives the volume its new place, address and serial number. @param copied the next stage of a move that has copied the data */
+  /**
+   * One write gives the volume its new place, address and serial number.
+   * @param copied the next stage of a move that has copied the data
+   * @param unmade why no disk was ever made for it
+   */
   async #switch(
     volume: AoEVolume,
     to: { nodeName: string; pool: string },
     copied: AoEVolume['spec']['move'],
     signal: AbortSignal,
+    unmade?: string,
   ): Promise<Move> {
     const { log, events, range } = this.#options;
     const address = newAddress(volume, this.#reserved, range, this.#previousAddress());
@@ -267,9 +302,12 @@ export class VolumeReconciler {
       signal,
     );
     const from = `node ${before.nodeName}, pool ${before.pool}, ${before.address && formatAddress(before.address)}`;
-    const message = `moved from ${from} to node ${to.nodeName}, pool ${to.pool}, ${formatAddress(address)}, with serial number ${serialOf(moved)}`;
-    log.warn({ volume: volume.metadata.name, detail: message }, 'volume moved');
-    events.event(volume, 'Normal', 'Moved', message);
+    const place = `node ${to.nodeName}, pool ${to.pool}, ${formatAddress(address)}, with serial number ${serialOf(moved)}`;
+    const message =
+      unmade === undefined ? `moved from ${from} to ${place}` : `placed on ${place}, as no disk was made on ${from}: ${unmade}`;
+    log.warn({ volume: volume.metadata.name, detail: message }, unmade === undefined ? 'volume moved' : 'volume placed again');
+    if (unmade === undefined) events.event(volume, 'Normal', 'Moved', message);
+    else events.event(volume, 'Warning', 'PlacedAgain', message);
     return { kind: 'none', volume: moved };
   }
 
@@ -351,13 +389,4 @@ export class VolumeReconciler {
 function patched({ spec }: AoEVolume, { move = spec.move, ...changes }: SpecPatch): AoEVolume['spec'] {
   const { move: _, ...rest } = spec;
   return { ...rest, ...changes, ...(move ? { move } : {}) };
-}
-
-/** The address of the volume that was created last: after a restart, new addresses follow it. */
-function newestAddress(volumes: readonly AoEVolume[]): Address | undefined {
-  const age = ({ metadata, spec }: AoEVolume): string =>
-    `${metadata.creationTimestamp ?? ''} ${String(spec.address?.shelf).padStart(5)}.${String(spec.address?.slot).padStart(3)}`;
-  let newest: AoEVolume | undefined;
-  for (const volume of volumes) if (volume.spec.address && (!newest || age(volume) > age(newest))) newest = volume;
-  return newest && addressOf(newest.spec);
 }

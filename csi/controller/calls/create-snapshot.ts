@@ -1,3 +1,4 @@
+import { CREATED_BY } from '../../../api/meta.ts';
 import { AOE_SNAPSHOTS } from '../../../api/resources.ts';
 import type { AoEVolume } from '../../../api/volume.ts';
 import type { csi } from '../../../rpc/mod.ts';
@@ -7,7 +8,6 @@ import type { Call, Deps } from '../deps.ts';
 import { ensureSnapshot, type Refusals } from '../ensure-snapshot.ts';
 import { findVolume } from '../find-volume.ts';
 import { freezeOf, RESERVED } from '../request/class-parameters.ts';
-import { CREATED_BY } from '../request/request.ts';
 import { resourceName } from '../request/resource-name.ts';
 import { describeSnapshot } from '../snapshots.ts';
 import { segmentOfNode, segmentsOf } from '../topology.ts';

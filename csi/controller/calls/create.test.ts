@@ -189,6 +189,13 @@ test('a volume for which the pool has no room after all is deleted, so that the 
   expect(volume()?.metadata.deletionTimestamp).toBeDefined();
 });
 
+test('what the agent of an earlier place said of its pool does not count once the volume has another place', async () => {
+  const spec = { ...ready.spec, moves: 1 };
+  const { create, volume } = world({ ...ready, spec, status: { conditions: [failed('Provisioned', 'PoolFull')] } });
+  await expect(create()).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+  expect(volume()?.metadata.deletionTimestamp).toBeUndefined();
+});
+
 test('a volume that became larger than the limit is deleted', async () => {
   const { create, volume } = world({ ...ready, status: { ...ready.status, capacity: '2Gi' } });
   await expect(create({ capacityRange: range(0, 1024 * MiB) })).rejects.toMatchObject({ code: Code.OUT_OF_RANGE });

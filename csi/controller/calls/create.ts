@@ -1,15 +1,16 @@
 import { isPlaced } from '../../../api/capacity.ts';
+import { CREATED_BY } from '../../../api/meta.ts';
 import { formatQuantity } from '../../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
 import { NEVER } from '../../../api/takeover/after.ts';
-import { type AoEVolume, VolumeCondition } from '../../../api/volume.ts';
+import { type AoEVolume, isReportOfPlace, VolumeCondition } from '../../../api/volume.ts';
 import { isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { conditionOf } from '../describe.ts';
-import { CREATED_BY, parameterError, RECLAIM_EVERY, type Source, TAKEOVER_AFTER, type Wanted, wantedOf } from '../request/request.ts';
+import { parameterError, RECLAIM_EVERY, type Source, TAKEOVER_AFTER, type Wanted, wantedOf } from '../request/request.ts';
 import { resourceName } from '../request/resource-name.ts';
 import { capacityOf, chooseSize } from '../request/size.ts';
 import { checkSource, dropCloned, ensureSource, namingSource, sourceOf } from '../source.ts';
@@ -163,7 +164,8 @@ function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
   // Conditions alone could be those of a namesake that was deleted a moment ago. The agent's own are there before their sum is.
   if ((ready ? ready.status === 'True' : isServed(volume)) && isPlaced(volume)) return volume;
   // The operator chose the place by an old measurement of the pool, and cannot change it. A new volume may find a better one.
-  if (provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && volume.status?.capacity === undefined)
+  const isFull = provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && isReportOfPlace(volume);
+  if (isFull && volume.status?.capacity === undefined)
     return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name}: ${provisioned.message}`);
   const placed = conditionOf(volume, VolumeCondition.Placed);
   const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;

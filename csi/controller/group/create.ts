@@ -1,3 +1,4 @@
+import { CREATED_BY } from '../../../api/meta.ts';
 import { AOE_SNAPSHOT_GROUPS, API_VERSION } from '../../../api/resources.ts';
 import { type AoESnapshot, isBeingCopied } from '../../../api/snapshot.ts';
 import { type AoESnapshotGroup, GROUP_READY, isCommitted } from '../../../api/snapshot-group.ts';
@@ -8,7 +9,6 @@ import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { findVolume } from '../find-volume.ts';
 import { RESERVED, refuseParameters } from '../request/class-parameters.ts';
-import { CREATED_BY } from '../request/request.ts';
 import { resourceName } from '../request/resource-name.ts';
 import { isReady } from '../snapshots.ts';
 import { timeLeft } from '../wait.ts';

@@ -1,4 +1,5 @@
 import type { Limits } from '../../../api/limits/limits.ts';
+import { CREATED_BY } from '../../../api/meta.ts';
 import { NEVER, parseTakeoverAfter } from '../../../api/takeover/after.ts';
 import { type Access, CLAIM, type Encryption, parseReclaimEvery } from '../../../api/volume.ts';
 import { messageOf } from '../../../kube/mod.ts';
@@ -50,9 +51,6 @@ export interface Wanted {
   /** Where the volume comes from, for people. */
   readonly annotations: Readonly<Record<string, string>>;
 }
-
-/** Annotation of volumes that this program has created: its value is `csi`. */
-export const CREATED_BY = 'aoe.dev/created-by';
 
 /** @throws RpcError INVALID_ARGUMENT or OUT_OF_RANGE */
 export function wantedOf(request: csi.v1.ICreateVolumeRequest): Wanted {
