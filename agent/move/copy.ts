@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SECTOR } from '../../aoe/mod.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, isReportOfPlace, movesOf, serialNumber, VolumeCondition } from '../../api/volume.ts';
-import { type Backend, type BackingVolume, roundDown } from '../backends/backend.ts';
+import { type Backend, type BackingVolume, roundDown, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 import { CopierError, type CopyJob, type CopySource } from '../copier/api.ts';
 import { type CopyInContext, isAtRest, progressOf } from '../copier/copy-in.ts';
@@ -19,6 +19,8 @@ export interface MoveCopyContext extends Pick<CopyInContext, 'copier' | 'interfa
   target: Pick<TargetConnection, 'known' | 'supports'>;
   /** What the copier opens when the data is on this node, too; undefined when the pool does not exist. */
   localPath: (volume: AoEVolume) => string | undefined;
+  /** Called while the new backing volume is wiped. */
+  onWipeProgress?: ((progress: WipeProgress) => void) | undefined;
 }
 
 /**
@@ -40,7 +42,7 @@ export async function copyHere(context: MoveCopyContext, backend: Backend, volum
   const copy = `${spec.move?.id}/${randomBytes(4).toString('hex')}`;
   if (!target.known) return waits(`the target process on node ${node} has not said yet what it can do`);
   const tail = target.supports('exported_size') ? { tail: true as const } : {};
-  const backing = await createEmpty(backend, { uid, name, bytes, copy, ...tail }, signal);
+  const backing = await createEmpty(backend, { uid, name, bytes, copy, ...tail }, signal, context.onWipeProgress);
   if (backing.copy === undefined)
     return waits(`there is data of this volume already, ${backing.name}: remove it on node ${node} if it is not needed`);
   const [id, token = ''] = backing.copy.split('/');

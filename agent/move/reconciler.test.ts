@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeSpec } from '../../api/volume.ts';
+import { BackendError } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
@@ -42,7 +43,10 @@ function harness({ spec = {}, move = MOVE, served = true }: { spec?: Partial<AoE
     log: pino({ level: 'silent' }),
   });
   const report = () => store.get('v')?.status?.move;
-  return { kube, backend, copier, target, put, report, reconcile: () => work.reconcile('v', signal) };
+  const until = async (is: () => boolean): Promise<void> => {
+    while (!is()) await new Promise(setImmediate);
+  };
+  return { kube, backend, copier, target, put, report, until, idle: () => work.idle(), reconcile: () => work.reconcile('v', signal) };
 }
 
 const data = (more: object = {}) => ({ uid: UID, volume: 'v', name: 'fake/v', bytes: 4 << 20, ...more });
@@ -99,6 +103,42 @@ describe('the agent to whose node a volume is moved', () => {
     Object.assign(it.kube, { get: async () => live });
     await it.reconcile();
     expect([it.backend.volumes.size, it.copier.jobs.size]).toStrictEqual([0, 0]);
+  });
+
+  it('is still served, and says how far the copy is, while a step waits for the pool or the pool fails', async () => {
+    const it = harness();
+    await it.reconcile();
+    const [job] = it.copier.jobs.values();
+    if (job) Object.assign(job.state, { phase: 'copying', copied: 1 << 20 });
+    await it.reconcile();
+    const before = it.report();
+    expect(before).toMatchObject({ phase: 'Copying', macs: [MAC], bytesTotal: 4 << 20 });
+    const turn = Promise.withResolvers<void>();
+    it.backend.gate = turn.promise;
+    await it.reconcile();
+    expect(it.report()).toStrictEqual(before);
+    turn.resolve();
+    await it.idle();
+    it.backend.failure = new BackendError('BackendFailed', 'vgs failed');
+    // The step that waited ends first.
+    for (const _ of [1, 2]) await it.reconcile();
+    expect(it.report()).toStrictEqual({ ...before, phase: 'Waiting', message: 'vgs failed' });
+  });
+
+  it('says that the new backing volume is wiped only while that is so', async () => {
+    const it = harness();
+    const [turn, wiped] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+    Object.assign(it.backend, { gate: turn.promise, wiping: wiped.promise, unwiped: true });
+    await it.reconcile();
+    expect(it.report()).toMatchObject({ phase: 'Waiting', message: 'the pool has not made the backing volume yet' });
+    turn.resolve();
+    await it.until(() => it.backend.calls.includes('wipe'));
+    await it.reconcile();
+    expect(it.report()?.message).toBe('the new backing volume is being wiped');
+    wiped.resolve();
+    await it.idle();
+    await it.reconcile();
+    expect(it.report()?.message ?? '').not.toMatch('wiped');
   });
 
   it('says what is wrong with the pool or the copier', async () => {

@@ -1,6 +1,6 @@
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
-import { type AoEVolume, movesOf } from '../../api/volume.ts';
+import { type AoEVolume, moveReport, movesOf } from '../../api/volume.ts';
 import { applyStatus, type Kube, messageOf, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { type Backend, BackendError } from '../backends/backend.ts';
@@ -20,7 +20,7 @@ const COPY_RETRY_MS = 2_000;
 const RETRY_MS = 10_000;
 const LIMIT_MS = 7 * 24 * 3_600_000;
 
-export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath'> {
+export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath' | 'onWipeProgress'> {
   kube: Pick<Kube, 'apply' | 'get'>;
   /** The AoEVolumes whose spec.move names this node. */
   moves: Pick<Store<AoEVolume>, 'get'>;
@@ -38,6 +38,8 @@ export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath'
 export class MoveReconciler {
   readonly #options: MoveReconcilerOptions;
   readonly #jobs = new Map<string, Job<CopyProgress | undefined>>();
+  /** Volumes whose new backing volume is being wiped. */
+  readonly #wiping = new Set<string>();
   readonly #subscribers = new Subscribers<{ volume: string } | { pool: string }>();
 
   constructor(options: MoveReconcilerOptions) {
@@ -66,18 +68,33 @@ export class MoveReconciler {
     const ended = (): void => this.#subscribers.emit({ volume: name });
     const outcome = await job.run((stop) => this.#copyStep(found, stop), { patienceMs: PATIENCE_MS, ended });
     if (!outcome) {
-      const message = 'the backing volume is being made and wiped';
-      await this.#report(found, { phase: 'Waiting', message }, signal);
+      if (this.#wiping.has(name)) await this.#waits(found, 'the new backing volume is being wiped', signal);
+      // A step may wait for its turn in the pool. What was said of the last one still holds.
+      else if (!moveReport(found)) await this.#waits(found, 'the pool has not made the backing volume yet', signal);
       return { requeueAfterMs: RETRY_MS };
     }
     if ('error' in outcome) {
       if (!(outcome.error instanceof BackendError)) throw outcome.error;
-      await this.#report(found, { phase: 'Waiting', message: outcome.error.message.slice(0, 1000) }, signal);
+      await this.#waits(found, outcome.error.message.slice(0, 1000), signal);
       return { requeueAfterMs: RETRY_MS };
     }
     if (!outcome.result) return { requeueAfterMs: COPY_RETRY_MS };
     await this.#report(found, outcome.result, signal);
     return { requeueAfterMs: COPY_RETRY_MS };
+  }
+
+  /**
+   * Says what a copy waits for. Its MAC addresses and how far it is stay as they were: without the first, the agent of the volume would end
+   * what it serves to this node, and the copier would lose its source.
+   */
+  async #waits(found: AoEVolume, message: string, signal: AbortSignal): Promise<void> {
+    const { macs, bytesDone, bytesTotal } = moveReport(found) ?? {};
+    const kept = {
+      ...(macs === undefined ? {} : { macs }),
+      ...(bytesDone === undefined ? {} : { bytesDone }),
+      ...(bytesTotal === undefined ? {} : { bytesTotal }),
+    };
+    await this.#report(found, { ...kept, phase: 'Waiting', message }, signal);
   }
 
   /** @returns undefined when the API server says that the move is at another stage by now */
@@ -93,7 +110,13 @@ export class MoveReconciler {
         const from = pools.get(spec.pool ?? '');
         return from && backendOf(from).path(metadata.uid ?? '');
       };
-      return await copyHere({ ...this.#options, localPath }, backendOf(pool), volume, signal);
+      const { name } = volume.metadata;
+      const onWipeProgress = (): void => void this.#wiping.add(name);
+      try {
+        return await copyHere({ ...this.#options, localPath, onWipeProgress }, backendOf(pool), volume, signal);
+      } finally {
+        this.#wiping.delete(name);
+      }
     });
   }
 
