@@ -1,6 +1,6 @@
 import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import type { AoEPool } from '../../api/pool.ts';
+import { type AoEPool, MAX_ABANDONED } from '../../api/pool.ts';
 import { AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
@@ -116,6 +116,28 @@ describe('a storage node that never comes back', () => {
     await it.reconcile();
     expect(it.live()).toBeUndefined();
     expect(abandoned()).toStrictEqual([older, { uid: 'u', volume: 'v', node: 'storage-2', addresses: [{ shelf: 1, slot: 0 }] }]);
+  });
+
+  it('says which volume is no longer remembered when more are given up than the status of a pool has room for', async () => {
+    const it = cluster({ annotation: 'storage-2', nodes: [] });
+    const entry = (index: number) => ({
+      uid: `u-${index}`,
+      volume: `v-${index}`,
+      node: 'lost',
+      addresses: [{ shelf: 7, slot: index % 16 }],
+    });
+    const abandoned = Array.from({ length: MAX_ABANDONED }, (_, index) => entry(index));
+    it.api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name: 'p' }, status: { abandoned } } as never);
+    await it.api.delete(AOE_VOLUMES, 'v');
+    await it.reconcile();
+    const left = it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned ?? [];
+    expect([left.length, left[0]?.volume, left.at(-1)?.volume]).toStrictEqual([MAX_ABANDONED, 'v-1', 'v']);
+    expect(it.api.events.filter(({ reason }) => reason === 'AbandonedForgotten')).toStrictEqual([
+      {
+        reason: 'AbandonedForgotten',
+        message: expect.stringMatching(/AoEVolume v-0, which was at e7\.0 on node lost, .*\/aoe-csi\/target there$/),
+      },
+    ]);
   });
 
   it('keeps its AoEVolume while its pool cannot be written', async () => {

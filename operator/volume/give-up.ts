@@ -1,4 +1,4 @@
-import { sameAddress } from '../../api/address.ts';
+import { formatAddress, sameAddress } from '../../api/address.ts';
 import { type AoEPool, MAX_ABANDONED, MAX_ABANDONED_ADDRESSES } from '../../api/pool.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../../api/resources.ts';
 import { type AoEVolume, GIVE_UP, MOVE_FINALIZER, VOLUME_FINALIZER } from '../../api/volume.ts';
@@ -43,7 +43,7 @@ export async function giveUp(options: Options, volume: AoEVolume, signal: AbortS
   const keeps = move?.stage === 'Switched' && finalizers.includes(MOVE_FINALIZER) ? move : undefined;
   const left = finalizers.filter((each) => each !== VOLUME_FINALIZER && !(keeps && each === MOVE_FINALIZER));
   if (left.length === finalizers.length) return { outcome: 'givenUp', volume: released };
-  await noteAbandoned(kube, volume.metadata, volume.spec, signal);
+  await noteAbandoned(options, volume.metadata, volume.spec, signal);
   let patched: AoEVolume | undefined;
   try {
     patched = await kube.patch<AoEVolume>(AOE_VOLUMES, metadata.name, { metadata: { uid, resourceVersion, finalizers: left } }, write);
@@ -84,10 +84,11 @@ async function release(kube: Options['kube'], volume: AoEVolume, signal: AbortSi
  * Notes in the status of the pool that the volume was given up, before the AoEVolume is gone, or that it is moved away without its node. Should
  * the node come back, its target serves the volume from its own state: by this entry its agent knows that it must not, and the operator gives
  * the address to no other volume while there are free ones. A host that both targets admit would take the two for one disk.
+ * The status has room for a limited number; an entry that has to go is named in an Event of the pool, since nobody knows of its address afterwards.
  * @throws KubeError
  */
 export async function noteAbandoned(
-  kube: Options['kube'],
+  { kube, events, log }: Options,
   { name: volume, uid = '' }: AoEVolume['metadata'],
   { nodeName: node = '', pool: poolName = '', address }: Pick<AoEVolume['spec'], 'nodeName' | 'pool' | 'address'>,
   signal: AbortSignal,
@@ -102,7 +103,14 @@ export async function noteAbandoned(
   // With the version: of two that are given up at once, neither entry may be lost.
   const { resourceVersion } = pool.metadata;
   const entry = { uid, volume, node, ...(addresses.length > 0 ? { addresses } : {}) };
-  const status = { abandoned: [...abandoned.filter((each) => each !== before), entry].slice(-MAX_ABANDONED) };
+  const all = [...abandoned.filter((each) => each !== before), entry];
+  const status = { abandoned: all.slice(-MAX_ABANDONED) };
   const write = { fieldManager: FIELD_MANAGER, subresource: 'status', signal } as const;
   await kube.patch(AOE_POOLS, pool.metadata.name, { metadata: { resourceVersion }, status }, write);
+  for (const gone of all.slice(0, -MAX_ABANDONED)) {
+    const at = (gone.addresses ?? []).map(formatAddress).join(', ') || 'no address';
+    const message = `status.abandoned has room for ${MAX_ABANDONED} volumes: AoEVolume ${gone.volume}, which was at ${at} on node ${gone.node}, is no longer remembered, and the address may be given to another volume. Before node ${gone.node} joins the segment again, remove /var/lib/aoe-csi/target there`;
+    log.warn({ pool: pool.metadata.name, ...gone }, 'a volume that was given up is no longer remembered');
+    events.event(pool, 'Warning', 'AbandonedForgotten', message);
+  }
 }

@@ -206,7 +206,7 @@ export class VolumeReconciler {
     const notReadyThere = (node: string): string | undefined => (node === first ? unmade.why : cluster.notReady?.(node));
     const elsewhere = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
     if ('refused' in elsewhere || !(await hasNoPersistentVolume(this.#options.kube, volume, signal))) return volume;
-    await noteAbandoned(this.#options.kube, volume.metadata, volume.spec, signal);
+    await noteAbandoned(this.#options, volume.metadata, volume.spec, signal);
     const to = { nodeName: elsewhere.nodeName, pool: spec.pool ?? '' };
     const { volume: placed } = await this.#switch(volume, to, undefined, signal, unmade.why);
     return placed;
@@ -231,7 +231,7 @@ export class VolumeReconciler {
     const isMarked = found.metadata.finalizers?.includes(MOVE_FINALIZER);
     if ((underWay || isMarked || found.status?.move) && !isSecond) return await this.#advance(found, signal);
     const move = await decideMove({ ...this.#options, reserved: this.#reserved, health: this.#health }, found, signal);
-    if (move.kind === 'possible') await noteAbandoned(this.#options.kube, move.volume.metadata, move.volume.spec, signal);
+    if (move.kind === 'possible') await noteAbandoned(this.#options, move.volume.metadata, move.volume.spec, signal);
     if (underWay && move.kind === 'possible') return await this.#switch(move.volume, move.to, fromLost(move.volume, move.to), signal);
     if (underWay && move.kind === 'none') return await this.#advance(move.volume, signal);
     if (move.kind === 'copy') {
@@ -268,7 +268,7 @@ export class VolumeReconciler {
     }
     if (next.step === 'wait') return { kind: 'none', volume };
     if (next.why !== undefined) {
-      await noteAbandoned(kube, volume.metadata, volume.spec.move, signal);
+      await noteAbandoned(this.#options, volume.metadata, volume.spec.move, signal);
       events.event(volume, 'Warning', 'MovedDataLeft', next.why);
     }
     log.info({ volume: name, move: volume.spec.move }, 'move ended');

@@ -127,13 +127,14 @@ export async function hasNoPersistentVolume(kube: Pick<Kube, 'get'>, { metadata 
  * @throws KubeError, also when its agent, or others, changed the volume meanwhile
  */
 export async function letGo(
-  { kube, events, log }: { kube: Pick<Kube, 'get' | 'patch'>; events: Pick<EventRecorder, 'event'>; log: Logger },
+  options: { kube: Pick<Kube, 'get' | 'patch'>; events: Pick<EventRecorder, 'event'>; log: Logger },
   volume: AoEVolume,
   why: string,
   signal: AbortSignal,
 ): Promise<void> {
+  const { kube, events, log } = options;
   const { name, uid, resourceVersion, finalizers = [] } = volume.metadata;
-  await noteAbandoned(kube, volume.metadata, volume.spec, signal);
+  await noteAbandoned(options, volume.metadata, volume.spec, signal);
   // With the version: should the agent come back at this moment and report a disk, that report counts.
   const metadata = { uid, resourceVersion, finalizers: finalizers.filter((each) => each !== VOLUME_FINALIZER) };
   try {
