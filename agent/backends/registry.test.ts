@@ -23,3 +23,18 @@ test('a pool keeps its backend, and what that knows, until its settings change',
   const file = backends.of(pool('c', { backend: 'file', directory: '/x' }));
   expect(backends.of(pool('c', { backend: 'file', directory: '/x', reserve: '15%' }))).not.toBe(file);
 });
+
+test('a pool whose settings change still takes one snapshot at a time', () => {
+  const specs = [
+    [{ backend: 'lvm', volumeGroup: 'vg0' }, { wipe: 'Ends' }],
+    [{ backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: 'tp' }, { overprovision: 2 }],
+    [{ backend: 'file', directory: '/x' }, { reserve: '15%' }],
+  ] as const;
+  for (const [spec, change] of specs) {
+    const backends = registry();
+    const first = backends.of(pool('a', spec));
+    const second = backends.of(pool('a', { ...spec, ...change }));
+    expect(second).not.toBe(first);
+    expect(second.snapshots?.serial, spec.backend).toBe(first.snapshots?.serial);
+  }
+});

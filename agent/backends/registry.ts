@@ -3,6 +3,7 @@ import type { AoEPool } from '../../api/pool.ts';
 import type { Exec } from '../../run/exec.ts';
 import type { Backend } from './backend.ts';
 import { FileBackend } from './file/backend.ts';
+import { Directories } from './file/directory-state.ts';
 import type { FilePool } from './file/space.ts';
 import type { HasDevice } from './lvm/base.ts';
 import { LvmCli } from './lvm/command/cli.ts';
@@ -28,6 +29,7 @@ export interface BackendRegistryOptions {
 /** One backend per pool, replaced when the settings of the pool change. */
 export class BackendRegistry {
   readonly #options: BackendRegistryOptions;
+  readonly #directories = new Directories();
   readonly #open = new Map<string, { key: string; backend: Backend }>();
 
   constructor(options: BackendRegistryOptions) {
@@ -65,7 +67,7 @@ export class BackendRegistry {
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice, wiper, overprovision: spec.overprovision });
       case 'file':
         return new FileBackend({
-          ...{ pool, directory, reserve, mountPoints },
+          ...{ pool, directory, reserve, mountPoints, state: this.#directories.of(directory) },
           expected: () => expected(pool),
           hasSnapshots: () => hasSnapshots(pool),
           siblings: () => siblings(pool),

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
 import { crashing } from '../../testing/crashing-file-system.ts';
 import { FileBackend } from './backend.ts';
+import { DirectoryState } from './directory-state.ts';
 import { nodeFileSystem } from './file-system.ts';
 
 const signal = new AbortController().signal;
@@ -223,6 +224,17 @@ test('a measurement reads the size of each file once', async () => {
 
 test('a size beyond the file system is refused', async () => {
   await expect(open(await folder()).create({ ...request, bytes: 2 ** 60 })).rejects.toMatchObject({ name: 'BackendError' });
+});
+
+test('a volume that was removed is not expected any more, also when the settings of the pool change', async () => {
+  const directory = await folder();
+  const state = new DirectoryState();
+  const [before, after] = ['0', '10%'].map(
+    (reserve) => new FileBackend({ pool: 'p1', directory, expected: () => ['u-1'], reserve, state }),
+  ) as [FileBackend, FileBackend];
+  await open(directory).create(request);
+  await before.remove('u-1');
+  expect((await after.measure(signal)).ready).toBe(true);
 });
 
 test('a UID cannot lead out of the directory', async () => {

@@ -16,6 +16,7 @@ import {
 } from '../backend.ts';
 import { loopOf } from '../device-use.ts';
 import { FileAdoption } from './adoption.ts';
+import { DirectoryState } from './directory-state.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
 import { prepareDirectory } from './prepare.ts';
 import { FileSnapshots } from './snapshots.ts';
@@ -31,8 +32,6 @@ const RECORD_SUFFIX = '.img.volume';
 const MOVES_SUFFIX = '.img.moves';
 /** Beside a volume into which data is copied, until it is whole: what CreateRequest.copy said. */
 const COPY_SUFFIX = '.img.copy';
-/** How many removed volumes are remembered before those without an AoEVolume are forgotten. */
-const FORGET_AT = 256;
 
 export interface FileOptions {
   /** Name of the AoEPool. */
@@ -49,6 +48,8 @@ export interface FileOptions {
   /** The other file pools of this node. */
   siblings?: () => readonly FilePool[];
   fs?: FileSystem;
+  /** Shared with every other backend of this directory. */
+  state?: DirectoryState;
 }
 
 /** Sparse files in a directory, named by UID. Each appears under its name only once it has its full size. */
@@ -62,8 +63,7 @@ export class FileBackend implements Backend {
   readonly #siblings: () => readonly FilePool[];
   readonly #fs: FileSystem;
   readonly #tails: FileTails;
-  /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
-  readonly #gone = new Set<string>();
+  readonly #state: DirectoryState;
   /** Names of AoEVolumes by UID, as read from the records: they never change. */
   readonly #names = new Map<string, string>();
   readonly snapshots: Snapshots & Required<Pick<Snapshots, 'restore'>>;
@@ -71,7 +71,7 @@ export class FileBackend implements Backend {
   readonly adoption: FileAdoption;
   /** Not while a snapshot is taken: it has the size that the volume has meanwhile. */
   readonly growth: Growth = {
-    grow: (uid, bytes, signal) => this.snapshots.serial.turn(() => this.#grow(uid, bytes), signal),
+    grow: (uid, bytes, signal) => this.#state.serial.turn(() => this.#grow(uid, bytes), signal),
   };
 
   constructor({
@@ -83,6 +83,7 @@ export class FileBackend implements Backend {
     reserve,
     siblings = () => [],
     fs = nodeFileSystem,
+    state = new DirectoryState(),
   }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
@@ -92,13 +93,12 @@ export class FileBackend implements Backend {
     this.#reserve = reserve;
     this.#siblings = siblings;
     this.#fs = fs;
+    this.#state = state;
     this.#tails = new FileTails(directory, fs);
     this.snapshots = new FileSnapshots({
-      directory,
-      fs,
+      ...{ directory, fs, tails: this.#tails, serial: state.serial },
       prepare: () => this.#prepare(),
       pathOf: (uid) => this.path(uid),
-      tails: this.#tails,
       free: async (signal) => (await this.measure(signal)).free,
     });
     this.adoption = new FileAdoption({
@@ -209,7 +209,11 @@ export class FileBackend implements Backend {
     return new BackendError('PoolFull', `the file system of ${this.#directory} cannot hold a file of ${size} bytes`, { cause: error });
   }
 
-  async exportTail(uid: string): Promise<BackingVolume> {
+  exportTail(uid: string, signal: AbortSignal): Promise<BackingVolume> {
+    return this.#state.serial.turn(() => this.#exportTail(uid), signal);
+  }
+
+  async #exportTail(uid: string): Promise<BackingVolume> {
     await this.#tails.forget(uid);
     const found = await this.#find(uid);
     if (!found) throw new BackendError('BackendFailed', `${this.path(uid)} vanished`);
@@ -244,7 +248,7 @@ export class FileBackend implements Backend {
     await this.#tails.forget(uid);
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
-    this.#noteGone(uid);
+    this.#state.noteGone(uid, this.#expected);
   }
 
   async retain(uid: string): Promise<void> {
@@ -254,7 +258,7 @@ export class FileBackend implements Backend {
     if (await this.adoption.release(uid)) return await this.remove(uid);
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#tails.forget(uid);
-    this.#noteGone(uid);
+    this.#state.noteGone(uid, this.#expected);
   }
 
   async #list(signal: AbortSignal): Promise<{ volumes: BackingVolume[]; files: FileSize[] }> {
@@ -361,7 +365,7 @@ export class FileBackend implements Backend {
   async #recognize(): Promise<void> {
     let missing = 0;
     for (const uid of this.#expected()) {
-      if (this.#gone.has(uid)) continue;
+      if (this.#state.isGone(uid)) continue;
       if (await this.#find(uid)) return;
       missing++;
     }
@@ -370,14 +374,6 @@ export class FileBackend implements Backend {
       'PoolMissing',
       `${this.#directory} has none of the ${missing} volumes that were made there: is its file system mounted? If they are lost for good, delete their AoEVolumes`,
     );
-  }
-
-  /** The volume is not expected any more. */
-  #noteGone(uid: string): void {
-    this.#gone.add(uid);
-    if (this.#gone.size < FORGET_AT) return;
-    const known = new Set(this.#expected());
-    for (const each of this.#gone) if (!known.has(each)) this.#gone.delete(each);
   }
 
   async #drop(path: string, how: (path: string) => Promise<void>): Promise<void> {

@@ -1,7 +1,6 @@
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
 import { messageOf } from '../../../kube/mod.ts';
-import { Semaphore } from '../../../run/semaphore.ts';
 import {
   BackendError,
   type BackingSnapshot,
@@ -54,6 +53,8 @@ export interface FileSnapshotsOptions {
   /** The file of a volume. */
   pathOf: (volumeUID: string) => string;
   tails: Pick<FileTails, 'of' | 'note'>;
+  /** One at a time, so that each is admitted on the room that those before it have left, and that a volume is held once. */
+  serial: Serial;
   /** Bytes of the pool that are not promised to a volume. */
   free: (signal: AbortSignal) => Promise<number>;
 }
@@ -61,16 +62,14 @@ export interface FileSnapshotsOptions {
 /** Clones of files (reflinks), named by UID: a clone shares its blocks with the volume until one of them is written. */
 export class FileSnapshots implements Snapshots {
   readonly #options: FileSnapshotsOptions;
-  /** One at a time, so that each is admitted on the room that those before it have left, and that a volume is held once. */
-  readonly #turns = new Semaphore(1);
-  readonly serial: Serial = { turn: (task, signal) => this.#turns.run(task, signal) };
-
+  readonly serial: Serial;
   readonly blocks: FileBlocks;
 
   constructor(options: FileSnapshotsOptions) {
     this.#options = options;
-    const { fs } = options;
-    this.blocks = new FileBlocks({ fs, find: (uid) => this.find(uid) });
+    const { fs, serial } = options;
+    this.serial = serial;
+    this.blocks = new FileBlocks({ fs, find: (uid) => this.#usable(uid) });
   }
 
   async problem(): Promise<string | undefined> {
@@ -117,12 +116,11 @@ export class FileSnapshots implements Snapshots {
   }
 
   restore(request: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
-    return this.#turns.run(() => this.#restore(request, snapshotUID, signal), signal);
+    return this.serial.turn(() => this.#restore(request, snapshotUID, signal), signal);
   }
 
   async expose(uid: string): Promise<{ path: string; bytes: number } | undefined> {
-    await this.#options.prepare();
-    const found = await this.#read(uid);
+    const found = await this.#usable(uid);
     return found && { path: found.name, bytes: found.bytes };
   }
 
@@ -143,7 +141,7 @@ export class FileSnapshots implements Snapshots {
     const found = await this.#read(uid);
     try {
       // Without the tail it is an image like any other.
-      if (found) await fs.shorten(found.name, found.bytes);
+      if (found && isKnown(found)) await fs.shorten(found.name, found.bytes);
       await fs.rename(this.#path(uid, SUFFIX), this.#path(uid, RETAINED_SUFFIX));
       await fs.syncDirectory(directory);
     } catch (error) {
@@ -182,17 +180,22 @@ export class FileSnapshots implements Snapshots {
         throw error instanceof Error && 'syscall' in error ? this.#failed(`cloning ${source}`, error) : error;
       }
     };
+    let size: Pick<Record, 'bytes'> = {};
     return {
       make: () =>
         translated(async () => {
           await this.#admitMore(source, admitted);
+          // Before the clone: as soon as the volume may be removed, its note may be gone.
+          const { bytes, tail } = await tails.of(volumeUID, (await fs.stat(source)).size);
+          if (bytes === 0)
+            throw new BackendError('BackendFailed', `what may be exported of ${source} cannot be read, so no snapshot is taken of it`);
+          size = tail ? { bytes } : {};
           await fs.clone(source, half);
         }),
       finish: (createdAt) =>
         translated(async () => {
           await fs.syncFile(half);
-          const { bytes, tail } = await tails.of(volumeUID, (await fs.stat(half)).size);
-          const record: Record = { snapshot: name, volumeUID, createdAt: createdAt.toISOString(), ...(tail ? { bytes } : {}) };
+          const record: Record = { snapshot: name, volumeUID, createdAt: createdAt.toISOString(), ...size };
           await fs.write(this.#path(uid, RECORD_SUFFIX), `${JSON.stringify(record)}\n`);
           await fs.rename(half, this.#path(uid, SUFFIX));
           await fs.syncDirectory(directory);
@@ -210,9 +213,9 @@ export class FileSnapshots implements Snapshots {
     await prepare();
     const path = pathOf(uid);
     if (await this.#exists(path)) return true;
-    const source = this.#path(snapshotUID, SUFFIX);
-    if (!(await this.#exists(source))) return false;
-    const found = await this.#read(snapshotUID);
+    const found = await this.#usable(snapshotUID);
+    if (!found) return false;
+    const source = found.name;
     const [exported, tail] = [roundUp(bytes, MiB), wantsTail ? TAIL_BYTES : 0];
     const size = exported + tail;
     const room = await free(signal);
@@ -223,7 +226,7 @@ export class FileSnapshots implements Snapshots {
     await this.#unlink(half);
     try {
       await fs.clone(source, half);
-      if (found) await fs.shorten(half, found.bytes);
+      await fs.shorten(half, found.bytes);
       await fs.extend(half, size);
       await tails.note(uid, exported, tail);
       await fs.write(`${path}.volume`, `${name}\n`);
@@ -298,6 +301,14 @@ export class FileSnapshots implements Snapshots {
     }
   }
 
+  /** A snapshot whose data is to be used. @throws BackendError when its record does not say how much of the file that is */
+  async #usable(uid: string): Promise<BackingSnapshot | undefined> {
+    const found = await this.find(uid);
+    if (!found || isKnown(found)) return found;
+    const message = `the record of ${found.name} does not say how much of the file is the snapshot, so it is not read: an agent of an earlier version has written it. Take another snapshot, and delete this one; with deletionPolicy Retain the file stays as it is`;
+    throw new BackendError('BackendFailed', message);
+  }
+
   async #unlink(path: string): Promise<void> {
     try {
       await this.#options.fs.unlink(path);
@@ -318,6 +329,11 @@ export class FileSnapshots implements Snapshots {
   #failed(doing: string, error: unknown): BackendError {
     return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** Whether it is known how much of the file is the snapshot. No volume has 0 bytes. */
+function isKnown({ bytes }: BackingSnapshot): boolean {
+  return bytes > 0;
 }
 
 /** Whether the file system has no clones. */

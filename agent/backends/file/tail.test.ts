@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { MiB } from '../../../api/quantity.ts';
 import type { Instant } from '../backend.ts';
 import { FileBackend } from './backend.ts';
+import { DirectoryState } from './directory-state.ts';
 import { type FileSystem, nodeFileSystem } from './file-system.ts';
 
 const { signal } = new AbortController();
@@ -191,7 +192,7 @@ test('a tail that an earlier version has exported is data from then on', async (
   const directory = await folder();
   const { name } = await open(directory).create(request);
   await fill(name, 4 * MiB, 8 * MiB, 'd');
-  expect(await open(directory).exportTail('u-1')).toStrictEqual({ uid: 'u-1', name, bytes: 8 * MiB });
+  expect(await open(directory).exportTail('u-1', signal)).toStrictEqual({ uid: 'u-1', name, bytes: 8 * MiB });
   await open(directory).growth.grow('u-1', 10 * MiB, signal);
   expect(await letters(name, 4 * MiB, 8 * MiB)).toBe('d'.repeat(8));
 });
@@ -232,4 +233,80 @@ test('a snapshot has what was exported of its volume, and a restored file a tail
   }
   await snapshots.retain('s-1', signal);
   expect((await stat(join(directory, 'snap-s-1.img.retained'))).size).toBe(4 * MiB);
+});
+
+/** Between the clone of a snapshot and its end. */
+async function cloned(backend: FileBackend) {
+  const [prepared] = await backend.snapshots.prepare([{ uid: 's-1', name: 'snap', volumeUID: 'u-1' }], signal);
+  await prepared?.make();
+  return { finish: () => prepared?.finish(new Date()) };
+}
+
+test('a snapshot has the size that its volume had when it was cloned, whatever happens to the volume and its note before it is finished', async () => {
+  const events: Record<string, (other: FileBackend) => Promise<unknown>> = {
+    growth: (other) => other.growth.grow('u-1', 12 * MiB, signal),
+    removal: (other) => other.remove('u-1'),
+    retention: (other) => other.retain('u-1'),
+    'end of the tail': (other) => other.exportTail('u-1', signal),
+  };
+  for (const [name, happens] of Object.entries(events)) {
+    const directory = await folder();
+    const backend = open(directory, cloning);
+    await fill((await backend.create(request)).name, 0, 8 * MiB, 'd');
+    const { finish } = await cloned(backend);
+    await happens(open(directory, cloning));
+    expect(await finish(), name).toMatchObject({ bytes: 4 * MiB });
+    await backend.snapshots.restore({ uid: 'u-2', name: 'pvc-2', bytes: 4 * MiB }, 's-1', signal);
+    expect(await letters(backend.path('u-2'), 0, 4 * MiB), name).toBe('d'.repeat(8));
+  }
+});
+
+test('no volume grows or exports its tail while a snapshot is taken, also when the settings of the pool change meanwhile', async () => {
+  const directory = await folder();
+  const state = new DirectoryState();
+  const [before, after] = ['0', '10%'].map(
+    (reserve) => new FileBackend({ pool: 'p1', directory, expected: () => [], reserve, fs: cloning, state }),
+  ) as [FileBackend, FileBackend];
+  await before.create(request);
+  const order: string[] = [];
+  const others: Promise<unknown>[] = [];
+  const instant: Instant = async (make) => {
+    await make();
+    others.push(after.growth.grow('u-1', 12 * MiB, signal).then(() => order.push('grown')));
+    others.push(after.exportTail('u-1', signal).then(() => order.push('exported')));
+    // Longer than either of them takes.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    order.push('instant');
+    return new Date();
+  };
+  await before.snapshots.take({ uid: 's-1', name: 'snap', volumeUID: 'u-1' }, instant, signal);
+  await Promise.all(others);
+  expect(order).toStrictEqual(['instant', 'grown', 'exported']);
+});
+
+test('no snapshot is taken of a file of which nobody knows how much was exported', async () => {
+  const directory = await folder();
+  const backend = open(directory, cloning);
+  await backend.create(request);
+  await nodeFileSystem.write(join(directory, 'u-1.img.exported'), 'x\n');
+  await expect(cloned(backend)).rejects.toMatchObject({ reason: 'BackendFailed', message: /u-1\.img cannot be read, so no snapshot/ });
+  expect((await readdir(directory)).filter((name) => name.startsWith('snap-'))).toStrictEqual([]);
+});
+
+test('a snapshot of which an earlier version has noted no size is not read as one without data, and its file can be kept', async () => {
+  const directory = await folder();
+  const backend = open(directory, cloning);
+  await backend.create(request);
+  await (await cloned(backend)).finish();
+  const { snapshots } = backend;
+  const record = { snapshot: 'snap', volumeUID: 'u-1', createdAt: new Date(0).toISOString(), bytes: 0 };
+  await nodeFileSystem.write(join(directory, 'snap-s-1.img.snapshot'), JSON.stringify(record));
+  expect(await snapshots.list(signal)).toMatchObject([{ uid: 's-1', bytes: 0 }]);
+  const refused = { reason: 'BackendFailed', message: /snap-s-1\.img does not say how much/ };
+  await expect(snapshots.restore({ uid: 'u-2', name: 'pvc-2', bytes: 4 * MiB }, 's-1', signal)).rejects.toMatchObject(refused);
+  await expect(snapshots.expose('s-1', signal)).rejects.toMatchObject(refused);
+  const first = async () => snapshots.blocks?.allocated('s-1', 0, signal)[Symbol.asyncIterator]().next();
+  await expect(first()).rejects.toMatchObject(refused);
+  await snapshots.retain('s-1', signal);
+  expect((await stat(join(directory, 'snap-s-1.img.retained'))).size).toBe(8 * MiB);
 });

@@ -1,0 +1,44 @@
+import { resolve } from 'node:path';
+import { Semaphore } from '../../../run/semaphore.ts';
+import type { Serial } from '../backend.ts';
+
+/** How many removed volumes are remembered before those without an AoEVolume are forgotten. */
+const FORGET_AT = 256;
+
+/**
+ * What all backends of one directory share. A change of the pool's settings makes a new backend, while what was begun with the one before
+ * still runs.
+ */
+export class DirectoryState {
+  readonly #turns = new Semaphore(1);
+  /** Lets one snapshot be taken at a time, and no volume grow meanwhile. */
+  readonly serial: Serial = { turn: (task, signal) => this.#turns.run(task, signal) };
+  /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
+  readonly #gone = new Set<string>();
+
+  /** Whether a volume is not expected any more. */
+  isGone(uid: string): boolean {
+    return this.#gone.has(uid);
+  }
+
+  /** A volume is not expected any more. @param expected the UIDs of all that have an AoEVolume */
+  noteGone(uid: string, expected: () => Iterable<string>): void {
+    this.#gone.add(uid);
+    if (this.#gone.size < FORGET_AT) return;
+    const known = new Set(expected());
+    for (const each of this.#gone) if (!known.has(each)) this.#gone.delete(each);
+  }
+}
+
+/** The state of each directory on this node that is, or was, the one of a pool. */
+export class Directories {
+  readonly #states = new Map<string, DirectoryState>();
+
+  of(directory: string): DirectoryState {
+    // A slash at the end makes no other directory.
+    const path = resolve(directory);
+    const state = this.#states.get(path) ?? new DirectoryState();
+    this.#states.set(path, state);
+    return state;
+  }
+}
