@@ -88,6 +88,13 @@ export interface Backend {
   /** Reads size and state. A missing volume group or directory is a measurement that is not ready, not an error. */
   measure(signal: AbortSignal): Promise<Measurement>;
   /**
+   * The backing volume of an AoEVolume as it is. Nothing is activated or marked, and the space of the pool is not counted: it may be called
+   * every few seconds.
+   * @returns undefined when there is no such volume
+   * @throws BackendError also when the pool cannot say whether there is one
+   */
+  find(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined>;
+  /**
    * Makes a volume that was exported before ready to be exported again: activates it when it is inactive. Its data is not touched.
    * @returns undefined when there is no such volume: it is never made here
    * @throws BackendError

@@ -78,6 +78,14 @@ test('a disk is copied at the size and with the serial number that it has, and t
   expect([backend.volumes.get(UID)?.copy, copier.jobs.size, disks.get(PATH)]).toStrictEqual([undefined, 0, [1, 0, 2, 3]]);
 });
 
+test('however often a copy is looked at, the pool is not measured', async () => {
+  const { backend, copy, steps } = harness();
+  backend.measure = () => Promise.reject(new Error('it was measured'));
+  await copy();
+  steps(8);
+  expect(await copy()).toStrictEqual({ kind: 'whole' });
+});
+
 test('a copy keeps its progress while its target is silent, and needs it no more once all was compared', async () => {
   const { world, copy, steps } = harness();
   await copy();

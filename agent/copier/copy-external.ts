@@ -7,17 +7,7 @@ import type { ExternalDisk } from '../address/probe.ts';
 import { BackendError, type BackingVolume } from '../backends/backend.ts';
 import { describeHolder, readHolder } from '../lock/holder.ts';
 import { CopierError } from './api.ts';
-import {
-  begunCopy,
-  type CopyInContext,
-  type CopyInResult,
-  type CopyInto,
-  copyIn,
-  endChanged,
-  hasChanged,
-  isWhole,
-  type Origin,
-} from './copy-in.ts';
+import { type CopyInContext, type CopyInResult, type CopyInto, copyIn, endChanged, hasChanged, isWhole, type Origin } from './copy-in.ts';
 import { jobsOf } from './job-id.ts';
 
 type External = NonNullable<NonNullable<AoEVolumeSpec['source']>['external']>;
@@ -35,7 +25,7 @@ interface Disk {
  */
 export async function copyExternal(context: CopyInContext, into: CopyInto, external: External, signal: AbortSignal): Promise<CopyInResult> {
   const { backend, request, volume } = into;
-  let begun = await begunCopy(backend, request.uid, signal).catch((error: unknown) => {
+  let begun = await backend.find(request.uid, signal).catch((error: unknown) => {
     if (error instanceof BackendError) return error;
     throw error;
   });

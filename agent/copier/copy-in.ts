@@ -3,15 +3,7 @@ import { MiB } from '../../api/quantity.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { SurveyAddress } from '../address/probe.ts';
-import {
-  type Backend,
-  BackendError,
-  type BackingVolume,
-  type CreateRequest,
-  roundDown,
-  roundUp,
-  type WipeProgress,
-} from '../backends/backend.ts';
+import { type Backend, type BackingVolume, type CreateRequest, roundDown, roundUp, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
 import { type CopierApi, CopierError, type CopyJob, type CopySource, type CopyState } from './api.ts';
 import { jobId, jobsOf } from './job-id.ts';
@@ -102,17 +94,6 @@ export async function copyIn(context: CopyInContext, into: CopyInto, origin: Ori
   const [began = '', token = ''] = backing.copy.split('/');
   if (began !== origin.id) return { kind: 'no-source', message: origin.isAnother(began) };
   return await advance(context, into, origin, { backing, token }, signal);
-}
-
-/**
- * The backing volume, when there is one. It is not touched: `open` would take it for one that is whole.
- * @throws BackendError also when the pool cannot say whether there is one
- */
-export async function begunCopy(backend: Backend, uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
-  const { ready, message = 'the pool is not ready', volumes } = await backend.measure(signal);
-  const found = volumes.find((each) => each.uid === uid);
-  if (!found && !ready) throw new BackendError('PoolNotReady', message);
-  return found;
 }
 
 /** Whether nothing is left to copy. */

@@ -69,6 +69,12 @@ test('a volume is marked until all of it was compared; then the mark goes, and t
   expect(await copy(), 'also without its source').toStrictEqual({ kind: 'whole' });
 });
 
+test('however often a copy is looked at, the pool is not measured', async () => {
+  const { backend, copyAll } = harness();
+  backend.measure = () => Promise.reject(new Error('it was measured'));
+  expect(await copyAll()).toStrictEqual({ kind: 'whole' });
+});
+
 test('a whole volume needs its snapshot no more', async () => {
   const { copy, copyAll } = harness();
   await copyAll();

@@ -4,7 +4,7 @@ import { type AoESnapshot, isBeingCopied, isUncommitted, SnapshotCondition } fro
 import { type AoEVolume, serialNumber } from '../../api/volume.ts';
 import { roundDown } from '../backends/backend.ts';
 import type { CopySource } from './api.ts';
-import { begunCopy, type CopyInContext, type CopyInResult, type CopyInto, copyIn, isWhole, type Origin } from './copy-in.ts';
+import { type CopyInContext, type CopyInResult, type CopyInto, copyIn, isWhole, type Origin } from './copy-in.ts';
 
 /**
  * Makes a volume with the data of a snapshot in another pool or on another node, as {@link copyIn} says.
@@ -17,7 +17,7 @@ export async function copySnapshot(
   signal: AbortSignal,
 ): Promise<CopyInResult> {
   const { backend, request, volume } = into;
-  if (isWhole(await begunCopy(backend, request.uid, signal))) return { kind: 'whole' };
+  if (isWhole(await backend.find(request.uid, signal))) return { kind: 'whole' };
   const problem = problemOf(volume, snapshot, request.bytes);
   if (problem !== undefined) return { kind: 'no-source', message: problem };
   return await copyIn(context, into, originOf(context, volume, snapshot), signal);

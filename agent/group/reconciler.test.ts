@@ -56,7 +56,7 @@ async function world() {
       records,
       volumes: kube.store<AoEVolume>('AoEVolume'),
       pools: kube.store<AoEPool>('AoEPool'),
-      backendOf: () => ({ snapshots: disk, measure: async () => ({ volumes: [] }) }) as never,
+      backendOf: () => ({ snapshots: disk, find: async () => undefined }) as never,
       target: {
         connected: true,
         problem: '',

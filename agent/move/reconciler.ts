@@ -155,9 +155,7 @@ export class MoveReconciler {
     if (spec.nodeName !== node && target.state(uid)) await target.unexport(uid, signal);
     await removeJobs(copier, uid, signal);
     const backend = backendOf(pool);
-    const measured = await backend.measure(signal);
-    if (!measured.ready) return `pool ${move.pool} is not ready: ${measured.message ?? ''}`;
-    const backing = measured.volumes.find((each) => each.uid === uid);
+    const backing = await backend.find(uid, signal);
     if (!backing) return undefined;
     const isHalf = backing.copy !== undefined;
     if (isHalf && backing.copy?.split('/')[0] !== move.id) return `${backing.name} is half a copy of another move or volume, and is kept`;

@@ -68,7 +68,7 @@ function harness(status: object = { copies: [COPY], copyAddress: ADDRESS }) {
       copyExport: new CopyExport({ node: 'storage', target: link, probe }),
       copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
       freeze: NO_FREEZE,
-      backendOf: () => ({ snapshots, measure: async () => ({ volumes: [] }) }) as never,
+      backendOf: () => ({ snapshots, find: async () => undefined }) as never,
       target: link,
       log,
     });

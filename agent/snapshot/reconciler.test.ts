@@ -26,6 +26,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
   const snapshots = new FakeSnapshots();
   const changed: string[] = [];
   const volumes: BackingVolume[] = [];
+  const find = async (uid: string) => volumes.find((each) => each.uid === uid);
   const world = { hasBackend: true, stranger: undefined as Stranger | undefined, freeze: NO_FREEZE };
   kube.put({ kind: 'AoEPool', metadata: { name: 'fast' }, spec: { backend: 'lvm-thin' } } as never);
   const finalizers = [VOLUME_FINALIZER];
@@ -75,7 +76,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
       }),
       copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
       freeze: world.freeze,
-      backendOf: () => (world.hasBackend ? { snapshots, measure: async () => ({ volumes }) } : {}) as never,
+      backendOf: () => (world.hasBackend ? { snapshots, find } : {}) as never,
       target: {
         connected: true,
         problem: '',

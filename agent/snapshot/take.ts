@@ -117,9 +117,13 @@ function obstacleOf({ spec }: AoESnapshot, volume: AoEVolume | undefined, { volu
 }
 
 /** Refuses a snapshot that would lack what hosts wrote to the tail of its volume, until the mark of that is off. */
-async function tailObstacle(backend: Backend, volume: AoEVolume | undefined, signal: AbortSignal): Promise<Outcome | undefined> {
+async function tailObstacle(
+  backend: Pick<Backend, 'find'>,
+  volume: AoEVolume | undefined,
+  signal: AbortSignal,
+): Promise<Outcome | undefined> {
   const exposed = parseQuantity(volume?.status?.capacity ?? '0');
-  const backing = (await backend.measure(signal)).volumes.find(({ uid }) => uid === volume?.metadata.uid);
+  const backing = await backend.find(volume?.metadata.uid ?? '', signal);
   if (!backing || !isTailExposed(backing, exposed)) return undefined;
   const message = `an agent of an earlier version has exported more of ${backing.name} than its mark says: the snapshot is taken once this agent has opened the data of AoEVolume ${volume?.metadata.name} and removed that mark`;
   return refused('VolumeNotReady', message, OPENED_RETRY_MS);

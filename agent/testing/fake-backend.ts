@@ -51,6 +51,11 @@ export class FakeBackend implements Backend {
     return { ready: true, size: this.size, free, granularity: 1 << 20, tail: this.tail, volumes };
   }
 
+  async find(uid: string): Promise<BackingVolume | undefined> {
+    if (this.unmeasured !== undefined) throw new BackendError('PoolNotReady', this.unmeasured);
+    return this.volumes.get(uid);
+  }
+
   async open(uid: string): Promise<BackingVolume | undefined> {
     this.#enter('open');
     await this.gate;

@@ -216,8 +216,8 @@ async function restore(
 }
 
 /** Whether the volume has all its data and its full size already. */
-async function isComplete(backend: Backend, { uid, bytes }: CreateRequest, signal: AbortSignal): Promise<boolean> {
-  const found = (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+async function isComplete(backend: Pick<Backend, 'find'>, { uid, bytes }: CreateRequest, signal: AbortSignal): Promise<boolean> {
+  const found = await backend.find(uid, signal);
   return found !== undefined && isWhole(found) && found.bytes >= bytes;
 }
 

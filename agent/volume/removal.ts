@@ -3,7 +3,7 @@ import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, isRetained, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type Kube, messageOf, retryOnConflict } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
-import { type Backend, BackendError } from '../backends/backend.ts';
+import { type Backend, BackendError, type BackingVolume } from '../backends/backend.ts';
 import { type CopierApi, CopierError } from '../copier/api.ts';
 import { removeJobs } from '../copier/job-id.ts';
 import { readHolder } from '../lock/holder.ts';
@@ -100,7 +100,7 @@ export async function removeVolume(
   try {
     if (isKept) {
       // With the mark of half a copy it could not be adopted later.
-      const backing = backend && fresh.spec.move && (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+      const backing = backend && fresh.spec.move && (await foundIn(backend, uid, signal));
       if (backend && backing) await finishMove(backend, fresh, backing, undefined, signal);
       await backend?.retain(uid, signal);
     } else await backend?.remove(uid, signal);
@@ -120,17 +120,27 @@ export async function removeVolume(
  */
 async function keepTail(
   backend: Backend,
-  { metadata: { uid }, status }: AoEVolume,
+  { metadata: { uid = '' }, status }: AoEVolume,
   state: TargetVolumeState | undefined,
   signal: AbortSignal,
 ): Promise<BackendError | undefined> {
   const exposed = Math.max(parseQuantity(status?.capacity ?? '0'), state?.bytes ?? 0);
-  const backing = (await backend.measure(signal)).volumes.find((each) => each.uid === uid);
+  const backing = await foundIn(backend, uid, signal);
   try {
     if (backing) await keepExposed(backend, backing, exposed, signal);
     return undefined;
   } catch (error) {
     if (error instanceof BackendError) return error;
+    throw error;
+  }
+}
+
+/** The backing volume as far as the pool can say: one that was lost for good must not keep its AoEVolume. */
+async function foundIn(backend: Pick<Backend, 'find'>, uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
+  try {
+    return await backend.find(uid, signal);
+  } catch (error) {
+    if (error instanceof BackendError) return undefined;
     throw error;
   }
 }

@@ -193,7 +193,7 @@ export class World {
       records,
       volumes: api.store<AoEVolume>('AoEVolume'),
       pools: api.store<AoEPool>('AoEPool'),
-      backendOf: () => ({ snapshots: own, measure: async () => ({ volumes: [] }) }) as never,
+      backendOf: () => ({ snapshots: own, find: async () => undefined }) as never,
       target: holder,
       log,
     };

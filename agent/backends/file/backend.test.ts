@@ -222,6 +222,24 @@ test('a measurement reads the size of each file once', async () => {
   expect(read.filter((path) => path.endsWith('.img'))).toStrictEqual([join(directory, 'u-1.img')]);
 });
 
+test('a volume is found without a look at the space of the pool or at other volumes', async () => {
+  const directory = await folder();
+  const made = await open(directory).create({ ...request, copy: 'snap-uid/0a1b' });
+  await open(directory).create({ ...request, uid: 'u-2' });
+  const never = () => Promise.reject(new Error('not to find a volume'));
+  const fs = { ...nodeFileSystem, statfs: never, unshared: never, readdir: never };
+  const looked: string[] = [];
+  const stat = (path: string) => {
+    looked.push(path);
+    return nodeFileSystem.stat(path);
+  };
+  const backend = open(directory, { fs: { ...fs, stat } });
+  expect(await backend.find('u-1')).toStrictEqual(made);
+  expect(looked).toStrictEqual([made.name]);
+  expect(await backend.find('u-3')).toBeUndefined();
+  await expect(open(await folder(), { expected: ['u-1'] }).find('u-1'), 'not here').rejects.toMatchObject({ reason: 'PoolMissing' });
+});
+
 test('a size beyond the file system is refused', async () => {
   await expect(open(await folder()).create({ ...request, bytes: 2 ** 60 })).rejects.toMatchObject({ name: 'BackendError' });
 });

@@ -132,10 +132,14 @@ export class FileBackend implements Backend {
     }
   }
 
-  async open(uid: string): Promise<BackingVolume | undefined> {
+  async find(uid: string): Promise<BackingVolume | undefined> {
     await this.#prepare();
     await this.#recognize();
-    return this.#find(checkUid(uid));
+    return await this.#find(checkUid(uid));
+  }
+
+  open(uid: string): Promise<BackingVolume | undefined> {
+    return this.find(uid);
   }
 
   async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {

@@ -12,6 +12,7 @@ import {
   type WipeProgress,
 } from '../backend.ts';
 import { type IsClaimed, isClaimed } from '../device-use.ts';
+import { findMeasured } from '../find-measured.ts';
 import { LvmAdoption } from './adoption.ts';
 import type { LvmCli } from './command/cli.ts';
 import { failed } from './command/failed.ts';
@@ -120,6 +121,8 @@ export abstract class LvmBase implements Backend {
       throw error;
     }
   }
+
+  readonly find: Backend['find'] = (uid, signal) => findMeasured(this, uid, signal);
 
   async open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
     const found = await this.#find(uid, 0, signal);
