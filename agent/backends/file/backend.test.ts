@@ -6,6 +6,7 @@ import { crashing } from '../../testing/crashing-file-system.ts';
 import { FileBackend } from './backend.ts';
 import { DirectoryState } from './directory-state.ts';
 import { nodeFileSystem } from './file-system.ts';
+import { UnsharedBytes } from './unshared-bytes.ts';
 
 const signal = new AbortController().signal;
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 3 * MiB + 1 };
@@ -246,7 +247,7 @@ test('a size beyond the file system is refused', async () => {
 
 test('a volume that was removed is not expected any more, also when the settings of the pool change', async () => {
   const directory = await folder();
-  const state = new DirectoryState();
+  const state = new DirectoryState(new UnsharedBytes(nodeFileSystem));
   const [before, after] = ['0', '10%'].map(
     (reserve) => new FileBackend({ pool: 'p1', directory, expected: () => ['u-1'], reserve, state }),
   ) as [FileBackend, FileBackend];

@@ -20,8 +20,9 @@ import { DirectoryState } from './directory-state.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
 import { prepareDirectory } from './prepare.ts';
 import { FileSnapshots } from './snapshots.ts';
-import { type FilePool, type FileSize, SUFFIX, spaceOf } from './space.ts';
+import { type FilePool, SUFFIX, spaceOf } from './space.ts';
 import { FileTails } from './tail.ts';
+import { type FileSize, UnsharedBytes } from './unshared-bytes.ts';
 
 /** A file that is being made: it is never exported, and removed when its volume is made again. */
 const NEW_SUFFIX = '.img.new';
@@ -83,7 +84,7 @@ export class FileBackend implements Backend {
     reserve,
     siblings = () => [],
     fs = nodeFileSystem,
-    state = new DirectoryState(),
+    state = new DirectoryState(new UnsharedBytes(fs)),
   }: FileOptions) {
     this.#pool = pool;
     this.#directory = directory;
@@ -96,7 +97,7 @@ export class FileBackend implements Backend {
     this.#state = state;
     this.#tails = new FileTails(directory, fs);
     this.snapshots = new FileSnapshots({
-      ...{ directory, fs, tails: this.#tails, serial: state.serial },
+      ...{ directory, fs, tails: this.#tails, serial: state.serial, unshared: state.unshared },
       prepare: () => this.#prepare(),
       pathOf: (uid) => this.path(uid),
       free: async (signal) => (await this.measure(signal)).free,
@@ -122,8 +123,8 @@ export class FileBackend implements Backend {
   async measure(signal: AbortSignal): Promise<Measurement> {
     try {
       const { volumes, files } = await this.#list(signal);
-      const options = { fs: this.#fs, directory: this.#directory, reserve: this.#reserve, siblings: this.#siblings() };
-      const space = await spaceOf(options, files);
+      const options = { fs: this.#fs, unshared: this.#state.unshared, directory: this.#directory, reserve: this.#reserve };
+      const space = await spaceOf({ ...options, siblings: this.#siblings() }, files);
       return { ready: true, ...space, granularity: MiB, tail: TAIL_BYTES, volumes };
     } catch (error) {
       if (error instanceof BackendError)
@@ -138,9 +139,7 @@ export class FileBackend implements Backend {
     return await this.#find(checkUid(uid));
   }
 
-  open(uid: string): Promise<BackingVolume | undefined> {
-    return this.find(uid);
-  }
+  readonly open = (uid: string): Promise<BackingVolume | undefined> => this.find(uid);
 
   async namesakes({ uid, name }: Pick<CreateRequest, 'uid' | 'name'>, signal: AbortSignal): Promise<BackingVolume[]> {
     await this.#prepare();
@@ -253,6 +252,7 @@ export class FileBackend implements Backend {
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
     this.#state.noteGone(uid, this.#expected);
+    this.#state.unshared.forget(this.path(uid));
   }
 
   async retain(uid: string): Promise<void> {

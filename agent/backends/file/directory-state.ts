@@ -1,6 +1,8 @@
 import { resolve } from 'node:path';
 import { Semaphore } from '../../../run/semaphore.ts';
 import type { Serial } from '../backend.ts';
+import { nodeFileSystem } from './file-system.ts';
+import { UnsharedBytes } from './unshared-bytes.ts';
 
 /** How many removed volumes are remembered before those without an AoEVolume are forgotten. */
 const FORGET_AT = 256;
@@ -10,11 +12,17 @@ const FORGET_AT = 256;
  * still runs.
  */
 export class DirectoryState {
+  /** What files of this directory and of others have of their own. */
+  readonly unshared: UnsharedBytes;
   readonly #turns = new Semaphore(1);
   /** Lets one snapshot be taken at a time, and no volume grow meanwhile. */
   readonly serial: Serial = { turn: (task, signal) => this.#turns.run(task, signal) };
   /** UIDs of volumes that this process removed or retained, whose AoEVolumes may still exist: they are not expected any more. */
   readonly #gone = new Set<string>();
+
+  constructor(unshared: UnsharedBytes) {
+    this.unshared = unshared;
+  }
 
   /** Whether a volume is not expected any more. */
   isGone(uid: string): boolean {
@@ -32,12 +40,17 @@ export class DirectoryState {
 
 /** The state of each directory on this node that is, or was, the one of a pool. */
 export class Directories {
+  readonly #unshared: UnsharedBytes;
   readonly #states = new Map<string, DirectoryState>();
+
+  constructor(unshared = new UnsharedBytes(nodeFileSystem)) {
+    this.#unshared = unshared;
+  }
 
   of(directory: string): DirectoryState {
     // A slash at the end makes no other directory.
     const path = resolve(directory);
-    const state = this.#states.get(path) ?? new DirectoryState();
+    const state = this.#states.get(path) ?? new DirectoryState(this.#unshared);
     this.#states.set(path, state);
     return state;
   }

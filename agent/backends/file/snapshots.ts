@@ -20,6 +20,7 @@ import { mayShareBlocks } from './extents.ts';
 import { FileBlocks } from './file-blocks.ts';
 import { type FileSystem, hasCode } from './file-system.ts';
 import type { FileTails } from './tail.ts';
+import type { UnsharedBytes } from './unshared-bytes.ts';
 
 const SUFFIX = '.img';
 /** A snapshot that is being taken: it counts only under its own name. */
@@ -55,6 +56,7 @@ export interface FileSnapshotsOptions {
   tails: Pick<FileTails, 'of' | 'note'>;
   /** One at a time, so that each is admitted on the room that those before it have left, and that a volume is held once. */
   serial: Serial;
+  unshared: Pick<UnsharedBytes, 'count' | 'forget'>;
   /** Bytes of the pool that are not promised to a volume. */
   free: (signal: AbortSignal) => Promise<number>;
 }
@@ -169,7 +171,7 @@ export class FileSnapshots implements Snapshots {
   }
 
   #prepared({ uid, name, volumeUID }: SnapshotRequest, source: string, admitted: Admitted): PreparedSnapshot {
-    const { directory, fs, tails } = this.#options;
+    const { directory, fs, tails, unshared } = this.#options;
     const half = this.#path(uid, NEW_SUFFIX);
     const translated = async <R>(work: () => Promise<R>): Promise<R> => {
       try {
@@ -190,7 +192,11 @@ export class FileSnapshots implements Snapshots {
           if (bytes === 0)
             throw new BackendError('BackendFailed', `what may be exported of ${source} cannot be read, so no snapshot is taken of it`);
           size = tail ? { bytes } : {};
-          await fs.clone(source, half);
+          try {
+            await fs.clone(source, half);
+          } finally {
+            unshared.forget(source);
+          }
         }),
       finish: (createdAt) =>
         translated(async () => {
@@ -203,7 +209,10 @@ export class FileSnapshots implements Snapshots {
           if (!taken) throw new BackendError('BackendFailed', `${this.#path(uid, SUFFIX)} vanished after it was made`);
           return taken;
         }),
-      discard: () => this.#unlink(half),
+      discard: async () => {
+        await this.#unlink(half);
+        unshared.forget(source);
+      },
     };
   }
 
@@ -282,7 +291,7 @@ export class FileSnapshots implements Snapshots {
 
   async #unshared(path: string): Promise<number> {
     try {
-      return await this.#options.fs.unshared(path);
+      return await this.#options.unshared.count(path);
     } catch (error) {
       throw this.#failed(`looking at ${path}`, error);
     }

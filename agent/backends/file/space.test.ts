@@ -25,13 +25,13 @@ function world(free: number, files: Record<string, File>, kubelet = 9) {
       return { file: size > 0, size, blocks: taken / 512, device };
     },
     statfs: async () => ({ blocks: (100 * GiB) / 4096, bavail: free / 4096, bsize: 4096, type: 0x58465342 }),
-    unshared: async (path) => find(path).taken ?? 0,
   };
+  const unshared: SpaceOptions['unshared'] = { of: async ({ path }) => find(path).taken ?? 0 };
   return (options: Partial<SpaceOptions> = {}, own = { taken: 0, promised: 0 }) => {
     const path = '/a/own.img';
     all[path] = { device: 1, taken: own.taken };
     const file = { path, size: own.promised, blocks: own.taken / 512 };
-    return spaceOf({ fs, directory: '/a', reserve: undefined, siblings: [], ...options }, [file]);
+    return spaceOf({ fs, unshared, directory: '/a', reserve: undefined, siblings: [], ...options }, [file]);
   };
 }
 

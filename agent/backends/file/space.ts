@@ -3,12 +3,12 @@ import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
 import { kindOf, roundDown } from '../backend.ts';
 import { mayShareBlocks } from './extents.ts';
 import type { FileSystem } from './file-system.ts';
+import { BLOCK, type FileSize, type UnsharedBytes } from './unshared-bytes.ts';
 
 /** A file of a volume is named by the UID and this. */
 export const SUFFIX = '.img';
 /** Names the pool that owns the directory, so that the mount point of an unmounted file system is not taken for the pool. */
 export const MARKER = '.aoe-pool';
-const BLOCK = 512;
 
 /**
  * A file on the file system of the kubelet: it mounts this one into each pod from its own directory. Outside of a pod it is on the root
@@ -29,19 +29,13 @@ export interface FilePool {
 
 /** Where the space of a pool is, and who else may use it. */
 export interface SpaceOptions {
-  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs' | 'unshared'>;
+  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs'>;
+  readonly unshared: Pick<UnsharedBytes, 'of'>;
   readonly directory: string;
   /** spec.reserve of the pool. */
   readonly reserve: string | undefined;
   /** The other file pools of this node. */
   readonly siblings: readonly FilePool[];
-}
-
-/** The file of a volume: its full size in bytes is promised to it, and it takes `blocks` of 512 bytes on the disk. */
-export interface FileSize {
-  readonly path: string;
-  readonly size: number;
-  readonly blocks: number;
 }
 
 /** Sizes in bytes, as in a Measurement. They are those of all pools on the file system together. */
@@ -59,7 +53,7 @@ export interface Space {
  * @param own the files of the pool itself
  * @throws Error when the file system cannot be read
  */
-export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions, own: readonly FileSize[]): Promise<Space> {
+export async function spaceOf({ fs, unshared, directory, reserve, siblings }: SpaceOptions, own: readonly FileSize[]): Promise<Space> {
   const { bavail, blocks, bsize, type } = await fs.statfs(directory);
   const files = [...own];
   const sharedWith: string[] = [];
@@ -70,7 +64,7 @@ export async function spaceOf({ fs, directory, reserve, siblings }: SpaceOptions
     files.push(...theirs);
   }
   let taken = 0;
-  for (const file of files) taken += await ownBytes(fs, file, mayShareBlocks(type));
+  for (const file of files) taken += await ownBytes(unshared, file, mayShareBlocks(type));
   const promised = files.reduce((sum, { size: bytes }) => sum + bytes, 0);
   const kept = reserve ?? ((await isSameFileSystem(fs, KUBELET_FILE, directory)) ? KUBELET_RESERVE : '0%');
   // Not the size of the file system: the space that other software takes there cannot be promised.
@@ -106,13 +100,13 @@ async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): P
  * Bytes on the disk that are a file's own: to write those takes no more room.
  * @param mayShare whether files on this file system may share blocks: a write to a shared one takes a new one
  */
-async function ownBytes(fs: Pick<FileSystem, 'unshared'>, { path, blocks }: FileSize, mayShare: boolean): Promise<number> {
+async function ownBytes(unshared: SpaceOptions['unshared'], file: FileSize, mayShare: boolean): Promise<number> {
   try {
-    if (mayShare) return await fs.unshared(path);
+    if (mayShare) return await unshared.of(file);
   } catch {
     // Where the file system does not tell, it has no shared blocks.
   }
-  return blocks * BLOCK;
+  return file.blocks * BLOCK;
 }
 
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {

@@ -5,8 +5,9 @@ import fc from 'fast-check';
 import { MiB } from '../../../api/quantity.ts';
 import type { Instant } from '../backend.ts';
 import { FileBackend } from './backend.ts';
-import { DirectoryState } from './directory-state.ts';
+import { Directories, DirectoryState } from './directory-state.ts';
 import { type FileSystem, nodeFileSystem } from './file-system.ts';
+import { UnsharedBytes } from './unshared-bytes.ts';
 
 const { signal } = new AbortController();
 const request = { uid: 'u-1', name: 'pvc-1', bytes: 3 * MiB + 1, tail: true as const };
@@ -235,6 +236,44 @@ test('a snapshot has what was exported of its volume, and a restored file a tail
   expect((await stat(join(directory, 'snap-s-1.img.retained'))).size).toBe(4 * MiB);
 });
 
+test('a file of many extents is not counted at each measurement, but again once a snapshot shares its blocks, in each pool of the file system', async () => {
+  const own = new Map<string, number>();
+  const counted: string[] = [];
+  let now = 0;
+  const fs: FileSystem = {
+    ...cloning,
+    clone: async (from, to) => {
+      await cloning.clone(from, to);
+      own.set(from, 0);
+    },
+    unshared: async (path) => {
+      counted.push(path);
+      now += 1_000;
+      return own.get(path) ?? 0;
+    },
+  };
+  const parent = join(await folder(), '..');
+  const pools = ['a', 'b'].map((pool) => ({ pool, directory: join(parent, pool) }));
+  const directories = new Directories(new UnsharedBytes(fs, () => now));
+  const [a, b] = pools.map(
+    ({ pool, directory }) =>
+      new FileBackend({
+        ...{ pool, directory, expected: () => [], reserve: '0', fs, state: directories.of(directory) },
+        siblings: () => pools.filter((each) => each.pool !== pool),
+      }),
+  ) as [FileBackend, FileBackend];
+  await b.measure(signal);
+  const { name } = await a.create(request);
+  own.set(name, 8 * MiB);
+  const sizes = async () => [await a.measure(signal), await b.measure(signal)].map(({ size }) => size);
+  const [before = 0] = await sizes();
+  await sizes();
+  expect(counted).toStrictEqual([name]);
+  await a.snapshots.take({ uid: 's-1', name: 'snap', volumeUID: 'u-1' }, async (make) => make().then(() => new Date()), signal);
+  // Whatever else is written on this machine.
+  for (const size of await sizes()) expect(before - size).toBeGreaterThan(4 * MiB);
+});
+
 /** Between the clone of a snapshot and its end. */
 async function cloned(backend: FileBackend) {
   const [prepared] = await backend.snapshots.prepare([{ uid: 's-1', name: 'snap', volumeUID: 'u-1' }], signal);
@@ -263,7 +302,7 @@ test('a snapshot has the size that its volume had when it was cloned, whatever h
 
 test('no volume grows or exports its tail while a snapshot is taken, also when the settings of the pool change meanwhile', async () => {
   const directory = await folder();
-  const state = new DirectoryState();
+  const state = new DirectoryState(new UnsharedBytes(cloning));
   const [before, after] = ['0', '10%'].map(
     (reserve) => new FileBackend({ pool: 'p1', directory, expected: () => [], reserve, fs: cloning, state }),
   ) as [FileBackend, FileBackend];
