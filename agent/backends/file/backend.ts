@@ -124,7 +124,7 @@ export class FileBackend implements Backend {
     try {
       const { volumes, files } = await this.#list(signal);
       const options = { fs: this.#fs, unshared: this.#state.unshared, directory: this.#directory, reserve: this.#reserve };
-      const space = await spaceOf({ ...options, siblings: this.#siblings() }, files);
+      const space = await spaceOf({ ...options, siblings: this.#siblings() }, files, signal);
       return { ready: true, ...space, granularity: MiB, tail: TAIL_BYTES, volumes };
     } catch (error) {
       if (error instanceof BackendError)

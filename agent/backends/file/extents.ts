@@ -30,8 +30,15 @@ const SHARED = 0x2000;
 /** UNKNOWN, DELALLOC, ENCODED, DATA_ENCRYPTED, NOT_ALIGNED, DATA_INLINE, DATA_TAIL: the place on the disk does not say which data it is. */
 const NO_PLACE = 0x78e;
 const EXTENTS_AT_ONCE = 512;
-/** A file with more extents than this is counted as if it shared all of the rest. */
-const MAX_CALLS = 1_000;
+/** Calls for one part of a file: half a million extents. */
+const CALLS_AT_ONCE = 1_000;
+
+/** What a part of a file has of its own. */
+export interface UnsharedPart {
+  readonly bytes: number;
+  /** Where the part ends, in bytes from the beginning of the file; absent when nothing is behind it. */
+  readonly end?: number;
+}
 
 interface RawExtent {
   offset: bigint;
@@ -60,24 +67,25 @@ async function rawExtents(file: FileHandle, path: string, from: bigint, flags = 
 }
 
 /**
- * Bytes of a file's blocks that no other file shares: they stay its own when it is written, while a write to a shared block takes a new one.
+ * Bytes of a file's blocks that no other file shares, from a byte on: they stay its own when it is written, while a write to a shared block takes
+ * a new one. A file of very many extents is read in parts.
  * @throws Error where the file system does not tell
  */
-export async function unsharedBytes(path: string): Promise<number> {
+export async function unsharedBytes(path: string, from: number, callsAtOnce = CALLS_AT_ONCE): Promise<UnsharedPart> {
   const file = await open(path, constants.O_RDONLY);
   try {
     let unshared = 0;
-    let start = 0n;
-    for (let calls = 0; calls < MAX_CALLS; calls++) {
+    let start = BigInt(from);
+    for (let calls = 0; calls < callsAtOnce; calls++) {
       const extents = await rawExtents(file, path, start);
-      if (extents.length === 0) return unshared;
+      if (extents.length === 0) return { bytes: unshared };
       for (const { offset, bytes, flags } of extents) {
         if ((flags & SHARED) === 0) unshared += Number(bytes);
-        if ((flags & LAST) !== 0) return unshared;
+        if ((flags & LAST) !== 0) return { bytes: unshared };
         start = offset + bytes;
       }
     }
-    return unshared;
+    return { bytes: unshared, end: Number(start) };
   } finally {
     await file.close();
   }

@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { copyFile, link, lstat, mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
 import type { Mapping } from './compare-extents.ts';
-import { mappingOf, unsharedBytes } from './extents.ts';
+import { mappingOf, type UnsharedPart, unsharedBytes } from './extents.ts';
 
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
@@ -27,8 +27,8 @@ export interface FileSystem {
   shorten(path: string, bytes: number): Promise<void>;
   /** Puts the data of a file on stable storage. */
   syncFile(path: string): Promise<void>;
-  /** Bytes of a file's blocks that no other file shares. */
-  unshared(path: string): Promise<number>;
+  /** Bytes of a file's blocks that no other file shares, in a part of the file that begins at a byte. */
+  unshared(path: string, from: number): Promise<UnsharedPart>;
   /** The first extents of a file from a byte on that hold data. What is between them, up to `end`, reads as zeros. */
   mapping(path: string, from: number): Promise<Mapping>;
   rename(from: string, to: string): Promise<void>;

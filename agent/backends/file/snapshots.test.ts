@@ -96,7 +96,7 @@ test('a crash before or after each step leaves no snapshot or a whole one', asyn
 test('snapshots are refused when what hosts had not yet written when they were admitted does not fit', async () => {
   const directory = await folder();
   const blocks = new Map<string, number>();
-  const fs: FileSystem = { ...copying, unshared: async (path) => blocks.get(path) ?? 0 };
+  const fs: FileSystem = { ...copying, unshared: async (path) => ({ bytes: blocks.get(path) ?? 0 }) };
   const backend = backendIn(directory, fs);
   const paths: string[] = [];
   for (const uid of ['u-1', 'u-2']) paths.push((await backend.create({ uid, name: uid, bytes: MiB })).name);
@@ -121,6 +121,41 @@ test('snapshots are refused when what hosts had not yet written when they were a
     return AT;
   };
   expect(await backend.snapshots.take(REQUEST, later, signal)).toMatchObject({ uid: 's-1' });
+});
+
+test('a file of very many extents is counted whole before its volume is held, and not at all while it is', async () => {
+  const world = { free: 99, counts: 0 };
+  const fs: FileSystem = {
+    ...copying,
+    statfs: async () => ({ blocks: 1000, bavail: world.free, bsize: MiB, type: 0x5846_5342 }),
+    unshared: async (_, from) => {
+      world.counts++;
+      return { bytes: 10 * MiB, ...(from < 9 ? { end: from + 1 } : {}) };
+    },
+  };
+  const backend = backendIn(await folder(), fs);
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 100 * MiB });
+  await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message: /may need 104857600 bytes, and .* has 103809024 /,
+  });
+  // 200 MiB are left.
+  world.free = 300;
+  const during =
+    (written: number): Instant =>
+    async (make) => {
+      const { counts } = world;
+      world.free -= written;
+      await make();
+      expect(world.counts).toBe(counts);
+      return AT;
+    };
+  await expect(backend.snapshots.take(REQUEST, during(201), signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message: /more was written/,
+  });
+  world.free = 300;
+  expect(await backend.snapshots.take(REQUEST, during(199), signal)).toMatchObject({ uid: 's-1' });
 });
 
 test('a retained snapshot keeps its data under another name', async () => {

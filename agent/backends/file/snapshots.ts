@@ -40,8 +40,10 @@ interface Record {
 
 /** What snapshots that are prepared together may take. */
 interface Admitted {
-  /** Bytes of each file that it was admitted with. */
-  readonly files: Map<string, number>;
+  /** What each file had of its own when it was admitted. */
+  readonly files: Map<string, { bytes: number; isLong: boolean }>;
+  /** Bytes that were free on the file system then. */
+  room: number;
   /** Bytes of the pool that are left for what is written until they are made. */
   left: number;
 }
@@ -156,7 +158,7 @@ export class FileSnapshots implements Snapshots {
     await prepare();
     const prepared: PreparedSnapshot[] = [];
     const sources: string[] = [];
-    const admitted: Admitted = { files: new Map(), left: 0 };
+    const admitted: Admitted = { files: new Map(), room: 0, left: 0 };
     for (const request of requests) {
       const found = await this.#read(request.uid);
       const source = pathOf(request.volumeUID);
@@ -166,7 +168,7 @@ export class FileSnapshots implements Snapshots {
       }
       prepared.push({ ...this.#prepared(request, source, admitted), ...(found ? { found } : {}) });
     }
-    if (sources.length > 0) await this.#admit(sources, await free(signal), admitted);
+    if (sources.length > 0) await this.#admit(sources, await free(signal), admitted, signal);
     return prepared;
   }
 
@@ -258,13 +260,14 @@ export class FileSnapshots implements Snapshots {
   }
 
   /** Refuses when the file system could fill if every block that the snapshots share were written. */
-  async #admit(sources: readonly string[], free: number, admitted: Admitted): Promise<void> {
-    const { directory } = this.#options;
+  async #admit(sources: readonly string[], free: number, admitted: Admitted, signal: AbortSignal): Promise<void> {
+    const { directory, unshared } = this.#options;
+    admitted.room = await this.#room();
     let needed = 0;
     for (const source of sources) {
-      const bytes = await this.#unshared(source);
-      admitted.files.set(source, bytes);
-      needed += bytes;
+      const own = await this.#counted(source, () => unshared.count(source, signal));
+      admitted.files.set(source, own);
+      needed += own.bytes;
     }
     admitted.left = free - needed;
     if (needed <= free) return;
@@ -277,11 +280,15 @@ export class FileSnapshots implements Snapshots {
 
   /**
    * Refuses when what was written to a file since it was admitted takes more than is left: hosts that freeze their file systems write what they had
-   * in memory. It looks at one file only, because the volume is held meanwhile.
+   * in memory. It looks at one file only, because the volume is held meanwhile. A file of very many extents is not counted again for that reason:
+   * then all that was written to the file system counts.
    * @throws BackendError
    */
   async #admitMore(source: string, admitted: Admitted): Promise<void> {
-    const more = Math.max(0, (await this.#unshared(source)) - (admitted.files.get(source) ?? 0));
+    const { bytes = 0, isLong } = admitted.files.get(source) ?? {};
+    const now = isLong ? undefined : await this.#counted(source, () => this.#options.fs.unshared(source, 0));
+    const isCounted = now !== undefined && now.end === undefined;
+    const more = Math.max(0, isCounted ? now.bytes - bytes : admitted.room - (await this.#room()));
     if (more > admitted.left) {
       const message = `more was written to ${source} while a snapshot of it was prepared: the snapshot may need ${more} more bytes, and ${this.#options.directory} has ${admitted.left} that are not promised to a volume or a snapshot`;
       throw new BackendError('PoolFull', message);
@@ -289,12 +296,19 @@ export class FileSnapshots implements Snapshots {
     admitted.left -= more;
   }
 
-  async #unshared(path: string): Promise<number> {
+  async #counted<R>(path: string, count: () => Promise<R>): Promise<R> {
     try {
-      return await this.#options.unshared.count(path);
+      return await count();
     } catch (error) {
       throw this.#failed(`looking at ${path}`, error);
     }
+  }
+
+  /** Bytes that are free on the file system. */
+  async #room(): Promise<number> {
+    const { directory, fs } = this.#options;
+    const { bavail, bsize } = await this.#counted(directory, () => fs.statfs(directory));
+    return bavail * bsize;
   }
 
   async #read(uid: string): Promise<BackingSnapshot | undefined> {

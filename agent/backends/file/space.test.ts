@@ -1,6 +1,7 @@
 import { MiB } from '../../../api/quantity.ts';
 import { bytesOf, MARKER, type SpaceOptions, spaceOf } from './space.ts';
 
+const { signal } = new AbortController();
 const GiB = 1024 * MiB;
 interface File {
   device: number;
@@ -31,7 +32,7 @@ function world(free: number, files: Record<string, File>, kubelet = 9) {
     const path = '/a/own.img';
     all[path] = { device: 1, taken: own.taken };
     const file = { path, size: own.promised, blocks: own.taken / 512 };
-    return spaceOf({ fs, unshared, directory: '/a', reserve: undefined, siblings: [], ...options }, [file]);
+    return spaceOf({ fs, unshared, directory: '/a', reserve: undefined, siblings: [], ...options }, [file], signal);
   };
 }
 

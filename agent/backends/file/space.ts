@@ -53,7 +53,11 @@ export interface Space {
  * @param own the files of the pool itself
  * @throws Error when the file system cannot be read
  */
-export async function spaceOf({ fs, unshared, directory, reserve, siblings }: SpaceOptions, own: readonly FileSize[]): Promise<Space> {
+export async function spaceOf(
+  { fs, unshared, directory, reserve, siblings }: SpaceOptions,
+  own: readonly FileSize[],
+  signal: AbortSignal,
+): Promise<Space> {
   const { bavail, blocks, bsize, type } = await fs.statfs(directory);
   const files = [...own];
   const sharedWith: string[] = [];
@@ -64,7 +68,7 @@ export async function spaceOf({ fs, unshared, directory, reserve, siblings }: Sp
     files.push(...theirs);
   }
   let taken = 0;
-  for (const file of files) taken += await ownBytes(unshared, file, mayShareBlocks(type));
+  for (const file of files) taken += mayShareBlocks(type) ? await ownBytes(unshared, file, signal) : file.blocks * BLOCK;
   const promised = files.reduce((sum, { size: bytes }) => sum + bytes, 0);
   const kept = reserve ?? ((await isSameFileSystem(fs, KUBELET_FILE, directory)) ? KUBELET_RESERVE : '0%');
   // Not the size of the file system: the space that other software takes there cannot be promised.
@@ -96,17 +100,15 @@ async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): P
   return files;
 }
 
-/**
- * Bytes on the disk that are a file's own: to write those takes no more room.
- * @param mayShare whether files on this file system may share blocks: a write to a shared one takes a new one
- */
-async function ownBytes(unshared: SpaceOptions['unshared'], file: FileSize, mayShare: boolean): Promise<number> {
+/** Bytes on the disk that are a file's own: to write those takes no more room. A write to a block that it shares takes a new one. */
+async function ownBytes(unshared: SpaceOptions['unshared'], file: FileSize, signal: AbortSignal): Promise<number> {
   try {
-    if (mayShare) return await unshared.of(file);
+    return await unshared.of(file, signal);
   } catch {
+    signal.throwIfAborted();
     // Where the file system does not tell, it has no shared blocks.
+    return file.blocks * BLOCK;
   }
-  return file.blocks * BLOCK;
 }
 
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {

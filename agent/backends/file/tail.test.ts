@@ -47,7 +47,7 @@ const cloning: FileSystem = {
     await copyBlocks(from, to);
   },
   statfs: async (path) => ({ ...(await nodeFileSystem.statfs(path)), type: XFS }),
-  unshared: async () => 0,
+  unshared: async () => ({ bytes: 0 }),
 };
 
 async function copyBlocks(from: string, to: string): Promise<void> {
@@ -249,7 +249,7 @@ test('a file of many extents is not counted at each measurement, but again once 
     unshared: async (path) => {
       counted.push(path);
       now += 1_000;
-      return own.get(path) ?? 0;
+      return { bytes: own.get(path) ?? 0 };
     },
   };
   const parent = join(await folder(), '..');

@@ -3,20 +3,24 @@ import { UnsharedBytes } from './unshared-bytes.ts';
 const MiB = 1 << 20;
 const PATH = '/pool/u-1.img';
 
+const { signal } = new AbortController();
+
 /** One file that is counted in `takesMs`. */
-function world(file = { own: 10 * MiB, taken: 30 * MiB, takesMs: 30_000 }) {
+function world(file = { own: 10 * MiB, taken: 30 * MiB, takesMs: 30_000, parts: 1 }) {
   let [now, counts] = [0, 0];
   const unshared = new UnsharedBytes(
     {
-      unshared: async () => {
-        counts++;
-        now += file.takesMs;
-        return file.own;
+      unshared: async (_, from) => {
+        const isLast = from === file.parts - 1;
+        if (isLast) counts++;
+        now += file.takesMs / file.parts;
+        return { bytes: file.own / file.parts, ...(isLast ? {} : { end: from + 1 }) };
       },
+      stat: async () => ({ file: true, size: 100 * MiB, blocks: file.taken / 512, device: 1 }),
     },
     () => now,
   );
-  const of = () => unshared.of({ path: PATH, size: 100 * MiB, blocks: file.taken / 512 });
+  const of = () => unshared.of({ path: PATH, size: 100 * MiB, blocks: file.taken / 512 }, signal);
   return { file, unshared, of, wait: (ms: number) => (now += ms), counts: () => counts };
 }
 
@@ -67,4 +71,26 @@ test('a clone makes all of a file shared at once, also for a count that had begu
   file.own = 0;
   await counted;
   expect([await of(), counts()]).toStrictEqual([0, 4]);
+});
+
+test('all of a file is counted, however many extents it has, until the agent ends', async () => {
+  const { file, unshared, of } = world();
+  file.parts = 5;
+  expect(await of()).toBe(10 * MiB);
+  expect(await unshared.count(PATH, signal)).toStrictEqual({ bytes: 10 * MiB, isLong: true });
+  await expect(unshared.count(PATH, AbortSignal.abort(new Error('ended')))).rejects.toThrow('ended');
+});
+
+test('what is written to a long file while it is counted does not count twice', async () => {
+  const { file, unshared, of } = world();
+  file.parts = 2;
+  const counted = unshared.of({ path: PATH, size: 100 * MiB, blocks: (file.taken - 4 * MiB) / 512 }, signal);
+  await counted;
+  expect(await of()).toBe(10 * MiB);
+});
+
+test('a file system that tells a part of no length is not asked for ever', async () => {
+  const stat = () => Promise.reject(new Error('no'));
+  const unshared = new UnsharedBytes({ unshared: async () => ({ bytes: 1, end: 0 }), stat });
+  await expect(unshared.count(PATH, signal)).rejects.toThrow(/ends before it begins/);
 });
