@@ -65,7 +65,7 @@ export interface CopierLimitApi {
   setLimit(bytesPerSecond: number, signal: AbortSignal): Promise<void>;
 }
 
-/** `unavailable`: the process does not answer. `hangs`: a disk of the job does. The others: it refused. */
+/** `unavailable`: the process does not answer. `hangs`: a disk of the job does, so the job does not end. The others: it refused. */
 export type CopierReason = 'unavailable' | 'not-found' | 'conflict' | 'invalid' | 'full' | 'hangs' | 'failed';
 
 export class CopierError extends Error {
@@ -76,4 +76,10 @@ export class CopierError extends Error {
     this.name = 'CopierError';
     this.reason = reason;
   }
+}
+
+/** What went wrong with a call, for people: follows "the copier". */
+export function describeFailure({ reason, message }: CopierError): string {
+  const doing = reason === 'unavailable' ? 'does not answer' : reason === 'hangs' ? 'waits' : 'refused';
+  return `${doing}: ${message}`;
 }

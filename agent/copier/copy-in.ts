@@ -5,7 +5,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import type { SurveyAddress } from '../address/probe.ts';
 import { type Backend, type BackingVolume, type CreateRequest, roundDown, roundUp, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
-import { type CopierApi, CopierError, type CopyJob, type CopySource, type CopyState } from './api.ts';
+import { type CopierApi, CopierError, type CopyJob, type CopySource, type CopyState, describeFailure } from './api.ts';
 import { jobId, jobsOf } from './job-id.ts';
 import { startJob } from './start-job.ts';
 
@@ -154,8 +154,7 @@ async function advance(
     return { kind: 'whole' };
   } catch (error) {
     if (!(error instanceof CopierError)) throw error;
-    const doing = error.reason === 'unavailable' ? 'the copier on this node does not answer' : 'the copier refused';
-    return { ...report, problem: `${doing}: ${error.message}`, failed: error.reason === 'invalid' };
+    return { ...report, problem: `the copier on this node ${describeFailure(error)}`, failed: error.reason === 'invalid' };
   }
 }
 

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { aoeCopier, Code, type Handlers, int64, RpcError, RpcServer } from '../../rpc/mod.ts';
 import type { CopyJob } from './api.ts';
 import { GrpcCopier } from './grpc.ts';
@@ -8,6 +9,9 @@ import { GrpcCopier } from './grpc.ts';
 const { v1 } = aoeCopier.copier;
 const log = { debug() {}, info() {}, error() {} };
 const { signal } = new AbortController();
+
+/** A limit that the fake copier takes long to set. */
+const LATE = 13;
 
 const job: CopyJob = {
   id: 'copy-u-1',
@@ -38,6 +42,7 @@ async function fakeCopier(answer: Partial<aoeCopier.copier.v1.JobState.$Properti
       return state(asked.id);
     },
     setLimit: async (request) => {
+      if (String(request.bytesPerSecond) === String(LATE)) await delay(1_000);
       limits.push(request);
       return {};
     },
@@ -110,6 +115,15 @@ test('errors say what went wrong, and a job that is not there is no error', asyn
   await expect(api.stop('copy-u-1', signal)).rejects.toMatchObject({ reason: 'hangs' });
   await server.stop();
   await expect(api.list(signal)).rejects.toMatchObject({ reason: 'unavailable', message: `no copier answers on ${socket}` });
+});
+
+test('a copier that does not answer in time is told from a disk that hangs', async () => {
+  const { socket } = await fakeCopier({});
+  const late = new GrpcCopier(socket, { callMs: 200 });
+  onTestFinished(() => late.close());
+  const message = `the copier on ${socket} has not answered within 0.2 s`;
+  await expect(late.setLimit(LATE, signal)).rejects.toMatchObject({ reason: 'unavailable', message });
+  await expect(late.stop('copy-u-1', signal)).rejects.toMatchObject({ reason: 'hangs', message: expect.stringMatching(/hangs$/) });
 });
 
 test('a phase that only later copiers have is an error, and not taken for another one', async () => {

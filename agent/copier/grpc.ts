@@ -12,7 +12,9 @@ import {
 
 const { v1 } = aoeCopier.copier;
 
-/** The copier itself gives up waiting for the end of a job after 10 s. Calls that end jobs are made one after the other. */
+/** For calls that wait for no disk but that of the state directory, in milliseconds. */
+const CALL_LIMIT_MS = 10_000;
+/** The copier itself gives up waiting for the end of a job after 10 s. Calls that change one job are made one after the other. */
 const STOP_LIMIT_MS = 30_000;
 
 const REASONS = new Map<Code, CopierReason>([
@@ -34,28 +36,42 @@ const PHASES = new Map<number, CopyPhase>([
   [v1.Phase.PHASE_FAILED, 'failed'],
 ]);
 
+/** Timers and clocks may differ by so much, in milliseconds. */
+const EARLY_MS = 50;
+
+interface Options {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
 /** The copier process behind its unix socket. */
 export class GrpcCopier implements CopierApi, CopierLimitApi {
   readonly #client: RpcClient<aoeCopier.copier.v1.Copier>;
   readonly #socket: string;
+  readonly #callMs: number;
+  readonly #stopMs: number;
 
-  constructor(socket: string) {
+  /** @param limits of calls in milliseconds: of those that end a job, and of others */
+  constructor(socket: string, { callMs = CALL_LIMIT_MS, stopMs = STOP_LIMIT_MS }: { callMs?: number; stopMs?: number } = {}) {
     this.#socket = socket;
+    this.#callMs = callMs;
+    this.#stopMs = stopMs;
     this.#client = new RpcClient(v1.Copier, v1, socket);
   }
 
   async start({ source, bytes, bytesPerSecond, ...job }: CopyJob, signal: AbortSignal): Promise<CopyState> {
     const request = { job: { ...job, ...messageOf(source), bytes: int64(bytes), bytesPerSecond: int64(bytesPerSecond) } };
-    return stateOf((await this.#mapErrors(this.#client.call('start', request, { signal }))).state);
+    return stateOf((await this.#ask((options) => this.#client.call('start', request, options), signal)).state);
   }
 
   async setLimit(bytesPerSecond: number, signal: AbortSignal): Promise<void> {
-    await this.#mapErrors(this.#client.call('setLimit', { bytesPerSecond: int64(bytesPerSecond) }, { signal }));
+    const request = { bytesPerSecond: int64(bytesPerSecond) };
+    await this.#ask((options) => this.#client.call('setLimit', request, options), signal);
   }
 
   async get(id: string, signal: AbortSignal): Promise<CopyState | undefined> {
     try {
-      return stateOf((await this.#mapErrors(this.#client.call('get', { id }, { signal }))).state);
+      return stateOf((await this.#ask((options) => this.#client.call('get', { id }, options), signal)).state);
     } catch (error) {
       if (error instanceof CopierError && error.reason === 'not-found') return undefined;
       throw error;
@@ -63,27 +79,34 @@ export class GrpcCopier implements CopierApi, CopierLimitApi {
   }
 
   async list(signal: AbortSignal): Promise<CopyState[]> {
-    const { states } = await this.#mapErrors(this.#client.call('list', {}, { signal }));
+    const { states } = await this.#ask((options) => this.#client.call('list', {}, options), signal);
     return (states ?? []).map(stateOf);
   }
 
   async stop(id: string, signal: AbortSignal): Promise<CopyState> {
-    return stateOf((await this.#mapErrors(this.#client.call('stop', { id }, { signal, timeoutMs: STOP_LIMIT_MS }))).state);
+    return stateOf((await this.#ask((options) => this.#client.call('stop', { id }, options), signal, this.#stopMs)).state);
   }
 
   async remove(id: string, signal: AbortSignal): Promise<void> {
-    await this.#mapErrors(this.#client.call('remove', { id }, { signal, timeoutMs: STOP_LIMIT_MS }));
+    await this.#ask((options) => this.#client.call('remove', { id }, options), signal, this.#stopMs);
   }
 
   close(): void {
     this.#client.close();
   }
 
-  async #mapErrors<R>(call: Promise<R>): Promise<R> {
+  /** @throws CopierError */
+  async #ask<R>(call: (options: Options) => Promise<R>, signal: AbortSignal, timeoutMs = this.#callMs): Promise<R> {
+    const began = performance.now();
     try {
-      return await call;
+      return await call({ signal, timeoutMs });
     } catch (error) {
       if (!(error instanceof RpcError)) throw error;
+      // What the copier says of a disk that hangs comes long before the limit of the call.
+      if (error.code === Code.DEADLINE_EXCEEDED && performance.now() - began > timeoutMs - EARLY_MS) {
+        const message = `the copier on ${this.#socket} has not answered within ${timeoutMs / 1000} s`;
+        throw new CopierError('unavailable', message, { cause: error });
+      }
       const message = error.code === Code.UNAVAILABLE ? `no copier answers on ${this.#socket}` : error.message;
       throw new CopierError(REASONS.get(error.code) ?? 'failed', message, { cause: error });
     }

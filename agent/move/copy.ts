@@ -4,7 +4,7 @@ import { parseQuantity } from '../../api/quantity.ts';
 import { type AoEVolume, isReportOfPlace, movesOf, serialNumber, VolumeCondition } from '../../api/volume.ts';
 import { type Backend, type BackingVolume, roundDown, type WipeProgress } from '../backends/backend.ts';
 import { createEmpty } from '../backends/create-empty.ts';
-import { CopierError, type CopyJob, type CopySource } from '../copier/api.ts';
+import { CopierError, type CopyJob, type CopySource, describeFailure } from '../copier/api.ts';
 import { type CopyInContext, isAtRest, progressOf } from '../copier/copy-in.ts';
 import { jobId, jobsOf, removeJobs } from '../copier/job-id.ts';
 import { startJob } from '../copier/start-job.ts';
@@ -69,7 +69,7 @@ export async function copyHere(context: MoveCopyContext, backend: Backend, volum
     return { ...report, phase, bytesDone, ...(problem === '' ? {} : { message: problem.slice(0, 1000) }) };
   } catch (error) {
     if (!(error instanceof CopierError)) throw error;
-    return waits(`the copier on node ${node} ${error.reason === 'unavailable' ? 'does not answer' : 'refused'}: ${error.message}`);
+    return waits(`the copier on node ${node} ${describeFailure(error)}`);
   }
 }
 

@@ -1,18 +1,54 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::failure::Failure;
+use crate::job::state::now;
 
 /// Longest sleep between two looks at whether the job was stopped.
 pub const NAP: Duration = Duration::from_millis(50);
 
+/// A disk has to end a request within this time. The kernel tries one again after 30 seconds without an answer (SCSI).
+pub const HANGS_AFTER: Duration = Duration::from_secs(30);
+
+/// What a job waits for that may hang. Only one thread of a job waits for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The progress is saved there. It comes first: handling what was read waits for it, too.
+    State,
+    Destination,
+    Source,
+}
+
+const PLACES: [Place; 3] = [Place::State, Place::Destination, Place::Source];
+
+/// When something began.
+#[derive(Debug, Clone, Copy)]
+struct Begin {
+    at: Instant,
+    /// Seconds since 1970.
+    since: u64,
+}
+
 /// What may change while a job runs, and what it counts.
 #[derive(Debug, Default)]
 pub struct Control {
-    stop: AtomicBool,
+    /// When the job was to end.
+    stop: OnceLock<Instant>,
     rate: AtomicU64,
     share: AtomicU64,
     read: AtomicU64,
+    /// Since when a request to each place is under way.
+    waits: Mutex<[Option<Begin>; PLACES.len()]>,
+}
+
+/// A request is under way for as long as this lives.
+pub struct Waits<'a>(&'a Control, Place);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.waits()[self.1 as usize] = None;
+    }
 }
 
 impl Control {
@@ -20,13 +56,39 @@ impl Control {
         Control { rate: AtomicU64::new(rate), ..Control::default() }
     }
 
-    /// Has the job end soon.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// Has the job end soon. Gives when that was asked for first.
+    pub fn stop(&self) -> Instant {
+        *self.stop.get_or_init(Instant::now)
     }
 
     pub fn is_stopped(&self) -> bool {
-        self.stop.load(Ordering::Relaxed)
+        self.stop.get().is_some()
+    }
+
+    /// A request to this place begins.
+    #[must_use]
+    pub fn begin(&self, place: Place) -> Waits<'_> {
+        self.waits()[place as usize] = Some(Begin { at: Instant::now(), since: now() });
+        Waits(self, place)
+    }
+
+    /// To what a request is under way, if to any.
+    pub fn waits_for(&self) -> Option<Place> {
+        let waits = self.waits();
+        PLACES.into_iter().find(|place| waits[*place as usize].is_some())
+    }
+
+    /// What has not ended a request for [`HANGS_AFTER`], and since when in seconds since 1970.
+    pub fn hangs(&self) -> Option<(Place, u64)> {
+        let waits = self.waits();
+        PLACES.into_iter().find_map(|place| {
+            let begin = waits[place as usize].filter(|begin| begin.at.elapsed() >= HANGS_AFTER)?;
+            Some((place, begin.since))
+        })
+    }
+
+    fn waits(&self) -> MutexGuard<'_, [Option<Begin>; PLACES.len()]> {
+        self.waits.lock().expect("a thread that panics ends the process")
     }
 
     /// An error once the job was stopped.

@@ -9,7 +9,7 @@ pub mod write;
 use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel, sync_channel};
 
-use crate::control::Control;
+use crate::control::{Control, Place};
 use crate::disk::{Device, open};
 use crate::failure::Failure;
 use crate::job::state::{Course, Progress};
@@ -39,7 +39,9 @@ pub trait Handler: Send {
 /// Goes on with a job, until it is verified or something stands in the way.
 pub fn attempt(job: &Job, keeper: &impl Keeper, control: &Arc<Control>) -> Result<(), Failure> {
     // First, so that nobody opens a destination that may be half a copy, whatever the source does.
+    let waits = control.begin(Place::Destination);
     let destination = open::destination(&job.destination.path, job.bytes)?;
+    drop(waits);
     if keeper.progress().copied < job.bytes {
         let from = keeper.progress().copied;
         let zeroed = job.destination.zeroed;
@@ -64,7 +66,9 @@ fn pass(
     let plan = |map: Map| Plan::new(map, from, job.bytes);
     match &job.source {
         From::Local { path } => {
+            let waits = control.begin(Place::Source);
             let source = LocalSource::open(path, job.bytes)?;
+            drop(waits);
             if source.device().is_same(destination) {
                 return Err(Failure::fatal(format_args!("source {path} and destination {} are the same", destination.path)));
             }
@@ -97,7 +101,9 @@ pub fn run(
     std::thread::scope(|scope| {
         let work = move || {
             for mut item in items {
+                let waits = control.begin(Place::Destination);
                 handler.take(&mut item)?;
+                drop(waits);
                 give_back(item, &free);
             }
             Ok(())

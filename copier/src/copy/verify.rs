@@ -1,7 +1,7 @@
 use aoe_target::disk::memory::Aligned;
 
 use super::{Handler, Keeper};
-use crate::control::Control;
+use crate::control::{Control, Place};
 use crate::disk::{Disk, zeros};
 use crate::failure::Failure;
 use crate::job::state::Progress;
@@ -79,6 +79,8 @@ impl<D: Disk + Sync, K: Keeper> Handler for Verifier<'_, D, K> {
                 let (mut at, end) = (*offset, *offset + *bytes);
                 while at < end {
                     self.control.check()?;
+                    // There may be many requests in a piece of zeros: each has its own time.
+                    let _waits = self.control.begin(Place::Destination);
                     // Holes of the destination are zeros.
                     let data = self.disk.data_after(at).map_err(|error| self.failed("looking for data in", at, &error))?;
                     at = data.unwrap_or(end);

@@ -6,16 +6,17 @@
 pub mod backoff;
 pub mod schedule;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use crate::control::Control;
+use crate::control::{Control, HANGS_AFTER, Place};
 use crate::job::state::{Course, Phase, Progress, now};
 use crate::job::store::{Loaded, Store};
-use crate::job::{Invalid, Job};
+use crate::job::{Invalid, Job, Source};
 use backoff::Backoff;
+use schedule::describe;
 
 pub const MAX_JOBS: usize = 256;
 /// How long the end of a job is waited for. Its disks end a request sooner, unless one hangs.
@@ -32,8 +33,8 @@ pub enum Error {
     OtherJob(String),
     #[error("{MAX_JOBS} jobs are known already: remove some that have ended")]
     TooMany,
-    #[error("job {0} does not end: a disk that it uses hangs")]
-    Hangs(String),
+    #[error("job {id} does not end: {what} hangs")]
+    Hangs { id: String, what: String },
     #[error("the state directory: {0}")]
     NotSaved(#[from] io::Error),
 }
@@ -79,13 +80,35 @@ impl Entry {
             Phase::Copying | Phase::Verifying if self.control.is_none() && self.problem.is_empty() => Phase::Queued,
             phase => phase,
         };
+        let (problem, problem_since) = self.hangs().unwrap_or_else(|| (self.problem.clone(), self.problem_since));
         State {
             job: Job { ranges: Vec::new(), ..self.job.clone() },
             phase,
             progress: self.progress.clone(),
             read: self.read + self.control.as_ref().map_or(0, |control| control.bytes_read()),
-            problem: self.problem.clone(),
-            problem_since: self.problem_since,
+            problem,
+            problem_since,
+        }
+    }
+
+    /// The problem of a job whose disk hangs, and since when in seconds since 1970.
+    fn hangs(&self) -> Option<(String, u64)> {
+        let (place, since) = self.control.as_ref()?.hangs()?;
+        let text = format!("{} hangs: it has not ended a request for {} seconds", self.name(place), HANGS_AFTER.as_secs());
+        Some((describe(&self.job, &self.progress, &text), since))
+    }
+
+    /// What the end of a job that was stopped waits for.
+    fn awaited(&self, control: &Control) -> String {
+        control.waits_for().map_or_else(|| "a disk that it uses".into(), |place| self.name(place))
+    }
+
+    fn name(&self, place: Place) -> String {
+        match (place, &self.job.source) {
+            (Place::State, _) => "the state directory of the copier".into(),
+            (Place::Destination, _) => format!("the destination {}", self.job.destination.path),
+            (Place::Source, Source::Local { path }) => format!("the source {path}"),
+            (Place::Source, Source::Aoe { address, .. }) => format!("the source {address}"),
         }
     }
 
@@ -106,15 +129,23 @@ impl Entry {
 struct Inner {
     entries: BTreeMap<String, Entry>,
     running: usize,
+    /// New jobs that are being saved.
+    created: usize,
     /// Bytes per second of all jobs together; 0: no limit.
     limit: u64,
     closing: bool,
 }
 
 impl Inner {
-    /// Gives each job that runs the same share of the limit.
+    /// Jobs that run and get no further, because a disk hangs.
+    fn hanging(&self) -> usize {
+        self.entries.values().filter(|entry| entry.control.as_ref().is_some_and(|control| control.hangs().is_some())).count()
+    }
+
+    /// Gives each job that gets further the same share of the limit.
     fn share(&self) {
-        let share = if self.limit == 0 { 0 } else { (self.limit / self.running.max(1) as u64).max(1) };
+        let active = self.running.saturating_sub(self.hanging()).max(1);
+        let share = if self.limit == 0 { 0 } else { (self.limit / active as u64).max(1) };
         for control in self.entries.values().filter_map(|entry| entry.control.as_ref()) {
             control.set_share(share);
         }
@@ -123,20 +154,36 @@ impl Inner {
 
 pub struct Jobs {
     store: Store,
-    /// Jobs that run at once, at most. Those that wait for something do not run.
+    /// Jobs that run at once, at most. Those that wait for something do not run, and some of those whose disk hangs do not count.
     parallel: usize,
     inner: Mutex<Inner>,
     /// Raised when something changed that a thread may wait for.
     changed: Condvar,
-    /// Calls that change jobs are made one after the other.
-    calls: Mutex<()>,
+    /// The jobs that calls are changing. Those that change one job are made one after the other: a call for one whose disk hangs holds up
+    /// no call for another.
+    calls: Mutex<BTreeSet<String>>,
+    /// Raised when a call has ended.
+    call_ended: Condvar,
+}
+
+/// A call changes a job for as long as this lives.
+struct Call<'a> {
+    jobs: &'a Jobs,
+    id: &'a str,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.jobs.calls.lock().expect("a thread that panics ends the process").remove(self.id);
+        self.jobs.call_ended.notify_all();
+    }
 }
 
 impl Jobs {
     pub fn new(store: Store, parallel: usize, loaded: Loaded) -> Jobs {
         let entries = loaded.jobs.into_iter().map(|(job, progress)| (job.id.clone(), Entry::new(job, progress))).collect();
         let inner = Mutex::new(Inner { entries, ..Inner::default() });
-        Jobs { store, parallel: parallel.max(1), inner, changed: Condvar::new(), calls: Mutex::new(()) }
+        Jobs { store, parallel: parallel.max(1), inner, changed: Condvar::new(), calls: Mutex::default(), call_ended: Condvar::new() }
     }
 
     pub fn get(&self, id: &str) -> Result<State, Error> {
@@ -157,8 +204,8 @@ impl Jobs {
     /// Begins a job, or goes on with one that was stopped or failed. Returns when that is saved.
     pub fn start(&self, job: Job) -> Result<State, Error> {
         job.check()?;
-        let _call = self.one_call();
         let id = job.id.clone();
+        let _call = self.one_call(&id);
         if self.is_known(&id) {
             self.restart(&job)?
         } else {
@@ -169,12 +216,18 @@ impl Jobs {
     }
 
     fn create(&self, job: Job) -> Result<(), Error> {
-        if self.lock().entries.len() >= MAX_JOBS {
+        let mut inner = self.lock();
+        if inner.entries.len() + inner.created >= MAX_JOBS {
             return Err(Error::TooMany);
         }
+        inner.created += 1;
+        drop(inner);
         let progress = Progress { started: now(), ..Progress::default() };
-        self.store.create(&job, &progress)?;
-        self.lock().entries.insert(job.id.clone(), Entry::new(job, progress));
+        let saved = self.store.create(&job, &progress);
+        let mut inner = self.lock();
+        inner.created -= 1;
+        saved?;
+        inner.entries.insert(job.id.clone(), Entry::new(job, progress));
         Ok(())
     }
 
@@ -215,7 +268,7 @@ impl Jobs {
 
     /// Ends the work on a job and keeps its progress.
     pub fn stop(&self, id: &str) -> Result<State, Error> {
-        let _call = self.one_call();
+        let _call = self.one_call(id);
         let progress = self.halt(id)?;
         let stopped = (progress.course == Course::Running).then_some(Progress { course: Course::Stopped, ..progress });
         let saved = stopped.as_ref().map_or(Ok(()), |progress| self.store.save(id, progress));
@@ -232,7 +285,7 @@ impl Jobs {
 
     /// Stops a job and forgets it.
     pub fn remove(&self, id: &str) -> Result<(), Error> {
-        let _call = self.one_call();
+        let _call = self.one_call(id);
         match self.halt(id) {
             Err(Error::NoSuchJob(_)) => return Ok(()),
             other => other?,
@@ -242,19 +295,22 @@ impl Jobs {
         Ok(())
     }
 
-    /// Ends the thread of a job, and holds the job.
+    /// Ends the thread of a job, and holds the job. Of one that is known to hang, its end is not waited for again.
     fn halt(&self, id: &str) -> Result<Progress, Error> {
         let mut inner = self.lock();
         let entry = inner.entries.get_mut(id).ok_or_else(|| Error::NoSuchJob(id.to_owned()))?;
         entry.held = true;
-        if let Some(control) = &entry.control {
-            control.stop();
-        }
+        let limit = entry.control.as_ref().map_or(Duration::ZERO, |control| {
+            let since = control.stop();
+            if control.hangs().is_some() { Duration::ZERO } else { STOP_LIMIT.saturating_sub(since.elapsed()) }
+        });
         let runs = |inner: &mut Inner| inner.entries.get(id).is_some_and(|entry| entry.control.is_some());
-        let (inner, _) = self.changed.wait_timeout_while(inner, STOP_LIMIT, runs).expect("a thread that panics ends the process");
+        let (inner, _) = self.changed.wait_timeout_while(inner, limit, runs).expect("a thread that panics ends the process");
         match inner.entries.get(id) {
-            Some(entry) if entry.control.is_some() => Err(Error::Hangs(id.to_owned())),
-            Some(entry) => Ok(entry.progress.clone()),
+            Some(entry) => match &entry.control {
+                Some(control) => Err(Error::Hangs { id: id.into(), what: entry.awaited(control) }),
+                None => Ok(entry.progress.clone()),
+            },
             None => Err(Error::NoSuchJob(id.to_owned())),
         }
     }
@@ -267,7 +323,11 @@ impl Jobs {
         self.inner.lock().expect("a thread that panics ends the process")
     }
 
-    fn one_call(&self) -> MutexGuard<'_, ()> {
-        self.calls.lock().expect("a thread that panics ends the process")
+    /// Waits until no other call changes this job.
+    fn one_call<'a>(&'a self, id: &'a str) -> Call<'a> {
+        let calls = self.calls.lock().expect("a thread that panics ends the process");
+        let mut calls = self.call_ended.wait_while(calls, |calls| calls.contains(id)).expect("a thread that panics ends the process");
+        calls.insert(id.to_owned());
+        Call { jobs: self, id }
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use aoe_target::log;
 
 use super::{Jobs, State};
-use crate::control::Control;
+use crate::control::{Control, Place};
 use crate::copy::{self, Keeper};
 use crate::failure::Failure;
 use crate::job::Job;
@@ -15,6 +15,10 @@ const SLEEP: Duration = Duration::from_secs(60);
 /// How long jobs may take to end when the process ends.
 const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const STACK: usize = 512 << 10;
+/// Jobs whose disk hangs that leave their place to others, at most: each keeps some 7 MiB of memory.
+const MOST_HANGING: usize = 8;
+/// Between two looks whether a disk hangs, while jobs wait for one that runs to end.
+const LOOK: Duration = Duration::from_secs(2);
 
 impl Jobs {
     /// Runs jobs whose time has come, until [`Jobs::close`].
@@ -24,8 +28,9 @@ impl Jobs {
             let time = Instant::now();
             let waiting = |entry: &&super::Entry| entry.control.is_none() && !entry.held && entry.progress.course == Course::Running;
             let next = inner.entries.values().filter(waiting).min_by_key(|entry| (entry.due, entry.progress.started));
+            let has_room = inner.running - inner.hanging().min(MOST_HANGING) < self.parallel;
             let sleep = match next.map(|entry| (entry.job.clone(), entry.due)) {
-                Some((job, due)) if due <= time && inner.running < self.parallel => {
+                Some((job, due)) if due <= time && has_room => {
                     let control = Arc::new(Control::new(job.bytes_per_second));
                     let entry = inner.entries.get_mut(&job.id).expect("it was just found");
                     entry.control = Some(control.clone());
@@ -42,8 +47,9 @@ impl Jobs {
                     }
                     continue;
                 }
-                Some((_, due)) if inner.running < self.parallel => due.saturating_duration_since(time).min(SLEEP),
-                _ => SLEEP,
+                Some((_, due)) if has_room => due.saturating_duration_since(time).min(SLEEP),
+                Some(_) => LOOK,
+                None => SLEEP,
             };
             inner = self.changed.wait_timeout(inner, sleep).expect("a thread that panics ends the process").0;
         }
@@ -64,7 +70,7 @@ impl Jobs {
 
     /// One attempt, in a thread of its own.
     fn run(&self, job: &Job, control: &Arc<Control>) {
-        let kept = Kept { jobs: self, id: &job.id };
+        let kept = Kept { jobs: self, id: &job.id, control };
         log!(Info, "job runs", job = job.id, volume = job.volume, copied = kept.progress().copied, verified = kept.progress().verified);
         let result = copy::attempt(job, &kept, control);
         let outcome = self.settle(job, &kept, result);
@@ -144,7 +150,7 @@ enum Outcome {
 }
 
 /// A problem as people read it: which copy, how far it is, and what stands in the way.
-fn describe(job: &Job, progress: &Progress, text: &str) -> String {
+pub(super) fn describe(job: &Job, progress: &Progress, text: &str) -> String {
     let done = if progress.copied < job.bytes {
         format!("{} of {} bytes are copied", progress.copied, job.bytes)
     } else {
@@ -157,6 +163,7 @@ fn describe(job: &Job, progress: &Progress, text: &str) -> String {
 struct Kept<'a> {
     jobs: &'a Jobs,
     id: &'a str,
+    control: &'a Control,
 }
 
 impl Keeper for Kept<'_> {
@@ -165,7 +172,9 @@ impl Keeper for Kept<'_> {
     }
 
     fn save(&self, progress: Progress) -> Result<(), Failure> {
+        let waits = self.control.begin(Place::State);
         self.jobs.store.save(self.id, &progress).map_err(|error| Failure::wait(format_args!("saving the progress: {error}")))?;
+        drop(waits);
         if let Some(entry) = self.jobs.lock().entries.get_mut(self.id) {
             entry.progress = progress;
             // It gets ahead.

@@ -7,7 +7,7 @@ use aoe_target::disk::memory::Aligned;
 
 use super::throttle::Throttle;
 use super::{PIECE, Piece, Plan};
-use crate::control::{Control, NAP};
+use crate::control::{Control, NAP, Place, Waits};
 use crate::failure::Failure;
 
 /// Progress is saved after so many bytes or so much time.
@@ -103,9 +103,16 @@ impl Feed {
         self.control.rate()
     }
 
+    /// A request to the source begins that may hang.
+    #[must_use]
+    pub fn begin(&self) -> Waits<'_> {
+        self.control.begin(Place::Source)
+    }
+
     pub fn take(&mut self) -> Result<Next, Failure> {
         self.control.check()?;
         if self.piece.is_none() {
+            let _waits = self.control.begin(Place::Source);
             self.piece = self.plan.next_piece().map_err(|error| Failure::disk("asking the source where it holds data", &error))?;
         }
         let now = Instant::now();

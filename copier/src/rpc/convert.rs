@@ -17,7 +17,7 @@ impl From<Error> for Status {
             Error::Invalid(_) => Status::invalid_argument(text),
             Error::OtherJob(_) => Status::already_exists(text),
             Error::TooMany => Status::resource_exhausted(text),
-            Error::Hangs(_) => Status::deadline_exceeded(text),
+            Error::Hangs { .. } => Status::deadline_exceeded(text),
             Error::NotSaved(_) => Status::internal(text),
         }
     }
@@ -105,7 +105,7 @@ mod tests {
             (crate::job::Invalid::Bytes(1).into(), Code::InvalidArgument),
             (Error::OtherJob(id()), Code::AlreadyExists),
             (Error::TooMany, Code::ResourceExhausted),
-            (Error::Hangs(id()), Code::DeadlineExceeded),
+            (Error::Hangs { id: id(), what: "the destination".into() }, Code::DeadlineExceeded),
         ];
         for (error, code) in cases {
             assert_eq!(Status::from(error).code(), code);

@@ -50,6 +50,7 @@ impl Source for LocalSource {
             match feed.take()? {
                 Next::Item(Item::Data(mut chunk)) => {
                     let offset = chunk.offset;
+                    let _waits = feed.begin();
                     if let Err(error) = self.device.read(offset, chunk.bytes()) {
                         self.check_size()?;
                         return Err(self.failed("reading", offset, &error));

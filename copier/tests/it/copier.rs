@@ -1,6 +1,7 @@
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Child;
+use std::thread::JoinHandle;
 
 use aoe_copier::proto;
 use aoe_copier::proto::copier_client::CopierClient;
@@ -31,7 +32,7 @@ impl Copier {
         let arguments = [&["--state", &state, "--socket", socket.to_str().unwrap()], more].concat();
         let mut child = start("aoe-copier", &arguments, &log);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let uri = format!("unix://{}", socket.display());
+        let uri = uri(&socket);
         let client = wait_until("the copier listens", || {
             assert!(child.try_wait().unwrap().is_none(), "{}", fs::read_to_string(&log).unwrap());
             runtime.block_on(CopierClient::connect(uri.clone())).ok()
@@ -75,6 +76,17 @@ impl Copier {
         self.runtime.block_on(self.client.remove(proto::RemoveRequest { id: id.into() })).map(|_| ())
     }
 
+    /// As [`Copier::remove`], in another thread and over a connection of its own.
+    pub fn remove_meanwhile(&self, id: &str) -> JoinHandle<Answer<()>> {
+        let (uri, id) = (uri(&self.socket), id.to_owned());
+        std::thread::spawn(move || {
+            tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+                let mut client = CopierClient::connect(uri).await.unwrap();
+                client.remove(proto::RemoveRequest { id }).await.map(|_| ())
+            })
+        })
+    }
+
     /// Waits for a state of a job.
     pub fn until(&mut self, id: &str, what: &str, mut is: impl FnMut(&JobState) -> bool) -> JobState {
         let mut last = None;
@@ -105,6 +117,15 @@ impl Copier {
         self.until(id, words, |state| state.problem.contains(words))
     }
 
+    /// Waits until so many threads wait for a destination and cannot be interrupted: state D in proc_pid_stat(5).
+    pub fn until_it_hangs(&self, threads: usize) {
+        let path = format!("/proc/{}/task", self.child.id());
+        wait_until("a disk hangs", || {
+            let tasks = fs::read_dir(&path).unwrap().filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+            (tasks.filter(|stat| stat.contains("(disk) D")).count() == threads).then_some(())
+        });
+    }
+
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -125,6 +146,10 @@ impl Copier {
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
+}
+
+fn uri(socket: &Path) -> String {
+    format!("unix://{}", socket.display())
 }
 
 impl Drop for Copier {

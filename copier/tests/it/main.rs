@@ -3,6 +3,8 @@
 mod cable;
 mod copier;
 mod crash;
+mod frozen;
+mod hung;
 mod lab;
 mod local;
 mod refused;
