@@ -38,6 +38,16 @@ test('jobs are forgotten that no volume of this node and no snapshot needs', asy
   const jobs = new StaleJobs({ copier, ...stores, log: pino({ level: 'silent' }) });
   await jobs.reconcile(signal);
   expect([...copier.jobs.keys()]).toStrictEqual(['copied.1', 'taken.out', 'troubled.out', 'unreported.out']);
+  copier.hanging.add('gone.1');
+  for (const id of ['gone.1', 'whole.1']) await copier.start({ ...job, id });
+  expect((await jobs.reconcile(signal)).requeueAfterMs, 'soon, as a disk hangs').toBeLessThan(60_000);
+  expect([...copier.jobs.keys()], 'one that hangs keeps no other').toStrictEqual([
+    'copied.1',
+    'taken.out',
+    'troubled.out',
+    'unreported.out',
+    'gone.1',
+  ]);
   copier.up = false;
   expect((await jobs.reconcile(signal)).requeueAfterMs, 'soon, as the copier is away').toBeLessThan(60_000);
 });

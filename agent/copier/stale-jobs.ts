@@ -30,6 +30,7 @@ export class StaleJobs {
   /** Checks once: for kube's Controller. */
   async reconcile(signal: AbortSignal): Promise<Result> {
     const { copier, volumes, snapshots, moves, log } = this.#options;
+    let isLeft = false;
     try {
       for (const { id } of await copier.list(signal)) {
         const uid = ownerOfJob(id);
@@ -39,10 +40,18 @@ export class StaleJobs {
           snapshots.list().some((snapshot) => snapshot.metadata.uid === uid && mayNeed(snapshot)) ||
           moves?.list().some((volume) => isIt(volume) && isCopiedAway(volume));
         if (isNeeded) continue;
-        await copier.remove(id, signal);
+        try {
+          await copier.remove(id, signal);
+        } catch (error) {
+          // Its disk hangs: others can be removed nevertheless.
+          if (!(error instanceof CopierError) || error.reason === 'unavailable') throw error;
+          log.warn({ job: id, detail: error.message }, 'job of the copier that nobody needs cannot be removed yet');
+          isLeft = true;
+          continue;
+        }
         log.info({ job: id }, 'job of the copier that nobody needs was removed');
       }
-      return { requeueAfterMs: CHECK_EVERY_MS };
+      return { requeueAfterMs: isLeft ? AWAY_RETRY_MS : CHECK_EVERY_MS };
     } catch (error) {
       if (!(error instanceof CopierError)) throw error;
       return { requeueAfterMs: AWAY_RETRY_MS };

@@ -206,6 +206,22 @@ test('one that is deleted while it is copied leaves neither job nor logical volu
   expect([it.stored()?.metadata.finalizers ?? [], it.copier.jobs.size, it.ours()]).toStrictEqual([[], 0, []]);
 });
 
+test('one that is deleted while a disk of its copy hangs waits for that, and says so', async () => {
+  const it = await harness();
+  await it.agent().reconcile('s1', signal);
+  const { id = '' } = it.job() ?? {};
+  const before = it.ours();
+  it.copier.hanging.add(id);
+  it.remove();
+  await it.agent().reconcile('s1', signal);
+  const message = `deletion waits: the copier waits: job ${id} does not end: the destination hangs`;
+  expect(it.taken()).toMatchObject({ reason: 'BackingBusy', message });
+  expect([it.ours(), it.copier.jobs.size]).toStrictEqual([before, 1]);
+  it.copier.hanging.clear();
+  await it.agent().reconcile('s1', signal);
+  expect([it.stored()?.metadata.finalizers ?? [], it.copier.jobs.size, it.ours()]).toStrictEqual([[], 0, []]);
+});
+
 test('one that is to be kept is made whole before it is released', async () => {
   const it = await harness();
   await it.agent().reconcile('s1', signal);

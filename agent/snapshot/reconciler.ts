@@ -4,7 +4,7 @@ import { DELETION_WAITS } from '../../api/volume.ts';
 import type { Result } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { BackendError, type BackingSnapshot, type Snapshots } from '../backends/backend.ts';
-import { type CopierApi, CopierError } from '../copier/api.ts';
+import { type CopierApi, CopierError, describeFailure } from '../copier/api.ts';
 import { removeJobs } from '../copier/job-id.ts';
 import { Subscribers } from '../subscribers.ts';
 import { type CopyExport, type CopyReport, reportedCopies } from './copy-export.ts';
@@ -192,6 +192,7 @@ export class SnapshotReconciler {
     } catch (error) {
       // While it is away it copies nothing, and the job is forgotten when it is back.
       if (!(error instanceof CopierError)) throw error;
+      if (error.reason === 'hangs') throw new BackendError('BackingBusy', `the copier ${describeFailure(error)}`, { cause: error });
     }
     await snapshots?.remove(found.uid, signal);
     return undefined;

@@ -16,6 +16,8 @@ export class FakeCopier implements CopierApi, CopierLimitApi {
   limit = 0;
   /** The last block is written wrongly, which only the comparison finds. */
   isFlawed = false;
+  /** Ids of jobs that do not end: a disk hangs. */
+  readonly hanging = new Set<string>();
   /** Thrown by the next call. */
   failure: CopierError | undefined;
 
@@ -104,13 +106,19 @@ export class FakeCopier implements CopierApi, CopierLimitApi {
     this.#enter('stop');
     const found = this.jobs.get(id);
     if (!found) throw new CopierError('not-found', `no job ${id}`);
+    this.#end(id);
     found.state.phase = 'stopped';
     return { ...found.state };
   }
 
   async remove(id: string): Promise<void> {
     this.#enter('remove');
+    this.#end(id);
     this.jobs.delete(id);
+  }
+
+  #end(id: string): void {
+    if (this.hanging.has(id)) throw new CopierError('hangs', `job ${id} does not end: the destination hangs`);
   }
 
   #enter(call: string): void {

@@ -27,6 +27,25 @@ test('a deleted volume goes from the segment, then from the pool, then from the 
   expect(it.kube.volume()).toBeUndefined();
 });
 
+test('a volume is removed only when the copier no longer writes to it: a disk that hangs is waited for, and named', async () => {
+  const it = await harness();
+  it.copier.disks.set(`/dev/fake/${UID}`, [0, 0]);
+  it.spec({ source: { snapshot: 's' } });
+  const taken = { nodeName: 'other', pool: 'thin', capacity: '10Mi', createdAt: 'x', copyAddress: { shelf: 9, slot: 1 } };
+  it.kube.put({ kind: 'AoESnapshot', metadata: { name: 's', uid: 's-uid' }, spec: { volumeName: 'x' }, status: taken } as never);
+  await it.reconcile();
+  const [id = ''] = it.copier.jobs.keys();
+  it.copier.hanging.add(id);
+  it.remove();
+  await it.reconcile();
+  const message = `deletion waits: the copier waits: job ${id} does not end: the destination hangs`;
+  expect(it.condition('Provisioned')).toMatchObject({ reason: 'RemovalFailed', message });
+  expect(it.backend.volumes.size).toBe(1);
+  it.copier.hanging.clear();
+  await it.reconcile();
+  expect([it.kube.volume(), it.backend.volumes.size, it.copier.jobs.size]).toStrictEqual([undefined, 0, 0]);
+});
+
 test('a deleted volume in use stays, and says who uses it', async () => {
   const it = await harness();
   it.spec({ initiators: { nodes: ['worker'] } });
