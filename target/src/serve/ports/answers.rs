@@ -83,14 +83,15 @@ impl<S: Socket> Ports<S> {
         }
     }
 
-    /// Announces a volume to hosts on one interface: an answer to a config query with tag 0 that nobody sent.
+    /// Announces a volume to hosts on one interface: an answer to a config query with tag 0 that nobody sent. Nobody is told who is not
+    /// admitted, or is losing access.
     pub fn announce_at(&mut self, port: usize, registry: &Registry, id: u32, to: &[Mac]) {
         let volume = registry.volume(id);
         if self.list[port].socket.is_none() || !volume.state.is_served() {
             return;
         }
         let body = config_body(&self.list[port], volume, registry.len(), config::command::READ);
-        for mac in to {
+        for mac in to.iter().filter(|mac| volume.admits(**mac)) {
             let query =
                 Header { source: *mac, version: VERSION, shelf: ANY_SHELF, slot: ANY_SLOT, command: command::CONFIG, ..Header::default() };
             if let Some(answer) = outgoing(&self.list[port], volume, &query, None, body.clone()) {

@@ -119,13 +119,18 @@ impl Volume {
             || (request.kind == Kind::Write && (self.saved.definition.read_only || self.lacks_lock()))
     }
 
-    /// The hosts that announcements go to.
+    /// The hosts that announcements go to. While a change of access is being saved: those that are admitted before and after.
     pub fn audience(&self) -> Vec<Mac> {
         let Definition { access, for_copies, .. } = &self.saved.definition;
+        let next = self.state.next_access().unwrap_or(access);
         if *for_copies {
             return Vec::new();
         }
-        if access.anyone { vec![Mac::BROADCAST] } else { access.macs.clone() }
+        if access.anyone && next.anyone {
+            return vec![Mac::BROADCAST];
+        }
+        let named = if access.anyone { &next.macs } else { &access.macs };
+        named.iter().copied().filter(|mac| self.admits(*mac)).collect()
     }
 
     /// Sectors that hosts see; 0 while there is no disk.
@@ -168,8 +173,13 @@ impl Volume {
 
 #[cfg(test)]
 mod tests {
+    use super::change::Then;
+    use super::life::{Saving, Step};
+    use super::lists::with_access;
     use super::*;
+    use crate::definition::Access;
     use crate::serve::testing::{A, B, request, saved};
+    use tokio::sync::oneshot;
 
     #[test]
     fn lists_forbid_what_others_have_under_way() {
@@ -182,6 +192,27 @@ mod tests {
         assert_eq!(forbids(&[], &[A], Kind::Read), [false, true]);
         assert_eq!(forbids(&[], &[A], Kind::Flush), [false, false], "it changes nothing");
         assert_eq!(forbids(&[B], &[], Kind::Flush), [true, false]);
+    }
+
+    #[test]
+    fn nobody_is_told_of_a_volume_whose_loss_of_access_is_being_saved_or_who_is_not_yet_admitted() {
+        const C: Mac = Mac([2, 0, 0, 0, 0, 0x0c]);
+        let access = |macs: &[Mac], anyone| Access { macs: macs.to_vec(), anyone, ..Access::default() };
+        let anyone = || access(&[], true);
+        let told = |before: Access, next: Option<Access>| {
+            let mut state = State::loading();
+            if let Some(next) = next {
+                let next = Box::new(with_access(&saved("/x"), next));
+                assert!(state.begin(Step::Saving(Saving { next, disk: None, then: Then::Reply(oneshot::channel().0) })));
+            }
+            Volume::new(with_access(&saved("/x"), before), state).audience()
+        };
+        assert_eq!(told(access(&[A, B], false), None), [A, B]);
+        assert_eq!(told(anyone(), None), [Mac::BROADCAST]);
+        assert_eq!(told(access(&[A, B], false), Some(access(&[B, C], false))), [B]);
+        assert_eq!(told(anyone(), Some(access(&[B], false))), [B]);
+        assert_eq!(told(access(&[B], false), Some(anyone())), [B]);
+        assert_eq!(told(anyone(), Some(anyone())), [Mac::BROADCAST]);
     }
 
     #[test]
