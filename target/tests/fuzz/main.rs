@@ -46,6 +46,15 @@ fn writes_by_two_interfaces_are_done_in_the_order_in_which_they_came() {
     }
 }
 
+#[test]
+fn a_change_of_access_that_overtakes_a_removal_admits_its_hosts_until_the_volume_is_gone() {
+    // The first volume is exported again, removed while its disk is being opened, and then another host alone may use it.
+    let (export, removal, access) = ([4, 0, 0], [5, 0], [2, 0, 4, 0]);
+    for setup in 2..4 {
+        rig::serve(&[&[setup], &export[..], &removal, &access].concat());
+    }
+}
+
 /// A step of a script that is likely to come to something, where most strings of bytes do not: see script.rs.
 fn step() -> impl Strategy<Value = Vec<u8>> {
     let ata = prop::collection::vec(0u8..6, 9).prop_map(|mut step| {

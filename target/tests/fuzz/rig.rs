@@ -1,5 +1,7 @@
 //! A target made for one script: its server, disks in memory, two interfaces in memory.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -42,6 +44,9 @@ struct Rig {
     tag: u32,
     /// Replies that have not come yet; each tells whether it has.
     waiting: Vec<Box<dyn FnMut() -> bool>>,
+    /// Volumes, by number, as changes of access that were accepted have made them. A change overtakes a removal that waits for a disk,
+    /// and is accepted then, though the model has removed the volume before.
+    accepted: Rc<RefCell<Vec<(usize, Volume)>>>,
 }
 
 impl Rig {
@@ -67,8 +72,18 @@ impl Rig {
         };
         let volumes = vec![volume(7, 3, 40, &HOSTS[..2]), volume(7, 4, 9, &[]), volume(9, 3, 33, &HOSTS[1..2])];
         let disks = volumes.iter().map(|volume| Disk::new(&volume.data)).collect();
-        let mut rig =
-            Rig { setup, server, commands, waker, disks, volumes, batch: Batch::default(), tag: 0x8000_0000, waiting: Vec::new() };
+        let mut rig = Rig {
+            setup,
+            server,
+            commands,
+            waker,
+            disks,
+            volumes,
+            batch: Batch::default(),
+            tag: 0x8000_0000,
+            waiting: Vec::new(),
+            accepted: Rc::default(),
+        };
         rig.set_interfaces();
         for at in 0..VOLUMES {
             rig.export(at);
@@ -142,12 +157,14 @@ impl Rig {
     fn access(&mut self, volume: usize, hosts: u8, anyone: bool) {
         let macs: Vec<Mac> = (0..3).filter(|at| hosts >> at & 1 == 1).map(|at| HOSTS[at]).collect();
         let access = Access { anyone, macs: macs.clone(), ..Access::default() };
-        let exported = self.volumes[volume].exported;
-        if exported {
-            self.volumes[volume].set_access(anyone, macs);
+        let mut changed = self.volumes[volume].clone();
+        changed.set_access(anyone, macs);
+        if changed.exported {
+            self.volumes[volume] = changed.clone();
         }
-        self.batch.note(volume, &self.volumes[volume]);
-        self.change(volume, |reply| Change::SetAccess { access, reply }, exported);
+        let (exported, accepted) = (changed.exported, self.accepted.clone());
+        let note = move || accepted.borrow_mut().push((volume, changed));
+        self.change(volume, |reply| Change::SetAccess { access, reply }, exported, note);
     }
 
     fn replace(&mut self, volume: usize, right: bool, string: Vec<u8>) {
@@ -157,12 +174,21 @@ impl Rig {
         if done {
             model.config.clone_from(&string);
         }
-        self.change(volume, |reply| Change::ReplaceConfigString { expected, replacement: string, reply }, done);
+        self.change(volume, |reply| Change::ReplaceConfigString { expected, replacement: string, reply }, done, || {});
     }
 
-    fn change<T: 'static>(&mut self, volume: usize, change: impl FnOnce(Reply<T>) -> Change, good: bool) {
+    /// `then`: what to do when it was accepted.
+    fn change<T: 'static>(&mut self, volume: usize, change: impl FnOnce(Reply<T>) -> Change, good: bool, then: impl FnOnce() + 'static) {
         let (uid, mixed) = (uid(volume), self.setup.mixed);
-        self.command(|reply| Command::Change { uid, change: change(reply) }, move |result| assert!(mixed || result.is_ok() == good));
+        self.command(
+            |reply| Command::Change { uid, change: change(reply) },
+            move |result| {
+                assert!(mixed || result.is_ok() == good);
+                if result.is_ok() {
+                    then();
+                }
+            },
+        );
     }
 
     fn export(&mut self, at: usize) {
@@ -233,6 +259,9 @@ impl Rig {
         }
         assert!(self.server.is_quiet(), "a request was forgotten");
         let mut batch = std::mem::take(&mut self.batch);
+        for (volume, state) in self.accepted.take() {
+            batch.note(volume, &state);
+        }
         let mut announced = Vec::new();
         for port in 0..PORTS {
             for frame in segment::with(port, |interface| std::mem::take(&mut interface.sent)) {

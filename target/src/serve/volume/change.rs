@@ -72,7 +72,8 @@ impl Change {
 impl Volume {
     /// Takes the next change that may begin. Exports wait while a disk is being opened, and while a disk swap is pending: until the old
     /// disk has drained there is no present disk to compare with. A disk that hangs may never open or drain: changes of access and
-    /// of the lock overtake them; a removal does not.
+    /// of the lock overtake them; a removal does not. They overtake a removal that waits, too: those whom they admit are told of the
+    /// volume, and have it until it is gone.
     fn due_change(&mut self) -> Option<Change> {
         let (idle, swapping) = (self.state.is_idle(), self.state.is_swapping());
         let is_due = |(at, change): (usize, &Change)| match change {
