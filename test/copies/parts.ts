@@ -52,7 +52,18 @@ export function volumeOperator(api: FakeApi, names: readonly string[]): Process 
 
 /** A pool as a process uses it. A new backing volume at the path has old data of another volume until it is wiped. */
 export function poolOf(life: Life, backend: FakeBackend, { path, disks }: { path: string; disks: Map<string, number[]> }) {
-  const calls = life.wrap(backend, ['measure', 'find', 'open', 'namesakes', 'create', 'wipe', 'noteMoves', 'finishCopy', 'remove', 'retain']);
+  const calls = life.wrap(backend, [
+    'measure',
+    'find',
+    'open',
+    'namesakes',
+    'create',
+    'wipe',
+    'noteMoves',
+    'finishCopy',
+    'remove',
+    'retain',
+  ]);
   const blocks = (value: number, bytes: number): number[] => Array.from({ length: bytes >> 20 }, () => value);
   const create: FakeBackend['create'] = async (request) => {
     const isNew = !backend.volumes.has(request.uid);
