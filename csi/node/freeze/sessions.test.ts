@@ -51,6 +51,21 @@ test('a file system is frozen, recorded before, until it is thawed', async () =>
   await expect(sessions.freeze('v1', 'f1', DEVICE)).rejects.toThrow('has ended already');
 });
 
+test('who asks again is not told that it was frozen until then, though its record could not be removed yet', async () => {
+  const { kernel, freezer, sessions } = await start();
+  freezer.step = async (name) => {
+    if (name === 'delete') throw new Error('the disk is full');
+  };
+  await sessions.freeze('v1', 'f1', DEVICE);
+  const first = sessions.thaw('f1');
+  await pass(1);
+  expect(kernel.frozen.size).toBe(0);
+  const second = sessions.thaw('f1');
+  freezer.step = async () => {};
+  await pass(1_000);
+  expect([await first, await second]).toEqual([undefined, 'the freeze has ended before']);
+});
+
 test('it ends at the limit, though nobody asks', async () => {
   const { kernel, sessions } = await start();
   await sessions.freeze('v1', 'f1', DEVICE);

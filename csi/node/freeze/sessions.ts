@@ -141,7 +141,9 @@ export class FreezeSessions {
    */
   async thaw(id: string): Promise<string | undefined> {
     const session = [...this.#sessions.values()].find((each) => each.id === id);
-    if (!session) return this.#ended.has(id) ? 'the freeze has ended before' : 'the plugin was restarted meanwhile';
+    if (!session && !this.#ended.has(id)) return 'the plugin was restarted meanwhile';
+    // It may be thawed, and its record not be removed yet.
+    if (!session || session.over.signal.aborted) return 'the freeze has ended before';
     const { broken, isFrozen } = session;
     const wasFrozen = await this.#thaw(session);
     if (broken !== undefined) return broken;
