@@ -38,6 +38,22 @@ pub struct Identity {
     pub inode: u64,
 }
 
+/// Why a write has failed that was done: a sync that failed meanwhile, maybe for what another write has written, may have lost it. Done again,
+/// it may last.
+#[derive(Debug, thiserror::Error)]
+#[error("a sync failed while it was under way")]
+struct Doubt;
+
+/// Whether a write has failed for [`Doubt`] alone.
+pub fn is_doubtful(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Doubt>())
+}
+
+#[cfg(test)]
+pub fn doubt() -> io::Error {
+    io::Error::other(Doubt)
+}
+
 /// An open backing store. It is locked against other processes, and against a second volume, until the last request for
 /// it has ended: the lock goes with the open file, which requests under way hold, even those of a process that is gone.
 #[derive(Debug)]
@@ -149,7 +165,7 @@ impl Disk {
 
     /// A write that was to be durable by itself has failed. Its sync counts as failed, too, unless the error shows that it is the request
     /// that was refused. Writes through the page cache are told errors of one another, among them a want of space, and each error once
-    /// (lib/errseq.c).
+    /// (lib/errseq.c). A medium error (ENODATA) is no refusal: a flush that fails for a sector of another write ends with it, too.
     pub(crate) fn durable_write_failed(&self, error: &io::Error) {
         let refusals = [libc::EFAULT, libc::EINVAL, libc::EFBIG, libc::ENOSPC, libc::EDQUOT];
         let refused = error.raw_os_error().is_none_or(|number| refusals.contains(&number));
@@ -158,9 +174,9 @@ impl Disk {
         }
     }
 
-    /// Fails when what was written since so many syncs had failed may be lost: see [`Disk::failed_syncs`].
+    /// Fails with [`Doubt`] when what was written since so many syncs had failed may be lost: see [`Disk::failed_syncs`].
     pub(crate) fn check_syncs(&self, failed_before: u64) -> io::Result<()> {
-        if self.cached && failed_before != self.failed_syncs() { Err(io::Error::from_raw_os_error(libc::EIO)) } else { Ok(()) }
+        if self.cached && failed_before != self.failed_syncs() { Err(io::Error::other(Doubt)) } else { Ok(()) }
     }
 
     /// The whole blocks that hold a range.

@@ -42,5 +42,6 @@ pub fn saved(path: &str) -> Saved {
 pub fn request(volume: u32, source: Mac, kind: Kind) -> Request {
     let header = Header { source, version: 1, shelf: 7, slot: 3, tag: 1, ..Header::default() };
     let ata = Ata { flags: 0, feature: 0, count: 1, command: 0, lba: [0; 6], reserved: [0; 2] };
-    Request { volume, port: 0, header, ata, kind, offset: 0, length: SECTOR, next: None, arrived: Instant::now(), due: None }
+    let (arrived, length) = (Instant::now(), SECTOR);
+    Request { volume, port: 0, header, ata, kind, offset: 0, length, next: None, arrived, due: None, doubted: None }
 }

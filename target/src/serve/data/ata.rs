@@ -97,6 +97,7 @@ impl DataPath {
             next: None,
             arrived: self.now,
             due: None,
+            doubted: None,
         };
         if kind == Kind::Flush {
             if let Some((slot, _)) = self.take_slot(registry, request) {

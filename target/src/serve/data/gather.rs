@@ -81,8 +81,8 @@ impl DataPath {
         }
     }
 
-    /// Requests that failed together are tried one by one: a bad sector fails only the requests for it. They keep their place
-    /// before what waits for them; those that may start are added to `starting`.
+    /// Requests that failed together are tried one by one: a bad sector fails only the requests for it. So is a single one that is tried
+    /// again. They keep their place before what waits for them; those that may start are added to `starting`.
     pub(super) fn separate(&mut self, registry: &mut Registry, id: u32, leader: u32, grain: u64) {
         let volume = registry.volume_mut(id);
         let span = |slot: u32, request: &Request| {

@@ -111,6 +111,7 @@ mod tests {
             next: None,
             arrived: Instant::now(),
             due: None,
+            doubted: None,
         }
     }
 

@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::io;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::repeats::Repeats;
 use crate::disk::engine::Kind;
@@ -13,6 +13,9 @@ pub const SLOTS: usize = 4096;
 /// Most of them for one initiator: a flood from one leaves room for the others.
 const SLOTS_OF_ONE: u32 = 3072;
 const BUFFER: usize = MAX_SECTORS as usize * SECTOR;
+/// How long a write that syncs of others may have lost is done again: until a burst of writes that fail is over, as in a pool that is full,
+/// and far below the three minutes after which the Linux driver gives a disk up (aoe_deadsecs).
+const DOUBT: Duration = Duration::from_secs(10);
 
 /// A request from an initiator that goes to a disk.
 #[derive(Debug, Clone, Copy)]
@@ -31,6 +34,8 @@ pub struct Request {
     pub arrived: Instant,
     /// When the limits of its volume let it be answered; none when nothing keeps its answer back.
     pub due: Option<Instant>,
+    /// When it failed for the first time for what another write may have done.
+    pub doubted: Option<Instant>,
 }
 
 /// Requests under way, each with a buffer for its data.
@@ -103,6 +108,12 @@ impl Slots {
 
     pub fn set_due(&mut self, id: u32, due: Option<Instant>) {
         self.requests[id as usize].as_mut().expect("a request lives until its slot is freed").due = due;
+    }
+
+    /// A write has failed for what another one may have done. Whether it is to be done again.
+    pub fn doubt(&mut self, id: u32, now: Instant) -> bool {
+        let request = self.requests[id as usize].as_mut().expect("a request lives until its slot is freed");
+        now.saturating_duration_since(*request.doubted.get_or_insert(now)) < DOUBT
     }
 
     /// Requests of a volume whose answers have a time.
