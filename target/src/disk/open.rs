@@ -145,8 +145,8 @@ fn open_new(path: &Path, read_only: bool, block: bool, identity: Identity) -> Re
     {
         disk.mode = Mode::Direct;
         disk.grain = grain;
-        disk.cached = !writes_through(identity.device);
-        disk.grouped = disk.cached && !block;
+        let (through, fua) = durability(identity.device);
+        (disk.cached, disk.grouped) = caching(block, through, fua);
     } else {
         set_direct(&disk.file, false);
     }
@@ -219,15 +219,21 @@ fn sectors_of(file: &File, block: bool) -> io::Result<u64> {
     Ok((bytes / SECTOR as u64).min((1 << 48) - 1))
 }
 
-/// Whether a device makes a single write durable (FUA, or no cache). Otherwise its whole cache must be flushed.
-fn writes_through(device: u64) -> bool {
+/// Whether a device has no cache, and whether it makes a single write durable (FUA). Otherwise its whole cache must be flushed.
+fn durability(device: u64) -> (bool, bool) {
     let device = format!("/sys/dev/block/{}:{}", libc::major(device), libc::minor(device));
     // A partition's queue is that of the whole disk.
     let is = |name: &str, value: &str| {
         let read = |queue: &str| std::fs::read_to_string(format!("{device}/{queue}/{name}"));
         read("queue").or_else(|_| read("../queue")).is_ok_and(|text| text.trim() == value)
     };
-    is("fua", "1") || is("write_cache", "write through")
+    (is("write_cache", "write through"), is("fua", "1"))
+}
+
+/// [`Disk::cached`] and [`Disk::grouped`] of a disk without the page cache. Of a file, the kernel writes with FUA only what overwrites blocks
+/// that it has; other data waits in the cache of the device for a flush (fs/iomap/direct-io.c, `iomap_dio_bio_iter`).
+fn caching(block: bool, through: bool, fua: bool) -> (bool, bool) {
+    (!(through || block && fua), !(through || block || fua))
 }
 
 fn ioctl_int(file: &File, request: libc::c_ulong) -> io::Result<u32> {
@@ -285,6 +291,16 @@ mod tests {
         assert!(matches!(open("/no/such/path", false, 0, None), Err(OpenError::Missing(_))));
         assert!(matches!(open("/tmp", false, 0, None), Err(OpenError::Unfit { .. })));
         assert!(matches!(open("/dev/null", false, 0, None), Err(OpenError::Unfit { .. })));
+    }
+
+    #[test]
+    fn files_on_devices_with_fua_still_depend_on_flushes() {
+        let [device, file] = [true, false].map(|block| move |through, fua| caching(block, through, fua));
+        assert_eq!([device(true, false), device(true, true), device(false, true)], [(false, false); 3]);
+        assert_eq!([file(true, false), file(true, true)], [(false, false); 2]);
+        assert_eq!(device(false, false), (true, false));
+        assert_eq!(file(false, true), (true, false), "a sync that fails may lose what was allocated for other writes");
+        assert_eq!(file(false, false), (true, true));
     }
 
     #[test]
