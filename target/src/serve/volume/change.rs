@@ -54,6 +54,12 @@ pub enum Then {
         command: Box<ListCommand>,
     },
     Reply(Reply<VolumeState>),
+    /// As [`Then::Reply`]. The export whose disk is being opened, and those among the first so many changes that wait, do not undo
+    /// the change of access: it came later.
+    Overtake {
+        waiting: usize,
+        reply: Reply<VolumeState>,
+    },
 }
 
 impl Change {
@@ -74,7 +80,9 @@ impl Volume {
     /// disk has drained there is no present disk to compare with. A disk that hangs may never open or drain: changes of access and
     /// of the lock overtake them; a removal does not. They overtake a removal that waits, too: those whom they admit are told of the
     /// volume, and have it until it is gone.
-    fn due_change(&mut self) -> Option<Change> {
+    ///
+    /// Gives how many changes that came before it wait, too.
+    fn due_change(&mut self) -> Option<(usize, Change)> {
         let (idle, swapping) = (self.state.is_idle(), self.state.is_swapping());
         let is_due = |(at, change): (usize, &Change)| match change {
             Change::Export { .. } => idle && !swapping,
@@ -82,16 +90,18 @@ impl Volume {
             Change::List { .. } | Change::SetAccess { .. } | Change::ReplaceConfigString { .. } => true,
         };
         let at = self.changes.iter().enumerate().position(is_due)?;
-        let change = self.changes.remove(at)?;
-        if let Change::SetAccess { access: newer, .. } = &change {
-            self.state.overtake(newer);
-            for overtaken in self.changes.iter_mut().take(at) {
-                if let Change::Export { definition, .. } = overtaken {
-                    definition.access = newer.clone();
-                }
+        Some((at, self.changes.remove(at)?))
+    }
+
+    /// A change of access is saved: the exports that it has overtaken do not undo it.
+    fn overtake(&mut self, waiting: usize) {
+        let access = &self.saved.definition.access;
+        self.state.overtake(access);
+        for overtaken in self.changes.iter_mut().take(waiting) {
+            if let Change::Export { definition, .. } = overtaken {
+                definition.access = access.clone();
             }
         }
-        Some(change)
     }
 }
 
@@ -105,7 +115,7 @@ impl<S: Socket> Server<S> {
     pub(super) fn next_change(&mut self, id: u32) {
         while !self.save_opened(id) {
             let Some(volume) = self.registry.get_mut(id).filter(|volume| volume.state.may_save()) else { return };
-            let Some(change) = volume.due_change() else { return };
+            let Some((before, change)) = volume.due_change() else { return };
             match change {
                 Change::List { port, command } => {
                     if let Some(port) = self.ports.position(port) {
@@ -116,7 +126,7 @@ impl<S: Socket> Server<S> {
                 Change::Unexport { reply } => self.unexport(id, reply),
                 Change::SetAccess { access, reply } => {
                     let next = with_access(&volume.saved, access);
-                    self.save(id, Saving { next: Box::new(next), disk: None, then: Then::Reply(reply) });
+                    self.save(id, Saving { next: Box::new(next), disk: None, then: Then::Overtake { waiting: before, reply } });
                 }
                 Change::ReplaceConfigString { expected, replacement, reply } => {
                     if volume.saved.config != expected {
@@ -184,7 +194,7 @@ impl<S: Socket> Server<S> {
         let Err(error) = result else { return self.commit(id) };
         log!(Error, "state not saved", uid = volume.uid(), error = error);
         // A frame whose change could not be saved stays unanswered, and is sent again.
-        if let Some(Then::Reply(reply)) = volume.state.not_saved() {
+        if let Some(Then::Reply(reply) | Then::Overtake { reply, .. }) = volume.state.not_saved() {
             let _ = reply.send(Err(Error::NotSaved(error)));
         }
         self.next_change_or_forget(id);
@@ -216,6 +226,11 @@ impl<S: Socket> Server<S> {
                 }
             }
             Some(Then::Reply(reply)) => self.registry.volume_mut(id).drains.push(Drain(End::State(reply))),
+            Some(Then::Overtake { waiting, reply }) => {
+                let volume = self.registry.volume_mut(id);
+                volume.overtake(waiting);
+                volume.drains.push(Drain(End::State(reply)));
+            }
             None => {}
         }
         self.registry.emit_changed(id);

@@ -163,6 +163,29 @@ fn access_is_taken_away_while_the_disk_of_an_export_is_opened_and_is_not_undone_
 }
 
 #[test]
+fn a_change_of_access_that_could_not_be_saved_is_not_made_by_the_exports_that_it_has_overtaken() {
+    let mut rig = Rig::new("not-saved");
+    let lock = locked(&rig.paths[1]);
+    let (mut away, mut back) = (rig.export(1), rig.export(0));
+    let mut access = rig.set_access(only(B));
+    rig.server.done(Done::Saved { volume: rig.id, result: Err(io::ErrorKind::StorageFull.into()) });
+    assert!(access.try_recv().unwrap().is_err());
+    drop(lock);
+    rig.until(|volume| volume.state.is_idle() && volume.changes.is_empty());
+    assert!(away.try_recv().unwrap().is_ok() && back.try_recv().unwrap().is_ok());
+    assert!(rig.volume().admits(A), "its caller was told that nothing has changed");
+}
+
+#[test]
+fn an_export_that_comes_while_access_is_being_saved_says_who_has_access() {
+    let mut rig = Rig::new("later");
+    let (_away, _access) = (rig.export(1), rig.set_access(only(B)));
+    let mut back = rig.export(0);
+    rig.until(|volume| volume.state.is_idle() && volume.changes.is_empty());
+    assert!(back.try_recv().unwrap().is_ok() && rig.volume().admits(A));
+}
+
+#[test]
 fn an_export_whose_disk_opens_while_access_is_being_saved_is_saved_after_it() {
     let mut rig = Rig::new("opened");
     let mut away = rig.export(1);

@@ -228,7 +228,7 @@ impl State {
         may_begin
     }
 
-    /// The access changes while the disk of an export is opened: the export does not undo that.
+    /// The access has changed while the disk of an export is opened: the export does not undo that.
     pub fn overtake(&mut self, access: &Access) {
         if let Opening::Export { definition, .. } | Opening::Opened { definition, .. } = &mut self.opening {
             definition.access = access.clone();
