@@ -8,15 +8,16 @@ use aoe_target::definition::{Access, Address, Definition};
 use aoe_target::serve::{Command, Event, Options, Server, WATCH_QUEUE};
 use aoe_target::store::{Loaded, Saved};
 use aoe_target::wake::Waker;
-use aoe_target::wire::header;
+use aoe_target::wire::{Mac, header};
 
 use crate::script::HOSTS;
 use crate::segment::{self, MemorySocket};
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
-fn volume(path: &str) -> Saved {
-    let access = Access { macs: vec![HOSTS[0]], ..Access::default() };
+/// A volume for these hosts.
+pub fn volume(path: &str, macs: Vec<Mac>) -> Saved {
+    let access = Access { macs, ..Access::default() };
     let address = Address { shelf: 7, slot: 3 };
     Saved::new(Definition {
         uid: "v".into(),
@@ -41,7 +42,11 @@ fn serve(path: &str, waker: Arc<Waker>, commands: mpsc::Receiver<Command>) {
     segment::with(1, |interface| interface.failures = 3); // for longer than the disk
     let options = Options { poll: Duration::ZERO, uring: false, inline_memory: true };
     let mut server: Server<MemorySocket> = Server::new(options, None, waker, commands).expect("a server");
-    server.restore(Loaded { volumes: vec![volume(path)], interfaces: vec![segment::name(0), segment::name(1)], problems: Vec::new() });
+    server.restore(Loaded {
+        volumes: vec![volume(path, vec![HOSTS[0]])],
+        interfaces: vec![segment::name(0), segment::name(1)],
+        problems: Vec::new(),
+    });
     server.run(&STOP);
 }
 

@@ -10,6 +10,7 @@ mod model;
 mod rig;
 mod script;
 mod segment;
+mod told;
 
 use proptest::prelude::*;
 

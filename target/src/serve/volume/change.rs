@@ -193,10 +193,14 @@ impl<S: Socket> Server<S> {
         volume.is_unsure = result.is_err();
         let Err(error) = result else { return self.commit(id) };
         log!(Error, "state not saved", uid = volume.uid(), error = error);
+        let told = volume.audience();
         // A frame whose change could not be saved stays unanswered, and is sent again.
         if let Some(Then::Reply(reply) | Then::Overtake { reply, .. }) = volume.state.not_saved() {
             let _ = reply.send(Err(Error::NotSaved(error)));
         }
+        // Those who were to lose access were told of nothing meanwhile.
+        let missed: Vec<Mac> = volume.audience().into_iter().filter(|mac| !told.contains(mac)).collect();
+        self.ports.announce(&self.registry, id, &missed);
         self.next_change_or_forget(id);
     }
 
