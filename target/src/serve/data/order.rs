@@ -119,6 +119,13 @@ impl Order {
         self.start(start);
     }
 
+    /// The disk is another one, whose blocks may be larger. Nothing has started on it yet.
+    pub fn widen(&mut self, grain: u64) {
+        for (_, span) in self.under_way.iter_mut().chain(&mut self.waiting) {
+            *span = Span::new(span.start, span.end - span.start, span.write, grain);
+        }
+    }
+
     /// Whether no write is under way.
     pub fn is_still(&self) -> bool {
         !self.under_way.iter().any(|(_, span)| span.write)
@@ -213,6 +220,26 @@ mod tests {
         assert_eq!(order.enter(3, Span::new(8, 8, true, 1)), Entered::Waiting);
         order.drop_waiting(|id| id == 1, &mut start);
         assert_eq!(start, [2], "and the other write waits for the end of the hold");
+    }
+
+    #[test]
+    fn writes_that_share_a_block_of_the_disk_that_came_back_wait_for_one_another() {
+        let mut order = Order::default();
+        let mut start = Vec::new();
+        order.enter(1, Span::new(0, 8, true, 1));
+        order.hold();
+        order.enter(2, Span::new(9, 1, true, 1));
+        order.enter(3, Span::new(10, 1, true, 1));
+        order.enter(4, Span::new(16, 1, true, 1));
+        order.widen(8);
+        order.resume(&mut start);
+        assert_eq!(start, [2, 4]);
+        order.leave(2, &mut start);
+        assert_eq!(start, [2, 4, 3]);
+        order.leave(1, &mut start);
+        order.leave(3, &mut start);
+        order.leave(4, &mut start);
+        assert!(order.is_empty());
     }
 
     #[test]

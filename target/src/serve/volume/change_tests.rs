@@ -1,5 +1,7 @@
 use super::*;
+use crate::disk::Disk;
 use crate::disk::engine::{Completion, Kind};
+use crate::disk::open::{Opened, open};
 use crate::serve::data::order::{Entered, Span};
 use crate::serve::testing::{A, B, request, saved, server};
 use crate::serve::volume::life::{Life, Opening, State};
@@ -318,6 +320,23 @@ fn a_disk_that_is_gone_is_closed_and_opened_again_while_a_hold_lasts() {
     rig.until(|volume| volume.state.is_idle());
     assert!(rig.volume().state.is_served() && rig.volume().hold.is_some());
     assert!(!rig.server.release(rig.id, number), "it is not the disk that was held");
+}
+
+#[test]
+fn writes_that_wait_for_a_disk_whose_blocks_are_larger_when_it_comes_back_do_not_share_a_block_at_once() {
+    let mut rig = Rig::new("blocks");
+    rig.server.data.hold(&mut rig.server.registry, rig.id);
+    let volume = rig.server.registry.volume_mut(rig.id);
+    for slot in 0..2 {
+        assert_eq!(volume.order.enter(slot, Span::new(slot.into(), 1, true, 1)), Entered::Waiting);
+    }
+    rig.server.registry.device_gone(rig.id, &io::Error::from_raw_os_error(libc::ENODEV));
+    assert!(rig.server.registry.volume_mut(rig.id).state.reopen());
+    let Ok(Opened::New(disk)) = open(rig.paths[0].to_str().unwrap(), false, 0, None) else { panic!("it cannot be opened") };
+    let disk = Arc::new(Disk { grain: 4096, ..Arc::into_inner(disk).unwrap() });
+    rig.server.done(Done::Opened { volume: rig.id, result: Ok(Opened::New(disk)) });
+    rig.server.registry.volume_mut(rig.id).order.resume(&mut Vec::new());
+    assert_eq!(rig.volume().order.under_way().count(), 1);
 }
 
 #[test]

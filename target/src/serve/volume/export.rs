@@ -129,6 +129,7 @@ impl<S: Socket> Server<S> {
         match result {
             Ok(Opened::New(disk)) => {
                 log!(Info, "volume served", uid = volume.uid(), address = volume.address(), disk = format!("{:?}", disk.mode()));
+                volume.order.widen(disk.grain_sectors());
                 volume.state.reopened(Ok(disk));
                 let audience = volume.audience();
                 self.ports.announce(&self.registry, id, &audience);
