@@ -97,6 +97,8 @@ const LEASE = { leaseDurationMs: 30_000, renewDeadlineMs: 20_000, retryPeriodMs:
 
 /** How many volumes are reconciled at once: each waits for the API server most of the time. */
 const VOLUMES_AT_ONCE = 8;
+/** After a change of a storage node each of its snapshots is written, and a new one is not to wait for all of them. */
+const SNAPSHOTS_AT_ONCE = 8;
 const GROUPS_AT_ONCE = 4;
 /** Nodes that are silent at once. */
 const TAKEOVERS_AT_ONCE = 4;
@@ -138,7 +140,12 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .watch(nodes, { ...nodeNews, keys: (change) => volumesAfterAoENode(change, triggered) })
       .watch(kubeNodes, { when: readinessChanged, keys: (change) => volumesAfterNode(change, triggered) })
       .watch(kubeNodes, { when: labelsChanged, keys: () => waitingVolumes(triggered) }),
-    new Controller({ ...shared, name: 'snapshots', reconcile: (key, stop) => reconcileSnapshot(snapshotParts, key, stop) })
+    new Controller({
+      ...shared,
+      name: 'snapshots',
+      concurrency: SNAPSHOTS_AT_ONCE,
+      reconcile: (key, stop) => reconcileSnapshot(snapshotParts, key, stop),
+    })
       .watch(snapshots, { keys: itself })
       .watch(groups, { when: stageChanged, keys: (change) => snapshotsOfGroup(change, { snapshots }) })
       .watch(volumes, { when: placeChanged, keys: (change) => snapshotsOfVolume(change, { snapshots }) })

@@ -62,3 +62,14 @@ test('an agent that does not report ends the attempt, and what was reported coun
   // A clock that was set back.
   expect(next('Holding', [held(1), prepared], -600_000)).toStrictEqual({ kind: 'wait', forMs: 10_000 });
 });
+
+for (const [what, member, want] of [
+  ['the operator has not assigned', {}, /AoEVolume w on node n is not assigned to that node yet, after 30 s: the operator /],
+  ['its agent has said nothing of', { assignedNode: 'n' }, /is not prepared yet, after 30 s: does the agent run there\?/],
+  ['an agent has, which has not prepared it', { nodeName: 'n' }, /is not prepared yet, after 30 s/],
+  ['was never made', undefined, /does not exist yet, after 30 s: is another one of that name still being deleted\?/],
+] as [string, Member, RegExp][]) {
+  test(`the message says who did not do its part: a member that ${what}`, () => {
+    expect(next('Preparing', [prepared, member], 30_001)).toMatchObject({ failure: { message: expect.stringMatching(want) } });
+  });
+}

@@ -39,7 +39,7 @@ export function nextStage(
 ): Next {
   const { step: wanted, next } = WANTED[stage];
   const members: GroupMember[] = [];
-  let missing: string | undefined;
+  let missing: { what: string; why: string } | undefined;
   for (const member of status?.members ?? []) {
     const named = snapshot(member.name);
     // Another one of that name may be about to vanish.
@@ -47,7 +47,7 @@ export function nextStage(
     const failure = failureOf(member, found, stage);
     if (failure) return { kind: 'fail', failure };
     const { step, hold } = found?.status?.member ?? {};
-    if (!found || step !== wanted) missing ??= `${describeMember(member)} is not ${wanted.toLowerCase()} yet`;
+    if (!found || step !== wanted) missing ??= missingOf(member, found, wanted);
     members.push(stage === 'Holding' && hold !== undefined ? { ...member, hold } : member);
   }
   // Whatever the time: what the agents report is true.
@@ -55,7 +55,17 @@ export function nextStage(
   const limit = LIMITS_MS[stage];
   const left = Math.min(limit, Date.parse(status?.stageSince ?? '') + limit - now);
   if (left > 0) return { kind: 'wait', forMs: left };
-  return { kind: 'fail', failure: { reason: 'NotHeld', message: `${missing}, after ${limit / 1000} s: does the agent run there?` } };
+  return { kind: 'fail', failure: { reason: 'NotHeld', message: `${missing.what}, after ${limit / 1000} s: ${missing.why}` } };
+}
+
+/** What a member lacks, and who it depends on, for people. An agent does nothing before the operator has assigned the member to its node. */
+function missingOf(member: GroupMember, found: AoESnapshot | undefined, wanted: MemberStep): { what: string; why: string } {
+  const what = describeMember(member);
+  const { assignedNode, nodeName, member: report } = found?.status ?? {};
+  if (!found) return { what: `${what} does not exist yet`, why: 'is another one of that name still being deleted?' };
+  if ((assignedNode ?? nodeName) === undefined && !report)
+    return { what: `${what} is not assigned to that node yet`, why: 'the operator had no time for it, or could not write it' };
+  return { what: `${what} is not ${wanted.toLowerCase()} yet`, why: 'does the agent run there?' };
 }
 
 /** Why a member can no longer be part of the group. */

@@ -115,6 +115,27 @@ for (const [what, change, reason] of [
   });
 }
 
+test('a member is assigned to its node at once, also when that write fails once, and a status that is there stays', async () => {
+  const { kube, ask, reconcile, members, operator } = world();
+  ask('g', ['v', 'w']);
+  const assigned = () => members().map(({ status }) => status?.assignedNode);
+  const one = operator();
+  const { apply } = kube;
+  let isDown = true;
+  Object.assign(kube, {
+    apply: (type: { kind: string }, ...rest: [never, never]) =>
+      isDown && type.kind === 'AoESnapshot' ? Promise.reject(new Error('unreachable')) : apply(type, ...rest),
+  });
+  await expect(reconcile('g', one)).rejects.toThrow('unreachable');
+  expect(assigned()).toStrictEqual([undefined, undefined]);
+  isDown = false;
+  await reconcile('g', one);
+  expect(assigned()).toStrictEqual(['n1', 'n2']);
+  for (const member of members()) kube.put({ ...member, kind: 'AoESnapshot', status: { nodeName: 'n1' } } as never);
+  await reconcile('g', one);
+  expect(members().map(({ status }) => status)).toStrictEqual([{ nodeName: 'n1' }, { nodeName: 'n1' }]);
+});
+
 test('a member that fails ends the group, and all members go', async () => {
   const { kube, ask, reconcile, members, ready, group } = world();
   ask('g', ['v', 'w']);

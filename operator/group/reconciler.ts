@@ -118,8 +118,13 @@ export class GroupReconciler {
   /** @returns why one cannot be created; 'soon' when the name of one is not free yet */
   async #createMembers({ metadata, status }: AoESnapshotGroup, signal: AbortSignal): Promise<Failure | 'soon' | undefined> {
     const { name, uid = '' } = metadata;
-    const missing = (status?.members ?? []).filter((member) => this.#snapshot(member.name)?.spec.group?.uid !== uid);
-    const results = await Promise.all(missing.map((member) => this.#createMember(member, { name, uid }, signal)));
+    const results = await Promise.all(
+      (status?.members ?? []).map(async (member) => {
+        const found = this.#snapshot(member.name);
+        if (found?.spec.group?.uid === uid) return this.#assign(found, member, signal);
+        return this.#createMember(member, { name, uid }, signal);
+      }),
+    );
     return results.find((result) => typeof result === 'object') ?? results.find((result) => result === 'soon');
   }
 
@@ -133,16 +138,26 @@ export class GroupReconciler {
     const spec: AoESnapshot['spec'] = { volumeName, volumeUID, deletionPolicy: 'Delete', group };
     const object: AoESnapshot = { apiVersion: API_VERSION, kind: AOE_SNAPSHOTS.kind, metadata: { name }, spec };
     try {
-      await kube.create<AoESnapshot>(AOE_SNAPSHOTS, object, { fieldManager: FIELD_MANAGER, signal });
-      return undefined;
+      const created = await kube.create<AoESnapshot>(AOE_SNAPSHOTS, object, { fieldManager: FIELD_MANAGER, signal });
+      return await this.#assign(created, member, signal);
     } catch (error) {
       if (!isConflict(error)) throw error;
     }
     const other = await kube.get<AoESnapshot>(AOE_SNAPSHOTS, name, { signal });
     if (!other || (other.metadata.deletionTimestamp && other.spec.group?.uid !== group.uid)) return 'soon';
-    if (other.spec.group?.uid === group.uid) return undefined;
+    if (other.spec.group?.uid === group.uid) return this.#assign(other, member, signal);
     const message = `${describeMember(member)}: there is an AoESnapshot of that name, which is not of this group: delete it, or give the group another name`;
     return { reason: 'NameTaken', message };
+  }
+
+  /**
+   * Says at once whose agent may take a new member: the controller of snapshots, which says so too, may have thousands of others to look at first,
+   * and the stage ends after seconds. A member that has a status already has been there.
+   */
+  async #assign(snapshot: AoESnapshot, { nodeName }: GroupMember, signal: AbortSignal): Promise<undefined> {
+    if (snapshot.status) return;
+    const part = { manager: FIELD_MANAGER, fields: { assignedNode: nodeName }, still: ({ status }: AoESnapshot) => !status, signal };
+    await applyStatus(this.#options.kube, AOE_SNAPSHOTS, snapshot, part);
   }
 
   async #fail(group: AoESnapshotGroup, { reason, message }: Failure, signal: AbortSignal): Promise<Result | undefined> {
