@@ -1,5 +1,6 @@
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
+import { persistentVolumeOf } from '../../api/usage/persistent-volume.ts';
 import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, isRetained, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { type Kube, messageOf, retryOnConflict } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
@@ -12,7 +13,6 @@ import type { TargetConnection } from '../target/connection.ts';
 import { keepExposed } from './data.ts';
 import { finishMove } from './moved.ts';
 import { wasProvisioned } from './observe.ts';
-import { persistentVolumeOf } from './persistent-volume.ts';
 
 const RETRY_MS = 5_000;
 /** How often PersistentVolumes are read again while one keeps the data: an annotation leads to a reconcile by itself. */

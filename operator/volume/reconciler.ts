@@ -7,6 +7,7 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
+import { persistentVolumeOf } from '../../api/usage/persistent-volume.ts';
 import {
   type AoEVolume,
   GIVE_UP,
@@ -45,7 +46,7 @@ import { decideMove, destinationOf, type Move } from './move.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { canWait, type Findings, statusOf } from './status.ts';
-import { hasNoPersistentVolume, letGo, mayBePlacedAgain, outlookOf, type Unmade, UnmadeVolumes } from './unmade.ts';
+import { letGo, mayBePlacedAgain, outlookOf, type Unmade, UnmadeVolumes } from './unmade.ts';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'list' | 'patch' | 'apply'>;
@@ -190,10 +191,13 @@ export class VolumeReconciler {
     return { pools: pools.list(), nodes: nodes.list(), reserved: this.#reserved, snapshot, ...this.#health };
   }
 
-  /** Lets a deleted volume go whose disk was never made, and cannot be: its node is away. */
+  /**
+   * Lets a deleted volume go whose disk was never made, and cannot be: its node is away. One that a PersistentVolume names may have come back from a
+   * backup without its status, and have data there.
+   */
   async #isLetGo(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<boolean> {
     if (!volume.metadata.deletionTimestamp || !unmade?.isDue || !unmade.isAway) return false;
-    if (!(await hasNoPersistentVolume(this.#options.kube, volume, signal))) return false;
+    if (await persistentVolumeOf(this.#options.kube, volume, signal)) return false;
     await letGo(this.#options, volume, unmade.why ?? '', signal);
     return true;
   }
@@ -205,7 +209,7 @@ export class VolumeReconciler {
     const cluster = this.#cluster();
     const notReadyThere = (node: string): string | undefined => (node === first ? unmade.why : cluster.notReady?.(node));
     const elsewhere = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
-    if ('refused' in elsewhere || !(await hasNoPersistentVolume(this.#options.kube, volume, signal))) return volume;
+    if ('refused' in elsewhere || (await persistentVolumeOf(this.#options.kube, volume, signal))) return volume;
     await noteAbandoned(this.#options, volume.metadata, volume.spec, signal);
     const to = { nodeName: elsewhere.nodeName, pool: spec.pool ?? '' };
     const { volume: placed } = await this.#switch(volume, to, undefined, signal, unmade.why);

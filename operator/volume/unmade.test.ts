@@ -1,4 +1,5 @@
 import type { KubeNode } from '../../api/kube-node.ts';
+import { DRIVER_NAME } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
@@ -13,6 +14,7 @@ import { VolumeReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 const MINUTE = 60_000;
+const OURS = { driver: DRIVER_NAME, volumeHandle: 'v' };
 const BY_CSI = { 'aoe.dev/created-by': 'csi' };
 
 /** Volume v, which the operator has placed on node a, and two nodes with room for it. */
@@ -61,6 +63,7 @@ function cluster({ metadata = {}, spec = {}, status = {} }: Partial<Record<'meta
   const live = () => api.read<AoEVolume>(AOE_VOLUMES, 'v');
   return {
     ...{ api, node, pool, silent, live },
+    persistentVolume: (name: string, csi: object) => api.put({ kind: 'PersistentVolume', metadata: { name }, spec: { csi } } as never),
     /** Another process leads now. */
     restart: () => {
       operator = start();
@@ -144,13 +147,20 @@ describe('a claim whose storage node is lost before its disk was made', () => {
     });
   }
 
-  it('stays there when a PersistentVolume names it: it came back from a backup without its status', async () => {
-    const it = cluster();
-    it.api.put({ kind: 'PersistentVolume', metadata: { name: 'v' } });
-    it.node('a', false);
-    await it.pass(20);
-    expect([it.live()?.spec.nodeName, it.abandoned()]).toStrictEqual(['a', undefined]);
-  });
+  for (const [name, csi, node] of [
+    ['v', OURS, 'a'],
+    ['made-by-hand', OURS, 'a'],
+    ['v', { ...OURS, driver: 'other' }, 'b'],
+    ['v', { ...OURS, volumeHandle: 'w' }, 'b'],
+  ] as const) {
+    it(`ends up on node ${node} with PersistentVolume ${name} of ${csi.driver}, ${csi.volumeHandle}: it may be from a backup without its status`, async () => {
+      const it = cluster();
+      it.persistentVolume(name, csi);
+      it.node('a', false);
+      await it.pass(20);
+      expect([it.live()?.spec.nodeName, it.abandoned()]).toStrictEqual([node, node === 'a' ? undefined : [AT_A]]);
+    });
+  }
 
   it('stays there while its disk is being wiped, and when the trouble is over in time', async () => {
     const it = cluster({ status: provisioned('Wiping') });
@@ -246,6 +256,21 @@ describe('a deleted volume whose disk was never made', () => {
       expect(it.reasons()).toStrictEqual(['StorageNodeNotReady', 'DeletedUnmade']);
     }
   });
+
+  for (const [name, csi, stays] of [
+    ['v', OURS, true],
+    ['made-by-hand', OURS, true],
+    ['v', { ...OURS, driver: 'other' }, false],
+  ] as const) {
+    it(`${stays ? 'stays' : 'goes'} when there is a PersistentVolume ${name} of ${csi.driver}: it may have come back from a backup`, async () => {
+      const it = cluster({ metadata: { annotations: {} } });
+      it.persistentVolume(name, csi);
+      it.node('a', false);
+      await it.api.delete(AOE_VOLUMES, 'v');
+      await it.pass(20);
+      expect(it.live()?.metadata.finalizers).toStrictEqual(stays ? [VOLUME_FINALIZER] : undefined);
+    });
+  }
 
   it('stays when the address cannot be noted, when its disk was made after all, or a host may have it', async () => {
     const it = cluster();

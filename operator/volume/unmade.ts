@@ -3,7 +3,7 @@ import { isPlaced } from '../../api/capacity.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { CREATED_BY } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
-import { AOE_VOLUMES, PERSISTENT_VOLUMES } from '../../api/resources.ts';
+import { AOE_VOLUMES } from '../../api/resources.ts';
 import { type AoEVolume, isReportOfPlace, MOVE_FINALIZER, movesOf, VOLUME_FINALIZER, VolumeCondition } from '../../api/volume.ts';
 import { type EventRecorder, isNotFound, type Kube, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
@@ -110,15 +110,6 @@ export class UnmadeVolumes {
     const made = isReportOfPlace(volume) ? volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Provisioned) : undefined;
     return made?.status === 'False' && FAILED.has(made.reason) ? { why: made.message, isAway: false } : undefined;
   }
-}
-
-/**
- * Whether no PersistentVolume has the volume. One that came back from a backup has no status, and may have data on the node that is away. The
- * API server itself is asked. That of a claim has the name of its AoEVolume.
- * @throws KubeError
- */
-export async function hasNoPersistentVolume(kube: Pick<Kube, 'get'>, { metadata }: AoEVolume, signal: AbortSignal): Promise<boolean> {
-  return (await kube.get(PERSISTENT_VOLUMES, metadata.name, { signal })) === undefined;
 }
 
 /**
