@@ -8,17 +8,7 @@ import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
 import { persistentVolumeOf } from '../../api/usage/persistent-volume.ts';
-import {
-  type AoEVolume,
-  GIVE_UP,
-  isCopiedAway,
-  MOVE_FINALIZER,
-  MOVE_TO,
-  movesOf,
-  serialOf,
-  VOLUME_FINALIZER,
-  VolumeCondition,
-} from '../../api/volume.ts';
+import { type AoEVolume, GIVE_UP, isCopiedAway, MOVE_FINALIZER, MOVE_TO, movesOf, serialOf, VOLUME_FINALIZER } from '../../api/volume.ts';
 import {
   applyStatus,
   type EventRecorder,
@@ -27,7 +17,6 @@ import {
   KubeError,
   OwnWrites,
   type Result,
-  type StatusPart,
   type Store,
   type Sums,
   WriteDelay,
@@ -45,7 +34,8 @@ import { type Growth, growthOf } from './growth.ts';
 import { decideMove, destinationOf, type Move } from './move.ts';
 import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
-import { canWait, type Findings, statusOf } from './status.ts';
+import { report } from './report.ts';
+import { canWait, statusOf } from './status.ts';
 import { letGo, mayBePlacedAgain, outlookOf, type Unmade, UnmadeVolumes } from './unmade.ts';
 
 interface Options {
@@ -138,7 +128,7 @@ export class VolumeReconciler {
     this.#delay.clear(name);
     if (!written) return undefined;
     this.#volumes.confirm(written);
-    this.#report(found, findings, status);
+    report(this.#options, found, findings, status);
     const retryMs = move.kind === 'waits' ? move.retryMs : unmade?.retryMs;
     return retryMs === undefined ? undefined : { requeueAfterMs: retryMs };
   }
@@ -363,30 +353,6 @@ export class VolumeReconciler {
     } catch {
       // Still not known: the next attempt follows soon.
     }
-  }
-
-  /** Reports a problem by log and Event when it is a new one. */
-  #report(volume: AoEVolume, { refused, obstacle, growth }: Findings, { conditions }: Pick<StatusPart, 'conditions'>): void {
-    this.#reportGrowth(volume, growth);
-    const reason = refused?.refused ?? obstacle?.obstacle;
-    const message = refused?.message ?? obstacle?.message ?? '';
-    const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Ready);
-    const now = conditions?.find(({ type }) => type === VolumeCondition.Ready);
-    if (!reason || before?.reason === reason || now?.reason !== reason) return;
-    // The begin of a move has its own Event.
-    if (obstacle?.obstacle === 'Moving') return;
-    const isMove = obstacle?.obstacle === 'MoveWaits';
-    const what = refused ? 'volume not placed' : isMove ? 'volume not moved yet' : 'storage node of volume not available';
-    this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, what);
-    this.#options.events.event(volume, 'Warning', reason, message);
-  }
-
-  #reportGrowth(volume: AoEVolume, growth: Growth | undefined): void {
-    const { status, reason, message } = growth?.verdict ?? { status: 'True', reason: '', message: '' };
-    const before = volume.status?.conditions?.find(({ type }) => type === VolumeCondition.Grown);
-    if (status === 'True' || reason === 'Growing' || before?.reason === reason) return;
-    this.#options.log.warn({ volume: volume.metadata.name, reason, detail: message }, 'volume does not grow yet');
-    this.#options.events.event(volume, 'Warning', reason, message);
   }
 }
 
