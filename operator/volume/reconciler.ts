@@ -36,7 +36,7 @@ import { obstacleOf } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { report } from './report.ts';
 import { canWait, statusOf } from './status.ts';
-import { letGo, mayBePlacedAgain, outlookOf, type Unmade, UnmadeVolumes } from './unmade.ts';
+import { letGo, mayBePlacedAgain, outlookOf, staysFor, staysUntil, type Unmade, UnmadeVolumes } from './unmade.ts';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'list' | 'patch' | 'apply'>;
@@ -110,13 +110,15 @@ export class VolumeReconciler {
     const given = await giveUp(this.#options, found, signal);
     if (given.outcome === 'gone') return undefined;
     const unmade = given.outcome === 'none' ? this.#unmade.look(given.volume) : undefined;
-    if (await this.#isLetGo(given.volume, unmade, signal)) return undefined;
+    const deleted = await this.#letGo(given.volume, unmade, signal);
+    if (deleted.isGone) return undefined;
     const move = await this.#move(given.volume, signal);
-    const { volume, refused } = await this.#ensurePlaced(await this.#placeAgain(move.volume, unmade, signal), signal);
+    const again = await this.#placeAgain(move.volume, unmade, signal);
+    const { volume, refused } = await this.#ensurePlaced(again.volume, signal);
     const isGivenUp = given.outcome === 'givenUp' && volume.spec.nodeName === given.volume.spec.nodeName;
     const moveWaits = move.kind === 'waits' ? move.message : undefined;
     const moving = isCopiedAway(volume) && volume.spec.move ? progressOf(volume, volume.spec.move) : undefined;
-    const outlook = outlookOf(volume);
+    const outlook = deleted.stays ?? again.stays ?? outlookOf(volume);
     const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving, outlook });
     const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
@@ -184,26 +186,33 @@ export class VolumeReconciler {
   /**
    * Lets a deleted volume go whose disk was never made, and cannot be: its node is away. One that a PersistentVolume names may have come back from a
    * backup without its status, and have data there.
+   * @returns `stays`: why it does not go although its time is over, for people
    */
-  async #isLetGo(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<boolean> {
-    if (!volume.metadata.deletionTimestamp || !unmade?.isDue || !unmade.isAway) return false;
-    if (await persistentVolumeOf(this.#options.kube, volume, signal)) return false;
+  async #letGo(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<{ isGone: boolean; stays?: string }> {
+    if (!volume.metadata.deletionTimestamp || !unmade?.isDue || !unmade.isAway) return { isGone: false };
+    const named = await persistentVolumeOf(this.#options.kube, volume, signal);
+    if (named !== undefined) return { isGone: false, stays: staysFor(named, 'it is deleted without that node only when that is gone') };
     await letGo(this.#options, volume, unmade.why ?? '', signal);
-    return true;
+    return { isGone: true };
   }
 
-  /** Gives a volume whose disk was never made another node, when one has room. It is as moved: what its agent reports of the first one no longer counts. */
-  async #placeAgain(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<AoEVolume> {
+  /**
+   * Gives a volume whose disk was never made another node, when one has room. It is as moved: what its agent reports of the first one no longer counts.
+   * @returns `stays`: why it keeps its node although its time is over, for people
+   */
+  async #placeAgain(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<{ volume: AoEVolume; stays?: string }> {
     const { nodeName: first = '', address: _, ...spec } = volume.spec;
-    if (!unmade?.isDue || !mayBePlacedAgain(volume)) return volume;
+    if (!unmade?.isDue || !mayBePlacedAgain(volume)) return { volume };
     const cluster = this.#cluster();
     const notReadyThere = (node: string): string | undefined => (node === first ? unmade.why : cluster.notReady?.(node));
     const elsewhere = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
-    if ('refused' in elsewhere || (await persistentVolumeOf(this.#options.kube, volume, signal))) return volume;
+    if ('refused' in elsewhere) return { volume, stays: staysUntil(elsewhere) };
+    const named = await persistentVolumeOf(this.#options.kube, volume, signal);
+    if (named !== undefined) return { volume, stays: staysFor(named, 'it is not placed on another node') };
     await noteAbandoned(this.#options, volume.metadata, volume.spec, signal);
     const to = { nodeName: elsewhere.nodeName, pool: spec.pool ?? '' };
     const { volume: placed } = await this.#switch(volume, to, undefined, signal, unmade.why);
-    return placed;
+    return { volume: placed };
   }
 
   async #place(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {

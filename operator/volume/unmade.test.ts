@@ -159,6 +159,8 @@ describe('a claim whose storage node is lost before its disk was made', () => {
       it.node('a', false);
       await it.pass(20);
       expect([it.live()?.spec.nodeName, it.abandoned()]).toStrictEqual([node, node === 'a' ? undefined : [AT_A]]);
+      if (node === 'a')
+        expect(it.ready()?.message).toMatch(new RegExp(`but PersistentVolume ${name} names it.* not placed on another node$`));
     });
   }
 
@@ -180,6 +182,7 @@ describe('a claim whose storage node is lost before its disk was made', () => {
     it.node('a', false);
     await it.pass(20);
     expect([it.live()?.spec.nodeName, it.abandoned()]).toStrictEqual(['a', undefined]);
+    expect(it.ready()?.message).toMatch(/ made for the volume there yet; it is placed on another node once one can have it: .*6Gi.*1Gi/);
     it.pool([{ name: 'b', ready: true, size: '10Gi', granularity: '4Mi' }]);
     await it.pass(1);
     expect(it.live()?.spec.nodeName).toBe('b');
@@ -269,6 +272,7 @@ describe('a deleted volume whose disk was never made', () => {
       await it.api.delete(AOE_VOLUMES, 'v');
       await it.pass(20);
       expect(it.live()?.metadata.finalizers).toStrictEqual(stays ? [VOLUME_FINALIZER] : undefined);
+      if (stays) expect(it.ready()?.message).toMatch(new RegExp(`but PersistentVolume ${name} names it.* only when that is gone$`));
     });
   }
 

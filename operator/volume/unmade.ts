@@ -8,6 +8,7 @@ import { type AoEVolume, isReportOfPlace, MOVE_FINALIZER, movesOf, VOLUME_FINALI
 import { type EventRecorder, isNotFound, type Kube, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
+import type { Refused } from '../placement/placement.ts';
 import { noteAbandoned } from './give-up.ts';
 
 /** For how long something must keep a disk from being made, in milliseconds, before its volume is placed again: a reboot takes less. */
@@ -57,14 +58,26 @@ export function mayBePlacedAgain({ metadata, spec }: AoEVolume): boolean {
   return !metadata.deletionTimestamp && metadata.annotations?.[CREATED_BY] === 'csi' && spec.source === undefined;
 }
 
-/** What becomes of an unmade volume whose node is away, for people; undefined for any other volume. */
+const NO_DISK = 'no disk was made for the volume there yet';
+
+/** What becomes of an unmade volume whose node is away, for people, until its time is over; undefined for any other volume. */
 export function outlookOf(volume: AoEVolume): string | undefined {
   if (!isUnmade(volume)) return undefined;
-  const minutes = `${patienceOf(volume) / 60_000} minutes`;
-  const yet = 'no disk was made for the volume there yet';
-  if (volume.metadata.deletionTimestamp) return `${yet}; when that lasts for ${minutes}, it is deleted without that node`;
-  if (mayBePlacedAgain(volume)) return `${yet}; when that lasts for ${minutes}, it is placed on another node of its pool that has room`;
-  return `${yet}: bring the node back, or delete the volume and create it again on another one`;
+  const then = `${NO_DISK}; when that lasts for ${patienceOf(volume) / 60_000} minutes`;
+  const but = 'unless a PersistentVolume names it';
+  if (volume.metadata.deletionTimestamp) return `${then}, it is deleted without that node, ${but}`;
+  if (mayBePlacedAgain(volume)) return `${then}, it is placed on another node of its pool that has room, ${but}`;
+  return `${NO_DISK}: bring the node back, or delete the volume and create it again on another one`;
+}
+
+/** What becomes of an unmade volume that has to stay, for people. @param name of a PersistentVolume that names it @param so what follows from that */
+export function staysFor(name: string, so: string): string {
+  return `no disk of the volume was reported there, but PersistentVolume ${name} names it, so there may be data of it: ${so}`;
+}
+
+/** The same of one that nobody else can have now. */
+export function staysUntil({ message }: Refused): string {
+  return `${NO_DISK}; it is placed on another node once one can have it: ${message}`;
 }
 
 function patienceOf(volume: AoEVolume): number {
