@@ -66,6 +66,20 @@ describe('a volume whose disks are in another node', () => {
     expect(it.api.read<AoEVolume>(AOE_VOLUMES, 'new')?.spec.address).toStrictEqual({ shelf: 1, slot: 2 });
   });
 
+  it('is not noted as one that was given up while there is no other address for it', async () => {
+    const it = cluster();
+    for (let slot = 1; slot < 255; slot++) {
+      const spec = { ...it.live()?.spec, nodeName: 'storage-3', address: { shelf: 1, slot } };
+      it.api.put({ kind: 'AoEVolume', metadata: { name: `v${slot}`, finalizers: [VOLUME_FINALIZER] }, spec } as never);
+    }
+    await it.reconcile();
+    expect(it.ready()).toMatchObject({
+      reason: 'MoveWaits',
+      message: expect.stringMatching(/^the move to node storage-2 waits: every address/),
+    });
+    expect(it.api.read<AoEPool>(AOE_POOLS, 'p')?.status?.abandoned).toBeUndefined();
+  });
+
   it('is remembered for each node that it lost: one of them comes back before another', async () => {
     const entry = { uid: UID, volume: 'v', node: 'storage-0', addresses: [{ shelf: 1, slot: 9 }] };
     const it = cluster();

@@ -21,10 +21,13 @@ interface Cluster {
   readonly moving?: string | undefined;
   /** What becomes of it while its node is away, when it never had a disk. */
   readonly outlook?: string | undefined;
+  /** Why it keeps its node, which is there, although its disk cannot be made there. */
+  readonly stays?: string | undefined;
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
-export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, moveWaits, moving, outlook }: Cluster): Obstacle | undefined {
+export function obstacleOf(volume: AoEVolume, cluster: Cluster): Obstacle | undefined {
+  const { nodes, kubeNodes, isGivenUp, moveWaits, moving, outlook, stays } = cluster;
   const { metadata, spec } = volume;
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
@@ -47,6 +50,7 @@ export function obstacleOf(volume: AoEVolume, { nodes, kubeNodes, isGivenUp, mov
     return { obstacle: 'StorageNodeGone', message };
   }
   const why = notReady(kubeNode);
+  if (why === undefined && stays !== undefined) return { obstacle: 'MoveWaits', message: stays };
   if (why === undefined) return moving === undefined ? undefined : { obstacle: 'Moving', message: moving };
   return {
     obstacle: 'StorageNodeNotReady',

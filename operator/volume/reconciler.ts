@@ -26,7 +26,7 @@ import { FIELD_MANAGER } from '../field-manager.ts';
 import type { AddressRange } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
 import { type Cluster, freeAddress, newAddress, newestAddress, place, userOfSource } from '../placement/place.ts';
-import type { Placed, Refused } from '../placement/placement.ts';
+import type { Placed, Placement, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
 import { fromLost, newMove, nextStep, progressOf } from './copied-move.ts';
 import { giveUp, noteAbandoned } from './give-up.ts';
@@ -119,7 +119,8 @@ export class VolumeReconciler {
     const moveWaits = move.kind === 'waits' ? move.message : undefined;
     const moving = isCopiedAway(volume) && volume.spec.move ? progressOf(volume, volume.spec.move) : undefined;
     const outlook = deleted.stays ?? again.stays ?? outlookOf(volume);
-    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving, outlook });
+    const stays = again.stays === undefined ? undefined : `${unmade?.why}: ${again.stays}`;
+    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving, outlook, stays });
     const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
     const status = statusOf(volume, findings);
@@ -201,18 +202,30 @@ export class VolumeReconciler {
    * @returns `stays`: why it keeps its node although its time is over, for people
    */
   async #placeAgain(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<{ volume: AoEVolume; stays?: string }> {
-    const { nodeName: first = '', address: _, ...spec } = volume.spec;
     if (!unmade?.isDue || !mayBePlacedAgain(volume)) return { volume };
-    const cluster = this.#cluster();
-    const notReadyThere = (node: string): string | undefined => (node === first ? unmade.why : cluster.notReady?.(node));
-    const elsewhere = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
-    if ('refused' in elsewhere) return { volume, stays: staysUntil(elsewhere) };
+    const { why = '' } = unmade;
+    const possible = this.#elsewhere(volume, why);
+    if ('refused' in possible) return { volume, stays: staysUntil(possible) };
     const named = await persistentVolumeOf(this.#options.kube, volume, signal);
     if (named !== undefined) return { volume, stays: staysFor(named, 'it is not placed on another node') };
     await noteAbandoned(this.#options, volume.metadata, volume.spec, signal);
-    const to = { nodeName: elsewhere.nodeName, pool: spec.pool ?? '' };
-    const { volume: placed } = await this.#switch(volume, to, undefined, signal, unmade.why);
+    // Another volume may have got the room or the address meanwhile.
+    const there = this.#elsewhere(volume, why);
+    if ('refused' in there) return { volume, stays: staysUntil(there) };
+    const to = { nodeName: there.nodeName, pool: volume.spec.pool ?? '' };
+    const { volume: placed } = await this.#switch(volume, to, undefined, signal, why);
     return { volume: placed };
+  }
+
+  /** Another place for a volume that its present node cannot make. @param why for people */
+  #elsewhere(volume: AoEVolume, why: string): Placement {
+    const { nodeName: first = '', address: _, ...spec } = volume.spec;
+    const cluster = this.#cluster();
+    const notReadyThere = (node: string): string | undefined => (node === first ? why : cluster.notReady?.(node));
+    const placement = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
+    if ('refused' in placement) return placement;
+    const address = this.#newAddress(volume);
+    return 'refused' in address ? address : { ...placement, address };
   }
 
   async #place(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {
@@ -234,7 +247,11 @@ export class VolumeReconciler {
     const isMarked = found.metadata.finalizers?.includes(MOVE_FINALIZER);
     if ((underWay || isMarked || found.status?.move) && !isSecond) return await this.#advance(found, signal);
     const move = await decideMove({ ...this.#options, reserved: this.#reserved, health: this.#health }, found, signal);
-    if (move.kind === 'possible') await noteAbandoned(this.#options, move.volume.metadata, move.volume.spec, signal);
+    if (move.kind === 'possible') {
+      const address = this.#newAddress(move.volume);
+      if ('refused' in address) return waitsFor(address, move.volume, move.to);
+      await noteAbandoned(this.#options, move.volume.metadata, move.volume.spec, signal);
+    }
     if (underWay && move.kind === 'possible') return await this.#switch(move.volume, move.to, fromLost(move.volume, move.to), signal);
     if (underWay && move.kind === 'none') return await this.#advance(move.volume, signal);
     if (move.kind === 'copy') {
@@ -293,9 +310,9 @@ export class VolumeReconciler {
     signal: AbortSignal,
     unmade?: string,
   ): Promise<Move> {
-    const { log, events, range } = this.#options;
-    const address = newAddress(volume, this.#reserved, range, this.#previousAddress());
-    if ('refused' in address) return { kind: 'waits', volume, message: `the move to node ${to.nodeName} waits: ${address.message}` };
+    const { log, events } = this.#options;
+    const address = this.#newAddress(volume);
+    if ('refused' in address) return waitsFor(address, volume, to);
     this.#lastAddress = address;
     const before = volume.spec;
     const annotations = { [MOVE_TO]: null, [GIVE_UP]: null };
@@ -312,6 +329,10 @@ export class VolumeReconciler {
     if (unmade === undefined) events.event(volume, 'Normal', 'Moved', message);
     else events.event(volume, 'Warning', 'PlacedAgain', message);
     return { kind: 'none', volume: moved };
+  }
+
+  #newAddress(volume: AoEVolume): Address | Refused {
+    return newAddress(volume, this.#reserved, this.#options.range, this.#previousAddress());
   }
 
   /** An address that nobody has, for a snapshot that is copied. The caller reserves it at once. */
@@ -363,6 +384,10 @@ export class VolumeReconciler {
       // Still not known: the next attempt follows soon.
     }
   }
+}
+
+function waitsFor({ message }: Refused, volume: AoEVolume, { nodeName }: { nodeName: string }): Move {
+  return { kind: 'waits', volume, message: `the move to node ${nodeName} waits: ${message}` };
 }
 
 function patched({ spec }: AoEVolume, { move = spec.move, ...changes }: SpecPatch): AoEVolume['spec'] {

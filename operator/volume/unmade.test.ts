@@ -188,6 +188,46 @@ describe('a claim whose storage node is lost before its disk was made', () => {
     expect(it.live()?.spec.nodeName).toBe('b');
   });
 
+  it('waits for an address, says so, and is not noted as one that was given up', async () => {
+    for (const isAway of [true, false]) {
+      const it = cluster(isAway ? {} : { status: provisioned('BackendFailed') });
+      for (let slot = 1; slot < 255; slot++) {
+        const spec = { pool: 'q', capacity: '1Gi', nodeName: 'b', address: { shelf: 1, slot }, initiators: {} };
+        it.api.put({ kind: 'AoEVolume', metadata: { name: `v${slot}`, finalizers: [VOLUME_FINALIZER] }, spec } as never);
+      }
+      if (isAway) it.node('a', false);
+      await it.pass(5.5);
+      expect([it.live()?.spec.nodeName, it.abandoned()]).toStrictEqual(['a', undefined]);
+      expect(it.ready()).toMatchObject({
+        reason: isAway ? 'StorageNodeNotReady' : 'MoveWaits',
+        message: expect.stringMatching(
+          /^(node a has not been Ready|because of BackendFailed).*once one can have it: every address of shelves 1-1 is taken/,
+        ),
+      });
+      await it.api.delete(AOE_VOLUMES, 'v7');
+      await it.api.patch(AOE_VOLUMES, 'v7', { metadata: { finalizers: [] } });
+      await it.pass(0.5);
+      expect(it.live()?.spec).toMatchObject({ nodeName: 'b', address: { shelf: 1, slot: 7 } });
+      expect(it.abandoned()).toStrictEqual([AT_A]);
+    }
+  });
+
+  it('does not get room that another volume got while its address was being noted', async () => {
+    const it = cluster();
+    it.node('a', false);
+    await it.pass(4.5);
+    const { patch } = it.api;
+    Object.assign(it.api, {
+      patch: async (type: { kind: string }, ...rest: [string, object, object]) => {
+        const done = await patch(type, ...rest);
+        if (type.kind === 'AoEPool') it.pool([{ name: 'b', ready: true, size: '1Gi', granularity: '4Mi' }]);
+        return done;
+      },
+    });
+    await it.pass(1);
+    expect(it.live()?.spec.nodeName).toBe('a');
+  });
+
   it('waits longer at each place, so that what can be made nowhere does not go round', async () => {
     const it = cluster({ status: provisioned('BackendFailed') });
     await it.pass(5);
