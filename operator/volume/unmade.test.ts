@@ -4,13 +4,14 @@ import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_POOLS, AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { type AoEVolume, MOVE_FINALIZER, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
 import { FakeApi } from '../../kube/testing/fake-api.ts';
 import { createLog } from '../../run/log.ts';
 import { AddressRange } from '../placement/address-range.ts';
 import { indexesOf } from '../testing/indexes.ts';
 import { VolumeReconciler } from './reconciler.ts';
+import { isUnmade } from './unmade.ts';
 
 const signal = new AbortController().signal;
 const MINUTE = 60_000;
@@ -134,18 +135,34 @@ describe('a claim whose storage node is lost before its disk was made', () => {
     ['a host was named that may have had it', { spec: { initiators: { macs: ['02:00:00:00:00:01'] } } }],
     ['a person created it, who may have chosen the node', { metadata: { annotations: {} } }],
     ['it adopts what is on its node', { spec: { adopt: 'lv' } }],
-    ['it begins with a snapshot', { spec: { source: { snapshot: 's' } } }],
+    ['it begins with a snapshot, which the other node has', { spec: { source: { snapshot: 's' } } }],
+    ['a host has its lock', { status: { holder: { node: 'worker', raw: 'lock' } } }],
+    ['a node is admitted', { status: { initiators: { observedGeneration: 1, nodes: ['worker'] } } }],
+    ['a MAC address is admitted', { status: { initiators: { observedGeneration: 1, macs: ['02:00:00:00:00:01'] } } }],
     ['it is deleted, and its agent is there', { metadata: { deletionTimestamp: 'now' }, status: provisioned('BackendFailed') }],
   ];
   for (const [what, world] of stays) {
     it(`stays where it is when ${what}`, async () => {
       const it = cluster(world);
-      if (!world?.status || 'capacity' in world.status) it.node('a', false);
+      if (!world?.status || !('conditions' in world.status)) it.node('a', false);
+      const snapshot = { phase: 'Ready', nodeName: 'b', pool: 'p', capacity: '1Gi' };
+      it.api.put({ kind: 'AoESnapshot', metadata: { name: 's' }, spec: { volumeName: 'w' }, status: snapshot } as never);
       await it.pass(20);
       expect(it.live()?.spec).toMatchObject({ nodeName: 'a', address: { shelf: 1, slot: 0 } });
       expect([it.live()?.metadata.finalizers, it.abandoned()]).toStrictEqual([[VOLUME_FINALIZER], undefined]);
     });
   }
+
+  it('does not count as such while a move of it is under way', () => {
+    for (const [world, is] of [
+      [{}, true],
+      [{ spec: { move: { id: 'm', stage: 'Copying', nodeName: 'b', pool: 'p' } } }, false],
+      [{ metadata: { finalizers: [VOLUME_FINALIZER, MOVE_FINALIZER] } }, false],
+    ] as const) {
+      const volume = cluster(world).live();
+      expect(volume && isUnmade(volume), JSON.stringify(world)).toBe(is);
+    }
+  });
 
   for (const [name, csi, node] of [
     ['v', OURS, 'a'],

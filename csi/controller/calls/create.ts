@@ -163,7 +163,7 @@ function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
   const [ready, provisioned] = [conditionOf(volume, VolumeCondition.Ready), conditionOf(volume, VolumeCondition.Provisioned)];
   // Conditions alone could be those of a namesake that was deleted a moment ago. The agent's own are there before their sum is.
   if ((ready ? ready.status === 'True' : isServed(volume)) && isPlaced(volume)) return volume;
-  // The operator chose the place by an old measurement of the pool, and cannot change it. A new volume may find a better one.
+  // The operator chose the place by an old measurement of the pool, and places no volume again for that: a new one may find a better place.
   const isFull = provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && isReportOfPlace(volume);
   if (isFull && volume.status?.capacity === undefined)
     return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name}: ${provisioned.message}`);
