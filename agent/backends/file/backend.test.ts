@@ -217,7 +217,8 @@ test('a measurement reads the size of each file once', async () => {
     read.push(path);
     return nodeFileSystem.stat(path);
   };
-  const fs = { ...nodeFileSystem, stat };
+  const ext4 = async (path: string) => ({ ...(await nodeFileSystem.statfs(path)), type: 0xef53 });
+  const fs = { ...nodeFileSystem, stat, statfs: ext4 };
   await open(directory).create(request);
   await open(directory, { fs }).measure(signal);
   expect(read.filter((path) => path.endsWith('.img'))).toStrictEqual([join(directory, 'u-1.img')]);

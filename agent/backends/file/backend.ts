@@ -20,7 +20,7 @@ import { DirectoryState } from './directory-state.ts';
 import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
 import { prepareDirectory } from './prepare.ts';
 import { FileSnapshots } from './snapshots.ts';
-import { type FilePool, SUFFIX, spaceOf } from './space.ts';
+import { type FilePool, type SpaceFound, SUFFIX, spaceOf } from './space.ts';
 import { FileTails } from './tail.ts';
 import { type FileSize, UnsharedBytes } from './unshared-bytes.ts';
 
@@ -100,7 +100,7 @@ export class FileBackend implements Backend {
       ...{ directory, fs, tails: this.#tails, serial: state.serial, unshared: state.unshared },
       prepare: () => this.#prepare(),
       pathOf: (uid) => this.path(uid),
-      free: async (signal) => (await this.measure(signal)).free,
+      space: async (signal) => (await this.#space(signal)).found,
     });
     this.adoption = new FileAdoption({
       ...{ directory, fs, loopOf, tails: this.#tails },
@@ -122,15 +122,19 @@ export class FileBackend implements Backend {
 
   async measure(signal: AbortSignal): Promise<Measurement> {
     try {
-      const { volumes, files } = await this.#list(signal);
-      const options = { fs: this.#fs, unshared: this.#state.unshared, directory: this.#directory, reserve: this.#reserve };
-      const space = await spaceOf({ ...options, siblings: this.#siblings() }, files, signal);
-      return { ready: true, ...space, granularity: MiB, tail: TAIL_BYTES, volumes };
+      const { volumes, found } = await this.#space(signal);
+      return { ready: true, ...found.space, granularity: MiB, tail: TAIL_BYTES, volumes };
     } catch (error) {
       if (error instanceof BackendError)
         return { ready: false, message: error.message, size: 0, free: 0, granularity: MiB, tail: 0, volumes: [] };
       throw error;
     }
+  }
+
+  async #space(signal: AbortSignal): Promise<{ volumes: BackingVolume[]; found: SpaceFound }> {
+    const { volumes, files } = await this.#list(signal);
+    const options = { fs: this.#fs, unshared: this.#state.unshared, directory: this.#directory, reserve: this.#reserve };
+    return { volumes, found: await spaceOf({ ...options, siblings: this.#siblings() }, files, signal) };
   }
 
   async find(uid: string): Promise<BackingVolume | undefined> {
@@ -235,24 +239,21 @@ export class FileBackend implements Backend {
   }
 
   async finishCopy(uid: string): Promise<void> {
-    await this.#drop(this.#copy(uid), (path) => this.#fs.unlink(path));
+    await this.#drop(this.#copy(uid));
     await this.#fs.syncDirectory(this.#directory);
   }
 
   async remove(uid: string): Promise<void> {
     await this.#prepare();
-    await this.#drop(this.path(uid), (path) => this.#fs.unlink(path));
+    await this.#drop(this.path(uid));
     await this.#fs.syncDirectory(this.#directory);
-    await this.#drop(this.#copy(uid), (path) => this.#fs.unlink(path));
-    await this.#drop(join(this.#directory, `${uid}${NEW_SUFFIX}`), (path) => this.#fs.unlink(path));
-    await this.#drop(this.#record(uid), (path) => this.#fs.unlink(path));
-    await this.#drop(this.#moves(uid), (path) => this.#fs.unlink(path));
+    const half = join(this.#directory, `${uid}${NEW_SUFFIX}`);
+    for (const path of [this.#copy(uid), half, this.#record(uid), this.#moves(uid)]) await this.#drop(path);
     await this.adoption.forget(uid);
     await this.#tails.forget(uid);
     this.#names.delete(uid);
     await this.#fs.syncDirectory(this.#directory);
-    this.#state.noteGone(uid, this.#expected);
-    this.#state.unshared.forget(this.path(uid));
+    this.#state.noteGone(uid, this.path(uid), this.#expected);
   }
 
   async retain(uid: string): Promise<void> {
@@ -262,7 +263,7 @@ export class FileBackend implements Backend {
     if (await this.adoption.release(uid)) return await this.remove(uid);
     await this.#drop(this.path(uid), (path) => this.#fs.rename(path, join(this.#directory, `${uid}${RETAINED_SUFFIX}`)));
     await this.#tails.forget(uid);
-    this.#state.noteGone(uid, this.#expected);
+    this.#state.noteGone(uid, this.path(uid), this.#expected);
   }
 
   async #list(signal: AbortSignal): Promise<{ volumes: BackingVolume[]; files: FileSize[] }> {
@@ -380,7 +381,7 @@ export class FileBackend implements Backend {
     );
   }
 
-  async #drop(path: string, how: (path: string) => Promise<void>): Promise<void> {
+  async #drop(path: string, how = (each: string) => this.#fs.unlink(each)): Promise<void> {
     try {
       await how(path);
     } catch (error) {

@@ -29,8 +29,9 @@ export class DirectoryState {
     return this.#gone.has(uid);
   }
 
-  /** A volume is not expected any more. @param expected the UIDs of all that have an AoEVolume */
-  noteGone(uid: string, expected: () => Iterable<string>): void {
+  /** A volume is not expected any more. @param path its file; @param expected the UIDs of all that have an AoEVolume */
+  noteGone(uid: string, path: string, expected: () => Iterable<string>): void {
+    this.unshared.forget(path);
     this.#gone.add(uid);
     if (this.#gone.size < FORGET_AT) return;
     const known = new Set(expected());

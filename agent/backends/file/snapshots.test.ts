@@ -6,7 +6,9 @@ import { promisify } from 'node:util';
 import { MiB } from '../../../api/quantity.ts';
 import type { Instant } from '../backend.ts';
 import { FileBackend } from './backend.ts';
+import { DirectoryState } from './directory-state.ts';
 import { type FileSystem, nodeFileSystem } from './file-system.ts';
+import { UnsharedBytes } from './unshared-bytes.ts';
 
 const signal = new AbortController().signal;
 const AT = new Date('2026-11-28T08:00:00.000Z');
@@ -17,6 +19,8 @@ const at: Instant = async (make) => {
 const REQUEST = { uid: 's-1', name: 'snap-a', volumeUID: 'u-1' };
 /** Copies in place of clones: for what does not depend on shared blocks. */
 const copying: FileSystem = { ...nodeFileSystem, clone: (from, to) => copyFile(from, to) };
+/** XFS_SUPER_MAGIC in linux/magic.h. */
+const XFS = 0x5846_5342;
 const run = promisify(execFile);
 
 async function folder(): Promise<string> {
@@ -96,7 +100,8 @@ test('a crash before or after each step leaves no snapshot or a whole one', asyn
 test('snapshots are refused when what hosts had not yet written when they were admitted does not fit', async () => {
   const directory = await folder();
   const blocks = new Map<string, number>();
-  const fs: FileSystem = { ...copying, unshared: async (path) => ({ bytes: blocks.get(path) ?? 0 }) };
+  const statfs = async (path: string) => ({ ...(await nodeFileSystem.statfs(path)), type: XFS });
+  const fs: FileSystem = { ...copying, statfs, unshared: async (path) => ({ bytes: blocks.get(path) ?? 0 }) };
   const backend = backendIn(directory, fs);
   const paths: string[] = [];
   for (const uid of ['u-1', 'u-2']) paths.push((await backend.create({ uid, name: uid, bytes: MiB })).name);
@@ -127,7 +132,7 @@ test('a file of very many extents is counted whole before its volume is held, an
   const world = { free: 99, counts: 0 };
   const fs: FileSystem = {
     ...copying,
-    statfs: async () => ({ blocks: 1000, bavail: world.free, bsize: MiB, type: 0x5846_5342 }),
+    statfs: async () => ({ blocks: 1000, bavail: world.free, bsize: MiB, type: XFS }),
     unshared: async (_, from) => {
       world.counts++;
       return { bytes: 10 * MiB, ...(from < 9 ? { end: from + 1 } : {}) };
@@ -156,6 +161,82 @@ test('a file of very many extents is counted whole before its volume is held, an
   });
   world.free = 300;
   expect(await backend.snapshots.take(REQUEST, during(199), signal)).toMatchObject({ uid: 's-1' });
+});
+
+test('what is written to the file system while files of very many extents are prepared together is subtracted once', async () => {
+  let bavail = 1000;
+  const fs: FileSystem = {
+    ...copying,
+    statfs: async () => ({ blocks: 10_000, bavail, bsize: MiB, type: XFS }),
+    unshared: async (_, from) => ({ bytes: MiB, ...(from === 0 ? { end: 1 } : {}) }),
+  };
+  const backend = backendIn(await folder(), fs);
+  const requests = ['1', '2', '3'].map((each) => ({ uid: `s-${each}`, name: `snap-${each}`, volumeUID: `u-${each}` }));
+  for (const { volumeUID: uid } of requests) await backend.create({ uid, name: uid, bytes: 100 * MiB });
+  // 700 MiB are left, and the three may need 6 MiB.
+  const prepared = await backend.snapshots.prepare(requests, signal);
+  bavail -= 500;
+  await prepared[0]?.make();
+  await prepared[1]?.make();
+  bavail -= 201;
+  await expect(prepared[2]?.make()).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message:
+      /more was written to the file system of .* while a snapshot of .*u-3\.img was prepared: .* need 210763776 more bytes, and .* has 203423744 /,
+  });
+  for (const each of prepared) await each.discard();
+});
+
+test('a snapshot of a file whose blocks take very long to count is admitted or refused in time, on what is known to be free', async () => {
+  let bavail = 150;
+  const counting = Promise.withResolvers<{ bytes: number }>();
+  const fs: FileSystem = {
+    ...copying,
+    statfs: async () => ({ blocks: 1000, bavail, bsize: MiB, type: XFS }),
+    unshared: () => counting.promise,
+  };
+  const state = new DirectoryState(new UnsharedBytes(fs, { waitMs: 20 }));
+  const backend = new FileBackend({ pool: 'p1', directory: await folder(), expected: () => [], reserve: '0', fs, state });
+  for (const uid of ['u-1', 'u-2']) await backend.create({ uid, name: uid, bytes: 100 * MiB });
+  await expect(backend.snapshots.take(REQUEST, at, signal)).rejects.toMatchObject({
+    reason: 'PoolFull',
+    message: /may need 0 bytes, and .* lacks 52428800 that were promised to volumes: .* still being counted for 2 files/,
+  });
+  bavail = 200;
+  expect(await backend.snapshots.take(REQUEST, at, signal)).toMatchObject({ uid: 's-1' });
+  counting.resolve({ bytes: 0 });
+});
+
+test('the count of a file of very many extents outlasts a snapshot that was given up before it was made', async () => {
+  let [bavail, now, counts] = [1000, 0, 0];
+  const fs: FileSystem = {
+    ...copying,
+    statfs: async () => ({ blocks: 10_000, bavail, bsize: MiB, type: XFS }),
+    unshared: async (_, from) => {
+      now += 10_000;
+      counts++;
+      return { bytes: MiB, ...(from === 0 ? { end: 1 } : {}) };
+    },
+  };
+  const state = new DirectoryState(new UnsharedBytes(fs, { now: () => now }));
+  const backend = new FileBackend({ pool: 'p1', directory: await folder(), expected: () => [], reserve: '0', fs, state });
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 100 * MiB });
+  const late: Instant = async (make) => {
+    bavail = 0;
+    await make();
+    return AT;
+  };
+  await expect(backend.snapshots.take(REQUEST, late, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
+  bavail = 1000;
+  await backend.measure(signal);
+  expect(counts).toBe(2);
+});
+
+test('a snapshot of a file that has nothing of its own needs nothing, whatever else fills the file system', async () => {
+  const statfs = async () => ({ blocks: 1000, bavail: 50, bsize: MiB, type: XFS });
+  const backend = backendIn(await folder(), { ...copying, statfs, unshared: async () => ({ bytes: 0 }) });
+  await backend.create({ uid: 'u-1', name: 'pvc-1', bytes: 100 * MiB });
+  expect(await backend.snapshots.take(REQUEST, at, signal)).toMatchObject({ uid: 's-1' });
 });
 
 test('a retained snapshot keeps its data under another name', async () => {

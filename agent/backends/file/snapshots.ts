@@ -19,8 +19,9 @@ import { takeSnapshot } from '../take-snapshot.ts';
 import { mayShareBlocks } from './extents.ts';
 import { FileBlocks } from './file-blocks.ts';
 import { type FileSystem, hasCode } from './file-system.ts';
+import type { SpaceFound } from './space.ts';
 import type { FileTails } from './tail.ts';
-import type { UnsharedBytes } from './unshared-bytes.ts';
+import type { Own, UnsharedBytes } from './unshared-bytes.ts';
 
 const SUFFIX = '.img';
 /** A snapshot that is being taken: it counts only under its own name. */
@@ -40,9 +41,11 @@ interface Record {
 
 /** What snapshots that are prepared together may take. */
 interface Admitted {
-  /** What each file had of its own when it was admitted. */
-  readonly files: Map<string, { bytes: number; isLong: boolean }>;
-  /** Bytes that were free on the file system then. */
+  /** What each file had of its own, at the least, when it was admitted. */
+  own: ReadonlyMap<string, Own>;
+  /** Whether every file can be counted again while its volume is held. */
+  isShort: boolean;
+  /** Bytes that were free on the file system then, less those that were charged since. */
   room: number;
   /** Bytes of the pool that are left for what is written until they are made. */
   left: number;
@@ -58,9 +61,9 @@ export interface FileSnapshotsOptions {
   tails: Pick<FileTails, 'of' | 'note'>;
   /** One at a time, so that each is admitted on the room that those before it have left, and that a volume is held once. */
   serial: Serial;
-  unshared: Pick<UnsharedBytes, 'count' | 'forget'>;
-  /** Bytes of the pool that are not promised to a volume. */
-  free: (signal: AbortSignal) => Promise<number>;
+  unshared: Pick<UnsharedBytes, 'renew' | 'forget'>;
+  /** @throws BackendError */
+  space: (signal: AbortSignal) => Promise<SpaceFound>;
 }
 
 /** Clones of files (reflinks), named by UID: a clone shares its blocks with the volume until one of them is written. */
@@ -154,11 +157,11 @@ export class FileSnapshots implements Snapshots {
   }
 
   async prepare(requests: readonly SnapshotRequest[], signal: AbortSignal): Promise<PreparedSnapshot[]> {
-    const { prepare, pathOf, free } = this.#options;
+    const { prepare, pathOf } = this.#options;
     await prepare();
     const prepared: PreparedSnapshot[] = [];
     const sources: string[] = [];
-    const admitted: Admitted = { files: new Map(), room: 0, left: 0 };
+    const admitted: Admitted = { own: new Map(), isShort: false, room: 0, left: 0 };
     for (const request of requests) {
       const found = await this.#read(request.uid);
       const source = pathOf(request.volumeUID);
@@ -168,7 +171,7 @@ export class FileSnapshots implements Snapshots {
       }
       prepared.push({ ...this.#prepared(request, source, admitted), ...(found ? { found } : {}) });
     }
-    if (sources.length > 0) await this.#admit(sources, await free(signal), admitted, signal);
+    if (sources.length > 0) await this.#admit(sources, admitted, signal);
     return prepared;
   }
 
@@ -213,14 +216,15 @@ export class FileSnapshots implements Snapshots {
         }),
       discard: async () => {
         await this.#unlink(half);
-        unshared.forget(source);
+        // What was counted while the clone was there is not too much.
+        unshared.renew(source);
       },
     };
   }
 
   /** Clones a snapshot under a name that does not count, then gives it its full size, then its name. */
   async #restore({ uid, name, bytes, tail: wantsTail }: CreateRequest, snapshotUID: string, signal: AbortSignal): Promise<boolean> {
-    const { directory, fs, prepare, pathOf, free, tails } = this.#options;
+    const { directory, fs, prepare, pathOf, space, tails } = this.#options;
     await prepare();
     const path = pathOf(uid);
     if (await this.#exists(path)) return true;
@@ -229,9 +233,10 @@ export class FileSnapshots implements Snapshots {
     const source = found.name;
     const [exported, tail] = [roundUp(bytes, MiB), wantsTail ? TAIL_BYTES : 0];
     const size = exported + tail;
-    const room = await free(signal);
-    if (size > room) {
-      throw new BackendError('PoolFull', `${directory} has ${room} bytes that are not promised to a volume, and ${size} are needed`);
+    const { free, message } = (await space(signal)).space;
+    if (size > free) {
+      const text = `${directory} has ${free} bytes that are not promised to a volume, and ${size} are needed`;
+      throw new BackendError('PoolFull', `${text}${because(message)}`);
     }
     const half = `${path}.new`;
     await this.#unlink(half);
@@ -259,41 +264,43 @@ export class FileSnapshots implements Snapshots {
     }
   }
 
-  /** Refuses when the file system could fill if every block that the snapshots share were written. */
-  async #admit(sources: readonly string[], free: number, admitted: Admitted, signal: AbortSignal): Promise<void> {
-    const { directory, unshared } = this.#options;
-    admitted.room = await this.#room();
-    let needed = 0;
-    for (const source of sources) {
-      const own = await this.#counted(source, () => unshared.count(source, signal));
-      admitted.files.set(source, own);
-      needed += own.bytes;
-    }
-    admitted.left = free - needed;
-    if (needed <= free) return;
-    const what = sources.length > 1 ? 'snapshots' : 'a snapshot';
-    throw new BackendError(
-      'PoolFull',
-      `${what} of ${sources.join(', ')} may need ${needed} bytes, and ${directory} has ${free} that are not promised to a volume`,
-    );
+  /**
+   * Refuses when the file system could fill if every block that the snapshots share were written. They need what their files have of their own, by
+   * the same count as what is left. So that may be of a while ago: what it lacks is missing in both.
+   */
+  async #admit(sources: readonly string[], admitted: Admitted, signal: AbortSignal): Promise<void> {
+    const { directory, unshared, space } = this.#options;
+    for (const source of sources) unshared.renew(source);
+    const { left, room, own, space: measured } = await space(signal);
+    const needed = sources.reduce((sum, source) => sum + (own.get(source)?.bytes ?? 0), 0);
+    const isShort = sources.every((source) => own.get(source)?.isShort);
+    // Those that were just counted and have nothing of their own need nothing, whatever fills the file system.
+    const most = isShort ? Math.max(0, left) : left;
+    Object.assign(admitted, { own, isShort, room, left: most - needed });
+    if (needed <= most) return;
+    const what = `${sources.length > 1 ? 'snapshots' : 'a snapshot'} of ${sources.join(', ')}`;
+    const has = most < 0 ? `lacks ${-most} that were promised to volumes` : `has ${most} that are not promised to a volume`;
+    throw new BackendError('PoolFull', `${what} may need ${needed} bytes, and ${directory} ${has}${because(measured.message)}`);
   }
 
   /**
    * Refuses when what was written to a file since it was admitted takes more than is left: hosts that freeze their file systems write what they had
-   * in memory. It looks at one file only, because the volume is held meanwhile. A file of very many extents is not counted again for that reason:
-   * then all that was written to the file system counts.
+   * in memory. It looks at one file only, because the volume is held meanwhile. A file of very many extents is not counted for that reason: when
+   * there is one, all that was written to the file system counts.
    * @throws BackendError
    */
   async #admitMore(source: string, admitted: Admitted): Promise<void> {
-    const { bytes = 0, isLong } = admitted.files.get(source) ?? {};
-    const now = isLong ? undefined : await this.#counted(source, () => this.#options.fs.unshared(source, 0));
+    const { directory, fs } = this.#options;
+    const now = admitted.isShort ? await this.#counted(source, () => fs.unshared(source, 0)) : undefined;
     const isCounted = now !== undefined && now.end === undefined;
-    const more = Math.max(0, isCounted ? now.bytes - bytes : admitted.room - (await this.#room()));
+    const more = Math.max(0, isCounted ? now.bytes - (admitted.own.get(source)?.bytes ?? 0) : admitted.room - (await this.#room()));
     if (more > admitted.left) {
-      const message = `more was written to ${source} while a snapshot of it was prepared: the snapshot may need ${more} more bytes, and ${this.#options.directory} has ${admitted.left} that are not promised to a volume or a snapshot`;
+      const where = isCounted ? source : `the file system of ${directory}`;
+      const message = `more was written to ${where} while a snapshot of ${source} was prepared: the snapshot may need ${more} more bytes, and ${directory} has ${admitted.left} that are not promised to a volume or a snapshot`;
       throw new BackendError('PoolFull', message);
     }
     admitted.left -= more;
+    admitted.room -= more;
   }
 
   async #counted<R>(path: string, count: () => Promise<R>): Promise<R> {
@@ -352,6 +359,11 @@ export class FileSnapshots implements Snapshots {
   #failed(doing: string, error: unknown): BackendError {
     return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
+}
+
+/** @param message what is to be said of the pool */
+function because(message: string | undefined): string {
+  return message === undefined ? '' : `: ${message}`;
 }
 
 /** Whether it is known how much of the file is the snapshot. No volume has 0 bytes. */

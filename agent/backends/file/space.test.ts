@@ -27,12 +27,14 @@ function world(free: number, files: Record<string, File>, kubelet = 9) {
     },
     statfs: async () => ({ blocks: (100 * GiB) / 4096, bavail: free / 4096, bsize: 4096, type: 0x58465342 }),
   };
-  const unshared: SpaceOptions['unshared'] = { of: async ({ path }) => find(path).taken ?? 0 };
-  return (options: Partial<SpaceOptions> = {}, own = { taken: 0, promised: 0 }) => {
+  const unshared: SpaceOptions['unshared'] = {
+    of: async (counted) => new Map(counted.map(({ path }) => [path, { bytes: find(path).taken ?? 0, isShort: true }])),
+  };
+  return async (options: Partial<SpaceOptions> = {}, own = { taken: 0, promised: 0 }) => {
     const path = '/a/own.img';
     all[path] = { device: 1, taken: own.taken };
     const file = { path, size: own.promised, blocks: own.taken / 512 };
-    return spaceOf({ fs, unshared, directory: '/a', reserve: undefined, siblings: [], ...options }, [file], signal);
+    return (await spaceOf({ fs, unshared, directory: '/a', reserve: undefined, siblings: [], ...options }, [file], signal)).space;
   };
 }
 
@@ -89,6 +91,37 @@ test('pools on one file system have the same space: both are told the same, and 
     message: undefined,
     sharedWith: ['b'],
   });
+});
+
+/** A pool of one file of 10 GiB, half of it written, on a file system with this much free before and after the files are counted. */
+function measured(free: { before: number; after: number }, unshared: SpaceOptions['unshared']) {
+  let calls = 0;
+  const missing = () => Promise.reject(new Error('ENOENT'));
+  const fs: SpaceOptions['fs'] = {
+    read: missing,
+    readdir: missing,
+    stat: missing,
+    statfs: async () => ({ blocks: 100, bavail: (calls++ === 0 ? free.before : free.after) / GiB, bsize: GiB, type: 0x58465342 }),
+  };
+  const file = { path: '/a/own.img', size: 10 * GiB, blocks: (5 * GiB) / 512 };
+  return spaceOf({ fs, unshared, directory: '/a', reserve: '0', siblings: [] }, [file], signal);
+}
+
+test('what is written or given back while files are counted is not free and taken at once', async () => {
+  const own = (bytes: number): SpaceOptions['unshared'] => ({ of: async () => new Map([['/a/own.img', { bytes, isShort: true }]]) });
+  const { space, left, room } = await measured({ before: 20 * GiB, after: 17 * GiB }, own(8 * GiB));
+  expect([space.size, space.free, left, room].map((bytes) => bytes / GiB)).toStrictEqual([25, 15, 15, 17]);
+  expect((await measured({ before: 20 * GiB, after: 23 * GiB }, own(5 * GiB))).room).toBe(20 * GiB);
+});
+
+test('a file that is still being counted has nothing of its own, which is said instead of that other software fills the file system', async () => {
+  const { space, left, own } = await measured({ before: 8 * GiB, after: 8 * GiB }, { of: async () => new Map() });
+  expect(space).toMatchObject({
+    size: 8 * GiB,
+    free: 0,
+    message: expect.stringMatching(/^which blocks are shared is still being counted for 1 files/),
+  });
+  expect([left, own.size]).toStrictEqual([-2 * GiB, 0]);
 });
 
 test('a percentage is of the whole file system', () => {

@@ -3,7 +3,7 @@ import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
 import { kindOf, roundDown } from '../backend.ts';
 import { mayShareBlocks } from './extents.ts';
 import type { FileSystem } from './file-system.ts';
-import { BLOCK, type FileSize, type UnsharedBytes } from './unshared-bytes.ts';
+import { BLOCK, type FileSize, type Own, type UnsharedBytes } from './unshared-bytes.ts';
 
 /** A file of a volume is named by the UID and this. */
 export const SUFFIX = '.img';
@@ -47,6 +47,17 @@ export interface Space {
   readonly sharedWith: string[];
 }
 
+/** What is behind a Space, for snapshots. Sizes in bytes. */
+export interface SpaceFound {
+  readonly space: Space;
+  /** As `space.free`, but negative when more is promised than there is. */
+  readonly left: number;
+  /** What is free on the file system. */
+  readonly room: number;
+  /** By path: what each file was taken to have of its own. It may have more. Those that were not counted yet are absent, and have nothing. */
+  readonly own: ReadonlyMap<string, Own>;
+}
+
 /**
  * What volumes may take on the file system of a pool: what is free and what they have taken, less the reserve. Pools on one file system
  * have the same space, so none of it is promised twice.
@@ -57,8 +68,8 @@ export async function spaceOf(
   { fs, unshared, directory, reserve, siblings }: SpaceOptions,
   own: readonly FileSize[],
   signal: AbortSignal,
-): Promise<Space> {
-  const { bavail, blocks, bsize, type } = await fs.statfs(directory);
+): Promise<SpaceFound> {
+  const before = await fs.statfs(directory);
   const files = [...own];
   const sharedWith: string[] = [];
   for (const sibling of siblings) {
@@ -67,18 +78,31 @@ export async function spaceOf(
     sharedWith.push(sibling.pool);
     files.push(...theirs);
   }
-  let taken = 0;
-  for (const file of files) taken += mayShareBlocks(type) ? await ownBytes(unshared, file, signal) : file.blocks * BLOCK;
+  const owned = mayShareBlocks(before.type) ? await unshared.of(files, signal) : wholly(files);
+  const taken = [...owned.values()].reduce((sum, { bytes }) => sum + bytes, 0);
   const promised = files.reduce((sum, { size: bytes }) => sum + bytes, 0);
   const kept = reserve ?? ((await isSameFileSystem(fs, KUBELET_FILE, directory)) ? KUBELET_RESERVE : '0%');
+  const after = await fs.statfs(directory);
+  // What files took meanwhile is in what they have taken, and what they gave back is not any more: it must not be free as well.
+  const room = Math.min(before.bavail * before.bsize, after.bavail * after.bsize);
   // Not the size of the file system: the space that other software takes there cannot be promised.
-  const size = roundDown(bavail * bsize + taken - bytesOf(kept, blocks * bsize), MiB);
-  const missing = promised - taken - bavail * bsize;
-  const message =
-    missing > 0
-      ? `other software or snapshots fill the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`
-      : undefined;
-  return { size, free: Math.max(0, size - promised), message, sharedWith: sharedWith.sort() };
+  const size = roundDown(room + taken - bytesOf(kept, after.blocks * after.bsize), MiB);
+  const message = messageOn(directory, files.length - owned.size, promised - taken - room);
+  const left = size - promised;
+  return { space: { size, free: Math.max(0, left), message, sharedWith: sharedWith.sort() }, left, room, own: owned };
+}
+
+/** @param missing bytes that were promised to volumes beyond what is free */
+function messageOn(directory: string, uncounted: number, missing: number): string | undefined {
+  if (uncounted > 0)
+    return `which blocks are shared is still being counted for ${uncounted} files on the file system of ${directory}: until then all of theirs count as shared, so there is more room than it seems`;
+  if (missing <= 0) return undefined;
+  return `other software or snapshots fill the file system of ${directory}: its volumes were promised ${formatQuantity(missing)} more than is free, and writes to them fail when it is full. Make room there`;
+}
+
+/** Where files share no blocks, each has all of its own. */
+function wholly(files: readonly FileSize[]): Map<string, Own> {
+  return new Map(files.map(({ path, blocks }) => [path, { bytes: blocks * BLOCK, isShort: true }]));
 }
 
 /** Bytes of a file system of `total` bytes that a reserve such as `15%` or `20Gi` keeps from volumes. */
@@ -98,17 +122,6 @@ async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): P
     if (stats) files.push({ path, size: stats.size, blocks: stats.blocks });
   }
   return files;
-}
-
-/** Bytes on the disk that are a file's own: to write those takes no more room. A write to a block that it shares takes a new one. */
-async function ownBytes(unshared: SpaceOptions['unshared'], file: FileSize, signal: AbortSignal): Promise<number> {
-  try {
-    return await unshared.of(file, signal);
-  } catch {
-    signal.throwIfAborted();
-    // Where the file system does not tell, it has no shared blocks.
-    return file.blocks * BLOCK;
-  }
 }
 
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {

@@ -1,14 +1,25 @@
+import { dirname } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Semaphore } from '../../../run/semaphore.ts';
 import type { FileSystem } from './file-system.ts';
 
 /** What `blocks` of a file are counted in. */
 export const BLOCK = 512;
 /**
- * What was counted is used for so many times as long as that took. Files of a few extents are counted whenever somebody asks, and the others for a
- * small part of the time only, however many pools of one file system ask, and whatever changes in them.
+ * A count is used for so many times as long as all files took to be counted, so that disks are read for a small part of the time only, however many
+ * pools of one file system ask, and whatever changes in them.
  */
 const KEEP_TIMES = 20;
 /** And for no longer than this, in ms: a disk that does not answer for a while makes each count long. */
 const MOST_KEPT_MS = 5 * 60_000;
+/** But for so many times at the least: files of tens of millions of extents take longer than that. */
+const KEEP_AT_LEAST_TIMES = 2;
+/** Who asks waits for counts no longer than this, in ms: others wait for the directory's turn meanwhile. */
+const WAIT_MS = 5_000;
+/** A file that was counted within this, in ms, can be counted again while its volume is held. */
+const SHORT_MS = 1_000;
+/** In place of the time when a file was counted: it is counted again at once. */
+const RENEWED = Number.NEGATIVE_INFINITY;
 
 /** The file of a volume: its full size in bytes is promised to it, and it takes `blocks` of 512 bytes on the disk. */
 export interface FileSize {
@@ -17,72 +28,141 @@ export interface FileSize {
   readonly blocks: number;
 }
 
-interface Known {
+/** What a file has of its own. */
+export interface Own {
+  /** Bytes of its blocks that no other file shares. */
   readonly bytes: number;
+  /** It has so few extents that it can be counted again while its volume is held, and was counted since that was asked for. */
+  readonly isShort: boolean;
+}
+
+interface Known extends Own {
   /** Blocks of the file when it was counted. */
   readonly blocks: number;
-  /** Time from which on it is counted again, in ms. */
-  readonly until: number;
+  /** How long that took, in ms. */
+  readonly tookMs: number;
+  /** When it was counted, in ms. */
+  at: number;
 }
 
 /**
- * Bytes of the blocks of files that no other file shares. To count them, all extents of a file are read, so those of large files are remembered for
- * a while: one object for all pools of a node.
+ * Bytes of the blocks of files that no other file shares. To count them, all extents of a file are read, which takes minutes for files of very many
+ * extents. So that is done in the background, one file of a directory after the other, and who asks waits for a moment only. One object for all
+ * pools of a node.
  */
 export class UnsharedBytes {
   readonly #fs: Pick<FileSystem, 'unshared' | 'stat'>;
   readonly #now: () => number;
+  readonly #waitMs: number;
   readonly #known = new Map<string, Known>();
-  /** By path: the last count that was begun. */
-  readonly #counting = new Map<string, symbol>();
+  /** By path: the count that is under way, or waits for its turn. */
+  readonly #counting = new Map<string, Promise<void>>();
+  /** By directory: a disk that does not answer holds up no other one. */
+  readonly #turns = new Map<string, Semaphore>();
 
-  /** @param now a clock in ms */
-  constructor(fs: Pick<FileSystem, 'unshared' | 'stat'>, now = () => performance.now()) {
+  /** @param options `now`: a clock in ms; `waitMs`: how long {@link of} waits for counts */
+  constructor(fs: Pick<FileSystem, 'unshared' | 'stat'>, { now = () => performance.now(), waitMs = WAIT_MS } = {}) {
     this.#fs = fs;
     this.#now = now;
+    this.#waitMs = waitMs;
   }
 
   /**
-   * The bytes of a file as they were counted a while ago, with what it has taken or given back since then. Where blocks were written that it
-   * had shared, it is less than it has now, but not more.
-   * @param file as it is now
-   * @throws Error where the file system does not tell; the signal's reason
+   * What files have of their own, by path: as it was counted last, with what each has taken or given back since then. Where blocks were written that a
+   * file had shared, it is less than it has now, but not more. Files that were not counted yet are absent: all of their blocks may be shared.
+   * @throws the signal's reason
    */
-  async of({ path, blocks }: FileSize, signal: AbortSignal): Promise<number> {
-    const known = this.#known.get(path);
-    if (known && this.#now() < known.until) return Math.max(0, known.bytes + (blocks - known.blocks) * BLOCK);
-    const [began, count] = [this.#now(), Symbol(path)];
-    this.#counting.set(path, count);
-    const { bytes, isLong } = await this.count(path, signal);
-    // What was written to a long file while it was counted may be in the count already.
-    const counted = isLong ? Math.max(blocks, (await this.#fs.stat(path)).blocks) : blocks;
-    if (this.#counting.get(path) !== count) return bytes;
-    this.#counting.delete(path);
-    const now = this.#now();
-    this.#known.set(path, { bytes, blocks: counted, until: now + Math.min(KEEP_TIMES * (now - began), MOST_KEPT_MS) });
-    return bytes;
-  }
-
-  /**
-   * The bytes of a file as they are now.
-   * @returns `isLong`: it has so many extents that it was read in parts, which takes seconds or more
-   * @throws Error where the file system does not tell; the signal's reason
-   */
-  async count(path: string, signal: AbortSignal): Promise<{ bytes: number; isLong: boolean }> {
-    let bytes = 0;
-    for (let from = 0; ; ) {
+  async of(files: readonly Pick<FileSize, 'path'>[], signal: AbortSignal): Promise<Map<string, Own>> {
+    const dueSince = this.#now() - this.#keptMs();
+    const due = files.filter(({ path }) => (this.#known.get(path)?.at ?? RENEWED) <= dueSince);
+    if (due.length > 0) await this.#wait(Promise.all(due.map(({ path }) => this.#counted(path))), signal);
+    const found = new Map<string, Own>();
+    for (const { path } of files) {
       signal.throwIfAborted();
-      const { bytes: more, end } = await this.#fs.unshared(path, from);
-      bytes += more;
-      if (end === undefined) return { bytes, isLong: from > 0 };
-      if (end <= from) throw new Error(`the file system told a part of ${path} that ends before it begins`);
-      from = end;
+      const stats = await this.#fs.stat(path).catch(() => undefined);
+      const known = this.#known.get(path);
+      if (!stats || !known) continue;
+      const isShort = known.isShort && known.at !== RENEWED;
+      found.set(path, { bytes: Math.max(0, known.bytes + (stats.blocks - known.blocks) * BLOCK), isShort });
     }
+    return found;
+  }
+
+  /** What was counted of a file must be of now: unless that takes long, it is counted again when somebody asks. */
+  renew(path: string): void {
+    const known = this.#known.get(path);
+    if (known?.isShort) known.at = RENEWED;
   }
 
   /** A file was cloned or removed: what was counted of it, or is just being counted, is too much. */
   forget(path: string): void {
     this.#known.delete(path);
     this.#counting.delete(path);
+  }
+
+  /** How long counts are used, in ms. */
+  #keptMs(): number {
+    const passMs = [...this.#known.values()].reduce((sum, { tookMs }) => sum + tookMs, 0);
+    return Math.max(KEEP_AT_LEAST_TIMES * passMs, Math.min(KEEP_TIMES * passMs, MOST_KEPT_MS));
+  }
+
+  async #wait(counts: Promise<unknown>, signal: AbortSignal): Promise<void> {
+    const done = new AbortController();
+    const over = sleep(this.#waitMs, undefined, { signal: AbortSignal.any([signal, done.signal]), ref: false }).catch(() => {});
+    await Promise.race([counts, over]);
+    done.abort();
+  }
+
+  /** Ends when the file was counted, or could not be; never fails. */
+  #counted(path: string): Promise<void> {
+    const underWay = this.#counting.get(path);
+    if (underWay) return underWay;
+    const directory = dirname(path);
+    const turns = this.#turns.get(directory) ?? new Semaphore(1);
+    this.#turns.set(directory, turns);
+    const count: Promise<void> = turns.run(() => this.#count(path, () => this.#counting.get(path) === count));
+    this.#counting.set(path, count);
+    return count;
+  }
+
+  /** @param isWanted whether the file was not forgotten meanwhile */
+  async #count(path: string, isWanted: () => boolean): Promise<void> {
+    const began = this.#now();
+    let counted: { bytes: number; blocks: number; parts: number } | undefined;
+    try {
+      counted = await this.#read(path, isWanted);
+    } catch {
+      // It cannot be looked at.
+    }
+    if (!isWanted()) return;
+    this.#counting.delete(path);
+    this.#known.delete(path);
+    if (!counted) return;
+    const { bytes, blocks, parts } = counted;
+    const at = this.#now();
+    const tookMs = at - began;
+    this.#known.set(path, { bytes, isShort: parts === 1 && tookMs <= SHORT_MS, blocks, tookMs, at });
+  }
+
+  /**
+   * @returns `parts`: in how many it was read; 0 where the file system does not tell, which has no shared blocks then
+   * @throws errors of the file system
+   */
+  async #read(path: string, isWanted: () => boolean): Promise<{ bytes: number; blocks: number; parts: number }> {
+    const { blocks: before } = await this.#fs.stat(path);
+    let [bytes, parts] = [0, 0];
+    for (let from: number | undefined = 0; from !== undefined && isWanted(); parts++) {
+      try {
+        const { bytes: more, end }: { bytes: number; end?: number } = await this.#fs.unshared(path, from);
+        if (end !== undefined && end <= from) throw new Error(`the file system told a part of ${path} that ends before it begins`);
+        bytes += more;
+        from = end;
+      } catch (error) {
+        if (error instanceof Error && 'code' in error) throw error;
+        return { bytes: before * BLOCK, blocks: before, parts: 0 };
+      }
+    }
+    // What was written to the file while it was counted may be in the count already.
+    return { bytes, blocks: Math.max(before, (await this.#fs.stat(path)).blocks), parts };
   }
 }
