@@ -152,7 +152,7 @@ export async function runAgent(
     metrics: poolMetrics,
     log,
   });
-  const heard = new HeardReporter({ node, kube, nodes, volumes, target });
+  const heard = new HeardReporter({ node, kube, nodes, self, volumes, target });
   const blocksServer =
     blocks && new BlocksServer({ node, pools, backendOf, callers: new Callers({ kube, user: blocks.user }), listen: blocks.listen, log });
   const nodeWork = new NodeReconciler({ node, kube, nodes, target, network, blocks: () => blocksServer?.address });

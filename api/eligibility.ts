@@ -1,5 +1,4 @@
-import { DEFAULT_SEGMENT } from './meta.ts';
-import { type AoENode, NodeCondition } from './node.ts';
+import { type AoENode, NodeCondition, segmentOf } from './node.ts';
 import { type AoEPool, type PoolNode, selects } from './pool.ts';
 
 /** What the cluster knows of a node beyond its AoENode and its entry in a pool. */
@@ -35,8 +34,9 @@ export function unfit(
   health: NodeHealth,
   segments: readonly string[] = [],
 ): Unfit | undefined {
-  const segment = host?.status?.segment ?? DEFAULT_SEGMENT;
-  if (health.labels && !selects(pool, health.labels(node.name))) return { reason: notSelected(pool, node.name), passing: false };
+  const labels = health.labels?.(node.name);
+  const segment = segmentOf(host, labels);
+  if (health.labels && !selects(pool, labels)) return { reason: notSelected(pool, node.name), passing: false };
   if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
   if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
   if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };

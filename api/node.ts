@@ -1,4 +1,4 @@
-import type { Resource } from './meta.ts';
+import { DEFAULT_SEGMENT, type Resource, SEGMENT_KEY } from './meta.ts';
 import type { AoENodeSpec, AoENodeStatus } from './schema/node.ts';
 
 export type { AoENodeSpec, AoENodeStatus };
@@ -11,3 +11,11 @@ export const NodeCondition = {
   /** agent: the target process answers and has an interface. */
   TargetReady: 'TargetReady',
 } as const;
+
+/**
+ * The L2 segment of a node: the one that its node plugin reports. A storage node that no plugin ever ran on has only the label of its Node.
+ * @param labels of the Node
+ */
+export function segmentOf(node: AoENode | undefined, labels: Readonly<Record<string, string>> | undefined): string {
+  return node?.status?.segment ?? labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
+}

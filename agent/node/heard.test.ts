@@ -1,5 +1,6 @@
 import type { AoENode, AoENodeStatus } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
+import type { KubeObject } from '../../kube/mod.ts';
 import { createLog } from '../../run/log.ts';
 import { TargetConnection } from '../target/connection.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
@@ -32,7 +33,8 @@ async function world({ silent, listeningMs = 600_000 }: { silent: Record<string,
   await connected.promise;
   const nodes = kube.store<AoENode>('AoENode');
   const volumes = kube.store<AoEVolume>('AoEVolume');
-  const reporter = new HeardReporter({ node: 's1', kube, nodes, volumes, target });
+  const self = kube.store<KubeObject>('Node');
+  const reporter = new HeardReporter({ node: 's1', kube, nodes, self, volumes, target });
   return {
     kube,
     fake,
@@ -67,6 +69,14 @@ test('a node that the target cannot hear, on another segment or without an inter
   it.add('local', 8, { interfaces: [{ name: 'aoe-local', mac: mac(8), mtu: 1500, local: true }] });
   await it.report();
   expect(it.heard()).toMatchObject([{ hears: 2, of: 3 }]);
+});
+
+test('a storage node without a node plugin is on the segment that the label of its Node says', async () => {
+  await using it = await world({ silent: { [mac(2)]: 41_000, [mac(3)]: 4_000, [mac(5)]: 4_000 } });
+  it.kube.put({ kind: 'Node', metadata: { name: 's1', labels: { 'aoe.dev/segment': 'b' } } } as KubeObject & { kind: string });
+  it.add('there', 5, { segment: 'b' });
+  await it.report();
+  expect(it.heard()).toMatchObject([{ hears: 1, of: 1 }]);
 });
 
 test('an address that the AoENode dropped, and that is still admitted, counts', async () => {

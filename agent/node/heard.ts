@@ -1,9 +1,8 @@
 import { TARGET_END } from '../../api/local-link.ts';
-import { DEFAULT_SEGMENT } from '../../api/meta.ts';
-import type { AoENode, AoENodeStatus } from '../../api/node.ts';
+import { type AoENode, type AoENodeStatus, segmentOf } from '../../api/node.ts';
 import { AOE_NODES } from '../../api/resources.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { applyStatus, type Kube, type Result, type Store } from '../../kube/mod.ts';
+import { applyStatus, type Kube, type KubeObject, type Result, type Store } from '../../kube/mod.ts';
 import { HEARD_FIELD_MANAGER } from '../field-manager.ts';
 import type { TargetSilences } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
@@ -20,6 +19,8 @@ export interface HeardOptions {
   readonly node: string;
   readonly kube: Pick<Kube, 'apply' | 'get'>;
   readonly nodes: Pick<Store<AoENode>, 'get' | 'list'>;
+  /** The Node of this node. */
+  readonly self: Pick<Store<KubeObject>, 'get'>;
   readonly volumes: Pick<Store<AoEVolume>, 'list'>;
   readonly target: Pick<TargetConnection, 'connected' | 'supports' | 'interfaces' | 'state' | 'getHeard'>;
 }
@@ -65,16 +66,16 @@ export class HeardReporter {
   }
 
   #answer(suspect: AoENode, silences: TargetSilences): Answer | undefined {
-    const { node, nodes } = this.#options;
+    const { node, nodes, self } = this.#options;
     const { name } = suspect.metadata;
     const question = suspect.status?.suspicion?.question;
     const macs = [...macsOf(suspect), ...this.#admitted(name)];
     if (question === undefined || macs.length === 0) return undefined;
     const silentMs = Math.min(...macs.map((mac) => silences.silentMs.get(mac) ?? silences.listeningMs));
-    const self = nodes.get(node);
+    const segment = segmentOf(nodes.get(node), self.get(node)?.metadata.labels);
     const others = nodes
       .list()
-      .filter((other) => ![node, name].includes(other.metadata.name) && !other.status?.suspicion && canReach(other, self));
+      .filter((other) => ![node, name].includes(other.metadata.name) && !other.status?.suspicion && canReach(other, segment));
     const hears = others.filter((other) => isHeard(other, silences)).length;
     return { node: name, question, silentSeconds: Math.floor(silentMs / 1000), hears, of: others.length };
   }
@@ -91,11 +92,11 @@ function macsOf({ status }: AoENode): string[] {
   return (status?.interfaces ?? []).map(({ mac }) => mac.toLowerCase());
 }
 
-/** Whether a node's heartbeats can reach the target of this node at all. */
-function canReach({ status }: AoENode, self: AoENode | undefined): boolean {
+/** Whether a node's heartbeats can reach a target on the segment at all. What sends them has a node plugin, which reports where it is. */
+function canReach(other: AoENode, segment: string): boolean {
+  const { status } = other;
   const isOnSegment = status?.interfaces?.some(({ local }) => !local) ?? false;
-  const [here, there] = [self?.status?.segment, status?.segment].map((each) => each ?? DEFAULT_SEGMENT);
-  return isOnSegment && here === there && (status?.heartbeatSeconds ?? 0) > 0;
+  return isOnSegment && segmentOf(other, undefined) === segment && (status?.heartbeatSeconds ?? 0) > 0;
 }
 
 function isHeard(other: AoENode, { silentMs }: TargetSilences): boolean {

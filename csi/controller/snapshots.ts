@@ -16,7 +16,7 @@ export function isReady({ metadata, status }: AoESnapshot): boolean {
 }
 
 /** A snapshot that was taken, as CSI describes it. */
-export function describeSnapshot(deps: Pick<Deps, 'nodes'>, snapshot: AoESnapshot): csi.v1.ISnapshot {
+export function describeSnapshot(deps: Pick<Deps, 'nodes' | 'health'>, snapshot: AoESnapshot): csi.v1.ISnapshot {
   const { metadata, spec, status } = snapshot;
   const ms = Date.parse(status?.createdAt ?? '');
   return {

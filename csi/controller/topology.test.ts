@@ -13,6 +13,13 @@ test('a volume can be used on the segment of its node, or anywhere while it has 
   expect(from()).toStrictEqual([]);
 });
 
+test('the segment of a storage node without a node plugin is that of the label of its Node', () => {
+  const { api, deps } = fakeDeps({ health: { labels: () => ({ [SEGMENT_KEY]: 's3' }) } });
+  putNode(api, 'b', { segment: 's2' });
+  expect(topologyOf(deps, 'a')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 's3' } }]);
+  expect(topologyOf(deps, 'b')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 's2' } }]);
+});
+
 test('a topology names a segment or none, and nothing of others', () => {
   expect(segmentOf({ segments: { [SEGMENT_KEY]: 's1' } })).toBe('s1');
   expect(segmentOf({ segments: {} })).toBeUndefined();

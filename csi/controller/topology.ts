@@ -1,15 +1,16 @@
-import { DEFAULT_SEGMENT, SEGMENT_KEY } from '../../api/meta.ts';
+import { SEGMENT_KEY } from '../../api/meta.ts';
+import { segmentOf as segmentOfAoENode } from '../../api/node.ts';
 import type { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Deps } from './deps.ts';
 
 /** The L2 segment of a node. */
-export function segmentOfNode({ nodes }: Pick<Deps, 'nodes'>, node: string): string {
-  return nodes.get(node)?.status?.segment ?? DEFAULT_SEGMENT;
+export function segmentOfNode({ nodes, health }: Pick<Deps, 'nodes' | 'health'>, node: string): string {
+  return segmentOfAoENode(nodes.get(node), health.labels?.(node));
 }
 
 /** From where data on a storage node can be used: from the segment of that node; from anywhere while it is on none. */
-export function topologyOf(deps: Pick<Deps, 'nodes'>, nodeName: string | undefined): { segments: Record<string, string> }[] {
+export function topologyOf(deps: Pick<Deps, 'nodes' | 'health'>, nodeName: string | undefined): { segments: Record<string, string> }[] {
   return nodeName ? [{ segments: { [SEGMENT_KEY]: segmentOfNode(deps, nodeName) } }] : [];
 }
 

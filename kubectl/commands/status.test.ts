@@ -59,6 +59,13 @@ VOLUMES
     expect((await runOn(new FakeKubectl(), ['status'])).out).toMatch('NOT WELL (1)');
   });
 
+  it('takes the segment of a storage node without a node plugin from its Node', async () => {
+    const fake = smallCluster()
+      .put(AOE_NODES, aoeNode('storage-2', { storage: true, status: { segment: undefined } }))
+      .put(NODES, { ...machine('storage-2'), metadata: { name: 'storage-2', labels: { 'aoe.dev/segment': 'red' } } });
+    expect((await runOn(fake, ['status'])).out).toMatch(/storage-2 +red /);
+  });
+
   it('writes JSON with the same', async () => {
     expect(JSON.parse((await runOn(smallCluster(), ['status', '-o', 'json'])).out)).toMatchObject({
       notWell: [],

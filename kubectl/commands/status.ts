@@ -27,6 +27,7 @@ import {
   snapshotProblems,
   volumeProblems,
 } from '../report/problems.ts';
+import { knownSegment } from '../report/segment.ts';
 import { sizeText } from '../report/size.ts';
 import { section, table } from '../report/table.ts';
 
@@ -83,7 +84,7 @@ export function statusOf(observed: Observed, namespace: string, now: number): St
   const { volumes = [], pools = [], nodes = [] } = observed;
   return {
     notWell: problemsOf(observed, namespace, now),
-    segments: segmentsOf(nodes),
+    segments: segmentsOf(nodes, observed.machines),
     nodes: nodes.map((node) => nodeRow(node, observed.machines)).toSorted((a, b) => a.name.localeCompare(b.name)),
     pools: pools.map(poolRow).toSorted((a, b) => a.name.localeCompare(b.name)),
     volumes: PHASES.map((phase) => phaseRow(phase, volumes)).filter(({ count }) => count > 0),
@@ -122,8 +123,8 @@ function noPods(namespace: string): Problem {
   return { subject: `namespace ${namespace}`, reason: 'NoPods', message };
 }
 
-function segmentsOf(nodes: readonly AoENode[]): Status['segments'] {
-  const bySegment = Map.groupBy(nodes, ({ status }) => status?.segment ?? '?');
+function segmentsOf(nodes: readonly AoENode[], machines: readonly Machine[] | undefined): Status['segments'] {
+  const bySegment = Map.groupBy(nodes, (node) => knownSegment(node, machines) ?? '?');
   return [...bySegment]
     .map(([name, members]) => {
       const interfaces = members.flatMap(({ status }) => (status?.interfaces ?? []).filter(({ local }) => !local));
@@ -143,7 +144,7 @@ function nodeRow(node: AoENode, machines: readonly Machine[] | undefined): Statu
   const machine = machines?.find((each) => each.metadata.name === metadata.name);
   return {
     name: metadata.name,
-    segment: status?.segment ?? '?',
+    segment: knownSegment(node, machines) ?? '?',
     initiator: conditionOf(node, NodeCondition.InitiatorReady)?.reason ?? '',
     target: conditionOf(node, NodeCondition.TargetReady)?.reason ?? '',
     volumes: status?.targets ?? 0,

@@ -88,6 +88,11 @@ describe('the way from a pod to its data', () => {
     expect(wrongs(way({ nodes: [noDriver] }))).toStrictEqual(['initiator: worker-1: NoDriver: InitiatorReady is False: modprobe failed']);
     const elsewhere = [aoeNode('storage-1', { storage: true }), aoeNode('worker-1', { status: { segment: 'red' } })];
     expect(wrongs(way({ nodes: elsewhere }))[0]).toMatch('worker-1 is on segment red, and the target on segment default');
+    const labelled = { metadata: { name: 'storage-1', labels: { 'aoe.dev/segment': 'red' } } };
+    const noPlugin = [aoeNode('storage-1', { storage: true, status: { segment: undefined } }), aoeNode('worker-1')];
+    expect(wrongs(way({ nodes: noPlugin, machines: [labelled, machine('worker-1')] }))[0]).toMatch(
+      'worker-1 is on segment default, and the target on segment red',
+    );
   });
 
   it('finds an MTU with which frames of full length are lost', () => {

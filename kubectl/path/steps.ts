@@ -6,6 +6,7 @@ import { eventTime } from '../cluster/objects.ts';
 import { claimText } from '../cluster/volumes.ts';
 import { age } from '../report/age.ts';
 import { conditionOf, machineProblems, nodeProblems, podProblems, silenceOf } from '../report/problems.ts';
+import { knownSegment } from '../report/segment.ts';
 import { diskSteps, mountStep } from './disk-steps.ts';
 import type { AgentFacts } from './probe.ts';
 import { ok, type Step, unknown, type Way, wrong } from './step.ts';
@@ -117,9 +118,9 @@ function initiatorStep({ nodes, machines }: Way, volume: AoEVolume, name: string
   const problem = nodeProblems(node, now).find(({ message }) => message.startsWith(NodeCondition.InitiatorReady));
   if (problem) return wrong('initiator', `${name}: ${problem.reason}: ${problem.message}`);
   const interfaces = (node.status?.interfaces ?? []).map(({ name: each, mtu }) => `${each} MTU ${mtu}`).join(', ');
-  const { segment = '?' } = node.status ?? {};
+  const segment = knownSegment(node, machines) ?? '?';
   const storage = nodes?.find(({ metadata }) => metadata.name === volume.spec.nodeName);
-  const other = storage?.status?.segment;
+  const other = storage && knownSegment(storage, machines);
   if (other !== undefined && other !== segment)
     return wrong(
       'initiator',

@@ -41,6 +41,13 @@ const SNAPSHOTS = [
 ] as never as AoESnapshot[];
 const from = (snapshot: string): Partial<AoEVolumeSpec> => ({ source: { snapshot } });
 
+/** A cluster in which the Node of storage node b, which has no node plugin, says that it is on segment s2. */
+function withoutPlugin(): Cluster {
+  const among = cluster({ a: {}, b: { size: '2Gi' } });
+  const nodes = among.nodes.map((node) => (node.metadata.name === 'b' ? { ...node, status: { targets: 1 } } : node));
+  return { ...among, nodes, labels: (node) => (node === 'b' ? { 'aoe.dev/segment': 's2' } : {}) };
+}
+
 function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []): Cluster {
   const entries = Object.entries(nodes);
   return {
@@ -143,6 +150,24 @@ describe('place', () => {
       gets: /^NoEligibleNode: .*nodeSelector of pool default does not match the labels of node b$/,
     },
     { name: 'keeps to the segments', wants: { segments: ['s2'] }, among: cluster({ a: {}, b: { segment: 's2', size: '2Gi' } }), gets: 'b' },
+    {
+      name: 'takes the segment of a node without a node plugin from its Node',
+      wants: { segments: ['s2'] },
+      among: withoutPlugin(),
+      gets: 'b',
+    },
+    {
+      name: 'places nothing of segment default on a node without a node plugin whose Node is on another one',
+      wants: { segments: ['default'], nodeName: 'b' },
+      among: withoutPlugin(),
+      gets: /NoEligibleNode.*b is on segment s2/,
+    },
+    {
+      name: 'knows from its Node where a source on a node without a node plugin can be read',
+      wants: { ...from('elsewhere'), nodeName: 'a' },
+      among: withoutPlugin(),
+      gets: /NoEligibleNode.*a is on segment default, and node b, which has the source, on segment s2/,
+    },
     { name: 'keeps to the node that the user names', wants: { nodeName: 'a' }, among: cluster({ a: { size: '2Gi' }, b: {} }), gets: 'a' },
     {
       name: 'needs no room for what is adopted',

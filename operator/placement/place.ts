@@ -1,8 +1,7 @@
 import { type Address, formatAddress, sameAddress } from '../../api/address.ts';
 import { available, footprint, isPlaced, tailOf } from '../../api/capacity.ts';
 import { type NodeHealth, type Unfit, unfit } from '../../api/eligibility.ts';
-import { DEFAULT_SEGMENT } from '../../api/meta.ts';
-import type { AoENode } from '../../api/node.ts';
+import { type AoENode, segmentOf } from '../../api/node.ts';
 import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
@@ -219,10 +218,10 @@ function userOf(address: Address, reserved: Pick<Reservations, 'claimants'>): Re
 }
 
 /** Why a node cannot copy what another one has; undefined when it can. */
-function cannotRead(node: string, from: string, { nodes }: Cluster): Unfit | undefined {
+function cannotRead(node: string, from: string, { nodes, labels }: Cluster): Unfit | undefined {
   if (node === from) return undefined;
-  const segmentOf = (name: string) => nodes.find(({ metadata }) => metadata.name === name)?.status?.segment ?? DEFAULT_SEGMENT;
-  const [here, there] = [segmentOf(node), segmentOf(from)];
+  const nodeOf = (name: string) => nodes.find(({ metadata }) => metadata.name === name);
+  const [here, there] = [node, from].map((name) => segmentOf(nodeOf(name), labels?.(name)));
   if (here === there) return undefined;
   return { reason: `${node} is on segment ${here}, and node ${from}, which has the source, on segment ${there}`, passing: false };
 }

@@ -203,3 +203,20 @@ describe('a volume that was switched to its new place', () => {
       expect(it.api.events[0]).toMatchObject({ reason: 'MoveRefused', message: expect.stringMatching(why) });
     });
 });
+
+it('a volume is not copied to a storage node without a node plugin whose Node says that it is on another segment', async () => {
+  const world: World = {
+    annotations: { [MOVE_TO]: 'storage-2/p' },
+    exists: ['Node', 'AoENode'],
+    spec: { pool: 'q' },
+    entry: { displacedVolumes: [] },
+  };
+  const it = cluster(world);
+  it.api.put({ apiVersion: API_VERSION, kind: 'Node', metadata: { name: 'storage-2', labels: { 'aoe.dev/segment': 'red' } } });
+  await it.reconcile();
+  expect(it.live()?.spec.move).toBeUndefined();
+  expect(it.api.events[0]).toMatchObject({
+    reason: 'MoveRefused',
+    message: expect.stringMatching(/storage-2 is on segment red, and node storage-1 on segment default/),
+  });
+});

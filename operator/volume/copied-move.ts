@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { available, footprint } from '../../api/capacity.ts';
 import { type NodeHealth, unfit } from '../../api/eligibility.ts';
-import { DEFAULT_SEGMENT } from '../../api/meta.ts';
-import type { AoENode } from '../../api/node.ts';
+import { type AoENode, segmentOf } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOTS, NODES } from '../../api/resources.ts';
@@ -177,7 +176,8 @@ export async function objectionToCopy(
   const entry = pool?.status?.nodes?.find((each) => each.name === to.nodeName);
   if (!pool || !entry)
     return `node ${to.nodeName} has not reported pool ${to.pool}: does an agent run there, and does nodeSelector of the pool match?`;
-  const [there, here] = [host, from].map((each) => each?.status?.segment ?? DEFAULT_SEGMENT);
+  const there = segmentOf(host, health.labels?.(to.nodeName));
+  const here = segmentOf(from, health.labels?.(spec.nodeName ?? ''));
   if (there !== here)
     return `node ${to.nodeName} is on segment ${there}, and node ${spec.nodeName} on segment ${here}: the data cannot be read from there, and a PersistentVolume cannot be used there`;
   const misfit = unfit(pool, entry, host, health, spec.segments);
