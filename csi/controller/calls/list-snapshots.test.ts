@@ -23,7 +23,7 @@ function world() {
     const { entries, nextToken } = await service.listSnapshots(request as never, call());
     return [(entries ?? []).map(({ snapshot }) => snapshot?.snapshotId), nextToken];
   };
-  return { service, list };
+  return { api, service, list };
 }
 
 test('snapshots that were taken are listed in pages, by volume, or one alone', async () => {
@@ -41,4 +41,17 @@ test('one snapshot is told, or not found', async () => {
   const { service } = world();
   expect((await service.getSnapshot({ snapshotId: 's1' } as never, call())).snapshot).toMatchObject({ snapshotId: 's1', readyToUse: true });
   await expect(service.getSnapshot({ snapshotId: 'none' } as never, call())).rejects.toMatchObject({ code: Code.NOT_FOUND });
+});
+
+test('a snapshot that is not taken yet, a member of a group that is not committed, and the source of a clone are not found', async () => {
+  const { api, service, list } = world();
+  const status = { createdAt: '2026-11-28T08:00:00Z', phase: 'Ready', capacity: '1Mi' };
+  const put = (name: string, spec: object, annotations = {}) =>
+    api.put({ kind: 'AoESnapshot', metadata: { name, annotations }, spec: { volumeName: 'v', ...spec }, status } as never);
+  put('member', { group: { name: 'g', uid: 'u' } });
+  put('source', {}, { 'aoe.dev/clone-for': 'w' });
+  for (const snapshotId of ['new', 'member', 'source']) {
+    await expect(service.getSnapshot({ snapshotId } as never, call())).rejects.toMatchObject({ code: Code.NOT_FOUND });
+    expect(await list({ snapshotId })).toStrictEqual([[], '']);
+  }
 });

@@ -1,25 +1,34 @@
 import { type AoESnapshot, isUncommitted } from '../../../api/snapshot.ts';
 import type { csi } from '../../../rpc/mod.ts';
+import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Call, Deps } from '../deps.ts';
 import { pageOf } from '../request/page.ts';
 import { describeSnapshot, findSnapshot } from '../snapshots.ts';
 import { CLONE_FOR } from '../source.ts';
 
+/** Whether a snapshot exists for the caller: it was taken, and its group is committed. One that a clone is being made of is nobody's. */
+function isKnown({ metadata, spec, status }: AoESnapshot): boolean {
+  return status?.createdAt !== undefined && !isUncommitted({ spec, status }) && metadata.annotations?.[CLONE_FOR] === undefined;
+}
+
 /** ListSnapshots: the AoESnapshots that were taken, in the order of their names. @throws RpcError ABORTED for a token that is not ours */
 export function listSnapshots(deps: Deps, { maxEntries, startingToken, sourceVolumeId, snapshotId }: csi.v1.IListSnapshotsRequest) {
-  const wanted = ({ metadata, spec, status }: AoESnapshot): boolean =>
-    status?.createdAt !== undefined &&
-    !isUncommitted({ spec, status }) &&
-    // A clone is being made of it.
-    metadata.annotations?.[CLONE_FOR] === undefined &&
-    (!snapshotId || metadata.name === snapshotId) &&
-    (!sourceVolumeId || spec.volumeName === sourceVolumeId);
+  const wanted = (snapshot: AoESnapshot): boolean =>
+    isKnown(snapshot) &&
+    (!snapshotId || snapshot.metadata.name === snapshotId) &&
+    (!sourceVolumeId || snapshot.spec.volumeName === sourceVolumeId);
   const { page, nextToken } = pageOf(deps.snapshots.list().filter(wanted), { maxEntries, startingToken });
   return { entries: page.map((snapshot) => ({ snapshot: describeSnapshot(deps, snapshot) })), nextToken };
 }
 
-/** GetSnapshot: one snapshot. @throws RpcError NOT_FOUND */
+/** GetSnapshot: one snapshot. @throws RpcError NOT_FOUND, also while it is not taken: the CSI specification forbids to return it then */
 export async function getSnapshot(deps: Deps, request: csi.v1.IGetSnapshotRequest, call: Call) {
-  return { snapshot: describeSnapshot(deps, await findSnapshot(deps, required(request.snapshotId, 'snapshot_id'), call)) };
+  const snapshot = await findSnapshot(deps, required(request.snapshotId, 'snapshot_id'), call);
+  if (!isKnown(snapshot))
+    throw new RpcError(
+      Code.NOT_FOUND,
+      `AoESnapshot ${snapshot.metadata.name} cannot be used, or not yet: it is not taken, its group is not committed, or it serves a clone only`,
+    );
+  return { snapshot: describeSnapshot(deps, snapshot) };
 }
