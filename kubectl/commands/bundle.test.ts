@@ -23,7 +23,7 @@ describe('bundle', () => {
   const make = async (fake: ReturnType<typeof cluster>, ...flags: string[]) => {
     const file = join(scratch, `b${++count}.tar.gz`);
     const result = await runOn(fake, ['bundle', `--file=${file}`, ...flags]);
-    const tar = (...args: string[]) => execFileSync('tar', ['-f', file, ...args], { encoding: 'utf8' });
+    const tar = (...args: string[]) => execFileSync('tar', ['-f', file, ...args], { encoding: 'utf8', maxBuffer: 1 << 26 });
     return {
       ...result,
       file,
@@ -105,6 +105,19 @@ describe('bundle', () => {
     expect(names).toContain('nodes/storage-1/agent.txt');
     const kept = JSON.parse(readFileSync(file.replace('.tar.gz', '.names.json'), 'utf8'));
     expect(kept).toMatchObject({ 'namespace-1': 'shop', 'claim-1': 'data', 'pod-1': 'web' });
+  });
+
+  it('has the newest lines of a log, and says where it is cut', async () => {
+    const fake = cluster();
+    const long = 'line\n'.repeat(30_000);
+    fake.answer = (args) => (args[1] === 'aoe-csi-agent-s' ? long : args[1] === 'aoe-csi-node-s' ? 'x'.repeat(32 << 20) : 'short\n');
+    const { text } = await make(fake);
+    const asked = fake.commands.filter(([verb]) => verb === 'logs');
+    expect(asked.length).toBeGreaterThan(0);
+    for (const args of asked) expect(args).toContain('--tail=30000');
+    expect(text('logs/aoe-csi-agent-s/agent.log')).toBe(`(these are the newest 30000 lines: what is older is not in the bundle)\n${long}`);
+    expect(text('logs/aoe-csi-node-s/csi-node.log').slice(-80)).toMatch(/x\n\(cut after 32 MiB: what is newer is not in the bundle\)\n$/);
+    expect(text('logs/aoe-csi-target-s/target.log')).toBe('short\n');
   });
 
   it('says in the bundle what may not be read', async () => {

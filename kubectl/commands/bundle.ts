@@ -12,8 +12,10 @@ import { AGENT_SCRIPT, NODE_SCRIPT, Prober } from '../path/probe.ts';
 import { observe } from './status.ts';
 
 const LOGS_MS = 60_000;
-/** Of each container, in bytes. */
-const LOG_BYTES = 8 << 20;
+/** Of each container: the newest. */
+const LOG_LINES = 30_000;
+/** Of each container, in bytes, in case that its lines are very long: of the newest lines the oldest, as kubectl counts from there. */
+const LOG_BYTES = 32 << 20;
 /** Lists, logs and probes at a time: each is a process of kubectl. */
 const AT_ONCE = 4;
 
@@ -55,14 +57,23 @@ async function logFiles({ reader, kubectl }: Context, pods: readonly Pod[]): Pro
       '--container',
       name,
       '--timestamps',
+      `--tail=${LOG_LINES}`,
       `--limit-bytes=${LOG_BYTES}`,
     ];
     const text = await reader
-      .orNote(() => kubectl.run([...args, ...(isPrevious ? ['--previous'] : [])], { timeoutMs: LOGS_MS }))
+      .orNote(async () => marked(await kubectl.run([...args, ...(isPrevious ? ['--previous'] : [])], { timeoutMs: LOGS_MS })))
       .catch(said);
     return text === undefined ? [] : [{ path, text }];
   });
   return files.flat();
+}
+
+/** A log with a note where it is cut. */
+function marked(log: string): string {
+  const lines = log.split('\n').length - 1;
+  const older = lines >= LOG_LINES ? `(these are the newest ${LOG_LINES} lines: what is older is not in the bundle)\n` : '';
+  const newer = Buffer.byteLength(log) >= LOG_BYTES ? `\n(cut after ${LOG_BYTES >> 20} MiB: what is newer is not in the bundle)\n` : '';
+  return `${older}${log}${newer}`;
 }
 
 /** A failure of one part is a part of the bundle. */
