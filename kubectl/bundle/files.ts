@@ -7,7 +7,6 @@ import { statusOf, statusText } from '../commands/status.ts';
 import { toYaml } from '../report/yaml.ts';
 import { type Collected, chainOf } from './collect.ts';
 import { leanObject } from './lean.ts';
-import type { Names } from './redact.ts';
 import type { TarFile } from './tar.ts';
 
 interface Options {
@@ -94,33 +93,4 @@ function eventText(event: Event): string {
   const times = series?.count ?? count ?? 1;
   const name = [involvedObject.namespace, involvedObject.name].filter(Boolean).join('/');
   return `${eventTime(event)} ${type} ${reason} ${involvedObject.kind} ${name}${times > 1 ? ` (${times} times)` : ''}: ${message}`;
-}
-
-/** The names that {@link Redactor} is to replace. Pods of the release keep theirs. */
-export function namesOf({ claims = [], persistentVolumes = [], users = [], volumes = [], events }: Collected, namespace: string): Names {
-  const ofVolumes = volumes.flatMap(({ metadata }) => {
-    const [its, name] = metadata.annotations?.['aoe.dev/claim']?.split('/') ?? [];
-    return its && name ? [{ namespace: its, name }] : [];
-  });
-  const refs = persistentVolumes.flatMap(({ spec }) => spec.claimRef ?? []);
-  const elsewhere = events.map(({ involvedObject }) => involvedObject).filter((object) => object.namespace !== namespace);
-  const namespaces = [...claims, ...users].map(({ metadata }) => metadata.namespace);
-  const all = [
-    ...namespaces,
-    ...refs.map((ref) => ref.namespace),
-    ...ofVolumes.map((each) => each.namespace),
-    ...elsewhere.map((each) => each.namespace),
-  ];
-  const ofKind = (kind: string) => elsewhere.filter((object) => object.kind === kind).map((object) => object.name);
-  const given = (names: readonly (string | undefined)[]) => names.filter((name): name is string => name !== undefined && name !== '');
-  return {
-    namespaces: given(all).filter((name) => name !== namespace),
-    claims: given([
-      ...claims.map(({ metadata }) => metadata.name),
-      ...refs.map(({ name }) => name),
-      ...ofVolumes.map(({ name }) => name),
-      ...ofKind('PersistentVolumeClaim'),
-    ]),
-    pods: given([...users.map(({ metadata }) => metadata.name), ...ofKind('Pod')]),
-  };
 }

@@ -30,6 +30,13 @@ describe('leanObject', () => {
     });
   });
 
+  it('leaves out the images on a Node', () => {
+    const node = { metadata: { name: 'n' }, status: { phase: 'x', images: [{ names: ['registry/customer'] }] } };
+    expect(leanObject(node)).toMatchObject({ status: { phase: 'x' } });
+    expect(JSON.stringify(leanObject(node))).not.toMatch('customer');
+    expect(node.status.images).toHaveLength(1);
+  });
+
   it('leaves out labels of users when names are replaced', () => {
     const claim = { metadata: { name: 'c', labels: { customer: 'acme', 'app.kubernetes.io/name': 'x' }, annotations: { note: 'y' } } };
     expect(leanObject(claim, { isRedacted: true })).toStrictEqual({

@@ -7,12 +7,13 @@ interface Loose {
 
 /**
  * An object as it goes into a bundle: without what may be secret and does not help. That is the values of environment variables, which
- * people set with extraEnv, and the annotation in which kubectl keeps what was applied. Labels and annotations of claims are the user's
+ * people set with extraEnv, the annotation in which kubectl keeps what was applied, and the images on a Node. Labels and annotations of claims are the user's
  * own: with `isRedacted` only those of Kubernetes stay.
  */
 export function leanObject(object: object, { isRedacted = false } = {}): object {
   const lean = walk(object) as Loose;
-  const { metadata } = lean;
+  const { metadata, status } = lean;
+  if (isLoose(status)) delete status.images;
   if (!isLoose(metadata)) return lean;
   const annotations = isLoose(metadata.annotations) ? { ...metadata.annotations } : {};
   delete annotations['kubectl.kubernetes.io/last-applied-configuration'];

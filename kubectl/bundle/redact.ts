@@ -3,6 +3,9 @@ export interface Names {
   readonly namespaces: Iterable<string>;
   readonly claims: Iterable<string>;
   readonly pods: Iterable<string>;
+  /** VolumeSnapshots and VolumeGroupSnapshots. */
+  readonly snapshots?: Iterable<string>;
+  readonly secrets?: Iterable<string>;
 }
 
 /** Namespaces whose names tell nothing. */
@@ -20,7 +23,7 @@ export class Redactor {
   readonly #pattern: RegExp | undefined;
   readonly #macs = new Map<string, string>();
 
-  constructor({ namespaces, claims, pods }: Names) {
+  constructor({ namespaces, claims, pods, snapshots = [], secrets = [] }: Names) {
     const add = (kind: string, names: Iterable<string>) => {
       let count = 0;
       for (const name of [...new Set(names)].toSorted()) {
@@ -32,6 +35,8 @@ export class Redactor {
     add('namespace', namespaces);
     add('claim', claims);
     add('pod', pods);
+    add('snapshot', snapshots);
+    add('secret', secrets);
     // The longest first: a name may be the beginning of another.
     const names = [...this.#pseudonyms.keys()].toSorted((a, b) => b.length - a.length);
     const words = names.map((name) => name.replace(/[.]/g, '\\.')).join('|');

@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CLAIMS, EVENTS, PODS, STORAGE_CLASSES } from '../cluster/objects.ts';
+import { AOE_SNAPSHOTS, CLAIMS, EVENTS, PODS, STORAGE_CLASSES } from '../cluster/objects.ts';
 import { refused } from '../testing/fake-kubectl.ts';
 import { claim, pod, smallCluster } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
@@ -118,6 +118,24 @@ describe('bundle', () => {
     expect(text('logs/aoe-csi-agent-s/agent.log')).toBe(`(these are the newest 30000 lines: what is older is not in the bundle)\n${long}`);
     expect(text('logs/aoe-csi-node-s/csi-node.log').slice(-80)).toMatch(/x\n\(cut after 32 MiB: what is newer is not in the bundle\)\n$/);
     expect(text('logs/aoe-csi-target-s/target.log')).toBe('short\n');
+  });
+
+  it('replaces with --redact also what only an annotation, a reference to a Secret or a log names, and says what it cannot know', async () => {
+    const fake = cluster()
+      .put(AOE_SNAPSHOTS, { metadata: { name: 'snapshot-1', annotations: { 'aoe.dev/volume-snapshot': 'acme/nightly' } }, spec: {} })
+      .put(STORAGE_CLASSES, {
+        metadata: { name: 'safe' },
+        provisioner: 'aoe.dev',
+        parameters: {
+          'csi.storage.k8s.io/node-stage-secret-name': 'passphrase',
+          'csi.storage.k8s.io/node-stage-secret-namespace': 'vault',
+        },
+      });
+    fake.answer = () => '{"node":"w","namespace":"bank","pod":"ledger-0","msg":"pod ledger-0 deleted"}\n';
+    const { all, text } = await make(fake, '--redact');
+    expect(all).toMatch('snapshot-1');
+    expect(all).not.toMatch(/acme|nightly|passphrase|vault|bank|ledger/);
+    expect(text('README.txt')).toMatch('sure for what exists now');
   });
 
   it('says in the bundle what may not be read', async () => {

@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { basename } from 'node:path';
 import { collect } from '../bundle/collect.ts';
-import { namesOf, objectFiles } from '../bundle/files.ts';
+import { objectFiles } from '../bundle/files.ts';
+import { namesOf } from '../bundle/names.ts';
 import { Redactor } from '../bundle/redact.ts';
 import { type TarFile, tarGz } from '../bundle/tar.ts';
 import { KubectlError } from '../cluster/kubectl.ts';
@@ -96,11 +97,15 @@ async function probeFiles(context: Context, pods: readonly Pod[]): Promise<TarFi
   return files.flat();
 }
 
+/** What can be promised: the names of what is gone are known only from where a program has written them. */
+const REPLACED = `replaced by pseudonyms.
+That is sure for what exists now. The name of what is gone is replaced where an object or a field of a log has it; a sentence in a log may have another`;
+
 function readme({ line, now }: Context, notSeen: readonly string[]): string {
   const absent = notSeen.length === 0 ? 'Nothing was left out for lack of rights.' : `Left out: ${notSeen.join('; ')}.`;
   return `Support bundle of aoe-csi, made at ${new Date(now()).toISOString()}
 Namespace of the release: ${line.namespace}
-Names of namespaces, claims and pods, and MAC addresses: ${line.isOn('redact') ? 'replaced by pseudonyms' : 'as they are'}
+Names of namespaces, claims, pods, VolumeSnapshots and Secrets, and MAC addresses: ${line.isOn('redact') ? REPLACED : 'as they are'}
 ${absent}
 
 status.txt, locks.txt, orphans.txt, copies.txt
@@ -124,7 +129,15 @@ export async function bundle(context: Context): Promise<ExitStatus> {
   const pods = collected.pods ?? [];
   const [logs, probes] = [await logFiles(context, pods), line.isOn('exec') ? await probeFiles(context, pods) : []];
   const { notSeen } = reader;
-  const redactor = isRedacted ? new Redactor(namesOf(collected, namespace)) : undefined;
+  const redactor = isRedacted
+    ? new Redactor(
+        namesOf(
+          collected,
+          namespace,
+          logs.map(({ text }) => text),
+        ),
+      )
+    : undefined;
   // Pseudonyms first, then the texts made of them: so no text has a name that the objects have not.
   const objects = objectFiles(redactor ? redactor.value(collected) : collected, notSeen, { namespace, now: now(), isRedacted });
   const files = [{ path: 'README.txt', text: readme(context, notSeen) }, ...objects, ...logs, ...probes];
@@ -136,6 +149,9 @@ export async function bundle(context: Context): Promise<ExitStatus> {
     const names = `${file.replace(/\.(tar\.gz|tgz)$/, '')}.names.json`;
     writeFileSync(names, `${JSON.stringify(redactor.names, null, 2)}\n`, { mode: 0o600 });
     out(`${names}: what the pseudonyms stand for. Keep it for yourself\n`);
-  } else warn('It has names of namespaces, claims and pods, and MAC addresses; --redact replaces them. Look into it before you send it.\n');
+  } else
+    warn(
+      'It has names of namespaces, claims, pods, VolumeSnapshots and Secrets, and MAC addresses; --redact replaces them. Look into it before you send it.\n',
+    );
   return 0;
 }
