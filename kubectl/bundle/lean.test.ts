@@ -38,7 +38,10 @@ describe('leanObject', () => {
   });
 
   it('leaves out labels of users when names are replaced', () => {
-    const claim = { metadata: { name: 'c', labels: { customer: 'acme', 'app.kubernetes.io/name': 'x' }, annotations: { note: 'y' } } };
+    const managedFields = [{ fieldsV1: { 'f:metadata': { 'f:labels': { 'f:customer': {} } } } }];
+    const claim = {
+      metadata: { name: 'c', managedFields, labels: { customer: 'acme', 'app.kubernetes.io/name': 'x' }, annotations: { note: 'y' } },
+    };
     expect(leanObject(claim, { isRedacted: true })).toStrictEqual({
       metadata: { name: 'c', labels: { 'app.kubernetes.io/name': 'x' }, annotations: {} },
     });

@@ -7,8 +7,9 @@ interface Loose {
 
 /**
  * An object as it goes into a bundle: without what may be secret and does not help. That is the values of environment variables, which
- * people set with extraEnv, the annotation in which kubectl keeps what was applied, and the images on a Node. Labels and annotations of claims are the user's
- * own: with `isRedacted` only those of Kubernetes stay.
+ * people set with extraEnv, the annotation in which kubectl keeps what was applied, and the images on a Node. Labels and annotations of
+ * claims are the user's own: with `isRedacted` only those of Kubernetes stay, and what the API server notes of them in managedFields goes,
+ * too.
  */
 export function leanObject(object: object, { isRedacted = false } = {}): object {
   const lean = walk(object) as Loose;
@@ -19,6 +20,7 @@ export function leanObject(object: object, { isRedacted = false } = {}): object 
   delete annotations['kubectl.kubernetes.io/last-applied-configuration'];
   const keep = ([key]: [string, unknown]) => !isRedacted || /(^|\.)(kubernetes\.io|k8s\.io|aoe\.dev)\//.test(key);
   const own = (labels: unknown) => Object.fromEntries(Object.entries(isLoose(labels) ? labels : {}).filter(keep));
+  if (isRedacted) delete metadata.managedFields;
   return { ...lean, metadata: { ...metadata, labels: own(metadata.labels), annotations: own(annotations) } };
 }
 

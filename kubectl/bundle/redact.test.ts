@@ -27,6 +27,12 @@ describe('Redactor', () => {
     expect(each.names).toMatchObject({ 'mac-1': '02:00:5e:10:00:01', 'namespace-2': 'shop' });
   });
 
+  it('gives no pseudonym that is a name itself', () => {
+    const each = new Redactor({ namespaces: [], claims: ['a', 'claim-1', 'b'], pods: ['claim-2'] });
+    expect(each.text('a claim-1 b claim-2')).toBe('claim-3 claim-5 claim-4 pod-1');
+    expect(each.names).toStrictEqual({ 'claim-3': 'a', 'claim-4': 'b', 'claim-5': 'claim-1', 'pod-1': 'claim-2' });
+  });
+
   it('replaces values of objects, and no names of fields', () => {
     expect(redactor().value({ data: 'data', web: [{ x: 'shop/data', n: 1, none: null }] })).toStrictEqual({
       data: 'claim-1',

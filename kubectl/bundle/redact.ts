@@ -24,11 +24,14 @@ export class Redactor {
   readonly #macs = new Map<string, string>();
 
   constructor({ namespaces, claims, pods, snapshots = [], secrets = [] }: Names) {
+    const real = new Set([namespaces, claims, pods, snapshots, secrets].flatMap((each) => [...each]));
     const add = (kind: string, names: Iterable<string>) => {
       let count = 0;
       for (const name of [...new Set(names)].toSorted()) {
         if (KNOWN.has(name) || this.#pseudonyms.has(name)) continue;
-        count++;
+        // One that is a name itself would stand for two.
+        do count++;
+        while (real.has(`${kind}-${count}`));
         this.#pseudonyms.set(name, `${kind}-${count}`);
       }
     };
@@ -50,10 +53,15 @@ export class Redactor {
 
   text(text: string): string {
     const named = this.#pattern ? text.replace(this.#pattern, (name) => this.#pseudonyms.get(name) ?? name) : text;
-    return named.replace(MAC, (mac) => this.#mac(mac)).replace(/(?<![0-9a-f-])[0-9a-f]{12}(?![0-9a-f-])/g, (bare) => this.#bareMac(bare));
+    return this.macs(named);
   }
 
-  /** All texts in values of JSON, and the keys that are names; kinds and names of fields stay. */
+  /** Replaces MAC addresses alone: in what is made of objects whose names are replaced already. */
+  macs(text: string): string {
+    return text.replace(MAC, (mac) => this.#mac(mac)).replace(/(?<![0-9a-f-])[0-9a-f]{12}(?![0-9a-f-])/g, (bare) => this.#bareMac(bare));
+  }
+
+  /** All texts in values of JSON; keys, which are names of fields, stay. */
   value<T>(value: T): T {
     if (typeof value === 'string') return this.text(value) as T;
     if (Array.isArray(value)) return value.map((each: unknown) => this.value(each)) as T;

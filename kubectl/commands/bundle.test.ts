@@ -120,6 +120,23 @@ describe('bundle', () => {
     expect(text('logs/aoe-csi-target-s/target.log')).toBe('short\n');
   });
 
+  it('replaces a name once, and no names of fields', async () => {
+    const requests = { requests: { storage: '1Gi' } };
+    const fake = cluster().put(
+      CLAIMS,
+      ...['a', 'claim-1', 'storage'].map((name) => {
+        const made = claim(name, `pvc-${name}`);
+        return { ...made, spec: { ...made.spec, resources: requests } };
+      }),
+    );
+    const { text, file } = await make(fake, '--redact');
+    const yaml = text('resources/persistentvolumeclaims.yaml');
+    const names: Record<string, string> = JSON.parse(readFileSync(file.replace('.tar.gz', '.names.json'), 'utf8'));
+    const said = [...yaml.matchAll(/^ {4}name: "?(claim-\d+)"?$/gm)].map(([, name = '']) => names[name]);
+    expect(said).toStrictEqual(['data', 'a', 'claim-1', 'storage']);
+    expect(yaml).toMatch(/requests:\n +storage: /);
+  });
+
   it('replaces with --redact also what only an annotation, a reference to a Secret or a log names, and says what it cannot know', async () => {
     const fake = cluster()
       .put(AOE_SNAPSHOTS, { metadata: { name: 'snapshot-1', annotations: { 'aoe.dev/volume-snapshot': 'acme/nightly' } }, spec: {} })

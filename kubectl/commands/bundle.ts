@@ -119,6 +119,10 @@ nodes/                               state of the kernel, with --exec
 `;
 }
 
+function replaced(files: readonly TarFile[], act: (text: string) => string): TarFile[] {
+  return files.map(({ path, text }) => ({ path, text: act(text) }));
+}
+
 export async function bundle(context: Context): Promise<ExitStatus> {
   const { reader, line, out, warn, now } = context;
   const { namespace } = line;
@@ -138,11 +142,14 @@ export async function bundle(context: Context): Promise<ExitStatus> {
         ),
       )
     : undefined;
-  // Pseudonyms first, then the texts made of them: so no text has a name that the objects have not.
+  // Pseudonyms first, then the texts made of them: so no text has a name that the objects have not, and no pseudonym is replaced again.
   const objects = objectFiles(redactor ? redactor.value(collected) : collected, notSeen, { namespace, now: now(), isRedacted });
-  const files = [{ path: 'README.txt', text: readme(context, notSeen) }, ...objects, ...logs, ...probes];
+  const made = [{ path: 'README.txt', text: readme(context, notSeen) }, ...objects];
+  const files = redactor
+    ? [...replaced(made, (text) => redactor.macs(text)), ...replaced([...logs, ...probes], (text) => redactor.text(text))]
+    : [...made, ...logs, ...probes];
   const folder = basename(file).replace(/\.(tar\.gz|tgz)$/, '');
-  const packed = files.map(({ path, text }) => ({ path: `${folder}/${path}`, text: redactor ? redactor.text(text) : text }));
+  const packed = files.map(({ path, text }) => ({ path: `${folder}/${path}`, text }));
   writeFileSync(file, tarGz(packed, Math.floor(now() / 1000)), { mode: 0o600 });
   out(`${file}: ${files.length} files\n`);
   if (redactor) {
