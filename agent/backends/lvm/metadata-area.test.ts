@@ -39,6 +39,15 @@ for (const [kind, open] of [
     expect(await (await filled(66_000)).backend.measure(signal)).toMatchObject({ ready: true });
   });
 
+  test(`${kind}: the snapshots of a group are admitted together`, async () => {
+    const { fake, backend } = await filled(75_000);
+    const requests = Array.from({ length: 16 }, (_, at) => ({ uid: `s-${at}`, name: `snap-${at}`, volumeUID: 'u-1' }));
+    const before = structuredClone(fake.volumes);
+    await expect(backend.snapshots?.prepare(requests, signal)).rejects.toMatchObject(FULL);
+    expect(fake.volumes).toStrictEqual(before);
+    await expect(backend.snapshots?.prepare(requests.slice(0, 4), signal)).resolves.toHaveLength(4);
+  });
+
   test(`${kind}: a command that LVM refuses for lack of metadata says that the pool is full, whatever it was to do`, async () => {
     const { fake, backend } = await filled(70_000);
     expect(await backend.measure(signal)).toMatchObject({ ready: true });

@@ -28,17 +28,21 @@ export function mayBeNearlyFull({ metadataSize, metadataFree }: Area, changes: n
   return metadataFree - changes * BYTES_OF_CHANGE < reserveOf(metadataSize);
 }
 
-/** Why a group takes no new volumes, and what to do; undefined while there is room for what LVM keeps about them. */
-export function metadataProblem(group: Area & Pick<VolumeGroup, 'name'>): string | undefined {
+/**
+ * Why a group takes no new volumes, and what to do; undefined while there is room for what LVM keeps about them.
+ * @param begun volumes that are made at the same time: none of them is to take what is kept
+ */
+export function metadataProblem(group: Area & Pick<VolumeGroup, 'name'>, begun = 0): string | undefined {
   const { name, metadataSize, metadataFree } = group;
-  if (!mayBeNearlyFull(group, 0)) return undefined;
+  if (!mayBeNearlyFull(group, begun)) return undefined;
   const reserve = reserveOf(metadataSize);
-  return `the LVM metadata of volume group ${name} is nearly full: ${metadataFree} of ${metadataSize / 2} bytes are free, and ${reserve} are kept for changes of what is there. ${metadataRemedy(name)}`;
+  const needed = begun > 0 ? `, and what is begun may take ${begun * BYTES_OF_CHANGE}` : '';
+  return `the LVM metadata of volume group ${name} is nearly full: ${metadataFree} of ${metadataSize / 2} bytes are free, and ${reserve} are kept for changes of what is there${needed}. ${metadataRemedy(name)}`;
 }
 
-/** @throws BackendError PoolFull when the metadata of a group is nearly full */
-export function checkMetadata(group: Area & Pick<VolumeGroup, 'name'>): void {
-  const problem = metadataProblem(group);
+/** @throws BackendError PoolFull when the metadata of a group is nearly full, or would be with as many new volumes */
+export function checkMetadata(group: Area & Pick<VolumeGroup, 'name'>, begun = 0): void {
+  const problem = metadataProblem(group, begun);
   if (problem !== undefined) throw new BackendError('PoolFull', problem);
 }
 

@@ -199,7 +199,7 @@ export class LvmThickSnapshots implements Snapshots {
   /** @throws BackendError PoolFull with numbers when there is no room for copies and changes; PoolNotReady when disks are missing */
   #admit(report: VolumeGroup, origins: readonly LogicalVolume[]): void {
     const { free, extent, missingDisks, name } = report;
-    checkMetadata(report);
+    checkMetadata(report, origins.length * 2);
     if (missingDisks > 0) throw new BackendError('PoolNotReady', `volume group ${name} lacks ${missingDisks} of its disks`);
     const copies = origins.reduce((sum, origin) => sum + exportedBytes(origin), 0);
     const changes = origins.reduce((sum, { bytes }) => sum + cowBytes(bytes, extent), 0);

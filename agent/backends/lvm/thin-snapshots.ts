@@ -15,6 +15,7 @@ import { failed } from './command/failed.ts';
 import type { LvmGroup } from './group.ts';
 import { sizeArg } from './linear.ts';
 import { ThinBlocks } from './metadata/thin-blocks.ts';
+import { checkMetadata } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import {
   isHalf,
@@ -135,7 +136,11 @@ export class LvmThinSnapshots implements Snapshots {
       if (!found && origin) needed += written(origin);
       return this.#prepared(request, { originName, origin, found });
     });
-    if (prepared.some(({ found }) => !found)) admitSnapshot(report, needed);
+    const begun = prepared.filter(({ found }) => !found).length;
+    if (begun > 0) {
+      checkMetadata(report, begun);
+      admitSnapshot(report, needed);
+    }
     return prepared;
   }
 
