@@ -16,6 +16,8 @@ export interface Unfit {
   readonly reason: string;
   /** It may end by itself, as a restart does: the volume waits. */
   readonly passing: boolean;
+  /** Its pool is full. */
+  readonly full?: true;
 }
 
 /** Reasons of condition TargetReady with which no host could use a new volume. */
@@ -40,7 +42,10 @@ export function unfit(
   if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
   if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
   if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
-  if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, passing: true };
+  if (!node.ready) {
+    const reason = `${node.name}: ${node.message ?? 'pool not ready'}`;
+    return node.full ? { reason, passing: false, full: true } : { reason, passing: true };
+  }
   // The last report of a silent agent, of pool and target, never expires: ignore it.
   const silent = health.silent?.(host);
   if (silent !== undefined) return { reason: silent, passing: true };

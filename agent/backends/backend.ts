@@ -45,6 +45,8 @@ export interface WipeProgress {
 /** State of a pool on this node. Sizes are in bytes. */
 export interface Measurement {
   ready: boolean;
+  /** It is not ready only because it is full: what is there can be used, and removed. */
+  full?: true;
   /** Why the pool is not ready, or what to watch, and what to do. */
   message?: string | undefined;
   /** What the volumes may take in all. It is never more than there is: thin and sparse volumes count with their full size. */

@@ -56,6 +56,16 @@ test('a pool on this node is measured, and written only when it changed', async 
   expect(it.kube.written[0]?.manager).toBe('aoe-csi-agent-storage');
 });
 
+test('a pool that is only full says so, and which snapshots could be removed', async () => {
+  const it = harness();
+  it.backend.full = 'its metadata is nearly full';
+  await it.reconcile();
+  expect(it.entry()).toMatchObject({ ready: false, full: true, message: 'its metadata is nearly full', snapshots: { possible: true } });
+  it.backend.full = undefined;
+  await it.reconcile();
+  expect(it.entry()).not.toHaveProperty('full');
+});
+
 test('file pools beside one are those on this node', () => {
   const pool = (name: string, spec: object): AoEPool => ({ metadata: { name }, spec }) as never;
   const file = (name: string, nodeSelector?: object) => pool(name, { backend: 'file', directory: `/${name}`, nodeSelector });

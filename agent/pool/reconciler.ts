@@ -74,7 +74,7 @@ export class PoolReconciler {
     const entry = entryOf(node, { ...measurement, size: measurement.size - unreservedBytes(measurement, volumes.list()) });
     const withoutTail = measurement.volumes.filter(({ uid, tail }) => known.has(uid) && tail === undefined).length;
     if (entry.tail !== undefined && withoutTail > 0) entry.withoutTail = withoutTail;
-    if (measurement.ready) entry.snapshots = await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal });
+    if (measurement.ready || measurement.full) entry.snapshots = await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal });
     try {
       return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects };
     } catch (error) {
@@ -155,8 +155,8 @@ function unownedBefore(before: PoolNode | undefined): UnownedPart {
 }
 
 function entryOf(name: string, measurement: Measurement): PoolNode {
-  const { ready, message, size, free, sharedWith = [], granularity, tail, dataPercent, metadataPercent, volumes } = measurement;
-  const entry: PoolNode = { name, ready };
+  const { ready, full, message, size, free, sharedWith = [], granularity, tail, dataPercent, metadataPercent, volumes } = measurement;
+  const entry: PoolNode = { name, ready, ...(full ? { full } : {}) };
   if (message !== undefined) entry.message = message;
   if (ready || size > 0) {
     entry.size = formatQuantity(size);

@@ -11,6 +11,8 @@ export class FakeBackend implements Backend {
   failure: Error | undefined;
   /** Why the pool cannot be measured. */
   unmeasured: string | undefined;
+  /** Why the pool takes nothing new. */
+  full: string | undefined;
   /** Making and finding data wait for this. */
   gate: Promise<void> | undefined;
   /** Wipes wait for this. */
@@ -48,7 +50,8 @@ export class FakeBackend implements Backend {
       return { ready: false, message: this.unmeasured, size: 0, free: 0, granularity: 1, tail: 0, volumes: [] };
     const volumes = [...this.volumes.values()];
     const free = this.size - volumes.reduce((sum, volume) => sum + wholeBytes(volume), 0);
-    return { ready: true, size: this.size, free, granularity: 1 << 20, tail: this.tail, volumes };
+    const state = this.full === undefined ? { ready: true } : { ready: false, full: true as const, message: this.full };
+    return { ...state, size: this.size, free, granularity: 1 << 20, tail: this.tail, volumes };
   }
 
   async find(uid: string): Promise<BackingVolume | undefined> {

@@ -120,6 +120,10 @@ export type Displaced = z.infer<typeof Displaced>;
 export const PoolNode = z.object({
   name: z.string(),
   ready: z.boolean(),
+  full: z
+    .boolean()
+    .optional()
+    .describe('The pool is not ready only because it is full: what is there is used as before, and room is made by removing some of it.'),
   message: z.string().optional().describe('Why the pool cannot be used on this node, and what to do.'),
   size: Quantity.optional().describe('Space for volumes in all: free space and existing volumes.'),
   free: Quantity.optional(),

@@ -29,6 +29,7 @@ interface NodeOptions {
   target?: string;
   size?: string;
   ready?: boolean;
+  full?: true;
   maintenance?: boolean;
   segment?: string;
 }
@@ -57,7 +58,15 @@ function cluster(nodes: Record<string, NodeOptions>, volumes: AoEVolume[] = []):
         kind: 'AoEPool',
         metadata: { name: 'default' },
         spec: { backend: 'file', directory: '/d' },
-        status: { nodes: entries.map(([name, { size = '10Gi', ready = true }]) => ({ name, ready, size, granularity: '4Mi' })) },
+        status: {
+          nodes: entries.map(([name, { size = '10Gi', full, ready = !full }]) => ({
+            name,
+            ready,
+            ...(full && { full }),
+            size,
+            granularity: '4Mi',
+          })),
+        },
       },
     ],
     silent: ({ metadata: { name } }) => (nodes[name]?.silent ? `the agent on ${name} is silent` : undefined),
@@ -215,6 +224,12 @@ describe('place', () => {
       among: cluster({ a: { size: '4Gi' }, b: {} }),
       gets: /^PoolFull: no node of pool default has 11Gi free: 4Gi on a, 10Gi on b/,
     },
+    {
+      name: 'refuses where the pool takes nothing new, whatever is free, as where it is full',
+      among: cluster({ a: { full: true, size: '99Gi' }, b: { target: 'NotAnswering' } }),
+      gets: /^PoolFull: no node can hold a volume of pool default: a: .*; b: /,
+    },
+    { name: 'leaves out a node whose pool is only full', among: cluster({ a: {}, b: { full: true, size: '99Gi' } }), gets: 'a' },
     {
       name: 'names the pools there are',
       wants: { pool: 'fast' },

@@ -126,8 +126,9 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   const reasons = misfits.map(({ reason }) => reason);
   if (candidates.length === 0) {
     if (nodeName && reasons.length === 0) reasons.push(`node ${nodeName} does not have the pool`);
+    const otherwise = misfits.some(({ passing }) => passing) ? 'NodesNotReady' : 'NoEligibleNode';
     return {
-      refused: misfits.some(({ passing }) => passing) ? 'NodesNotReady' : 'NoEligibleNode',
+      refused: misfits.some(({ full }) => full) ? 'PoolFull' : otherwise,
       message: `no node can hold a volume of pool ${poolName}: ${reasons.join('; ') || 'no node has reported the pool yet'}`,
     };
   }

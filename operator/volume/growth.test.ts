@@ -81,6 +81,8 @@ test('a growth waits for a pool that is not ready', () => {
   const away = growth({ capacity: '6Gi', status: served }, [], [pool({ ready: false, message: 'disk lost' })]);
   expect(away).toMatchObject({ reserved: '4Gi', verdict: { status: 'False', reason: 'PoolNotReady' } });
   expect(away.verdict?.message).toMatch(/disk lost$/);
+  const full = growth({ capacity: '6Gi', status: served }, [], [pool({ ready: false, full: true, message: 'nearly full' })]);
+  expect(full, 'or only full').toMatchObject({ reserved: '4Gi', verdict: { reason: 'PoolFull', message: /nearly full$/ } });
   expect(growth({ capacity: '6Gi', status: served }, [], []).verdict?.reason).toBe('PoolNotReady');
 });
 

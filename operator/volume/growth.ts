@@ -57,7 +57,8 @@ function problemOf(
     };
   if (!node?.ready) {
     const why = node?.message ? `: ${node.message}` : '';
-    return { reason: 'PoolNotReady', message: `pool ${spec.pool} is not ready on ${spec.nodeName}, so the volume does not grow yet${why}` };
+    const reason = node?.full ? 'PoolFull' : 'PoolNotReady';
+    return { reason, message: `pool ${spec.pool} is not ready on ${spec.nodeName}, so the volume does not grow yet${why}` };
   }
   const room = available(pool, node, pools, (name) => others.taken(name, node, metadata.name));
   if (footprint(wanted, node) <= room) return undefined;

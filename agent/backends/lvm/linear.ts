@@ -57,7 +57,8 @@ export class LvmLinearBackend extends LvmBase {
       return { ready: false, message, size, free, granularity: extent };
     }
     const message = metadataProblem(group);
-    return { ready: message === undefined, ...(message === undefined ? {} : { message }), size, free, granularity: extent };
+    const state = message === undefined ? { ready: true } : { ready: false, full: true as const, message };
+    return { ...state, size, free, granularity: extent };
   }
 }
 

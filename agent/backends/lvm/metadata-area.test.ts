@@ -26,7 +26,7 @@ for (const [kind, open] of [
 
   test(`${kind}: where LVM's metadata is nearly full, nothing new begins, and the pool says what to do`, async () => {
     const { fake, backend } = await filled(65_000);
-    expect(await backend.measure(signal)).toMatchObject({ ready: false, message: FULL.message, volumes: [{ uid: 'u-1' }] });
+    expect(await backend.measure(signal)).toMatchObject({ ready: false, full: true, message: FULL.message, volumes: [{ uid: 'u-1' }] });
     const before = structuredClone(fake.volumes);
     await expect(createEmpty(backend, { uid: 'u-2', name: 'pvc-2', bytes: MiB }, signal)).rejects.toMatchObject(FULL);
     await expect(backend.growth?.grow('u-1', 8 * MiB, signal)).rejects.toMatchObject(FULL);
@@ -36,7 +36,8 @@ for (const [kind, open] of [
   });
 
   test(`${kind}: with an eighth more it is ready`, async () => {
-    expect(await (await filled(66_000)).backend.measure(signal)).toMatchObject({ ready: true });
+    const measured = await (await filled(66_000)).backend.measure(signal);
+    expect([measured.ready, measured.full]).toStrictEqual([true, undefined]);
   });
 
   test(`${kind}: the snapshots of a group are admitted together`, async () => {

@@ -22,8 +22,8 @@ test('a thin pool that is nearly full takes no new volume and says what to do', 
   const fake = new FakeLvm();
   const backend = thinBackend(fake);
   fake.poolData = '96.10';
-  const { ready, message } = await backend.measure(signal);
-  expect(ready).toBe(false);
+  const { ready, full, message } = await backend.measure(signal);
+  expect([ready, full]).toStrictEqual([false, true]);
   expect(message ?? '').toMatch(/96\.10% full.*lvextend/);
   await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.10% full.*lvextend/ });
 });

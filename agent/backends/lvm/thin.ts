@@ -128,9 +128,11 @@ export class LvmThinBackend extends LvmBase {
     const others = group.volumes.filter((volume) => volume.pool === this.#thinPool && !names.has(volume.name));
     const promisable = Math.floor((pool.bytes * this.#promisePercent) / 100);
     const size = Math.max(0, promisable - others.reduce((sum, volume) => sum + reservedBytes(volume), 0));
-    const message = this.#fullness(group) ?? this.#damage(group);
+    const [fullness, damage] = [this.#fullness(group), this.#damage(group)];
+    const message = fullness ?? damage;
     return {
       ready: message === undefined,
+      ...(fullness !== undefined && damage === undefined ? { full: true as const } : {}),
       message:
         message ??
         (pool.zeroes
