@@ -4,6 +4,7 @@ import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import type { KubeObject } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
+import { TargetError } from '../target/api.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
@@ -160,6 +161,7 @@ for (const [what, spoil, reason] of [
   ['the target is too old', ({ target }) => (target.features = ['hold']), 'TargetTooOld'],
   ['the target is away', ({ world }) => (world.connected = false), 'TargetUnavailable'],
   ['the target refuses', ({ target }) => target.stop(), 'TargetUnavailable'],
+  ['its disk hangs', ({ target }) => target.failing.set('export', new TargetError('waits', 'the target waits')), 'WaitsForDisk'],
 ] as [string, (parts: ReturnType<typeof harness>) => unknown, string][]) {
   test(`nothing is exported while ${what}`, async () => {
     const parts = harness();

@@ -191,5 +191,6 @@ function refused(report: CopyReport, reason: string, message: string): CopyOutco
 }
 
 function reasonOf({ reason }: TargetError): string {
+  if (reason === 'waits') return 'WaitsForDisk';
   return reason === 'unavailable' ? 'TargetUnavailable' : reason === 'conflict' ? 'AddressInUse' : 'TargetRefused';
 }

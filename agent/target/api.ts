@@ -158,8 +158,11 @@ export interface TargetApi {
   watch(signal: AbortSignal): AsyncIterable<TargetEvent>;
 }
 
-/** `unavailable`: the process does not answer. The others: it refused. */
-export type TargetReason = 'unavailable' | 'not-found' | 'conflict' | 'invalid' | 'precondition' | 'failed';
+/**
+ * `unavailable`: the process does not answer. `waits`: it does, and makes the change once a disk answers, also when nobody waits for it any
+ * more. The others: it refused.
+ */
+export type TargetReason = 'unavailable' | 'waits' | 'not-found' | 'conflict' | 'invalid' | 'precondition' | 'failed';
 
 export class TargetError extends Error {
   readonly reason: TargetReason;

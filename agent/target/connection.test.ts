@@ -108,3 +108,33 @@ test('the features of the target are known while it is connected', async () => {
   stop.abort();
   await running;
 });
+
+test('a change that waits for a disk says for which, and that it goes on', async () => {
+  const { fake, connection, signal } = await connected();
+  const waits = new TargetError('waits', 'not done');
+  fake.failing.set('export', waits);
+  const message = expect.stringMatching(/waits for disk \/dev\/x: the change goes on/);
+  await expect(connection.export(volume, signal)).rejects.toMatchObject({ reason: 'waits', message });
+  await connection.export(volume, signal);
+  for (const call of ['setAccess', 'unexport'] as const) {
+    fake.failing.set(call, waits);
+    const change = call === 'unexport' ? connection.unexport('u-1', signal) : connection.setAccess('u-1', nobody, signal);
+    await expect(change).rejects.toMatchObject({ reason: 'waits', message });
+  }
+});
+
+/** A fake target, and a connection to it that has just been made. */
+async function connected() {
+  const fake = new FakeTarget();
+  const connection = new TargetConnection(fake, log);
+  const stop = new AbortController();
+  const made = Promise.withResolvers<void>();
+  connection.subscribe(({ type }) => type === 'connection' && made.resolve());
+  const running = connection.run(stop.signal);
+  onTestFinished(async () => {
+    stop.abort();
+    await running;
+  });
+  await made.promise;
+  return { fake, connection, signal: stop.signal };
+}

@@ -102,21 +102,21 @@ export class TargetConnection {
 
   /** Serves a volume, or changes how it is served. @throws TargetError, as all calls here */
   async export(volume: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
-    return this.#keep(await this.#call(() => this.#api.export(volume, signal)));
+    return this.#keep(await this.#change(volume.uid, () => this.#api.export(volume, signal), volume.path));
   }
 
   async unexport(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#call(() => this.#api.unexport(uid, signal));
+    await this.#change(uid, () => this.#api.unexport(uid, signal));
     this.#volumes.delete(uid);
     this.#emit({ type: 'volume', uid });
   }
 
   async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
-    return this.#keep(await this.#call(() => this.#api.setAccess(uid, access, signal)));
+    return this.#keep(await this.#change(uid, () => this.#api.setAccess(uid, access, signal)));
   }
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
-    return this.#keep(await this.#call(() => this.#api.replaceConfigString(uid, expected, replacement, signal)));
+    return this.#keep(await this.#change(uid, () => this.#api.replaceConfigString(uid, expected, replacement, signal)));
   }
 
   /** Holds the writes of a volume back, until {@link release} or for `limitMs`. @returns the number of the hold */
@@ -185,6 +185,17 @@ export class TargetConnection {
     this.#volumes.set(state.volume.uid, state);
     this.#emit({ type: 'volume', uid: state.volume.uid });
     return state;
+  }
+
+  /** A change of a volume that may have to wait for its disk. */
+  async #change<R>(uid: string, call: () => Promise<R>, path = this.state(uid)?.volume.path ?? `of volume ${uid}`): Promise<R> {
+    try {
+      return await this.#call(call);
+    } catch (error) {
+      if (!(error instanceof TargetError) || error.reason !== 'waits') throw error;
+      const message = `the target waits for disk ${path}: the change goes on, and is made once the disk has answered what is under way there`;
+      throw new TargetError(error.reason, message, { cause: error });
+    }
   }
 
   async #call<R>(call: () => Promise<R>): Promise<R> {

@@ -52,3 +52,26 @@ test('what the target counts comes over the socket as plain numbers, or a Target
   await server.stop();
   await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
 });
+
+test('a change that waits for its disk is told from a target that does not answer', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'aoe-target-'));
+  const socket = join(directory, 'target.sock');
+  const fake = new FakeTarget();
+  const api = new GrpcTarget(socket, { changeLimitMs: 200 });
+  const server = targetServer(fake, socket);
+  const { signal } = new AbortController();
+  onTestFinished(async () => {
+    api.close();
+    await server.stop();
+    rmSync(directory, { recursive: true });
+  });
+  await server.start();
+  const hung = Promise.withResolvers<never>();
+  Object.assign(fake, { export: () => hung.promise, unexport: () => hung.promise, setAccess: () => hung.promise });
+  const volume = { uid: 'u-1', shelf: 1, slot: 2, path: '/x', serial: 'S', readOnly: true, bytes: 512, macs: [], writesNeedLock: false };
+  const changes = [() => api.export(volume, signal), () => api.unexport('u-1', signal), () => api.setAccess('u-1', volume, signal)];
+  for (const change of changes) await expect(change()).rejects.toMatchObject({ name: 'TargetError', reason: 'waits' });
+  fake.getInfo = () => hung.promise;
+  await expect(api.unexport('u-1', signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
+  hung.reject(new Error('too late'));
+});

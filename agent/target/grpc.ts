@@ -20,11 +20,13 @@ import { fromWire, toWire } from './wire-limits.ts';
 
 const { target } = aoe;
 /** Longer than other calls: cutting off an initiator waits for its I/O under way, and that waits for the disk. */
-const ACCESS_LIMIT_MS = 60_000;
+const CHANGE_LIMIT_MS = 60_000;
 /** The target itself gives up at the limit of a hold. */
 const HOLD_MARGIN_MS = 2_000;
 /** Less than the 10 s that Prometheus by default waits for all metrics. */
 const STATS_LIMIT_MS = 3000;
+/** A target that is well says at once what it is. */
+const INFO_LIMIT_MS = 3000;
 
 const REASONS = new Map<Code, TargetReason>([
   [Code.UNAVAILABLE, 'unavailable'],
@@ -42,9 +44,11 @@ type VolumeState = aoe.target.v1.VolumeState.$Properties;
 export class GrpcTarget implements TargetApi {
   readonly #client: RpcClient<aoe.target.v1.Target>;
   readonly #socket: string;
+  readonly #changeLimitMs: number;
 
-  constructor(socket: string) {
+  constructor(socket: string, { changeLimitMs = CHANGE_LIMIT_MS }: { changeLimitMs?: number } = {}) {
     this.#socket = socket;
+    this.#changeLimitMs = changeLimitMs;
     this.#client = new RpcClient(target.v1.Target, target.v1, socket);
   }
 
@@ -61,20 +65,21 @@ export class GrpcTarget implements TargetApi {
   async export({ macs, writesNeedLock, bytes, limits, ...volume }: TargetVolume, signal: AbortSignal): Promise<TargetVolumeState> {
     const sized = { ...volume, sectors: int64(bytes / SECTOR), access: { macs, writesNeedLock } };
     const request = { volume: limits ? { ...sized, limits: toWire(limits) } : sized };
-    return stateOf((await this.#mapErrors(this.#client.call('export', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+    return stateOf((await this.#change((within) => this.#client.call('export', request, within), signal)).state);
   }
 
   async unexport(uid: string, signal: AbortSignal): Promise<void> {
-    await this.#mapErrors(this.#client.call('unexport', { uid }, { signal, timeoutMs: ACCESS_LIMIT_MS }));
+    await this.#change((within) => this.#client.call('unexport', { uid }, within), signal);
   }
 
   async setAccess(uid: string, access: TargetAccess, signal: AbortSignal): Promise<TargetVolumeState> {
-    const request = { uid, access };
-    return stateOf((await this.#mapErrors(this.#client.call('setAccess', request, { signal, timeoutMs: ACCESS_LIMIT_MS }))).state);
+    return stateOf((await this.#change((within) => this.#client.call('setAccess', { uid, access }, within), signal)).state);
   }
 
   async replaceConfigString(uid: string, expected: Uint8Array, replacement: Uint8Array, signal: AbortSignal): Promise<TargetVolumeState> {
-    return stateOf((await this.#mapErrors(this.#client.call('replaceConfigString', { uid, expected, replacement }, { signal }))).state);
+    return stateOf(
+      (await this.#change((within) => this.#client.call('replaceConfigString', { uid, expected, replacement }, within), signal)).state,
+    );
   }
 
   async hold(uid: string, limitMs: number, signal: AbortSignal): Promise<number> {
@@ -133,6 +138,17 @@ export class GrpcTarget implements TargetApi {
 
   close(): void {
     this.#client.close();
+  }
+
+  /** A change of a volume. It may have to wait for the disk of the volume. */
+  async #change<R>(call: (within: { signal: AbortSignal; timeoutMs: number }) => Promise<R>, signal: AbortSignal): Promise<R> {
+    try {
+      return await call({ signal, timeoutMs: this.#changeLimitMs });
+    } catch (error) {
+      if (!(error instanceof RpcError) || error.code !== Code.DEADLINE_EXCEEDED) throw this.#error(error);
+      await this.#mapErrors(this.#client.call('getInfo', {}, { signal, timeoutMs: INFO_LIMIT_MS }));
+      throw new TargetError('waits', `it has not made the change within ${this.#changeLimitMs / 1000} s`, { cause: error });
+    }
   }
 
   async #mapErrors<R>(call: Promise<R>): Promise<R> {

@@ -13,6 +13,7 @@ import type { FakeTarget } from './fake-target.ts';
 const { v1 } = aoe.target;
 const CODES = {
   unavailable: Code.UNAVAILABLE,
+  waits: Code.DEADLINE_EXCEEDED,
   'not-found': Code.NOT_FOUND,
   conflict: Code.ALREADY_EXISTS,
   invalid: Code.INVALID_ARGUMENT,

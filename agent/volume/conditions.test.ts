@@ -112,6 +112,7 @@ for (const [seen, confirmed, want] of [
 
 for (const [reason, want] of [
   ['unavailable', 'Unknown TargetUnavailable: no'],
+  ['waits', 'Unknown WaitsForDisk: no'],
   ['not-found', 'False PathMissing: no'],
   ['conflict', 'False AddressInUse: no'],
   ['invalid', 'False TargetRefused: no'],

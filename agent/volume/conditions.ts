@@ -241,6 +241,7 @@ function removalWaits(
 
 const TARGET_REASONS: Record<TargetError['reason'], readonly ['False' | 'Unknown', string]> = {
   unavailable: ['Unknown', 'TargetUnavailable'],
+  waits: ['Unknown', 'WaitsForDisk'],
   'not-found': ['False', 'PathMissing'],
   conflict: ['False', 'AddressInUse'],
   invalid: ['False', 'TargetRefused'],
