@@ -126,7 +126,7 @@ function served(configString: string, macs: string[] = [MAC.worker]) {
   const volume = { uid: UID, shelf: 7, slot: 3, path: '/dev/x', serial: 's', readOnly: false, bytes: 0, macs, writesNeedLock: true };
   target.volumes.set(UID, { volume, bytes: 0, configString: bytes(configString), error: '' });
   const state = target.volumes.get(UID) as TargetVolumeState;
-  return { target, calls, state, context: { target, lockEvents } };
+  return { target, calls, state, context: { target: Object.assign(target, { isAnswered: () => true }), lockEvents } };
 }
 const of = (initiators: object): AoEVolume => ({ metadata: { name: 'v1', uid: UID }, spec: { initiators } }) as never;
 

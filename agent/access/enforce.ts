@@ -14,7 +14,7 @@ export interface AccessPlan {
 }
 
 export interface EnforceContext {
-  target: Pick<TargetConnection, 'setAccess' | 'replaceConfigString'>;
+  target: Pick<TargetConnection, 'setAccess' | 'replaceConfigString' | 'isAnswered'>;
   lockEvents: Pick<LockEvents, 'fenced' | 'cleared'>;
 }
 
@@ -47,8 +47,8 @@ export async function enforceAccess(
   const { uid = '' } = volume.metadata;
   let next = state;
   const macs = state.volume.macs.map((mac) => mac.toLowerCase()).sort();
-  if (!isSame(macs, access.macs) || state.volume.writesNeedLock !== access.writesNeedLock)
-    next = await target.setAccess(uid, access, signal);
+  const isAsWanted = isSame(macs, access.macs) && state.volume.writesNeedLock === access.writesNeedLock;
+  if (!isAsWanted || !target.isAnswered(uid)) next = await target.setAccess(uid, access, signal);
   if (!staleLock) return { state: next, lockCleared: false };
   const { lock, configString } = staleLock;
   if (cutOff.length > 0) lockEvents.fenced(volume, lock);

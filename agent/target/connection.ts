@@ -30,6 +30,8 @@ export class TargetConnection {
   readonly #volumes = new Map<string, TargetVolumeState>();
   readonly #interfaces = new Map<string, TargetInterface>();
   readonly #subscribers = new Subscribers<TargetChange>();
+  /** UIDs of volumes with a change that the target has not answered. */
+  readonly #unanswered = new Set<string>();
   #features: readonly string[] | undefined;
   #connected = false;
   #problem = 'it has not been reached yet';
@@ -61,6 +63,14 @@ export class TargetConnection {
 
   state(uid: string): TargetVolumeState | undefined {
     return this.#volumes.get(uid);
+  }
+
+  /**
+   * Whether the target has answered all changes of a volume. Its state has a change as soon as that is saved; the answer says that no request
+   * is under way any more that is forbidden now.
+   */
+  isAnswered(uid: string): boolean {
+    return !this.#unanswered.has(uid);
   }
 
   /** How many volumes the target serves. */
@@ -166,6 +176,7 @@ export class TargetConnection {
         return;
       case 'removed':
         this.#volumes.delete(event.uid);
+        this.#unanswered.delete(event.uid);
         this.#emit({ type: 'volume', uid: event.uid });
         return;
       case 'interface':
@@ -190,7 +201,12 @@ export class TargetConnection {
   /** A change of a volume that may have to wait for its disk. */
   async #change<R>(uid: string, call: () => Promise<R>, path = this.state(uid)?.volume.path ?? `of volume ${uid}`): Promise<R> {
     try {
-      return await this.#call(call);
+      const answer = await this.#call(() => {
+        this.#unanswered.add(uid);
+        return call();
+      });
+      this.#unanswered.delete(uid);
+      return answer;
     } catch (error) {
       if (!(error instanceof TargetError) || error.reason !== 'waits') throw error;
       const message = `the target waits for disk ${path}: the change goes on, and is made once the disk has answered what is under way there`;

@@ -58,6 +58,37 @@ test('a host loses access before the disk of an export is opened, which may hang
   expect(it.volume().status?.limits?.iops).toBe(100);
 });
 
+test('a host counts as cut off only when the target has answered, though it already says that it admits nobody', async () => {
+  const it = await harness();
+  const volumes = it.make();
+  it.spec({ initiators: { nodes: ['worker'] } });
+  await it.reconcile(volumes);
+  it.lock('worker');
+  await it.tick();
+  it.spec({ initiators: {} });
+  // Of the real one, too, the watch shows a change as soon as it is saved, while requests of the host are still under way.
+  const setAccess = it.target.setAccess.bind(it.target);
+  let waits = true;
+  it.target.setAccess = async (uid, access) => {
+    const state = await setAccess(uid, access);
+    if (waits) throw new TargetError('waits', 'the disk hangs');
+    return state;
+  };
+  const before = it.target.calls.length;
+  for (const attempt of ['first', 'second']) {
+    await it.reconcile(volumes);
+    await it.tick();
+    expect(it.target.volumes.get(UID)?.volume.macs, attempt).toStrictEqual([]);
+    expect([it.volume().status?.initiators?.nodes, it.condition('Exported')?.reason], attempt).toStrictEqual([['worker'], 'WaitsForDisk']);
+  }
+  waits = false;
+  await it.reconcile(volumes);
+  expect(it.volume().status?.initiators?.nodes).toStrictEqual([]);
+  expect(it.target.calls.slice(before)).toStrictEqual(['setAccess', 'setAccess', 'setAccess', 'replaceConfigString']);
+  await it.reconcile(volumes);
+  expect(it.target.calls.slice(before)).toHaveLength(4);
+});
+
 test('limits are given to the target while it serves, and what it enforces is reported', async () => {
   const it = await harness();
   const volumes = it.make();
