@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import type { Abandoned } from '../../api/pool.ts';
 import { type AoEVolumeSpec, VOLUME_FINALIZER } from '../../api/volume.ts';
+import { TargetError } from './api.ts';
 import { OrphanedExports, PATIENCE_MS } from './orphaned-exports.ts';
 
 const { signal } = new AbortController();
@@ -65,6 +66,21 @@ for (const [what, cluster] of mustNotServe) {
     expect(served).toStrictEqual(['u-0']);
   });
 }
+
+test('an export whose disk hangs keeps no other one on the segment', async () => {
+  const { reconcile, served, target } = world({
+    served: ['u-1', 'u-2'],
+    existing: ['u-1', 'u-2'].map((uid) => ({ uid, spec: { nodeName: 'there' } })),
+  });
+  const hung = Promise.withResolvers<void>();
+  const unexport = target.unexport;
+  target.unexport = (uid) => (uid === 'u-1' ? hung.promise : unexport(uid));
+  const running = reconcile();
+  await new Promise(setImmediate);
+  expect(served).toStrictEqual(['u-1']);
+  hung.reject(new TargetError('waits', 'the target waits for disk /dev/x'));
+  await expect(running).rejects.toMatchObject({ reason: 'waits' });
+});
 
 const absent: [string, Partial<World>][] = [
   ['the API server has no AoEVolume at all', {}],

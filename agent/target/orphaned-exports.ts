@@ -127,18 +127,15 @@ export class OrphanedExports {
     };
   }
 
-  /** Each one, even if others fail. @throws TargetError */
+  /** All at once, since each may have to wait for its disk; each one, even if others fail. @throws TargetError */
   async #withdraw(due: ReadonlyMap<string, string>, signal: AbortSignal): Promise<void> {
-    const failures: unknown[] = [];
-    for (const [uid, why] of due) {
-      try {
-        await this.#options.target.unexport(uid, signal);
-        this.#options.log.warn({ uid, why }, 'an exported volume was taken off the segment');
-      } catch (error) {
-        signal.throwIfAborted();
-        failures.push(error);
-      }
-    }
-    if (failures.length > 0) throw failures[0];
+    const { target, log } = this.#options;
+    const withdrawals = [...due].map(async ([uid, why]) => {
+      await target.unexport(uid, signal);
+      log.warn({ uid, why }, 'an exported volume was taken off the segment');
+    });
+    const failed = (await Promise.allSettled(withdrawals)).find(({ status }) => status === 'rejected');
+    signal.throwIfAborted();
+    if (failed?.status === 'rejected') throw failed.reason;
   }
 }
