@@ -47,7 +47,12 @@ test('what the target counts comes over the socket as plain numbers, or a Target
 
   const hung = Promise.withResolvers<never>();
   fake.getStats = () => hung.promise;
+  fake.unexport = () => hung.promise;
+  const began = performance.now();
+  const change = expect(api.unexport('u-1', signal)).rejects.toMatchObject({ reason: 'waits' });
   await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });
+  await change;
+  expect(performance.now() - began, 'a disk that hangs holds its caller only for a moment').toBeLessThan(20_000);
   hung.reject(new Error('too late'));
   await server.stop();
   await expect(api.getStats(signal)).rejects.toMatchObject({ name: 'TargetError', reason: 'unavailable' });

@@ -89,6 +89,13 @@ test('a host counts as cut off only when the target has answered, though it alre
   expect(it.target.calls.slice(before)).toHaveLength(4);
 });
 
+test('a change that waits for its disk is asked for again after a while, and frees its worker until then', async () => {
+  const it = await harness();
+  it.target.failing.set('export', new TargetError('waits', 'the disk hangs'));
+  expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 15_000 });
+  expect(it.condition('Exported')).toMatchObject({ status: 'Unknown', reason: 'WaitsForDisk', message: /waits for disk \/dev\// });
+});
+
 test('limits are given to the target while it serves, and what it enforces is reported', async () => {
   const it = await harness();
   const volumes = it.make();

@@ -18,6 +18,8 @@ const COPY_RETRY_MS = 2_000;
 const WIPING_REPORT_MS = 30_000;
 const NO_ADDRESS_RETRY_MS = 30_000;
 const TARGET_RETRY_MS = 5_000;
+/** How often the target is asked again for a change that waits for a disk. Longer than an answer is waited for: others need the worker. */
+const DISK_RETRY_MS = 15_000;
 const AT_ONCE_MS = 1;
 /** How often a volume asks whether the target of its source, whose address it keeps, is silent. */
 const SOURCE_PROBE_MS = 5_000;
@@ -176,7 +178,7 @@ export function retryMsOf(
   { error, confirmed, removal }: Outcome,
   { data, exported, nextProbeMs }: Observed,
 ): number | undefined {
-  if (error) return TARGET_RETRY_MS;
+  if (error) return error.reason === 'waits' ? DISK_RETRY_MS : TARGET_RETRY_MS;
   if (removal?.outcome === 'waiting') return removal.retryMs;
   if (plan.action === 'lend') return LOAN_CHECK_MS;
   if (plan.action !== 'serve') return plan.action === 'remove' ? undefined : plan.retryMs;
