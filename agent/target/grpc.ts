@@ -23,7 +23,7 @@ const { target } = aoe;
  * Cutting off an initiator waits for its I/O under way, and that waits for the disk, which may hang. The target goes on with a change whose
  * caller has gone, and one that is repeated loses nothing: callers wait only for a moment, and ask again.
  */
-const CHANGE_LIMIT_MS = 5_000;
+const CHANGE_LIMIT_MS = 10_000;
 /** The target itself gives up at the limit of a hold. */
 const HOLD_MARGIN_MS = 2_000;
 /** Less than the 10 s that Prometheus by default waits for all metrics. */
