@@ -107,7 +107,7 @@ export interface MountPoint {
 export interface Mounter {
   list(): Promise<MountPoint[]>;
   mount(source: string, target: string, options: { type?: string; options: readonly string[]; signal: AbortSignal }): Promise<void>;
-  /** @throws RpcError INTERNAL when it stays mounted, for example because it is busy */
+  /** Unmounts the topmost mount at a path. @throws RpcError INTERNAL when it stays mounted, for example because it is busy */
   unmount(target: string, options: { lazy?: boolean; signal: AbortSignal }): Promise<void>;
 }
 

@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fromInt64 } from '../../rpc/mod.ts';
 import { Code, type RpcError } from '../../rpc/status.ts';
 import { nodeService } from './service.ts';
-import { context, fails, mountOf, setUp } from './testing/calls.ts';
+import { context, fails, guardAt, mountOf, setUp } from './testing/calls.ts';
 
 test('NodeGetInfo tells node, segment and the limit of the driver', async () => {
   const { maxVolumesPerNode, ...info } = await setUp().service.nodeGetInfo({}, context);
@@ -86,7 +86,7 @@ test('when the Node was deleted and created again, a volume that was staged befo
     { volumeId: 'v1', publishContext, stagingTargetPath, targetPath, volumeCapability: mountOf() },
     context,
   );
-  expect(it.node.mounter.calls).toStrictEqual([`mount bind ${stagingTargetPath} ${targetPath}`]);
+  expect(it.node.mounter.calls).toStrictEqual([guardAt(targetPath), `mount bind ${stagingTargetPath} ${targetPath}`]);
   expect(it.node.target.holder?.nodeUID).toBe('uid-of-worker-1');
   await restarted.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
   await restarted.nodeUnstageVolume({ volumeId: 'v1', stagingTargetPath }, context);

@@ -7,6 +7,7 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
+import { guard, isGuard } from '../disk/guard.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 import { unmountLayers } from '../disk/unmount-layers.ts';
 import { PASSPHRASE_KEY } from '../encryption/passphrase.ts';
@@ -90,7 +91,7 @@ async function publishable(
     );
   }
   const present = mountAt(await deps.mounter.list(), target);
-  if (present) {
+  if (present && !isGuard(present)) {
     const isReadOnly = present.options.includes('ro');
     if (own.some(({ id }) => id === present.id) && isReadOnly === readOnly) return undefined;
     throw new RpcError(
@@ -137,9 +138,16 @@ async function bind(
 ): Promise<void> {
   await mkdir(directory ? target : dirname(target), { recursive: true });
   if (!directory) await (await open(target, 'a')).close();
+  const isGuardNew = directory && (await guard(deps.mounter, target, signal));
   // In one command, so that a call that ends here does not leave it writable. On a device node, `ro` protects only the node itself;
   // writes to the disk are refused by the target.
-  await deps.mounter.mount(source, target, { options: ['bind', ...(readOnly ? ['ro'] : [])], signal });
+  try {
+    await deps.mounter.mount(source, target, { options: ['bind', ...(readOnly ? ['ro'] : [])], signal });
+  } catch (error) {
+    // The kubelet does not unpublish what was not published. A guard that was there before may be what a pod has now.
+    if (isGuardNew) await deps.mounter.unmount(target, { signal });
+    throw error;
+  }
 }
 
 /** Makes sure that a device node was bound: the disk, and its node, may have gone before the mount. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Code, RpcError } from '../../../rpc/status.ts';
-import { block, fails, Mode, mountOf, setUp } from '../testing/calls.ts';
+import { block, fails, guardAt, Mode, mountOf, setUp } from '../testing/calls.ts';
 
 test('stage locks, formats an empty disk once and mounts it; repeating it changes nothing', async () => {
   const { node, stage, stagingTargetPath } = setUp();
@@ -342,7 +342,7 @@ test('a stage that was killed at any line after the lock was taken does not take
   it.node.mounter.calls.length = 0;
   await it.stage();
   await it.publish();
-  expect(it.node.mounter.calls).toStrictEqual([`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
+  expect(it.node.mounter.calls).toStrictEqual([guardAt(it.targetPath), `mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
   expect(it.node.driver.flushed).toStrictEqual([]);
 });
 
@@ -363,7 +363,7 @@ test('what an earlier version staged goes on when its lock is still there', asyn
   it.node.mounter.calls.length = 0;
   await it.publish();
   await it.stage();
-  expect(it.node.mounter.calls).toStrictEqual([`mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
+  expect(it.node.mounter.calls).toStrictEqual([guardAt(it.targetPath), `mount bind ${it.stagingTargetPath} ${it.targetPath}`]);
 });
 
 test('a disk that another node got while this one was slow is not formatted, and its state is not overwritten', async () => {

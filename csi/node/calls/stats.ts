@@ -3,6 +3,7 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Disk } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
+import { isGuard } from '../disk/guard.ts';
 import { mountAt } from '../disk/mountinfo.ts';
 
 const { Unit } = csi.v1.VolumeUsage;
@@ -13,7 +14,8 @@ export async function stats(deps: Deps, request: csi.v1.INodeGetVolumeStatsReque
   const path = required(request.volumePath, 'volume_path');
   const staged = await deps.staged.get(volumeId);
   const mount = mountAt(await deps.mounter.list(), path);
-  if (!staged || !mount) throw new RpcError(Code.NOT_FOUND, `volume ${volumeId} is not published at ${path} on node ${deps.nodeName}`);
+  if (!staged || !mount || isGuard(mount))
+    throw new RpcError(Code.NOT_FOUND, `volume ${volumeId} is not published at ${path} on node ${deps.nodeName}`);
   const disk = deps.localDisk(staged.address);
   const health = await disk.health();
   const device = (await disk.mapping()) ?? (await disk.device());

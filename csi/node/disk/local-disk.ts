@@ -3,6 +3,7 @@ import { type Log, messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Disk, DiskState, Driver, Encryption, Mapping, Mounter, MountPoint } from '../contracts.ts';
 import { addressOfMapping } from '../encryption/mapping-name.ts';
+import { guard, isPublishPath } from './guard.ts';
 import { checkSerial, type Surveyed } from './identity.ts';
 import { DriverBusyError } from './kernel-driver.ts';
 import { unmountLayers } from './unmount-layers.ts';
@@ -191,6 +192,7 @@ export class LocalDisk {
    * Detaches mounts lazily. What a program still has open there fails from now on, or must be closed before the disk can be removed.
    * Mounts of the device node stay while somebody has the disk open: by their paths the kubelet finds the loop devices that it has to
    * remove (pkg/volume/util/volumepathhandler in Kubernetes), and without them the loop devices would keep the disk for ever.
+   * At the paths that the kubelet has given to pods the guard stays.
    * @param at a path where the disk is, or was, mounted: whatever is mounted there goes
    * @param onlyThere all other mounts of the address stay, since they are of another volume
    * @returns the paths that were unmounted
@@ -207,7 +209,11 @@ export class LocalDisk {
     const unmount = async (isNode: boolean): Promise<void> => {
       // The newest first: it lies on top.
       const targets = mounts.filter((each) => each.isNode === isNode).toReversed();
-      for (const { target } of targets) await mounter.unmount(target, { lazy: true, signal });
+      for (const { target } of targets) {
+        await mounter.unmount(target, { lazy: true, signal });
+        // An earlier version has published it, without a guard below.
+        if (!isNode && isPublishPath(target)) await guard(mounter, target, signal);
+      }
     };
     await unmount(false);
     if (mounts.some(({ isNode }) => isNode)) {

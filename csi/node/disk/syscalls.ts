@@ -6,6 +6,8 @@ const umount2 = libc.func('int umount2(const char *target, int flags)');
 const statx = libc.func('int statx(int directory, const char *path, int flags, unsigned int mask, void *result)');
 
 const MS_BIND = 0x1000;
+/** Flags of mount(2), by the words that mount(8) has for them. */
+const MS_FLAGS: Readonly<Record<string, number>> = { ro: 0x1, nosuid: 0x2, nodev: 0x4, noexec: 0x8 };
 const MNT_DETACH = 0x2;
 const UMOUNT_NOFOLLOW = 0x8;
 const AT_FDCWD = -100;
@@ -24,8 +26,15 @@ export function bindMount(source: string, target: string): Promise<boolean> {
   return call((done) => mount.async(source, target, null, MS_BIND, null, done));
 }
 
+/** mount(2) of a new tmpfs, on a thread of the pool. @returns whether it succeeded */
+export function mountTmpfs(source: string, target: string, options: readonly string[]): Promise<boolean> {
+  const flags = options.reduce((all, option) => all | (MS_FLAGS[option] ?? 0), 0);
+  const data = options.filter((option) => !(option in MS_FLAGS)).join();
+  return call((done) => mount.async(source, target, 'tmpfs', flags, data, done));
+}
+
 /**
- * umount2(2), on a thread of the pool: only for a mount whose file system is mounted elsewhere too. Else the kernel writes what it has
+ * umount2(2), on a thread of the pool: only for a mount whose file system has no disk, or is mounted elsewhere too. Else the kernel writes what it has
  * cached to the disk, and a thread that waits for a dead disk keeps this process from ending.
  * @returns whether it succeeded
  */

@@ -1,7 +1,8 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Exec, exec } from '../../../run/exec.ts';
+import { guard } from './guard.ts';
 import { mountAt } from './mountinfo.ts';
 import { SystemMounter } from './system-mounter.ts';
 
@@ -35,7 +36,7 @@ const counted: Exec = (program, args, options) => {
   return exec(program, args, options);
 };
 const mounter = new SystemMounter(counted);
-const mayMount = await mounter.mount('none', staging, { type: 'tmpfs', options: [], signal }).then(
+const mayMount = await mounter.mount('none', staging, { type: 'ramfs', options: [], signal }).then(
   () => true,
   () => false,
 );
@@ -44,12 +45,29 @@ describe.skipIf(mayMount ? '' : 'no right to mount')('mount and unmount', () => 
   test('programs run only where a disk may be waited for: for the file system, not for its bind mounts', async () => {
     programs.length = 0;
     await mounter.mount(staging, pod, { options: ['bind'], signal });
-    expect(mountAt(await mounter.list(), pod)?.type).toBe('tmpfs');
+    expect(mountAt(await mounter.list(), pod)?.type).toBe('ramfs');
     await mounter.unmount(pod, { signal });
     expect(mountAt(await mounter.list(), pod)).toBeUndefined();
     expect(programs).toStrictEqual([]);
     await mounter.unmount(staging, { signal });
     expect(programs).toStrictEqual([`umount ${staging}`]);
+  });
+
+  test('what is mounted on a guard goes without it, and then not even root can write there', async () => {
+    programs.length = 0;
+    await mounter.mount('none', staging, { type: 'ramfs', options: [], signal });
+    expect(await guard(mounter, pod, signal)).toBe(true);
+    expect(await guard(mounter, pod, signal)).toBe(false);
+    await mounter.mount(staging, pod, { options: ['bind'], signal });
+    writeFileSync(join(pod, 'file'), 'x');
+    await mounter.unmount(pod, { lazy: true, signal });
+    expect(mountAt(await mounter.list(), pod)).toMatchObject({ type: 'tmpfs', options: expect.arrayContaining(['ro', 'noexec']) });
+    expect(statSync(pod).mode & 0o7777).toBe(0);
+    expect(() => writeFileSync(join(pod, 'file'), 'x')).toThrow(/EROFS/);
+    await mounter.unmount(pod, { signal });
+    expect(mountAt(await mounter.list(), pod)).toBeUndefined();
+    expect(programs).toStrictEqual([`mount -t ramfs none ${staging}`]);
+    await mounter.unmount(staging, { signal });
   });
 
   test('a read-only bind mount is one command', async () => {

@@ -5,7 +5,7 @@ import type { Mounter, MountPoint } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
 import { mountAt, parseMountinfo } from './mountinfo.ts';
 import { hasLabel, showSelinux } from './selinux.ts';
-import { bindMount, detachMount } from './syscalls.ts';
+import { bindMount, detachMount, mountTmpfs } from './syscalls.ts';
 
 const MOUNT_MS = 60_000;
 
@@ -30,6 +30,7 @@ export class SystemMounter implements Mounter {
     { type, options, signal }: { type?: string; options: readonly string[]; signal: AbortSignal },
   ): Promise<void> {
     if (options.join() === 'bind' && !type && (await bindMount(source, target))) return;
+    if (type === 'tmpfs' && (await mountTmpfs(source, target, options))) return;
     const args = [...(type ? ['-t', type] : []), ...(options.length > 0 ? ['-o', options.join(',')] : []), source, target];
     try {
       if (hasLabel(options)) await showSelinux(this.#exec, signal);
@@ -42,17 +43,16 @@ export class SystemMounter implements Mounter {
   async unmount(target: string, { lazy = false, signal }: { lazy?: boolean; signal: AbortSignal }): Promise<void> {
     const mounts = await this.list();
     const top = mountAt(mounts, target);
-    const isMountedElsewhere = mounts.some(({ device, id }) => device === top?.device && id !== top.id);
+    const isQuick = top?.type === 'tmpfs' || mounts.some(({ device, id }) => device === top?.device && id !== top.id);
     let failure: unknown;
     try {
-      if (!isMountedElsewhere || !(await detachMount(target, { lazy })))
+      if (!isQuick || !(await detachMount(target, { lazy })))
         await this.#exec('umount', [...(lazy ? ['-l'] : []), target], { timeoutMs: MOUNT_MS, signal });
     } catch (error) {
       failure = error;
     }
-    // Only the mount table says whether it is unmounted.
-    if (!mountAt(await this.list(), target)) return;
-    if (!failure) return this.unmount(target, { lazy, signal });
+    // Only the mount table says whether it is unmounted. What lay below stays.
+    if (!(await this.list()).some((each) => each.id === top?.id && each.target === target)) return;
     throw new RpcError(Code.INTERNAL, `unmount of ${target} failed, it is still mounted: ${failureText(failure)}`, { cause: failure });
   }
 }

@@ -1,5 +1,5 @@
 import { Code } from '../../../rpc/status.ts';
-import { block, fails, setUp } from '../testing/calls.ts';
+import { block, fails, guardAt, setUp } from '../testing/calls.ts';
 
 /** A volume that is staged and published on a node whose kernel has given up the disk since. */
 async function down() {
@@ -18,9 +18,10 @@ test('a pod that comes after an outage gets a new mount of a checked file system
   await it.publish();
   expect(it.node.driver.flushed).toStrictEqual(['e7.3']);
   expect(it.node.filesystems.calls).toStrictEqual(['check ext4']);
-  expect(it.node.mounter.calls.slice(1)).toStrictEqual([
+  expect(it.node.mounter.calls.slice(2)).toStrictEqual([
     `umount -l ${it.stagingTargetPath}`,
     `mount  /dev/etherd/e7.3 ${it.stagingTargetPath}`,
+    guardAt(it.targetPath),
     `mount bind ${it.stagingTargetPath} ${it.targetPath}`,
   ]);
   expect(it.node.target.holder?.node).toBe('worker-1');

@@ -5,6 +5,7 @@ import type { StageJob } from '../calls/stage-job.ts';
 import type { MountUsage } from '../calls/usage.ts';
 import type { Content, Disk, Filesystems } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
+import { unmountLayers } from '../disk/unmount-layers.ts';
 import { early } from '../early.ts';
 import { mountOrFormat } from './format-rule.ts';
 import { growFilesystem } from './grow.ts';
@@ -20,7 +21,7 @@ export async function isMounted(deps: Deps, { name, stagingPath, disk, signal }:
   // The file system has become read-only after errors, for example because its target was away too long: mount it again.
   if (!isReadOnly && !usage.readOnly && present.superOptions.includes('ro')) {
     deps.log.warn({ target: stagingPath, source: present.source }, 'removing a mount that has become read-only after errors');
-    await deps.mounter.unmount(stagingPath, { signal });
+    await unmountLayers(deps.mounter, stagingPath, { signal });
     return false;
   }
   if (present.type !== usage.type || isReadOnly !== usage.readOnly) {

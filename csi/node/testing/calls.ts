@@ -48,6 +48,9 @@ export function setUp(attachment: Record<string, string> = {}) {
   };
 }
 
+/** How FakeMounter notes that the guard below a pod's volume is mounted. */
+export const guardAt = (path: string): string => `mount ro,nosuid,nodev,noexec,mode=0000,size=4k,nr_inodes=1 aoe-csi-no-volume ${path}`;
+
 export const PASSPHRASE = 'correct horse';
 
 /** As {@link setUp}, with an encrypted volume, whose disk is empty. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { AoEVolume } from '../../../api/volume.ts';
 import { KubeError } from '../../../kube/mod.ts';
@@ -249,7 +250,7 @@ test('a pod that starts on the node after the clean-up gets its volume, although
   expect(it.node.mounter.mounts).toStrictEqual([]);
   delete it.node.target.otherString;
   await service.nodePublishVolume({ ...base, targetPath, publishContext }, context);
-  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', targetPath]);
+  expect(it.node.mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1', targetPath, targetPath]);
   expect(it.node.target.holder?.node).toBe('worker-1');
   await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
   await service.nodeUnstageVolume(base, context);
@@ -296,3 +297,43 @@ test('a stage that runs a long e2fsck when the node loses the volume is ended, a
   expect(node.driver.flushed).toStrictEqual(['e7.3']);
   expect(await node.deps.staged.get('v1')).toBeUndefined();
 });
+
+const READ_ONLY = { type: 'tmpfs', source: 'aoe-csi-no-volume', superOptions: ['ro'] };
+
+for (const [what, version] of [
+  ['now', 'this'],
+  ['by an earlier version of the program', 'an earlier'],
+] as const) {
+  test(`a container that is started again after the node lost its volume, which was published ${what}, cannot write to the node's own disk`, async () => {
+    const node = new FakeNode();
+    const service = nodeService(node.deps, { segment: 's' });
+    const targetPath = join(node.directory, 'pods/u/volumes/kubernetes.io~csi/v1/mount');
+    const request = {
+      volumeId: 'v1',
+      targetPath,
+      stagingTargetPath: '/staging/v1',
+      volumeCapability: { mount: { fsType: 'ext4' }, accessMode: { mode: 1 } },
+      publishContext: { address: 'e7.3', serial: 'S1', volumeUID: 'uid-1', access: 'Exclusive', external: 'false' },
+    };
+    await service.nodeStageVolume(request, context);
+    await service.nodePublishVolume(request, context);
+    const { mounter } = node;
+    if (version === 'an earlier') mounter.mounts = mounter.mounts.filter(({ type }) => type !== 'tmpfs');
+    mounter.calls.length = 0;
+    (node.volumes.items.get('v1') as AoEVolume).spec.initiators = {};
+    const lostVolumes = new LostVolumes(node.deps, { macs: async () => [MAC], emit: () => {} });
+    for (let i = 0; i < 2; i++) await lostVolumes.check(signal);
+    expect(node.driver.flushed).toStrictEqual(['e7.3']);
+    expect(mounter.mounts).toMatchObject([{ ...READ_ONLY, target: targetPath }]);
+    if (version === 'this') expect(mounter.calls.every((call) => call.startsWith('umount'))).toBe(true);
+    await expect(service.nodeGetVolumeStats({ volumeId: 'v1', volumePath: targetPath }, context)).rejects.toThrow(/not published/);
+    // The volume is the node's again, and the kubelet publishes it again at the same path.
+    (node.volumes.items.get('v1') as AoEVolume).spec.initiators = { nodes: ['worker-1'] };
+    delete node.target.holder;
+    await service.nodePublishVolume(request, context);
+    expect(mounter.mounts.filter(({ target }) => target === targetPath)).toMatchObject([READ_ONLY, { type: 'ext4' }]);
+    await service.nodeUnpublishVolume({ volumeId: 'v1', targetPath }, context);
+    expect(mounter.mounts.map(({ target }) => target)).toStrictEqual(['/staging/v1']);
+    expect(existsSync(targetPath)).toBe(false);
+  });
+}
