@@ -96,11 +96,52 @@ test('no program is started for files on file systems that answer from memory, n
   ]);
 });
 
-test('a file on a mount that was detached lazily is asked about by a program: its server may be silent', async () => {
-  const proc = fakeProc({ 4: { link: '/file', mount: '99' } }, '27 1 0:21 / / rw - overlay overlay rw');
-  const stated: string[] = [];
-  await findOpeners({ exec: statOf(stated), proc, sysfs }, { paths: ['/dev/etherd/e7.3'], devices: new Set() }, signal);
-  expect(stated).toStrictEqual([join(proc, '77/fd/4')]);
+test('of a file on a mount that was detached lazily a program says what it is, without asking a server', async () => {
+  const file = join(mkdtempSync(join(tmpdir(), 'aoe-openers-')), 'file');
+  writeFileSync(file, '');
+  const proc = fakeProc({ 4: { link: file, mount: '99' } }, '27 1 0:21 / / rw - overlay overlay rw');
+  const programs: string[] = [];
+  const spy: Exec = (program, args, options) => {
+    programs.push(`${program} ${args[0]}`);
+    return exec(program, args, options);
+  };
+  const wanted = { paths: ['/dev/etherd/e7.3'], devices: new Set([numberOf(statSync(file).dev)]) };
+  expect(await findOpeners({ exec: spy, proc, sysfs }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(programs).toStrictEqual(['stat --cached=always']);
+});
+
+/** A program that ends when its time is over, once it is asked about something that hangs; `slow`: in any case. */
+const hangingAt =
+  (hangs: RegExp, exec: Exec, { slow = false } = {}): Exec =>
+  async (program, args, options) => {
+    const isList = program === 'losetup' && !args.some((each) => each.startsWith('/') || each === '--version');
+    if (!slow && !isList && !args.some((each) => hangs.test(each))) return exec(program, args, options);
+    options.onKilled?.(Promise.resolve());
+    throw new Error(`${program}: took longer than 10 s and was killed`);
+  };
+
+test('files on a mount whose server is dead are left out, and those of all others are looked at', async () => {
+  const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '98' }, 5: { link: '/a', mount: '99' }, 6: { link: '/b', mount: '99' } });
+  const wanted = { paths: ['/dev/etherd/e7.3'], devices: new Set(['152:48']) };
+  const asked: string[] = [];
+  expect(await findOpeners({ exec: hangingAt(/[56]$/, statOf(asked)), proc, sysfs }, wanted, signal)).toStrictEqual(['process 77 (qemu)']);
+  expect(asked).toStrictEqual([join(proc, '77/fd/3')]);
+});
+
+test('a program that takes too long because the machine is slow says nothing about a file', async () => {
+  const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '98' } });
+  const wanted = { paths: ['/dev/etherd/e7.3'], devices: new Set(['152:48']) };
+  await expect(findOpeners({ exec: hangingAt(/./, statOf(), { slow: true }), proc, sysfs }, wanted, signal)).rejects.toThrow(
+    /cannot find out which programs.*whatever it is asked/,
+  );
+});
+
+test('a loop device on a file of a dead server does not hide those of the disk', async () => {
+  const list: Exec = async (_program, args) => ({ stdout: `${args.at(-1)} 0:5 77 /dev/etherd/e7.3\n`, stderr: '' });
+  const loops = fakeSysfs({ loop0: '/nfs/image', loop1: '/dev/etherd/e7.3' });
+  const options = { exec: hangingAt(/loop0/, list), proc: fakeProc({}), sysfs: loops };
+  const found = await findOpeners(options, { paths: ['/dev/etherd/e7.3'], devices: new Set() }, signal);
+  expect(found.join()).toMatch(/^\/dev\/loop1 \(a loop device[^,]*$/);
 });
 
 test('a mount of the disk in the mount namespace of a process is named', async () => {
@@ -109,7 +150,7 @@ test('a mount of the disk in the mount namespace of a process is named', async (
   expect(found).toStrictEqual(['a mount at /data, as process 77 (qemu) sees it']);
 });
 
-test('a file that was closed meanwhile does not matter; a stat that hangs does', async () => {
+test('a file that was closed meanwhile does not matter; a stat that fails does', async () => {
   const proc = fakeProc({ 3: { link: '/dev/xvda', mount: '27' } });
   const wanted = { paths: ['/dev/etherd/e7.3'], devices: new Set(['152:48']) };
   const failing =
