@@ -21,6 +21,8 @@ export interface Deps {
   readonly volumes: VolumeClient;
   readonly staged: StagedVolumes;
   readonly removedDisks: Pick<RemovedDisks, 'add' | 'cancel'>;
+  /** Bytes of a file system, by the address of its disk, that a run that gives free space back has taken for a while. */
+  readonly reclaiming: (address: string) => number;
   readonly freezes: Pick<FreezeSessions, 'end'>;
   readonly jobs: VolumeJobs;
   /** Names of the AoE interfaces that are up at this moment. */

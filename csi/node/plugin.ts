@@ -91,6 +91,7 @@ export function createNodePlugin(options: NodePluginOptions) {
     volumes: new KubeVolumeClient(kube),
     staged,
     removedDisks: new RemovedDisks({ localDisk, staged, log }),
+    reclaiming: (address) => freeSpace.written(address),
     freezes,
     jobs: new VolumeJobs(nodeName),
     interfaces: interfaceNames,

@@ -77,6 +77,7 @@ const service = nodeService(
     volumes,
     staged: new StagedVolumes('/run/aoe-csi-test'),
     removedDisks: { add() {}, async cancel() {} },
+    reclaiming: () => 0,
     freezes: { async end() {} },
     jobs: new VolumeJobs(given.node),
     interfaces,

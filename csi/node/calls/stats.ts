@@ -28,10 +28,12 @@ export async function stats(deps: Deps, request: csi.v1.INodeGetVolumeStatsReque
   const own = (await disk.mounts()).find(({ id }) => id === mount.id);
   if (own?.kind === 'node') return { usage: [sizeOf(device)], volumeCondition: { abnormal: false, message: 'disk is up' } };
   const { bytes, inodes } = await deps.filesystems.usage(path, signal);
+  // The kubelet's metrics are what autoscalers and alerts go by, and a volume that has grown never shrinks.
+  const taken = Math.min(deps.reclaiming(staged.address), bytes.used);
   const isFailed = mount.superOptions.includes('ro') && !mount.options.includes('ro');
   return {
     usage: [
-      { unit: Unit.BYTES, total: int64(bytes.total), used: int64(bytes.used), available: int64(bytes.available) },
+      { unit: Unit.BYTES, total: int64(bytes.total), used: int64(bytes.used - taken), available: int64(bytes.available + taken) },
       { unit: Unit.INODES, total: int64(inodes.total), used: int64(inodes.used), available: int64(inodes.available) },
     ],
     volumeCondition: isFailed

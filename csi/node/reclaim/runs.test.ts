@@ -1,5 +1,5 @@
 import { Code, RpcError } from '../../../rpc/status.ts';
-import { block, mountOf } from '../testing/calls.ts';
+import { block, context, mountOf } from '../testing/calls.ts';
 import { START, staged } from '../testing/free-space.ts';
 import { type FreeSpaceRuns, reserveOf } from './runs.ts';
 
@@ -52,6 +52,32 @@ for (const [what, capability, change, message] of [
     expect(it.world.events[0]).toMatch(/^Warning ReclaimRefused/);
   });
 }
+
+test('what a run has written meanwhile counts as free in the stats, so that nobody makes the volume larger for it', async () => {
+  const it = await staged();
+  const usage = async () => {
+    const { usage } = await it.service.nodeGetVolumeStats({ volumeId: 'v1', volumePath: it.stagingTargetPath }, context);
+    return [Number(usage?.[0]?.used), Number(usage?.[0]?.available)];
+  };
+  const seen: number[][] = [];
+  it.world.zero = async (onWritten) => {
+    for (const bytes of [10, 30, 1000]) {
+      onWritten?.(bytes);
+      seen.push(await usage());
+    }
+    return { bytes: 30, end: 'all' };
+  };
+  it.ask('now');
+  const runs = it.runs();
+  await it.check(runs);
+  expect(seen).toStrictEqual([
+    [30, 70],
+    [10, 90],
+    [0, 100],
+  ]);
+  expect(await usage()).toStrictEqual([40, 60]);
+  expect(runs.written('e7.3')).toBe(0);
+});
 
 /** A run that goes on until it is ended. */
 async function begun(it: Awaited<ReturnType<typeof staged>>): Promise<{ runs: FreeSpaceRuns; run: Promise<void> }> {

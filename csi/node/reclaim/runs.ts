@@ -53,7 +53,9 @@ export class FreeSpaceRuns {
   /** Those of them for which somebody has asked by hand: they come before all scheduled ones. */
   readonly #first = new Set<string>();
   /** The run that is under way. */
-  #run: { address: string; volumeUID: string; scheduled: boolean; stop: AbortController; ended: Promise<void> } | undefined;
+  #run:
+    | { address: string; volumeUID: string; scheduled: boolean; stop: AbortController; ended: Promise<void>; written: number }
+    | undefined;
   /** Until when nothing begins at an address, as the monotonic clock counts. */
   readonly #heldUntil = new Map<string, number>();
   /** What came of a run, by UID of the volume, while the API server does not take it. */
@@ -103,6 +105,11 @@ export class FreeSpaceRuns {
     const rest = new AbortController();
     await Promise.race([run.ended, delay(KILL_MS, undefined, { signal: rest.signal }).catch(() => {})]);
     rest.abort();
+  }
+
+  /** Bytes that the file of a run has in the file system at an address now. They are free again when the run has ended. */
+  written(address: string): number {
+    return this.#run?.address === address ? this.#run.written : 0;
   }
 
   async #look(volumeId: string): Promise<void> {
@@ -176,7 +183,8 @@ export class FreeSpaceRuns {
     const stop = new AbortController();
     const ended = Promise.withResolvers<void>();
     const ending: Promise<void>[] = [];
-    this.#run = { address, volumeUID, scheduled: report.scheduled === true, stop, ended: ended.promise };
+    const run = { address, volumeUID, scheduled: report.scheduled === true, stop, ended: ended.promise, written: 0 };
+    this.#run = run;
     let outcome: Report;
     let event = 'ReclaimFailed';
     try {
@@ -185,7 +193,13 @@ export class FreeSpaceRuns {
       const disk = await localDisk(address).device();
       const reserve = reserveOf(await filesystems.usage(found.target, AbortSignal.any([stop.signal, AbortSignal.timeout(CALL_MS)])));
       const space = { path: found.target, disk: disk?.path ?? found.source, reserve, limitSeconds: LIMIT_SECONDS };
-      const options = { signal: stop.signal, onKilled: (end: Promise<void>) => void ending.push(end) };
+      const options = {
+        signal: stop.signal,
+        onKilled: (end: Promise<void>) => void ending.push(end),
+        onWritten: (bytes: number) => {
+          run.written = bytes;
+        },
+      };
       const { bytes, end } = await this.#options.zero(space, options);
       outcome = { ...report, state: 'Done', finishedAt: this.#now(), bytes, message: messageFor(bytes, end) };
       event = 'FreeSpaceReclaimed';

@@ -12,7 +12,7 @@ const END_SECONDS = 300;
  * a name could be a link to another file by then, which somebody else has made. xfs_io makes it (O_TMPFILE), the shell keeps it open, and dd, not the one of
  * busybox, writes to it. The kernel frees its blocks when the last of them has ended, killed or not, and after a crash at the next mount.
  * $2 is the disk, by which DiskPrograms knows whom to wait for. Times are in hundredths of a second: a slice may take no more than a few. They are read
- * without another process, as there are many slices.
+ * without another process, as there are many slices. Each line of the output is the size of the file; the last one also says why it ended.
  *
  * The script is text in this file because the program is shipped as one bundled file, and has no other file beside it.
  */
@@ -59,6 +59,7 @@ while free; [ $avail -ge $((reserve + slice)) ]; do
     exit 1
   fi
   at=$((at + slice))
+  echo $at
   now; resume=$((time + time - begun))
   while free; now; [ $time -lt $resume ] && [ $avail -ge $((reserve / 2)) ]; do nap $resume; done
   [ $avail -ge $((reserve / 2)) ] || { end=needed; break; }
@@ -94,6 +95,8 @@ export interface ZeroOptions {
   readonly signal: AbortSignal;
   /** As in Exec. */
   readonly onKilled?: (ended: Promise<void>) => void;
+  /** Called with the size of the file, in bytes, as it grows. */
+  readonly onWritten?: (bytes: number) => void;
   /** For tests. */
   readonly sliceBytes?: number;
   readonly settleSeconds?: number;
@@ -107,13 +110,20 @@ export interface ZeroOptions {
 export async function zeroFreeSpace(
   exec: Exec,
   { path, disk, reserve, limitSeconds }: FreeSpace,
-  { signal, onKilled, sliceBytes = SLICE_BYTES, settleSeconds = SETTLE_SECONDS }: ZeroOptions,
+  { signal, onKilled, onWritten, sliceBytes = SLICE_BYTES, settleSeconds = SETTLE_SECONDS }: ZeroOptions,
 ): Promise<Zeroed> {
   const numbers = [sliceBytes, reserve, limitSeconds, settleSeconds].map(String);
   const args = ['-c', SCRIPT, 'zero-free-space', path, disk, ...numbers];
   const timeoutMs = (limitSeconds + settleSeconds + END_SECONDS) * 1000;
-  const { stdout } = await exec('sh', args, { timeoutMs, signal, ...(onKilled ? { onKilled } : {}) });
-  const [, bytes, end] = /^(\d+) (all|limit|needed)$/m.exec(stdout) ?? [];
-  if (!bytes || !end) throw new Error(`sh answered ${stdout.trim().slice(-200)}`);
+  let [line, rest] = ['', ''];
+  const onOutput = async (text: string): Promise<void> => {
+    const lines = (rest + text).split('\n');
+    rest = lines.pop() ?? '';
+    line = lines.at(-1) ?? line;
+    if (lines.length > 0) onWritten?.(Number.parseInt(line, 10));
+  };
+  await exec('sh', args, { timeoutMs, signal, onOutput, ...(onKilled ? { onKilled } : {}) });
+  const [, bytes, end] = /^(\d+) (all|limit|needed)$/.exec(line) ?? [];
+  if (!bytes || !end) throw new Error(`sh answered ${line.slice(-200)}`);
   return { bytes: Number(bytes), end: end as Zeroed['end'] };
 }

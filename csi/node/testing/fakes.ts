@@ -302,6 +302,8 @@ export class FakeNode {
   readonly ownUseEnded: string[] = [];
   /** As LocalDisk calls it. */
   endOwnUse: (address: string) => Promise<void> = async () => {};
+  /** Bytes that a run that gives free space back has taken. */
+  reclaiming: (address: string) => number = () => 0;
   readonly deps: Deps;
   readonly target: FakeTarget;
 
@@ -341,6 +343,7 @@ export class FakeNode {
       volumes: this.volumes,
       staged: new StagedVolumes(join(this.directory, 'volumes')),
       removedDisks: { add: (_volumeId, address) => this.removed.push(address), cancel: async () => {} },
+      reclaiming: (address) => this.reclaiming(address),
       freezes: { end: (volumeId, why) => this.endFreeze(volumeId, why) },
       jobs: new VolumeJobs(nodeName),
       interfaces: async () => ['eth0'],

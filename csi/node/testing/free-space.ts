@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type AoEVolume, RECLAIM } from '../../../api/volume.ts';
 import { FreeSpaceRuns, type FreeSpaceRunsOptions } from '../reclaim/runs.ts';
-import type { FreeSpace, Zeroed } from '../reclaim/zero-free-space.ts';
+import type { FreeSpace, Zeroed, ZeroOptions } from '../reclaim/zero-free-space.ts';
 import { mountOf, setUp } from './calls.ts';
 
 /** When the world begins. */
@@ -20,18 +20,18 @@ export async function staged(capability = mountOf()) {
   const world = {
     spaces: [] as FreeSpace[],
     events: [] as string[],
-    zero: async (): Promise<Zeroed> => ({ bytes: 40 * MiB, end: 'all' }),
+    zero: async (_onWritten?: ZeroOptions['onWritten']): Promise<Zeroed> => ({ bytes: 40 * MiB, end: 'all' }),
   };
   const clock = { passed: 0, now: () => clock.passed, date: () => new Date(Date.parse(START) + clock.passed + clock.wrongBy), wrongBy: 0 };
   const options: FreeSpaceRunsOptions = {
-    zero: (space, { signal, onKilled }) => {
+    zero: (space, { signal, onKilled, onWritten }) => {
       world.spaces.push(space);
       const aborted = Promise.withResolvers<never>();
       signal.addEventListener('abort', () => {
         onKilled?.(Promise.resolve());
         aborted.reject(signal.reason);
       });
-      return Promise.race([world.zero(), aborted.promise]);
+      return Promise.race([world.zero(onWritten), aborted.promise]);
     },
     emit: (_volume, type, reason, message) => world.events.push(`${type} ${reason}: ${message}`),
     clock,
@@ -40,6 +40,7 @@ export async function staged(capability = mountOf()) {
   const runs = () => {
     const made = new FreeSpaceRuns(node.deps, options);
     node.endOwnUse = (address) => made.stop(address);
+    node.reclaiming = (address) => made.written(address);
     return made;
   };
   const ask = (request: string): void => {
