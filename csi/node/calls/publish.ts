@@ -90,6 +90,9 @@ async function publishable(
       `volume ${volumeId} is not staged at ${staging} on node ${deps.nodeName}, or its disk ${staged.address} is gone`,
     );
   }
+  if (usage.kind === 'block' && (await disk.filesystemAt(staging))) {
+    throw new RpcError(Code.FAILED_PRECONDITION, `volume ${volumeId} is staged as a file system at ${staging}, not as a raw block device`);
+  }
   const present = mountAt(await deps.mounter.list(), target);
   if (present && !isGuard(present)) {
     const isReadOnly = present.options.includes('ro');

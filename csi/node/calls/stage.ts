@@ -106,7 +106,10 @@ async function stageVolume(deps: Deps, job: StageJob, earlier: StagedVolume | un
   const isNew = mayBeAnothers && (await isNewHere(deps, job, surveyed));
   if (mayBeAnothers && !isNew) await refuseUsed(job);
   else if (isLost && !isNew) await removeStale(deps, job);
-  else if (usage.kind === 'mount') await removeDeadMount(deps, job);
+  else {
+    if (usage.kind === 'mount') await removeDeadMount(deps, job);
+    await refuseOtherKind(job);
+  }
   const since = lockTime();
   // The old locks and the new one, until it is known which of them holds: this call may end at any line.
   await recordStaged(deps, job, [...(isLost ? [] : (earlier?.locks ?? [])), since].slice(-MAX_LOCKS));
@@ -151,6 +154,19 @@ async function isNewHere({ staged }: Deps, { volumeId, disk, signal }: StageJob,
 async function refuseUsed({ name, disk, signal }: StageJob): Promise<void> {
   const users = await disk.removeUnused(signal);
   if (users.length > 0) throw inUseAlready(name, users);
+}
+
+/**
+ * The disk may be used in one way at a time: e2fsck must not repair what a pod writes to as a raw disk, nor a pod write below a mounted
+ * file system.
+ * @throws RpcError ALREADY_EXISTS when the disk is used in the other way
+ */
+async function refuseOtherKind({ name, usage, disk, stagingPath }: StageJob): Promise<void> {
+  const other =
+    usage.kind === 'block' ? await disk.filesystemAt(stagingPath) : (await disk.liveMounts()).find(({ kind }) => kind === 'node');
+  if (!other) return;
+  const [found, wanted] = usage.kind === 'block' ? ['a file system', 'a raw block device'] : ['a raw block device', 'a file system'];
+  throw new RpcError(Code.ALREADY_EXISTS, `${name} is used as ${found} already, at ${other.target}, but ${wanted} was requested`);
 }
 
 /**
