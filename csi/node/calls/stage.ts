@@ -16,6 +16,7 @@ import { isLockUnbroken } from '../lock/continuity.ts';
 import { releaseAfterFailure, takeLock } from '../lock/take.ts';
 import type { StagedVolume } from '../record/staged-volumes.ts';
 import { checkPlace, removeEarlierDisk } from './moved.ts';
+import { refuseOtherKind } from './other-kind.ts';
 import { parsePublishContext } from './publish-context.ts';
 import { type StageJob, timed } from './stage-job.ts';
 import { checkAccess, usageOf } from './usage.ts';
@@ -154,19 +155,6 @@ async function isNewHere({ staged }: Deps, { volumeId, disk, signal }: StageJob,
 async function refuseUsed({ name, disk, signal }: StageJob): Promise<void> {
   const users = await disk.removeUnused(signal);
   if (users.length > 0) throw inUseAlready(name, users);
-}
-
-/**
- * The disk may be used in one way at a time: e2fsck must not repair what a pod writes to as a raw disk, nor a pod write below a mounted
- * file system.
- * @throws RpcError ALREADY_EXISTS when the disk is used in the other way
- */
-async function refuseOtherKind({ name, usage, disk, stagingPath }: StageJob): Promise<void> {
-  const other =
-    usage.kind === 'block' ? await disk.filesystemAt(stagingPath) : (await disk.liveMounts()).find(({ kind }) => kind === 'node');
-  if (!other) return;
-  const [found, wanted] = usage.kind === 'block' ? ['a file system', 'a raw block device'] : ['a raw block device', 'a file system'];
-  throw new RpcError(Code.ALREADY_EXISTS, `${name} is used as ${found} already, at ${other.target}, but ${wanted} was requested`);
 }
 
 /**
