@@ -97,7 +97,7 @@ describe('data and disks are kept', () => {
   });
 
   longTest('a container that is started again after its node has lost the volume writes nothing to the disk of the node', async () => {
-    const again = pod('again', { claim: 'again', node: 'worker-1', script: 'touch /tmp/ready; sleep 3600' });
+    const again = pod('again', { claim: 'again', node: 'worker-1', script: 'touch /tmp/ready; sleep 3600; exit 1' });
     again.spec.restartPolicy = 'Always';
     await ns.apply([claim('again', { storageClass: 'data-kept' }), again]);
     await ns.ready('again', 90_000);
@@ -106,7 +106,8 @@ describe('data and disks are kept', () => {
     const volume = await ns.volumeOf('again');
     await cluster.kubectl(['annotate', 'aoev', volume, '--overwrite', 'aoe.dev/break-lock=worker-1']);
     await eventAbout(cluster, volume, 'StaleDiskInUse', /process \d+/);
-    await inPod('killall sleep');
+    // The container ends, and what runs in it with it.
+    await inPod('killall sleep').catch(() => {});
     const restarts = () => ns.kubectl('get', 'pod', 'again', '-o', 'jsonpath={.status.containerStatuses[0].restartCount}');
     const restarted = async () => Number(await restarts()) > 0 || undefined;
     await cluster.poll(restarted, { timeoutMs: 60_000, what: 'the container to be started again' });
@@ -114,7 +115,7 @@ describe('data and disks are kept', () => {
     await expect(inPod('echo other > /data/f')).rejects.toThrow(/Read-only file system/);
     // The kubelet can take it away, and the data is where it was.
     await ns.kubectl('delete', 'pod', 'again', '--timeout=90s');
-    await ns.apply([pod('after', { claim: 'again', script: 'cat /data/f; touch /tmp/ready; sleep 3600' })]);
+    await ns.apply([pod('after', { claim: 'again', node: 'storage-2', script: 'cat /data/f; touch /tmp/ready; sleep 3600' })]);
     await ns.ready('after', 150_000);
     await ns.said('after', /mine/);
     await ns.kubectl('delete', 'pod', 'after');
