@@ -113,7 +113,7 @@ describe('data and disks are kept', () => {
     await cluster.poll(restarted, { timeoutMs: 60_000, what: 'the container to be started again' });
     await ns.ready('again', 60_000);
     await expect(inPod('echo other > /data/f')).rejects.toThrow(/Read-only file system/);
-    // The kubelet can take it away, and the data is where it was.
+    // The pod can be deleted, and the data is as it was.
     await ns.kubectl('delete', 'pod', 'again', '--timeout=90s');
     await ns.apply([pod('after', { claim: 'again', node: 'storage-2', script: 'cat /data/f; touch /tmp/ready; sleep 3600' })]);
     await ns.ready('after', 150_000);

@@ -82,20 +82,20 @@ function obey(line: string): void {
   }
 }
 
-/** What waits in the kernel, and whether interrupts and frames still come: for what takes too long. */
+/** Shows what a script that takes too long may wait for: what waits in the kernel, and whether interrupts and frames still come. */
 const PICTURE = `
 echo; for sample in 1 2; do cat /proc/uptime; grep SIG /proc/interrupts; grep vec /proc/net/dev; sleep 1; done
 for process in $(ps -eo pid=,stat= | awk '$2 ~ /^D/ { print $1 }'); do
   echo "$process $(tr '\\0' ' ' < /proc/$process/cmdline)"; head -n 12 /proc/$process/stack; done
 grep -r . /sys/block/etherd*/{state,inflight}; dmesg | tail -n 3`;
 const PICTURE_MS = 8_000;
-/** In which what was killed ends, if it can. */
+/** In which a script that was killed ends, if SIGKILL can end it. */
 const END_MS = 5_000;
 
 function execute(script: string, timeoutMs: number | undefined): Promise<Reply> {
   const id = String(nextId++);
   writeFileSync(join(config.directory, `${id}.sh`), script);
-  const tooLong = async () => {
+  const giveUp = async () => {
     const picture = script === PICTURE ? undefined : await execute(PICTURE, PICTURE_MS);
     serial.write(`signal ${id} KILL\n`);
     const job = jobs.get(id);
@@ -104,7 +104,7 @@ function execute(script: string, timeoutMs: number | undefined): Promise<Reply> 
     if (job && jobs.delete(id)) job.end({ error: 'SIGKILL did not end it', stderr: Buffer.concat(job.stderr).toString() });
   };
   return new Promise((resolve) => {
-    const limit = timeoutMs === undefined ? undefined : setTimeout(() => void tooLong(), timeoutMs);
+    const limit = timeoutMs === undefined ? undefined : setTimeout(() => void giveUp(), timeoutMs);
     jobs.set(id, {
       stdout: [],
       stderr: [],
