@@ -2,6 +2,7 @@ import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import { type AoEVolume, GIVE_UP, isReportOfPlace, MOVE_TO } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
+import { outlookOf } from './unmade.ts';
 
 /** What keeps a placed volume from being served, or deleted: the state of its storage node. */
 export interface Obstacle {
@@ -19,15 +20,20 @@ interface Cluster {
   readonly moveWaits?: string | undefined;
   /** How far a move is that copies the data. */
   readonly moving?: string | undefined;
-  /** What becomes of it while its node is away, when it never had a disk. */
-  readonly outlook?: string | undefined;
-  /** Why it keeps its node, which is there, although its disk cannot be made there. */
-  readonly stays?: string | undefined;
+  readonly stuck?: Stuck | undefined;
+}
+
+/** Why a volume keeps its node, although its disk was never made there, and cannot be. */
+export interface Stuck {
+  /** What keeps the disk from being made, for people. */
+  readonly why: string;
+  /** What becomes of the volume, for people. */
+  readonly outlook: string;
 }
 
 /** What is wrong with the storage node of a placed volume; undefined when nothing is. */
 export function obstacleOf(volume: AoEVolume, cluster: Cluster): Obstacle | undefined {
-  const { nodes, kubeNodes, isGivenUp, moveWaits, moving, outlook, stays } = cluster;
+  const { nodes, kubeNodes, isGivenUp, moveWaits, moving, stuck } = cluster;
   const { metadata, spec } = volume;
   const { nodeName } = spec;
   if (nodeName === undefined) return undefined;
@@ -37,6 +43,7 @@ export function obstacleOf(volume: AoEVolume, cluster: Cluster): Obstacle | unde
     return { obstacle: 'GivenUp', message };
   }
   const kubeNode = kubeNodes.get(nodeName);
+  const outlook = stuck?.outlook ?? outlookOf(volume);
   if (!nodes.get(nodeName)) {
     if (outlook !== undefined)
       return {
@@ -50,7 +57,8 @@ export function obstacleOf(volume: AoEVolume, cluster: Cluster): Obstacle | unde
     return { obstacle: 'StorageNodeGone', message };
   }
   const why = notReady(kubeNode);
-  if (why === undefined && stays !== undefined) return { obstacle: 'MoveWaits', message: stays };
+  if (why === undefined && stuck)
+    return { obstacle: metadata.deletionTimestamp ? 'StorageNodeNotReady' : 'MoveWaits', message: `${stuck.why}: ${stuck.outlook}` };
   if (why === undefined) return moving === undefined ? undefined : { obstacle: 'Moving', message: moving };
   return {
     obstacle: 'StorageNodeNotReady',

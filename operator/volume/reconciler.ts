@@ -26,17 +26,17 @@ import { FIELD_MANAGER } from '../field-manager.ts';
 import type { AddressRange } from '../placement/address-range.ts';
 import { conflictingClaim } from '../placement/claims.ts';
 import { type Cluster, freeAddress, newAddress, newestAddress, place, userOfSource } from '../placement/place.ts';
-import type { Placed, Placement, Refused } from '../placement/placement.ts';
+import type { Placed, Refused } from '../placement/placement.ts';
 import { IndexedReservations } from '../placement/reservations.ts';
 import { fromLost, newMove, nextStep, progressOf } from './copied-move.ts';
 import { giveUp, noteAbandoned } from './give-up.ts';
 import { type Growth, growthOf } from './growth.ts';
-import { decideMove, destinationOf, type Move } from './move.ts';
-import { obstacleOf } from './obstacle.ts';
+import { type Destination, decideMove, destinationOf, type Move } from './move.ts';
+import { obstacleOf, type Stuck } from './obstacle.ts';
 import { refuseBreak } from './refuse-break.ts';
 import { report } from './report.ts';
 import { canWait, statusOf } from './status.ts';
-import { letGo, mayBePlacedAgain, outlookOf, staysFor, staysUntil, type Unmade, UnmadeVolumes } from './unmade.ts';
+import { keptFor, letGo, retryOf, type Trouble, UnmadeVolumes, waitsForPlace } from './unmade.ts';
 
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'list' | 'patch' | 'apply'>;
@@ -109,18 +109,15 @@ export class VolumeReconciler {
     await refuseBreak(this.#options, found, signal);
     const given = await giveUp(this.#options, found, signal);
     if (given.outcome === 'gone') return undefined;
-    const unmade = given.outcome === 'none' ? this.#unmade.look(given.volume) : undefined;
-    const deleted = await this.#letGo(given.volume, unmade, signal);
-    if (deleted.isGone) return undefined;
     const move = await this.#move(given.volume, signal);
-    const again = await this.#placeAgain(move.volume, unmade, signal);
-    const { volume, refused } = await this.#ensurePlaced(again.volume, signal);
+    const trouble = given.outcome === 'none' ? this.#unmade.look(move.volume) : undefined;
+    const remedied = trouble?.remedy ? await this.#remedy(move.volume, trouble, signal) : { volume: move.volume };
+    if (!remedied.volume) return undefined;
+    const { volume, refused } = await this.#ensurePlaced(remedied.volume, signal);
     const isGivenUp = given.outcome === 'givenUp' && volume.spec.nodeName === given.volume.spec.nodeName;
     const moveWaits = move.kind === 'waits' ? move.message : undefined;
     const moving = isCopiedAway(volume) && volume.spec.move ? progressOf(volume, volume.spec.move) : undefined;
-    const outlook = deleted.stays ?? again.stays ?? outlookOf(volume);
-    const stays = again.stays === undefined ? undefined : `${unmade?.why}: ${again.stays}`;
-    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving, outlook, stays });
+    const obstacle = refused ? undefined : obstacleOf(volume, { ...this.#options, isGivenUp, moveWaits, moving, stuck: remedied.stuck });
     const growth = growthOf(volume, this.#options.pools.list(), this.#reserved);
     const findings = { refused, obstacle, growth };
     const status = statusOf(volume, findings);
@@ -132,7 +129,8 @@ export class VolumeReconciler {
     if (!written) return undefined;
     this.#volumes.confirm(written);
     report(this.#options, found, findings, status);
-    const retryMs = move.kind === 'waits' ? move.retryMs : unmade?.retryMs;
+    const unmadeMs = isGivenUp ? undefined : retryOf(volume);
+    const retryMs = move.kind === 'waits' ? move.retryMs : unmadeMs;
     return retryMs === undefined ? undefined : { requeueAfterMs: retryMs };
   }
 
@@ -185,47 +183,37 @@ export class VolumeReconciler {
   }
 
   /**
-   * Lets a deleted volume go whose disk was never made, and cannot be: its node is away. One that a PersistentVolume names may have come back from a
-   * backup without its status, and have data there.
-   * @returns `stays`: why it does not go although its time is over, for people
+   * Does what is due about a volume whose disk was never made, and cannot be: lets it go when it is deleted, or gives it another node when one has
+   * room. It is as moved then: what its agent reports of the first one no longer counts. One that a PersistentVolume names may have come back from
+   * a backup without its status, and have data there: it stays.
+   * @returns no volume when it is gone; `stuck` when nothing could be done
    */
-  async #letGo(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<{ isGone: boolean; stays?: string }> {
-    if (!volume.metadata.deletionTimestamp || !unmade?.isDue || !unmade.isAway) return { isGone: false };
+  async #remedy(volume: AoEVolume, { why, remedy }: Trouble, signal: AbortSignal): Promise<{ volume?: AoEVolume; stuck?: Stuck }> {
+    const possible = remedy === 'placeAgain' ? this.#elsewhere(volume, why) : undefined;
+    if (possible && 'refused' in possible) return { volume, stuck: { why, outlook: waitsForPlace(possible) } };
     const named = await persistentVolumeOf(this.#options.kube, volume, signal);
-    if (named !== undefined) return { isGone: false, stays: staysFor(named, 'it is deleted without that node only when that is gone') };
-    await letGo(this.#options, volume, unmade.why ?? '', signal);
-    return { isGone: true };
-  }
-
-  /**
-   * Gives a volume whose disk was never made another node, when one has room. It is as moved: what its agent reports of the first one no longer counts.
-   * @returns `stays`: why it keeps its node although its time is over, for people
-   */
-  async #placeAgain(volume: AoEVolume, unmade: Unmade | undefined, signal: AbortSignal): Promise<{ volume: AoEVolume; stays?: string }> {
-    if (!unmade?.isDue || !mayBePlacedAgain(volume)) return { volume };
-    const { why = '' } = unmade;
-    const possible = this.#elsewhere(volume, why);
-    if ('refused' in possible) return { volume, stays: staysUntil(possible) };
-    const named = await persistentVolumeOf(this.#options.kube, volume, signal);
-    if (named !== undefined) return { volume, stays: staysFor(named, 'it is not placed on another node') };
+    if (named !== undefined) return { volume, stuck: { why, outlook: keptFor(named, volume) } };
     await noteAbandoned(this.#options, volume.metadata, volume.spec, signal);
+    if (remedy === 'letGo') {
+      await letGo(this.#options, volume, why, signal);
+      return {};
+    }
     // Another volume may have got the room or the address meanwhile.
-    const there = this.#elsewhere(volume, why);
-    if ('refused' in there) return { volume, stays: staysUntil(there) };
-    const to = { nodeName: there.nodeName, pool: volume.spec.pool ?? '' };
-    const { volume: placed } = await this.#switch(volume, to, undefined, signal, why);
-    return { volume: placed };
+    const to = this.#elsewhere(volume, why);
+    if ('refused' in to) return { volume, stuck: { why, outlook: waitsForPlace(to) } };
+    const placed = await this.#switch(volume, to, undefined, signal, why);
+    return { volume: placed.volume };
   }
 
   /** Another place for a volume that its present node cannot make. @param why for people */
-  #elsewhere(volume: AoEVolume, why: string): Placement {
+  #elsewhere(volume: AoEVolume, why: string): Destination | Refused {
     const { nodeName: first = '', address: _, ...spec } = volume.spec;
     const cluster = this.#cluster();
     const notReadyThere = (node: string): string | undefined => (node === first ? why : cluster.notReady?.(node));
     const placement = place({ ...volume, spec }, { ...cluster, notReady: notReadyThere }, this.#options.range, this.#previousAddress());
     if ('refused' in placement) return placement;
     const address = this.#newAddress(volume);
-    return 'refused' in address ? address : { ...placement, address };
+    return 'refused' in address ? address : { nodeName: placement.nodeName, pool: spec.pool ?? '' };
   }
 
   async #place(volume: AoEVolume, { nodeName, address }: Placed, signal: AbortSignal): Promise<AoEVolume> {
@@ -305,7 +293,7 @@ export class VolumeReconciler {
    */
   async #switch(
     volume: AoEVolume,
-    to: { nodeName: string; pool: string },
+    to: Destination,
     copied: AoEVolume['spec']['move'],
     signal: AbortSignal,
     unmade?: string,

@@ -333,6 +333,18 @@ describe('a deleted volume whose disk was never made', () => {
     });
   }
 
+  it('says why it stays also when its node is there, and only its agent is silent', async () => {
+    const it = cluster();
+    it.persistentVolume('v', OURS);
+    it.silent.add('a');
+    await it.api.delete(AOE_VOLUMES, 'v');
+    await it.pass(20);
+    expect(it.ready()).toMatchObject({
+      reason: 'StorageNodeNotReady',
+      message: expect.stringMatching(/the agent on a is silent: .*PersistentVolume v names it.* only when that is gone$/),
+    });
+  });
+
   it('stays when the address cannot be noted, when its disk was made after all, or a host may have it', async () => {
     const it = cluster();
     it.node('a', false);

@@ -9,7 +9,6 @@ import { type EventRecorder, isNotFound, type Kube, type Store } from '../../kub
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { Refused } from '../placement/placement.ts';
-import { noteAbandoned } from './give-up.ts';
 
 /** For how long something must keep a disk from being made, in milliseconds, before its volume is placed again: a reboot takes less. */
 const PATIENCE_MS = 5 * 60_000;
@@ -29,16 +28,12 @@ interface Options {
   readonly now?: (() => number) | undefined;
 }
 
-/** What is found out about a placed volume whose disk was never made. */
-export interface Unmade {
-  /** What keeps the disk from being made, for people; undefined while nothing does. */
-  readonly why: string | undefined;
-  /** Its agent does not do anything: it, or its node, is away. */
-  readonly isAway: boolean;
-  /** It has been so for long enough. */
-  readonly isDue: boolean;
-  /** When to look again, in milliseconds. */
-  readonly retryMs: number;
+/** What keeps the disk of a placed volume from being made. */
+export interface Trouble {
+  /** For people. */
+  readonly why: string;
+  /** What is due, since it has lasted for long enough; undefined while nothing is, or nothing may be done. */
+  readonly remedy: 'letGo' | 'placeAgain' | undefined;
 }
 
 /**
@@ -48,13 +43,13 @@ export interface Unmade {
  */
 export function isUnmade(volume: AoEVolume): boolean {
   const { metadata, spec, status } = volume;
+  if (!isPlaced(volume) || status?.capacity !== undefined || status?.holder) return false;
   const hosts = [spec.initiators, status?.initiators ?? {}].flatMap(({ nodes = [], macs = [] }) => [...nodes, ...macs]);
-  const isOther = spec.adopt !== undefined || spec.move !== undefined || metadata.finalizers?.includes(MOVE_FINALIZER) === true;
-  return isPlaced(volume) && status?.capacity === undefined && !status?.holder && hosts.length === 0 && !isOther;
+  return hosts.length === 0 && !spec.adopt && !spec.move && !metadata.finalizers?.includes(MOVE_FINALIZER);
 }
 
 /** Whether the operator has chosen the place of a volume, and may choose another while no disk was made. One with a source is bound to that. */
-export function mayBePlacedAgain({ metadata, spec }: AoEVolume): boolean {
+function mayBePlacedAgain({ metadata, spec }: AoEVolume): boolean {
   return !metadata.deletionTimestamp && metadata.annotations?.[CREATED_BY] === 'csi' && spec.source === undefined;
 }
 
@@ -70,14 +65,20 @@ export function outlookOf(volume: AoEVolume): string | undefined {
   return `${NO_DISK}: bring the node back, or delete the volume and create it again on another one`;
 }
 
-/** What becomes of an unmade volume that has to stay, for people. @param name of a PersistentVolume that names it @param so what follows from that */
-export function staysFor(name: string, so: string): string {
-  return `no disk of the volume was reported there, but PersistentVolume ${name} names it, so there may be data of it: ${so}`;
+/** What becomes of an unmade volume whose time is over, but which a PersistentVolume of this name names, for people. */
+export function keptFor(persistentVolume: string, { metadata }: AoEVolume): string {
+  const so = metadata.deletionTimestamp ? 'it is deleted without that node only when that is gone' : 'it is not placed on another node';
+  return `no disk of the volume was reported there, but PersistentVolume ${persistentVolume} names it, so there may be data of it: ${so}`;
 }
 
-/** The same of one that nobody else can have now. */
-export function staysUntil({ message }: Refused): string {
+/** The same of one for which there is no other place now. */
+export function waitsForPlace({ message }: Refused): string {
   return `${NO_DISK}; it is placed on another node once one can have it: ${message}`;
+}
+
+/** When to look again at a volume, in milliseconds; undefined when its disk was made, or that is not known. */
+export function retryOf(volume: AoEVolume): number | undefined {
+  return isUnmade(volume) ? POLL_MS : undefined;
 }
 
 function patienceOf(volume: AoEVolume): number {
@@ -100,21 +101,27 @@ export class UnmadeVolumes {
     this.#since.delete(name);
   }
 
-  /** @returns undefined for a volume whose disk was made, or of which that is not known */
-  look(volume: AoEVolume): Unmade | undefined {
-    const { name, uid = '' } = volume.metadata;
+  /** @returns undefined when nothing keeps the disk from being made, or it was made, or that is not known */
+  look(volume: AoEVolume): Trouble | undefined {
+    const { name, uid = '', deletionTimestamp } = volume.metadata;
     const trouble = isUnmade(volume) ? this.#troubleOf(volume) : undefined;
-    if (!trouble) this.forget(name);
-    if (!isUnmade(volume)) return undefined;
-    if (!trouble) return { why: undefined, isAway: false, isDue: false, retryMs: POLL_MS };
+    if (!trouble) {
+      this.forget(name);
+      return undefined;
+    }
+    const { why, isAway } = trouble;
     const moves = movesOf(volume);
     const known = this.#since.get(name);
     const since = known?.uid === uid && known.moves === moves ? known : { uid, moves, at: this.#now() };
     this.#since.set(name, since);
-    return { ...trouble, isDue: this.#now() - since.at >= patienceOf(volume), retryMs: POLL_MS };
+    if (this.#now() - since.at < patienceOf(volume)) return { why, remedy: undefined };
+    // An agent that is there deletes the volume itself.
+    if (deletionTimestamp) return { why, remedy: isAway ? 'letGo' : undefined };
+    return { why, remedy: mayBePlacedAgain(volume) ? 'placeAgain' : undefined };
   }
 
-  #troubleOf(volume: AoEVolume): (Pick<Unmade, 'isAway'> & { why: string }) | undefined {
+  /** `isAway`: its agent does nothing, as it, or its node, is away. */
+  #troubleOf(volume: AoEVolume): { why: string; isAway: boolean } | undefined {
     const { nodes, kubeNodes, agents } = this.#options;
     const { nodeName = '' } = volume.spec;
     const host = nodes.get(nodeName);
@@ -127,18 +134,16 @@ export class UnmadeVolumes {
 
 /**
  * Lets a deleted volume go whose disk was never made, because its node is away. Should the agent there have begun to make it, that is an orphan
- * when it comes back: it is reported. The address rests as that of a volume that was given up.
+ * when it comes back: it is reported. Its address is to be noted before, as that of a volume that was given up.
  * @throws KubeError, also when its agent, or others, changed the volume meanwhile
  */
 export async function letGo(
-  options: { kube: Pick<Kube, 'get' | 'patch'>; events: Pick<EventRecorder, 'event'>; log: Logger },
+  { kube, events, log }: { kube: Pick<Kube, 'patch'>; events: Pick<EventRecorder, 'event'>; log: Logger },
   volume: AoEVolume,
   why: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const { kube, events, log } = options;
   const { name, uid, resourceVersion, finalizers = [] } = volume.metadata;
-  await noteAbandoned(options, volume.metadata, volume.spec, signal);
   // With the version: should the agent come back at this moment and report a disk, that report counts.
   const metadata = { uid, resourceVersion, finalizers: finalizers.filter((each) => each !== VOLUME_FINALIZER) };
   try {
