@@ -1,3 +1,5 @@
+import type { AgentLiveness } from './agent-liveness.ts';
+import { type KubeNode, notReady } from './kube-node.ts';
 import { type AoENode, NodeCondition, segmentOf } from './node.ts';
 import { type AoEPool, type PoolNode, selects } from './pool.ts';
 
@@ -11,13 +13,23 @@ export interface NodeHealth {
   readonly labels?: (node: string) => Readonly<Record<string, string>> | undefined;
 }
 
+/** What Nodes and agents say of it. */
+export function nodeHealth(
+  kubeNodes: { get(name: string): KubeNode | undefined },
+  agents: Pick<AgentLiveness, 'silence'>,
+): Required<NodeHealth> {
+  return {
+    notReady: (node) => notReady(kubeNodes.get(node)),
+    silent: (node) => agents.silence(node),
+    labels: (node) => kubeNodes.get(node)?.metadata.labels,
+  };
+}
+
 /** Why a node takes no new volumes. */
 export interface Unfit {
   readonly reason: string;
-  /** It may end by itself, as a restart does: the volume waits. */
-  readonly passing: boolean;
-  /** Its pool is full. */
-  readonly full?: true;
+  /** `passing`: it may end by itself, as a restart does: the volume waits. `full`: its pool is full. */
+  readonly kind: 'lasting' | 'passing' | 'full';
 }
 
 /** Reasons of condition TargetReady with which no host could use a new volume. */
@@ -38,24 +50,25 @@ export function unfit(
 ): Unfit | undefined {
   const labels = health.labels?.(node.name);
   const segment = segmentOf(host, labels);
-  if (health.labels && !selects(pool, labels)) return { reason: notSelected(pool, node.name), passing: false };
-  if (!host) return { reason: `${node.name} has no AoENode`, passing: false };
-  if (host.spec?.maintenance) return { reason: `${node.name} is in maintenance`, passing: false };
-  if (segments.length > 0 && !segments.includes(segment)) return { reason: `${node.name} is on segment ${segment}`, passing: false };
-  if (!node.ready) {
-    const reason = `${node.name}: ${node.message ?? 'pool not ready'}`;
-    return node.full ? { reason, passing: false, full: true } : { reason, passing: true };
-  }
+  const lasting = (reason: string): Unfit => ({ reason, kind: 'lasting' });
+  const passing = (reason: string): Unfit => ({ reason, kind: 'passing' });
+  const unselected = health.labels && notSelected(pool, node.name, labels);
+  if (unselected !== undefined) return lasting(unselected);
+  if (!host) return lasting(`${node.name} has no AoENode`);
+  if (host.spec?.maintenance) return lasting(`${node.name} is in maintenance`);
+  if (segments.length > 0 && !segments.includes(segment)) return lasting(`${node.name} is on segment ${segment}`);
+  if (!node.ready) return { reason: `${node.name}: ${node.message ?? 'pool not ready'}`, kind: node.full ? 'full' : 'passing' };
   // The last report of a silent agent, of pool and target, never expires: ignore it.
   const silent = health.silent?.(host);
-  if (silent !== undefined) return { reason: silent, passing: true };
+  if (silent !== undefined) return passing(silent);
   const target = host.status?.conditions?.find(({ type }) => type === NodeCondition.TargetReady);
-  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return { reason: `${node.name}: ${target.message}`, passing: true };
-  const notReady = health.notReady?.(node.name);
-  return notReady === undefined ? undefined : { reason: notReady, passing: true };
+  if (target?.status === 'False' && NOT_SERVING.has(target.reason)) return passing(`${node.name}: ${target.message}`);
+  const why = health.notReady?.(node.name);
+  return why === undefined ? undefined : passing(why);
 }
 
-/** Why what an agent says of a pool on its node does not count: the pool is not to be there. */
-export function notSelected({ metadata }: AoEPool, node: string): string {
-  return `nodeSelector of pool ${metadata.name} does not match the labels of node ${node}`;
+/** Why what an agent says of a pool on its node does not count, for people: the pool is not to be there. Undefined when it is. */
+export function notSelected(pool: AoEPool, node: string, labels: Readonly<Record<string, string>> | undefined): string | undefined {
+  if (selects(pool, labels)) return undefined;
+  return `nodeSelector of pool ${pool.metadata.name} does not match the labels of node ${node}`;
 }

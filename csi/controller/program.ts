@@ -1,6 +1,7 @@
 import { AgentLiveness } from '../../api/agent-liveness.ts';
 import { moveReservationOf, reservationOf } from '../../api/capacity.ts';
-import { type KubeNode, notReady } from '../../api/kube-node.ts';
+import { nodeHealth } from '../../api/eligibility.ts';
+import type { KubeNode } from '../../api/kube-node.ts';
 import { GROUP } from '../../api/meta.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
@@ -46,11 +47,7 @@ export async function runController(
   const informers = [volumes, pools, snapshots, groups, nodes, kubeNodes];
   const agents = new AgentLiveness();
   nodes.subscribe(({ type, object }) => (type === 'deleted' ? agents.forget(object.metadata.name) : agents.heard(object)));
-  const health = {
-    notReady: (node: string) => notReady(kubeNodes.get(node)),
-    silent: (node: AoENode) => agents.silence(node),
-    labels: (node: string) => kubeNodes.get(node)?.metadata.labels,
-  };
+  const health = nodeHealth(kubeNodes, agents);
   const watching = informers.map((informer) => informer.run(signal));
   const synced = Promise.all(informers.map((informer) => informer.synced));
   let ready = false;

@@ -126,9 +126,9 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   const reasons = misfits.map(({ reason }) => reason);
   if (candidates.length === 0) {
     if (nodeName && reasons.length === 0) reasons.push(`node ${nodeName} does not have the pool`);
-    const otherwise = misfits.some(({ passing }) => passing) ? 'NodesNotReady' : 'NoEligibleNode';
+    const otherwise = misfits.some(({ kind }) => kind === 'passing') ? 'NodesNotReady' : 'NoEligibleNode';
     return {
-      refused: misfits.some(({ full }) => full) ? 'PoolFull' : otherwise,
+      refused: misfits.some(({ kind }) => kind === 'full') ? 'PoolFull' : otherwise,
       message: `no node can hold a volume of pool ${poolName}: ${reasons.join('; ') || 'no node has reported the pool yet'}`,
     };
   }
@@ -224,7 +224,7 @@ function cannotRead(node: string, from: string, { nodes, labels }: Cluster): Unf
   const nodeOf = (name: string) => nodes.find(({ metadata }) => metadata.name === name);
   const [here, there] = [node, from].map((name) => segmentOf(nodeOf(name), labels?.(name)));
   if (here === there) return undefined;
-  return { reason: `${node} is on segment ${here}, and node ${from}, which has the source, on segment ${there}`, passing: false };
+  return { reason: `${node} is on segment ${here}, and node ${from}, which has the source, on segment ${there}`, kind: 'lasting' };
 }
 
 /** The address of the volume that was created last: after a restart, new addresses follow it. */

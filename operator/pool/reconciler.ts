@@ -3,7 +3,7 @@ import { poolTotals } from '../../api/capacity.ts';
 import { notSelected } from '../../api/eligibility.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
-import { type AoEPool, PoolCondition, type PoolNode, selects } from '../../api/pool.ts';
+import { type AoEPool, PoolCondition, type PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, type NextCondition, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
@@ -45,10 +45,8 @@ export async function reconcilePool(
     notReady(kubeNodes.get(node.metadata.name)) === undefined &&
     now() - Date.parse(node.metadata.creationTimestamp ?? '') > FORGET_ABANDONED_MS;
   const remembered = abandoned.filter(({ node }) => !isBack(nodes.get(node)));
-  const objectionTo = (node: AoENode): string | undefined => {
-    const { name: of } = node.metadata;
-    return selects(pool, kubeNodes.get(of)?.metadata.labels) ? agents.silence(node) : notSelected(pool, of);
-  };
+  const objectionTo = (node: AoENode): string | undefined =>
+    notSelected(pool, node.metadata.name, kubeNodes.get(node.metadata.name)?.metadata.labels) ?? agents.silence(node);
   const believed = present.map(({ entry, node }) => believe(entry, objectionTo(node)));
   const conditions = [{ ...readyOf(believed), observedGeneration: pool.metadata.generation }];
   const part = { manager: FIELD_MANAGER, fields: poolTotals(believed), conditions, anyVersion: true, signal };

@@ -1,8 +1,8 @@
 import { type Address, formatAddress } from '../../api/address.ts';
 import type { AgentLiveness } from '../../api/agent-liveness.ts';
 import { isPlaced, reservedCapacity } from '../../api/capacity.ts';
-import type { NodeHealth } from '../../api/eligibility.ts';
-import { type KubeNode, notReady } from '../../api/kube-node.ts';
+import { type NodeHealth, nodeHealth } from '../../api/eligibility.ts';
+import type { KubeNode } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { AOE_VOLUMES } from '../../api/resources.ts';
@@ -90,12 +90,7 @@ export class VolumeReconciler {
     this.#reserved = new IndexedReservations({ ...options, volumes: this.#volumes });
     this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
     this.#unmade = new UnmadeVolumes(options);
-    const { kubeNodes, agents } = options;
-    this.#health = {
-      notReady: (node) => notReady(kubeNodes.get(node)),
-      silent: (node) => agents.silence(node),
-      labels: (node) => kubeNodes.get(node)?.metadata.labels,
-    };
+    this.#health = nodeHealth(options.kubeNodes, options.agents);
   }
 
   /** Reconciles one volume. Safe to repeat at any time; different volumes may be reconciled at once. */
