@@ -4,6 +4,7 @@ import { type AoESnapshotGroup, type AoESnapshotGroupStatus, GROUP_FINALIZER, ty
 import { applyStatus, isConflict, isNotFound, type Kube, OwnWrites, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
+import { assignedNodeOf } from '../snapshot/assigned-node.ts';
 import type { Verdict } from '../snapshot/status.ts';
 import { blockerOf, type Cluster, membersOf } from './begin.ts';
 import { type ActiveStage, describeMember, type Failure, nextStage } from './next.ts';
@@ -116,47 +117,46 @@ export class GroupReconciler {
   }
 
   /** @returns why one cannot be created; 'soon' when the name of one is not free yet */
-  async #createMembers({ metadata, status }: AoESnapshotGroup, signal: AbortSignal): Promise<Failure | 'soon' | undefined> {
-    const { name, uid = '' } = metadata;
+  async #createMembers(group: AoESnapshotGroup, signal: AbortSignal): Promise<Failure | 'soon' | undefined> {
+    const { uid = '' } = group.metadata;
     const results = await Promise.all(
-      (status?.members ?? []).map(async (member) => {
+      (group.status?.members ?? []).map(async (member) => {
         const found = this.#snapshot(member.name);
-        if (found?.spec.group?.uid === uid) return this.#assign(found, member, signal);
-        return this.#createMember(member, { name, uid }, signal);
+        if (found?.spec.group?.uid === uid) return this.#assign(found, group, signal);
+        return this.#createMember(member, group, signal);
       }),
     );
     return results.find((result) => typeof result === 'object') ?? results.find((result) => result === 'soon');
   }
 
-  async #createMember(
-    member: GroupMember,
-    group: { name: string; uid: string },
-    signal: AbortSignal,
-  ): Promise<Failure | 'soon' | undefined> {
+  async #createMember(member: GroupMember, group: AoESnapshotGroup, signal: AbortSignal): Promise<Failure | 'soon' | undefined> {
     const { kube } = this.#options;
     const { name, volumeName, volumeUID } = member;
-    const spec: AoESnapshot['spec'] = { volumeName, volumeUID, deletionPolicy: 'Delete', group };
+    const { name: groupName, uid = '' } = group.metadata;
+    const spec: AoESnapshot['spec'] = { volumeName, volumeUID, deletionPolicy: 'Delete', group: { name: groupName, uid } };
     const object: AoESnapshot = { apiVersion: API_VERSION, kind: AOE_SNAPSHOTS.kind, metadata: { name }, spec };
     try {
       const created = await kube.create<AoESnapshot>(AOE_SNAPSHOTS, object, { fieldManager: FIELD_MANAGER, signal });
-      return await this.#assign(created, member, signal);
+      return await this.#assign(created, group, signal);
     } catch (error) {
       if (!isConflict(error)) throw error;
     }
     const other = await kube.get<AoESnapshot>(AOE_SNAPSHOTS, name, { signal });
-    if (!other || (other.metadata.deletionTimestamp && other.spec.group?.uid !== group.uid)) return 'soon';
-    if (other.spec.group?.uid === group.uid) return this.#assign(other, member, signal);
+    const isOurs = other?.spec.group?.uid === uid;
+    if (!other || (other.metadata.deletionTimestamp && !isOurs)) return 'soon';
+    if (isOurs) return this.#assign(other, group, signal);
     const message = `${describeMember(member)}: there is an AoESnapshot of that name, which is not of this group: delete it, or give the group another name`;
     return { reason: 'NameTaken', message };
   }
 
   /**
    * Says at once whose agent may take a new member: the controller of snapshots, which says so too, may have thousands of others to look at first,
-   * and the stage ends after seconds. A member that has a status already has been there.
+   * and the stage ends after seconds. That controller has already looked at a member with a status.
    */
-  async #assign(snapshot: AoESnapshot, { nodeName }: GroupMember, signal: AbortSignal): Promise<undefined> {
+  async #assign(snapshot: AoESnapshot, group: AoESnapshotGroup, signal: AbortSignal): Promise<undefined> {
     if (snapshot.status) return;
-    const part = { manager: FIELD_MANAGER, fields: { assignedNode: nodeName }, still: ({ status }: AoESnapshot) => !status, signal };
+    const fields = { assignedNode: assignedNodeOf(snapshot, undefined, group) };
+    const part = { manager: FIELD_MANAGER, fields, still: ({ status }: AoESnapshot) => !status, signal };
     await applyStatus(this.#options.kube, AOE_SNAPSHOTS, snapshot, part);
   }
 

@@ -1,14 +1,14 @@
 import type { Address } from '../../api/address.ts';
-import { isPlaced } from '../../api/capacity.ts';
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import type { AoENode } from '../../api/node.ts';
 import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS } from '../../api/resources.ts';
 import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoESnapshotGroup, isCommitted } from '../../api/snapshot-group.ts';
-import { type AoEVolume, isCopiedAway } from '../../api/volume.ts';
+import type { AoEVolume } from '../../api/volume.ts';
 import { applyStatus, type Kube, KubeError, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { Refused } from '../placement/placement.ts';
+import { assignedNodeOf } from './assigned-node.ts';
 import type { SnapshotCopies } from './copies.ts';
 import { statusOf, type Verdict } from './status.ts';
 
@@ -63,20 +63,6 @@ export async function reconcileSnapshot(
     if (error instanceof KubeError && error.code < 500) copies.settle(name, undefined);
     throw error;
   }
-}
-
-/**
- * The node whose agent may take a snapshot: that of its volume. A token of another node cannot claim the snapshot. Of a member it is the node that
- * the group has named, whose agent also says so when the volume has left.
- */
-function assignedNodeOf(
-  { metadata, spec, status }: AoESnapshot,
-  volume: AoEVolume | undefined,
-  group: AoESnapshotGroup | undefined,
-): string | undefined {
-  if (status?.nodeName !== undefined || metadata.deletionTimestamp) return undefined;
-  if (spec.group) return group?.status?.members?.find(({ name }) => name === metadata.name)?.nodeName;
-  return volume && isPlaced(volume) && !isCopiedAway(volume) ? volume.spec.nodeName : undefined;
 }
 
 /** Deletes a member of a group that is gone and was never committed: it may show another instant than the other members. */
