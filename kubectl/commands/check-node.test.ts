@@ -44,6 +44,17 @@ kernel                   ok      6.16.3
     ]);
   });
 
+  it('compares a storage node without a node plugin with the nodes of the segment that its Node names', () => {
+    const node = aoeNode('storage-2', { storage: true, status: { segment: undefined } });
+    const labelled = { metadata: { name: 'storage-2', labels: { 'aoe.dev/segment': 'red' } } };
+    const interfaces = [{ name: 'eth1', mac: '02:00:00:00:00:09', mtu: 1500 }];
+    const nodes = [node, aoeNode('worker-1', { status: { segment: 'red', interfaces } })];
+    const steps = checkSteps({ name: 'storage-2', node, machine: labelled, nodes, pods: [], facts: undefined }, NOW);
+    const textOf = (step: string) => steps.find(({ name }) => name === step)?.text;
+    expect(textOf('interfaces')).toMatch(/^segment red: /);
+    expect(textOf('MTU')).toMatch(/have another one: worker-1 1500$/);
+  });
+
   it('shows the rest when exec is not allowed', async () => {
     const fake = smallCluster();
     fake.answer = () => refused({ verb: 'create', plural: 'pods/exec', group: '', namespace: 'aoe-csi' });

@@ -7,6 +7,7 @@ import type { Context, ExitStatus } from '../context.ts';
 import { type NodeFacts, Prober } from '../path/probe.ts';
 import { ok, type Step, unknown, wrong } from '../path/step.ts';
 import { conditionOf, isStorage, machineProblems, podProblems, silenceOf } from '../report/problems.ts';
+import { knownSegment } from '../report/segment.ts';
 import { pathText } from './path.ts';
 
 /** Everything that is known about a node. */
@@ -70,11 +71,12 @@ function machineStep({ name, machine }: Checked): Step {
   return problem ? wrong('node', problem.message) : ok('node', `${name} is Ready`);
 }
 
-function aoeNodeSteps({ name, node, nodes }: Checked, now: number): Step[] {
+function aoeNodeSteps({ name, node, machine, nodes }: Checked, now: number): Step[] {
   if (!node) return [wrong('AoENode', `${name} has none: its node plugin has never run, or could not reach the API server`)];
   const { status, spec } = node;
   const interfaces = status?.interfaces ?? [];
-  const others = (nodes ?? []).filter((each) => each.metadata.name !== name && each.status?.segment === status?.segment);
+  const segment = knownSegment(node, machine && [machine]);
+  const others = (nodes ?? []).filter((each) => each.metadata.name !== name && each.status?.segment === segment);
   const silent = silenceOf(node, now);
   return [
     conditionStep('initiator', node, NodeCondition.InitiatorReady),
@@ -85,7 +87,7 @@ function aoeNodeSteps({ name, node, nodes }: Checked, now: number): Step[] {
       ? wrong('interfaces', 'none is known')
       : ok(
           'interfaces',
-          `segment ${status?.segment ?? '?'}: ${interfaces.map(({ name: each, mac, mtu }) => `${each} ${mac} MTU ${mtu}`).join(', ')}`,
+          `segment ${segment ?? '?'}: ${interfaces.map(({ name: each, mac, mtu }) => `${each} ${mac} MTU ${mtu}`).join(', ')}`,
         ),
     ...interfaces.flatMap(({ name: each, mac }) => {
       const twin = (nodes ?? []).find((other) => other.metadata.name !== name && other.status?.interfaces?.some((its) => its.mac === mac));
