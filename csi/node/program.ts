@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { DEFAULT_SEGMENT, SEGMENT_KEY } from '../../api/meta.ts';
+import { segmentOf } from '../../api/node.ts';
 import { NODES } from '../../api/resources.ts';
 import type { Kube, KubeObject } from '../../kube/mod.ts';
 import { csi, RpcServer } from '../../rpc/mod.ts';
@@ -56,7 +56,7 @@ export async function runNode(options: NodeOptions, signal: AbortSignal): Promis
   const freezes = createFreezes({ kubeletPath, limitMs: freezeLimitMs, log });
   await freezes.recover(signal);
   const { metadata } = await ownNode(kube, nodeName, log, signal);
-  const segment = metadata.labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
+  const segment = segmentOf(undefined, metadata.labels);
   const settings = { interfaces, kubeletPath, moduleParameters, heartbeatSeconds, freezes };
   const plugin = createNodePlugin({ nodeName, nodeUID: metadata.uid ?? '', segment, kube, ...settings, log });
   const services = new RpcServer({ socket, log });
