@@ -3,8 +3,8 @@ import type { Collected } from './collect.ts';
 import type { Names } from './redact.ts';
 
 type Kind = keyof Names;
-/** What is named, by its kind; the namespace of a pair, too. */
-type Found = { readonly kind: Kind; readonly namespace?: string | undefined; readonly name?: string | undefined };
+/** What an object or a log names; without a kind only the namespace counts. */
+type Found = { readonly kind?: Kind | undefined; readonly namespace?: string | undefined; readonly name?: string | undefined };
 
 /**
  * The names that {@link Redactor} is to replace. Pods of the release keep theirs, and its namespace, too.
@@ -45,10 +45,7 @@ function inObjects(collected: Collected, namespace: string): Found[] {
     ...persistentVolumes.flatMap(({ spec }): Found[] => (spec.claimRef ? [{ kind: 'claims', ...spec.claimRef }] : [])),
     ...annotated.flatMap(inAnnotations),
     ...[...classes, ...persistentVolumes].flatMap(secretsIn),
-    ...elsewhere.map(({ kind = '', namespace: its, name }): Found => {
-      const known = kinds[kind];
-      return known ? { kind: known, namespace: its, name } : { kind: 'claims', namespace: its };
-    }),
+    ...elsewhere.map(({ kind = '', namespace: its, name }): Found => ({ kind: kinds[kind], namespace: its, name })),
   ];
 }
 
@@ -79,7 +76,7 @@ function secretsIn(value: unknown): Found[] {
     if (typeof each !== 'string') return key.endsWith('SecretRef') ? [{ kind: 'secrets', ...(each as object) }] : secretsIn(each);
     // It may be a template: ${pvc.namespace}.
     if (each.includes('$')) return [];
-    if (key.endsWith('secret-namespace')) return [{ kind: 'secrets', namespace: each }];
+    if (key.endsWith('secret-namespace')) return [{ namespace: each }];
     return key.endsWith('secret-name') ? [{ kind: 'secrets', name: each }] : [];
   });
 }
@@ -96,12 +93,12 @@ const KINDS: Record<string, Kind> = {
   volumesnapshot: 'snapshots',
   volumegroupsnapshot: 'snapshots',
 };
-const kindOf = (word = ''): Kind => KINDS[word.toLowerCase()] ?? 'claims';
+const kindOf = (word = ''): Kind | undefined => KINDS[word.toLowerCase()];
 const WORDS = Object.keys(KINDS).join('|');
 
-/** How fields of logs name something: ours are JSON, those of the sidecars `PVC="NAMESPACE/NAME"`, references to objects, and parameters. */
+/** How fields of logs name something. Ours are JSON; the sidecars write `PVC="NAMESPACE/NAME"`, references to objects, and parameters. */
 const FIELDS: readonly (readonly [RegExp, (groups: readonly string[]) => Found])[] = [
-  [new RegExp(`"namespace":"${NAME}"`, 'g'), ([namespace]) => ({ kind: 'pods', namespace })],
+  [new RegExp(`"namespace":"${NAME}"`, 'g'), ([namespace]) => ({ namespace })],
   [new RegExp(`"(${WORDS})":"(?:${NAME}/)?${NAME}"`, 'g'), ([word, namespace, name]) => ({ kind: kindOf(word), namespace, name })],
   [new RegExp(`\\b(${WORDS})="${NAME}/${NAME}"`, 'gi'), ([word, namespace, name]) => ({ kind: kindOf(word), namespace, name })],
   [
@@ -112,10 +109,7 @@ const FIELDS: readonly (readonly [RegExp, (groups: readonly string[]) => Found])
     new RegExp(`Kind:"(${WORDS})", Namespace:"${NAME}", Name:"${NAME}"`, 'gi'),
     ([word, namespace, name]) => ({ kind: kindOf(word), namespace, name }),
   ],
-  [
-    new RegExp(`csi\\.storage\\.k8s\\.io/[a-z]+[/.]namespace${QUOTE}:${QUOTE}${NAME}`, 'g'),
-    ([namespace]) => ({ kind: 'claims', namespace }),
-  ],
+  [new RegExp(`csi\\.storage\\.k8s\\.io/[a-z]+[/.]namespace${QUOTE}:${QUOTE}${NAME}`, 'g'), ([namespace]) => ({ namespace })],
   [
     new RegExp(`csi\\.storage\\.k8s\\.io/(${WORDS})[/.]name${QUOTE}:${QUOTE}${NAME}`, 'g'),
     ([word, name]) => ({ kind: kindOf(word), name }),

@@ -15,7 +15,7 @@ import { observe } from './status.ts';
 const LOGS_MS = 60_000;
 /** Of each container: the newest. */
 const LOG_LINES = 30_000;
-/** Of each container, in bytes, in case that its lines are very long: of the newest lines the oldest, as kubectl counts from there. */
+/** Of each container, in bytes, for very long lines. kubectl counts from the oldest of the newest lines, so the end of the log is cut. */
 const LOG_BYTES = 32 << 20;
 /** Lists, logs and probes at a time: each is a process of kubectl. */
 const AT_ONCE = 4;
@@ -99,7 +99,7 @@ async function probeFiles(context: Context, pods: readonly Pod[]): Promise<TarFi
 
 /** What can be promised: the names of what is gone are known only from where a program has written them. */
 const REPLACED = `replaced by pseudonyms.
-That is sure for what exists now. The name of what is gone is replaced where an object or a field of a log has it; a sentence in a log may have another`;
+That is sure for what exists now. The name of what is gone is replaced only when an object or a field of a log has it; look for others in the sentences of logs`;
 
 function readme({ line, now }: Context, notSeen: readonly string[]): string {
   const absent = notSeen.length === 0 ? 'Nothing was left out for lack of rights.' : `Left out: ${notSeen.join('; ')}.`;
@@ -133,15 +133,8 @@ export async function bundle(context: Context): Promise<ExitStatus> {
   const pods = collected.pods ?? [];
   const [logs, probes] = [await logFiles(context, pods), line.isOn('exec') ? await probeFiles(context, pods) : []];
   const { notSeen } = reader;
-  const redactor = isRedacted
-    ? new Redactor(
-        namesOf(
-          collected,
-          namespace,
-          logs.map(({ text }) => text),
-        ),
-      )
-    : undefined;
+  const logTexts = logs.map(({ text }) => text);
+  const redactor = isRedacted ? new Redactor(namesOf(collected, namespace, logTexts)) : undefined;
   // Pseudonyms first, then the texts made of them: so no text has a name that the objects have not, and no pseudonym is replaced again.
   const objects = objectFiles(redactor ? redactor.value(collected) : collected, notSeen, { namespace, now: now(), isRedacted });
   const made = [{ path: 'README.txt', text: readme(context, notSeen) }, ...objects];
