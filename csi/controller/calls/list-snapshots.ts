@@ -7,7 +7,7 @@ import { pageOf } from '../request/page.ts';
 import { describeSnapshot, findSnapshot } from '../snapshots.ts';
 import { CLONE_FOR } from '../source.ts';
 
-/** Whether a snapshot exists for the caller: it was taken, and its group is committed. One that a clone is being made of is nobody's. */
+/** Whether a snapshot exists for the caller: it was taken, its group is committed, and it does not only serve to make a clone. */
 function isKnown({ metadata, spec, status }: AoESnapshot): boolean {
   return status?.createdAt !== undefined && !isUncommitted({ spec, status }) && metadata.annotations?.[CLONE_FOR] === undefined;
 }
@@ -25,10 +25,9 @@ export function listSnapshots(deps: Deps, { maxEntries, startingToken, sourceVol
 /** GetSnapshot: one snapshot. @throws RpcError NOT_FOUND, also while it is not taken: the CSI specification forbids to return it then */
 export async function getSnapshot(deps: Deps, request: csi.v1.IGetSnapshotRequest, call: Call) {
   const snapshot = await findSnapshot(deps, required(request.snapshotId, 'snapshot_id'), call);
-  if (!isKnown(snapshot))
-    throw new RpcError(
-      Code.NOT_FOUND,
-      `AoESnapshot ${snapshot.metadata.name} cannot be used, or not yet: it is not taken, its group is not committed, or it serves a clone only`,
-    );
+  if (!isKnown(snapshot)) {
+    const message = `AoESnapshot ${snapshot.metadata.name} is not taken yet, or its group is not committed yet, or it only serves to make a clone`;
+    throw new RpcError(Code.NOT_FOUND, message);
+  }
   return { snapshot: describeSnapshot(deps, snapshot) };
 }

@@ -71,7 +71,7 @@ interface Process {
 }
 
 /**
- * Files of a file system that does not answer are left out: it is none on a disk, nor one with device nodes, since they answer from memory.
+ * Files of a file system that does not answer are left out: file systems on disks, and those with device nodes, answer from memory.
  * @throws RpcError INTERNAL when it cannot be found out what some files are
  */
 export async function lookAtProcesses({ exec, proc }: OpenersOptions, signal: AbortSignal): Promise<OpenFiles> {
@@ -161,7 +161,7 @@ async function statAll(exec: Exec, files: readonly OpenFile[], signal: AbortSign
 }
 
 /**
- * What a program says of some things. When it hangs, it is asked about each thing alone, and those are left out about which it still hangs.
+ * What a program says of some things. When it hangs, it is asked about each thing alone, and the things at which it hangs again are left out.
  * @throws what exec() rejects with, also when the program takes too long because the machine is slow
  */
 async function unlessHung<T>(
