@@ -13,7 +13,7 @@ export interface NodeHealth {
   readonly labels?: (node: string) => Readonly<Record<string, string>> | undefined;
 }
 
-/** What Nodes and agents say of it. */
+/** {@link NodeHealth} by what the Nodes and the agents say now. */
 export function nodeHealth(
   kubeNodes: { get(name: string): KubeNode | undefined },
   agents: Pick<AgentLiveness, 'silence'>,
