@@ -32,7 +32,8 @@ export async function isCurrent(volume: AoEVolume, plan: AccessPlan, read: ReadV
 }
 
 /**
- * Makes the target admit the planned initiators and no others, then clears a stale lock. Costs no call when all is as it should be.
+ * Makes the target admit the planned initiators and no others, then clears a stale lock. Costs no call when all is as it should be, and the
+ * target has answered this agent.
  * @param state the volume as the target serves it
  * @returns the volume as the target serves it then, and whether a lock was cleared
  * @throws TargetError

@@ -123,9 +123,22 @@ test('a change that waits for a disk says for which, and that it goes on', async
   }
 });
 
+test('what an earlier agent has changed, or a disk holds up, is not known to be answered', async () => {
+  const earlier = new FakeTarget();
+  await earlier.export(volume);
+  const { fake, connection, signal } = await connected(earlier);
+  expect([connection.state('u-1')?.volume.path, connection.isAnswered('u-1')]).toStrictEqual(['/dev/x', false]);
+  await connection.setAccess('u-1', nobody, signal);
+  expect(connection.isAnswered('u-1')).toBe(true);
+  fake.failing.set('setAccess', new TargetError('waits', 'not done'));
+  await expect(connection.setAccess('u-1', nobody, signal)).rejects.toMatchObject({ reason: 'waits' });
+  expect(connection.isAnswered('u-1')).toBe(false);
+  await connection.export(volume, signal);
+  expect(connection.isAnswered('u-1')).toBe(true);
+});
+
 /** A fake target, and a connection to it that has just been made. */
-async function connected() {
-  const fake = new FakeTarget();
+async function connected(fake = new FakeTarget()) {
   const connection = new TargetConnection(fake, log);
   const stop = new AbortController();
   const made = Promise.withResolvers<void>();

@@ -30,8 +30,8 @@ export class TargetConnection {
   readonly #volumes = new Map<string, TargetVolumeState>();
   readonly #interfaces = new Map<string, TargetInterface>();
   readonly #subscribers = new Subscribers<TargetChange>();
-  /** UIDs of volumes with a change that the target has not answered. */
-  readonly #unanswered = new Set<string>();
+  /** UIDs of volumes whose last change was made by this process, and answered. */
+  readonly #answered = new Set<string>();
   #features: readonly string[] | undefined;
   #connected = false;
   #problem = 'it has not been reached yet';
@@ -66,11 +66,11 @@ export class TargetConnection {
   }
 
   /**
-   * Whether the target has answered all changes of a volume. Its state has a change as soon as that is saved; the answer says that no request
-   * is under way any more that is forbidden now.
+   * Whether the target has answered the last change of a volume. The answer says that no request is under way that is forbidden now; the state
+   * has a change as soon as that is saved. What was asked for by an agent that has ended does not count: nobody knows whether it was answered.
    */
   isAnswered(uid: string): boolean {
-    return !this.#unanswered.has(uid);
+    return this.#answered.has(uid);
   }
 
   /** How many volumes the target serves. */
@@ -117,6 +117,7 @@ export class TargetConnection {
 
   async unexport(uid: string, signal: AbortSignal): Promise<void> {
     await this.#change(uid, () => this.#api.unexport(uid, signal));
+    this.#answered.delete(uid);
     this.#volumes.delete(uid);
     this.#emit({ type: 'volume', uid });
   }
@@ -176,7 +177,7 @@ export class TargetConnection {
         return;
       case 'removed':
         this.#volumes.delete(event.uid);
-        this.#unanswered.delete(event.uid);
+        this.#answered.delete(event.uid);
         this.#emit({ type: 'volume', uid: event.uid });
         return;
       case 'interface':
@@ -202,10 +203,10 @@ export class TargetConnection {
   async #change<R>(uid: string, call: () => Promise<R>, path = this.state(uid)?.volume.path ?? `of volume ${uid}`): Promise<R> {
     try {
       const answer = await this.#call(() => {
-        this.#unanswered.add(uid);
+        this.#answered.delete(uid);
         return call();
       });
-      this.#unanswered.delete(uid);
+      this.#answered.add(uid);
       return answer;
     } catch (error) {
       if (!(error instanceof TargetError) || error.reason !== 'waits') throw error;
