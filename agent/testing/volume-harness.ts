@@ -142,12 +142,12 @@ export async function harness({ connect = true } = {}) {
     lock,
     tick,
     /** Lets a node in, and has it take the lock. */
-    admitHolder: async (by: string): Promise<void> => {
+    admitHolder: async (by: string, volumes = make()): Promise<void> => {
       spec({ initiators: { nodes: [by] } });
-      await reconcile();
+      await reconcile(volumes);
       lock(by);
       await tick();
-      await reconcile();
+      await reconcile(volumes);
     },
     /** The operator reserves room for this capacity. */
     reserve: (reserved: string) => {

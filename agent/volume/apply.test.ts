@@ -42,10 +42,7 @@ for (const call of ['export', 'setAccess'] as const) {
 test('a host loses access before the disk of an export is opened, which may hang', async () => {
   const it = await harness();
   const volumes = it.make();
-  it.spec({ initiators: { nodes: ['worker'] } });
-  await it.reconcile(volumes);
-  it.lock('worker');
-  await it.tick();
+  await it.admitHolder('worker', volumes);
   it.spec({ initiators: {}, limits: { iops: 100 } });
   it.target.failing.set('export', new TargetError('unavailable', 'the disk hangs'));
   const before = it.target.calls.length;
@@ -61,10 +58,7 @@ test('a host loses access before the disk of an export is opened, which may hang
 test('a host counts as cut off only when the target has answered, though it already says that it admits nobody', async () => {
   const it = await harness();
   const volumes = it.make();
-  it.spec({ initiators: { nodes: ['worker'] } });
-  await it.reconcile(volumes);
-  it.lock('worker');
-  await it.tick();
+  await it.admitHolder('worker', volumes);
   it.spec({ initiators: {} });
   // Of the real one, too, the watch shows a change as soon as it is saved, while requests of the host are still under way.
   const setAccess = it.target.setAccess.bind(it.target);

@@ -53,16 +53,17 @@ async function serve(
   signal: AbortSignal,
 ): Promise<void> {
   if (!(await isCurrent(volume, access, context.read, signal))) return;
-  const before = seen.exported;
+  let state = seen.exported;
+  const cutsOff = access.cutOff.length > 0;
   // An export waits for its disk, which may hang: hosts that lose access lose it first.
-  const cutsOff = before !== undefined && access.cutOff.length > 0;
-  if (cutsOff) await enforce(context, volume, access, before, outcome, signal);
+  if (state && cutsOff) state = await enforce(context, volume, access, state, outcome, signal);
   if (definition) {
-    if (before) memory.reopened();
-    const state = await context.target.export(definition, signal);
-    if (cutsOff) Object.assign(outcome, { confirmed: state, holderSeen: state });
-    else await enforce(context, volume, access, state, outcome, signal);
-  } else if (before && !cutsOff) await enforce(context, volume, access, before, outcome, signal);
+    if (state) memory.reopened();
+    state = await context.target.export(definition, signal);
+  }
+  if (!state) return;
+  if (cutsOff) note(state, outcome);
+  else await enforce(context, volume, access, state, outcome, signal);
 }
 
 async function remove(
@@ -92,8 +93,13 @@ async function enforce(
   signal: AbortSignal,
 ): Promise<NonNullable<Outcome['confirmed']>> {
   const { state, lockCleared } = await enforceAccess(context, volume, access, before, signal);
-  outcome.confirmed = state;
-  outcome.holderSeen = state;
+  note(state, outcome);
   outcome.lockCleared = lockCleared;
   return state;
+}
+
+/** The target serves the volume so, and admits the planned initiators. */
+function note(state: NonNullable<Outcome['confirmed']>, outcome: Outcome): void {
+  outcome.confirmed = state;
+  outcome.holderSeen = state;
 }

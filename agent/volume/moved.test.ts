@@ -95,10 +95,7 @@ test('the data before a move is served again although disks of the lost node wer
 test('a volume that comes back to a target that still serves it as before is taken off first, with its lock', async () => {
   const it = await harness();
   const volumes = it.make();
-  it.spec({ initiators: { nodes: ['worker'] } });
-  await it.reconcile(volumes);
-  it.lock('worker');
-  await it.tick();
+  await it.admitHolder('worker', volumes);
   it.backend.volumes.set(UID, { uid: UID, name: `fake/${UID}`, bytes: 10 * MiB, moves: 1 });
   it.spec({ moves: 2, address: { shelf: 7, slot: 5 }, initiators: {} });
   expect(await it.reconcile(volumes)).toStrictEqual({ requeueAfterMs: 1 });
