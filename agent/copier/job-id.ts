@@ -1,4 +1,5 @@
-import type { CopierApi, CopyState } from './api.ts';
+import { BackendError } from '../backends/backend.ts';
+import { type CopierApi, CopierError, type CopyState, describeFailure } from './api.ts';
 
 /**
  * The id of the job that copies into a volume, or makes a snapshot whole.
@@ -25,4 +26,22 @@ export async function jobsOf(copier: Pick<CopierApi, 'list'>, ownerUID: string, 
  */
 export async function removeJobs(copier: Pick<CopierApi, 'list' | 'remove'>, ownerUID: string, signal: AbortSignal): Promise<void> {
   for (const { id } of await jobsOf(copier, ownerUID, signal)) await copier.remove(id, signal);
+}
+
+/**
+ * As {@link removeJobs}, before what they write to is removed. While the copier is away it copies nothing, and forgets them when it is back.
+ * @returns why one may still write
+ */
+export async function endJobs(
+  copier: Pick<CopierApi, 'list' | 'remove'>,
+  ownerUID: string,
+  signal: AbortSignal,
+): Promise<BackendError | undefined> {
+  try {
+    await removeJobs(copier, ownerUID, signal);
+  } catch (error) {
+    if (!(error instanceof CopierError)) throw error;
+    if (error.reason === 'hangs') return new BackendError('BackingBusy', `the copier ${describeFailure(error)}`, { cause: error });
+  }
+  return undefined;
 }

@@ -4,8 +4,8 @@ import { DELETION_WAITS } from '../../api/volume.ts';
 import type { Result } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { BackendError, type BackingSnapshot, type Snapshots } from '../backends/backend.ts';
-import { type CopierApi, CopierError, describeFailure } from '../copier/api.ts';
-import { removeJobs } from '../copier/job-id.ts';
+import type { CopierApi } from '../copier/api.ts';
+import { endJobs } from '../copier/job-id.ts';
 import { Subscribers } from '../subscribers.ts';
 import { type CopyExport, type CopyReport, reportedCopies } from './copy-export.ts';
 import { advanceCopyOut, type CopyOutContext } from './copy-out.ts';
@@ -187,13 +187,8 @@ export class SnapshotReconciler {
       await snapshots?.retain(found.uid, signal);
       return undefined;
     }
-    try {
-      await removeJobs(this.#options.copyOut.copier, found.uid, signal);
-    } catch (error) {
-      // While it is away it copies nothing, and the job is forgotten when it is back.
-      if (!(error instanceof CopierError)) throw error;
-      if (error.reason === 'hangs') throw new BackendError('BackingBusy', `the copier ${describeFailure(error)}`, { cause: error });
-    }
+    const hung = await endJobs(this.#options.copyOut.copier, found.uid, signal);
+    if (hung) throw hung;
     await snapshots?.remove(found.uid, signal);
     return undefined;
   }

@@ -5,8 +5,8 @@ import { type AoEVolume, BREAK_LOCK, DELETE_DATA, type Holder, isRetained, VOLUM
 import { type Kube, messageOf, retryOnConflict } from '../../kube/mod.ts';
 import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError, type BackingVolume } from '../backends/backend.ts';
-import { type CopierApi, CopierError, describeFailure } from '../copier/api.ts';
-import { removeJobs } from '../copier/job-id.ts';
+import type { CopierApi } from '../copier/api.ts';
+import { endJobs } from '../copier/job-id.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
@@ -95,7 +95,7 @@ export async function removeVolume(
   const error = backend && isKept ? await keepTail(backend, fresh, state, signal) : undefined;
   if (error) return wait({ for: 'backend', error, provisioned }, RETRY_MS);
   await target.unexport(uid, signal);
-  const hung = fresh.spec.source ? await endCopy(copier, uid, signal) : undefined;
+  const hung = fresh.spec.source && (await endJobs(copier, uid, signal));
   if (hung) return wait({ for: 'backend', error: hung, provisioned }, RETRY_MS);
   if (!backend && provisioned) return wait({ for: 'pool', pool: fresh.spec.pool ?? '' }, RETRY_MS);
   try {
@@ -144,20 +144,6 @@ async function foundIn(backend: Pick<Backend, 'find'>, uid: string, signal: Abor
     if (error instanceof BackendError) return undefined;
     throw error;
   }
-}
-
-/**
- * Ends the copy into a volume. While the copier is away it copies nothing, and its job is forgotten when it is back.
- * @returns why the copier may still write to it
- */
-async function endCopy(copier: RemovalContext['copier'], uid: string, signal: AbortSignal): Promise<BackendError | undefined> {
-  try {
-    await removeJobs(copier, uid, signal);
-  } catch (error) {
-    if (!(error instanceof CopierError)) throw error;
-    if (error.reason === 'hangs') return new BackendError('BackingBusy', `the copier ${describeFailure(error)}`, { cause: error });
-  }
-  return undefined;
 }
 
 /** Why the data of a deleted volume that nobody uses is kept; undefined when it may be removed, or is retained anyway. */
