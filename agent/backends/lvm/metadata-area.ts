@@ -13,6 +13,8 @@ import type { VolumeGroup } from './report.ts';
  * volumes of a group get both of theirs at the same time, that is an eighth of what they take: 59 of 490 bytes. So an eighth of the half is
  * kept: 65,280 bytes of the area above, which leaves room for about 930 volumes.
  */
+
+/** An eighth of the half: so much of an area is kept. */
 const RESERVED_PART = 16;
 
 /** More than a command of ours adds to the text: a volume with the longest names, or a tag on each of many volumes. */

@@ -11,11 +11,11 @@ import { HungCommands } from './command/hung-commands.ts';
 
 const GiB = 1 << 30;
 /**
- * Limit of a program in milliseconds: for itself, and for each GiB, which is enough for a slow disk under load. A disk that needs longer to
- * zero or discard by itself is one that hangs, or does that badly.
+ * How long a program may take, in milliseconds: a fixed time, and more for each GiB. That is enough for a slow disk under load: one that needs
+ * longer to zero or discard by itself hangs, or does that badly.
  */
 const LIMIT_MS = { base: 60_000, perGiB: 180_000 };
-/** With wipeExtent `Ends`, as long as a device may zero or discard: ten times what a slow SSD needs for a GiB. */
+/** With wipeExtent `Ends`, how long a device may zero all of a volume, and then discard it: ten times what a slow SSD needs. */
 const ENDS_LIMIT_MS = { base: 60_000, perGiB: 5_000 };
 /** More at a time would only slow down one another and all other I/O of the group's disks. */
 const AT_ONCE_PER_GROUP = 2;
@@ -114,13 +114,10 @@ export class Wiper {
   async wipe(path: string, bytes: number, { wipeExtent, from, tail = 0, ...options }: WipeOptions): Promise<Cleanness> {
     const { signal } = options;
     const { writeZeroes, discard, rotational } = await this.#traits(path);
-    const limitMs = wipeExtent === 'Ends' ? ENDS_LIMIT_MS.base + Math.ceil(bytes / GiB) * ENDS_LIMIT_MS.perGiB : undefined;
+    const limitMs = wipeExtent === 'Ends' ? ENDS_LIMIT_MS.base + Math.ceil(bytes / GiB) * ENDS_LIMIT_MS.perGiB : Number.POSITIVE_INFINITY;
     let zeroed = from;
     if (writeZeroes && !rotational) zeroed = await this.#wipePart(PUNCH, path, { from, to: bytes }, { ...options, limitMs });
-    if (zeroed < bytes && wipeExtent === 'Full') {
-      await this.zero(path, { from: zeroed, to: bytes }, options);
-      zeroed = bytes;
-    }
+    if (wipeExtent === 'Full') zeroed = await this.#wipePart(ZERO, path, { from: zeroed, to: bytes }, options);
     if (zeroed >= bytes) return 'zeroed';
     // Not what is known to be zeros: a discard may make something else of them.
     const discarded = discard ? await this.#wipePart(DISCARD, path, { from: zeroed, to: bytes }, { signal, limitMs }) : zeroed;
@@ -147,7 +144,7 @@ export class Wiper {
     method: Method,
     path: string,
     { from, to }: Part,
-    { onZeroed, signal, limitMs = Number.POSITIVE_INFINITY }: Partial<ZeroOptions> & { signal: AbortSignal; limitMs?: number | undefined },
+    { onZeroed, signal, limitMs = Number.POSITIVE_INFINITY }: Partial<ZeroOptions> & { signal: AbortSignal; limitMs?: number },
   ): Promise<number> {
     let step = STEP.first;
     let at = from;
