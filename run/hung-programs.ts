@@ -1,5 +1,5 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Exec, ExecOptions, ExecResult } from './exec.ts';
+import { within } from './within.ts';
 
 /** A process that was killed ends within this time, in milliseconds, unless it waits in the kernel. A busy machine needs longer than a moment. */
 const KILL_MS = 3_000;
@@ -66,10 +66,7 @@ export class HungPrograms {
     for (const { key: other, ended, killedAt } of this.#hung.values()) {
       const leftMs = killedAt + this.#killMs - performance.now();
       if (other !== key || leftMs <= 0) continue;
-      const rest = new AbortController();
-      const limit = AbortSignal.any([rest.signal, ...(signal ? [signal] : [])]);
-      await Promise.race([ended, delay(leftMs, undefined, { signal: limit }).catch(() => {})]);
-      rest.abort();
+      await within(leftMs, ended, signal);
       signal?.throwIfAborted();
     }
   }

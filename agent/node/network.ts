@@ -1,9 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { listInterfaces, type NetworkInterface } from '../../aoe/mod.ts';
 import { TARGET_END } from '../../api/local-link.ts';
 import { messageOf } from '../../kube/mod.ts';
 import type { Exec } from '../../run/exec.ts';
 import type { Logger } from '../../run/log.ts';
+import { within } from '../../run/within.ts';
 import { Subscribers } from '../subscribers.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { chooseInterfaces, type InterfaceSelection } from './interfaces.ts';
@@ -81,10 +81,7 @@ export class NodeNetwork {
         await this.check(signal).catch((error: unknown) => {
           if (!signal.aborted) log.warn({ error }, 'interfaces could not be set');
         });
-        const rest = new AbortController();
-        const either = AbortSignal.any([signal, rest.signal]);
-        await Promise.race([woken, delay(CHECK_EVERY_MS, undefined, { signal: either }).catch(() => {})]);
-        rest.abort();
+        await within(CHECK_EVERY_MS, woken, signal);
       }
     } finally {
       unsubscribe();

@@ -1,3 +1,5 @@
+import { within } from '../../run/within.ts';
+
 export type JobOutcome<R> = { result: R } | { error: unknown };
 
 interface Run<R> {
@@ -77,13 +79,4 @@ export class Job<R> {
     );
     return run;
   }
-}
-
-async function within(ms: number, done: Promise<void>): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const over = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([done, over]);
-  clearTimeout(timer);
 }
