@@ -266,7 +266,8 @@ export class FileSnapshots implements Snapshots {
 
   /**
    * Refuses when the file system could fill if every block that the snapshots share were written. They need what their files have of their own, by
-   * the same count as what is left. So that may be of a while ago: what it lacks is missing in both.
+   * the same count as what is left. So the count may be of a while ago: what it lacks is missing on both sides.
+   * @throws BackendError
    */
   async #admit(sources: readonly string[], admitted: Admitted, signal: AbortSignal): Promise<void> {
     const { directory, unshared, space } = this.#options;
@@ -285,37 +286,34 @@ export class FileSnapshots implements Snapshots {
 
   /**
    * Refuses when what was written to a file since it was admitted takes more than is left: hosts that freeze their file systems write what they had
-   * in memory. It looks at one file only, because the volume is held meanwhile. A file of very many extents is not counted for that reason: when
-   * there is one, all that was written to the file system counts.
+   * in memory.
    * @throws BackendError
    */
   async #admitMore(source: string, admitted: Admitted): Promise<void> {
-    const { directory, fs } = this.#options;
-    const now = admitted.isShort ? await this.#counted(source, () => fs.unshared(source, 0)) : undefined;
-    const isCounted = now !== undefined && now.end === undefined;
-    const more = Math.max(0, isCounted ? now.bytes - (admitted.own.get(source)?.bytes ?? 0) : admitted.room - (await this.#room()));
+    const { bytes, where } = await this.#written(source, admitted);
+    const more = Math.max(0, bytes);
     if (more > admitted.left) {
-      const where = isCounted ? source : `the file system of ${directory}`;
-      const message = `more was written to ${where} while a snapshot of ${source} was prepared: the snapshot may need ${more} more bytes, and ${directory} has ${admitted.left} that are not promised to a volume or a snapshot`;
+      const message = `more was written to ${where} while a snapshot of ${source} was prepared: the snapshot may need ${more} more bytes, and ${this.#options.directory} has ${admitted.left} that are not promised to a volume or a snapshot`;
       throw new BackendError('PoolFull', message);
     }
     admitted.left -= more;
     admitted.room -= more;
   }
 
-  async #counted<R>(path: string, count: () => Promise<R>): Promise<R> {
-    try {
-      return await count();
-    } catch (error) {
-      throw this.#failed(`looking at ${path}`, error);
-    }
-  }
-
-  /** Bytes that are free on the file system. */
-  async #room(): Promise<number> {
+  /**
+   * What was written since a file was admitted, and where. It looks at one file only, because the volume is held meanwhile. A file of very many
+   * extents is not counted for that reason: when there is one, all that was written to the file system counts.
+   */
+  async #written(source: string, { own, isShort, room }: Admitted): Promise<{ bytes: number; where: string }> {
     const { directory, fs } = this.#options;
-    const { bavail, bsize } = await this.#counted(directory, () => fs.statfs(directory));
-    return bavail * bsize;
+    try {
+      const now = isShort ? await fs.unshared(source, 0) : undefined;
+      if (now && now.end === undefined) return { bytes: now.bytes - (own.get(source)?.bytes ?? 0), where: source };
+      const { bavail, bsize } = await fs.statfs(directory);
+      return { bytes: room - bavail * bsize, where: `the file system of ${directory}` };
+    } catch (error) {
+      throw this.#failed(`looking at ${source}`, error);
+    }
   }
 
   async #read(uid: string): Promise<BackingSnapshot | undefined> {

@@ -26,7 +26,19 @@ function world(file = { own: 10 * MiB, taken: 30 * MiB, takesMs: 30_000, parts: 
   const of = async (path = PATH) => (await unshared.of([{ path }], signal)).get(path)?.bytes;
   /** Until everything that does not wait for `blocked` is done. */
   const settle = () => new Promise((resolve) => setTimeout(resolve, 5));
-  return { file, unshared, blocked, of, settle, wait: (ms: number) => (now += ms), counts: () => counts };
+  /** Begins a count that reads nothing until `end` is called; that gives what the count found. */
+  const begin = async () => {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    blocked.set(PATH, promise);
+    const counted = of();
+    await settle();
+    const end = () => {
+      resolve();
+      return counted;
+    };
+    return { end };
+  };
+  return { file, unshared, blocked, of, settle, begin, wait: (ms: number) => (now += ms), counts: () => counts };
 }
 
 test('a file is counted for a small part of the time only, however long that takes', async () => {
@@ -110,48 +122,36 @@ test('what a file has taken or given back since it was counted is added, and nev
 
 test('what is written to a file while it is counted does not count twice, whether it is read in one part or in many', async () => {
   for (const parts of [1, 2]) {
-    const { file, blocked, of } = world();
+    const { file, begin } = world();
     file.parts = parts;
-    const count = Promise.withResolvers<void>();
-    blocked.set(PATH, count.promise);
-    const counted = of();
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    const { end } = await begin();
     file.taken += 4 * MiB;
     file.own += 4 * MiB;
-    count.resolve();
-    expect(await counted, `${parts} parts`).toBe(14 * MiB);
+    expect(await end(), `${parts} parts`).toBe(14 * MiB);
   }
 });
 
 test('a clone makes all of a file shared at once, also for a count that had begun before', async () => {
-  const { file, unshared, blocked, of, settle } = world();
+  const { file, unshared, of, begin } = world();
   await of();
   unshared.forget(PATH);
   file.own = 0;
   expect(await of()).toBe(0);
   unshared.forget(PATH);
   file.own = 10 * MiB;
-  const count = Promise.withResolvers<void>();
-  blocked.set(PATH, count.promise);
-  const counted = of();
-  await settle();
+  const { end } = await begin();
   unshared.forget(PATH);
-  count.resolve();
-  expect(await counted).toBeUndefined();
+  expect(await end()).toBeUndefined();
   file.own = 0;
   expect(await of()).toBe(0);
 });
 
 test('the count of a file that was forgotten ends at its next part', async () => {
-  const { file, unshared, blocked, of, settle, counts } = world();
+  const { file, unshared, begin, counts } = world();
   file.parts = 5;
-  const count = Promise.withResolvers<void>();
-  blocked.set(PATH, count.promise);
-  const counted = of();
-  await settle();
+  const { end } = await begin();
   unshared.forget(PATH);
-  count.resolve();
-  expect([await counted, counts()]).toStrictEqual([undefined, 0]);
+  expect([await end(), counts()]).toStrictEqual([undefined, 0]);
 });
 
 test('what must be of now is counted again when somebody asks, unless that takes long', async () => {

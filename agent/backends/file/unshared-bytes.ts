@@ -1,19 +1,16 @@
 import { dirname } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { Semaphore } from '../../../run/semaphore.ts';
+import { within } from '../../../run/within.ts';
 import type { FileSystem } from './file-system.ts';
 
 /** What `blocks` of a file are counted in. */
 export const BLOCK = 512;
 /**
- * A count is used for so many times as long as all files took to be counted, so that disks are read for a small part of the time only, however many
- * pools of one file system ask, and whatever changes in them.
+ * How long a count is used. That is so many `times` as long as all files took to be counted: disks are read for a small part of the time only,
+ * however many pools of one file system ask, and whatever changes in them. But it is no longer than `mostMs`, since a disk that does not answer
+ * for a while makes a count long; and no shorter than `leastTimes` as long: files of tens of millions of extents take more than `mostMs`.
  */
-const KEEP_TIMES = 20;
-/** And for no longer than this, in ms: a disk that does not answer for a while makes each count long. */
-const MOST_KEPT_MS = 5 * 60_000;
-/** But for so many times at the least: files of tens of millions of extents take longer than that. */
-const KEEP_AT_LEAST_TIMES = 2;
+const KEEP = { times: 20, mostMs: 5 * 60_000, leastTimes: 2 };
 /** Who asks waits for counts no longer than this, in ms: others wait for the directory's turn meanwhile. */
 const WAIT_MS = 5_000;
 /** A file that was counted within this, in ms, can be counted again while its volume is held. */
@@ -75,7 +72,7 @@ export class UnsharedBytes {
   async of(files: readonly Pick<FileSize, 'path'>[], signal: AbortSignal): Promise<Map<string, Own>> {
     const dueSince = this.#now() - this.#keptMs();
     const due = files.filter(({ path }) => (this.#known.get(path)?.at ?? RENEWED) <= dueSince);
-    if (due.length > 0) await this.#wait(Promise.all(due.map(({ path }) => this.#counted(path))), signal);
+    if (due.length > 0) await within(this.#waitMs, Promise.all(due.map(({ path }) => this.#counted(path))), signal);
     const found = new Map<string, Own>();
     for (const { path } of files) {
       signal.throwIfAborted();
@@ -103,14 +100,7 @@ export class UnsharedBytes {
   /** How long counts are used, in ms. */
   #keptMs(): number {
     const passMs = [...this.#known.values()].reduce((sum, { tookMs }) => sum + tookMs, 0);
-    return Math.max(KEEP_AT_LEAST_TIMES * passMs, Math.min(KEEP_TIMES * passMs, MOST_KEPT_MS));
-  }
-
-  async #wait(counts: Promise<unknown>, signal: AbortSignal): Promise<void> {
-    const done = new AbortController();
-    const over = sleep(this.#waitMs, undefined, { signal: AbortSignal.any([signal, done.signal]), ref: false }).catch(() => {});
-    await Promise.race([counts, over]);
-    done.abort();
+    return Math.max(KEEP.leastTimes * passMs, Math.min(KEEP.times * passMs, KEEP.mostMs));
   }
 
   /** Ends when the file was counted, or could not be; never fails. */
@@ -128,20 +118,16 @@ export class UnsharedBytes {
   /** @param isWanted whether the file was not forgotten meanwhile */
   async #count(path: string, isWanted: () => boolean): Promise<void> {
     const began = this.#now();
-    let counted: { bytes: number; blocks: number; parts: number } | undefined;
-    try {
-      counted = await this.#read(path, isWanted);
-    } catch {
-      // It cannot be looked at.
-    }
+    // Undefined: it cannot be looked at.
+    const counted = await this.#read(path, isWanted).catch(() => undefined);
     if (!isWanted()) return;
     this.#counting.delete(path);
     this.#known.delete(path);
     if (!counted) return;
-    const { bytes, blocks, parts } = counted;
+    const { parts, ...found } = counted;
     const at = this.#now();
     const tookMs = at - began;
-    this.#known.set(path, { bytes, isShort: parts === 1 && tookMs <= SHORT_MS, blocks, tookMs, at });
+    this.#known.set(path, { ...found, isShort: parts === 1 && tookMs <= SHORT_MS, tookMs, at });
   }
 
   /**
