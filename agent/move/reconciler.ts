@@ -84,17 +84,11 @@ export class MoveReconciler {
   }
 
   /**
-   * Says what a copy waits for. Its MAC addresses and how far it is stay as they were: without the first, the agent of the volume would end
-   * what it serves to this node, and the copier would lose its source.
+   * Says what a copy waits for. How far it is, and the MAC addresses of this node, stay as they were: without those, the agent of the volume would
+   * end what it serves to this node, and the copier would lose its source.
    */
   async #waits(found: AoEVolume, message: string, signal: AbortSignal): Promise<void> {
-    const { macs, bytesDone, bytesTotal } = moveReport(found) ?? {};
-    const kept = {
-      ...(macs === undefined ? {} : { macs }),
-      ...(bytesDone === undefined ? {} : { bytesDone }),
-      ...(bytesTotal === undefined ? {} : { bytesTotal }),
-    };
-    await this.#report(found, { ...kept, phase: 'Waiting', message }, signal);
+    await this.#report(found, { ...moveReport(found), phase: 'Waiting', message }, signal);
   }
 
   /** @returns undefined when the API server says that the move is at another stage by now */
