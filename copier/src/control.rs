@@ -14,7 +14,7 @@ pub const HANGS_AFTER: Duration = Duration::from_secs(30);
 /// What a job waits for that may hang. Only one thread of a job waits for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// The progress is saved there. It comes first: handling what was read waits for it, too.
+    /// The progress is saved there. It comes first: while it is saved, the handling of what was read counts as a request to the destination.
     State,
     Destination,
     Source,
@@ -69,6 +69,14 @@ impl Control {
     #[must_use]
     pub fn begin(&self, place: Place) -> Waits<'_> {
         self.waits()[place as usize] = Some(Begin { at: Instant::now(), since: now() });
+        Waits(self, place)
+    }
+
+    /// A request to this place has been under way for [`HANGS_AFTER`].
+    #[cfg(test)]
+    pub fn hang(&self, place: Place) -> Waits<'_> {
+        let begin = Begin { at: Instant::now() - HANGS_AFTER, since: now() - HANGS_AFTER.as_secs() };
+        self.waits()[place as usize] = Some(begin);
         Waits(self, place)
     }
 

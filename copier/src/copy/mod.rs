@@ -101,9 +101,8 @@ pub fn run(
     std::thread::scope(|scope| {
         let work = move || {
             for mut item in items {
-                let waits = control.begin(Place::Destination);
+                let _waits = control.begin(Place::Destination);
                 handler.take(&mut item)?;
-                drop(waits);
                 give_back(item, &free);
             }
             Ok(())

@@ -17,7 +17,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 const STACK: usize = 512 << 10;
 /// Jobs whose disk hangs that leave their place to others, at most: each keeps some 7 MiB of memory.
 const MOST_HANGING: usize = 8;
-/// Between two looks whether a disk hangs, while jobs wait for one that runs to end.
+/// Between two looks whether a disk hangs, while jobs run.
 const LOOK: Duration = Duration::from_secs(2);
 
 impl Jobs {
@@ -25,17 +25,18 @@ impl Jobs {
     pub fn schedule(self: &Arc<Jobs>) {
         let mut inner = self.lock();
         while !inner.closing {
+            inner.share();
             let time = Instant::now();
             let waiting = |entry: &&super::Entry| entry.control.is_none() && !entry.held && entry.progress.course == Course::Running;
             let next = inner.entries.values().filter(waiting).min_by_key(|entry| (entry.due, entry.progress.started));
             let has_room = inner.running - inner.hanging().min(MOST_HANGING) < self.parallel;
+            let longest = if inner.running > 0 { LOOK } else { SLEEP };
             let sleep = match next.map(|entry| (entry.job.clone(), entry.due)) {
                 Some((job, due)) if due <= time && has_room => {
                     let control = Arc::new(Control::new(job.bytes_per_second));
                     let entry = inner.entries.get_mut(&job.id).expect("it was just found");
                     entry.control = Some(control.clone());
                     inner.running += 1;
-                    inner.share();
                     let (jobs, id) = (self.clone(), job.id.clone());
                     let builder = std::thread::Builder::new().name("job".into()).stack_size(STACK);
                     if let Err(error) = builder.spawn(move || jobs.run(&job, &control)) {
@@ -43,13 +44,11 @@ impl Jobs {
                         inner.running -= 1;
                         let entry = inner.entries.get_mut(&id).expect("it was just found");
                         (entry.control, entry.due) = (None, time + Duration::from_secs(1));
-                        inner.share();
                     }
                     continue;
                 }
-                Some((_, due)) if has_room => due.saturating_duration_since(time).min(SLEEP),
-                Some(_) => LOOK,
-                None => SLEEP,
+                Some((_, due)) if has_room => due.saturating_duration_since(time).min(longest),
+                _ => longest,
             };
             inner = self.changed.wait_timeout(inner, sleep).expect("a thread that panics ends the process").0;
         }
@@ -89,7 +88,6 @@ impl Jobs {
                 Outcome::Failed { problem } => entry.report(problem),
             }
         }
-        inner.share();
         self.changed.notify_all();
     }
 
@@ -172,9 +170,8 @@ impl Keeper for Kept<'_> {
     }
 
     fn save(&self, progress: Progress) -> Result<(), Failure> {
-        let waits = self.control.begin(Place::State);
+        let _waits = self.control.begin(Place::State);
         self.jobs.store.save(self.id, &progress).map_err(|error| Failure::wait(format_args!("saving the progress: {error}")))?;
-        drop(waits);
         if let Some(entry) = self.jobs.lock().entries.get_mut(self.id) {
             entry.progress = progress;
             // It gets ahead.
@@ -188,5 +185,50 @@ impl State {
     /// Whether the job goes on by itself.
     pub fn is_active(&self) -> bool {
         matches!(self.phase, Phase::Queued | Phase::Copying | Phase::Verifying)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Entry;
+    use super::*;
+    use crate::job::store::{Loaded, Store};
+    use crate::job::{Destination, Source};
+
+    #[test]
+    fn a_job_whose_disk_hangs_leaves_its_share_of_the_limit_to_others_until_it_gets_further() {
+        let folder = std::env::temp_dir().join(format!("aoe-copier-schedule-{}", std::process::id()));
+        let jobs = Arc::new(Jobs::new(Store::open(&folder).unwrap(), 2, Loaded::default()));
+        let controls = ["a", "b"].map(|id| {
+            let (source, destination) = (Source::Local { path: "/x".into() }, Destination { path: "/y".into(), zeroed: true });
+            let job = Job { id: id.into(), volume: "v".into(), source, destination, bytes: 512, ranges: Vec::new(), bytes_per_second: 0 };
+            let control = Arc::new(Control::default());
+            let entry = Entry { control: Some(control.clone()), ..Entry::new(job, Progress::default()) };
+            let mut inner = jobs.lock();
+            inner.running += 1;
+            inner.entries.insert(id.into(), entry);
+            control
+        });
+        let scheduler = std::thread::spawn({
+            let jobs = jobs.clone();
+            move || jobs.schedule()
+        });
+        let until = |rates: [u64; 2]| {
+            let limit = Instant::now() + 5 * LOOK;
+            while controls.each_ref().map(|control| control.rate()) != rates {
+                assert!(Instant::now() < limit, "it does not happen: {rates:?}");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        jobs.set_limit(1000);
+        until([500, 500]);
+        let waits = controls[0].hang(Place::Destination);
+        until([1000, 1000]);
+        drop(waits);
+        until([500, 500]);
+        jobs.lock().running = 0;
+        assert!(jobs.close());
+        scheduler.join().unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 }
