@@ -185,7 +185,7 @@ impl Engine {
                 if self.ended.is_empty() {
                     break;
                 }
-                // All of them at first: the order in which they are reaped is not that in which the device did them.
+                // Failures are counted before any result is judged: the device may have done these jobs in another order.
                 for (job, result) in &self.ended {
                     match (job.kind, result) {
                         (Kind::Flush, Err(_)) => job.disk.sync_failed(),
@@ -202,8 +202,9 @@ impl Engine {
                     if job.shares_flush() && result.is_ok() {
                         self.groups.add(job);
                     } else {
-                        let check = || if job.kind == Kind::Write { job.disk.check_syncs(job.failed_syncs) } else { Ok(()) };
-                        into.push_back(Completion { id: job.id, result: result.and_then(|()| check()) });
+                        let written = job.kind == Kind::Write && result.is_ok();
+                        let result = if written { job.disk.check_syncs(job.failed_syncs) } else { result };
+                        into.push_back(Completion { id: job.id, result });
                     }
                 }
             }

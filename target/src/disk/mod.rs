@@ -38,8 +38,8 @@ pub struct Identity {
     pub inode: u64,
 }
 
-/// Why a write has failed that was done: a sync that failed meanwhile, maybe for what another write has written, may have lost it. Done again,
-/// it may last.
+/// Why a write counts as failed although the disk took it: a sync failed meanwhile, maybe that of another write, and may have lost this one,
+/// too. Done again, it may last.
 #[derive(Debug, thiserror::Error)]
 #[error("a sync failed while it was under way")]
 struct Doubt;

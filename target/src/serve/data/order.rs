@@ -119,7 +119,7 @@ impl Order {
         self.start(start);
     }
 
-    /// The disk is another one, whose blocks may be larger. Nothing has started on it yet.
+    /// There is another disk, on which nothing has started yet. Its blocks may be larger.
     pub fn widen(&mut self, grain: u64) {
         for (_, span) in self.under_way.iter_mut().chain(&mut self.waiting) {
             *span = Span::new(span.start, span.end - span.start, span.write, grain);

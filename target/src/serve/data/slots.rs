@@ -13,8 +13,8 @@ pub const SLOTS: usize = 4096;
 /// Most of them for one initiator: a flood from one leaves room for the others.
 const SLOTS_OF_ONE: u32 = 3072;
 const BUFFER: usize = MAX_SECTORS as usize * SECTOR;
-/// How long a write that syncs of others may have lost is done again: until a burst of writes that fail is over, as in a pool that is full,
-/// and far below the three minutes after which the Linux driver gives a disk up (aoe_deadsecs).
+/// For how long a write is done again that syncs of others may have lost: until a burst of writes that fail is over, as in a pool that is
+/// full, and far less than the three minutes after which the Linux driver gives a disk up (aoe_deadsecs).
 const DOUBT: Duration = Duration::from_secs(10);
 
 /// A request from an initiator that goes to a disk.
@@ -106,14 +106,17 @@ impl Slots {
         self.requests[id as usize].as_ref().expect("a request lives until its slot is freed")
     }
 
+    fn get_mut(&mut self, id: u32) -> &mut Request {
+        self.requests[id as usize].as_mut().expect("a request lives until its slot is freed")
+    }
+
     pub fn set_due(&mut self, id: u32, due: Option<Instant>) {
-        self.requests[id as usize].as_mut().expect("a request lives until its slot is freed").due = due;
+        self.get_mut(id).due = due;
     }
 
     /// A write has failed for what another one may have done. Whether it is to be done again.
     pub fn doubt(&mut self, id: u32, now: Instant) -> bool {
-        let request = self.requests[id as usize].as_mut().expect("a request lives until its slot is freed");
-        now.saturating_duration_since(*request.doubted.get_or_insert(now)) < DOUBT
+        now.saturating_duration_since(*self.get_mut(id).doubted.get_or_insert(now)) < DOUBT
     }
 
     /// Requests of a volume whose answers have a time.
@@ -141,7 +144,7 @@ impl Slots {
 
     /// Makes a request part of the one before it on the disk.
     pub fn link(&mut self, before: u32, id: u32) {
-        self.requests[before as usize].as_mut().expect("a request lives until its slot is freed").next = Some(id);
+        self.get_mut(before).next = Some(id);
     }
 
     /// A request and all linked to it, in the order of the disk.
@@ -153,7 +156,7 @@ impl Slots {
     pub fn unlink(&mut self, first: u32) -> Vec<u32> {
         let ids: Vec<u32> = self.linked(first).collect();
         for id in &ids {
-            self.requests[*id as usize].as_mut().expect("a request lives until its slot is freed").next = None;
+            self.get_mut(*id).next = None;
         }
         ids
     }

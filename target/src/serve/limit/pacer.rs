@@ -78,9 +78,9 @@ impl Pacer {
         Some(Box::new(pacer))
     }
 
-    /// Sets other limits, and sets new times for the answers to `waiting`, those that have one: the first when it was, and those
-    /// after it as the new limits allow. What was saved up is gone. So only the time that limits are set counts, and changing them back
-    /// and forth gives nobody more. Those that would wait too long leave with the last of the others. Without limits no answer waits.
+    /// Sets other limits, and new times for the answers to `waiting`: the first leaves when it was to leave, and those after it as the new
+    /// limits allow. What was saved up is gone: so changing limits back and forth gives nobody more. Those that would wait too long leave
+    /// with the last of the others. Without limits no answer waits.
     pub fn set(&mut self, limits: Limits, mut waiting: Vec<&mut Request>, now: Instant) {
         // Those that are due are paid for.
         waiting.retain(|request| request.due.is_some_and(|due| due > now));

@@ -76,12 +76,10 @@ impl Change {
 }
 
 impl Volume {
-    /// Takes the next change that may begin. Exports wait while a disk is being opened, and while a disk swap is pending: until the old
-    /// disk has drained there is no present disk to compare with. A disk that hangs may never open or drain: changes of access and
-    /// of the lock overtake them; a removal does not. They overtake a removal that waits, too: those whom they admit are told of the
-    /// volume, and have it until it is gone.
-    ///
-    /// Gives how many changes that came before it wait, too.
+    /// Takes the next change that may begin, and says how many that came before it still wait. Exports wait while a disk is being opened, and
+    /// while a disk swap is pending: until the old disk has drained there is no present disk to compare with. A disk that hangs may never
+    /// open or drain: changes of access and of the lock overtake exports, and removals, too: those whom they admit are told of the
+    /// volume, and have it until it is gone. A removal overtakes nothing.
     fn due_change(&mut self) -> Option<(usize, Change)> {
         let (idle, swapping) = (self.state.is_idle(), self.state.is_swapping());
         let is_due = |(at, change): (usize, &Change)| match change {

@@ -63,7 +63,9 @@ pub enum Life {
 }
 
 /// The one change of a volume that is being saved.
+#[derive(Default)]
 pub enum Step {
+    #[default]
     Idle,
     Saving(Saving),
     /// The removal is being saved.
@@ -72,24 +74,19 @@ pub enum Step {
     },
 }
 
-/// The one disk that is being opened for a volume. A disk that hangs takes as long as it likes for that: changes that need none, such as those
-/// that take access away, are saved and answered meanwhile. Requests of an earlier process may reach it still, but none of this process does
-/// before they have ended: they keep the disk locked.
+/// The one disk that is being opened for a volume. A disk that hangs may take any time for that: changes that need no disk, such as those
+/// that take access away, are saved and answered meanwhile. Requests of an earlier process may still reach the disk, but none of this process
+/// does before they have ended: they keep the disk locked.
+#[derive(Default)]
 pub enum Opening {
+    #[default]
     Nothing,
     /// The volume's own disk: after a start of the process, or again after a failure.
     Own,
     /// The disk of an export.
-    Export {
-        definition: Box<Definition>,
-        reply: Reply<VolumeState>,
-    },
+    Export { definition: Box<Definition>, reply: Reply<VolumeState> },
     /// The disk of an export is open (none: it is the one that the volume has). The export is saved when the change under way has ended.
-    Opened {
-        definition: Box<Definition>,
-        reply: Reply<VolumeState>,
-        disk: Option<Arc<Disk>>,
-    },
+    Opened { definition: Box<Definition>, reply: Reply<VolumeState>, disk: Option<Arc<Disk>> },
 }
 
 /// What is being saved.
@@ -218,8 +215,8 @@ impl State {
         idle
     }
 
-    /// A change begins. False, and nothing happens, while another is under way; the step is dropped. A removal waits for the disk that is being
-    /// opened.
+    /// A change begins. False, and nothing happens, while another is under way; the step is dropped. A removal does not begin while a disk is
+    /// being opened, either.
     pub fn begin(&mut self, step: Step) -> bool {
         let may_begin = if matches!(step, Step::Removing { .. }) { self.is_idle() } else { self.may_save() };
         if may_begin {
@@ -228,7 +225,7 @@ impl State {
         may_begin
     }
 
-    /// The access has changed while the disk of an export is opened: the export does not undo that.
+    /// The access has changed while an export waits for its disk: the export does not undo that.
     pub fn overtake(&mut self, access: &Access) {
         if let Opening::Export { definition, .. } | Opening::Opened { definition, .. } = &mut self.opening {
             definition.access = access.clone();
@@ -250,35 +247,26 @@ impl State {
 
     /// The disk of an export is open (none: it is the one that the volume has). False when no such disk was being opened.
     pub fn opened(&mut self, disk: Option<Arc<Disk>>) -> bool {
-        match std::mem::replace(&mut self.opening, Opening::Nothing) {
-            Opening::Export { definition, reply } => {
-                self.opening = Opening::Opened { definition, reply, disk };
-                true
-            }
-            opening => {
-                self.opening = opening;
-                false
-            }
-        }
+        let Some((definition, reply)) = self.end_export() else { return false };
+        self.opening = Opening::Opened { definition, reply, disk };
+        true
     }
 
     /// The disk of an export could not be opened. Gives the reply to refuse with.
     pub fn not_opened(&mut self) -> Option<Reply<VolumeState>> {
-        match std::mem::replace(&mut self.opening, Opening::Nothing) {
-            Opening::Export { reply, .. } => Some(reply),
-            opening => {
-                self.opening = opening;
-                None
-            }
-        }
+        self.end_export().map(|(_, reply)| reply)
     }
 
     /// An export whose disk is open is saved, unless another change is under way. `next` makes of its definition what is to be saved.
     pub fn save_opened(&mut self, next: impl FnOnce(Definition) -> Box<Saved>) -> bool {
-        if !matches!((&self.step, &self.opening), (Step::Idle, Opening::Opened { .. })) {
+        if !matches!(self.step, Step::Idle) {
             return false;
         }
-        let Opening::Opened { definition, reply, disk } = std::mem::replace(&mut self.opening, Opening::Nothing) else { return false };
+        let opened = end(&mut self.opening, |opening| match opening {
+            Opening::Opened { definition, reply, disk } => Ok((definition, reply, disk)),
+            opening => Err(opening),
+        });
+        let Some((definition, reply, disk)) = opened else { return false };
         self.step = Step::Saving(Saving { next: next(*definition), disk, then: Then::Reply(reply) });
         true
     }
@@ -318,7 +306,7 @@ impl State {
 
     /// The removal could not be saved. Gives the reply to refuse with.
     pub fn not_removed(&mut self) -> Option<Reply<()>> {
-        self.end(|step| match step {
+        end(&mut self.step, |step| match step {
             Step::Removing { reply } => Ok(reply),
             step => Err(step),
         })
@@ -357,20 +345,27 @@ impl State {
     }
 
     fn end_saving(&mut self) -> Option<Saving> {
-        self.end(|step| match step {
+        end(&mut self.step, |step| match step {
             Step::Saving(saving) => Ok(saving),
             step => Err(step),
         })
     }
 
-    /// Ends the step if it is the wanted one.
-    fn end<T>(&mut self, wanted: impl FnOnce(Step) -> Result<T, Step>) -> Option<T> {
-        match wanted(std::mem::replace(&mut self.step, Step::Idle)) {
-            Ok(ended) => Some(ended),
-            Err(step) => {
-                self.step = step;
-                None
-            }
+    fn end_export(&mut self) -> Option<(Box<Definition>, Reply<VolumeState>)> {
+        end(&mut self.opening, |opening| match opening {
+            Opening::Export { definition, reply } => Ok((definition, reply)),
+            opening => Err(opening),
+        })
+    }
+}
+
+/// Ends what is under way if it is what is wanted.
+fn end<P: Default, T>(present: &mut P, wanted: impl FnOnce(P) -> Result<T, P>) -> Option<T> {
+    match wanted(std::mem::take(present)) {
+        Ok(ended) => Some(ended),
+        Err(other) => {
+            *present = other;
+            None
         }
     }
 }
