@@ -1,5 +1,6 @@
 //! What tests of this folder start from.
 
+use std::path::Path;
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
@@ -7,7 +8,7 @@ use super::data::slots::Request;
 use super::server::{Options, Server};
 use crate::definition::{Access, Address, Definition};
 use crate::disk::engine::Kind;
-use crate::store::Saved;
+use crate::store::{Loaded, Saved};
 use crate::wake::Waker;
 use crate::wire::{Ata, Header, Mac, SECTOR};
 
@@ -18,6 +19,24 @@ pub const B: Mac = Mac([2, 0, 0, 0, 0, 0x0b]);
 pub fn server() -> Server {
     let options = Options { poll: Duration::ZERO, uring: false, inline_memory: false };
     Server::new(options, None, Arc::new(Waker::new().unwrap()), mpsc::channel().1).unwrap()
+}
+
+/// One that serves volume `v` at this path, and the volume's number.
+pub fn serving(path: &Path) -> (Server, u32) {
+    let mut server = server();
+    server.restore(Loaded { volumes: vec![saved(path.to_str().unwrap())], ..Loaded::default() });
+    let id = server.registry.find("v").unwrap();
+    until(&mut server, |server| server.registry.volume(id).state.is_served());
+    (server, id)
+}
+
+/// Lets a server work until something has happened.
+pub fn until(server: &mut Server, happened: impl Fn(&Server) -> bool) {
+    let limit = Instant::now() + Duration::from_secs(5);
+    while !happened(server) {
+        assert!(Instant::now() < limit, "it does not happen");
+        server.turn(true);
+    }
 }
 
 /// Volume `v` at this path, for A and B.

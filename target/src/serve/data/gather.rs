@@ -32,7 +32,7 @@ impl Gathering {
 }
 
 /// First sector and number of sectors.
-fn sectors(request: &Request) -> (u64, u64) {
+pub(super) fn sectors(request: &Request) -> (u64, u64) {
     (request.offset / SECTOR as u64, (request.length / SECTOR) as u64)
 }
 
@@ -79,18 +79,5 @@ impl DataPath {
                 self.slots.free_all(slot);
             }
         }
-    }
-
-    /// Requests that failed together are tried one by one: a bad sector fails only the requests for it. So is a single one that is tried
-    /// again. They keep their place before what waits for them; those that may start are added to `starting`.
-    pub(super) fn separate(&mut self, registry: &mut Registry, id: u32, leader: u32, grain: u64) {
-        let volume = registry.volume_mut(id);
-        let span = |slot: u32, request: &Request| {
-            let (start, count) = sectors(request);
-            (slot, Span::new(start, count, request.kind == Kind::Write, grain))
-        };
-        let slots = self.slots.unlink(leader);
-        let spans: Vec<(u32, Span)> = slots.into_iter().map(|slot| span(slot, self.slots.get(slot))).collect();
-        volume.order.separate(leader, &spans, &mut self.starting);
     }
 }

@@ -3,7 +3,7 @@ use crate::disk::Disk;
 use crate::disk::engine::{Completion, Kind};
 use crate::disk::open::{Opened, open};
 use crate::serve::data::order::{Entered, Span};
-use crate::serve::testing::{A, B, request, saved, server};
+use crate::serve::testing::{A, B, request, saved, server, serving, until};
 use crate::serve::volume::life::{Life, Opening, State};
 use crate::store::Loaded;
 use std::path::PathBuf;
@@ -25,13 +25,8 @@ impl Rig {
         for path in &paths {
             std::fs::write(path, [0; 4096]).unwrap();
         }
-        let mut server = server();
-        let volume = saved(paths[0].to_str().unwrap());
-        server.restore(Loaded { volumes: vec![volume], ..Loaded::default() });
-        let id = server.registry.find("v").unwrap();
-        let mut rig = Rig { server, id, paths };
-        rig.until(|volume| volume.state.is_served());
-        rig
+        let (server, id) = serving(&paths[0]);
+        Rig { server, id, paths }
     }
 
     fn volume(&self) -> &Volume {
@@ -39,11 +34,7 @@ impl Rig {
     }
 
     fn until(&mut self, come: impl Fn(&Volume) -> bool) {
-        let limit = Instant::now() + Duration::from_secs(5);
-        while !come(self.volume()) {
-            assert!(Instant::now() < limit, "it does not happen");
-            self.server.turn(true);
-        }
+        until(&mut self.server, |server| come(server.registry.volume(self.id)));
     }
 
     /// A write that is under way.
@@ -193,7 +184,7 @@ fn an_export_whose_disk_opens_while_access_is_being_saved_is_saved_after_it() {
     let mut away = rig.export(1);
     let mut access = rig.set_access(only(B));
     assert!(matches!(rig.volume().state.step(), Step::Saving(_)));
-    let opened = crate::disk::open::open("/proc/self/exe", true, 0, None);
+    let opened = open("/proc/self/exe", true, 0, None);
     rig.server.done(Done::Opened { volume: rig.id, result: opened });
     assert!(matches!(rig.volume().state.opening(), Opening::Opened { .. }) && !rig.volume().admits(A));
     rig.server.done(Done::Saved { volume: rig.id, result: Ok(()) });
