@@ -154,13 +154,13 @@ impl Inner {
 
 pub struct Jobs {
     store: Store,
-    /// Jobs that run at once, at most. Those that wait for something do not run, and some of those whose disk hangs do not count.
+    /// Jobs that run at once, at most. Those that wait for something do not run, and those whose disk hangs do not count, up to a number.
     parallel: usize,
     inner: Mutex<Inner>,
     /// Raised when something changed that a thread may wait for.
     changed: Condvar,
-    /// The jobs that calls are changing. Those that change one job are made one after the other: a call for one whose disk hangs holds up
-    /// no call for another.
+    /// The jobs that calls are changing. Calls for the same job are made one after the other; one for a job whose disk hangs holds up no call
+    /// for another job.
     calls: Mutex<BTreeSet<String>>,
     /// Raised when a call has ended.
     call_ended: Condvar,
@@ -295,7 +295,7 @@ impl Jobs {
         Ok(())
     }
 
-    /// Ends the thread of a job, and holds the job. Of one that is known to hang, its end is not waited for again.
+    /// Ends the thread of a job, and holds the job. The end of a job whose disk is known to hang is not waited for.
     fn halt(&self, id: &str) -> Result<Progress, Error> {
         let mut inner = self.lock();
         let entry = inner.entries.get_mut(id).ok_or_else(|| Error::NoSuchJob(id.to_owned()))?;

@@ -3,6 +3,7 @@
 mod cable;
 mod copier;
 mod crash;
+#[path = "../../../target/tests/it/frozen.rs"]
 mod frozen;
 mod hung;
 mod lab;

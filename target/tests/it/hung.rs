@@ -1,20 +1,15 @@
 //! Disks that hang: files on a frozen file system, whose writes wait until it thaws.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsRawFd;
+use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use aoe_target::wire::ata::command::{READ_EXT, WRITE_EXT};
 use aoe_target::wire::{Mac, Reserve, config, header, reserve};
 
+use crate::frozen::Frozen;
 use crate::host::registers;
 use crate::lab::{LIMIT, Lab, program};
-
-// linux/fs.h
-const FIFREEZE: libc::c_ulong = 0xc004_5877;
-const FITHAW: libc::c_ulong = 0xc004_5878;
 
 /// A file system on a disk in memory, of its own.
 pub struct Mounted {
@@ -35,9 +30,7 @@ impl Mounted {
     }
 
     pub fn freeze(&self) -> Frozen {
-        let frozen = Frozen(File::open(&self.folder).unwrap());
-        frozen.ask(FIFREEZE);
-        frozen
+        Frozen::new(&self.folder)
     }
 }
 
@@ -50,22 +43,6 @@ impl Drop for Mounted {
             std::thread::sleep(Duration::from_millis(5));
         }
         let _ = fs::write("/sys/class/zram-control/hot_remove", &self.device[4..]);
-    }
-}
-
-pub struct Frozen(File);
-
-impl Frozen {
-    fn ask(&self, request: libc::c_ulong) {
-        // SAFETY: the descriptor is open; these requests take no memory.
-        let result = unsafe { libc::ioctl(self.0.as_raw_fd(), request as _, 0) };
-        assert_eq!(result, 0, "{}", io::Error::last_os_error());
-    }
-}
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        self.ask(FITHAW);
     }
 }
 

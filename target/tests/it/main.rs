@@ -4,6 +4,7 @@ mod access;
 mod ata;
 mod config;
 mod for_copies;
+mod frozen;
 mod grow;
 mod hold;
 mod host;
