@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import ProcessRunner, { type RunnerOptions } from './runner.ts';
 
 /** What Jest gives to a runner, as far as it is read. */
@@ -77,6 +77,17 @@ describe('the runner', () => {
   it('names the test in which a process dies', async () => {
     const events = await run({ 'a.ts': "test('dies', () => process.kill(process.pid, 'SIGKILL'));" });
     expect(events.at(-1)).toBe('failed the process ended with SIGKILL in "dies"');
+  });
+
+  it('removes what a test file leaves among temporary files', async () => {
+    const leave = `
+      import { mkdtempSync, writeFileSync } from 'node:fs';
+      import { tmpdir } from 'node:os';
+      import { dirname, join } from 'node:path';
+      test('leaves', () => writeFileSync('${folder}/left', mkdtempSync(join(tmpdir(), 'left-'))));`;
+    const events = await run({ 'a.ts': leave });
+    expect(events).toContain('leaves: passed');
+    expect(existsSync(dirname(readFileSync(join(folder, 'left'), 'utf8')))).toBe(false);
   });
 
   it('fails a file that cannot be loaded', async () => {

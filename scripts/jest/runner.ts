@@ -1,6 +1,8 @@
 // A Jest runner: each test file in a process of its own, in Node's one realm, as it is (Node strips the types).
 // docs/adr/0013 says why it is not Jest's own runner.
 import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import type { Config, EmittingTestRunnerInterface, TestEvents, Test as TestFile } from 'jest-runner';
 
@@ -78,9 +80,11 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
     // Another Node.js for the tests, such as that of another platform (docs/releasing.md).
     const node = process.env.TEST_NODE ?? process.execPath;
     const isAlone = this.isSerial && this.#workers === 1;
+    const folder = mkdtempSync(join(tmpdir(), 'aoe-csi-test-'));
     const child = fork(join(import.meta.dirname, 'test-file.ts'), {
       // What two files print would mix: of these it is printed when a file fails.
       stdio: ['ignore', isAlone ? 'inherit' : 'pipe', 'pipe', 'ipc'],
+      env: { ...process.env, TMPDIR: folder },
       ...(this.isSerial && !isAlone ? { execPath: 'unshare', execArgv: [...OWN_NETWORK, node, ...process.execArgv] } : { execPath: node }),
     });
     const order: Order = { path: test.path, globalConfig: this.#globalConfig, config: test.context.config };
@@ -89,6 +93,8 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
       await this.#emit('test-file-success', [test, await this.#resultOf(child)]);
     } catch (error) {
       await this.#emit('test-file-failure', [test, error as Error & { stack: string }]);
+    } finally {
+      removeFolder(folder);
     }
   }
 
@@ -120,4 +126,10 @@ export default class ProcessRunner implements EmittingTestRunnerInterface {
       });
     });
   }
+}
+
+/** Removes what a test file has left in its folder for temporary files; not through a mount, which may lead to anything. */
+function removeFolder(folder: string): void {
+  if (readFileSync('/proc/self/mountinfo', 'utf8').includes(` ${folder}/`)) console.error(`a test has left a mount in ${folder}`);
+  else rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
 }
