@@ -201,9 +201,9 @@ describe('the chart with its defaults, where the cluster has the CRDs of snapsho
     expect(manifests.find(({ kind }) => kind === 'NetworkPolicy')).toBeUndefined();
   });
 
-  it('brings the CRDs of the cluster up to date before an upgrade, with rights to its own only', async () => {
+  it('brings the CRDs of the cluster up to date before an upgrade or another installation, with rights to its own only', async () => {
     const job = of(manifests, 'Job', 'aoe-csi-crds');
-    expect(job.metadata.annotations['helm.sh/hook']).toBe('pre-upgrade');
+    expect(job.metadata.annotations['helm.sh/hook']).toBe('pre-install,pre-upgrade');
     const names = of(manifests, 'ClusterRole', 'aoe-csi-crds').rules[0].resourceNames;
     const definitions = Object.values(of(manifests, 'ConfigMap', 'aoe-csi-crds').data).map((json) => JSON.parse(String(json)));
     expect(definitions.map(({ metadata }) => metadata.name)).toStrictEqual([...names]);

@@ -37,14 +37,23 @@ describe('the chart', () => {
     return found;
   }
 
+  /** Columns of `kubectl get aoepools`. */
+  async function columns(): Promise<unknown> {
+    return (await cluster.getJson('crd', 'aoepools.aoe.dev')).spec.versions[0].additionalPrinterColumns;
+  }
+
+  /** Makes the CRDs those of a chart whose AoEPools show no columns. */
+  async function makeDefinitionsOld(): Promise<void> {
+    const removal = [{ op: 'remove', path: '/spec/versions/0/additionalPrinterColumns' }];
+    await cluster.kubectl(['patch', 'crd', 'aoepools.aoe.dev', '--type=json', '-p', JSON.stringify(removal)]);
+  }
+
   it('is upgraded without an effect on I/O: all is replaced but the targets, and the CRDs are those of the chart', async () => {
     const old = await podsByComponent();
-    // As a chart has them whose AoEPools show no columns.
-    const columns = '/spec/versions/0/additionalPrinterColumns';
-    await cluster.kubectl(['patch', 'crd', 'aoepools.aoe.dev', '--type=json', '-p', JSON.stringify([{ op: 'remove', path: columns }])]);
+    await makeDefinitionsOld();
     const changed = { podAnnotations: { 'example.org/changed': 'yes' } };
     await installChart(cluster, { crds: { upgrade: true }, controller: changed, node: changed, storage: changed });
-    expect((await cluster.getJson('crd', 'aoepools.aoe.dev')).spec.versions[0].additionalPrinterColumns).not.toBeUndefined();
+    expect(await columns()).not.toBeUndefined();
     const now = await podsByComponent();
     expect(now.get('target')).toStrictEqual(old.get('target'));
     for (const component of ['controller', 'node', 'agent']) {
@@ -64,7 +73,7 @@ describe('the chart', () => {
     expect(await cluster.helm(['test', 'aoe-csi', '--namespace', NAMESPACE, '--timeout', '400s'])).toMatch(/Phase:\s+Succeeded/);
   });
 
-  it('is uninstalled and installed again, and serves the same volumes at the same addresses', async () => {
+  it('is uninstalled and installed again, serves the same volumes at the same addresses, and brings its CRDs', async () => {
     const { address } = (await cluster.getJson('aoev', volume)).spec;
     const last = (await ns.kubectl('exec', 'recorder', '--', 'tail', '-n', '1', '/data/records')).trim();
     await ns.kubectl('delete', 'pod', 'recorder', '--grace-period=1');
@@ -74,7 +83,9 @@ describe('the chart', () => {
     });
     await cluster.helm(['uninstall', 'aoe-csi', '--namespace', NAMESPACE, '--wait', '--timeout', '400s']);
     expect((await cluster.getJson('aoev', volume)).spec.address).toStrictEqual(address);
-    await installChart(cluster);
+    await makeDefinitionsOld();
+    await installChart(cluster, { crds: { upgrade: true } });
+    expect(await columns()).not.toBeUndefined();
     await ns.apply([
       pod('reader', { claim: 'data', node: 'worker-1', script: `grep -q '^${last}$' /data/records && touch /tmp/ready; sleep 999` }),
     ]);

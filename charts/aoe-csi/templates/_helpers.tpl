@@ -206,9 +206,10 @@ is mounted there.
 {{- toJson $ports }}
 {{- end }}
 
-{{/* Annotations of the objects of the job that upgrades the CRDs: the argument is their place in the order. A job that failed stays, for its log. */}}
+{{/* Annotations of the objects of the job that upgrades the CRDs: the argument is their place in the order. A job that failed stays, for its log. Also before an
+     installation: Helm leaves the CRDs of an earlier release as they are. */}}
 {{- define "aoe-csi.crdsHook" -}}
-helm.sh/hook: pre-upgrade
+helm.sh/hook: pre-install,pre-upgrade
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
