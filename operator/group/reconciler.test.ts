@@ -175,6 +175,22 @@ test('groups with a storage node in common go one after the other, others at onc
   expect(group('younger')?.status?.stage).toBe('Preparing');
 });
 
+test('a group that is deleted while it is under way keeps no other one waiting, also when a member cannot be removed', async () => {
+  const { ask, reconcile, group, members, put, operator, kube } = world();
+  ask('g', ['v', 'w']);
+  const one = operator();
+  await reconcile('g', one);
+  // As the agent of each member does. That of `w` is away from now on.
+  for (const { metadata, ...rest } of members())
+    put('AoESnapshot', metadata.name, { ...rest, metadata: { ...metadata, finalizers: ['x'] } });
+  await kube.delete({ kind: 'AoESnapshotGroup' }, 'g');
+  await reconcile('g', one);
+  ask('next', ['v'], '2026-11-28T07:00:01Z');
+  await reconcile('next', one);
+  expect(group()).not.toBeUndefined();
+  expect(group('next')?.status?.stage).toBe('Preparing');
+});
+
 test('an operator that was the leader before changes nothing that the present one has decided', async () => {
   const { ask, reconcile, group, report, operator, kube, clock } = world();
   ask('g', ['v', 'w']);

@@ -1,6 +1,12 @@
 import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, API_VERSION } from '../../api/resources.ts';
 import type { AoESnapshot } from '../../api/snapshot.ts';
-import { type AoESnapshotGroup, type AoESnapshotGroupStatus, GROUP_FINALIZER, type GroupMember } from '../../api/snapshot-group.ts';
+import {
+  type AoESnapshotGroup,
+  type AoESnapshotGroupStatus,
+  GROUP_FINALIZER,
+  type GroupMember,
+  isUnderWay,
+} from '../../api/snapshot-group.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, OwnWrites, type Result, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
@@ -189,7 +195,9 @@ export class GroupReconciler {
   async #delete(group: AoESnapshotGroup, signal: AbortSignal): Promise<Result | undefined> {
     const { name, uid, resourceVersion, finalizers = [] } = group.metadata;
     if (!finalizers.includes(GROUP_FINALIZER)) return undefined;
-    const written = await this.#write(group, group.status ?? {}, readyOf(group, this.#snapshot), signal);
+    // It is over for its agents, and other groups on its nodes need not wait until all members are gone: a node may be away.
+    const end: Stored = isUnderWay(group) ? { stage: 'Failed', stageSince: this.#time() } : {};
+    const written = await this.#write(group, { ...group.status, ...end }, readyOf(group, this.#snapshot), signal);
     if (await this.#removeMembers(group, signal)) return { requeueAfterMs: RETRY_MS };
     const left = finalizers.filter((finalizer) => finalizer !== GROUP_FINALIZER);
     const metadata = { uid, resourceVersion: written?.metadata.resourceVersion ?? resourceVersion, finalizers: left };
