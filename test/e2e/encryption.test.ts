@@ -6,7 +6,7 @@ import { RUN } from '../testbed/paths.ts';
 import { shInNetns } from '../testbed/process/shell.ts';
 import { longTest } from './long.ts';
 import { claim, pod, storageClass } from './manifests.ts';
-import { Namespace } from './namespace.ts';
+import { eventAbout, Namespace } from './namespace.ts';
 
 const [HERE, THERE] = ['worker-1', 'storage-2'];
 const READY_MS = 180_000;
@@ -283,7 +283,7 @@ describe('an encrypted volume', () => {
     await ns.kubectl('delete', 'pvc', 'many');
   });
 
-  longTest('is closed on a node that has lost it', async () => {
+  longTest('is closed on a node that has lost it, once no container there has it open', async () => {
     await ns.apply([pod('old', { claim: 'data', node: HERE, script: WRITER })]);
     await ns.ready('old', READY_MS);
     expect(await mappingsOn(HERE)).toHaveLength(1);
@@ -297,6 +297,9 @@ describe('an encrypted volume', () => {
     await cluster.kubectl(['taint', 'node', HERE, `${TAINT}=nodeshutdown:NoExecute`]);
     await ns.ready('new', READY_MS);
     await ns.said('new', /4000/);
+    // The kubelet, which stands still, would end the container.
+    const message = await eventAbout(cluster, await ns.volumeOf('data'), 'StaleDiskInUse', /process \d+ \(sleep\)/);
+    await guest.exec(`kill -KILL ${/process (\d+) \(sleep\)/.exec(message)?.[1]}`);
     await poll('the mapping to be closed', async () => ((await mappingsOn(HERE)).length === 0 ? true : undefined));
     await guest.exec('kill -CONT $(pidof kubelet)');
     await end('new');

@@ -17,7 +17,7 @@ export function eventAbout(cluster: Cluster, name: string, reason: string, says 
     return (JSON.parse(events) as { items: { message: string }[] }).items.map(({ message }) => message);
   };
   return cluster.poll(async () => (await messages()).find((message) => says.test(message)), {
-    timeoutMs: 60_000,
+    timeoutMs: 150_000,
     what: `an event ${reason} about ${name} in ${namespace} that says ${says}`,
     explain: async () => (await messages()).join('\n'),
   });
