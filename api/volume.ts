@@ -167,6 +167,18 @@ export function isReportOfPlace({ spec, status }: Pick<AoEVolume, 'spec' | 'stat
   return (status?.moves ?? 0) === movesOf({ spec });
 }
 
+/** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */
+const UNSERVED: ReadonlySet<string> = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict', 'AnsweredBySource']);
+
+/**
+ * Whether the agent has seen a generation of a volume, or a later one, and reports that no host is admitted. Then `status.initiators` is what it was
+ * before, and nobody who waits for a host to be cut off has to wait on.
+ */
+export function isUnserved({ metadata, status }: AoEVolume, generation = metadata.generation ?? 0): boolean {
+  const exported = status?.conditions?.find(({ type }) => type === VolumeCondition.Exported);
+  return exported?.status === 'False' && UNSERVED.has(exported.reason) && (exported.observedGeneration ?? -1) >= generation;
+}
+
 /**
  * Whether the data outlives the AoEVolume. Data that was there before it is kept unless somebody asks for its removal.
  */

@@ -1,7 +1,6 @@
-import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
+import { type AoEVolume, isUnserved } from '../../api/volume.ts';
 import { changeSpec } from './change-spec.ts';
 import type { Call, Deps } from './deps.ts';
-import { conditionOf } from './describe.ts';
 import { waitFor } from './wait.ts';
 
 /**
@@ -18,15 +17,6 @@ export function changeInitiators(deps: Deps, first: AoEVolume, decide: (volume: 
   return changeSpec(deps, first, change, call);
 }
 
-/** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */
-const UNSERVED = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict', 'AnsweredBySource']);
-
-/** Whether the agent has seen this generation and reports that no host is admitted: a volume in trouble must not delay a detach. */
-function isUnserved(volume: AoEVolume, generation: number): boolean {
-  const exported = conditionOf(volume, VolumeCondition.Exported);
-  return exported?.status === 'False' && UNSERVED.has(exported.reason) && (exported.observedGeneration ?? -1) >= generation;
-}
-
 /**
  * Waits until the agent reports, for this generation or a later one, that the target admits the right nodes.
  * @param wanted what agent and target have to do, as in "to admit node a"
@@ -41,6 +31,7 @@ export function waitForInitiators(
   const until = (now: AoEVolume): AoEVolume | undefined => {
     const { observedGeneration = -1, nodes = [] } = now.status?.initiators ?? {};
     if (observedGeneration >= generation && isDone(nodes)) return now;
+    // A volume in trouble must not delay a detach.
     return isUnserved(now, generation) && isDone([]) ? now : undefined;
   };
   return waitFor(deps, volume, { what: `agent and target on ${volume.spec.nodeName ?? 'its storage node'} ${wanted}`, until }, call);

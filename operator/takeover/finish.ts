@@ -1,6 +1,6 @@
 import { type KubeNode, notReady } from '../../api/kube-node.ts';
 import { AOE_VOLUMES, NODES, PODS, VOLUME_ATTACHMENTS } from '../../api/resources.ts';
-import { type AoEVolume, TAKEN_FROM, type Taken, takenFrom } from '../../api/volume.ts';
+import { type AoEVolume, isUnserved, TAKEN_FROM, type Taken, takenFrom } from '../../api/volume.ts';
 import { type EventRecorder, isConflict, isNotFound, type Kube, type KubeObject, type Store } from '../../kube/mod.ts';
 import type { Logger } from '../../run/log.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
@@ -171,8 +171,10 @@ async function tryPatch(kube: Parts['kube'], name: string, patch: object, signal
   }
 }
 
-/** Whether the agent has confirmed, for the present spec or a later one, that the target refuses the node. */
-export function isCutOff({ metadata, spec, status }: AoEVolume, node: string): boolean {
+/** Whether the agent has confirmed, for the present spec or a later one, that the target refuses the node, or does not have the volume. */
+export function isCutOff(volume: AoEVolume, node: string): boolean {
+  const { metadata, spec, status } = volume;
+  if (spec.initiators.nodes?.includes(node)) return false;
   const { observedGeneration = -1, nodes = [] } = status?.initiators ?? {};
-  return !spec.initiators.nodes?.includes(node) && observedGeneration >= (metadata.generation ?? 0) && !nodes.includes(node);
+  return isUnserved(volume) || (observedGeneration >= (metadata.generation ?? 0) && !nodes.includes(node));
 }

@@ -70,6 +70,42 @@ describe('a silent node', () => {
     expect(it.initiators('v')).toStrictEqual(['w1']);
   });
 
+  it('loses a pod also when the data of one of its volumes is missing, so that nobody can confirm that it is refused there', async () => {
+    const it = new SilentNode();
+    it.volume('v');
+    it.volume('w', 's2');
+    it.missing.add('w');
+    it.pod('p', [claim('v'), claim('w')]);
+    it.ready('w1', false);
+    await it.run();
+    expect(it.deleted).toStrictEqual([['p', 0]]);
+    expect(it.left()).toStrictEqual([]);
+  });
+
+  it('keeps them after one verdict when it was Ready in between, however shortly', async () => {
+    const it = new SilentNode();
+    it.volume('v');
+    it.pod('p', [claim('v')]);
+    it.ready('w1', false);
+    const question = () => it.api.read<AoENode>({ kind: 'AoENode' }, 'w1')?.status?.suspicion?.question;
+    const step = async () => {
+      it.now += Math.min((await it.reconcile()) ?? 1_000, 1_000);
+    };
+    const verdict = async (after?: string) => {
+      while (question() === undefined || question() === after) await step();
+      it.answer('s1', 's2');
+      await step();
+      return question();
+    };
+    const first = await verdict();
+    it.ready('w1', true);
+    it.ready('w1', false);
+    await verdict(first);
+    expect(it.initiators('v')).toStrictEqual(['w1']);
+    await verdict(question());
+    expect(it.initiators('v')).toStrictEqual([]);
+  });
+
   it('keeps them when many are not Ready, and the operator says so', async () => {
     const it = new SilentNode();
     it.volume('v');

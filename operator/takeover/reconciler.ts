@@ -78,11 +78,13 @@ export class TakeoverReconciler {
     return this.#taken;
   }
 
-  /** Notes since when a node has not been Ready: call it at each change of a Node, before the reconcile. */
+  /** Notes since when a node has not been Ready; one that was Ready meanwhile needs two verdicts again. Call it at each change of a Node, before the reconcile. */
   note({ type, object }: Change<KubeNode>): void {
     const { name } = object.metadata;
-    if (type === 'deleted' || notReady(object) === undefined) this.#notReadySince.delete(name);
-    else if (!this.#notReadySince.has(name)) this.#notReadySince.set(name, this.#now());
+    if (type === 'deleted' || notReady(object) === undefined) {
+      this.#notReadySince.delete(name);
+      this.#firstVerdicts.delete(name);
+    } else if (!this.#notReadySince.has(name)) this.#notReadySince.set(name, this.#now());
   }
 
   /** Reconciles a node: for kube's Controller. */

@@ -19,6 +19,8 @@ export class SilentNode {
   readonly silentSeconds: Record<string, number> = { s1: 60, s2: 60 };
   /** Force-deletions of pods, as name and grace period. */
   readonly deleted: [string, number | undefined][] = [];
+  /** AoEVolumes whose data the storage node does not find. */
+  readonly missing = new Set<string>();
   /** Called at each deletion, before it has an effect. */
   check: (kind: string, name: string) => void = () => {};
   /** Called before each patch of an AoEVolume by the operator. */
@@ -135,12 +137,15 @@ export class SilentNode {
     }
   }
 
-  /** The agents enforce what the volumes' specs say. */
+  /** The agents enforce what the volumes' specs say, or report that the data of a volume is {@link missing}. */
   enforce(): void {
     for (const volume of this.api.all<AoEVolume>('AoEVolume')) {
-      const initiators = { observedGeneration: volume.metadata.generation, nodes: volume.spec.initiators.nodes ?? [] };
+      const { name, generation: observedGeneration } = volume.metadata;
+      const initiators = { observedGeneration, nodes: volume.spec.initiators.nodes ?? [] };
+      const exported = { type: 'Exported', status: 'False', reason: 'NotProvisioned', message: '', observedGeneration };
+      const status = this.missing.has(name) ? { conditions: [exported] } : { initiators };
       // A status has no part in the generation.
-      void this.api.patch(AOE_VOLUMES, volume.metadata.name, { status: { initiators } }, { subresource: 'status' }).catch(() => {});
+      void this.api.patch(AOE_VOLUMES, name, { status }, { subresource: 'status' }).catch(() => {});
     }
   }
 
