@@ -6,7 +6,7 @@ const RATE_RULE = {
   rule: [
     "self.matches('^[0-9]+([.][0-9]+)?([KMGTPE]i|[kMGTPE])?$')",
     "!quantity(self).isLessThan(quantity('64Ki'))",
-    "quantity(self).isLessThan(quantity('8Pi'))",
+    "!quantity(self).isGreaterThan(quantity('9007199254740991'))",
   ].join(' && '),
   message: 'must be at least 64Ki and less than 8Pi, such as 50Mi; for no limit, leave it out',
 };

@@ -25,7 +25,7 @@ const LvmName = z
 
 /** A percentage below 100, or a size, which may be 0 (CEL). */
 const RESERVE_RULE = {
-  rule: "self.matches('^[0-9]{1,2}%$') || (self.matches('^[0-9]+([.][0-9]+)?([KMGTP]i|[kMGTP])?$') && quantity(self).isLessThan(quantity('8Pi')))",
+  rule: "self.matches('^[0-9]{1,2}%$') || (self.matches('^[0-9]+([.][0-9]+)?([KMGTP]i|[kMGTP])?$') && !quantity(self).isGreaterThan(quantity('9007199254740991')))",
   message: 'must be a percentage such as 15%, or a size such as 20Gi',
 };
 

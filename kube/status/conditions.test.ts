@@ -14,6 +14,11 @@ test('another status gets the present time, in whole seconds', () => {
   expect('observedGeneration' in next).toBe(false);
 });
 
+test('a message that no API server would take is cut, so that the rest of a status can be written', () => {
+  const { message } = setCondition([before], { type: 'Ready', status: 'False', reason: 'New', message: 'x'.repeat(40_000) });
+  expect(message).toMatch(/^x{4095}…$/);
+});
+
 test('a condition of another type is not looked at, and none is needed', () => {
   const next = { type: 'Placed', status: 'True', reason: 'A', message: 'b' } as const;
   expect(setCondition([before], next).lastTransitionTime).not.toBe(before.lastTransitionTime);

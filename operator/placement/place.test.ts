@@ -222,7 +222,7 @@ describe('place', () => {
       name: 'says what is free',
       wants: { capacity: '11Gi' },
       among: cluster({ a: { size: '4Gi' }, b: {} }),
-      gets: /^PoolFull: no node of pool default has 11Gi free: 4Gi on a, 10Gi on b/,
+      gets: /^PoolFull: no node of pool default has 11Gi free: 10Gi on b, 4Gi on a/,
     },
     {
       name: 'refuses where the pool takes nothing new, whatever is free, as where it is full',

@@ -6,6 +6,7 @@ import type { AoEPool, PoolNode } from '../../api/pool.ts';
 import { formatQuantity, parseQuantity } from '../../api/quantity.ts';
 import { type AoESnapshot, isElsewhere } from '../../api/snapshot.ts';
 import { type AoEVolume, awaitedDisk, externalSource, keepsSourceAddress, VolumeCondition } from '../../api/volume.ts';
+import { listed } from '../listed.ts';
 import { type AddressRange, addressKey, addressOf } from './address-range.ts';
 import { addressClaim, addressOwner, claimsOf } from './claims.ts';
 import type { Placement, Refused } from './placement.ts';
@@ -129,7 +130,7 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
     const otherwise = misfits.some(({ kind }) => kind === 'passing') ? 'NodesNotReady' : 'NoEligibleNode';
     return {
       refused: misfits.some(({ kind }) => kind === 'full') ? 'PoolFull' : otherwise,
-      message: `no node can hold a volume of pool ${poolName}: ${reasons.join('; ') || 'no node has reported the pool yet'}`,
+      message: `no node can hold a volume of pool ${poolName}: ${listed(reasons, '; ') || 'no node has reported the pool yet'}`,
     };
   }
   // What is adopted has its room already.
@@ -138,12 +139,13 @@ function pickNode(volume: AoEVolume, cluster: Cluster): string | Refused {
   // The node with the most free space, so that volumes spread; by name where equal, so that the choice is predictable.
   const best = fitting.sort((a, b) => b.free - a.free || (a.node.name < b.node.name ? -1 : 1))[0];
   if (best) return best.node.name;
-  const free = candidates.map((candidate) => `${formatQuantity(candidate.free)} on ${candidate.node.name}`).join(', ');
+  const byFree = candidates.toSorted((one, other) => other.free - one.free);
+  const free = listed(byFree.map((candidate) => `${formatQuantity(candidate.free)} on ${candidate.node.name}`));
   const tail = Math.max(...candidates.map(({ node }) => tailOf(node)));
   const withTail = tail > 0 ? ` and ${formatQuantity(tail)} for its tail` : '';
   return {
     refused: 'PoolFull',
-    message: `no node of pool ${poolName} has ${capacity}${withTail} free: ${free}${reasons.length > 0 ? ` (${reasons.join('; ')})` : ''}`,
+    message: `no node of pool ${poolName} has ${capacity}${withTail} free: ${free}${reasons.length > 0 ? ` (${listed(reasons, '; ')})` : ''}`,
   };
 }
 

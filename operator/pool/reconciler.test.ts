@@ -53,7 +53,7 @@ describe('reconcilePool', () => {
       [[], 'False NoNode', /aoe.dev\/storage=true/],
       [[b], 'False NotReady', /^b: no volume group vg0$/],
       [[a, b], 'True NeedsAttention', /^b: no volume group vg0$/],
-      [[full, b], 'True NeedsAttention', /^a: data is 96 % full; b: no volume group vg0$/],
+      [[full, b], 'True NeedsAttention', /^b: no volume group vg0; a: data is 96 % full$/],
       [[{ ...a, name: 'c' }, a], 'True Ready', /^can be used on a, c$/],
     ];
     for (const [nodes, verdict, message] of table) {
@@ -61,6 +61,17 @@ describe('reconcilePool', () => {
       expect(`${condition?.status} ${condition?.reason}`).toBe(verdict);
       expect(condition?.message ?? '').toMatch(message);
     }
+  });
+
+  it('has a message that can be written when the agents of hundreds of nodes are silent', async () => {
+    const nodes = Array.from({ length: 300 }, (_, index) => ({
+      ...a,
+      name: `storage-${index}.example.org`,
+      ready: false,
+      message: 'm'.repeat(200),
+    }));
+    const { message = '' } = (await summaryOf(nodes)).conditions?.[0] ?? {};
+    expect(message).toMatch(/^storage-0.*; and 295 more$/);
   });
 
   it('does not count a node whose agent is silent', async () => {

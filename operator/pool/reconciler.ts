@@ -7,6 +7,7 @@ import { type AoEPool, PoolCondition, type PoolNode } from '../../api/pool.ts';
 import { AOE_POOLS } from '../../api/resources.ts';
 import { applyStatus, isConflict, isNotFound, type Kube, type NextCondition, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
+import { listed } from '../listed.ts';
 
 /** An agent withdraws abandoned exports within seconds of its node's return, so the entry is not needed after an hour. */
 const FORGET_ABANDONED_MS = 60 * 60_000;
@@ -78,9 +79,14 @@ function readyOf(entries: readonly PoolNode[]): NextCondition {
     const message = 'no storage node has reported the pool: is one labelled aoe.dev/storage=true, and does nodeSelector match it?';
     return { type, status: 'False', reason: 'NoNode', message };
   }
-  const wrong = entries.flatMap(({ name, message }) => (message === undefined ? [] : [`${name}: ${message}`])).join('; ');
+  // Those that cannot be used come first.
+  const byNeed = entries.toSorted((one, other) => Number(one.ready) - Number(other.ready));
+  const wrong = listed(
+    byNeed.flatMap(({ name, message }) => (message === undefined ? [] : [`${name}: ${message}`])),
+    '; ',
+  );
   const ready = entries.filter((entry) => entry.ready).map(({ name }) => name);
   if (ready.length === 0) return { type, status: 'False', reason: 'NotReady', message: wrong };
   if (wrong) return { type, status: 'True', reason: 'NeedsAttention', message: wrong };
-  return { type, status: 'True', reason: 'Ready', message: `can be used on ${ready.sort().join(', ')}` };
+  return { type, status: 'True', reason: 'Ready', message: `can be used on ${listed(ready.sort())}` };
 }

@@ -1,3 +1,5 @@
+import { listed } from '../listed.ts';
+
 /**
  * How long after a node was seen not Ready, or after this program began to lead, nothing is decided. When a switch or the API server fails,
  * many nodes become not Ready within a few seconds: then they must all be known.
@@ -9,8 +11,6 @@ export const ANSWER_MS = 5_000;
 export const FRESH_MS = 15_000;
 /** The shortest time between two questions. */
 const MIN_PAUSE_MS = 2_000;
-/** So many storage nodes are named in a message. */
-const NAMED = 5;
 /** While something stops a takeover that only time or a person can end. */
 const HELD_RETRY_MS = 15_000;
 
@@ -106,11 +106,6 @@ function whyNot(missing: readonly string[], deaf: readonly string[]): string {
   if (missing.length > 0) why.push(`no answer from the target on ${listed(missing)}: ${reason}`);
   if (deaf.length > 0) why.push(`the target on ${listed(deaf)} does not hear most other nodes either`);
   return why.join('; ');
-}
-
-function listed(names: readonly string[]): string {
-  const more = names.length - NAMED;
-  return more > 0 ? `${names.slice(0, NAMED).join(', ')} and ${more} more` : names.join(', ');
 }
 
 /** Two thirds of the others, and at least one: else the fault may be at the target's own interface. */

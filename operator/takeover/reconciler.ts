@@ -6,6 +6,7 @@ import { takeoverAfterMs } from '../../api/takeover/after.ts';
 import { takenFrom } from '../../api/volume.ts';
 import { type Change, isNotFound, type KubeObject, type Result, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
+import { listed } from '../listed.ts';
 import { type Decision, decide, type HeldReason, SETTLE_MS, type View } from './decide.ts';
 import { connected, eligible, ours, type PodOnNode } from './eligible.ts';
 import { finish, type Parts, recordOf, take } from './finish.ts';
@@ -19,8 +20,6 @@ const STEPS_FOR_MS = 60_000;
 const SLOW_STEP_MS = 15_000;
 /** After this time, a person is told what one step waits for. */
 const TELL_MS = 5 * 60_000;
-/** So many things that are waited for are named. */
-const NAMED = 5;
 /** While all volumes of a silent node are used by pods that stay as they are. */
 const NOTHING_ELIGIBLE_MS = 30_000;
 
@@ -109,7 +108,7 @@ export class TakeoverReconciler {
       this.#unfinished.delete(node);
       return undefined;
     }
-    const waits = found.length > NAMED ? `${found.slice(0, NAMED).join('; ')}; and ${found.length - NAMED} more` : found.join('; ');
+    const waits = listed(found, '; ');
     const before = this.#unfinished.get(node);
     const now = this.#now();
     const step = before?.waits === waits ? before : { waits, since: now, isTold: false };

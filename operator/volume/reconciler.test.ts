@@ -317,7 +317,7 @@ describe('VolumeReconciler', () => {
     const says = async (status: object) => {
       await it.api.apply(AOE_VOLUMES, { metadata: { name: 'copy' }, status }, { fieldManager: 'agent', subresource: 'status' });
     };
-    const provisioned = (reason: string) => ({ conditions: [{ type: 'Provisioned', status: 'False', reason }] });
+    const provisioned = (reason: string) => ({ conditions: [{ type: 'Provisioned', status: 'False', reason, message: '' }] });
     await says(provisioned('Copying'));
     expect(await admit(null), 'the agent has not seen that').toMatchObject({
       reason: 'SourceInUse',

@@ -80,6 +80,7 @@ export function crds(kube: () => Kube): void {
     ['a volume of a thousandth of a byte', AOE_VOLUMES, { ...VOLUME, capacity: '1m' }, SIZE],
     ['a volume whose size has an exponent', AOE_VOLUMES, { ...VOLUME, capacity: '1e9' }, SIZE],
     ['a volume of 8Pi', AOE_VOLUMES, { ...VOLUME, capacity: '8Pi' }, SIZE],
+    ['a volume that is rounded up to 8Pi', AOE_VOLUMES, { ...VOLUME, capacity: '7.9999999999999999Pi' }, SIZE],
     ['a volume whose size is a number, not a text', AOE_VOLUMES, { ...VOLUME, capacity: 10 }, /spec\.capacity.*must be of type string/],
     ...['0h', '01h', '10000h', '7d', '90m', 'h', '1h30m'].map(
       (reclaimEvery) =>
