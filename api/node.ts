@@ -17,5 +17,6 @@ export const NodeCondition = {
  * @param labels of the Node
  */
 export function segmentOf(node: AoENode | undefined, labels: Readonly<Record<string, string>> | undefined): string {
-  return node?.status?.segment ?? labels?.[SEGMENT_KEY] ?? DEFAULT_SEGMENT;
+  // A label may be empty.
+  return node?.status?.segment || labels?.[SEGMENT_KEY] || DEFAULT_SEGMENT;
 }

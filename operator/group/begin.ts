@@ -11,9 +11,19 @@ export interface Cluster {
   readonly kubeNodes: Pick<Store<KubeNode>, 'get'>;
 }
 
+/** Characters of a name, at most (DNS subdomain, RFC 1123). */
+const MAX_NAME = 253;
+
 /** The members of a group that is to begin, or why a group of these volumes cannot be. */
 export function membersOf({ metadata, spec }: AoESnapshotGroup, cluster: Cluster): GroupMember[] | Failure {
   const members: GroupMember[] = [];
+  // The last one has the longest name.
+  if (`${metadata.name}-${spec.members.length - 1}`.length > MAX_NAME) {
+    return {
+      reason: 'InvalidName',
+      message: `the name of the group is too long: those of its members, which end in a number, have ${MAX_NAME} characters at most`,
+    };
+  }
   for (const [index, { volumeName, volumeUID }] of spec.members.entries()) {
     const found = memberOf(volumeName, volumeUID, cluster);
     if ('reason' in found) return found;

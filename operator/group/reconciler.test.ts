@@ -115,6 +115,17 @@ for (const [what, change, reason] of [
   });
 }
 
+test('a group whose members would have names that are too long fails at once, and says so', async () => {
+  const { ask, reconcile, ready } = world();
+  const name = 'g'.repeat(252);
+  ask(name, ['v', 'w']);
+  await reconcile(name);
+  expect(ready(name)).toMatchObject({ reason: 'InvalidName', message: expect.stringMatching(/253 characters at most/) });
+  ask(name.slice(1), ['v', 'w']);
+  await reconcile(name.slice(1));
+  expect(ready(name.slice(1))?.reason).toBe('Preparing');
+});
+
 test('a member is assigned to its node at once, also when that write fails once, and a status that is there stays', async () => {
   const { kube, ask, reconcile, members, operator } = world();
   ask('g', ['v', 'w']);

@@ -20,6 +20,7 @@ async function reconciled({
   assigned,
   nodes = true,
   kubeNode = 'True',
+  copyTo,
 }: {
   spec?: object;
   status?: object;
@@ -30,6 +31,8 @@ async function reconciled({
   assigned?: string;
   nodes?: boolean;
   kubeNode?: 'True' | 'Unknown' | null;
+  /** A node on which a volume waits to be copied from the snapshot, and there is no address. */
+  copyTo?: string;
 } = {}) {
   const kube = new FakeApi();
   const put = (kind: string, name: string, rest: object) => kube.put({ kind, metadata: { name }, ...rest } as never);
@@ -41,6 +44,10 @@ async function reconciled({
   if (volume) put('AoEVolume', 'v', { metadata: { name: 'v', uid: 'v-uid' }, ...volume });
   if (group) put('AoESnapshotGroup', 'g', { metadata: { name: 'g', uid: 'g-uid' }, ...group });
   if (nodes) put('AoENode', 'n', {});
+  if (copyTo) {
+    const copySpec = { ...PLACED.spec, nodeName: copyTo, source: { snapshot: 's' } };
+    put('AoEVolume', 'copy', { metadata: { ...PLACED.metadata, name: 'copy' }, spec: copySpec });
+  }
   if (kubeNode) put('Node', 'n', { status: { conditions: [{ type: 'Ready', status: kubeNode }] } });
   const parts = {
     kube,
@@ -54,9 +61,11 @@ async function reconciled({
     get: (name: string) => parts.volumes.list().flatMap((each) => (sourceOf(each).includes(name) ? [each.metadata.name] : [])),
   };
   const copies = new SnapshotCopies({ ...parts, pools: { get: () => undefined }, bySource });
-  await reconcileSnapshot({ ...parts, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) }, 's', signal);
+  const newCopyAddress = () =>
+    copyTo ? { refused: 'AddressRangeExhausted' as const, message: 'no address is free' } : { shelf: 9, slot: 0 };
+  const result = await reconcileSnapshot({ ...parts, events: kube, copies, newCopyAddress }, 's', signal);
   const now = kube.store<AoESnapshot>('AoESnapshot').get('s');
-  return now?.status;
+  return { ...now?.status, result, events: kube.events };
 }
 
 async function ready(cluster: Parameters<typeof reconciled>[0]): Promise<unknown[]> {
@@ -134,3 +143,11 @@ for (const [what, cluster, want] of [
 ] as [string, Parameters<typeof reconciled>[0], string | undefined][]) {
   test(`a snapshot ${what}`, async () => expect((await reconciled(cluster))?.assignedNode).toBe(want));
 }
+
+test('a snapshot for whose copies no address is free says so, and asks again', async () => {
+  const data = { nodeName: 'n', createdAt: '2026-11-28T08:00:00Z', conditions: [TAKEN] };
+  const { copies, copyAddress, result, events } = await reconciled({ status: data, copyTo: 'm' });
+  expect([copies, copyAddress]).toStrictEqual([[{ volume: 'copy', node: 'm' }], undefined]);
+  expect(result).toStrictEqual({ requeueAfterMs: 30_000 });
+  expect(events).toMatchObject([{ reason: 'NoCopyAddress', message: 'volumes wait to be copied from the snapshot: no address is free' }]);
+});

@@ -5,15 +5,19 @@ import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS } from '../../api/resources.ts';
 import { type AoESnapshot, isUncommitted, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoESnapshotGroup, isCommitted } from '../../api/snapshot-group.ts';
 import type { AoEVolume } from '../../api/volume.ts';
-import { applyStatus, type Kube, KubeError, type Store } from '../../kube/mod.ts';
+import { applyStatus, type EventRecorder, type Kube, KubeError, type Result, type Store } from '../../kube/mod.ts';
 import { FIELD_MANAGER } from '../field-manager.ts';
 import type { Refused } from '../placement/placement.ts';
 import { assignedNodeOf } from './assigned-node.ts';
 import type { SnapshotCopies } from './copies.ts';
 import { statusOf, type Verdict } from './status.ts';
 
+/** Until an address is asked for again, when there was none. No watch shows that one is free. */
+const RETRY_MS = 30_000;
+
 interface Options {
   readonly kube: Pick<Kube, 'get' | 'apply' | 'delete'>;
+  readonly events: Pick<EventRecorder, 'event'>;
   readonly snapshots: Pick<Store<AoESnapshot>, 'get'>;
   readonly groups: Pick<Store<AoESnapshotGroup>, 'get'>;
   readonly volumes: Pick<Store<AoEVolume>, 'get'>;
@@ -26,14 +30,14 @@ interface Options {
 
 /** Keeps condition Ready and the phase of an AoESnapshot; its agent does the work. */
 export async function reconcileSnapshot(
-  { kube, snapshots, groups, volumes, nodes, kubeNodes, copies, newCopyAddress }: Options,
+  { kube, events, snapshots, groups, volumes, nodes, kubeNodes, copies, newCopyAddress }: Options,
   name: string,
   signal: AbortSignal,
-): Promise<undefined> {
+): Promise<Result | undefined> {
   const snapshot = snapshots.get(name);
   if (!snapshot) {
     copies.settle(name, undefined);
-    return;
+    return undefined;
   }
   const { metadata, spec, status } = snapshot;
   const group = spec.group && groups.get(spec.group.name);
@@ -47,7 +51,13 @@ export async function reconcileSnapshot(
   const node = status?.nodeName ?? volume?.spec.nodeName;
   const obstacle = node === undefined ? undefined : obstacleOf(name, node, nodes.get(node), kubeNodes.get(node));
   const { conditions, fields } = statusOf(snapshot, { volume, obstacle, isCommitted: isOfGroup && isCommitted(group) });
-  const copied = copies.fieldsOf(snapshot, newCopyAddress);
+  let refused: Refused | undefined;
+  const copied = copies.fieldsOf(snapshot, () => {
+    const given = newCopyAddress();
+    if ('refused' in given) refused = given;
+    return given;
+  });
+  if (refused) events.event(snapshot, 'Warning', 'NoCopyAddress', `volumes wait to be copied from the snapshot: ${refused.message}`);
   try {
     const written = await applyStatus(kube, AOE_SNAPSHOTS, snapshot, {
       manager: FIELD_MANAGER,
@@ -58,6 +68,7 @@ export async function reconcileSnapshot(
       signal,
     });
     copies.settle(name, written);
+    return refused ? { requeueAfterMs: RETRY_MS } : undefined;
   } catch (error) {
     // After a broken connection it may still arrive: the next attempt, which follows soon, settles it.
     if (error instanceof KubeError && error.code < 500) copies.settle(name, undefined);

@@ -125,8 +125,11 @@ export class World {
       get: (name: string) => stores.volumes.list().flatMap((each) => (sourceOf(each)[0] === name ? [each.metadata.name] : [])),
     };
     const copies = new SnapshotCopies({ ...stores, bySource });
-    const parts = { kube, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: this.#nextSlot++ }) };
-    return { life, round: async () => await reconcileSnapshot(parts, 's', life.signal) };
+    const parts = { kube, events: this.api, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: this.#nextSlot++ }) };
+    const round = async () => {
+      await reconcileSnapshot(parts, 's', life.signal);
+    };
+    return { life, round };
   }
 
   async #source() {

@@ -153,7 +153,7 @@ export class World {
     };
     const kube = process.wrap(api, ['get', 'apply', 'patch', 'create', 'delete']);
     const copies = new SnapshotCopies({ ...stores, pools: { get: () => undefined }, bySource: { get: () => [] } });
-    const parts = { kube, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) };
+    const parts = { kube, events: api, ...stores, copies, newCopyAddress: () => ({ shelf: 9, slot: 0 }) };
     const groups = new OperatorGroups({ kube, ...stores, log, now: () => this.#now });
     const { signal } = process;
     process.work = () => [
