@@ -11,6 +11,8 @@ const LINGER_MS = 20_000;
 enableCompileCache(join(import.meta.dirname, '../../node_modules/.cache/compiled'));
 const require = createRequire(import.meta.url);
 const send = (message: Message) => process.send?.(message);
+/** Resolves when a message is out of this process: a pipe that is full keeps it, and the end of the process would lose it. */
+const sent = (message: Message) => new Promise((resolve) => process.send?.(message, resolve));
 
 function fail(message: string, stack = message): never {
   send({ type: 'error', message, stack });
@@ -36,7 +38,7 @@ async function run({ path, globalConfig, config }: Order): Promise<void> {
   const result = await circus(globalConfig, config, { global: globalThis }, runtime, path, report);
   const end = Date.now();
   result.perfStats = { ...result.perfStats, start, end, runtime: end - start, slow: (end - start) / 1000 > config.slowTestThreshold };
-  send({ type: 'result', result });
+  await sent({ type: 'result', result });
   // What a failed test has left open is not worth a word.
   if (result.numFailingTests > 0) process.exit(0);
   setTimeout(() => fail(`all tests passed, and left open: ${process.getActiveResourcesInfo().join(', ')}`), LINGER_MS).unref();
