@@ -15,6 +15,9 @@ class FakeSocket implements FrameSocket {
   readonly targets: ModelTarget[];
   readonly tags: number[] = [];
   lose: (direction: 'request' | 'reply', count: number) => boolean = () => false;
+  /** How many answers are handed over; the others wait for drain(), as they do where the pool's threads are busy. */
+  told = Number.POSITIVE_INFINITY;
+  readonly #unread: Uint8Array[] = [];
   #handler: (frame: Uint8Array) => void = () => {};
   #counts = { request: 0, reply: 0 };
 
@@ -28,11 +31,19 @@ class FakeSocket implements FrameSocket {
     for (const target of this.targets) {
       const reply = target.answer(frame, address.shelf, address.slot);
       if (!reply || this.lose('reply', this.#counts.reply++)) continue;
+      if (this.told-- <= 0) {
+        this.#unread.push(reply);
+        continue;
+      }
       void setImmediate().then(() => {
         this.#handler(reply);
         this.#handler(reply);
       });
     }
+  }
+
+  drain(): void {
+    for (const reply of this.#unread.splice(0)) this.#handler(reply);
   }
 
   onFrame(handler: (frame: Uint8Array) => void): void {
@@ -66,6 +77,29 @@ test('query() sends all attempts, also when this process gets no CPU time for lo
   socket.targets.push(new ModelTarget('02:00:00:00:00:11'));
   expect(await new Initiator([socket]).query(address, { timeoutMs: 50, retransmitMs: 5, attempts: 4 })).toStrictEqual([]);
   expect(socket.tags).toHaveLength(4);
+});
+
+test('an answer that has arrived counts, also when nothing but drain() reads it', async () => {
+  const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:11'));
+  socket.told = 0;
+  expect(await new Initiator([socket]).query(address, { timeoutMs: 5, attempts: 1 })).toHaveLength(1);
+  const [to] = await new Initiator([socket]).query(address, { settleMs: 1, retransmitMs: 5 });
+  socket.tags.length = 0;
+  expect(await new Initiator([socket]).query(address, { retransmitMs: 5, timeoutMs: 30_000, ...(to && { to }) })).toHaveLength(1);
+  expect(socket.tags).toHaveLength(1);
+});
+
+test('further answers that have arrived in time count, also when only the first one was read', async () => {
+  const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:11'), new ModelTarget('02:00:00:00:00:22'));
+  socket.told = 1;
+  expect(await new Initiator([socket]).query(address, { settleMs: 20, retransmitMs: 500 })).toHaveLength(2);
+});
+
+test('the lock is taken within some repetitions, not after its limits, when nothing but drain() reads the answers', async () => {
+  const socket = new FakeSocket(new ModelTarget('02:00:00:00:00:11'));
+  socket.told = 0;
+  const result = await acquire(new Initiator([socket]), address, owner, lockTime(), { settleMs: 1, retransmitMs: 5, timeoutMs: 30_000 });
+  expect(result.outcome).toBe('held');
 });
 
 test('a lost answer to set-if-empty is not a conflict', async () => {

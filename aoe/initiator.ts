@@ -55,7 +55,8 @@ const MAX_RETRANSMIT_MS = 800;
 
 /**
  * Sends requests to targets. A request is repeated, with a new tag each time, until a target answers or the time is over. An answer to
- * any of the repetitions counts. Of several answers from one MAC address, the first counts.
+ * any of the repetitions counts. Of several answers from one MAC address, the first counts. An answer that has arrived in time counts,
+ * however busy this process is.
  * @example
  * const replies = await withInitiator(['eth0'], (initiator) => initiator.query({ shelf: 7, slot: 3 }));
  */
@@ -147,6 +148,9 @@ export class Initiator {
       if (to !== undefined) resolve();
       else settling ??= setTimeout(resolve, settleMs);
     };
+    const drain = (): void => {
+      for (const socket of sockets) socket.drain();
+    };
     // With a number of attempts the limit counts time between sent requests only: a process without CPU time must not conclude that nobody
     // answers.
     let limit = setTimeout(resolve, timeoutMs);
@@ -175,13 +179,20 @@ export class Initiator {
         limit = setTimeout(resolve, tags.length < attempts ? Math.max(leftMs, waitMs + 1) : leftMs);
         leftMs = Math.max(0, leftMs - waitMs);
       }
-      if (tags.length < attempts) repeating = setTimeout(() => ask(Math.min(waitMs * 2, MAX_RETRANSMIT_MS)), waitMs);
+      if (tags.length < attempts) repeating = setTimeout(() => repeat(Math.min(waitMs * 2, MAX_RETRANSMIT_MS)), waitMs);
+    };
+    const repeat = (waitMs: number): void => {
+      drain();
+      // The one answer may have been there, unread.
+      if (to === undefined || replies.size === 0) ask(waitMs);
     };
     const abort = (): void => reject(signal?.reason);
     signal?.addEventListener('abort', abort, { once: true });
     try {
       ask(retransmitMs);
       await promise;
+      // Before silence, or a list of answers, counts.
+      drain();
     } finally {
       clearTimeout(limit);
       clearTimeout(settling);

@@ -18,10 +18,23 @@ const OWN = '02:00:00:00:00:01';
 const log = pino({ level: 'silent' });
 const signal = new AbortController().signal;
 
+interface Answers {
+  afterMs?: number;
+  error?: number;
+  /** Nothing but drain() reads them, since the threads of Node's pool have other work. */
+  unread?: boolean;
+}
+
 /** An interface on which targets with these MACs answer everything. */
-function wire(macs: string[], open: Set<string>, sent: string[], { afterMs = 0, error = 0 } = {}): (name: string) => FrameSocket {
+function wire(
+  macs: string[],
+  open: Set<string>,
+  sent: string[],
+  { afterMs = 0, error = 0, unread = false }: Answers = {},
+): (name: string) => FrameSocket {
   return (name) => {
     let hear: (frame: Uint8Array) => void = () => {};
+    const arrived: Uint8Array[] = [];
     open.add(name);
     return {
       interfaceName: name,
@@ -45,16 +58,27 @@ function wire(macs: string[], open: Set<string>, sent: string[], { afterMs = 0, 
           const flags = error ? Flag.Response | Flag.Error : Flag.Response;
           const header = { ...frame.header, source: mac, destination: OWN, flags, error };
           const string = Buffer.from(error ? '' : 'lock');
-          setTimeout(() => hear(emitFrame({ header, argument: emitConfig({ ...argument, string }) })), afterMs);
+          const answer = emitFrame({ header, argument: emitConfig({ ...argument, string }) });
+          if (unread) arrived.push(answer);
+          else setTimeout(() => hear(answer), afterMs);
         }
+      },
+      drain: () => {
+        for (const answer of arrived.splice(0)) hear(answer);
       },
       close: () => open.delete(name),
     };
   };
 }
 
-const segment = (macs: string[], { names = ['eth1'], open = new Set<string>(), sent = [] as string[], afterMs = 0, error = 0 } = {}) =>
-  new AddressProbe({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open, sent, { afterMs, error }), log });
+interface Settings extends Answers {
+  names?: string[];
+  open?: Set<string>;
+  sent?: string[];
+}
+
+const segment = (macs: string[], { names = ['eth1'], open = new Set(), sent = [], ...answers }: Settings = {}) =>
+  new AddressProbe({ interfaces: () => names, ownMacs: () => new Set([OWN]), open: wire(macs, open, sent, answers), log });
 
 test('after four queries without an answer nobody is there, and the sockets are closed', async () => {
   const open = new Set<string>();
@@ -79,6 +103,12 @@ test('a target that is busy is found by a probe that is patient', async () => {
   const asked = segment(['02:00:00:00:00:66'], { afterMs: 700 });
   expect(await asked.ask({ shelf: 1, slot: 1 }, signal)).toBeUndefined();
   expect(await asked.ask({ shelf: 1, slot: 1 }, signal, { isPatient: true })).toMatchObject({ mac: '02:00:00:00:00:66' });
+});
+
+test('an answer that was not read, because the threads of the pool have other work, is no silence', async () => {
+  const asked = segment([OWN, '02:00:00:00:00:66'], { unread: true });
+  expect(await asked.ask({ shelf: 1, slot: 1 }, signal)).toMatchObject({ mac: '02:00:00:00:00:66' });
+  expect(await asked.survey({ shelf: 1, slot: 1 }, signal)).toMatchObject([{ mac: '02:00:00:00:00:66', serial: 'S1' }]);
 });
 
 test('a target that refuses to say its config string is not taken for one that nobody has', async () => {

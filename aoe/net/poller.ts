@@ -9,7 +9,8 @@ const LIMIT_MS = 5_000;
 
 /**
  * Waits for any number of descriptors on one thread of Node's pool, and on none when there is no descriptor. A blocking read for
- * each socket would use up the pool's four threads and stop all other file I/O of the program.
+ * each socket would use up the pool's four threads and stop all other file I/O of the program. While that I/O has all threads, no handler is
+ * called: nothing may follow from that.
  */
 export class Poller {
   readonly #handlers = new Map<number, () => void>();

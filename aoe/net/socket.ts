@@ -64,6 +64,8 @@ export interface FrameSocket {
   send(frame: Uint8Array): void;
   /** Sets the function that receives each frame. */
   onFrame(handler: (frame: Uint8Array) => void): void;
+  /** Receives at once what has arrived. Whoever takes silence for an answer calls it first: frames may not have been read yet. */
+  drain(): void;
   close(): void;
 }
 
@@ -89,7 +91,7 @@ export class RawSocket implements FrameSocket {
     this.interfaceName = interfaceName;
     this.mac = mac;
     this.#fd = fd;
-    this.#stop = poller.add(fd, () => this.#drain());
+    this.#stop = poller.add(fd, () => this.drain());
   }
 
   /**
@@ -147,12 +149,12 @@ export class RawSocket implements FrameSocket {
     this.#handler = handler;
   }
 
-  #drain(): void {
-    while (this.#fd >= 0) {
+  drain(): void {
+    for (let failures = 0; this.#fd >= 0; ) {
       const length: number = recv(this.#fd, received, received.length, MSG_DONTWAIT);
-      // EAGAIN: all read. ENETDOWN: reported once when the interface goes down, the socket stays usable.
-      if (length < 0) return;
-      this.#handler(received.slice(0, length));
+      if (length >= 0) this.#handler(received.slice(0, length));
+      // EAGAIN: all read. ENETDOWN: reported once after the interface went down, before the frames that have arrived.
+      else if (lastError() === 'EAGAIN' || ++failures > 1) return;
     }
   }
 

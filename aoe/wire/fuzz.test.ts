@@ -38,6 +38,7 @@ function listening() {
     onFrame: (handler) => {
       hear = handler;
     },
+    drain: () => {},
     close: () => {},
   };
   return { initiator: new Initiator([socket]), hear: (frame: Uint8Array) => hear(frame), sent: () => sent };

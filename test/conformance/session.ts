@@ -126,6 +126,7 @@ export class Session {
         resolve(answer);
       };
       const limit = setTimeout(() => {
+        this.#socket.drain();
         end();
         reject(new Deviation(`no answer within ${limitMs} ms`));
       }, limitMs);
@@ -148,6 +149,7 @@ export class Session {
     }
     if (!answered) throw new Deviation('it answers nobody any more');
     await new Promise((resolve) => setTimeout(resolve, GRACE_MS));
+    this.#socket.drain();
     this.sent = sent;
   }
 

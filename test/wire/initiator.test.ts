@@ -104,6 +104,17 @@ test.skipIf(skip)(
 );
 
 test.skipIf(skip)(
+  "an answer counts although all threads of Node's pool are busy, and the link goes down before it is read",
+  async () => {
+    await using lab = new WireLab();
+    peers[0]?.start(lab, lab.disk('disk', 1 << 20), 7, 3);
+    expect(((await lab.host(7, 3, 'query')) as [unknown[]])[0]).toHaveLength(1);
+    expect(((await lab.host(7, 3, '--busy', 'query')) as [unknown[]])[0]).toHaveLength(1);
+  },
+  300_000,
+);
+
+test.skipIf(skip)(
   'nobody at an address is an empty answer, in the time that was given',
   async () => {
     await using lab = new WireLab();

@@ -27,6 +27,7 @@ class Cable implements FrameSocket {
   onFrame(handler: (bytes: Uint8Array) => void): void {
     this.#handler = handler;
   }
+  drain(): void {}
   close(): void {}
 
   async until(count: number): Promise<void> {

@@ -41,6 +41,7 @@ export class Port {
       onFrame: (next) => {
         handler = next;
       },
+      drain: () => this.uplink.drain(),
       close: () => this.#handlers.delete(hear),
     };
   }
