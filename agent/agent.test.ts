@@ -2,12 +2,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { register } from 'prom-client';
 import { localMac } from '../api/local-link.ts';
 import { AOE_NODES, AOE_POOLS, AOE_VOLUMES, NODES } from '../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../api/volume.ts';
 import type { KubeObject } from '../kube/mod.ts';
 import { FakeApi } from '../kube/testing/fake-api.ts';
-import { runAgent } from './agent.ts';
+import { type AgentOptions, runAgent } from './agent.ts';
 import { Subscribers } from './subscribers.ts';
 import { FakeCopier } from './testing/fake-copier.ts';
 import { FakeTarget } from './testing/fake-target.ts';
@@ -70,6 +71,27 @@ class WatchedApi extends FakeApi {
   }
 }
 
+function optionsOf(kube: WatchedApi, options: Partial<AgentOptions> = {}): AgentOptions {
+  return {
+    node: 'n',
+    selection: ['no-such-interface'],
+    mountPoints: [],
+    kube: kube as never,
+    targetApi: new FakeTarget(),
+    copier: new FakeCopier(),
+    copySpeed: 0,
+    copySpeedInUse: 0,
+    run: async () => ({ stdout: LINKS, stderr: '' }),
+    watched: () => {},
+    ready: () => {},
+    log: kube.log,
+    ...options,
+  };
+}
+
+// A program has one agent, which registers its metrics once.
+afterEach(() => register.clear());
+
 test('the parts of the agent are connected: pools, volumes and the node are reconciled, and reconciled again after what concerns them', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'aoe-agent-'));
   const kube = new WatchedApi();
@@ -95,23 +117,7 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   const withdrawn = withdrawal();
   const ready = Promise.withResolvers<void>();
   const stop = new AbortController();
-  const running = runAgent(
-    {
-      node: 'n',
-      selection: ['no-such-interface'],
-      mountPoints: [],
-      kube: kube as never,
-      targetApi,
-      copier,
-      copySpeed: 0,
-      copySpeedInUse: 5,
-      run: async () => ({ stdout: LINKS, stderr: '' }),
-      watched: () => {},
-      ready: ready.resolve,
-      log: kube.log,
-    },
-    stop.signal,
-  );
+  const running = runAgent(optionsOf(kube, { targetApi, copier, copySpeedInUse: 5, ready: ready.resolve }), stop.signal);
   onTestFinished(async () => {
     stop.abort();
     await running;
@@ -159,4 +165,21 @@ test('the parts of the agent are connected: pools, volumes and the node are reco
   node({});
   await kube.until(() => entry() === undefined);
   expect(kube.read(NODES, 'n')).toBeDefined();
+});
+
+test('an agent that is told to end before the API server has answered it ends', async () => {
+  const kube = new WatchedApi();
+  const stop = new AbortController();
+  const asked = Promise.withResolvers<void>();
+  const list = (_type: unknown, { signal }: { signal: AbortSignal }): Promise<never> => {
+    asked.resolve();
+    return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason), { once: true }));
+  };
+  Object.assign(kube, { list });
+  let isReady = false;
+  const running = runAgent(optionsOf(kube, { ready: () => (isReady = true) }), stop.signal);
+  await asked.promise;
+  stop.abort();
+  await running;
+  expect(isReady).toBe(false);
 });

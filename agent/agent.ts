@@ -7,6 +7,7 @@ import type { AoESnapshot } from '../api/snapshot.ts';
 import type { AoESnapshotGroup } from '../api/snapshot-group.ts';
 import type { AoEVolume } from '../api/volume.ts';
 import { Controller, EventRecorder, Index, Informer, type Kube, type KubeObject, RECONCILE_RESULTS } from '../kube/mod.ts';
+import { aborted } from '../run/aborted.ts';
 import { controllerMetrics } from '../run/controller-metrics.ts';
 import type { Exec } from '../run/exec.ts';
 import type { Logger } from '../run/log.ts';
@@ -248,7 +249,8 @@ export async function runAgent(
       recoverBlocks({ pools, backendOf, log }, signal),
       new CopyLimit({ copier, target: targetApi, bytesPerSecond: copySpeedInUse, log }).run(signal),
       blocksServer?.run(signal, () => controllers.node.enqueue(node)),
-      Promise.all(informers.map(({ synced }) => synced)).then(ready),
+      // An informer that is told to end before its first list never is synced.
+      Promise.race([Promise.all(informers.map(({ synced }) => synced)).then(ready), aborted(signal)]),
     ]);
   } finally {
     await Promise.all([volumeWork.idle(), moveWork.idle()]);

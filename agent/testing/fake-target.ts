@@ -140,6 +140,7 @@ export class FakeTarget implements TargetApi {
 
   async *watch(signal: AbortSignal): AsyncIterable<TargetEvent> {
     this.#enter('watch');
+    if (signal.aborted) return;
     const queue: (TargetEvent | undefined)[] = [...this.volumes.values()].map((state) => ({ type: 'changed', state }));
     queue.push({ type: 'synced' });
     let wake = (): void => {};
