@@ -87,6 +87,8 @@ export class RpcClient<S> {
   /** The messages of a stream until it ends, or its signal is aborted. @throws RpcError when the server ends it with an error */
   async *stream<K extends StreamName<S>>(name: K, request: RequestOf<S[K]>, options: CallOptions = {}): AsyncGenerator<ResponseOf<S[K]>> {
     const method = this.#method(name);
+    // The event has been: it would end nothing.
+    if (options.signal?.aborted) return;
     const call: ClientReadableStream<unknown> = this.#client.makeServerStreamRequest(
       method.path,
       method.requestSerialize,

@@ -132,6 +132,7 @@ describe('gRPC over a unix socket', () => {
   });
 
   it('streams, and stops when the signal is aborted', async () => {
+    let watched = 0;
     const streaming = new RpcServer({ socket: join(directory, 'stream.sock'), log });
     const refuse = () => Promise.reject(new RpcError(Code.UNIMPLEMENTED, 'not in this test'));
     streaming.add(target.Target, target, {
@@ -147,6 +148,7 @@ describe('gRPC over a unix socket', () => {
       getHeard: refuse,
       async *trace() {},
       async *watch(_request, { signal }) {
+        watched++;
         yield { removed: 'a' };
         yield { synced: true };
         await new Promise((resolve) => signal.addEventListener('abort', resolve));
@@ -161,6 +163,10 @@ describe('gRPC over a unix socket', () => {
       if (message.synced) stop.abort();
     }
     expect(seen).toStrictEqual(['removed', 'synced']);
+    // The caller gave up before it began: nobody would end this stream, so it is none.
+    for await (const message of client.stream('watch', {}, { signal: stop.signal })) seen.push(message.event);
+    expect(seen).toHaveLength(2);
+    expect(watched).toBe(1);
     client.close();
     await streaming.stop();
   });
