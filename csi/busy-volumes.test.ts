@@ -23,3 +23,41 @@ test('an operation that fails does not block the next one', async () => {
   await expect(failing).rejects.toThrow('failed');
   expect(await busy.run('v1', 'x', async () => 1)).toBe(1);
 });
+
+test('access, size and limits of a volume change at the same time; whatever else is done with it is done alone', async () => {
+  const busy = new BusyVolumes();
+  const parts = [
+    ['ControllerPublishVolume', 'ControllerUnpublishVolume'],
+    ['ControllerExpandVolume'],
+    ['ControllerModifyVolume'],
+    ['CreateVolume'],
+    ['DeleteVolume'],
+  ] as const;
+  const isAlone = (part: readonly string[]): boolean => part[0] === 'CreateVolume' || part[0] === 'DeleteVolume';
+  for (const one of parts) {
+    for (const other of parts) {
+      for (const [first, second] of one.flatMap((a) => other.map((b) => [a, b] as const))) {
+        const end = Promise.withResolvers<void>();
+        const running = busy.run('v', first, () => end.promise);
+        const ran = await busy.run('v', second, async () => true).catch(({ code }: { code: Code }) => code);
+        expect(ran, `${first}, ${second}`).toBe(one !== other && !isAlone(one) && !isAlone(other) ? true : Code.ABORTED);
+        end.resolve();
+        await running;
+      }
+    }
+  }
+});
+
+test('what is alone waits for the last of those that run together', async () => {
+  const busy = new BusyVolumes();
+  const growth = Promise.withResolvers<void>();
+  const expand = busy.run('v', 'ControllerExpandVolume', () => growth.promise);
+  await busy.run('v', 'ControllerUnpublishVolume', async () => {});
+  await expect(busy.run('v', 'DeleteVolume', async () => {})).rejects.toMatchObject({
+    code: Code.ABORTED,
+    message: expect.stringMatching(/ControllerExpandVolume is still under way/),
+  });
+  growth.resolve();
+  await expand;
+  expect(await busy.run('v', 'DeleteVolume', async () => 1)).toBe(1);
+});
