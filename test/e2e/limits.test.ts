@@ -9,7 +9,8 @@ const NODE = 'worker-1';
 const CLASSES: Record<string, Record<string, string>> = {
   'limits-slow': { readBytesPerSecond: '1Mi' },
   'limits-fast': { readBytesPerSecond: '2Mi', writeIOPS: '2000' },
-  'limits-none': { iops: 'none' },
+  // It names what the others set: a class changes nothing else.
+  'limits-none': { readBytesPerSecond: 'none', writeIOPS: 'none' },
   'limits-wrong': { iops: '0' },
 };
 

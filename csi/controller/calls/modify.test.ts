@@ -46,14 +46,49 @@ const enforces = ({ metadata: { generation = 0 }, spec }: AoEVolume): AoEVolumeS
 });
 
 describe('modifyVolume', () => {
-  it('replaces all limits, and does nothing when it is repeated', async () => {
-    const it = cluster(enforces, { spec: { limits: { iops: 100, burstSeconds: 5 } } });
-    expect(await it.modify({ bytesPerSecond: '10Mi' })).toStrictEqual({});
-    expect(it.volume().spec.limits).toStrictEqual({ bytesPerSecond: '10Mi' });
-    await it.modify({ bytesPerSecond: '10240Ki' });
-    expect(it.patches).toHaveLength(1);
+  it('changes the limits that the class names, and no others, and does nothing when it is repeated', async () => {
+    const it = cluster(enforces, { spec: { limits: { iops: 1000, bytesPerSecond: '102400Ki', burstSeconds: 5 } } });
+    expect(await it.modify({ iops: '500' })).toStrictEqual({});
+    expect(it.volume().spec.limits).toStrictEqual({ iops: 500, bytesPerSecond: '102400Ki', burstSeconds: 5 });
+    await it.modify({ iops: '500' });
+    await it.modify({ bytesPerSecond: '100Mi' });
+    expect(it.patches).toStrictEqual([{ iops: 500 }]);
+  });
+
+  it('removes a limit whose name the class has with none, and what does nothing without it', async () => {
+    const it = cluster(enforces, { spec: { limits: { iops: 100, readBytesPerSecond: '1Mi', burstSeconds: 5 } } });
     await it.modify({ iops: 'none' });
+    expect(it.volume().spec.limits).toStrictEqual({ readBytesPerSecond: '1Mi', burstSeconds: 5 });
+    await it.modify({ bytesPerSecond: 'none' });
+    expect(it.patches).toHaveLength(1);
+    await it.modify({ readBytesPerSecond: 'none' });
     expect(it.volume().spec.limits).toBeUndefined();
+  });
+
+  it('replaces limits that exclude those of the class', async () => {
+    const it = cluster(enforces, { spec: { limits: { iops: 100, readBytesPerSecond: '1Mi', writeBytesPerSecond: '2Mi' } } });
+    await it.modify({ writeIOPS: '50', readBytesPerSecond: '3Mi' });
+    expect(it.volume().spec.limits).toStrictEqual({ writeIOPS: 50, readBytesPerSecond: '3Mi', writeBytesPerSecond: '2Mi' });
+    await it.modify({ bytesPerSecond: '1Mi' });
+    expect(it.volume().spec.limits).toStrictEqual({ writeIOPS: 50, bytesPerSecond: '1Mi' });
+  });
+
+  it('saves up for limits that the volume has already, and refuses to for none', async () => {
+    const it = cluster(enforces, { spec: { limits: { iops: 100 } } });
+    await it.modify({ burstSeconds: '7' });
+    expect(it.volume().spec.limits).toStrictEqual({ iops: 100, burstSeconds: 7 });
+    const refused = { code: Code.INVALID_ARGUMENT, message: expect.stringMatching(/burstSeconds does nothing/) };
+    await expect(cluster(enforces).modify({ burstSeconds: '7' })).rejects.toMatchObject(refused);
+  });
+
+  it('is done when what the class names is in force, whatever else of the limits is not yet', async () => {
+    const late = ({ metadata: { generation = 0 }, spec }: AoEVolume): AoEVolumeStatus => ({
+      limits: { observedGeneration: generation, iops: spec.limits?.iops },
+      conditions: [condition('Exported', generation)],
+    });
+    const it = cluster(late, { spec: { limits: { bytesPerSecond: '1Mi' } } });
+    await it.modify({ iops: '100' });
+    await expect(it.modify({ bytesPerSecond: '2Mi' })).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
   });
 
   it('waits until the target enforces them', async () => {

@@ -1,7 +1,7 @@
 import { Code } from '../../../rpc/status.ts';
 import { limitsOf } from './limits.ts';
 
-test('limits are what the class says, and nothing else', () => {
+test('limits of a new volume are what the class says, and nothing else', () => {
   for (const [parameters, limits] of [
     [{}, {}],
     [{ iops: 'none' }, {}],

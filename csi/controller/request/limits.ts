@@ -16,7 +16,7 @@ import {
 import { parseQuantity } from '../../../api/quantity.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 
-/** Value of a parameter that says that there is no such limit: a VolumeAttributesClass must have at least one parameter. */
+/** Value of a parameter that takes a limit away. */
 const NONE = 'none';
 const isRate = (key: LimitKey): boolean => (RATES as readonly string[]).includes(key);
 const isCount = (key: LimitKey): boolean => (COUNTS as readonly string[]).includes(key);
@@ -25,21 +25,55 @@ function refuse(message: string): never {
   throw new RpcError(Code.INVALID_ARGUMENT, `mutable_parameters: ${message}`);
 }
 
+/** What a class says: of each limit that it names the number, 0 when there is to be none. */
+export type NamedLimits = Readonly<Partial<LimitNumbers>>;
+
 /**
- * The limits that a VolumeAttributesClass gives to a volume. They replace all that it has: a limit that the class does not name is gone.
+ * What the parameters of a VolumeAttributesClass say. csi-resizer and csi-provisioner pass on all of them, and nothing else.
+ * @throws RpcError INVALID_ARGUMENT that names the parameter
+ */
+export function namedLimits(parameters: Readonly<Record<string, string>>): NamedLimits {
+  const isKnown = (key: string): key is LimitKey => (LIMIT_KEYS as readonly string[]).includes(key);
+  const named: Partial<LimitNumbers> = {};
+  for (const [key, value] of Object.entries(parameters)) {
+    if (!isKnown(key)) refuse(`parameter ${shorten(key)} is not known: use ${LIMIT_KEYS.join(', ')}`);
+    named[key] = value === NONE ? 0 : numberOf(key, value);
+  }
+  for (const [both, ...single] of [COUNTS, RATES])
+    for (const key of single) if (named[both] && named[key]) refuse(`${key} and ${both} exclude each other`);
+  return named;
+}
+
+/**
+ * Limits of a volume after a class has changed them. A limit that the class does not name stays (csi.proto, ControllerModifyVolumeRequest,
+ * mutable_parameters), except where one that it sets leaves nothing of it: reads and writes together exclude each alone, and burstSeconds
+ * goes with the last limit.
+ */
+export function changedLimits(limits: LimitNumbers, named: NamedLimits): LimitNumbers {
+  const changed = { ...limits, ...named };
+  for (const [both, ...single] of [COUNTS, RATES]) {
+    if (named[both]) for (const key of single) changed[key] = 0;
+    if (single.some((key) => named[key])) changed[both] = 0;
+  }
+  return hasLimits(changed) ? changed : limitNumbers(undefined);
+}
+
+/**
+ * The same for what a volume is to have.
+ * @throws RpcError INVALID_ARGUMENT when the class says something of no effect
+ */
+export function wantedLimits(limits: Limits | undefined, named: NamedLimits): LimitNumbers {
+  const wanted = changedLimits(limitNumbers(limits), named);
+  if (named.burstSeconds && !hasLimits(wanted)) refuse('burstSeconds does nothing without a limit');
+  return wanted;
+}
+
+/**
+ * The limits of a new volume with a VolumeAttributesClass.
  * @throws RpcError INVALID_ARGUMENT that names the parameter
  */
 export function limitsOf(parameters: Readonly<Record<string, string>>): Limits {
-  const isKnown = (key: string): key is LimitKey => (LIMIT_KEYS as readonly string[]).includes(key);
-  const numbers: LimitNumbers = limitNumbers(undefined);
-  for (const [key, value] of Object.entries(parameters)) {
-    if (!isKnown(key)) refuse(`parameter ${shorten(key)} is not known: use ${LIMIT_KEYS.join(', ')}`);
-    if (value !== NONE) numbers[key] = numberOf(key, value);
-  }
-  for (const [both, ...single] of [COUNTS, RATES])
-    for (const key of single) if (numbers[both] > 0 && numbers[key] > 0) refuse(`${key} and ${both} exclude each other`);
-  if (numbers.burstSeconds > 0 && !hasLimits(numbers)) refuse('burstSeconds does nothing without a limit');
-  return formatLimits(numbers);
+  return formatLimits(wantedLimits(undefined, namedLimits(parameters)));
 }
 
 function numberOf(key: LimitKey, value: string): number {
