@@ -7,6 +7,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import type { EventRecorder, Informer, Kube, Log, Sums } from '../../kube/mod.ts';
 import type { CallContext } from '../../rpc/mod.ts';
 import type { BusyVolumes } from '../busy-volumes.ts';
+import type { UnplacedVolumes } from './unplaced.ts';
 
 /** What the controller's calls share. */
 export interface Deps {
@@ -23,6 +24,7 @@ export interface Deps {
   readonly hasAutomaticTakeover: boolean;
   readonly events: Pick<EventRecorder, 'event'>;
   readonly busy: BusyVolumes;
+  readonly unplaced: UnplacedVolumes;
   readonly log: Pick<Log, 'warn'>;
 }
 

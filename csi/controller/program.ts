@@ -19,6 +19,7 @@ import { groupControllerService } from './group/service.ts';
 import { Agents } from './metadata/agents.ts';
 import { snapshotMetadataService } from './metadata/service.ts';
 import { controllerService } from './service.ts';
+import { UnplacedVolumes } from './unplaced.ts';
 
 export interface ControllerOptions {
   readonly kube: Kube;
@@ -77,6 +78,7 @@ export async function runController(
     hasAutomaticTakeover,
     events,
     busy: new BusyVolumes(),
+    unplaced: new UnplacedVolumes(),
     log,
   };
   server.add(csi.v1.Controller, csi.v1, controllerService(parts));

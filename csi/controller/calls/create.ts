@@ -4,7 +4,7 @@ import { formatQuantity } from '../../../api/quantity.ts';
 import { AOE_VOLUMES, API_VERSION } from '../../../api/resources.ts';
 import { NEVER } from '../../../api/takeover/after.ts';
 import { type AoEVolume, isReportOfPlace, VolumeCondition } from '../../../api/volume.ts';
-import { isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
+import { type Condition, isConflict, isInvalid, messageOf } from '../../../kube/mod.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
@@ -14,8 +14,9 @@ import { parameterError, RECLAIM_EVERY, type Source, TAKEOVER_AFTER, type Wanted
 import { resourceName } from '../request/resource-name.ts';
 import { capacityOf, chooseSize } from '../request/size.ts';
 import { checkSource, dropCloned, ensureSource, namingSource, sourceOf } from '../source.ts';
-import { segmentOfNode, topologyOf } from '../topology.ts';
+import { topologyOf } from '../topology.ts';
 import { waitFor } from '../wait.ts';
+import { bringHere, isElsewhere } from './elsewhere.ts';
 
 /** Reasons of the operator's condition Placed that may last, and the gRPC code for each. */
 const REFUSALS: Readonly<Record<string, Code>> = {
@@ -38,10 +39,11 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
   const known = wanted.source ? undefined : await readyAlready(deps, name, wanted, call);
   if (known) return answer(deps, known, request);
   return deps.busy.run(name, 'CreateVolume', async () => {
-    const volume = await findOrCreate(deps, name, wanted, call);
+    const volume = await bringHere(deps, await findOrCreate(deps, name, wanted, call), wanted, call);
     const impossible = await ensureSource(deps, volume, wanted.source, call);
     if (impossible) throw await deleteUnusable(deps, volume, impossible, call);
-    const ready = await waitFor(deps, volume, { what: 'its export', until: readyOrRefused }, call);
+    const until = (now: AoEVolume) => readyOrRefused(now) ?? givenBack(deps, now);
+    const ready = await waitFor(deps, volume, { what: 'its export', until }, call);
     if (ready instanceof RpcError) throw await deleteUnusable(deps, volume, ready, call);
     if (wanted.source?.kind === 'volume') await dropCloned(deps, ready, call);
     const capacity = capacityOf(ready);
@@ -64,8 +66,8 @@ async function readyAlready(deps: Deps, name: string, wanted: Wanted, { signal }
   // The watch may be late: the volume may have been deleted.
   const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
   if (!isReady(volume)) return undefined;
-  checkSame(deps, volume, wanted);
-  return volume;
+  checkSame(volume, wanted);
+  return isElsewhere(deps, volume, wanted) ? undefined : volume;
 }
 
 function answer(
@@ -127,14 +129,14 @@ async function findOrCreate(deps: Deps, name: string, wanted: Wanted, call: Call
   return volume;
 }
 
-/** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is requested */
+/** @throws RpcError ALREADY_EXISTS when the volume of that name is not what is requested, wherever it is */
 async function find(deps: Deps, name: string, wanted: Wanted, { signal }: Call): Promise<AoEVolume | undefined> {
   const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
-  if (volume) checkSame(deps, volume, wanted);
+  if (volume) checkSame(volume, wanted);
   return volume;
 }
 
-function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, encryption, segments, source }: Wanted): void {
+function checkSame(volume: AoEVolume, { pool, access, bounds, encryption, source }: Wanted): void {
   const { metadata, spec } = volume;
   const differs = (what: string, has: string | undefined, asked: string): never => {
     throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${metadata.name} exists with ${what} ${has ?? ''}, but ${asked} is requested`);
@@ -152,10 +154,6 @@ function checkSame(deps: Deps, volume: AoEVolume, { pool, access, bounds, encryp
   const has = capacityOf(volume);
   if (has < bounds.least) differs('capacity', spec.capacity, `at least ${formatQuantity(bounds.least)}`);
   if (bounds.most > 0 && has > bounds.most) differs('capacity', spec.capacity, `at most ${formatQuantity(bounds.most)}`);
-  if (segments.length === 0) return;
-  const may = spec.nodeName ? [segmentOfNode(deps, spec.nodeName)] : (spec.segments ?? []);
-  if (may.length === 0 || may.some((segment) => !segments.includes(segment)))
-    differs('segment', may.join(', ') || 'any', segments.join(', '));
 }
 
 /** The volume when it is exported, an error when it cannot be placed, undefined while neither is known. */
@@ -167,9 +165,28 @@ function readyOrRefused(volume: AoEVolume): AoEVolume | RpcError | undefined {
   const isFull = provisioned?.status === 'False' && provisioned.reason === 'PoolFull' && isReportOfPlace(volume);
   if (isFull && volume.status?.capacity === undefined)
     return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name}: ${provisioned.message}`);
-  const placed = conditionOf(volume, VolumeCondition.Placed);
-  const code = placed?.status === 'False' && !isPlaced(volume) ? REFUSALS[placed.reason] : undefined;
+  const placed = notPlaced(volume);
+  const code = placed && REFUSALS[placed.reason];
   return placed && code !== undefined ? new RpcError(code, `AoEVolume ${volume.metadata.name}: ${placed.message}`) : undefined;
+}
+
+/** Why a volume has no place, as the operator says of its present spec: the segments may have changed. */
+function notPlaced(volume: AoEVolume): Condition | undefined {
+  const placed = conditionOf(volume, VolumeCondition.Placed);
+  const { generation = 0 } = volume.metadata;
+  const isCurrent = (placed?.observedGeneration ?? generation) >= generation;
+  return placed?.status === 'False' && isCurrent && !isPlaced(volume) ? placed : undefined;
+}
+
+/**
+ * An error for a volume whose only possible nodes have been away for minutes: after it, the scheduler may choose a node of another segment. Not for
+ * one with a source, which is mostly bound to the node of that, and whose instant would be another one if it was made again.
+ */
+function givenBack(deps: Deps, volume: AoEVolume): RpcError | undefined {
+  const placed = notPlaced(volume);
+  const isWaiting = placed?.reason === 'NodesNotReady' && volume.spec.source === undefined;
+  if (!deps.unplaced.look(volume, isWaiting)) return undefined;
+  return new RpcError(Code.RESOURCE_EXHAUSTED, `AoEVolume ${volume.metadata.name} has had no place for minutes: ${placed?.message}`);
 }
 
 /** Whether the agent says that the volume is exported, and that nobody else answers at its address. */

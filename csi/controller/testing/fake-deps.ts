@@ -11,6 +11,7 @@ import { TimeoutError } from '../../../kube/mod.ts';
 import { FakeApi } from '../../../kube/testing/fake-api.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import type { Deps } from '../deps.ts';
+import { UnplacedVolumes } from '../unplaced.ts';
 
 /** What operator and agent make of a new volume. */
 export type Reaction = Pick<AoEVolume, 'status'> & { spec?: Partial<AoEVolumeSpec>; finalizers?: string[] };
@@ -32,6 +33,7 @@ export function fakeDeps({
   onGroup,
   health = {},
   hasAutomaticTakeover = true,
+  now = () => 0,
 }: {
   reaction?: Reaction | undefined;
   /** What operator and agent make of a new snapshot. */
@@ -40,6 +42,8 @@ export function fakeDeps({
   onGroup?: (api: FakeApi, group: AoESnapshotGroup & { kind: string }) => void;
   health?: NodeHealth;
   hasAutomaticTakeover?: boolean;
+  /** A clock, in milliseconds. */
+  now?: () => number;
 } = {}) {
   const api = new FakeApi();
   const warnings: unknown[] = [];
@@ -93,6 +97,7 @@ export function fakeDeps({
     hasAutomaticTakeover,
     events: api,
     busy: new BusyVolumes(),
+    unplaced: new UnplacedVolumes(now),
     log: { warn: (fields: unknown) => warnings.push(fields) },
   } as unknown as Deps;
   return { api, deps, warnings };
