@@ -17,26 +17,29 @@ function world({
   second = {},
   signal = call.signal,
   failure,
+  objects = ['2026-11-01T10:00:00Z', '2026-11-01T11:00:00Z'],
 }: {
   backend?: 'lvm' | 'lvm-thin';
   first?: Partial<AoESnapshotStatus>;
   second?: Partial<AoESnapshotStatus>;
   signal?: AbortSignal;
   failure?: Error;
+  /** When the two AoESnapshots were created, by the API server's clock. */
+  objects?: readonly [string, string];
 } = {}) {
   const { api, deps, warnings } = fakeDeps();
   api.put({ apiVersion: API_VERSION, kind: 'AoEPool', metadata: { name: 'p' }, spec: { backend } } as never);
   const common = { phase: 'Ready', nodeName: 'a', pool: 'p', volumeUID: 'uid-v', capacity: '64Mi' };
-  const put = (name: string, status: object): void =>
+  const put = (name: string, creationTimestamp: string, status: object): void =>
     void api.put({
       apiVersion: API_VERSION,
       kind: 'AoESnapshot',
-      metadata: { name, uid: `uid-${name}` },
+      metadata: { name, uid: `uid-${name}`, creationTimestamp },
       spec: { volumeName: 'v', deletionPolicy: 'Delete' },
       status: { ...common, ...status },
     } as never);
-  put('first', { createdAt: '2026-11-01T10:00:00Z', ...first });
-  put('second', { createdAt: '2026-11-01T11:00:00Z', ...second });
+  put('first', objects[0], { createdAt: '2026-11-01T10:00:00Z', ...first });
+  put('second', objects[1], { createdAt: '2026-11-01T11:00:00Z', ...second });
   const queries: BlocksQuery[] = [];
   const agents = {
     async *list(query: BlocksQuery): AsyncGenerator<readonly Range[]> {
@@ -68,6 +71,8 @@ function world({
   };
 }
 
+const LATER = { createdAt: '2026-11-01T12:00:00Z' };
+const REVERSED = ['2026-11-01T12:00:00Z', '2026-11-01T11:00:00Z'] as const;
 const BOTH = { baseSnapshotId: 'first', targetSnapshotId: 'second' };
 const of = (code: Code, message: RegExp) => expect.objectContaining({ code, message: expect.stringMatching(message) });
 
@@ -146,7 +151,7 @@ describe('GetMetadataDelta', () => {
     ],
     ['snapshots on two nodes', { first: { nodeName: 'b' } }, BOTH, Code.FAILED_PRECONDITION, /full backup/],
     ['snapshots of two volumes', { first: { volumeUID: 'uid-w' } }, BOTH, Code.INVALID_ARGUMENT, /is of AoEVolume v \(uid-w\)/],
-    ['a base that is later', { first: { createdAt: '2026-11-01T12:00:00Z' } }, BOTH, Code.INVALID_ARGUMENT, /taken after/],
+    ['a base that is later', { first: LATER, objects: REVERSED }, BOTH, Code.INVALID_ARGUMENT, /taken after/],
     ['the same snapshot twice', {}, { ...BOTH, baseSnapshotId: 'second' }, Code.INVALID_ARGUMENT, /both/],
     ['no base', {}, { targetSnapshotId: 'second' }, Code.INVALID_ARGUMENT, /base_snapshot_id is missing/],
     ['no target', {}, { baseSnapshotId: 'first' }, Code.INVALID_ARGUMENT, /target_snapshot_id is missing/],
@@ -157,6 +162,14 @@ describe('GetMetadataDelta', () => {
     const { delta, queries } = world(options);
     await expect(delta(request)).rejects.toEqual(of(code, message));
     expect(queries).toStrictEqual([]);
+  });
+
+  it.each([
+    ['the clock of the storage node was wrong when the base was taken', { first: LATER }],
+    ['the target was created earlier, and had to wait for its instant', { objects: REVERSED }],
+    ['both were created in one second', { objects: ['2026-11-01T10:00:00Z', '2026-11-01T10:00:00Z'] }],
+  ] as const)('names what has changed when %s', async (_what, options) => {
+    expect(await world(options).delta(BOTH)).not.toStrictEqual([]);
   });
 
   it('fails as the agent does, and with UNAVAILABLE where that says nothing to the caller', async () => {

@@ -94,7 +94,11 @@ function checkPair(base: AoESnapshot, target: AoESnapshot): void {
       `${was} is of AoEVolume ${base.spec.volumeName} (${base.status?.volumeUID}), and ${is} of ${target.spec.volumeName} (${target.status?.volumeUID})`,
     );
   }
-  if (Date.parse(base.status?.createdAt ?? '') > Date.parse(target.status?.createdAt ?? ''))
+  // The instants are from clocks of storage nodes and the operator, which may be wrong, and an object may have waited for its instant. So both must
+  // say so: what changed between two snapshots is the same in either direction.
+  const isLater = (timeOf: (snapshot: AoESnapshot) => string | undefined): boolean =>
+    Date.parse(timeOf(base) ?? '') > Date.parse(timeOf(target) ?? '');
+  if (isLater(({ status }) => status?.createdAt) && isLater(({ metadata }) => metadata.creationTimestamp))
     refuse(`${was} was taken after ${is}: the base must be the earlier one`);
 }
 
