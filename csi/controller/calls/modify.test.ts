@@ -81,7 +81,7 @@ describe('modifyVolume', () => {
     await expect(cluster(enforces).modify({ burstSeconds: '7' })).rejects.toMatchObject(refused);
   });
 
-  it('is done when what the class names is in force, whatever else of the limits is not yet', async () => {
+  it('is done when the target enforces what the class names, whatever else it does not enforce yet', async () => {
     const late = ({ metadata: { generation = 0 }, spec }: AoEVolume): AoEVolumeStatus => ({
       limits: { observedGeneration: generation, iops: spec.limits?.iops },
       conditions: [condition('Exported', generation)],
