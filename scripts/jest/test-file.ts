@@ -12,7 +12,7 @@ enableCompileCache(join(import.meta.dirname, '../../node_modules/.cache/compiled
 const require = createRequire(import.meta.url);
 const send = (message: Message) => process.send?.(message);
 /** Resolves when a message is out of this process: a pipe that is full keeps it, and the end of the process would lose it. */
-const sent = (message: Message) => new Promise((resolve) => process.send?.(message, resolve));
+const sent = (message: Message) => new Promise((resolve) => process.send?.(message, undefined, undefined, resolve));
 
 function fail(message: string, stack = message): never {
   send({ type: 'error', message, stack });
