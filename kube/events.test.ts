@@ -191,3 +191,26 @@ test('a flood is bounded, and never throws', async () => {
   expect(kube.written.length).toBeGreaterThanOrEqual(200);
   expect(kube.written.length).toBeLessThan(1_000);
 });
+
+test('an event that a flood has crowded out is written once it is repeated', async () => {
+  const { kube, events } = recorder();
+  // The first repetitions are written, too, and leave no room for the rest.
+  for (let round = 0; round < 3; round++) {
+    for (let i = 0; i < 300; i++) events.event(object, 'Warning', 'A', `flood ${i}`);
+    await events.flush();
+  }
+  const created = kube.written.filter(({ how }) => how === 'create').map(({ body }) => body.note);
+  expect(created).toHaveLength(300);
+  expect(new Set(created).size).toBe(300);
+});
+
+test('a series goes on although the clock is set back', async () => {
+  const { kube, events } = recorder();
+  for (let i = 0; i < 5; i++) {
+    if (i === 2)
+      jest.useFakeTimers({ doNotFake: ['nextTick', 'queueMicrotask', 'setImmediate', 'setTimeout'], now: Date.now() - 3_600_000 });
+    events.event(object, 'Warning', 'Broken', 'again');
+    await events.flush();
+  }
+  expect(kube.written.map(({ how }) => how)).toStrictEqual(['create', 'patch', 'patch']);
+});

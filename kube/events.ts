@@ -74,7 +74,8 @@ export class EventRecorder {
     const known = this.#known.get(key);
     if (known && now - known.lastAt < FORGET_MS) {
       this.#remember(key, { ...known, count: known.count + 1, lastAt: now });
-      if (now - known.writtenAt >= SERIES_MS || known.count === 1) this.#enqueue(() => this.#repeat(key));
+      // A clock that was set back says nothing about how long ago that was.
+      if (Math.abs(now - known.writtenAt) >= SERIES_MS || known.count === 1) this.#enqueue(() => this.#repeat(key));
       return;
     }
     const { name, namespace = 'default' } = object.metadata;
@@ -87,7 +88,8 @@ export class EventRecorder {
       created: false,
     };
     this.#remember(key, entry);
-    this.#enqueue(() => this.#create(key, entry, object, { type, reason, note }));
+    // When it was dropped, its next repetition is a new event.
+    if (!this.#enqueue(() => this.#create(key, entry, object, { type, reason, note }))) this.#known.delete(key);
   }
 
   /** Resolves when all events so far are written, or have failed. */
@@ -103,10 +105,11 @@ export class EventRecorder {
     if (this.#known.size > MAX_KNOWN && oldest !== undefined) this.#known.delete(oldest);
   }
 
-  #enqueue(write: () => Promise<void>): void {
+  /** @returns whether it will be written, or at least tried: false when too many wait */
+  #enqueue(write: () => Promise<void>): boolean {
     if (this.#waiting >= MAX_WAITING) {
       this.#log.debug({ controller: this.#controller }, 'event dropped: too many at once');
-      return;
+      return false;
     }
     this.#waiting++;
     this.#tail = this.#tail.then(write).then(
@@ -118,6 +121,7 @@ export class EventRecorder {
         this.#log.warn({ controller: this.#controller, error: messageOf(error) }, 'event not written');
       },
     );
+    return true;
   }
 
   async #create(
