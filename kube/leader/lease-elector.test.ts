@@ -9,6 +9,7 @@ import { LeaseElector, type LeaseElectorOptions } from './lease-elector.ts';
 /** A candidate on its own machine. */
 class Candidate {
   readonly link;
+  readonly machine;
   readonly stop = new AbortController();
   leading = false;
   error: unknown;
@@ -21,11 +22,12 @@ class Candidate {
     { offset = 0, rate = 1, lead = until }: { offset?: number; rate?: number; lead?: (signal: AbortSignal) => Promise<void> } = {},
   ) {
     this.link = api.link();
+    this.machine = clock.machine(offset, rate);
     const options: LeaseElectorOptions = {
       namespace: 'ns',
       name: 'lease',
       identity,
-      clock: clock.machine(offset, rate),
+      clock: this.machine,
       random: () => 0.5,
     };
     const elector = new LeaseElector(this.link, options);
@@ -44,6 +46,19 @@ class Candidate {
       .finally(() => {
         this.ended = true;
       });
+  }
+
+  /** Its next request is answered, and the process is stopped before it reads the answer. */
+  halt(): void {
+    this.link.weather = 'answer held';
+    this.machine.isStopped = true;
+  }
+
+  /** The process goes on. As in Node.js, it reads what has come before its timers fire. */
+  resume(): void {
+    this.link.weather = 'fine';
+    this.machine.isStopped = false;
+    this.link.release();
   }
 }
 
@@ -110,6 +125,54 @@ for (const weather of ['refused', 'silent', 'answer lost'] satisfies Weather[]) 
     expect(a.error, String(a.error)).toBeInstanceOf(LeaseLostError);
   });
 }
+
+test('a leader that is stopped while its renewal is answered leads no longer when it goes on', async () => {
+  const { clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  const b = candidate('b');
+  a.link.weather = 'answer held';
+  await clock.pass(2_000);
+  a.halt();
+  await clock.pass(60_000);
+  expect(b.leading).toBe(true);
+  a.resume();
+  await clock.pass(0);
+  expect(a.leading).toBe(false);
+  expect(a.error, String(a.error)).toBeInstanceOf(LeaseLostError);
+  expect(b.leading).toBe(true);
+});
+
+test('a candidate that is stopped while it gets the lease does not lead when it goes on', async () => {
+  const { clock, candidate } = world();
+  const a = candidate('a');
+  a.halt();
+  await clock.pass(1_000);
+  const b = candidate('b');
+  await clock.pass(60_000);
+  expect(b.leading).toBe(true);
+  a.resume();
+  await clock.pass(60_000);
+  expect(a.leading).toBe(false);
+  expect(b.leading).toBe(true);
+  expect(a.ended).toBe(false);
+});
+
+test('a leader whose last renewal was read late stops when the time of that is over, not at its next attempt', async () => {
+  const { clock, candidate } = world();
+  const a = candidate('a');
+  await clock.pass(100);
+  a.link.weather = 'answer held';
+  await clock.pass(2_000);
+  a.halt();
+  await clock.pass(9_000);
+  a.resume();
+  a.link.weather = 'refused';
+  await clock.pass(800);
+  expect(a.leading).toBe(true);
+  await clock.pass(200);
+  expect(a.leading).toBe(false);
+});
 
 test('one connection that hangs does not cost the lead', async () => {
   const { clock, candidate } = world();
@@ -190,21 +253,38 @@ test('durations that do not leave a leader the time to stop are refused', () => 
 });
 
 test('never do two lead at once, whatever becomes of the links, as long as clocks run within 10 % of each other', async () => {
-  const weather = fc.constantFrom<Weather>('fine', 'fine', 'refused', 'silent', 'answer lost');
-  const step = fc.record({ who: fc.nat(2), weather, ms: fc.integer({ min: 100, max: 9_000 }), stop: fc.nat(20) });
+  const weather = fc.constantFrom<Weather>('fine', 'fine', 'refused', 'silent', 'answer lost', 'answer held');
+  const step = fc.record({
+    who: fc.nat(2),
+    weather,
+    ms: fc.integer({ min: 100, max: 9_000 }),
+    stop: fc.nat(20),
+    /** How long the process is stopped after that. */
+    haltMs: fc.constantFrom(0, 0, 7_000, 20_000),
+  });
   const rates = fc.array(fc.double({ min: 0.95, max: 1.05, noNaN: true }), { minLength: 3, maxLength: 3 });
   await fc.assert(
     fc.asyncProperty(rates, fc.array(step, { minLength: 5, maxLength: 25 }), async (speeds, steps) => {
       const { clock, candidate } = world();
       const candidates = speeds.map((rate, i) => candidate(`c${i}`, { rate, offset: i * 1e6 }));
-      for (const { who, weather: next, ms, stop } of steps) {
-        const chosen = candidates[who];
-        if (chosen) chosen.link.weather = next;
-        if (stop === 0) chosen?.stop.abort();
-        for (let left = ms; left > 0; left -= 500) {
+      const pass = async (ms: number): Promise<void> => {
+        for (let left = ms; left >= 0; left -= 500) {
           await clock.pass(Math.min(500, left));
-          expect(candidates.filter(({ leading }) => leading).length, 'two lead').toBeLessThanOrEqual(1);
+          // One that is stopped does nothing.
+          const leaders = candidates.filter(({ leading, machine }) => leading && !machine.isStopped);
+          expect(leaders.length, 'two lead').toBeLessThanOrEqual(1);
         }
+      };
+      for (const { who, weather: next, ms, stop, haltMs } of steps) {
+        const chosen = candidates[who] as Candidate;
+        chosen.link.weather = next;
+        if (stop === 0) chosen.stop.abort();
+        await pass(ms);
+        if (haltMs === 0) continue;
+        chosen.halt();
+        await pass(haltMs);
+        chosen.resume();
+        await pass(0);
       }
       for (const each of candidates) each.stop.abort();
     }),

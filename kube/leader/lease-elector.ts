@@ -96,7 +96,11 @@ export class LeaseElector {
     while (!signal.aborted) {
       const started = this.#clock.now();
       try {
-        if (await this.#try(this.#deadlineMs, signal)) return started;
+        if (await this.#try(this.#deadlineMs, signal)) {
+          if (this.#leftMs(started) > 0) return started;
+          this.#log.warn({ lease: this.#name.name }, 'lease acquired, but noticed too late: it may belong to another candidate by now');
+          continue;
+        }
         const holder = this.#observed?.lease.spec?.holderIdentity ?? '';
         if (holder !== logged) this.#log.info({ lease: this.#name.name, holder }, 'another candidate is the leader');
         logged = holder;
@@ -115,13 +119,16 @@ export class LeaseElector {
     let renewedAt = acquiredAt;
     let last: unknown;
     for (;;) {
-      const slept = await this.#clock.sleep(this.#retryMs, signal).then(
+      // The process may have been stopped since the renewal was sent: then its answer is old, and another candidate leads.
+      const restMs = this.#leftMs(renewedAt);
+      if (restMs <= 0) throw new LeaseLostError(this.#lost(last));
+      const slept = await this.#clock.sleep(Math.min(this.#retryMs, restMs), signal).then(
         () => true,
         () => false,
       );
       if (!slept) return;
       const started = this.#clock.now();
-      const leftMs = renewedAt + this.#deadlineMs - started;
+      const leftMs = this.#leftMs(renewedAt);
       if (leftMs <= 0) throw new LeaseLostError(this.#lost(last));
       try {
         // A connection that hangs may take half of the time at most: a second attempt, on another one, can still save the lease.
@@ -140,6 +147,11 @@ export class LeaseElector {
       const holder = this.#observed?.lease.spec?.holderIdentity;
       if (holder && holder !== this.#identity) throw new LeaseLostError(`lease ${this.#name.name} was taken by ${holder}`);
     }
+  }
+
+  /** How long we may lead, in milliseconds, when the last claim that succeeded was sent at this time of our clock. */
+  #leftMs(sentAt: number): number {
+    return sentAt + this.#deadlineMs - this.#clock.now();
   }
 
   /** Rejects after the time, whatever the call does: a leader must know in time that it is no longer the leader. */

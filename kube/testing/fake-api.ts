@@ -3,8 +3,8 @@ import type { Applied, CallOptions } from '../client/kube.ts';
 import type { KubeObject, ResourceType } from '../client/types.ts';
 import type { Store } from '../informer/store.ts';
 
-/** What happens to calls through a link. */
-export type Weather = 'fine' | 'refused' | 'silent' | 'answer lost';
+/** What happens to calls through a link. `answer held`: it is read only after `release`. */
+export type Weather = 'fine' | 'refused' | 'silent' | 'answer lost' | 'answer held';
 type Verb = 'get' | 'list' | 'create' | 'patch' | 'apply' | 'delete';
 type Kind = Pick<ResourceType, 'kind'>;
 interface WriteOptions extends CallOptions {
@@ -197,9 +197,16 @@ export class FakeLink {
   readonly #api: FakeApi;
   weather: Weather = 'fine';
   calls = 0;
+  #held = Promise.withResolvers<void>();
 
   constructor(api: FakeApi) {
     this.#api = api;
+  }
+
+  /** The answers that were held are read now. */
+  release(): void {
+    this.#held.resolve();
+    this.#held = Promise.withResolvers();
   }
 
   get<T extends KubeObject>(type: ResourceType, name: string, options: CallOptions = {}): Promise<T | undefined> {
@@ -220,7 +227,9 @@ export class FakeLink {
     if (this.weather === 'refused') throw new KubeError(503, 'Unreachable', 'connection refused');
     if (this.weather === 'silent') return hang(signal);
     const result = await act();
-    return this.weather === 'answer lost' ? hang(signal) : result;
+    if (this.weather === 'answer lost') return hang(signal);
+    if (this.weather === 'answer held') await Promise.race([this.#held.promise, hang(signal)]);
+    return result;
   }
 }
 
