@@ -27,11 +27,11 @@ interface Material {
 }
 
 /**
- * The account to use and the API server's address. Tokens and certificates in files are read again when they rotate.
- * Connections stay open between requests.
+ * The account to use and the API server's address. Tokens and certificates in files are read again when they rotate,
+ * and tokens when the server refuses them. Connections stay open between requests.
  */
 export class Credentials {
-  readonly #config: KubeConfig;
+  #config: KubeConfig;
   readonly server: URL;
   #material: Material = {};
   #agents: { requests: HttpAgent; others: HttpAgent } | undefined;
@@ -77,6 +77,16 @@ export class Credentials {
     if (this.#config.getCurrentCluster()?.proxyUrl && options.agent) return { agent: options.agent as HttpAgent, headers };
     const { requests, others } = this.#agentsFor(options);
     return { agent: apart ? others : requests, headers };
+  }
+
+  /**
+   * The server has refused a token: for the next request it is read again. The library does so by the time of day, and not for long when
+   * that was set back.
+   */
+  renew(): void {
+    const fresh = new KubeConfig();
+    fresh.loadFromOptions(this.#config);
+    this.#config = fresh;
   }
 
   /** Closes idle connections: when a request on one got no answer, the others may be dead, too. */

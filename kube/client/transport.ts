@@ -67,6 +67,15 @@ export class Transport {
   }
 
   async #send(request: Request, end: number, stream = false): Promise<IncomingMessage> {
+    const response = await this.#attempt(request, end, stream);
+    if (response.statusCode !== 401) return response;
+    // The token may be an old one. The server has not processed the request, so that a create, too, can be repeated.
+    await this.#text(response, request, end);
+    this.#credentials.renew();
+    return this.#attempt(request, end, stream);
+  }
+
+  async #attempt(request: Request, end: number, stream: boolean): Promise<IncomingMessage> {
     try {
       return await this.#once(request, end, stream);
     } catch (error) {
