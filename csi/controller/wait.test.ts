@@ -1,9 +1,9 @@
-import { API_VERSION } from '../../api/resources.ts';
+import { AOE_VOLUMES, API_VERSION } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeStatus } from '../../api/volume.ts';
 import { TimeoutError } from '../../kube/mod.ts';
 import { Code } from '../../rpc/status.ts';
 import type { Deps } from './deps.ts';
-import { waitFor } from './wait.ts';
+import { waitFor, waitUntilGone } from './wait.ts';
 
 function volume(uid: string, status: AoEVolumeStatus = {}): AoEVolume {
   return {
@@ -56,5 +56,31 @@ describe('waitFor', () => {
       code: Code.DEADLINE_EXCEEDED,
       message: 'AoEVolume v is still waiting for its export: the disk is broken',
     });
+  });
+});
+
+describe('waitUntilGone', () => {
+  const wait = (states: (AoEVolume | undefined)[], stored: AoEVolume | undefined) => {
+    const kube = { get: async () => stored } as unknown as Deps['kube'];
+    return waitUntilGone({ kube, store: fakeDeps(...states).volumes, type: AOE_VOLUMES }, volume('1'), call());
+  };
+
+  it.each([
+    ['the watch shows that it goes', [volume('1'), undefined], volume('1')],
+    ['the watch shows a namesake', [volume('1'), volume('2')], volume('2')],
+    ['it is gone before the watch has shown it', [undefined], undefined],
+    ['the watch is late', [undefined, volume('1'), undefined], volume('1')],
+    ['the watch is late, and shows an earlier namesake', [volume('0'), undefined, volume('1'), undefined], volume('1')],
+  ])('ends when %s', async (_what, states, stored) => {
+    await wait(states, stored);
+  });
+
+  it.each([
+    ['stays', [volume('1')]],
+    ['stays, and the watch is late', [undefined, volume('1')]],
+    ['stays, and the watch never shows it', [undefined]],
+    ['stays, and the watch shows an earlier namesake', [volume('0'), undefined]],
+  ])('fails when the object %s', async (_what, states) => {
+    await expect(wait(states, volume('1'))).rejects.toBeInstanceOf(TimeoutError);
   });
 });

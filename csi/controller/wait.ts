@@ -1,5 +1,5 @@
 import type { AoEVolume } from '../../api/volume.ts';
-import { TimeoutError } from '../../kube/mod.ts';
+import { type Informer, type KubeObject, type ResourceType, TimeoutError } from '../../kube/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
 import { describeReadiness } from './describe.ts';
@@ -59,4 +59,26 @@ export async function waitFor<R>(
       throw new RpcError(Code.UNAVAILABLE, `AoEVolume ${name} is waiting for ${what}: ${describe(last)}`);
   }
   throw new RpcError(Code.DEADLINE_EXCEEDED, `AoEVolume ${name} is still waiting for ${what}: ${describe(last ?? volume)}`);
+}
+
+/**
+ * Waits, on the watch, until an object that was deleted is gone.
+ * @throws TimeoutError when it is not gone in time
+ */
+export async function waitUntilGone<T extends KubeObject>(
+  { kube, store, type }: { kube: Pick<Deps['kube'], 'get'>; store: Pick<Informer<T>, 'waitFor'>; type: ResourceType },
+  { metadata: { name, uid } }: T,
+  call: Call,
+): Promise<void> {
+  const { signal } = call;
+  let isShown = false;
+  const isThis = (now: T | undefined): boolean => now?.metadata.uid === uid;
+  const isGone = (now: T | undefined): boolean => {
+    isShown ||= isThis(now);
+    return !isThis(now);
+  };
+  await store.waitFor(name, isGone, { signal, timeoutMs: timeLeft(call) });
+  // If the watch has not shown the object yet, it may only be late.
+  if (isShown || !isThis(await kube.get<T>(type, name, { signal }))) return;
+  await store.waitFor(name, (now) => isGone(now) && isShown, { signal, timeoutMs: timeLeft(call) });
 }

@@ -5,9 +5,10 @@ import type { csi } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Call, Deps } from '../deps.ts';
+import { readGroup } from '../group/groups.ts';
 import { isResourceName } from '../request/resource-name.ts';
 import { describeSnapshotReadiness } from '../snapshots.ts';
-import { timeLeft } from '../wait.ts';
+import { waitUntilGone } from '../wait.ts';
 
 /** DeleteSnapshot: deletes an AoESnapshot and waits until it is gone. */
 export async function deleteSnapshot(deps: Deps, request: csi.v1.IDeleteSnapshotRequest, call: Call): Promise<object> {
@@ -19,14 +20,14 @@ export async function deleteSnapshot(deps: Deps, request: csi.v1.IDeleteSnapshot
     const snapshot = await deps.kube.get<AoESnapshot>(AOE_SNAPSHOTS, name, { signal });
     if (!snapshot) return {};
     const { group } = snapshot.spec;
-    if (group && deps.groups.get(group.name)?.metadata.uid === group.uid) {
+    if (group && (await readGroup(deps, group.name, call))?.metadata.uid === group.uid) {
       const message = `AoESnapshot ${name} is a member of AoESnapshotGroup ${group.name}, and goes with it: use DeleteVolumeGroupSnapshot`;
       throw new RpcError(Code.INVALID_ARGUMENT, message);
     }
     const { uid } = snapshot.metadata;
     await deps.kube.delete(AOE_SNAPSHOTS, name, { ...(uid ? { uid } : {}), signal });
     try {
-      await deps.snapshots.waitFor(name, (now) => now?.metadata.uid !== uid, { signal, timeoutMs: timeLeft(call) });
+      await waitUntilGone({ kube: deps.kube, store: deps.snapshots, type: AOE_SNAPSHOTS }, snapshot, call);
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error;
       const last = deps.snapshots.get(name) ?? snapshot;

@@ -1,9 +1,11 @@
 import { API_VERSION } from '../../../api/resources.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../../api/volume.ts';
 import { FakeApi } from '../../../kube/testing/fake-api.ts';
+import { Code } from '../../../rpc/status.ts';
 import { BusyVolumes } from '../../busy-volumes.ts';
 import type { Deps } from '../deps.ts';
 import { call } from '../testing/fake-cluster.ts';
+import { fakeDeps, lateWatch, putVolume } from '../testing/fake-deps.ts';
 import { deleteVolume } from './delete.ts';
 
 /** An API server with AoEVolume `v`, and an agent that removes it once it is deleted. */
@@ -47,4 +49,12 @@ test('a volume that could not be marked is not deleted', async () => {
   it.api.failNext('patch', new Error('no API server'));
   await expect(it.run()).rejects.toThrow('no API server');
   expect(it.api.read({ kind: 'AoEVolume' }, 'v')?.metadata.deletionTimestamp).toBeUndefined();
+});
+
+test('a volume that the agent has not removed is not gone because the watch has not shown it', async () => {
+  const { api, deps } = fakeDeps();
+  putVolume(api, 'v');
+  await expect(deleteVolume({ ...deps, volumes: lateWatch }, { volumeId: 'v' }, call())).rejects.toMatchObject({
+    code: Code.DEADLINE_EXCEEDED,
+  });
 });

@@ -7,7 +7,7 @@ import { required } from '../../required.ts';
 import { type Call, type Deps, FIELD_MANAGER } from '../deps.ts';
 import { describeReadiness, describeUser } from '../describe.ts';
 import { isResourceName } from '../request/resource-name.ts';
-import { timeLeft } from '../wait.ts';
+import { timeLeft, waitUntilGone } from '../wait.ts';
 
 /** After a detach it takes the agent a moment to report that the lock is cleared. */
 const LOCK_MS = 3_000;
@@ -27,7 +27,7 @@ export async function deleteVolume(deps: Deps, request: csi.v1.IDeleteVolumeRequ
     const { uid } = volume.metadata;
     if (!(await askForRemoval(deps, volume, call))) return {};
     await deps.kube.delete(AOE_VOLUMES, name, { ...(uid ? { uid } : {}), signal });
-    await waitUntilGone(deps, volume, call);
+    await waitUntilRemoved(deps, volume, call);
     return {};
   });
 }
@@ -66,10 +66,10 @@ async function waitUntilUnlocked(deps: Deps, volume: AoEVolume, call: Call): Pro
   return deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: call.signal });
 }
 
-async function waitUntilGone(deps: Deps, volume: AoEVolume, call: Call): Promise<void> {
-  const { name, uid } = volume.metadata;
+async function waitUntilRemoved(deps: Deps, volume: AoEVolume, call: Call): Promise<void> {
+  const { name } = volume.metadata;
   try {
-    await deps.volumes.waitFor(name, (now) => now?.metadata.uid !== uid, { signal: call.signal, timeoutMs: timeLeft(call) });
+    await waitUntilGone({ kube: deps.kube, store: deps.volumes, type: AOE_VOLUMES }, volume, call);
   } catch (error) {
     if (!(error instanceof TimeoutError)) throw error;
     throw new RpcError(

@@ -5,7 +5,7 @@ import { Code, RpcError } from '../../../rpc/status.ts';
 import { required } from '../../required.ts';
 import type { Call, Deps } from '../deps.ts';
 import { describeSnapshotReadiness } from '../snapshots.ts';
-import { timeLeft } from '../wait.ts';
+import { waitUntilGone } from '../wait.ts';
 import { checkMembers, readGroup } from './groups.ts';
 
 /** DeleteVolumeGroupSnapshot: deletes an AoESnapshotGroup, and waits until it is gone with all its members. */
@@ -19,7 +19,7 @@ export async function deleteGroupSnapshot(deps: Deps, request: csi.v1.IDeleteVol
     const { uid } = group.metadata;
     await deps.kube.delete(AOE_SNAPSHOT_GROUPS, name, { ...(uid ? { uid } : {}), signal });
     try {
-      await deps.groups.waitFor(name, (now) => now?.metadata.uid !== uid, { signal, timeoutMs: timeLeft(call) });
+      await waitUntilGone({ kube: deps.kube, store: deps.groups, type: AOE_SNAPSHOT_GROUPS }, group, call);
     } catch (error) {
       if (!(error instanceof TimeoutError)) throw error;
       const left = (group.status?.members ?? []).flatMap((member) => {

@@ -103,6 +103,17 @@ export function fakeDeps({
   return { api, deps, warnings };
 }
 
+/** A watch that is late: it has not shown anything yet. */
+export const lateWatch = {
+  get: () => undefined,
+  list: () => [],
+  waitFor: async (_name: string, ask: (object: undefined) => unknown): Promise<never> => {
+    const answer = ask(undefined);
+    if (answer === undefined || answer === false) throw new TimeoutError('nothing more happens');
+    return answer as never;
+  },
+};
+
 export function putNode(api: FakeApi, name: string, { segment, maintenance = false }: { segment?: string; maintenance?: boolean } = {}) {
   const status = segment === undefined ? {} : { segment };
   api.put<AoENode>({ apiVersion: API_VERSION, kind: 'AoENode', metadata: { name }, spec: { maintenance }, status });
