@@ -5,8 +5,9 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { type csi, fromInt64, int64 } from '../../rpc/mod.ts';
 import { Code } from '../../rpc/status.ts';
 import { controllerService } from './service.ts';
+import { dropCloned } from './source.ts';
 import { call, mount } from './testing/fake-cluster.ts';
-import { fakeDeps, putPool, putVolume, type Reaction, ready } from './testing/fake-deps.ts';
+import { fakeDeps, lateWatch, putPool, putVolume, type Reaction, ready } from './testing/fake-deps.ts';
 
 const TAKEN: AoESnapshotStatus = { phase: 'Ready', createdAt: '2026-11-28T08:00:00Z', pool: 'default', nodeName: 'a', capacity: '2Gi' };
 const PLACED = { nodeName: 'a', address: { shelf: 1, slot: 9 } };
@@ -21,6 +22,7 @@ function world({ reaction = ready, snapshotStatus = TAKEN }: { reaction?: Reacti
   const service = controllerService(deps);
   return {
     api,
+    deps,
     service,
     create: (fields: csi.v1.ICreateVolumeRequest = {}) =>
       service.createVolume({ name: 'v', volumeCapabilities: [mount], ...fields } as csi.v1.CreateVolumeRequest, call()),
@@ -137,6 +139,16 @@ describe('a clone', () => {
     }
     await expect(create()).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
     await expect(create({ volumeContentSource: { volume: { volumeId: 'y' } } })).rejects.toMatchObject({ code: Code.ALREADY_EXISTS });
+  });
+
+  it('whose snapshot the watch has not shown leaves none behind', async () => {
+    const { create, volume, api, deps } = world();
+    putVolume(api, 'x', PLACED, { capacity: '2Gi' });
+    await create(source);
+    const clone = { name: 'clone-v', annotations: { 'aoe.dev/clone-for': 'v' } };
+    api.put({ kind: 'AoESnapshot', metadata: clone, spec: { volumeName: 'x' }, status: TAKEN } as never);
+    await dropCloned({ ...deps, snapshots: lateWatch }, volume() as AoEVolume, call());
+    expect(api.all('AoESnapshot')).toHaveLength(0);
   });
 
   it('owns its snapshot until then, and goes on with it when the call is repeated', async () => {

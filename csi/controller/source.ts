@@ -1,6 +1,7 @@
 import { CREATED_BY } from '../../api/meta.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { AOE_SNAPSHOTS } from '../../api/resources.ts';
+import type { AoESnapshot } from '../../api/snapshot.ts';
 import { type AoEVolume, type Encryption, isAuthenticated } from '../../api/volume.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
 import type { Call, Deps } from './deps.ts';
@@ -126,7 +127,8 @@ export async function ensureSource(deps: Deps, volume: AoEVolume, source: Source
 
 /** Deletes the snapshot of which a volume was cloned: the volume has all of its data. */
 export async function dropCloned(deps: Deps, { metadata }: AoEVolume, { signal }: Call): Promise<void> {
-  const snapshot = deps.snapshots.get(cloneName(metadata.name));
+  // Not from the watch, which may be late: nobody asks a second time.
+  const snapshot = await deps.kube.get<AoESnapshot>(AOE_SNAPSHOTS, cloneName(metadata.name), { signal });
   if (snapshot?.metadata.annotations?.[CLONE_FOR] !== metadata.name || snapshot.metadata.deletionTimestamp) return;
   const { name, uid } = snapshot.metadata;
   await deps.kube.delete(AOE_SNAPSHOTS, name, { ...(uid ? { uid } : {}), signal });

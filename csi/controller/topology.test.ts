@@ -1,7 +1,8 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
 import { Code } from '../../rpc/status.ts';
-import { fakeDeps, putNode } from './testing/fake-deps.ts';
-import { segmentOf, segmentsOf, topologyOf } from './topology.ts';
+import { call } from './testing/fake-cluster.ts';
+import { fakeDeps, lateWatch, putNode } from './testing/fake-deps.ts';
+import { findTopology, segmentOf, segmentsOf, topologyOf } from './topology.ts';
 
 test('a volume can be used on the segment of its node, or anywhere while it has none', () => {
   const { api, deps } = fakeDeps();
@@ -11,6 +12,15 @@ test('a volume can be used on the segment of its node, or anywhere while it has 
   expect(from('a')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
   expect(from('gone')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
   expect(from()).toStrictEqual([]);
+});
+
+test('a volume on a new node that the watch has not shown is on the segment of that node', async () => {
+  const { api, deps } = fakeDeps();
+  putNode(api, 'b', { segment: 's2' });
+  const from = (nodeName?: string) => findTopology({ ...deps, nodes: lateWatch }, nodeName, call());
+  expect(await from('b')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 's2' } }]);
+  expect(await from('gone')).toStrictEqual([{ segments: { [SEGMENT_KEY]: 'default' } }]);
+  expect(await from()).toStrictEqual([]);
 });
 
 test('the segment of a storage node without a node plugin is that of the label of its Node', () => {

@@ -1,17 +1,24 @@
 import { SEGMENT_KEY } from '../../api/meta.ts';
-import { segmentOf as segmentOfAoENode } from '../../api/node.ts';
+import { type AoENode, segmentOf as segmentOfAoENode } from '../../api/node.ts';
+import { AOE_NODES } from '../../api/resources.ts';
 import type { csi } from '../../rpc/mod.ts';
 import { Code, RpcError } from '../../rpc/status.ts';
-import type { Deps } from './deps.ts';
+import type { Call, Deps } from './deps.ts';
 
-/** The L2 segment of a node. */
-export function segmentOfNode({ nodes, health }: Pick<Deps, 'nodes' | 'health'>, node: string): string {
-  return segmentOfAoENode(nodes.get(node), health.labels?.(node));
+/** The L2 segment of a node. A node that the watch does not show may be new: it would seem to be on the default segment. */
+export async function segmentOfNode({ kube, nodes, health }: Pick<Deps, 'kube' | 'nodes' | 'health'>, node: string, { signal }: Call) {
+  const shown = nodes.get(node) ?? (await kube.get<AoENode>(AOE_NODES, node, { signal }));
+  return segmentOfAoENode(shown, health.labels?.(node));
 }
 
 /** From where data on a storage node can be used: from the segment of that node; from anywhere while it is on none. */
-export function topologyOf(deps: Pick<Deps, 'nodes' | 'health'>, nodeName: string | undefined): { segments: Record<string, string> }[] {
-  return nodeName ? [{ segments: { [SEGMENT_KEY]: segmentOfNode(deps, nodeName) } }] : [];
+export async function findTopology(deps: Pick<Deps, 'kube' | 'nodes' | 'health'>, nodeName: string | undefined, call: Call) {
+  return nodeName ? [{ segments: { [SEGMENT_KEY]: await segmentOfNode(deps, nodeName, call) } }] : [];
+}
+
+/** The same, as the watch shows it: for lists, which are asked for again. */
+export function topologyOf({ nodes, health }: Pick<Deps, 'nodes' | 'health'>, nodeName: string | undefined) {
+  return nodeName ? [{ segments: { [SEGMENT_KEY]: segmentOfAoENode(nodes.get(nodeName), health.labels?.(nodeName)) } }] : [];
 }
 
 /**

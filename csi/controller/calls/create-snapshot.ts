@@ -51,10 +51,12 @@ export async function createSnapshot(deps: Deps, request: csi.v1.ICreateSnapshot
 async function volumeIn(deps: Deps, name: string, segments: readonly string[], call: Call): Promise<AoEVolume> {
   const volume = await findVolume(deps, name, call);
   const { nodeName } = volume.spec;
-  if (segments.length === 0 || !nodeName || segments.includes(segmentOfNode(deps, nodeName))) return volume;
+  if (segments.length === 0 || !nodeName) return volume;
+  const segment = await segmentOfNode(deps, nodeName, call);
+  if (segments.includes(segment)) return volume;
   throw new RpcError(
     Code.RESOURCE_EXHAUSTED,
-    `a snapshot of AoEVolume ${name} can be used only on segment ${segmentOfNode(deps, nodeName)}, that of its node ${nodeName}, and is asked for on ${segments.join(', ')}`,
+    `a snapshot of AoEVolume ${name} can be used only on segment ${segment}, that of its node ${nodeName}, and is asked for on ${segments.join(', ')}`,
   );
 }
 

@@ -9,7 +9,7 @@ import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { controllerService } from '../service.ts';
 import { call, Mode, mount } from '../testing/fake-cluster.ts';
-import { fakeDeps, putVolume, type Reaction, ready } from '../testing/fake-deps.ts';
+import { fakeDeps, lateWatch, putNode, putVolume, type Reaction, ready } from '../testing/fake-deps.ts';
 
 const failed = (type: string, reason: string): NonNullable<NonNullable<AoEVolume['status']>['conditions']>[number] => ({
   type,
@@ -227,6 +227,16 @@ for (const [what, request, message] of different) {
     await expect(create(request)).rejects.toMatchObject({ code: Code.ALREADY_EXISTS, message: expect.stringMatching(message) });
   });
 }
+
+test('a volume on a new node that the watch has not shown is on the segment of that node, also when it is found again', async () => {
+  const { api, deps } = world();
+  putNode(api, 'a', { segment: 's2' });
+  putVolume(api, 'v', ready.spec, ready.status);
+  const service = controllerService({ ...deps, nodes: lateWatch });
+  const accessibleTopology = [{ segments: { [SEGMENT_KEY]: 's2' } }];
+  const request = { name: 'v', volumeCapabilities: [mount], accessibilityRequirements: { requisite: accessibleTopology } };
+  expect((await service.createVolume(request as never, call())).volume).toMatchObject({ volumeId: 'v', accessibleTopology });
+});
 
 test('ALREADY_EXISTS when the name belongs to an external target', async () => {
   const { create, api } = world();

@@ -14,7 +14,7 @@ import { parameterError, RECLAIM_EVERY, type Source, TAKEOVER_AFTER, type Wanted
 import { resourceName } from '../request/resource-name.ts';
 import { capacityOf, chooseSize } from '../request/size.ts';
 import { checkSource, dropCloned, ensureSource, namingSource, sourceOf } from '../source.ts';
-import { topologyOf } from '../topology.ts';
+import { findTopology } from '../topology.ts';
 import { waitFor } from '../wait.ts';
 import { bringHere, isElsewhere } from './elsewhere.ts';
 
@@ -37,7 +37,7 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
   const known = wanted.source ? undefined : await readyAlready(deps, name, wanted, call);
-  if (known) return answer(deps, known, request);
+  if (known) return answer(deps, known, request, call);
   return deps.busy.run(name, 'CreateVolume', async () => {
     const volume = await bringHere(deps, await findOrCreate(deps, name, wanted, call), wanted, call);
     const impossible = await ensureSource(deps, volume, wanted.source, call);
@@ -51,7 +51,7 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
       const message = `AoEVolume ${name} became ${capacity} bytes, more than the limit of ${wanted.bounds.most}`;
       throw await deleteUnusable(deps, volume, new RpcError(Code.OUT_OF_RANGE, message), call);
     }
-    return answer(deps, ready, request);
+    return answer(deps, ready, request, call);
   });
 }
 
@@ -59,27 +59,28 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
  * The volume, when all has been done already. csi-provisioner often repeats a call that has succeeded; the repetition must not make the
  * attachment wait, which may be under way by then.
  */
-async function readyAlready(deps: Deps, name: string, wanted: Wanted, { signal }: Call): Promise<AoEVolume | undefined> {
+async function readyAlready(deps: Deps, name: string, wanted: Wanted, call: Call): Promise<AoEVolume | undefined> {
   const isReady = (volume: AoEVolume | undefined): volume is AoEVolume =>
     volume !== undefined && !volume.metadata.deletionTimestamp && readyOrRefused(volume) === volume;
   if (!isReady(deps.volumes.get(name))) return undefined;
   // The watch may be late: the volume may have been deleted.
-  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal });
+  const volume = await deps.kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: call.signal });
   if (!isReady(volume)) return undefined;
   checkSame(volume, wanted);
-  return isElsewhere(deps, volume, wanted) ? undefined : volume;
+  return (await isElsewhere(deps, volume, wanted, call)) ? undefined : volume;
 }
 
-function answer(
+async function answer(
   deps: Deps,
   volume: AoEVolume,
   { volumeContentSource: contentSource }: csi.v1.ICreateVolumeRequest,
-): { volume: csi.v1.IVolume } {
+  call: Call,
+): Promise<{ volume: csi.v1.IVolume }> {
   const { name } = volume.metadata;
   const described = {
     volumeId: name,
     capacityBytes: int64(capacityOf(volume)),
-    accessibleTopology: topologyOf(deps, volume.spec.nodeName),
+    accessibleTopology: await findTopology(deps, volume.spec.nodeName, call),
   };
   return { volume: { ...described, ...(contentSource ? { contentSource } : {}) } };
 }

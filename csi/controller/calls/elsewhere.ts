@@ -10,14 +10,18 @@ import type { Wanted } from '../request/request.ts';
 import { segmentOfNode } from '../topology.ts';
 
 /** Whether a volume is, or could come to be, on a segment that the caller does not permit. */
-export function isElsewhere(deps: Deps, volume: AoEVolume, { segments }: Pick<Wanted, 'segments'>): boolean {
-  const may = segmentsOfVolume(deps, volume);
-  return segments.length > 0 && (may.length === 0 || may.some((segment) => !segments.includes(segment)));
+export async function isElsewhere(deps: Deps, volume: AoEVolume, { segments }: Pick<Wanted, 'segments'>, call: Call): Promise<boolean> {
+  return segments.length > 0 && isOutside(await segmentsOfVolume(deps, volume, call), segments);
+}
+
+/** @param may segments on which a volume may be; none when it may be on all */
+function isOutside(may: readonly string[], permitted: readonly string[]): boolean {
+  return may.length === 0 || may.some((segment) => !permitted.includes(segment));
 }
 
 /** The segments on which a volume is, or may be; none when it may be on all. */
-function segmentsOfVolume(deps: Deps, { spec }: AoEVolume): readonly string[] {
-  return spec.nodeName ? [segmentOfNode(deps, spec.nodeName)] : (spec.segments ?? []);
+async function segmentsOfVolume(deps: Deps, { spec }: AoEVolume, call: Call): Promise<readonly string[]> {
+  return spec.nodeName ? [await segmentOfNode(deps, spec.nodeName, call)] : (spec.segments ?? []);
 }
 
 /**
@@ -27,23 +31,27 @@ function segmentsOfVolume(deps: Deps, { spec }: AoEVolume): readonly string[] {
  * @throws RpcError ABORTED when it was deleted, ALREADY_EXISTS when it is somebody's
  */
 export async function bringHere(deps: Deps, first: AoEVolume, wanted: Wanted, call: Call): Promise<AoEVolume> {
-  if (!isElsewhere(deps, first, wanted)) return first;
+  if (!(await isElsewhere(deps, first, wanted, call))) return first;
   const { name } = first.metadata;
   const asked = wanted.segments.join(', ');
-  const place = (volume: AoEVolume): string => segmentsOfVolume(deps, volume).join(', ') || 'any';
-  const refuse = (volume: AoEVolume): never => {
-    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${name} exists with segment ${place(volume)}, but ${asked} is requested`);
+  const refuse = (volume: AoEVolume, may: readonly string[]): never => {
+    const has = may.join(', ') || 'any';
+    throw new RpcError(Code.ALREADY_EXISTS, `AoEVolume ${volume.metadata.name} exists with segment ${has}, but ${asked} is requested`);
   };
+  const before = await segmentsOfVolume(deps, first, call);
   const change = (volume: AoEVolume): object | undefined => {
-    if (volume.metadata.annotations?.[CREATED_BY] !== 'csi') refuse(volume);
-    return volume.spec.nodeName || !isElsewhere(deps, volume, wanted) ? undefined : { segments: [...wanted.segments] };
+    if (volume.metadata.annotations?.[CREATED_BY] !== 'csi') refuse(volume, before);
+    const { nodeName, segments = [] } = volume.spec;
+    return nodeName || !isOutside(segments, wanted.segments) ? undefined : { segments: [...wanted.segments] };
   };
   const volume = await changeSpec(deps, first, change, call);
-  if (!isElsewhere(deps, volume, wanted)) return volume;
-  if (!(await isUnclaimed(deps, volume, wanted, call))) refuse(volume);
+  if (!(await isElsewhere(deps, volume, wanted, call))) return volume;
+  const may = await segmentsOfVolume(deps, volume, call);
+  if (!(await isUnclaimed(deps, volume, wanted, call))) refuse(volume, may);
   const { uid } = volume.metadata;
   await deps.kube.delete(AOE_VOLUMES, name, { ...(uid ? { uid } : {}), signal: call.signal });
-  const message = `AoEVolume ${name} was made on segment ${place(volume)}, but ${asked} is requested now: it is deleted, and made again when it is gone`;
+  const where = may.join(', ') || 'any';
+  const message = `AoEVolume ${name} was made on segment ${where}, but ${asked} is requested now: it is deleted, and made again when it is gone`;
   throw new RpcError(Code.ABORTED, message);
 }
 

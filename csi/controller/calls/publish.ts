@@ -44,7 +44,7 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
       const isPublished = (volume.spec.initiators.nodes ?? []).includes(node);
       throw new RpcError(isPublished ? Code.ALREADY_EXISTS : Code.INVALID_ARGUMENT, `AoEVolume ${name}: ${problem}`);
     }
-    checkSegment(deps, volume, node);
+    await checkSegment(deps, volume, node, call);
     checkInitiator(volume, host);
     const allowed = await changeInitiators(
       deps,
@@ -75,9 +75,9 @@ export async function publishVolume(deps: Deps, request: csi.v1.IControllerPubli
 }
 
 /** @throws RpcError FAILED_PRECONDITION when the node cannot reach the volume, because AoE is not routed */
-function checkSegment(deps: Deps, { metadata, spec }: AoEVolume, node: string): void {
+async function checkSegment(deps: Deps, { metadata, spec }: AoEVolume, node: string, call: Call): Promise<void> {
   if (spec.external || !spec.nodeName) return;
-  const [from, to] = [segmentOfNode(deps, spec.nodeName), segmentOfNode(deps, node)];
+  const [from, to] = [await segmentOfNode(deps, spec.nodeName, call), await segmentOfNode(deps, node, call)];
   if (from === to) return;
   throw new RpcError(
     Code.FAILED_PRECONDITION,

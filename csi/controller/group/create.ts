@@ -41,7 +41,7 @@ export async function createGroupSnapshot(deps: Deps, request: csi.v1.ICreateVol
       throw new RpcError(Code.DEADLINE_EXCEEDED, `AoESnapshotGroup ${name} is not taken yet: ${describeGroupReadiness(last)}`);
     }
     for (const member of last.status?.members ?? []) await ready(deps, member.name, call);
-    const groupSnapshot = describeGroup(deps, last);
+    const groupSnapshot = await describeGroup(deps, last, call);
     if (!groupSnapshot) throw new RpcError(Code.UNAVAILABLE, `AoESnapshotGroup ${name} lacks a member: ${describeGroupReadiness(last)}`);
     return { groupSnapshot };
   });

@@ -17,7 +17,7 @@ export async function getGroupSnapshot(deps: Deps, request: csi.v1.IGetVolumeGro
       `AoESnapshotGroup ${name} is not committed, so there is no snapshot: ${describeGroupReadiness(group)}`,
     );
   }
-  const groupSnapshot = describeGroup(deps, group);
+  const groupSnapshot = await describeGroup(deps, group, call);
   if (!groupSnapshot) throw new RpcError(Code.NOT_FOUND, `AoESnapshotGroup ${name} lacks a member: ${describeGroupReadiness(group)}`);
   return { groupSnapshot };
 }

@@ -1,4 +1,5 @@
-import { AOE_SNAPSHOT_GROUPS } from '../../../api/resources.ts';
+import { AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS } from '../../../api/resources.ts';
+import type { AoESnapshot } from '../../../api/snapshot.ts';
 import { type AoESnapshotGroup, GROUP_READY } from '../../../api/snapshot-group.ts';
 import { type csi, int64 } from '../../../rpc/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
@@ -20,14 +21,23 @@ export function describeGroupReadiness({ status }: AoESnapshotGroup): string {
 
 /**
  * A committed group, as CSI describes it.
- * @returns undefined when the cache does not have all members as they were taken
+ * @returns undefined when a member as it was taken does not exist
  */
-export function describeGroup(deps: Deps, { metadata, status }: AoESnapshotGroup): csi.v1.IVolumeGroupSnapshot | undefined {
-  const members = (status?.members ?? []).map(({ name }) => deps.snapshots.get(name));
-  const snapshots = members.flatMap((member) =>
-    member?.spec.group?.uid === metadata.uid && member?.status?.createdAt !== undefined ? [describeSnapshot(deps, member)] : [],
-  );
-  if (snapshots.length < members.length) return undefined;
+export async function describeGroup(
+  deps: Deps,
+  { metadata, status }: AoESnapshotGroup,
+  { signal }: Call,
+): Promise<csi.v1.IVolumeGroupSnapshot | undefined> {
+  const isTaken = (member: AoESnapshot | undefined): member is AoESnapshot =>
+    member?.spec.group?.uid === metadata.uid && member?.status?.createdAt !== undefined;
+  const snapshots: csi.v1.ISnapshot[] = [];
+  for (const { name } of status?.members ?? []) {
+    const shown = deps.snapshots.get(name);
+    // If the watch does not show it so, it may only be late.
+    const member = isTaken(shown) ? shown : await deps.kube.get<AoESnapshot>(AOE_SNAPSHOTS, name, { signal });
+    if (!isTaken(member)) return undefined;
+    snapshots.push(describeSnapshot(deps, member));
+  }
   const ms = Date.parse(status?.createdAt ?? '');
   return {
     groupSnapshotId: metadata.name,

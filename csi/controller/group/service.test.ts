@@ -4,7 +4,7 @@ import { type csi, fromInt64 } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { controllerService } from '../service.ts';
 import { call } from '../testing/fake-cluster.ts';
-import { fakeDeps, putVolume } from '../testing/fake-deps.ts';
+import { fakeDeps, lateWatch, putVolume } from '../testing/fake-deps.ts';
 import { groupControllerService } from './service.ts';
 
 const AT = '2026-11-28T08:00:00.250Z';
@@ -43,6 +43,8 @@ function world({
   return {
     api,
     service,
+    /** The same, with watches that have shown nothing yet. */
+    late: groupControllerService({ ...deps, groups: lateWatch, snapshots: lateWatch }),
     snapshots: controllerService(deps),
     create: (fields: csi.v1.ICreateVolumeGroupSnapshotRequest = {}) =>
       service.createVolumeGroupSnapshot({ name: 'g', sourceVolumeIds: ['v', 'w'], ...fields } as never, call()),
@@ -145,4 +147,27 @@ test('a group is deleted as a whole; a member alone, or with other members, is n
   expect(await remove(['g-0', 'g-1'])).toStrictEqual({});
   const get = service.getVolumeGroupSnapshot({ groupSnapshotId: 'g', snapshotIds: [] } as never, call());
   await expect(get).rejects.toMatchObject({ code: Code.NOT_FOUND });
+});
+
+test('a group and its members are told although the watch has not shown the members', async () => {
+  const { create, late } = world();
+  await create();
+  const told = await late.getVolumeGroupSnapshot({ groupSnapshotId: 'g', snapshotIds: ['g-1', 'g-0'] } as never, call());
+  expect(told.groupSnapshot?.snapshots).toMatchObject([{ snapshotId: 'g-0' }, { snapshotId: 'g-1' }]);
+});
+
+test('a group that lacks a member is not told', async () => {
+  const { api, create, service } = world();
+  await create();
+  api.remove({ kind: 'AoESnapshot' }, 'g-1');
+  const get = service.getVolumeGroupSnapshot({ groupSnapshotId: 'g', snapshotIds: [] } as never, call());
+  await expect(get).rejects.toMatchObject({ code: Code.NOT_FOUND, message: expect.stringMatching(/lacks a member/) });
+});
+
+test('a group that still has members is not gone because the watch has not shown it', async () => {
+  const { api, create, late, stored } = world();
+  await create();
+  api.put({ ...stored(), metadata: { ...stored()?.metadata, finalizers: ['aoe.dev/members'] } } as never);
+  const waits = late.deleteVolumeGroupSnapshot({ groupSnapshotId: 'g', snapshotIds: [] } as never, call());
+  await expect(waits).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
 });
