@@ -17,6 +17,8 @@ export interface Chain {
   /** Name of the AoEVolume; undefined while the claim has none. */
   readonly volumeName?: string | undefined;
   readonly volume?: AoEVolume | undefined;
+  /** The AoEVolume may not be read. */
+  readonly isVolumeHidden?: boolean | undefined;
   /** The pods that use the claim; undefined when they may not be listed. */
   readonly pods?: readonly Pod[] | undefined;
 }
@@ -76,8 +78,13 @@ async function chainOfClaim(reader: Reader, claimName: ClaimName, pods?: readonl
     throw new NotFoundError(`${text} is bound to PersistentVolume ${bound}, which is not of aoe.dev`);
   // csi-provisioner gives both the same name.
   const volumeName = persistentVolume ? handleOf(persistentVolume) : bound;
-  const { object: volume } = await reader.get<AoEVolume>(AOE_VOLUMES, volumeName ?? bound);
-  return { claimName, claim, persistentVolume, volumeName, volume, pods: users };
+  const found = await reader.get<AoEVolume>(AOE_VOLUMES, volumeName ?? bound);
+  return { claimName, claim, persistentVolume, volumeName, volume: found.object, isVolumeHidden: found.isHidden, pods: users };
+}
+
+/** The PersistentVolume that names an AoEVolume which does not exist. */
+export function danglingOf({ persistentVolume, volume, isVolumeHidden }: Chain): PersistentVolume | undefined {
+  return volume || isVolumeHidden ? undefined : persistentVolume;
 }
 
 async function chainOfVolume(reader: Reader, name: string): Promise<Chain> {

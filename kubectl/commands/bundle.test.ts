@@ -75,6 +75,7 @@ describe('bundle', () => {
     );
     expect(names.filter((name) => name.startsWith('logs/')).toSorted()).toStrictEqual([
       'logs/aoe-csi-agent-s/agent.log',
+      'logs/aoe-csi-controller-1/controller.log',
       'logs/aoe-csi-controller-x/controller.log',
       'logs/aoe-csi-controller-x/controller.previous.log',
       'logs/aoe-csi-node-s/csi-node.log',

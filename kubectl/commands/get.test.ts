@@ -1,5 +1,5 @@
-import { CLAIMS, EVENTS } from '../cluster/objects.ts';
-import { claim, smallCluster } from '../testing/objects.ts';
+import { CLAIMS, EVENTS, PERSISTENT_VOLUMES } from '../cluster/objects.ts';
+import { claim, persistentVolume, smallCluster } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
 
 const event = (name: string, namespace: string, reason: string, uid: string) => ({
@@ -60,6 +60,12 @@ Pods:    none
 EVENT   TYPE     REASON                 MESSAGE
 2m      Normal   WaitForFirstConsumer   as said
 `);
+  });
+
+  it('says that the AoEVolume of a bound claim is gone', async () => {
+    const fake = smallCluster().put(CLAIMS, claim('old', 'pvc-gone')).put(PERSISTENT_VOLUMES, persistentVolume('pvc-gone', 'old'));
+    const { out } = await runOn(fake, ['get', 'pvc:shop/old']);
+    expect(out).toMatch(/^Volume: +pvc-gone \(there is no such AoEVolume\)$/m);
   });
 
   it('gives the objects as JSON', async () => {

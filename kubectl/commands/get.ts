@@ -1,6 +1,6 @@
 import type { AoEVolume } from '../../api/volume.ts';
 import { eventsAbout } from '../cluster/events.ts';
-import { type Chain, findChains, parseSubject } from '../cluster/find.ts';
+import { type Chain, danglingOf, findChains, parseSubject } from '../cluster/find.ts';
 import type { Event, Pod } from '../cluster/objects.ts';
 import { eventTime } from '../cluster/objects.ts';
 import { claimText } from '../cluster/volumes.ts';
@@ -54,15 +54,12 @@ function volumeFields(volume: AoEVolume, now: number): [string, string | undefin
 }
 
 /** A volume with all that leads to it, for people. */
-export function chainText(
-  { claimName, claim, persistentVolume, volumeName, volume, pods }: Chain,
-  events: readonly Event[],
-  now: number,
-): string[] {
+export function chainText(chain: Chain, events: readonly Event[], now: number): string[] {
+  const { claimName, claim, persistentVolume, volumeName, volume, pods } = chain;
   const users = pods === undefined ? undefined : pods.map(podText).join(', ') || 'none';
   const phase = claim?.status?.phase;
   const lines = fields([
-    ['Volume', volumeName ?? 'none yet'],
+    ['Volume', danglingOf(chain) ? `${volumeName} (there is no such AoEVolume)` : (volumeName ?? 'none yet')],
     ['Claim', `${claimText(claimName)}${phase === undefined ? '' : ` (${phase})`}`],
     ['PersistentVolume', persistentVolume && `${persistentVolume.metadata.name} (${persistentVolume.status?.phase ?? 'Unknown'})`],
     ['Pods', claimName === undefined ? undefined : users],

@@ -1,6 +1,6 @@
-import { AOE_NODES, AOE_VOLUMES, NODES } from '../cluster/objects.ts';
+import { AOE_NODES, AOE_VOLUMES, NODES, PERSISTENT_VOLUMES } from '../cluster/objects.ts';
 import { FakeKubectl } from '../testing/fake-kubectl.ts';
-import { aoeNode, condition, machine, smallCluster, volume } from '../testing/objects.ts';
+import { aoeNode, condition, machine, persistentVolume, smallCluster, volume } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
 
 const lost = { phase: 'Failed', conditions: [condition('Ready', 'False', 'BackingLost', 'vg0/aoe-1 is gone')] };
@@ -57,6 +57,24 @@ VOLUMES
     const { out } = await runOn(smallCluster(), ['status', '-n', 'other']);
     expect(out).toMatch('namespace other: NoPods: there is no pod of aoe-csi in it');
     expect((await runOn(new FakeKubectl(), ['status'])).out).toMatch('NOT WELL (1)');
+  });
+
+  it('names nodes and components without a pod, and PersistentVolumes without an AoEVolume', async () => {
+    const fake = smallCluster()
+      .put(AOE_NODES, aoeNode('worker-2'))
+      .put(NODES, machine('worker-2'))
+      .put(PERSISTENT_VOLUMES, persistentVolume('pvc-gone', 'old'), {
+        ...persistentVolume('pvc-released', 'older'),
+        status: { phase: 'Released' },
+      });
+    const { out, code } = await runOn(fake, ['status', '--exit-code']);
+    expect(code).toBe(1);
+    expect(out.split('\n\n')[0]).toBe(`NOT WELL (2)
+  node worker-2: NoPod: there is no aoe-csi-node pod on it: no volume can be mounted or unmounted there
+  volume pvc-gone (claim shop/old): NoAoEVolume: PersistentVolume pvc-gone names it, and there is no such AoEVolume: was its finalizer removed, or were objects restored without it? See kubectl aoe orphans for the data`);
+    const hidden = smallCluster().put(PERSISTENT_VOLUMES, persistentVolume('pvc-gone', 'old'));
+    hidden.forbidden.add('aoevolumes');
+    expect((await runOn(hidden, ['status'])).out).not.toMatch('NoAoEVolume');
   });
 
   it('takes the segment of a storage node without a node plugin from its Node', async () => {

@@ -18,15 +18,16 @@ import { byVolume, claimNameOf, claimText } from '../cluster/volumes.ts';
 import { type Context, type ExitStatus, write } from '../context.ts';
 import {
   conditionOf,
+  danglingProblems,
   isStorage,
   machineProblems,
   nodeProblems,
   type Problem,
-  podProblems,
   poolProblems,
   snapshotProblems,
   volumeProblems,
 } from '../report/problems.ts';
+import { releaseProblems } from '../report/release-problems.ts';
 import { knownSegment } from '../report/segment.ts';
 import { sizeText } from '../report/size.ts';
 import { section, table } from '../report/table.ts';
@@ -107,20 +108,15 @@ function problemsOf(
   const ours = new Set((nodes ?? []).map(({ metadata }) => metadata.name));
   const ofMachines = (machines ?? []).filter(({ metadata }) => ours.has(metadata.name)).flatMap(machineProblems);
   const ofNodes = (nodes ?? []).flatMap((node) => nodeProblems(node, now));
-  const ofPods = pods?.length === 0 ? [noPods(namespace)] : (pods ?? []).flatMap(podProblems);
   return [
     ...ofMachines,
-    ...ofPods,
+    ...releaseProblems({ pods, nodes, machines }, namespace),
     ...ofNodes,
     ...(pools ?? []).flatMap(poolProblems),
     ...ofVolumes,
+    ...(volumes && persistentVolumes ? danglingProblems(persistentVolumes, volumes) : []),
     ...(snapshots ?? []).flatMap(snapshotProblems),
   ];
-}
-
-function noPods(namespace: string): Problem {
-  const message = 'there is no pod of aoe-csi in it: is the chart installed in another namespace (--namespace)?';
-  return { subject: `namespace ${namespace}`, reason: 'NoPods', message };
 }
 
 function segmentsOf(nodes: readonly AoENode[], machines: readonly Machine[] | undefined): Status['segments'] {
@@ -240,13 +236,14 @@ export function statusText(status: Status, notSeen: readonly string[]): string[]
 
 /** Reads all that {@link statusOf} looks at. */
 export async function observe({ reader, line: { namespace } }: Pick<Context, 'reader' | 'line'>): Promise<Observed> {
-  const [volumes, pools, nodes, snapshots, machines, persistentVolumes, pods] = await Promise.all([
+  // Before the AoEVolumes: see danglingProblems().
+  const persistentVolumes = await reader.list<PersistentVolume>(PERSISTENT_VOLUMES);
+  const [volumes, pools, nodes, snapshots, machines, pods] = await Promise.all([
     reader.list<AoEVolume>(AOE_VOLUMES),
     reader.list<AoEPool>(AOE_POOLS),
     reader.list<AoENode>(AOE_NODES),
     reader.list<AoESnapshot>(AOE_SNAPSHOTS),
     reader.list<Machine>(NODES),
-    reader.list<PersistentVolume>(PERSISTENT_VOLUMES),
     releasePods(reader, namespace),
   ]);
   return { volumes, pools, nodes, snapshots, machines, persistentVolumes, pods };

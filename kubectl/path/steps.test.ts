@@ -130,6 +130,17 @@ describe('the way from a pod to its data', () => {
     ]);
   });
 
+  it('finds an AoEVolume that is gone, and does not take one that may not be read for that', () => {
+    const lost = way();
+    const chain = { ...lost.chain, volume: undefined, isVolumeHidden: false };
+    expect(wrongs({ ...lost, chain })).toStrictEqual([
+      expect.stringMatching(/^volume: pvc-1: PersistentVolume pvc-1 names it, and there is no such AoEVolume/),
+    ]);
+    expect(wrongs({ ...lost, chain: { ...chain, isVolumeHidden: true } })).toStrictEqual([]);
+    // Another name than that of the claim's PersistentVolume cannot be known then.
+    expect(wrongs({ ...lost, chain: { ...chain, persistentVolume: undefined } })).toStrictEqual([]);
+  });
+
   it('knows where backing volumes are', () => {
     expect(backingPaths(volume('v'), [pool('lvm')])).toStrictEqual(['/dev/vg0/aoe-uid-v']);
     const file = { ...pool('lvm'), spec: { backend: 'file' as const, directory: '/d' } };

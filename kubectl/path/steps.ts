@@ -1,11 +1,11 @@
 import { NodeCondition } from '../../api/node.ts';
 import type { AoEPool } from '../../api/pool.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import type { Chain } from '../cluster/find.ts';
+import { type Chain, danglingOf } from '../cluster/find.ts';
 import { eventTime } from '../cluster/objects.ts';
 import { claimText } from '../cluster/volumes.ts';
 import { age } from '../report/age.ts';
-import { conditionOf, machineProblems, nodeProblems, podProblems, silenceOf } from '../report/problems.ts';
+import { conditionOf, danglingText, machineProblems, nodeProblems, podProblems, silenceOf } from '../report/problems.ts';
 import { knownSegment } from '../report/segment.ts';
 import { diskSteps, mountStep } from './disk-steps.ts';
 import type { AgentFacts } from './probe.ts';
@@ -70,10 +70,14 @@ function claimStep({ claimName, claim }: Chain): Step {
     : wrong('claim', `${name}: ${phase}: kubectl -n ${claimName.namespace} describe pvc ${claimName.name}`);
 }
 
-function volumeMissing({ volumeName, claim }: Chain): Step {
+function volumeMissing(chain: Chain): Step {
+  const { volumeName, claim, isVolumeHidden } = chain;
   if (volumeName === undefined)
     return wrong('volume', `the claim has no volume yet${claim?.spec.storageClassName ? ` (class ${claim.spec.storageClassName})` : ''}`);
-  return unknown('volume', `AoEVolume ${volumeName} may not be read, or does not exist any longer`);
+  const dangling = danglingOf(chain);
+  if (dangling) return wrong('volume', `${volumeName}: ${danglingText(dangling)}`);
+  // Without the PersistentVolume, the name of the AoEVolume is a guess.
+  return unknown('volume', `${isVolumeHidden ? 'AoEVolume' : 'PersistentVolume'} ${volumeName} may not be read`);
 }
 
 function persistentVolumeStep({ chain: { persistentVolume, volume } }: Way): Step {

@@ -4,7 +4,8 @@ import { type AoENode, NodeCondition } from '../../api/node.ts';
 import { type AoEPool, PoolCondition } from '../../api/pool.ts';
 import { type AoESnapshot, SnapshotCondition } from '../../api/snapshot.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
-import type { Machine, Pod } from '../cluster/objects.ts';
+import type { Machine, PersistentVolume, Pod } from '../cluster/objects.ts';
+import { claimText, handleOf } from '../cluster/volumes.ts';
 
 /** Something that is not well. */
 export interface Problem {
@@ -63,6 +64,25 @@ function lockProblem(volume: AoEVolume): { reason: string; message: string } | u
   return reason === 'NotOurs' || reason === 'OtherVolume' ? { reason, message } : undefined;
 }
 
+/**
+ * PersistentVolumes whose AoEVolume is gone. A released one does not count: csi-provisioner removes the AoEVolume first, and then it.
+ * @param volumes read after the PersistentVolumes, since an AoEVolume is there before its PersistentVolume
+ */
+export function danglingProblems(persistentVolumes: readonly PersistentVolume[], volumes: readonly AoEVolume[]): Problem[] {
+  const names = new Set(volumes.map(({ metadata }) => metadata.name));
+  return persistentVolumes.flatMap((persistentVolume) => {
+    const name = handleOf(persistentVolume);
+    if (name === undefined || names.has(name) || persistentVolume.status?.phase === 'Released') return [];
+    const { namespace = '', name: claim } = persistentVolume.spec.claimRef ?? {};
+    const of = claim === undefined ? '' : ` (claim ${claimText({ namespace, name: claim })})`;
+    return [{ subject: `volume ${name}${of}`, reason: 'NoAoEVolume', message: danglingText(persistentVolume) }];
+  });
+}
+
+export function danglingText({ metadata }: PersistentVolume): string {
+  return `PersistentVolume ${metadata.name} names it, and there is no such AoEVolume: was its finalizer removed, or were objects restored without it? See kubectl aoe orphans for the data`;
+}
+
 /** @param now in milliseconds */
 export function nodeProblems(node: AoENode, now: number): Problem[] {
   const subject = `node ${node.metadata.name}`;
@@ -108,10 +128,14 @@ export function snapshotProblems(snapshot: AoESnapshot): Problem[] {
   return [{ subject: `snapshot ${snapshot.metadata.name}`, reason: ready.reason, message: ready.message }];
 }
 
+export function isReadyPod({ status }: Pod): boolean {
+  return (status?.conditions ?? []).some((each) => each.type === 'Ready' && each.status === 'True');
+}
+
 /** What keeps a pod from being Ready; nothing for a pod that has done its work. */
 export function podProblems(pod: Pod): Problem[] {
   const { phase, conditions = [], containerStatuses = [] } = pod.status ?? {};
-  if (phase === 'Succeeded' || conditions.some(({ type, status }) => type === 'Ready' && status === 'True')) return [];
+  if (phase === 'Succeeded' || isReadyPod(pod)) return [];
   const subject = `pod ${pod.metadata.namespace ?? ''}/${pod.metadata.name}`;
   const on = pod.spec.nodeName === undefined ? '' : ` on ${pod.spec.nodeName}`;
   const containers = containerStatuses.flatMap(({ name, ready, state }) => {

@@ -154,6 +154,7 @@ export function smallCluster(): FakeKubectl {
     .put(
       PODS,
       pod('web', { claims: ['data'] }),
+      pod('aoe-csi-controller-1', { namespace: 'aoe-csi', component: 'controller' }),
       pod('aoe-csi-node-w', { namespace: 'aoe-csi', component: 'node' }),
       pod('aoe-csi-node-s', { namespace: 'aoe-csi', node: 'storage-1', component: 'node' }),
       pod('aoe-csi-agent-s', { namespace: 'aoe-csi', node: 'storage-1', component: 'agent' }),
