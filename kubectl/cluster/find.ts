@@ -2,7 +2,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { UsageError } from '../../run/config.ts';
 import { AOE_VOLUMES, CLAIMS, type Claim, claimsOf, PERSISTENT_VOLUMES, type PersistentVolume, PODS, type Pod } from './objects.ts';
 import type { Reader } from './reader.ts';
-import { type ClaimName, claimNameOf, handleOf } from './volumes.ts';
+import { type ClaimName, claimNameOf, claimText, handleOf } from './volumes.ts';
 
 /** What a person named on the command line. */
 export type Subject =
@@ -105,4 +105,20 @@ async function podsOf(reader: Reader, { namespace, name }: ClaimName): Promise<P
 
 function missing(what: string, isHidden: boolean): NotFoundError {
   return new NotFoundError(isHidden ? `${what} cannot be read` : `there is no ${what}`);
+}
+
+/**
+ * The one volume of what a person named, for commands that do something to it.
+ * @throws UsageError when there are several: none of them is taken by chance
+ * @throws NotFoundError
+ */
+export async function findVolume(reader: Reader, text: string): Promise<Chain & { readonly volume: AoEVolume }> {
+  const chains = await findChains(reader, parseSubject(text));
+  if (chains.length > 1) {
+    const all = chains.map(({ volumeName, claimName }) => `${volumeName ?? 'none yet'} (claim ${claimText(claimName)})`).join(', ');
+    throw new UsageError(`"${text}" has several volumes: ${all}: name one of them`);
+  }
+  const [chain] = chains;
+  if (!chain?.volume) throw new NotFoundError(`"${text}" has no AoEVolume that can be read`);
+  return { ...chain, volume: chain.volume };
 }

@@ -1,7 +1,7 @@
 import { UsageError } from '../../run/config.ts';
-import { AOE_VOLUMES, EVENTS } from '../cluster/objects.ts';
-import { refused } from '../testing/fake-kubectl.ts';
-import { NOW, pod, smallCluster, volume } from '../testing/objects.ts';
+import { AOE_VOLUMES, CLAIMS, EVENTS, PERSISTENT_VOLUMES, PODS } from '../cluster/objects.ts';
+import { type FakeKubectl, refused } from '../testing/fake-kubectl.ts';
+import { claim, NOW, persistentVolume, pod, smallCluster, volume } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
 import { judge, warning } from './break-lock.ts';
 
@@ -15,6 +15,24 @@ const result = (reason: string, message: string, at: string) => ({
   message,
   eventTime: at,
 });
+
+/** A clock on which 20 s pass with each look. */
+const hurried = () => {
+  let time = NOW;
+  return () => {
+    time += 20_000;
+    return time;
+  };
+};
+/** Breaks the lock of worker-1, with `change` as what the agent does to the cluster. */
+const breakOn = (fake: FakeKubectl, change: (cluster: FakeKubectl) => unknown = () => undefined) => {
+  fake.answer = () => {
+    change(fake);
+    return '';
+  };
+  return runOn(fake, ['break-lock', 'pvc-1', '--holder=worker-1'], { now: hurried() });
+};
+const cutOff = volume('pvc-1', { spec: { initiators: {} }, status: { holder: undefined } });
 
 describe('judge', () => {
   it.each([
@@ -96,12 +114,8 @@ Kubernetes does not learn that the volume was detached: better delete the pod, o
 
   it('says that the order stays when no agent takes it', async () => {
     const waiting = volume('pvc-2', { metadata: { annotations: { 'aoe.dev/break-lock': 'worker-1' } } });
-    let time = NOW;
-    const now = () => {
-      time += 20_000;
-      return time;
-    };
-    const { code, warnings } = await runOn(smallCluster().put(AOE_VOLUMES, waiting), ['break-lock', 'pvc-2', '--holder=worker-1'], { now });
+    const fake = smallCluster().put(AOE_VOLUMES, waiting);
+    const { code, warnings } = await runOn(fake, ['break-lock', 'pvc-2', '--holder=worker-1'], { now: hurried() });
     expect(code).toBe(1);
     expect(warnings).toMatch('The annotation stays, and the lock is broken when the agent');
   });
@@ -113,5 +127,53 @@ Kubernetes does not learn that the volume was detached: better delete the pod, o
       return '';
     };
     expect(await runOn(fake, ['break-lock', 'pvc-1', '--holder=worker-1'])).toMatchObject({ code: 1, warnings: 'the lock is free\n' });
+  });
+
+  it('knows a new event by its name when the clock of its node is behind', async () => {
+    const fake = smallCluster().put(EVENTS, result('LockBroken', 'an earlier time', '2026-11-28T12:00:09Z'));
+    const refusal = result('LockNotBroken', 'the lock is free', '2026-11-28T12:00:01Z');
+    expect(await breakOn(fake, () => fake.put(EVENTS, refusal))).toMatchObject({ code: 1, warnings: 'the lock is free\n' });
+  });
+
+  it('does not say that it is done when no event tells it and the volume does not show it', async () => {
+    for (const forbidden of ['events', '']) {
+      const fake = smallCluster();
+      fake.forbidden.add(forbidden);
+      const { code, out, warnings } = await breakOn(fake);
+      expect(code).toBe(1);
+      expect(warnings).toMatch('The order was taken, but its result is not known: no event');
+      expect(out).not.toMatch(/done|no longer/);
+    }
+  });
+
+  it.each([
+    ['the lock is free, but the node is not cut off', volume('pvc-1', { status: { holder: undefined } }), 1],
+    ['the node is cut off, but its lock is not cleared', volume('pvc-1', { spec: { initiators: {} } }), 1],
+    ['it is cut off, and its lock cleared', cutOff, 0],
+  ])('decides by the volume without an event: %s', async (_, after, code) => {
+    const fake = smallCluster();
+    expect((await breakOn(fake, () => fake.put(AOE_VOLUMES, after))).code).toBe(code);
+  });
+
+  it('fails when the volume was deleted, made again, or can no longer be read', async () => {
+    const deleted = await breakOn(smallCluster(), (fake) => fake.delete(AOE_VOLUMES, 'pvc-1'));
+    expect(deleted).toMatchObject({ code: 1, warnings: 'Volume pvc-1 was deleted meanwhile\n' });
+    const again = await breakOn(smallCluster(), (fake) => fake.put(AOE_VOLUMES, volume('pvc-1', { metadata: { uid: 'another' } })));
+    expect(again).toMatchObject({ code: 1, warnings: 'Volume pvc-1 was deleted meanwhile\n' });
+    const hidden = await breakOn(smallCluster(), (fake) => fake.forbidden.add('aoevolumes'));
+    expect(hidden).toMatchObject({ code: 1, warnings: expect.stringMatching('is not known: volume pvc-1 can no longer be read') });
+  });
+
+  it('takes none of several volumes by chance', async () => {
+    const fake = smallCluster()
+      .put(AOE_VOLUMES, volume('pvc-0', { status: { holder: undefined } }))
+      .put(PERSISTENT_VOLUMES, persistentVolume('pvc-0', 'logs'))
+      .put(CLAIMS, claim('logs', 'pvc-0'))
+      .put(PODS, pod('two', { claims: ['logs', 'data'] }));
+    const both = '"pod:shop/two" has several volumes: pvc-0 (claim shop/logs), pvc-1 (claim shop/data): name one of them';
+    const run = (...args: string[]) => runOn(fake, args);
+    await expect(run('break-lock', 'pod:shop/two', '--holder=worker-1')).rejects.toThrow(new UsageError(both));
+    await expect(run('trace', 'pod:shop/two')).rejects.toThrow(new UsageError(both));
+    expect(fake.commands).toStrictEqual([]);
   });
 });

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type AoEVolume, BREAK_LOCK } from '../../api/volume.ts';
 import { UsageError } from '../../run/config.ts';
 import { eventsAbout } from '../cluster/events.ts';
-import { findChains, NotFoundError, parseSubject } from '../cluster/find.ts';
+import { findVolume } from '../cluster/find.ts';
 import { AOE_VOLUMES, type Event, eventTime, type Pod } from '../cluster/objects.ts';
 import type { Context, ExitStatus } from '../context.ts';
 import { age } from '../report/age.ts';
@@ -11,6 +11,7 @@ const WRITE_MS = 30_000;
 /** How long the result is awaited, in milliseconds, and how often it is asked for. */
 const RESULT_MS = 30_000;
 const AGAIN_MS = 500;
+const UNKNOWN = 'The order was taken, but its result is not known';
 
 /** Whether the lock of a volume may be broken when a person names this holder, and if not, why. */
 export type Verdict =
@@ -59,21 +60,34 @@ export function warning(volume: AoEVolume, pods: readonly Pod[] | undefined, now
   ];
 }
 
-/** The event that tells the result: the newest of those that came after the order was given. */
-export function resultOf(events: readonly Event[], since: number): Event | undefined {
+/** The event that tells the result: the newest of those that were not known before the order was given. */
+export function resultOf(events: readonly Event[], known: ReadonlySet<string>): Event | undefined {
   return events
-    .filter(({ reason }) => reason === 'LockBroken' || reason === 'LockNotBroken')
-    .filter((event) => Date.parse(eventTime(event)) >= since)
+    .filter((event) => isResult(event) && !known.has(identity(event)))
     .toSorted((a, b) => eventTime(a).localeCompare(eventTime(b)))
     .at(-1);
 }
 
+function isResult({ reason }: Event): boolean {
+  return reason === 'LockBroken' || reason === 'LockNotBroken';
+}
+
+/** Not its time alone: the clock of the node that writes the event may be behind that of the one before. An event that is repeated keeps its name. */
+function identity(event: Event): string {
+  return `${event.metadata.name} ${eventTime(event)}`;
+}
+
+/** Whether the volume itself shows that whoever held the lock has it no longer, and that a node is cut off. */
+export function isCutOff({ status: before }: AoEVolume, { spec, status }: AoEVolume): boolean {
+  const { node, raw } = before?.holder ?? {};
+  if (status?.holder?.raw === raw) return false;
+  return node === undefined || !(spec.initiators.nodes ?? []).includes(node);
+}
+
 export async function breakLock(context: Context): Promise<ExitStatus> {
   const { reader, kubectl, line, out, warn } = context;
-  const [chain] = await findChains(reader, parseSubject(line.words[0] ?? ''));
-  const volume = chain?.volume;
-  if (!volume) throw new NotFoundError(`"${line.words[0]}" has no AoEVolume that can be read`);
-  const named = line.text('holder') ?? (volume.status?.holder && !volume.spec.external ? await askFor(context, volume, chain.pods) : '');
+  const { volume, pods } = await findVolume(reader, line.words[0] ?? '');
+  const named = line.text('holder') ?? (volume.status?.holder && !volume.spec.external ? await askFor(context, volume, pods) : '');
   const verdict = judge(volume, named);
   if (verdict.outcome === 'free') {
     out(`${verdict.why}\n`);
@@ -84,21 +98,18 @@ export async function breakLock(context: Context): Promise<ExitStatus> {
     return 1;
   }
   const { name } = volume.metadata;
-  // Times of events have whole seconds at worst, and the clock of this machine may be a little ahead.
-  const since = (await newest(context, volume)) + 1;
+  const known = new Set((await eventsOf(context, volume)).filter(isResult).map(identity));
   const order = ['annotate', `${AOE_VOLUMES.plural}.${AOE_VOLUMES.group}`, name, '--overwrite', `${BREAK_LOCK}=${verdict.holder}`];
   const written = await reader.orNote(() => kubectl.run(order, { timeoutMs: WRITE_MS }));
   if (written === undefined) return 1;
   out(
     `The agent on ${volume.spec.nodeName ?? 'the storage node'} was asked to break the lock of volume ${name} held by ${holderName(volume)}.\n`,
   );
-  return awaitResult(context, volume, since);
+  return awaitResult(context, volume, known);
 }
 
-/** Time of the newest result so far, in milliseconds; 0 when there is none. */
-async function newest({ reader }: Context, { metadata }: AoEVolume): Promise<number> {
-  const result = resultOf(await eventsAbout(reader, { namespace: 'default', name: metadata.name, uid: metadata.uid }), 0);
-  return result ? Date.parse(eventTime(result)) : 0;
+function eventsOf({ reader }: Context, { metadata: { name, uid } }: AoEVolume): Promise<Event[]> {
+  return eventsAbout(reader, { namespace: 'default', name, uid });
 }
 
 async function askFor({ ask, out, now }: Context, volume: AoEVolume, pods: readonly Pod[] | undefined): Promise<string> {
@@ -107,30 +118,44 @@ async function askFor({ ask, out, now }: Context, volume: AoEVolume, pods: reado
   return (await ask('To break the lock, type the name of its holder: ')).trim().replace(/^"(.*)"$/, '$1');
 }
 
-/** Waits until the annotation is gone, which is when the agent has done it, and tells the event about it. */
-async function awaitResult(context: Context, volume: AoEVolume, since: number): Promise<ExitStatus> {
+/**
+ * Waits until the annotation is gone, which is when the agent has done what it asks or has refused it, and until an event says which.
+ * Without an event, the volume decides: the person may not be allowed to list events, and an event can be lost.
+ * @param before the volume as it was when the order was given
+ * @param known the results that were there before
+ */
+async function awaitResult(context: Context, before: AoEVolume, known: ReadonlySet<string>): Promise<ExitStatus> {
   const { reader, out, warn, now } = context;
-  const { name, uid } = volume.metadata;
+  const { name, uid } = before.metadata;
   const end = now() + RESULT_MS;
   for (;;) {
-    const { object } = await reader.get<AoEVolume>(AOE_VOLUMES, name);
-    if (object?.metadata.annotations?.[BREAK_LOCK] === undefined) {
-      const result = resultOf(await eventsAbout(reader, { namespace: 'default', name, uid }), since);
-      if (result?.reason === 'LockNotBroken') {
-        warn(`${result.message}\n`);
-        return 1;
-      }
-      // The event comes just after the annotation went.
-      if (result || now() >= end) {
-        out(`${result?.message ?? 'It is done, but no event about it was found: kubectl aoe locks'}\n`);
-        return 0;
-      }
-    } else if (now() >= end) {
+    const { object: volume, isHidden } = await reader.get<AoEVolume>(AOE_VOLUMES, name);
+    if (!volume || volume.metadata.uid !== uid) {
+      warn(isHidden ? `${UNKNOWN}: volume ${name} can no longer be read\n` : `Volume ${name} was deleted meanwhile\n`);
+      return 1;
+    }
+    const isWaiting = volume.metadata.annotations?.[BREAK_LOCK] !== undefined;
+    const result = isWaiting ? undefined : resultOf(await eventsOf(context, before), known);
+    if (result) {
+      const isBroken = result.reason === 'LockBroken';
+      (isBroken ? out : warn)(`${result.message}\n`);
+      return isBroken ? 0 : 1;
+    }
+    if (now() < end) {
+      await delay(AGAIN_MS);
+      continue;
+    }
+    if (isWaiting) {
       warn(
         `Nothing has happened for ${RESULT_MS / 1000} s. The annotation stays, and the lock is broken when the agent of the volume's storage node runs.\n`,
       );
       return 1;
     }
-    await delay(AGAIN_MS);
+    if (isCutOff(before, volume)) {
+      out(`No event about it was found, but by the status of the volume ${holderName(before)} no longer has the lock.\n`);
+      return 0;
+    }
+    warn(`${UNKNOWN}: no event about it was found, and the volume does not show it. See kubectl aoe locks\n`);
+    return 1;
   }
 }

@@ -3,7 +3,7 @@ import { claim, persistentVolume, smallCluster } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
 
 const event = (name: string, namespace: string, reason: string, uid: string) => ({
-  metadata: { name: `${name}.1`, namespace },
+  metadata: { name: `${name}.${uid}`, namespace },
   involvedObject: { name, namespace, uid },
   type: 'Normal',
   reason,

@@ -2,7 +2,7 @@ import { createWriteStream, rmSync, type WriteStream } from 'node:fs';
 import { finished } from 'node:stream/promises';
 import type { AoEVolume } from '../../api/volume.ts';
 import { UsageError } from '../../run/config.ts';
-import { findChains, NotFoundError, parseSubject } from '../cluster/find.ts';
+import { findVolume, NotFoundError } from '../cluster/find.ts';
 import { CONTAINER, podOn, releasePods } from '../cluster/release.ts';
 import type { Context, ExitStatus } from '../context.ts';
 
@@ -35,9 +35,7 @@ export function traceCommand(volume: AoEVolume, text: (flag: string) => string |
 
 export async function trace(context: Context): Promise<ExitStatus> {
   const { reader, kubectl, line, out } = context;
-  const [chain] = await findChains(reader, parseSubject(line.words[0] ?? ''));
-  const volume = chain?.volume;
-  if (!volume) throw new NotFoundError(`"${line.words[0]}" has no AoEVolume that can be read`);
+  const { volume } = await findVolume(reader, line.words[0] ?? '');
   const { name } = volume.metadata;
   if (volume.spec.external) throw new NotFoundError(`the target of volume ${name} is outside this project: capture on its host`);
   const { command, seconds } = traceCommand(volume, line.text);

@@ -19,9 +19,18 @@ export class FakeKubectl {
 
   readonly kubectl = new Kubectl({}, (args, options) => Promise.resolve(this.#run(args, options)));
 
+  /** Adds objects, or puts them in the place of those of the same name. */
   put(type: ResourceType, ...objects: readonly object[]): this {
+    const keyOf = ({ metadata: { namespace = '', name } }: Named) => `${namespace}/${name}`;
+    const all = new Map([...(this.#objects.get(pathOf(type)) ?? []), ...(objects as Named[])].map((each) => [keyOf(each), each]));
     this.#types.set(pathOf(type), type);
-    this.#objects.set(pathOf(type), [...(this.#objects.get(pathOf(type)) ?? []), ...(objects as Named[])]);
+    this.#objects.set(pathOf(type), [...all.values()]);
+    return this;
+  }
+
+  delete(type: ResourceType, name: string): this {
+    const rest = (this.#objects.get(pathOf(type)) ?? []).filter(({ metadata }) => metadata.name !== name);
+    this.#objects.set(pathOf(type), rest);
     return this;
   }
 
