@@ -32,3 +32,12 @@ export function parseAddress(text: string): Address {
 export function sameAddress(a: Address | undefined, b: Address | undefined): boolean {
   return a !== undefined && b !== undefined && a.shelf === b.shelf && a.slot === b.slot;
 }
+
+/**
+ * Name of the mapping of an encrypted volume on its disk, as in /dev/mapper/NAME: it begins with `aoe-` and the address. Clones have the
+ * LUKS UUID of their source, so that is in no name.
+ * @param address such as e7.3
+ */
+export function mappingName(address: string, volumeUID: string): string {
+  return `aoe-${address}-${volumeUID}`;
+}

@@ -1,3 +1,4 @@
+import { mappingName } from '../../api/address.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { SECTOR } from './probe.ts';
@@ -18,6 +19,16 @@ export function mountStep({ nodeFacts, isExec, chain, pod }: Way, node: string):
   const text = `${shown?.type}${shown?.isReadOnly ? ', read-only' : ''} at ${shown?.target}`;
   if (!ofPod && chain.pods !== undefined && pod) return wrong('mount', `it is staged, but not mounted for the pod: ${text}`);
   return ok('mount', text);
+}
+
+/** Whether an encrypted volume is unlocked on the pod's node. */
+export function encryptionSteps({ nodeFacts, isExec }: Way, { metadata, spec, status }: AoEVolume, node: string): Step[] {
+  if (spec.encryption === undefined) return [];
+  if (!nodeFacts) return [unknown('encryption', isExec ? NOT_SEEN : NOT_LOOKED)];
+  const name = mappingName(status?.address ?? '?', metadata.uid ?? '?');
+  const path = `/dev/mapper/${name}`;
+  if (nodeFacts.mappings.includes(name)) return [ok('encryption', `${spec.encryption}, unlocked as ${path}`)];
+  return [wrong('encryption', `the volume is not unlocked on ${node}: there is no ${path}`)];
 }
 
 /** Kernel module and disk on the pod's node. */

@@ -19,13 +19,20 @@ for file in /sys/module/aoe/parameters/*; do [ -f "$file" ] && echo "parameter \
 [ -n "$1" ] || exit 0
 disk="/sys/block/etherd!$1"
 for name in state mac netif size dev; do [ -f "$disk/$name" ] && echo "disk $name $(cat "$disk/$name")"; done
-device=$(cat "$disk/dev" 2>/dev/null) || exit 0
-while read -r id parent dev root target options rest; do
-  [ "$dev" = "$device" ] && echo "mount $target $options $rest"
-done < /proc/1/mountinfo
+devices=" $(cat "$disk/dev" 2>/dev/null) "
+roots=" /etherd/$1 "
+# An encrypted volume is used through mappings on the disk, which have its address in their names.
+for mapping in /sys/block/dm-*; do
+  name=$(cat "$mapping/dm/name" 2>/dev/null) || continue
+  case "$name" in "aoe-$1-"*) ;; *) continue ;; esac
+  echo "mapping $name"
+  devices="$devices$(cat "$mapping/dev") "
+  roots="$roots/\${mapping##*/} /mapper/$name "
+done
 # A raw block device is bound from devtmpfs: its root is the name of the device.
 while read -r id parent dev root target options rest; do
-  [ "$root" = "/etherd/$1" ] && echo "bound $target $options"
+  case "$devices" in *" $dev "*) echo "mount $target $options $rest" ;; esac
+  case "$roots" in *" $root "*) echo "bound $target $options" ;; esac
 done < /proc/1/mountinfo
 exit 0
 `;
@@ -38,6 +45,9 @@ export interface NodeFacts {
   readonly parameters: Readonly<Record<string, string>>;
   /** Files of the disk in sysfs: `state`, `mac`, `netif`, `size` in sectors. Absent: the kernel has no such disk. */
   readonly disk: Readonly<Record<string, string>> | undefined;
+  /** Names of the mappings through which an encrypted volume is used. */
+  readonly mappings: readonly string[];
+  /** Of the disk, and of the mappings. */
   readonly mounts: readonly { readonly target: string; readonly isReadOnly: boolean; readonly type: string }[];
 }
 
@@ -62,6 +72,7 @@ export function parseNodeFacts(text: string): NodeFacts {
     isModuleLoaded: valuesOf('module').length > 0,
     parameters: Object.fromEntries(valuesOf('parameter').map(([name = '', value = '']) => [name, value])),
     disk: Object.keys(disk).length > 0 ? disk : undefined,
+    mappings: valuesOf('mapping').map(([name = '']) => name),
     mounts: [...mounts, ...bound],
   };
 }

@@ -107,6 +107,7 @@ describe('the way from a pod to its data', () => {
       kernel: '6.16',
       isModuleLoaded: true,
       parameters: {},
+      mappings: [],
       mounts: [{ target: '/staged', isReadOnly: false, type: 'ext4' }],
     };
     expect(wrongs(way({ isExec: true, nodeFacts: { ...facts, disk: { state: 'up', size: '1' } } }))).toStrictEqual([
@@ -118,6 +119,30 @@ describe('the way from a pod to its data', () => {
       'disk: /dev/etherd/e7.3 is not in the kernel of worker-1',
       'module: the kernel of worker-1 has not loaded aoe: modprobe aoe must succeed there',
     ]);
+  });
+
+  it('finds on the node whether an encrypted volume is unlocked', () => {
+    const target = '/var/lib/kubelet/pods/uid-web/volumes/mount';
+    const nodeFacts = {
+      kernel: '6.16',
+      isModuleLoaded: true,
+      parameters: {},
+      disk: { state: 'up', size: '2097152' },
+      mappings: ['aoe-e7.3-uid-pvc-1'],
+      mounts: [{ target, isReadOnly: false, type: 'ext4' }],
+    };
+    const change = { spec: { encryption: 'LUKS2' } };
+    const steps = stepsOf(way({ change, isExec: true, nodeFacts }), NOW);
+    expect(steps.find(({ name }) => name === 'encryption')?.text).toBe('LUKS2, unlocked as /dev/mapper/aoe-e7.3-uid-pvc-1');
+    expect(wrongs(way({ change, isExec: true, nodeFacts }))).toStrictEqual([]);
+    expect(
+      wrongs(way({ change, isExec: true, nodeFacts: { ...nodeFacts, mappings: ['aoe-e7.3-uid-of-before'], mounts: [] } })),
+    ).toStrictEqual([
+      'mount: the disk is not mounted on worker-1',
+      'encryption: the volume is not unlocked on worker-1: there is no /dev/mapper/aoe-e7.3-uid-pvc-1',
+    ]);
+    expect(stepsOf(way({ change }), NOW).find(({ name }) => name === 'encryption')?.state).toBe('unknown');
+    expect(stepsOf(way(), NOW).some(({ name }) => name === 'encryption')).toBe(false);
   });
 
   it('begins with the volume when no pod uses it, and ends with the claim when it has none', () => {

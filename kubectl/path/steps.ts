@@ -7,7 +7,7 @@ import { claimText } from '../cluster/volumes.ts';
 import { age } from '../report/age.ts';
 import { conditionOf, danglingText, machineProblems, nodeProblems, podProblems, silenceOf } from '../report/problems.ts';
 import { knownSegment } from '../report/segment.ts';
-import { diskSteps, mountStep } from './disk-steps.ts';
+import { diskSteps, encryptionSteps, mountStep } from './disk-steps.ts';
 import type { AgentFacts } from './probe.ts';
 import { ok, type Step, unknown, type Way, wrong } from './step.ts';
 
@@ -107,7 +107,13 @@ function attachmentStep({ chain, attachments }: Way, node: string): Step {
 
 /** The pod's node: mount, disk, and what its interfaces reach. */
 function nodeSteps(way: Way, volume: AoEVolume, name: string, now: number): (Step | undefined)[] {
-  return [mountStep(way, name), ...diskSteps(way, volume, name), initiatorStep(way, volume, name, now), admittedStep(volume, name)];
+  return [
+    mountStep(way, name),
+    ...encryptionSteps(way, volume, name),
+    ...diskSteps(way, volume, name),
+    initiatorStep(way, volume, name, now),
+    admittedStep(volume, name),
+  ];
 }
 
 function initiatorStep({ nodes, machines }: Way, volume: AoEVolume, name: string, now: number): Step {

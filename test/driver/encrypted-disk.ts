@@ -1,10 +1,11 @@
 // What the programs that run inside the guest with an encrypted disk have in common: the parts of the node plugin that see to one.
+
+import { mappingName } from '../../api/address.ts';
 import { DiskPrograms } from '../../csi/node/disk/disk-programs.ts';
 import { KernelDriver } from '../../csi/node/disk/kernel-driver.ts';
 import { LocalDisk } from '../../csi/node/disk/local-disk.ts';
 import { SystemMounter } from '../../csi/node/disk/system-mounter.ts';
 import { Cryptsetup } from '../../csi/node/encryption/cryptsetup.ts';
-import { mappingName } from '../../csi/node/encryption/mapping-name.ts';
 import { SystemFilesystems } from '../../csi/node/filesystem/system-filesystems.ts';
 import { exec } from '../../run/exec.ts';
 

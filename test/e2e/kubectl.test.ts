@@ -34,7 +34,7 @@ describe('kubectl aoe', () => {
   });
   afterAll(async () => {
     await ns?.delete();
-    await cluster?.kubectl(['delete', 'storageclass', 'plugin', '--ignore-not-found']);
+    await cluster?.kubectl(['delete', 'storageclass', 'plugin', 'plugin-encrypted', '--ignore-not-found']);
     rmSync(scratch, { recursive: true, force: true });
   });
 
@@ -121,5 +121,26 @@ describe('kubectl aoe', () => {
     expect(all).not.toMatch(new RegExp(`\\b${ns.name}\\b`));
     expect(all).not.toMatch(/\b[0-9a-f]{2}(:[0-9a-f]{2}){5}\b/);
     expect(all).toMatch(`volumes/${volume}`.slice('volumes/'.length));
+  });
+
+  it('follows the way to an encrypted volume through its mapping', async () => {
+    const secret = Object.fromEntries(
+      ['node-stage', 'node-publish'].flatMap((call) => [
+        [`csi.storage.k8s.io/${call}-secret-name`, 'key'],
+        [`csi.storage.k8s.io/${call}-secret-namespace`, ns.name],
+      ]),
+    );
+    await cluster.apply([storageClass('plugin-encrypted', { pool: 'lvm', encrypted: 'true', ...secret }, 'Immediate')]);
+    await ns.apply([
+      { apiVersion: 'v1', kind: 'Secret', metadata: { name: 'key' }, stringData: { encryptionPassphrase: 'key-of-the-test' } } as never,
+      claim('secret', { storageClass: 'plugin-encrypted' }),
+      pod('secret', { claim: 'secret', node: 'worker-1', script: WRITER }),
+    ]);
+    await ns.ready('secret', 180_000);
+    const text = await says(
+      ['path', `pod:${ns.name}/secret`, '--exec', '--exit-code'],
+      [/^mount +ok +ext4 at .*\/mount$/m, /^encryption +ok +LUKS2, unlocked as \/dev\/mapper\/aoe-e[0-9.]+-/m],
+    );
+    expect(text).not.toMatch(/^.* (WRONG|\?) /m);
   });
 });

@@ -1,11 +1,12 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { mappingName } from '../../../api/address.ts';
 import { Code } from '../../../rpc/status.ts';
 import { type Exec, ExecError } from '../../../run/exec.ts';
 import type { Mapping } from '../contracts.ts';
 import { Cryptsetup } from './cryptsetup.ts';
-import { addressOfMapping, mappingName } from './mapping-name.ts';
+import { addressOfMapping } from './mapping-name.ts';
 import { Passphrase } from './passphrase.ts';
 
 const { signal } = new AbortController();

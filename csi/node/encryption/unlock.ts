@@ -1,3 +1,4 @@
+import { mappingName } from '../../../api/address.ts';
 import { parseQuantity } from '../../../api/quantity.ts';
 import { type AoEVolume, isAuthenticated, isNeverFormatted } from '../../../api/volume.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
@@ -6,7 +7,6 @@ import type { Disk, Mapping } from '../contracts.ts';
 import type { Deps } from '../deps.ts';
 import { mountOrFormat } from '../filesystem/format-rule.ts';
 import { inspect } from '../filesystem/mount.ts';
-import { mappingName } from './mapping-name.ts';
 import type { Passphrase } from './passphrase.ts';
 import { zeroAll } from './zero-all.ts';
 
