@@ -50,7 +50,12 @@ export const COMMANDS = {
     help: 'cuts off the holder of a lock, and clears the lock; --holder=NAME: who must have it',
     flags: { holder: TEXT },
   },
-  orphans: { words: '', count: 0, help: 'backing volumes that belong to no AoEVolume, or to one on another node', flags: OUTPUT },
+  orphans: {
+    words: '',
+    count: 0,
+    help: 'data that belongs to no AoEVolume or AoESnapshot, or to an AoEVolume on another node',
+    flags: OUTPUT,
+  },
   copies: {
     words: '',
     count: 0,

@@ -13,6 +13,7 @@ test('the last measurement of each pool is shown, in bytes and ratios, until the
     volumes: 2,
     orphans: ['x'],
     orphaned: '4Ki',
+    snapshots: { possible: true, count: 4, orphans: ['s', 't', 'u'] },
     displaced: ['y', 'z'],
     dataPercent: '50.00',
   });
@@ -23,6 +24,7 @@ test('the last measurement of each pool is shown, in bytes and ratios, until the
     'aoe_agent_pool_volumes{pool="fast"} 2',
     'aoe_agent_pool_orphans{pool="fast"} 1',
     'aoe_agent_pool_orphaned_bytes{pool="fast"} 4096',
+    'aoe_agent_pool_orphaned_snapshots{pool="fast"} 3',
     'aoe_agent_pool_displaced{pool="fast"} 2',
     'aoe_agent_thin_pool_used_ratio{pool="fast",part="data"} 0.5',
   ]);

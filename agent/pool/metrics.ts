@@ -26,6 +26,7 @@ export class PoolMetrics {
     each('volumes', 'Backing volumes in the pool.', ({ volumes }) => volumes ?? 0);
     each('orphans', 'Backing volumes without an AoEVolume.', ({ orphans }) => orphans?.length ?? 0);
     each('orphaned_bytes', 'Bytes that backing volumes without an AoEVolume take.', ({ orphaned }) => parseQuantity(orphaned ?? '0'));
+    each('orphaned_snapshots', 'Snapshots without an AoESnapshot.', ({ snapshots }) => snapshots?.orphans?.length ?? 0);
     each('displaced', 'Backing volumes whose AoEVolume is placed on another node.', ({ displaced }) => displaced?.length ?? 0);
     gauge('aoe_agent_thin_pool_used_ratio', 'Share of a thin pool that is in use.', ['pool', 'part'], (set) => {
       for (const [pool, { dataPercent, metadataPercent }] of this.#entries) {

@@ -4,7 +4,7 @@ import { type Context, type ExitStatus, write } from '../context.ts';
 import { sizeText } from '../report/size.ts';
 import { section, table } from '../report/table.ts';
 
-/** Backing volumes of one pool on one node that no AoEVolume there uses. */
+/** Data of one pool on one node that no AoEVolume and no AoESnapshot there uses. */
 export interface Orphans {
   readonly pool: string;
   readonly node: string;
@@ -12,6 +12,8 @@ export interface Orphans {
   readonly orphans: readonly string[];
   /** Their size together. */
   readonly orphaned: string;
+  /** Snapshots that belong to no AoESnapshot. */
+  readonly snapshots: readonly string[];
   /** Those of an AoEVolume that is placed on another node, with its name and that node. */
   readonly displaced: readonly string[];
   readonly displacedBytes: string;
@@ -22,38 +24,43 @@ export interface Orphans {
 export function orphansOf(pools: readonly AoEPool[]): Orphans[] {
   return pools.flatMap(({ metadata, spec, status }) =>
     (status?.nodes ?? [])
-      .filter(({ orphans = [], displaced = [] }) => orphans.length + displaced.length > 0)
-      .map(({ name, orphans = [], orphaned = '0', displaced = [], displacedBytes = '0' }) => ({
+      .map(({ name, orphans = [], orphaned = '0', snapshots, displaced = [], displacedBytes = '0' }) => ({
         pool: metadata.name,
         node: name,
         orphans,
         orphaned,
+        snapshots: snapshots?.orphans ?? [],
         displaced,
         displacedBytes,
         place: spec.directory ?? spec.volumeGroup ?? '',
-      })),
+      }))
+      .filter(({ orphans, snapshots, displaced }) => orphans.length + snapshots.length + displaced.length > 0),
   );
 }
 
 export function orphansText(found: readonly Orphans[]): string[] {
   if (found.length === 0) return ['There are no orphans, and nothing is displaced.'];
-  const orphans = found.flatMap(({ pool, node, orphans, place }) => orphans.map((name) => [pool, node, place, name]));
-  const displaced = found.flatMap(({ pool, node, displaced, place }) => displaced.map((name) => [pool, node, place, name]));
+  const rows = (namesOf: (each: Orphans) => readonly string[]) =>
+    found.flatMap((each) => namesOf(each).map((name) => [each.pool, each.node, each.place, name]));
+  const orphans = rows((each) => each.orphans);
+  const snapshots = rows((each) => each.snapshots);
+  const displaced = rows((each) => each.displaced);
   const size = sizeText(...found.map(({ orphaned }) => orphaned));
   const displacedSize = sizeText(...found.map(({ displacedBytes }) => displacedBytes));
   return [
     ...section(`ORPHANS (${size}): they belong to no AoEVolume`, table(['POOL', 'NODE', 'IN', 'NAME'], orphans)),
+    ...section('SNAPSHOTS: they belong to no AoESnapshot', table(['POOL', 'NODE', 'IN', 'NAME'], snapshots)),
     ...section(
       `DISPLACED (${displacedSize}): their AoEVolume is placed on another node. Keep the data until that AoEVolume is Ready and nobody needs this copy, which may be newer`,
       table(['POOL', 'NODE', 'IN', 'NAME AND VOLUME'], displaced),
     ),
+    ...(orphans.length + snapshots.length === 0 ? [] : ['', 'Nothing removes orphans by itself.']),
     ...(orphans.length === 0
       ? []
-      : [
-          '',
-          'Nothing removes orphans by itself. To use the data: an AoEVolume with that pool, nodeName: NODE, and adopt: NAME without a path.',
-          'When nobody needs it: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.',
-        ]),
+      : ['To use the data of a volume: an AoEVolume with that pool, nodeName: NODE, and adopt: NAME without a path.']),
+    ...(orphans.length + snapshots.length === 0
+      ? []
+      : ['When nobody needs it: lvremove VOLUMEGROUP/NAME, or remove the file, on that node.']),
   ];
 }
 

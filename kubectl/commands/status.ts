@@ -70,6 +70,7 @@ export interface Status {
     size: string;
     free: string;
     volumes: number;
+    /** Backing volumes and snapshots. */
     orphans: number;
   }[];
   readonly volumes: readonly { phase: string; count: number; size: string }[];
@@ -160,7 +161,7 @@ function poolRow(pool: AoEPool): Status['pools'][number] {
     size: status?.size ?? '0',
     free: status?.free ?? '0',
     volumes: nodes.reduce((sum, { volumes = 0 }) => sum + volumes, 0),
-    orphans: nodes.reduce((sum, { orphans = [] }) => sum + orphans.length, 0),
+    orphans: nodes.reduce((sum, { orphans = [], snapshots }) => sum + orphans.length + (snapshots?.orphans?.length ?? 0), 0),
   };
 }
 
@@ -230,7 +231,7 @@ export function statusText(status: Status, notSeen: readonly string[]): string[]
         volumes.map(({ phase, count, size }) => [phase, `${count}`, size]),
       ),
     ),
-    ...(orphans > 0 ? ['', `${orphans} orphaned backing volumes: kubectl aoe orphans`] : []),
+    ...(orphans > 0 ? ['', `${orphans} orphaned backing volumes and snapshots: kubectl aoe orphans`] : []),
   ];
 }
 

@@ -145,8 +145,9 @@ describe.skipIf(unavailable ?? (existsSync(join(KIT, 'kubectl')) ? undefined : '
     // Neither kubelet nor operator is here: the agent's pod does not run, and nobody has reported on the pool.
     expect(out).toMatch(/^NOT WELL/);
     expect(out).toMatch(/^ {2}pod aoe-csi\/aoe-csi-agent-x: Pending: /m);
+    expect(out).toMatch(/^ {2}namespace aoe-csi: NoPod: there is no controller pod in it/m);
     expect(out).toMatch(/^ {2}Ready +1 +1Gi$/m);
-    expect(out).toMatch('1 orphaned backing volumes: kubectl aoe orphans');
+    expect(out).toMatch('1 orphaned backing volumes and snapshots: kubectl aoe orphans');
     expect((await aoe(['status'])).code).toBe(0);
   });
 

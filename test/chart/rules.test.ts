@@ -97,9 +97,12 @@ const CASES: readonly Case[] = [
   },
   {
     alert: 'AoEOrphanedData',
-    series: { [`aoe_agent_pool_orphans{pool="fast",${INSTANCE}}`]: gauge(0, 3) },
+    series: {
+      [`aoe_agent_pool_orphans{pool="fast",${INSTANCE}}`]: gauge(0, 2),
+      [`aoe_agent_pool_orphaned_snapshots{pool="fast",${INSTANCE}}`]: gauge(0, 1),
+    },
     labels: { instance, pool: 'fast' },
-    summary: 'Pool fast has 3 backing volumes without an AoEVolume on the node of 10.0.0.1:9811.',
+    summary: 'Pool fast has 3 backing volumes or snapshots without an AoEVolume or AoESnapshot on the node of 10.0.0.1:9811.',
   },
   {
     alert: 'AoEDisplacedData',
