@@ -64,7 +64,10 @@ export function objectFiles(collected: Collected, notSeen: readonly string[], { 
   const texts = (volumes ?? []).map((volume) => {
     const { name, uid } = volume.metadata;
     const about = events.filter(({ involvedObject }) => involvedObject.uid === uid && involvedObject.name === name);
-    return { path: `volumes/${name}.txt`, text: joined(chainText(chainOf(volume, collected), about, now)) };
+    return {
+      path: `volumes/${name}.txt`,
+      text: joined(chainText(chainOf(volume, collected), { events: about, nodes: collected.nodes, now })),
+    };
   });
   return [
     { path: 'status.txt', text: joined(statusText(statusOf(collected, namespace, now), notSeen)) },

@@ -1,5 +1,6 @@
-import { CLAIMS, EVENTS, PERSISTENT_VOLUMES } from '../cluster/objects.ts';
-import { claim, persistentVolume, smallCluster } from '../testing/objects.ts';
+import { localMac } from '../../api/local-link.ts';
+import { AOE_VOLUMES, CLAIMS, EVENTS, PERSISTENT_VOLUMES } from '../cluster/objects.ts';
+import { claim, persistentVolume, smallCluster, volume } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
 
 const event = (name: string, namespace: string, reason: string, uid: string) => ({
@@ -60,6 +61,18 @@ Pods:    none
 EVENT   TYPE     REASON                 MESSAGE
 2m      Normal   WaitForFirstConsumer   as said
 `);
+  });
+
+  it('tells from the status whom the target admits, and apart from that whom the spec wants', async () => {
+    const [before, wanted] = ['02:00:00:00:00:77', '02:00:00:00:00:88'];
+    const ofNode = [localMac('worker-1'), '02:00:00:00:00:11'];
+    const shown = async (initiators: object, macs: string[]) => {
+      const change = { spec: { initiators }, status: { initiators: { observedGeneration: 1, nodes: ['worker-1'], macs } } };
+      const { out } = await runOn(smallCluster().put(AOE_VOLUMES, volume('pvc-1', change)), ['get', 'pvc-1']);
+      return out.split('\n').filter((line) => /^(Admitted|Hosts wanted):/.test(line));
+    };
+    expect(await shown({}, [...ofNode, before])).toStrictEqual([`Admitted:          worker-1, ${before}`]);
+    expect(await shown({ macs: [wanted] }, ofNode)).toStrictEqual([`Hosts wanted:      ${wanted}`, 'Admitted:          worker-1']);
   });
 
   it('says that the AoEVolume of a bound claim is gone', async () => {

@@ -1,8 +1,9 @@
+import { localMac } from '../../api/local-link.ts';
+import type { AoENode } from '../../api/node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { eventsAbout } from '../cluster/events.ts';
 import { type Chain, danglingOf, findChains, parseSubject } from '../cluster/find.ts';
-import type { Event, Pod } from '../cluster/objects.ts';
-import { eventTime } from '../cluster/objects.ts';
+import { AOE_NODES, type Event, eventTime, type Pod } from '../cluster/objects.ts';
 import { claimText } from '../cluster/volumes.ts';
 import { type Context, type ExitStatus, write } from '../context.ts';
 import { age } from '../report/age.ts';
@@ -28,9 +29,19 @@ function holderText({ status, spec }: AoEVolume, now: number): string | undefine
   return `${holder.node}${holder.since === undefined ? '' : `, for ${age(holder.since, now)}`}`;
 }
 
-function volumeFields(volume: AoEVolume, now: number): [string, string | undefined][] {
+/**
+ * Whom the target admits: nodes, and hosts outside the cluster by MAC address. What is only wanted, or no longer wanted, is not told from the spec.
+ * @param nodes all AoENodes; undefined when they may not be listed: addresses of nodes are then shown, too
+ */
+function admittedHosts({ status }: AoEVolume, nodes: readonly AoENode[] | undefined): string[] {
+  const { nodes: names = [], macs = [] } = status?.initiators ?? {};
+  const interfaces = (nodes ?? []).flatMap(({ metadata, status }) => (names.includes(metadata.name) ? (status?.interfaces ?? []) : []));
+  const known = new Set([...names.map(localMac), ...interfaces.map(({ mac }) => mac.toLowerCase())]);
+  return [...names, ...macs.filter((mac) => !known.has(mac.toLowerCase()))];
+}
+
+function volumeFields(volume: AoEVolume, nodes: readonly AoENode[] | undefined, now: number): [string, string | undefined][] {
   const { spec, status, metadata } = volume;
-  const admitted = [...(status?.initiators?.nodes ?? []), ...(spec.initiators.macs ?? [])];
   const capacity = status?.capacity ?? spec.capacity;
   const grows = spec.capacity !== undefined && status?.capacity !== undefined && spec.capacity !== status.capacity;
   return [
@@ -48,13 +59,24 @@ function volumeFields(volume: AoEVolume, now: number): [string, string | undefin
     ['Serial', spec.external?.serial ?? status?.serial],
     ['File system', status?.filesystem && `${status.filesystem.type}, ${status.filesystem.state}`],
     ['Attached to', (spec.initiators.nodes ?? []).join(', ') || 'no node'],
-    ['Admitted', admitted.join(', ') || 'no host'],
+    ['Hosts wanted', (spec.initiators.macs ?? []).join(', ')],
+    ['Admitted', admittedHosts(volume, nodes).join(', ') || 'no host'],
     ['Holder', holderText(volume, now)],
   ];
 }
 
+/** What is shown beside a volume and what leads to it. */
+interface Around {
+  /** About the volume and its claim. */
+  readonly events: readonly Event[];
+  /** All AoENodes; undefined when they may not be listed. */
+  readonly nodes: readonly AoENode[] | undefined;
+  /** In milliseconds. */
+  readonly now: number;
+}
+
 /** A volume with all that leads to it, for people. */
-export function chainText(chain: Chain, events: readonly Event[], now: number): string[] {
+export function chainText(chain: Chain, { events, nodes, now }: Around): string[] {
   const { claimName, claim, persistentVolume, volumeName, volume, pods } = chain;
   const users = pods === undefined ? undefined : pods.map(podText).join(', ') || 'none';
   const phase = claim?.status?.phase;
@@ -63,7 +85,7 @@ export function chainText(chain: Chain, events: readonly Event[], now: number): 
     ['Claim', `${claimText(claimName)}${phase === undefined ? '' : ` (${phase})`}`],
     ['PersistentVolume', persistentVolume && `${persistentVolume.metadata.name} (${persistentVolume.status?.phase ?? 'Unknown'})`],
     ['Pods', claimName === undefined ? undefined : users],
-    ...(volume ? volumeFields(volume, now) : []),
+    ...(volume ? volumeFields(volume, nodes, now) : []),
   ]);
   const conditions = (volume?.status?.conditions ?? []).map(({ type, status, reason, lastTransitionTime, message }) => [
     type,
@@ -88,6 +110,7 @@ function titled(lines: readonly string[]): string[] {
 export async function get(context: Context): Promise<ExitStatus> {
   const { reader, line } = context;
   const chains = await findChains(reader, parseSubject(line.words[0] ?? ''));
+  const nodes = chains.some(({ volume }) => volume?.status?.initiators?.macs?.length) ? await reader.list<AoENode>(AOE_NODES) : undefined;
   const shown = await Promise.all(
     chains.map(async (chain) => {
       const { claim, volume, claimName } = chain;
@@ -115,8 +138,9 @@ export async function get(context: Context): Promise<ExitStatus> {
     })),
     notSeen: reader.notSeen,
   };
+  const now = context.now();
   const text = () =>
-    shown.flatMap(({ chain, events }, index) => [...(index === 0 ? [] : ['', '']), ...chainText(chain, events, context.now())]);
+    shown.flatMap(({ chain, events }, index) => [...(index === 0 ? [] : ['', '']), ...chainText(chain, { events, nodes, now })]);
   write(context, { data, text });
   return 0;
 }

@@ -46,7 +46,7 @@ export function volume(name: string, change: { metadata?: object; spec?: object;
       capacity: '1Gi',
       serial: 'abc',
       paths: [{ interface: 'eth1', mac: '02:00:00:00:00:01', mtu: 9000 }],
-      initiators: { observedGeneration: 1, nodes: ['worker-1'], macs: ['02:00:00:00:00:03'] },
+      initiators: { observedGeneration: 1, nodes: ['worker-1'], macs: ['02:00:00:00:00:11'] },
       holder: {
         name: 'worker-1',
         node: 'worker-1',
