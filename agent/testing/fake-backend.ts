@@ -17,6 +17,8 @@ export class FakeBackend implements Backend {
   gate: Promise<void> | undefined;
   /** Wipes wait for this. */
   wiping: Promise<void> | undefined;
+  /** Removals wait for this. */
+  removing: Promise<void> | undefined;
   /** New volumes must be wiped. */
   unwiped = false;
   /** Zeros may be given back. */
@@ -124,8 +126,9 @@ export class FakeBackend implements Backend {
     this.volumes.set(uid, volume);
   }
 
-  async remove(uid: string): Promise<void> {
+  async remove(uid: string, _signal?: AbortSignal): Promise<void> {
     this.#enter('remove');
+    await this.removing;
     this.volumes.delete(uid);
   }
 

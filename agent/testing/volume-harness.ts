@@ -26,6 +26,8 @@ export async function harness({ connect = true } = {}) {
   const target = new FakeTarget();
   if (!connect) target.stop();
   const backend = new FakeBackend();
+  /** Of other pools than that of v1. */
+  const backends = new Map<string, FakeBackend>();
   const copier = new FakeCopier();
   const world = {
     stranger: undefined as Stranger | undefined,
@@ -70,7 +72,7 @@ export async function harness({ connect = true } = {}) {
       pools: kube.store('AoEPool'),
       nodes: kube.store('AoENode'),
       snapshots: kube.store('AoESnapshot'),
-      backendOf: () => backend,
+      backendOf: ({ metadata: { name } }) => backends.get(name) ?? backend,
       target: link,
       probe: async (_address, _signal, { isPatient = false } = {}) => {
         world.probes++;
@@ -127,6 +129,7 @@ export async function harness({ connect = true } = {}) {
     target,
     link,
     backend,
+    backends,
     copier,
     world,
     make,

@@ -79,7 +79,12 @@ async function remove(
     if (await isCurrent(volume, access, context.read, signal)) state = await enforce(context, volume, access, state, outcome, signal);
     else outcome.holderSeen = state;
   }
-  outcome.removal = await removeVolume(context, volume, { backend, state, dataIsBusy: memory.data.isBusy }, signal);
+  outcome.removal = await removeVolume(
+    context,
+    volume,
+    { backend, state, dataIsBusy: memory.data.isBusy, removal: memory.removal },
+    signal,
+  );
   // A wipe may take hours, and nobody needs the data any more.
   if (outcome.removal.outcome === 'waiting' && outcome.removal.wait.for === 'data') memory.data.stop(new Error('the volume is deleted'));
 }

@@ -40,7 +40,11 @@ export function conditionsOf(volume: AoEVolume, seen: Observed, plan: Plan, outc
   }
   if (outcome.removal?.outcome === 'waiting') {
     const before = verdicts.get(VolumeCondition.Exported) ?? conditionOf(volume, VolumeCondition.Exported);
-    for (const [type, verdict] of removalWaits(volume, outcome.removal.wait, before?.status ?? 'False')) set(type, verdict);
+    for (const [type, verdict] of removalWaits(volume, outcome.removal.wait, {
+      exported: before?.status ?? 'False',
+      isServed: seen.exported !== undefined,
+    }))
+      set(type, verdict);
   }
   if (outcome.error) set(VolumeCondition.Exported, targetFailure(outcome.error));
   return verdicts;
@@ -205,10 +209,14 @@ function notExported(volume: AoEVolume, seen: Observed, obstacle: Obstacle): Ver
 function removalWaits(
   { metadata: { name } }: AoEVolume,
   wait: RemovalWait,
-  exportedStatus: Condition['status'],
+  { exported, isServed }: { exported: Condition['status']; isServed: boolean },
 ): [ConditionType, Verdict][] {
   const waits = (reason: string, message: string): [ConditionType, Verdict][] => [
-    [VolumeCondition.Exported, { status: exportedStatus, reason, message: `${DELETION_WAITS}${message}` }],
+    [VolumeCondition.Exported, { status: exported, reason, message: `${DELETION_WAITS}${message}` }],
+  ];
+  const off: [ConditionType, Verdict] = [
+    VolumeCondition.Exported,
+    { status: 'False', reason: 'Removing', message: 'the volume is being deleted' },
   ];
   switch (wait.for) {
     case 'user':
@@ -217,6 +225,9 @@ function removalWaits(
       return waits('InUse', 'it is not deleted any more');
     case 'data':
       return waits('Removing', 'its data is still being opened or made');
+    case 'removal':
+      // What the last attempt has failed of stays until this one has ended.
+      return isServed ? [] : [off];
     case 'persistent-volume': {
       const remove = `delete the PersistentVolume, or run: kubectl annotate --overwrite aoev ${name} ${DELETE_DATA}=${wait.uid}`;
       return waits(
@@ -234,7 +245,7 @@ function removalWaits(
           VolumeCondition.Provisioned,
           { status: wait.provisioned ? 'True' : 'Unknown', reason: 'RemovalFailed', message: `${DELETION_WAITS}${wait.error.message}` },
         ],
-        [VolumeCondition.Exported, { status: 'False', reason: 'Removing', message: 'the volume is being deleted' }],
+        off,
       ];
   }
 }

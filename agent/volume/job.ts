@@ -55,6 +55,11 @@ export class Job<R> {
     return this.#run !== undefined && this.#run.outcome === undefined;
   }
 
+  /** Whether work was begun whose outcome was not handed out yet. */
+  get isPending(): boolean {
+    return this.#run !== undefined;
+  }
+
   /** Aborts the work that is under way: it ends with this reason as soon as it can. */
   stop(reason: Error): void {
     this.#run?.stop.abort(reason);

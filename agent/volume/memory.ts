@@ -1,12 +1,15 @@
 import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
 import type { DataResult } from './data.ts';
 import { Job } from './job.ts';
+import type { RemovalWait } from './removal.ts';
 import { WipeMeter } from './wipe-meter.ts';
 
 /** A volume in trouble is opened again at most this often: each attempt is a change of its own, which leads to a reconcile. */
 const REOPEN_EVERY_MS = 5_000;
 /** Zeroing all of a large volume takes a day and more; every step of it has a limit of its own. */
 const DATA_LIMIT_MS = 14 * 24 * 60 * 60_000;
+/** Then a removal is decided on anew: no answer of the API server counts for longer. */
+const REMOVAL_LIMIT_MS = 10 * 60_000;
 
 /** What the agent remembers of one volume between reconciles. */
 export class VolumeMemory {
@@ -15,6 +18,8 @@ export class VolumeMemory {
   readonly addressSchedule: AddressSchedule;
   /** Opening or making the data. */
   readonly data: Job<{ data: DataResult; moves: number }>;
+  /** Removing the data, or giving it back. The outcome says why that is not done; undefined: it is done. */
+  readonly removal: Job<RemovalWait | undefined>;
   readonly wipe = new WipeMeter();
   /** MAC addresses that spec.initiators.macs has named so far, in lower case. */
   readonly namedMacs = new Set<string>();
@@ -25,6 +30,7 @@ export class VolumeMemory {
     this.name = name;
     this.addressSchedule = new AddressSchedule(schedule);
     this.data = new Job({ signal, limitMs: DATA_LIMIT_MS });
+    this.removal = new Job({ signal, limitMs: REMOVAL_LIMIT_MS });
   }
 
   /** For growth of the data that begins now: aborted by {@link stopGrowth}. */
@@ -36,6 +42,11 @@ export class VolumeMemory {
   /** Ends the growth of the data that is under way. */
   stopGrowth(reason: Error): void {
     this.#growth.abort(reason);
+  }
+
+  /** Whether the data is being opened, made or removed. */
+  get isBusy(): boolean {
+    return this.data.isBusy || this.removal.isBusy;
   }
 
   /** Whether the target may be asked now to open the disk again. */
@@ -59,7 +70,7 @@ export interface VolumeMemoriesOptions {
 export class VolumeMemories {
   readonly #options: VolumeMemoriesOptions;
   readonly #memories = new Map<string, VolumeMemory>();
-  /** UIDs of remembered volumes by name: more than one only while data of an earlier volume is being opened or made. */
+  /** UIDs of remembered volumes by name: more than one only while data of an earlier volume is worked on. */
   readonly #uids = new Map<string, Set<string>>();
 
   constructor(options: VolumeMemoriesOptions) {
@@ -83,14 +94,13 @@ export class VolumeMemories {
     if (uids?.size === 0) this.#uids.delete(name);
   }
 
-  /** Forgets all volumes of this name but the one that has it now. A volume stays while its data is being opened or made. */
+  /** Forgets all volumes of this name but the one that has it now. A volume stays while its data is being opened, made or removed. */
   forgetName(name: string, { except }: { except?: string | undefined } = {}): void {
-    for (const uid of [...(this.#uids.get(name) ?? [])])
-      if (uid !== except && this.#memories.get(uid)?.data.isBusy !== true) this.forget(uid);
+    for (const uid of [...(this.#uids.get(name) ?? [])]) if (uid !== except && this.#memories.get(uid)?.isBusy !== true) this.forget(uid);
   }
 
-  /** Fulfilled when no data is being opened or made. */
+  /** Fulfilled when no data is being opened, made or removed. */
   async idle(): Promise<void> {
-    await Promise.all([...this.#memories.values()].map(({ data }) => data.idle()));
+    await Promise.all([...this.#memories.values()].flatMap(({ data, removal }) => [data.idle(), removal.idle()]));
   }
 }

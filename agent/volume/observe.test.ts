@@ -64,7 +64,13 @@ test('what the target and the nodes say now is read, and what a target has lost 
     supports: (name: string) => name === 'writes_need_lock',
     interfaces: () => interfaces,
   };
-  const memory = { namedMacs: new Set<string>(), addressSchedule: new AddressSchedule(), isReopenDue: true, wipe: new WipeMeter() };
+  const memory = {
+    namedMacs: new Set<string>(),
+    addressSchedule: new AddressSchedule(),
+    isReopenDue: true,
+    wipe: new WipeMeter(),
+    removal: { isPending: false },
+  };
   const of = volume('u-1', 'fast', { initiators: { nodes: ['a'], macs: [A, B] } });
   const pools = { get: () => ({ metadata: { name: 'fast' }, spec: { backend: 'file', reclaimZeros: 'None' } }) as AoEPool };
   const seen = observe({ node: 's', nodes: { list: () => nodes }, pools, macs, target }, of, memory, { data: undefined, probe: undefined });
@@ -93,7 +99,13 @@ test.each([
     const other = { name: 'other', ready: true, dataPercent: '99.00', metadataPercent: '99.00' };
     const pools = { get: () => ({ metadata: { name: 'thin' }, spec: {}, status: { nodes: [other, entry] } }) as never };
     const target = { connected: true, problem: '', state: () => undefined, supports: () => true, interfaces: () => [] };
-    const memory = { namedMacs: new Set<string>(), addressSchedule: new AddressSchedule(), isReopenDue: true, wipe: new WipeMeter() };
+    const memory = {
+      namedMacs: new Set<string>(),
+      addressSchedule: new AddressSchedule(),
+      isReopenDue: true,
+      wipe: new WipeMeter(),
+      removal: { isPending: false },
+    };
     const of = volume('u-1', 'thin', was ? { reclaimsZeros: true } : {});
     const context = { node: 's', nodes: { list: () => [] }, pools, macs: new MacMemory(), target };
     expect(observe(context, of, memory, { data: undefined, probe: undefined }).isPoolFilling).toBe(is);

@@ -21,6 +21,8 @@ export interface Observed {
   provisioned: boolean;
   /** What came of the data in this reconcile; undefined when that is not known yet, or was not asked for. */
   data: DataResult | undefined;
+  /** The removal of the data was begun, and what came of it is not known yet. */
+  isRemoving?: boolean;
   /** The wipe of new data that is under way. */
   wiping: Wiping | undefined;
   /** Undefined when the address was not probed. */
@@ -94,7 +96,15 @@ export interface ObserveContext {
 export function observe(
   { node, nodes, pools, macs, target }: ObserveContext,
   volume: AoEVolume,
-  { namedMacs, addressSchedule, isReopenDue, wipe }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue' | 'wipe'>,
+  {
+    namedMacs,
+    addressSchedule,
+    isReopenDue,
+    wipe,
+    removal,
+  }: Pick<VolumeMemory, 'namedMacs' | 'addressSchedule' | 'isReopenDue' | 'wipe'> & {
+    removal: Pick<VolumeMemory['removal'], 'isPending'>;
+  },
   { data, probe }: Pick<Observed, 'data' | 'probe'>,
 ): Observed {
   const pool = pools.get(volume.spec.pool ?? '');
@@ -104,6 +114,7 @@ export function observe(
   return {
     provisioned: wasProvisioned(volume),
     data,
+    isRemoving: removal.isPending,
     wiping: wipe.state,
     probe,
     nextProbeMs: addressSchedule.waitMs,

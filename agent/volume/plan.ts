@@ -47,10 +47,11 @@ export interface Preparation {
  */
 export function planPreparation(
   volume: AoEVolume,
-  { provisioned, exported, targetProblem }: Pick<Observed, 'provisioned' | 'exported' | 'targetProblem'>,
+  { provisioned, exported, targetProblem, isRemoving }: Pick<Observed, 'provisioned' | 'exported' | 'targetProblem' | 'isRemoving'>,
   isProbeDue: boolean,
 ): Preparation {
-  if (volume.metadata.deletionTimestamp || isPlaceRefused(volume, { provisioned, exported })) return { data: 'none', probe: undefined };
+  if (isRemoving || volume.metadata.deletionTimestamp || isPlaceRefused(volume, { provisioned, exported }))
+    return { data: 'none', probe: undefined };
   return {
     data: provisioned || exported ? 'open' : 'create',
     probe: targetProblem === undefined && (!exported || isProbeDue) ? volume.spec.address : undefined,
@@ -96,12 +97,14 @@ export type Plan =
   | { action: 'serve'; definition: TargetVolume | undefined; access: AccessPlan }
   /** Serve the volume, whose data a move copies, to the node that copies it, and to nobody else. */
   | { action: 'lend'; definition: TargetVolume | undefined; to: string }
-  /** `access`: what to enforce first; undefined when the target does not serve the volume. */
+  /** `access`: what to enforce first; undefined when the target does not serve the volume, or its removal was begun. */
   | { action: 'remove'; access: AccessPlan | undefined };
 
 /** What to do about a volume. Pure: the same arguments give the same plan. */
 export function planVolume(volume: AoEVolume, seen: Observed): Plan {
   const { exported, targetProblem, data } = seen;
+  // What was begun is ended, whatever the watch shows meanwhile, and whether the target answers or not.
+  if (seen.isRemoving) return { action: 'remove', access: undefined };
   const dataRetryMs = data?.kind === 'copying' ? COPY_RETRY_MS : data && data.kind !== 'available' ? DATA_RETRY_MS : undefined;
   if (!volume.metadata.deletionTimestamp && isPlaceRefused(volume, seen)) {
     const { message = '' } = placedCondition(volume) ?? {};

@@ -16,6 +16,7 @@ import { LockEvents } from '../lock/events.ts';
 import { Subscribers } from '../subscribers.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { type ApplyContext, applyPlan } from './apply.ts';
+import { conditionOf } from './conditions.ts';
 import { ensureData } from './data.ts';
 import { dataOwner } from './data-owner.ts';
 import { VolumeMemories, type VolumeMemory } from './memory.ts';
@@ -29,12 +30,12 @@ import { newProblems, statusOf, withOwnReport } from './status.ts';
  * pool. New volumes: 1000, so that they do not hold a worker.
  */
 const DATA_PATIENCE_MS = { exported: 100, other: 1_000 } as const;
-/** In milliseconds: mostly a new volume is exported by then. */
-const NEW_STATUS_DELAY_MS = 5_000;
+/** In milliseconds: mostly a new volume is exported by then, and a deleted one gone. */
+const STATUS_DELAY_MS = 5_000;
 
 /** What a reconcile finds out that concerns others. */
 export type VolumeEvent =
-  /** The data of a volume is there now, or it is known why not: the volume is to be reconciled. */
+  /** The data of a volume is there now, or removed, or it is known why not: the volume is to be reconciled. */
   | { type: 'data'; volume: string }
   /** A volume was made in a pool or removed from it. */
   | { type: 'pool'; pool: string };
@@ -55,7 +56,7 @@ export interface VolumeReconcilerOptions {
   /** Copies data from other pools and nodes. */
   copies: CopyInContext;
   schedule?: AddressScheduleOptions | undefined;
-  /** For how long nothing is written about a new volume whose data is being made, in milliseconds; 5000 when it is undefined. */
+  /** For how long nothing is written about data that is being made or removed, in milliseconds; 5000 when it is undefined. */
   statusDelayMs?: number | undefined;
   /** Ends the work on data, which goes on beside reconciles. */
   signal: AbortSignal;
@@ -79,12 +80,13 @@ export class VolumeReconciler {
     this.#options = options;
     this.#memories = new VolumeMemories({ signal, schedule });
     this.#volumes = new OwnWrites(volumes);
-    this.#delay = new WriteDelay(options.statusDelayMs ?? NEW_STATUS_DELAY_MS);
+    this.#delay = new WriteDelay(options.statusDelayMs ?? STATUS_DELAY_MS);
     this.#context = {
       kube,
       target,
       copier: options.copies.copier,
       lockEvents: new LockEvents(events, log),
+      settled: (volume) => this.#subscribers.emit({ type: 'data', volume }),
       read: async ({ metadata: { name, uid } }, stop) => {
         const volume = await kube.get<AoEVolume>(AOE_VOLUMES, name, { signal: stop });
         return volume && volume.metadata.uid === uid && volume.spec.nodeName === node ? volume : undefined;
@@ -96,7 +98,7 @@ export class VolumeReconciler {
     this.#subscribers.add(listener);
   }
 
-  /** Fulfilled when no data is being opened or made. */
+  /** Fulfilled when no data is being opened, made or removed. */
   idle(): Promise<void> {
     return this.#memories.idle();
   }
@@ -133,7 +135,8 @@ export class VolumeReconciler {
       this.#removed(volume);
       return undefined;
     }
-    const leftMs = !failure && isBeingMade(volume, plan) ? this.#delay.left(name) : 0;
+    const isUnderWay = isBeingMade(volume, plan) || isBeingRemoved(volume, outcome);
+    const leftMs = !failure && isUnderWay ? this.#delay.left(name) : 0;
     if (leftMs > 0) return { requeueAfterMs: leftMs };
     this.#delay.clear(name);
     await this.#report(volume, { before: found, broken, seen, plan, outcome }, signal);
@@ -158,7 +161,7 @@ export class VolumeReconciler {
     const provisioned = wasProvisioned(volume);
     const { data: planned, probe: address } = planPreparation(
       volume,
-      { provisioned, exported, targetProblem },
+      { provisioned, exported, targetProblem, isRemoving: memory.removal.isPending },
       memory.addressSchedule.isDue,
     );
     // What the target can do decides how new data is made.
@@ -182,7 +185,7 @@ export class VolumeReconciler {
         },
         {
           patienceMs: exported ? DATA_PATIENCE_MS.exported : DATA_PATIENCE_MS.other,
-          ended: () => this.#subscribers.emit({ type: 'data', volume: volume.metadata.name }),
+          ended: () => this.#context.settled(volume.metadata.name),
         },
       );
     const open = async (how: 'create' | 'open') => {
@@ -251,4 +254,10 @@ export class VolumeReconciler {
 function isBeingMade({ metadata, status }: AoEVolume, plan: Plan): boolean {
   const isNew = !metadata.deletionTimestamp && !status?.conditions?.some(({ type }) => type === VolumeCondition.Exported);
   return isNew && plan.action === 'wait' && plan.obstacle.because === 'data-pending';
+}
+
+/** Whether the data of a volume is just being removed, and nobody waits for what else was done. */
+function isBeingRemoved(volume: AoEVolume, { removal, confirmed }: Outcome): boolean {
+  const isUnderWay = removal?.outcome === 'waiting' && removal.wait.for === 'removal';
+  return isUnderWay && !confirmed && conditionOf(volume, VolumeCondition.Exported)?.reason !== 'Removing';
 }

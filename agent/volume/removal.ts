@@ -11,10 +11,13 @@ import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { keepExposed } from './data.ts';
+import type { Job } from './job.ts';
 import { finishMove } from './moved.ts';
 import { wasProvisioned } from './observe.ts';
 
 const RETRY_MS = 5_000;
+/** How long a reconcile waits for the removal of the data. It goes on after that: changes of access must not wait for a pool that is slow or hangs. */
+const PATIENCE_MS = 100;
 /** How often PersistentVolumes are read again while one keeps the data: an annotation leads to a reconcile by itself. */
 const PERSISTENT_VOLUME_RETRY_MS = 60_000;
 
@@ -24,6 +27,8 @@ export interface RemovalContext {
   /** May be copying into the volume. */
   copier: Pick<CopierApi, 'list' | 'remove'>;
   read: ReadVolume;
+  /** Called with the name of a volume when its removal, for which no reconcile waits any more, has ended. */
+  settled: (volume: string) => void;
 }
 
 /** What a deletion waits for. */
@@ -33,6 +38,8 @@ export type RemovalWait =
   | { for: 'deletion' }
   /** The data is still being opened or made. */
   | { for: 'data' }
+  /** The data is being removed, or given back. */
+  | { for: 'removal' }
   /** A PersistentVolume names the volume, and nobody has asked for the removal of its data. */
   | { for: 'persistent-volume'; name: string; uid: string }
   /** It is not known whether a PersistentVolume names the volume. */
@@ -58,46 +65,75 @@ export interface Removable {
   state: TargetVolumeState | undefined;
   /** Whether the data is being opened or made. */
   dataIsBusy: boolean;
+  /** Removes the data beside reconciles. */
+  removal: Pick<Job<RemovalWait | undefined>, 'isBusy' | 'isPending' | 'run'>;
 }
 
 /**
  * Takes a deleted volume that nobody uses off the segment, then removes its data, then the finalizer. Each step may have been
- * done before.
+ * done before. All that may wait for a disk is done by the job, of which there is one at a time: it is decided on once, before it begins.
  * @throws TargetError, KubeError
  */
 export async function removeVolume(
-  { kube, target, copier, read }: RemovalContext,
+  context: RemovalContext,
   volume: AoEVolume,
-  { backend, state, dataIsBusy }: Removable,
+  { backend, state, dataIsBusy, removal }: Removable,
   signal: AbortSignal,
 ): Promise<RemovalResult> {
-  const { uid = '' } = volume.metadata;
+  const { kube, read, settled } = context;
   const wait = (what: RemovalWait, retryMs?: number): RemovalResult =>
     retryMs === undefined ? { outcome: 'waiting', wait: what } : { outcome: 'waiting', wait: what, retryMs };
+  if (removal.isBusy) return wait({ for: 'removal' });
+  const isDecided = removal.isPending;
   const holder = state && readHolder(state.configString);
-  const user = describeUser(volume, holder);
+  const user = isDecided ? undefined : describeUser(volume, holder);
   if (user) return wait({ for: 'user', user });
 
   // From here on data is removed: the decision is made on what the API server has now, not on what the watch has shown.
   const fresh = await read(volume, signal);
   if (!fresh) return { outcome: 'done' };
-  if (!fresh.metadata.deletionTimestamp) return wait({ for: 'deletion' }, RETRY_MS);
-  const lateUser = describeUser(fresh, holder);
-  if (lateUser) return wait({ for: 'user', user: lateUser }, RETRY_MS);
-  if (dataIsBusy) return wait({ for: 'data' });
-  const keeper = await keeperOf(kube, fresh, signal);
-  if (keeper) return wait(keeper, keeper.for === 'persistent-volume' ? PERSISTENT_VOLUME_RETRY_MS : RETRY_MS);
+  if (!isDecided) {
+    if (!fresh.metadata.deletionTimestamp) return wait({ for: 'deletion' }, RETRY_MS);
+    const lateUser = describeUser(fresh, holder);
+    if (lateUser) return wait({ for: 'user', user: lateUser }, RETRY_MS);
+    if (dataIsBusy) return wait({ for: 'data' });
+    const keeper = await keeperOf(kube, fresh, signal);
+    if (keeper) return wait(keeper, keeper.for === 'persistent-volume' ? PERSISTENT_VOLUME_RETRY_MS : RETRY_MS);
+  }
+  const outcome = await removal.run((stop) => removeData(context, fresh, { backend, state }, stop), {
+    patienceMs: PATIENCE_MS,
+    ended: () => settled(volume.metadata.name),
+  });
+  if (!outcome) return wait({ for: 'removal' });
+  if ('error' in outcome) throw outcome.error;
+  if (outcome.result) return wait(outcome.result, RETRY_MS);
+  await removeFinalizer(context, fresh, signal);
+  return { outcome: 'done' };
+}
 
+/**
+ * Takes a volume off the segment, and removes its data or gives it back.
+ * @param fresh the volume as the API server has it
+ * @returns why that is not done; undefined when it is done
+ * @throws TargetError
+ */
+async function removeData(
+  { target, copier }: Pick<RemovalContext, 'target' | 'copier'>,
+  fresh: AoEVolume,
+  { backend, state }: Pick<Removable, 'backend' | 'state'>,
+  signal: AbortSignal,
+): Promise<RemovalWait | undefined> {
+  const { uid = '' } = fresh.metadata;
   const provisioned = wasProvisioned(fresh);
   // What is only half adopted was never the volume's.
   const isKept = isRetained(fresh) || (fresh.spec.adopt !== undefined && !provisioned);
   // Before the target forgets how much it has exported.
   const error = backend && isKept ? await keepTail(backend, fresh, state, signal) : undefined;
-  if (error) return wait({ for: 'backend', error, provisioned }, RETRY_MS);
+  if (error) return { for: 'backend', error, provisioned };
   await target.unexport(uid, signal);
   const hung = fresh.spec.source && (await endJobs(copier, uid, signal));
-  if (hung) return wait({ for: 'backend', error: hung, provisioned }, RETRY_MS);
-  if (!backend && provisioned) return wait({ for: 'pool', pool: fresh.spec.pool ?? '' }, RETRY_MS);
+  if (hung) return { for: 'backend', error: hung, provisioned };
+  if (!backend && provisioned) return { for: 'pool', pool: fresh.spec.pool ?? '' };
   try {
     if (isKept) {
       // With the mark of half a copy it could not be adopted later.
@@ -109,10 +145,9 @@ export async function removeVolume(
     if (!(error instanceof BackendError)) throw error;
     // Where the pool is missing, nothing was made. Should it come back with a half-made volume, that is reported as an orphan.
     const neverMade = error.reason === 'PoolMissing' && !provisioned && !state;
-    if (!neverMade) return wait({ for: 'backend', error, provisioned }, RETRY_MS);
+    if (!neverMade) return { for: 'backend', error, provisioned };
   }
-  await removeFinalizer({ kube, read }, fresh, signal);
-  return { outcome: 'done' };
+  return undefined;
 }
 
 /**
