@@ -139,6 +139,7 @@ export async function runAgent(
     copyExport,
     copyOut: { copier, bytesPerSecond: copySpeed },
     endGroup: (uid) => groupWork.end(uid),
+    signal,
   });
   const poolWork = new PoolReconciler({
     node,
@@ -229,7 +230,7 @@ export async function runAgent(
   target.subscribe((change) => enqueue(afterTargetChange(change, context)));
   volumeWork.subscribe((event) => enqueue(afterVolumeEvent(event)));
   groupWork.subscribe((pool) => enqueue(afterSnapshot({ pool })));
-  snapshotWork.subscribe((change) => enqueue(afterSnapshot(change)));
+  snapshotWork.subscribe((event) => enqueue('pool' in event ? afterSnapshot(event) : [{ controller: 'snapshots', key: event.snapshot }]));
   moveWork.subscribe((event) =>
     enqueue('pool' in event ? afterSnapshot({ pool: event.pool }) : [{ controller: 'moves', key: event.volume }]),
   );
@@ -253,6 +254,6 @@ export async function runAgent(
       Promise.race([Promise.all(informers.map(({ synced }) => synced)).then(ready), aborted(signal)]),
     ]);
   } finally {
-    await Promise.all([volumeWork.idle(), moveWork.idle()]);
+    await Promise.all([volumeWork.idle(), moveWork.idle(), snapshotWork.idle()]);
   }
 }

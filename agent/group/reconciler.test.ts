@@ -89,6 +89,7 @@ async function world() {
         copyExport: NO_COPIES,
         copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
         endGroup: (uid) => work.end(uid),
+        signal,
       }),
     };
   };

@@ -1,10 +1,12 @@
 import { pino } from 'pino';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeSpec } from '../../api/volume.ts';
+import { Controller } from '../../kube/mod.ts';
 import { BackendError } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 import { OneAtATime } from './one-at-a-time.ts';
 import { MoveReconciler } from './reconciler.ts';
 
@@ -19,6 +21,8 @@ const SERVED = { type: 'Exported', status: 'False', reason: 'ServedForMove', mes
 function harness({ spec = {}, move = MOVE, served = true }: { spec?: Partial<AoEVolumeSpec>; move?: SpecMove; served?: boolean } = {}) {
   const kube = new FakeKube();
   const backend = new FakeBackend();
+  /** Of other pools than p. */
+  const backends = new Map<string, FakeBackend>();
   const copier = new FakeCopier();
   const target = { connected: true, problem: '', known: true, supports: () => true, state: () => undefined, unexport: async () => {} };
   kube.put({ kind: 'AoEPool', metadata: { name: 'p' }, spec: { backend: 'lvm' } } as never);
@@ -37,16 +41,33 @@ function harness({ spec = {}, move = MOVE, served = true }: { spec?: Partial<AoE
   const store = kube.store<AoEVolume>('AoEVolume');
   const stop = new AbortController();
   onTestFinished(() => stop.abort());
-  const work = new MoveReconciler({
-    ...{ node: 'here', kube, moves: store, pools: kube.store('AoEPool'), backendOf: () => backend, target, copier },
-    ...{ interfaces: () => [{ name: 'eth1', mac: MAC }], bytesPerSecond: 7, oneAtATime: new OneAtATime(), signal: stop.signal },
-    log: pino({ level: 'silent' }),
-  });
+  /** An agent that has just been started. */
+  const agent = () =>
+    new MoveReconciler({
+      ...{ node: 'here', kube, moves: store, pools: kube.store('AoEPool'), target, copier },
+      backendOf: ({ metadata }) => backends.get(metadata.name) ?? backend,
+      ...{ interfaces: () => [{ name: 'eth1', mac: MAC }], bytesPerSecond: 7, oneAtATime: new OneAtATime(), signal: stop.signal },
+      log: pino({ level: 'silent' }),
+    });
+  const work = agent();
   const report = () => store.get('v')?.status?.move;
   const until = async (is: () => boolean): Promise<void> => {
     while (!is()) await new Promise(setImmediate);
   };
-  return { kube, backend, copier, target, put, report, until, idle: () => work.idle(), reconcile: () => work.reconcile('v', signal) };
+  return {
+    kube,
+    agent,
+    work,
+    backend,
+    backends,
+    copier,
+    target,
+    put,
+    report,
+    until,
+    idle: () => work.idle(),
+    reconcile: () => work.reconcile('v', signal),
+  };
 }
 
 const data = (more: object = {}) => ({ uid: UID, volume: 'v', name: 'fake/v', bytes: 4 << 20, ...more });
@@ -205,5 +226,90 @@ describe('the agent that is to remove the data of a move', () => {
     await it.reconcile();
     expect([it.backend.volumes.size, it.backend.retained.size]).toStrictEqual([0, 0]);
     expect(it.kube.read<AoEVolume & { kind: string }>(AOE_VOLUMES, 'v')?.status?.move?.phase).toBe('Removed');
+  });
+});
+
+describe('a removal of what a move has left that takes long', () => {
+  const REMOVING = { ...MOVE, stage: 'Removing' } as const;
+  const moved = { move: REMOVING, spec: { moves: 3 } };
+
+  it('does not keep the data of other moves from being copied or removed, and is begun once', async () => {
+    const it = harness(moved);
+    it.backend.volumes.set(UID, data({ moves: 2 }));
+    const hung = new FakeBackend();
+    const pool = Promise.withResolvers<void>();
+    hung.removing = pool.promise;
+    it.backends.set('hung', hung);
+    it.kube.put({ kind: 'AoEPool', metadata: { name: 'hung' }, spec: { backend: 'lvm' } } as never);
+    const AT_ONCE = 4;
+    const names = Array.from({ length: AT_ONCE }, (_, index) => `slow-${index}`);
+    const store = it.kube.store<AoEVolume>('AoEVolume');
+    for (const name of names) {
+      const uid = `uid-${name}`;
+      hung.volumes.set(uid, { ...data({ moves: 2 }), uid, volume: name });
+      const spec = { ...store.get('v')?.spec, move: { ...REMOVING, pool: 'hung' } };
+      it.kube.put({ kind: 'AoEVolume', metadata: { name, uid }, spec, status: { capacity: '4Mi' } } as never);
+    }
+    const controller = new Controller({
+      ...{ name: 'moves', log: pino({ level: 'silent' }), concurrency: AT_ONCE },
+      reconcile: (name, stop) => it.work.reconcile(name, stop),
+    });
+    it.work.subscribe((event) => 'volume' in event && controller.enqueue(event.volume));
+    const stop = new AbortController();
+    const running = controller.run(stop.signal);
+    onTestFinished(async () => {
+      pool.resolve();
+      stop.abort();
+      await running;
+    });
+    const removals = () => hung.calls.filter((call) => call === 'remove').length;
+    for (const name of names) controller.enqueue(name);
+    await waitUntil(() => removals() === AT_ONCE);
+    controller.enqueue('v');
+    await waitUntil(() => it.report()?.phase === 'Removed');
+    for (const name of names) await it.work.reconcile(name, signal);
+    expect([removals(), hung.volumes.size, it.backend.volumes.size]).toStrictEqual([AT_ONCE, AT_ONCE, 0]);
+    expect(names.map((name) => store.get(name)?.status?.move)).toStrictEqual(names.map(() => undefined));
+    pool.resolve();
+    await waitUntil(() => names.every((name) => store.get(name)?.status?.move?.phase === 'Removed'));
+    expect([removals(), hung.volumes.size]).toStrictEqual([AT_ONCE, 0]);
+  });
+
+  it('says why it failed, and is finished by the next agent', async () => {
+    const it = harness(moved);
+    it.backend.volumes.set(UID, data({ moves: 2 }));
+    const pool = Promise.withResolvers<void>();
+    it.backend.removing = pool.promise;
+    expect(await it.reconcile()).toBeUndefined();
+    pool.reject(new BackendError('BackendFailed', 'lvremove failed'));
+    await it.idle();
+    expect(await it.reconcile()).toStrictEqual({ requeueAfterMs: 10_000 });
+    expect(it.report()).toMatchObject({ phase: 'Waiting', message: 'lvremove failed' });
+    it.backend.removing = new Promise(() => {});
+    await it.reconcile();
+    it.backend.removing = undefined;
+    await it.agent().reconcile('v', signal);
+    expect([it.backend.volumes.size, it.report()?.phase]).toStrictEqual([0, 'Removed']);
+  });
+
+  it('ends when the move does, and nothing of a later move is removed by it', async () => {
+    const it = harness(moved);
+    it.backend.volumes.set(UID, data({ moves: 2 }));
+    const stopped: unknown[] = [];
+    it.backend.remove = (_uid, stop) =>
+      new Promise((_, reject) => {
+        stop?.addEventListener('abort', () => {
+          stopped.push(stop.reason);
+          reject(stop.reason);
+        });
+      });
+    await it.reconcile();
+    it.put({ move: undefined });
+    expect(await it.reconcile()).toBeUndefined();
+    expect(stopped).toStrictEqual([new Error('the move was ended')]);
+    await it.idle();
+    it.put({ move: { ...REMOVING, id: 'ffffffff' }, moves: 5 });
+    expect(await it.reconcile()).toBeUndefined();
+    expect([stopped.length, it.report(), it.backend.volumes.size]).toStrictEqual([1, undefined, 1]);
   });
 });

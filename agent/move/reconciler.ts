@@ -10,7 +10,7 @@ import { MOVE_FIELD_MANAGER } from '../field-manager.ts';
 import { Subscribers } from '../subscribers.ts';
 import { TargetError } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
-import { Job } from '../volume/job.ts';
+import { type JobOwner, Jobs } from '../volume/jobs.ts';
 import { type CopyProgress, copyHere, type MoveCopyContext } from './copy.ts';
 import type { OneAtATime } from './one-at-a-time.ts';
 
@@ -19,6 +19,8 @@ const PATIENCE_MS = 1_000;
 const COPY_RETRY_MS = 2_000;
 const RETRY_MS = 10_000;
 const LIMIT_MS = 7 * 24 * 3_600_000;
+/** How long a reconcile waits for the removal of data, and how long the removal may last until it is decided on anew. */
+const REMOVAL_MS = { patience: 100, limit: 10 * 60_000 } as const;
 
 export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath' | 'onWipeProgress'> {
   kube: Pick<Kube, 'apply' | 'get'>;
@@ -37,13 +39,17 @@ export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath'
 /** The part of the other node in a move: copies the data here, or removes the data here that is not the volume's any more. */
 export class MoveReconciler {
   readonly #options: MoveReconcilerOptions;
-  readonly #jobs = new Map<string, Job<CopyProgress | undefined>>();
+  readonly #copies: Jobs<CopyProgress | undefined>;
+  readonly #removals: Jobs<string | undefined>;
   /** Volumes whose new backing volume is being wiped. */
   readonly #wiping = new Set<string>();
   readonly #subscribers = new Subscribers<{ volume: string } | { pool: string }>();
 
   constructor(options: MoveReconcilerOptions) {
     this.#options = options;
+    const { signal } = options;
+    this.#copies = new Jobs({ signal, limitMs: LIMIT_MS });
+    this.#removals = new Jobs({ signal, limitMs: REMOVAL_MS.limit });
   }
 
   /** Calls the listener with a volume to be reconciled again, or a pool in which data was made or removed. */
@@ -55,18 +61,21 @@ export class MoveReconciler {
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const found = this.#options.moves.get(name);
     const move = found?.spec.move;
-    const isCopied = move?.nodeName === this.#options.node && move.stage === 'Copying';
-    if (!isCopied) await this.#stop(name);
-    if (!found || move?.nodeName !== this.#options.node || move.stage === 'Switched') return undefined;
-    return isCopied ? await this.#copy(found, signal) : await this.#remove(found, signal);
+    const stage = move?.nodeName === this.#options.node ? move.stage : undefined;
+    const { key } = ownerOf(found, name);
+    // What nobody needs any more ends as soon as it can. Other work on the same data waits for that: see OneAtATime.
+    const stop = new Error('the move was ended');
+    this.#copies.forget(name, { stop, except: stage === 'Copying' ? key : undefined });
+    this.#removals.forget(name, { stop, except: stage === 'Removing' ? key : undefined });
+    if (!found || stage === undefined || stage === 'Switched') return undefined;
+    return stage === 'Copying' ? await this.#copy(found, signal) : await this.#remove(found, signal);
   }
 
   async #copy(found: AoEVolume, signal: AbortSignal): Promise<Result | undefined> {
     const { name } = found.metadata;
-    const job = this.#jobs.get(name) ?? new Job<CopyProgress | undefined>({ signal: this.#options.signal, limitMs: LIMIT_MS });
-    this.#jobs.set(name, job);
     const ended = (): void => this.#subscribers.emit({ volume: name });
-    const outcome = await job.run((stop) => this.#copyStep(found, stop), { patienceMs: PATIENCE_MS, ended });
+    const owner = ownerOf(found, name);
+    const outcome = await this.#copies.run(owner, (stop) => this.#copyStep(found, stop), { patienceMs: PATIENCE_MS, ended });
     if (!outcome) {
       if (this.#wiping.has(name)) await this.#waits(found, 'the new backing volume is being wiped', signal);
       // A step may wait for its turn in the pool. What was said of the last one still holds.
@@ -95,6 +104,7 @@ export class MoveReconciler {
   async #copyStep(found: AoEVolume, signal: AbortSignal): Promise<CopyProgress | undefined> {
     const { oneAtATime, pools, backendOf } = this.#options;
     return await oneAtATime.run(found.metadata.uid ?? '', async () => {
+      signal.throwIfAborted();
       // The watch may be late: nothing must be written into data that is served by now.
       const volume = await this.#live(found, signal);
       if (!volume) return undefined;
@@ -115,8 +125,27 @@ export class MoveReconciler {
   }
 
   async #remove(found: AoEVolume, signal: AbortSignal): Promise<Result | undefined> {
-    const { oneAtATime, log } = this.#options;
-    const problem = await oneAtATime.run(found.metadata.uid ?? '', async () => {
+    const { log } = this.#options;
+    const { name } = found.metadata;
+    const ended = (): void => this.#subscribers.emit({ volume: name });
+    const owner = ownerOf(found, name);
+    const outcome = await this.#removals.run(owner, (stop) => this.#removalStep(found, stop), { patienceMs: REMOVAL_MS.patience, ended });
+    if (!outcome) return undefined;
+    if ('error' in outcome) throw outcome.error;
+    const problem = outcome.result;
+    if (problem === undefined) {
+      await this.#report(found, { phase: 'Removed' }, signal);
+      return undefined;
+    }
+    log.warn({ volume: name, detail: problem }, 'data of a move is not removed yet');
+    await this.#report(found, { phase: 'Waiting', message: problem.slice(0, 1000) }, signal);
+    return { requeueAfterMs: RETRY_MS };
+  }
+
+  /** @returns why the data is not removed; undefined when it is gone */
+  async #removalStep(found: AoEVolume, signal: AbortSignal): Promise<string | undefined> {
+    return await this.#options.oneAtATime.run(found.metadata.uid ?? '', async () => {
+      signal.throwIfAborted();
       const volume = await this.#live(found, signal);
       if (!volume) return 'the move is at another stage';
       try {
@@ -127,16 +156,8 @@ export class MoveReconciler {
         throw error;
       }
     });
-    if (problem === undefined) {
-      await this.#report(found, { phase: 'Removed' }, signal);
-      return undefined;
-    }
-    log.warn({ volume: found.metadata.name, detail: problem }, 'data of a move is not removed yet');
-    await this.#report(found, { phase: 'Waiting', message: problem.slice(0, 1000) }, signal);
-    return { requeueAfterMs: RETRY_MS };
   }
 
-  /** @returns why the data is not removed; undefined when it is gone */
   async #removeData(volume: AoEVolume, signal: AbortSignal): Promise<string | undefined> {
     const { node, pools, backendOf, target, copier, log } = this.#options;
     const { metadata, spec } = volume;
@@ -178,19 +199,15 @@ export class MoveReconciler {
     await applyStatus(kube, AOE_VOLUMES, found, { manager: MOVE_FIELD_MANAGER, fields: { move }, still, signal });
   }
 
-  /** Ends the making of a backing volume that nobody needs any more. */
-  async #stop(name: string): Promise<void> {
-    const job = this.#jobs.get(name);
-    if (!job) return;
-    job.stop(new Error('the move was ended'));
-    await job.idle();
-    this.#jobs.delete(name);
-  }
-
-  /** Fulfilled when no data is being made. */
+  /** Fulfilled when no data is being made or removed. */
   async idle(): Promise<void> {
-    await Promise.all([...this.#jobs.values()].map((job) => job.idle()));
+    await Promise.all([this.#copies.idle(), this.#removals.idle()]);
   }
+}
+
+/** Whose a step of a move is: each move of a volume has its own. */
+function ownerOf(volume: AoEVolume | undefined, name: string): JobOwner {
+  return { key: `${volume?.metadata.uid}/${volume?.spec.move?.id}`, name };
 }
 
 function isSameMove(a: AoEVolume, b: AoEVolume): boolean {

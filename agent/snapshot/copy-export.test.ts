@@ -69,6 +69,7 @@ function harness(status: object = { copies: [COPY], copyAddress: ADDRESS }) {
       copyExport: new CopyExport({ node: 'storage', target: link, probe }),
       copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
       freeze: NO_FREEZE,
+      signal,
       backendOf: () => ({ snapshots, find: async () => undefined }) as never,
       target: link,
       log,

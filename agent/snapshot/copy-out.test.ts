@@ -49,6 +49,7 @@ async function harness({ spec = {} }: { spec?: object } = {}) {
       copyExport: { reconcile: async () => ({ report: { served: undefined, exported: undefined } }) },
       copyOut: { copier, bytesPerSecond: 0 },
       freeze: NO_FREEZE,
+      signal,
       backendOf: () => backend,
       target: {
         connected: true,

@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
 import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
-import type { KubeObject } from '../../kube/mod.ts';
+import { Controller, type KubeObject } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
 import { BackendError, type BackingVolume } from '../backends/backend.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
@@ -10,6 +10,7 @@ import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { NO_FREEZE } from '../testing/no-freeze.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 import { CopyExport } from './copy-export.ts';
 import { NoInstantError } from './instant.ts';
 import { SnapshotReconciler } from './reconciler.ts';
@@ -24,6 +25,8 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
   const kube = new FakeKube();
   const target = new FakeTarget();
   const snapshots = new FakeSnapshots();
+  /** Of other pools than fast. */
+  const others = new Map<string, FakeSnapshots>();
   const changed: string[] = [];
   const volumes: BackingVolume[] = [];
   const find = async (uid: string) => volumes.find((each) => each.uid === uid);
@@ -76,7 +79,8 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
       }),
       copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
       freeze: world.freeze,
-      backendOf: () => (world.hasBackend ? { snapshots, find } : {}) as never,
+      backendOf: ({ metadata: { name } }) => (world.hasBackend ? { snapshots: others.get(name) ?? snapshots, find } : {}) as never,
+      signal,
       target: {
         connected: true,
         problem: '',
@@ -87,7 +91,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
       },
       log,
     });
-    reconciler.subscribe(({ pool }) => changed.push(pool));
+    reconciler.subscribe((event) => 'pool' in event && changed.push(event.pool));
     return reconciler;
   };
   const stored = () => kube.read<AoESnapshot & KubeObject>({ kind: 'AoESnapshot' }, 's1');
@@ -98,7 +102,7 @@ async function harness({ volume = {}, spec = {} }: { volume?: object; spec?: obj
     kube.put({ ...now, metadata: { ...now.metadata, deletionTimestamp: '2026-11-28T08:00:00Z' } });
   };
   const change = (changes: object) => kube.put({ ...(stored() as AoESnapshot & { kind: string }), ...changes });
-  return { kube, target, snapshots, volumes, world, changed, agent, stored, taken, reconcile, remove, change };
+  return { kube, target, snapshots, others, volumes, world, changed, agent, stored, taken, reconcile, remove, change };
 }
 
 test('a snapshot is taken once, while its volume is held, and is found again after a restart', async () => {
@@ -316,4 +320,80 @@ test('a snapshot whose file system was not frozen until the end is discarded, an
   isThawedEarly = false;
   await it.reconcile();
   expect(it.taken()).toMatchObject({ status: 'True' });
+});
+
+test('snapshots that are removed from a pool that hangs do not keep another from being removed, and none is removed twice at once', async () => {
+  const it = await harness();
+  const agent = it.agent();
+  await it.reconcile(agent);
+  const hung = new FakeSnapshots();
+  it.others.set('hung', hung);
+  const pool = Promise.withResolvers<void>();
+  hung.removing = pool.promise;
+  it.kube.put({ kind: 'AoEPool', metadata: { name: 'hung' }, spec: { backend: 'lvm-thin' } } as never);
+  const AT_ONCE = 4;
+  const names = Array.from({ length: AT_ONCE }, (_, index) => `gone-${index}`);
+  for (const name of names) {
+    const uid = `uid-${name}`;
+    hung.whole.set(uid, { uid, snapshot: name, name: `hung/${name}`, bytes: 1 << 20, createdAt: 'x' });
+    const metadata = { name, uid, finalizers: [SNAPSHOT_FINALIZER], deletionTimestamp: '2026-11-28T08:00:00Z' };
+    const status = { nodeName: 'storage', pool: 'hung', volumeUID: 'v-uid', capacity: '1Mi', createdAt: 'x' };
+    it.kube.put({ kind: 'AoESnapshot', metadata, spec: { volumeName: 'v1' }, status } as never);
+  }
+  const stored = (name: string) => it.kube.read<AoESnapshot>({ kind: 'AoESnapshot' }, name);
+  const controller = new Controller({
+    ...{ name: 'snapshots', log: pino({ level: 'silent' }), concurrency: AT_ONCE },
+    reconcile: (name, stop) => agent.reconcile(name, stop),
+  });
+  agent.subscribe((event) => 'snapshot' in event && controller.enqueue(event.snapshot));
+  const stop = new AbortController();
+  const running = controller.run(stop.signal);
+  onTestFinished(async () => {
+    pool.resolve();
+    stop.abort();
+    await running;
+  });
+  for (const name of names) controller.enqueue(name);
+  await waitUntil(() => hung.removals.length === AT_ONCE);
+  it.remove();
+  controller.enqueue('s1');
+  await waitUntil(() => it.stored() === undefined);
+  // Asked again.
+  for (const name of names) await agent.reconcile(name, signal);
+  expect([hung.removals.length, hung.whole.size]).toStrictEqual([AT_ONCE, AT_ONCE]);
+  expect(names.map((name) => stored(name)?.metadata.finalizers)).toStrictEqual(names.map(() => [SNAPSHOT_FINALIZER]));
+  pool.resolve();
+  await waitUntil(() => names.every((name) => stored(name) === undefined));
+  expect([hung.removals.length, hung.whole.size]).toStrictEqual([AT_ONCE, 0]);
+  await agent.idle();
+});
+
+test('a removal that takes long and fails says why, is finished by the next agent, and is not that of another snapshot of its name', async () => {
+  const it = await harness();
+  const agent = it.agent();
+  await it.reconcile(agent);
+  it.remove();
+  const pool = Promise.withResolvers<void>();
+  it.snapshots.removing = pool.promise;
+  expect(await it.reconcile(agent)).toBeUndefined();
+  it.snapshots.failure = new BackendError('BackingBusy', 'in use');
+  pool.resolve();
+  await agent.idle();
+  expect(await it.reconcile(agent)).toStrictEqual({ requeueAfterMs: 15_000 });
+  expect(it.taken()).toMatchObject({ reason: 'BackingBusy', message: 'deletion waits: in use' });
+  it.snapshots.failure = undefined;
+  const never = Promise.withResolvers<void>();
+  it.snapshots.removing = never.promise;
+  expect(await it.reconcile(agent)).toBeUndefined();
+  const deleted = it.stored();
+  // Somebody has removed the finalizer by hand, and has made and deleted another one.
+  it.change({ metadata: { ...deleted?.metadata, uid: 'another' } });
+  expect(await it.reconcile(agent)).toBeUndefined();
+  expect(it.snapshots.removals).toStrictEqual(['s-uid', 's-uid', 'another']);
+  it.snapshots.removing = undefined;
+  await it.reconcile();
+  expect([it.stored(), it.snapshots.removals.at(-1)]).toStrictEqual([undefined, 'another']);
+  never.resolve();
+  await agent.idle();
+  expect(await it.reconcile(agent)).toBeUndefined();
 });

@@ -7,6 +7,7 @@ import { BackendError, type BackingSnapshot, type Snapshots } from '../backends/
 import type { CopierApi } from '../copier/api.ts';
 import { endJobs } from '../copier/job-id.ts';
 import { Subscribers } from '../subscribers.ts';
+import { Jobs } from '../volume/jobs.ts';
 import { type CopyExport, type CopyReport, reportedCopies } from './copy-export.ts';
 import { advanceCopyOut, type CopyOutContext } from './copy-out.ts';
 import { failedBy, type Outcome, refused, taken } from './outcome.ts';
@@ -15,6 +16,11 @@ import type { SnapshotRecords } from './records.ts';
 import { ensureTaken, isMoving, type SingleContext } from './take.ts';
 
 const RETRY_MS = 15_000;
+/** How long a reconcile waits for the removal of a snapshot, and how long the removal may last until it is decided on anew. */
+const REMOVAL_MS = { patience: 100, limit: 10 * 60_000 } as const;
+
+/** What a deletion waits for. */
+type RemovalWait = Outcome & { copies?: CopyReport };
 
 export interface SnapshotReconcilerOptions extends SingleContext {
   /** Name of this node. */
@@ -26,34 +32,44 @@ export interface SnapshotReconcilerOptions extends SingleContext {
   copyOut: CopyOutContext & { copier: Pick<CopierApi, 'list' | 'start' | 'remove'> };
   /** Ends the work of this agent on a group, if there is any. Fulfilled when nothing of it goes on. @param uid of the AoESnapshotGroup */
   endGroup?: (uid: string) => Promise<void>;
+  /** Ends removals, which go on beside reconciles. */
+  signal: AbortSignal;
   log: Logger;
 }
 
-/** A snapshot was taken, became whole or was removed: its pool has another size, and its volume may be free to grow. */
-export interface SnapshotChange {
-  pool: string;
-  /** Name of the AoEVolume. */
-  volume: string;
-}
+export type SnapshotEvent =
+  /** A snapshot was taken, became whole or was removed: its pool has another size, and its volume may be free to grow. `volume` is the name of the AoEVolume. */
+  | { pool: string; volume: string }
+  /** The removal of a snapshot has ended: it is to be reconciled. */
+  | { snapshot: string };
 
 /** Makes true what an AoESnapshot of a volume on this node asks for: takes it once, and removes it when it is deleted. */
 export class SnapshotReconciler {
   readonly #options: SnapshotReconcilerOptions;
-  readonly #subscribers = new Subscribers<SnapshotChange>();
+  readonly #subscribers = new Subscribers<SnapshotEvent>();
+  /** `result`: what the deletion waits for; undefined when the data is removed, or belongs to the administrator. */
+  readonly #removals: Jobs<RemovalWait | undefined>;
 
   constructor(options: SnapshotReconcilerOptions) {
     this.#options = options;
+    this.#removals = new Jobs({ signal: options.signal, limitMs: REMOVAL_MS.limit });
   }
 
   /** Calls the listener after each change. */
-  subscribe(listener: (change: SnapshotChange) => void): void {
+  subscribe(listener: (event: SnapshotEvent) => void): void {
     this.#subscribers.add(listener);
+  }
+
+  /** Fulfilled when no snapshot is being removed. */
+  idle(): Promise<void> {
+    return this.#removals.idle();
   }
 
   /** Reconciles one snapshot: for kube's Controller. */
   async reconcile(name: string, signal: AbortSignal): Promise<Result | undefined> {
     const { node, volumes, records, log } = this.#options;
     const found = records.get(name);
+    this.#removals.forget(name, { except: found?.metadata.uid });
     const place = found && placeOf(found, volumes, node);
     if (!found || !place) return undefined;
     if (found.metadata.deletionTimestamp) return await this.#delete(found, place, signal);
@@ -120,13 +136,17 @@ export class SnapshotReconciler {
   }
 
   async #delete(snapshot: AoESnapshot, place: Place, signal: AbortSignal): Promise<Result | undefined> {
-    const { records, endGroup, log } = this.#options;
-    const { name, uid, finalizers = [] } = snapshot.metadata;
+    const { records, log } = this.#options;
+    const { name, uid = '', finalizers = [] } = snapshot.metadata;
     // Without it nothing was made.
     if (!finalizers.includes(SNAPSHOT_FINALIZER)) return undefined;
-    // What is just being made must not come after the removal.
-    if (snapshot.spec.group) await endGroup?.(snapshot.spec.group.uid);
-    const wait = await this.#remove(snapshot, place, signal);
+    const outcome = await this.#removals.run({ key: uid, name }, (stop) => this.#remove(snapshot, place, stop), {
+      patienceMs: REMOVAL_MS.patience,
+      ended: () => this.#subscribers.emit({ snapshot: name }),
+    });
+    if (!outcome) return undefined;
+    if ('error' in outcome) throw outcome.error;
+    const wait = outcome.result;
     if (wait) {
       const { verdict } = wait;
       const waits = { verdict: { ...verdict, message: `${DELETION_WAITS}${verdict.message}` } };
@@ -141,8 +161,10 @@ export class SnapshotReconciler {
   }
 
   /** @returns what the deletion waits for; undefined when the data is removed, or belongs to the administrator */
-  async #remove(snapshot: AoESnapshot, place: Place, signal: AbortSignal): Promise<(Outcome & { copies?: CopyReport }) | undefined> {
-    const { pools, backendOf, copyExport } = this.#options;
+  async #remove(snapshot: AoESnapshot, place: Place, signal: AbortSignal): Promise<RemovalWait | undefined> {
+    const { pools, backendOf, copyExport, endGroup } = this.#options;
+    // What is just being made must not come after the removal.
+    if (snapshot.spec.group) await endGroup?.(snapshot.spec.group.uid);
     const { uid = '' } = snapshot.metadata;
     const pool = pools.get(place.pool);
     if (!pool) return refused('NoSuchPool', `AoEPool ${place.pool} does not exist: create it, so that its snapshot can be removed`);

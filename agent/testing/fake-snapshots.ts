@@ -25,6 +25,10 @@ export class FakeSnapshots implements Snapshots {
   obstacle: string | undefined;
   /** New snapshots are to be made whole by copying them, which nobody does. */
   areUnfinished = false;
+  /** UIDs of those whose removal was begun. */
+  readonly removals: string[] = [];
+  /** Removals wait for this. */
+  removing: Promise<void> | undefined;
   /** Thrown by the next calls, until it is taken away. */
   failure: Error | undefined;
   /** Runs while a snapshot is made. */
@@ -101,6 +105,8 @@ export class FakeSnapshots implements Snapshots {
   }
 
   async remove(uid: string): Promise<void> {
+    this.removals.push(uid);
+    await this.removing;
     if (this.failure) throw this.failure;
     this.half.delete(uid);
     this.whole.delete(uid);

@@ -140,7 +140,7 @@ export class World {
     const disk = life.wrap(this.snapshots, ['find', 'list', 'expose', 'conceal', 'remove', 'retain']);
     const records = new SnapshotRecords({ node: 'a', kube: kube as never, snapshots: stores.snapshots, log });
     const work = new SnapshotReconciler({
-      ...{ node: 'a', records, ...stores, target: link, log },
+      ...{ node: 'a', records, ...stores, target: link, signal: life.signal, log },
       copyExport: new CopyExport({ node: 'a', target: link, probe: async () => undefined }),
       copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
       freeze: NO_FREEZE,
@@ -150,6 +150,7 @@ export class World {
       life,
       round: async () => {
         await work.reconcile('s', life.signal);
+        await work.idle();
       },
     };
   }

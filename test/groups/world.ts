@@ -198,6 +198,7 @@ export class World {
       log,
     };
     const waitFor = waiting<AoESnapshotGroup>(groups);
+    const { signal } = process;
     const groupWork = new AgentGroups({ ...context, groups: { ...groups, waitFor } });
     const copyExport = { reconcile: async () => ({ report: { served: undefined, exported: undefined } }) };
     const work = new SnapshotReconciler({
@@ -206,8 +207,8 @@ export class World {
       copyOut: { copier: new FakeCopier(), bytesPerSecond: 0 },
       freeze: NO_FREEZE,
       endGroup: (uid) => groupWork.end(uid),
+      signal,
     });
-    const { signal } = process;
     process.work = () => [
       ...groups.list().map(({ metadata: { name } }) => [`group ${name}`, () => groupWork.reconcile(name, signal)] as const),
       ...snapshots.list().map(({ metadata: { name } }) => [`snapshot ${name}`, () => work.reconcile(name, signal)] as const),
