@@ -19,7 +19,7 @@ const PATIENCE_MS = 1_000;
 const COPY_RETRY_MS = 2_000;
 const RETRY_MS = 10_000;
 const LIMIT_MS = 7 * 24 * 3_600_000;
-/** How long a reconcile waits for the removal of data, and how long the removal may last until it is decided on anew. */
+/** How long a reconcile waits for the removal of data, and how long the removal may last until it is decided on again. */
 const REMOVAL_MS = { patience: 100, limit: 10 * 60_000 } as const;
 
 export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath' | 'onWipeProgress'> {

@@ -16,7 +16,7 @@ import type { SnapshotRecords } from './records.ts';
 import { ensureTaken, isMoving, type SingleContext } from './take.ts';
 
 const RETRY_MS = 15_000;
-/** How long a reconcile waits for the removal of a snapshot, and how long the removal may last until it is decided on anew. */
+/** How long a reconcile waits for the removal of a snapshot, and how long the removal may last until it is decided on again. */
 const REMOVAL_MS = { patience: 100, limit: 10 * 60_000 } as const;
 
 /** What a deletion waits for. */

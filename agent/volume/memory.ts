@@ -8,7 +8,7 @@ import { WipeMeter } from './wipe-meter.ts';
 const REOPEN_EVERY_MS = 5_000;
 /** Zeroing all of a large volume takes a day and more; every step of it has a limit of its own. */
 const DATA_LIMIT_MS = 14 * 24 * 60 * 60_000;
-/** Then a removal is decided on anew: no answer of the API server counts for longer. */
+/** Then a removal is decided on again: no answer of the API server counts for longer. */
 const REMOVAL_LIMIT_MS = 10 * 60_000;
 
 /** What the agent remembers of one volume between reconciles. */

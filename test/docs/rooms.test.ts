@@ -11,6 +11,7 @@ const FILE_LIMIT = 400;
 /** Unit tests that no source file of the same name stands beside, and what they test. */
 const TESTS_OF_SEVERAL_FILES: Readonly<Record<string, string>> = {
   'agent/volume/fence.property.test.ts': 'reconciler, access list and lock together, in orders drawn from a seed',
+  'agent/volume/slow-removal.test.ts': 'controller, reconciler and removal together, with a pool that hangs',
   'aoe/wire/codec.test.ts': 'what all codecs of the folder have in common',
   'aoe/wire/fuzz.test.ts': 'all codecs of the folder and the initiator, with random bytes',
   'aoe/wire/vectors.test.ts': 'all codecs of the folder, with the vectors of the conformance tests',
