@@ -26,8 +26,8 @@ import { controllerMetrics } from '../run/controller-metrics.ts';
 import { serveHealth } from '../run/health.ts';
 import { main } from '../run/main.ts';
 import { GroupReconciler } from './group/reconciler.ts';
-import { lead } from './lead.ts';
-import { countVolumes } from './metrics.ts';
+import { Lead, lead } from './lead.ts';
+import { countVolumes, registerLead, registerStorageNodes } from './metrics.ts';
 import { removeGoneNodes } from './node/gone.ts';
 import { isMoreThanHeartbeat } from './node/heartbeat.ts';
 import { reconcileOwner } from './node/owner.ts';
@@ -66,6 +66,7 @@ import {
   waitingVolumes,
 } from './triggers.ts';
 import { VolumeReconciler } from './volume/reconciler.ts';
+import { Waits } from './volume/waits.ts';
 
 const FLAGS = {
   shelves: {
@@ -123,6 +124,8 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
   const agents = new AgentLiveness({ limitMs: config['agent-silence'] });
   // Subscribed before the controllers: predicate nodeNews asks for what is noted here.
   nodes.subscribe(({ type, object }) => (type === 'deleted' ? agents.forget(object.metadata.name) : agents.heard(object)));
+  const waits = new Waits();
+  volumes.subscribe((change) => waits.note(change));
   const nodeNews = {
     when: (change: Change<AoENode>) => isMoreThanHeartbeat(change) || agents.endedSilence(change.object.metadata.name),
   };
@@ -171,13 +174,14 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       .watch(nodes, { ...nodeNews, keys: (change) => volumesOfInitiator(change, triggered) })
       .watch(kubeNodes, { when: isDeleted, keys: (change) => volumesOfInitiator(change, triggered) }),
   ];
+  const ours = new Lead();
   const automatic = config['takeover-after'];
   if (automatic) {
     const ofNode = (node: string) => volumesOf(node, triggered);
     const takeover = new TakeoverReconciler({ ...parts, ...automatic, volumesOf: ofNode });
     // Subscribed before the controller.
     kubeNodes.subscribe((change) => takeover.note(change));
-    registerTakeovers(takeover);
+    registerTakeovers(takeover, ours);
     controllers.push(
       new Controller({
         ...shared,
@@ -190,7 +194,9 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
         .watch(volumes, { when: takeoverChanged, keys: nodesOfTakeover }),
     );
   }
-  countVolumes(volumes);
+  registerLead(ours);
+  registerStorageNodes(parts, ours);
+  countVolumes({ volumes, waits }, ours);
 
   const identity = config.identity || env.podName || `operator-${process.pid}`;
   const elector = new LeaseElector(kube, { namespace: config.namespace, name: 'aoe-csi-operator', identity, ...LEASE });
@@ -200,6 +206,6 @@ await main('aoe-csi-operator', FLAGS, async ({ config, env, log, signal }) => {
       hung: () => controllers.map(({ hung }) => hung).find((each) => each !== undefined),
     }),
     ...informers.map((informer) => informer.run(signal)),
-    elector.run(signal, (leading) => lead({ informers, controllers }, leading)),
+    elector.run(signal, (leading) => lead({ informers, controllers, ours }, leading)),
   ]);
 });

@@ -6,7 +6,7 @@ import { SnapshotMetrics } from '../../agent/snapshot/metrics.ts';
 import { TargetMetrics } from '../../agent/target/metrics.ts';
 import { registerDownDisks, registerFreezes } from '../../csi/node/upkeep/metrics.ts';
 import { RECONCILE_RESULTS } from '../../kube/mod.ts';
-import { countVolumes } from '../../operator/metrics.ts';
+import { countVolumes, registerLead, registerStorageNodes } from '../../operator/metrics.ts';
 import { registerTakeovers } from '../../operator/takeover/metrics.ts';
 import { controllerMetrics } from '../../run/controller-metrics.ts';
 import { cell, code, table } from './markdown.ts';
@@ -20,11 +20,19 @@ interface Registered {
 }
 
 const NONE = { list: () => [] };
+const NOT_OURS = { isOurs: false };
 
 /** The parts, in the order of the page: which program serves the metrics, and what registers them. */
 const PARTS: readonly (readonly [string, () => unknown])[] = [
-  ['Operator', () => countVolumes(NONE)],
-  ['Operator, with automatic takeover', () => registerTakeovers({ held: new Map(), taken: 0 })],
+  [
+    'Operator',
+    () => {
+      registerLead(NOT_OURS);
+      registerStorageNodes({ nodes: NONE, kubeNodes: { get: () => undefined }, agents: { silence: () => undefined } }, NOT_OURS);
+      countVolumes({ volumes: NONE, waits: { longest: () => new Map() } }, NOT_OURS);
+    },
+  ],
+  ['Operator, with automatic takeover', () => registerTakeovers({ held: new Map(), taken: 0 }, NOT_OURS)],
   ['Agent', () => new PoolMetrics().register()],
   [
     'Agent, of its copies',
