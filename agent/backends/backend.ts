@@ -59,6 +59,8 @@ export interface Measurement {
   granularity: number;
   /** What a new volume takes beside that, for its tail. */
   tail: number;
+  /** Of a thin pool: writes can fill it, without a new volume. */
+  canFill?: boolean | undefined;
   dataPercent?: string | undefined;
   metadataPercent?: string | undefined;
   /** Every backing volume of an AoEVolume in this pool. What carries our mark and is of another {@link Kind} is not among them. */

@@ -16,6 +16,7 @@ test('the last measurement of each pool is shown, in bytes and ratios, until the
     snapshots: { possible: true, count: 4, orphans: ['s', 't', 'u'] },
     displaced: ['y', 'z'],
     dataPercent: '50.00',
+    canFill: false,
   });
   expect(await read()).toStrictEqual([
     'aoe_agent_pool_ready{pool="fast"} 1',
@@ -27,6 +28,7 @@ test('the last measurement of each pool is shown, in bytes and ratios, until the
     'aoe_agent_pool_orphaned_snapshots{pool="fast"} 3',
     'aoe_agent_pool_displaced{pool="fast"} 2',
     'aoe_agent_thin_pool_used_ratio{pool="fast",part="data"} 0.5',
+    'aoe_agent_thin_pool_can_fill{pool="fast",part="data"} 0',
   ]);
   metrics.note('fast', undefined);
   expect(await read()).toStrictEqual([]);

@@ -1,15 +1,18 @@
 import type { PoolNode } from '../../api/pool.ts';
 import { parseQuantity } from '../../api/quantity.ts';
 import { gauge } from '../../run/metrics.ts';
+import type { Measurement } from '../backends/backend.ts';
 
 const LABEL = ['pool'] as const;
 
+type Noted = PoolNode & Pick<Measurement, 'canFill'>;
+
 /** The last measurement of each pool on this node, for metrics. */
 export class PoolMetrics {
-  readonly #entries = new Map<string, PoolNode>();
+  readonly #entries = new Map<string, Noted>();
 
   /** Notes a measurement; undefined when the pool is not on this node. */
-  note(pool: string, entry: PoolNode | undefined): void {
+  note(pool: string, entry: Noted | undefined): void {
     if (entry) this.#entries.set(pool, entry);
     else this.#entries.delete(pool);
   }
@@ -33,6 +36,10 @@ export class PoolMetrics {
         if (dataPercent) set({ pool, part: 'data' }, Number(dataPercent) / 100);
         if (metadataPercent) set({ pool, part: 'metadata' }, Number(metadataPercent) / 100);
       }
+    });
+    const canFill = '0 when all that can be written into a thin pool has its place there, so that no write can fill it.';
+    gauge('aoe_agent_thin_pool_can_fill', canFill, ['pool', 'part'], (set) => {
+      for (const [pool, entry] of this.#entries) if (entry.canFill !== undefined) set({ pool, part: 'data' }, entry.canFill ? 1 : 0);
     });
   }
 }

@@ -35,6 +35,12 @@ export interface PoolReconcilerOptions {
   log: Logger;
 }
 
+interface Measured extends Pick<Measurement, 'canFill'> {
+  readonly entry: PoolNode;
+  /** There are backing volumes of which it is not known yet whether they are orphans. */
+  readonly isUnsettled: boolean;
+}
+
 /** Keeps this node's entry in the status of each AoEPool. */
 export class PoolReconciler {
   readonly #options: PoolReconcilerOptions;
@@ -50,7 +56,7 @@ export class PoolReconciler {
     const isHere = pool !== undefined && !pool.metadata.deletionTimestamp && isOn(pool, self.get(node));
     const before = pool?.status?.nodes?.find((entry) => entry.name === node);
     const measured = isHere ? await this.#measure(pool, before, signal) : undefined;
-    metrics.note(name, measured?.entry);
+    metrics.note(name, measured && { ...measured.entry, canFill: measured.canFill });
     if (!pool || pool.metadata.deletionTimestamp) return undefined;
     const entry = measured?.entry;
     if (entry?.ready === false && before?.ready !== false)
@@ -64,24 +70,24 @@ export class PoolReconciler {
     return measured && { requeueAfterMs: measured.isUnsettled ? CONFIRM_AFTER_MS : MEASURE_EVERY_MS };
   }
 
-  /** `isUnsettled`: there are backing volumes of which it is not known yet whether they are orphans. */
-  async #measure(pool: AoEPool, before: PoolNode | undefined, signal: AbortSignal): Promise<{ entry: PoolNode; isUnsettled: boolean }> {
+  async #measure(pool: AoEPool, before: PoolNode | undefined, signal: AbortSignal): Promise<Measured> {
     const { node, kube, volumes, moves, snapshots, backendOf, orphans: detector, log } = this.#options;
     const backend = backendOf(pool);
     const measurement = await backend.measure(signal);
     const known = new Set([...volumes.list(), ...(moves?.list() ?? [])].map(({ metadata }) => metadata.uid ?? ''));
     const { orphans, hasSuspects } = detector.check(pool.metadata.name, measurement.volumes, (uid) => known.has(uid));
+    const { canFill } = measurement;
     const entry = entryOf(node, { ...measurement, size: measurement.size - unreservedBytes(measurement, volumes.list()) });
     const withoutTail = measurement.volumes.filter(({ uid, tail }) => known.has(uid) && tail === undefined).length;
     if (entry.tail !== undefined && withoutTail > 0) entry.withoutTail = withoutTail;
     if (measurement.ready || measurement.full) entry.snapshots = await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal });
     try {
-      return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects };
+      return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects, canFill };
     } catch (error) {
       signal.throwIfAborted();
       log.warn({ pool: pool.metadata.name, detail: messageOf(error) }, 'the API server does not say which backing volumes are orphans');
       // The space that orphans take must not be promised to new volumes: what was found before stays.
-      return { entry: { ...entry, ...unownedBefore(before) }, isUnsettled: true };
+      return { entry: { ...entry, ...unownedBefore(before) }, isUnsettled: true, canFill };
     }
   }
 }

@@ -36,7 +36,7 @@ const TAG_RESERVES = 'aoe.dev/reserves=';
 /** How old a report may be for what is in it: our own changes are included at once. */
 const FRESH_MS = 30_000;
 /** LVM rounds data_percent to two places. */
-const PERCENT_ERROR = 0.01;
+export const PERCENT_ERROR = 0.01;
 
 export interface ThinSnapshotsOptions {
   group: LvmGroup;

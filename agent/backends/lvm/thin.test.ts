@@ -28,6 +28,35 @@ test('a thin pool that is nearly full takes no new volume and says what to do', 
   await expect(createEmpty(backend, request, signal)).rejects.toMatchObject({ reason: 'PoolFull', message: /96\.10% full.*lvextend/ });
 });
 
+test('a thin pool that is written full stays ready when no more was promised than it has', async () => {
+  const fake = new FakeLvm();
+  const backend = thinBackend(fake);
+  await createEmpty(backend, { ...request, bytes: 64 * MiB }, signal);
+  fake.poolData = '100.00';
+  expect(await backend.measure(signal)).toMatchObject({ ready: true, message: undefined, free: 0, canFill: false });
+  await expect(createEmpty(backend, { ...request, uid: 'u-2' }, signal)).rejects.toMatchObject({ reason: 'PoolFull' });
+  fake.poolMetadata = '91.00';
+  expect(await thinBackend(fake).measure(signal), 'its metadata').toMatchObject({ ready: false, full: true });
+});
+
+test('a thin pool can fill when more was promised than it has, by whomever, and when more is in use than its volumes explain', async () => {
+  const foreign = (bytes: number) => ({ name: 'theirs', bytes, tags: [], active: true, pool: 'tp', layout: 'thin,sparse' });
+  const measured = async (bytes: number, poolData: string, chunk = 65_536, volume?: ReturnType<typeof foreign>) => {
+    const fake = new FakeLvm();
+    const backend = thinBackend(fake);
+    await createEmpty(backend, { ...request, bytes }, signal);
+    if (volume) fake.volumes.set(volume.name, volume);
+    Object.assign(fake, { poolData, chunk });
+    const { ready, canFill } = await backend.measure(signal);
+    return { ready, canFill };
+  };
+  expect(await measured(32 * MiB, '50.00')).toStrictEqual({ ready: true, canFill: false });
+  expect(await measured(32 * MiB, '96.00', 65_536, foreign(32 * MiB))).toStrictEqual({ ready: true, canFill: false });
+  expect(await measured(32 * MiB, '96.00', 65_536, foreign(36 * MiB))).toStrictEqual({ ready: false, canFill: true });
+  expect(await measured(32 * MiB, '50.10'), 'blocks of no volume').toStrictEqual({ ready: true, canFill: true });
+  expect(await measured(64 * MiB, '50.00', 192 * 1024), 'the last block is larger than what is left').toMatchObject({ canFill: true });
+});
+
 test('a thin volume grows by one command, within what is not promised to others', async () => {
   const fake = new FakeLvm();
   const backend = thinBackend(fake);

@@ -1,14 +1,17 @@
-import { BackendError, type BackingVolume, type CreateRequest, type Growth, type Measurement } from '../backend.ts';
+import { BackendError, type BackingVolume, type CreateRequest, type Growth, type Measurement, roundUp } from '../backend.ts';
 import { LvmBase, type LvmOptions } from './base.ts';
 import { sizeArg } from './linear.ts';
 import { metadataProblem } from './metadata-area.ts';
 import type { LogicalVolume, VolumeGroup } from './report.ts';
 import { isSnapshot } from './snapshot-names.ts';
 import { cleanBytes, tailFor } from './tail.ts';
-import { LvmThinSnapshots, reservedBytes } from './thin-snapshots.ts';
+import { LvmThinSnapshots, PERCENT_ERROR, reservedBytes } from './thin-snapshots.ts';
 import type { Wiper } from './wipe.ts';
 
-/** Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. */
+/**
+ * Above these, no new volume is made: a full thin pool fails the writes of every volume in it, and full metadata may need repair. Data that
+ * was promised in full may fill the thin pool, since then nothing is left to fail.
+ */
 const MAX_DATA_PERCENT = 95;
 const MAX_METADATA_PERCENT = 90;
 /** The same where more is promised than there is: existing volumes need what is left, until a person extends the thin pool. */
@@ -141,6 +144,7 @@ export class LvmThinBackend extends LvmBase {
       size,
       free: Math.max(0, size - promised),
       granularity: group.extent,
+      canFill: this.#canFill(group),
       dataPercent: pool.dataPercent,
       metadataPercent: pool.metadataPercent,
     };
@@ -155,11 +159,24 @@ export class LvmThinBackend extends LvmBase {
     if (Number(metadataPercent ?? 0) >= MAX_METADATA_PERCENT) {
       return `metadata of thin pool ${name} is ${metadataPercent}% full: extend it (lvextend --poolmetadatasize +SIZE ${name})`;
     }
-    const most = this.#promisePercent > 100 ? MAX_OVERPROVISIONED_DATA_PERCENT : MAX_DATA_PERCENT;
-    if (Number(dataPercent ?? 0) >= most) {
+    const isOverprovisioned = this.#promisePercent > 100;
+    const most = isOverprovisioned ? MAX_OVERPROVISIONED_DATA_PERCENT : MAX_DATA_PERCENT;
+    if (Number(dataPercent ?? 0) >= most && (isOverprovisioned || this.#canFill(group))) {
       return `thin pool ${name} is ${dataPercent}% full: extend it (lvextend -L +SIZE ${name}), or remove volumes`;
     }
     return undefined;
+  }
+
+  /**
+   * Whether writes can fill the thin pool without a new volume: its volumes and snapshots can come to take more blocks than it has, or more
+   * are in use than they account for.
+   */
+  #canFill(group: VolumeGroup): boolean {
+    const { bytes = 0, chunk, dataPercent } = this.#poolOf(group) ?? {};
+    const volumes = group.volumes.filter(({ pool }) => pool === this.#thinPool);
+    const promised = volumes.reduce((sum, volume) => sum + roundUp(reservedBytes(volume), chunk || 1), 0);
+    const used = (bytes * (Number(dataPercent ?? 0) - PERCENT_ERROR)) / 100;
+    return promised > bytes || used > promised;
   }
 
   #damage(group: VolumeGroup): string | undefined {
