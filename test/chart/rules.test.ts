@@ -12,7 +12,7 @@ const INSTANCE = 'instance="10.0.0.1:9811"';
 const VOLUME = 'volume="pvc-1",namespace="shop",pvc="db"';
 
 /** A gauge that has one value while all is well, and another during the fault. `_` is none. */
-const gauge = (well: number | '_', bad: number): string =>
+const gauge = (well: number | '_', bad: number | '_'): string =>
   [...Array(WELL).fill(well), ...Array(FAULT).fill(bad), ...Array(AFTER).fill(well)].join(' ');
 
 /** A counter that grows by so much a minute while all is well, and by so much during the fault. */
@@ -38,7 +38,17 @@ interface Case {
 
 const instance = '10.0.0.1:9811';
 const ofVolume = { instance, volume: 'pvc-1', namespace: 'shop', pvc: 'db' };
+const ofOperator = (metric: string, labels = '') => `${metric}{instance="10.0.0.1:9808",${labels}}`;
 const bucket = (le: string) => `aoe_target_request_duration_seconds_bucket{${VOLUME},${INSTANCE},kind="read",le="${le}"}`;
+
+/** @param canFill absent with an agent of an earlier version */
+const thin = (pool: string, part: string, used: string, canFill?: 0 | 1): Record<string, string> => {
+  const labels = `pool="${pool}",part="${part}",${INSTANCE}`;
+  return {
+    [`aoe_agent_thin_pool_used_ratio{${labels}}`]: used,
+    ...(canFill === undefined ? {} : { [`aoe_agent_thin_pool_can_fill{${labels}}`]: gauge(canFill, canFill) }),
+  };
+};
 
 const CASES: readonly Case[] = [
   {
@@ -48,6 +58,39 @@ const CASES: readonly Case[] = [
     summary: 'The target on 10.0.0.1:9811 does not answer its agent.',
   },
   {
+    alert: 'AoEStorageNodeNotReady',
+    series: {
+      [ofOperator('aoe_csi_storage_node_ready', 'node="storage-1"')]: gauge(1, 0),
+      [ofOperator('aoe_csi_storage_node_ready', 'node="storage-2"')]: gauge(1, 1),
+      // What its agent says ends with the node.
+      [`aoe_target_up{${INSTANCE}}`]: gauge(1, '_'),
+    },
+    labels: { node: 'storage-1' },
+    summary: 'Storage node storage-1 is not Ready.',
+  },
+  {
+    alert: 'AoEAgentSilent',
+    series: {
+      [ofOperator('aoe_csi_agent_silent', 'node="storage-1"')]: gauge(0, 1),
+      [ofOperator('aoe_csi_storage_node_ready', 'node="storage-1"')]: gauge(1, 1),
+      [`aoe_target_up{${INSTANCE}}`]: gauge(1, '_'),
+      // Of a node that is lost another alert tells.
+      [ofOperator('aoe_csi_agent_silent', 'node="storage-2"')]: gauge(0, 1),
+      [ofOperator('aoe_csi_storage_node_ready', 'node="storage-2"')]: gauge(1, 0),
+    },
+    labels: { node: 'storage-1' },
+    summary: 'The agent on storage node storage-1 does not report.',
+  },
+  {
+    alert: 'AoEOperatorAway',
+    series: {
+      [ofOperator('aoe_csi_operator_leading')]: gauge(1, '_'),
+      'aoe_csi_operator_leading{instance="10.0.0.2:9808"}': gauge(0, 0),
+    },
+    labels: {},
+    summary: 'No operator of aoe-csi leads, or Prometheus does not read its metrics.',
+  },
+  {
     alert: 'AoEDiskDown',
     series: { [`aoe_csi_node_disk_down_seconds{${VOLUME},${INSTANCE}}`]: gauge('_', 7) },
     labels: ofVolume,
@@ -55,15 +98,26 @@ const CASES: readonly Case[] = [
   },
   {
     alert: 'AoEVolumesFailed',
-    series: { 'aoe_csi_volumes{phase="Failed",reason="AddressConflict"}': gauge(0, 2) },
+    series: {
+      [ofOperator('aoe_csi_volumes', 'phase="Failed",reason="AddressConflict"')]: gauge(0, 2),
+      // Two replicas count the same volumes.
+      'aoe_csi_volumes{instance="10.0.0.2:9808",phase="Failed",reason="AddressConflict"}': gauge('_', 2),
+    },
     labels: { reason: 'AddressConflict' },
     summary: '2 AoEVolumes are Failed: AddressConflict.',
   },
   {
     alert: 'AoEVolumesPending',
-    series: { 'aoe_csi_volumes{phase="Pending",reason="NoSuchPool"}': gauge('_', 1) },
-    labels: { reason: 'NoSuchPool' },
-    summary: '1 AoEVolumes have been waiting for half an hour: NoSuchPool.',
+    series: {
+      [ofOperator('aoe_csi_volume_waiting_seconds', 'reason="NoEligibleNode"')]: gauge(1799, 1860),
+      // Volumes come all the time, and each waits for a minute.
+      [ofOperator('aoe_csi_volumes', 'phase="Pending",reason="Waiting"')]: gauge(2, 2),
+      [ofOperator('aoe_csi_volume_waiting_seconds', 'reason="Waiting"')]: gauge(60, 60),
+      // A wipe takes as long as the disk needs.
+      [ofOperator('aoe_csi_volumes', 'phase="Pending",reason="Wiping"')]: gauge(1, 1),
+    },
+    labels: { reason: 'NoEligibleNode' },
+    summary: 'An AoEVolume has been waiting for 31m 0s: NoEligibleNode.',
   },
   {
     alert: 'AoEPoolNotReady',
@@ -85,13 +139,17 @@ const CASES: readonly Case[] = [
   },
   {
     alert: 'AoEThinPoolFilling',
-    series: { [`aoe_agent_thin_pool_used_ratio{pool="thin",part="metadata",${INSTANCE}}`]: gauge(0.79, 0.85) },
+    series: {
+      ...thin('thin', 'metadata', gauge(0.79, 0.85)),
+      // No more was promised than there is: the data may be written full, and the metadata may not.
+      ...thin('thin', 'data', gauge(0.9, 1), 0),
+    },
     labels: { instance, pool: 'thin', part: 'metadata' },
     summary: 'The thin pool of thin is 85% full (metadata) on the node of 10.0.0.1:9811.',
   },
   {
     alert: 'AoEThinPoolNearlyFull',
-    series: { [`aoe_agent_thin_pool_used_ratio{pool="thin",part="data",${INSTANCE}}`]: gauge(0.94, 0.97) },
+    series: { ...thin('thin', 'data', gauge(0.94, 0.97), 1), ...thin('written', 'data', gauge(0.9, 1), 0) },
     labels: { instance, pool: 'thin', part: 'data' },
     summary: 'The thin pool of thin is 97% full (data) on the node of 10.0.0.1:9811.',
   },
