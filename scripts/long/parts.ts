@@ -62,7 +62,7 @@ export const PARTS: readonly Part[] = [
     name: 'monitoring',
     shows:
       'a real Prometheus reads the cluster: every panel and rule finds series, and every alert fires because of a real fault and resolves',
-    usually: '10 minutes',
+    usually: '20 minutes',
     argv: script('scripts/test.ts', 'e2e', 'monitoring'),
     env: { MONITORING: '1' },
     limitMinutes: 60,

@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { Away } from '../monitoring/away.ts';
 import { type Dashboard, filledIn, hurried, type Monitoring, metricNames, monitoringOf } from '../monitoring/chart.ts';
 import { type Fault, Faults, WORKER } from '../monitoring/faults.ts';
 import { type DrawnPanel, pictureOf } from '../monitoring/picture.ts';
@@ -30,16 +31,18 @@ const EMPTY_WHEN_WELL: Readonly<Record<string, string>> = {
 /** Metrics of alerts that are there only while something is wrong, and why. */
 const ABSENT_WHEN_WELL: Readonly<Record<string, string>> = {
   aoe_csi_node_disk_down_seconds: 'the series is there only while a disk is down',
+  aoe_csi_volume_waiting_seconds: 'the series is there only while a volume waits',
   aoe_csi_takeover_held: 'the series is there only while a silent node keeps its volumes',
 };
 
 /** A real Prometheus reads the metrics of the cluster: through the chart's PodMonitor, with the chart's rules and dashboards. */
-describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes about 10 minutes')('Prometheus on the cluster', () => {
+describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes about 20 minutes')('Prometheus on the cluster', () => {
   let cluster: Cluster;
   let ns: Namespace;
   let chart: Monitoring;
   let server: PrometheusServer;
   let faults: Faults;
+  let away: Away;
   let volume: string;
   const began = Date.now() / 1000;
 
@@ -62,6 +65,7 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
       await ns.ready(`${name}-0`, 150_000);
       return (await cluster.getJson('aoev', await ns.volumeOf(`data-${name}-0`))).spec.nodeName;
     };
+    away = new Away(cluster, [other, spec.nodeName]);
     faults = new Faults(cluster, { volume, mapped, node: spec.nodeName, other }, use);
   }, 2_400_000);
   afterAll(async () => {
@@ -141,10 +145,10 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
 
   /** Causes faults together, waits until their alerts fire, cures them, and waits until the alerts have resolved. */
   async function fireAndResolve(all: readonly Fault[]): Promise<void> {
-    const expected = all.flatMap(({ fires, what }) => fires.map((labels) => ({ labels, what })));
-    const fired = ({ labels, what }: (typeof expected)[number]) =>
+    const expected = all.flatMap(({ fires, what, withinMs = FIRES_MS }) => fires.map((labels) => ({ labels, what, withinMs })));
+    const fired = ({ labels, what, withinMs }: (typeof expected)[number]) =>
       cluster.poll(async () => (await server.firing()).find(isOf(labels)), {
-        timeoutMs: FIRES_MS,
+        timeoutMs: withinMs,
         intervalMs: 1000,
         what: `${labels.alertname} to fire because ${what}`,
         explain: story('alerts'),
@@ -181,6 +185,9 @@ describe.skipIf(process.env.MONITORING ? false : 'set MONITORING=1: it takes abo
   it('alerts on a disk that gives errors', () => fireAndResolve(faults.brokenDisk()), LIMIT);
   it('alerts on a node that has given up a disk', () => fireAndResolve(faults.segment()), LIMIT);
   it('alerts on an operator that cannot write', () => fireAndResolve(faults.rights()), LIMIT);
+  it('alerts on an operator that is away', () => fireAndResolve(away.operator()), LIMIT);
+  it('alerts on agents that are away', () => fireAndResolve(away.agents()), 2 * LIMIT);
+  it('alerts on a lost storage node', async () => fireAndResolve(await away.storageNode()), LIMIT);
   // The last ones: the pods that read and write are on that node.
   it('alerts on a lost node whose volumes are not taken over', () => fireAndResolve(faults.takeoverHeld()), LIMIT);
   it('alerts on a lost node whose volumes are taken over', () => fireAndResolve(faults.takeover()), LIMIT);

@@ -59,9 +59,15 @@ export async function monitoringOf(cluster: Cluster): Promise<Monitoring> {
   };
 }
 
-/** The rules for a test that cannot wait: `for` and the time that a rate looks back are shorter, and nothing else is changed. */
+/**
+ * The rules for a test that cannot wait: `for`, the time that a rate looks back, and the time for which a volume may wait are shorter, and
+ * nothing else is changed.
+ * @param wait such as `4s`
+ */
 export function hurried(rules: readonly Rule[], range: string, wait: string): object {
-  const faster = rules.map((rule) => ({ ...rule, expr: rule.expr.replaceAll(/\[\d+m]/g, `[${range}]`), for: wait }));
+  const limit = `$1${Number.parseInt(wait, 10)}`;
+  const hurry = (expr: string) => expr.replaceAll(/\[\d+m]/g, `[${range}]`).replaceAll(/(_waiting_seconds\) > )\d+/g, limit);
+  const faster = rules.map((rule) => ({ ...rule, expr: hurry(rule.expr), for: wait }));
   return { groups: [{ name: 'aoe-csi', rules: faster }] };
 }
 

@@ -24,6 +24,8 @@ export interface Busy {
 export interface Fault {
   readonly what: string;
   readonly fires: readonly (Readonly<Record<string, string>> & { readonly alertname: string })[];
+  /** How long that may take, in milliseconds, where it is longer than usual. */
+  readonly withinMs?: number;
   readonly cause: () => Promise<unknown>;
   /** Called also where `cause` failed halfway. */
   readonly cure: () => Promise<unknown>;
@@ -139,7 +141,7 @@ export class Faults {
         },
       },
       {
-        what: 'a thin pool is written full',
+        what: 'a thin pool of which more is promised than it has is written full',
         fires: [
           { alertname: 'AoEThinPoolFilling', pool: tiny, part: 'data' },
           { alertname: 'AoEThinPoolNearlyFull', pool: tiny, part: 'data' },
@@ -148,7 +150,7 @@ export class Faults {
           await this.#on(
             this.#other,
             `lvcreate -qq -y --type thin-pool -L 32M --poolmetadatasize 4M -n ${tiny} vg0
-             lvcreate -qq -y -Wn -T vg0/${tiny} -V 32M -n mon-thin
+             lvcreate -qq -y -Wn -T vg0/${tiny} -V 36M -n mon-thin
              dd if=/dev/zero of=/dev/vg0/mon-thin bs=1M count=31 oflag=direct 2>/dev/null`,
           );
           await this.#cluster.apply([pool(tiny, { backend: 'lvm-thin', volumeGroup: 'vg0', thinPool: tiny, ...onHost(this.#other) })]);
