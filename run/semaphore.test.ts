@@ -1,7 +1,5 @@
 import { Semaphore } from './semaphore.ts';
 
-const soon = () => AbortSignal.timeout(20);
-const late = () => AbortSignal.timeout(5000);
 const never = () => new Promise<never>(() => {});
 
 test('no more tasks run at a time than there are places, in the order of the calls', async () => {
@@ -43,26 +41,4 @@ test('run() ends the wait for a place at an abort, but never a task', async () =
   const third = mutex.run(async () => 'third');
   resolve('first');
   expect(await Promise.all([first, third])).toStrictEqual(['first', 'third']);
-});
-
-test('runOrAbandon() leaves a task that hangs, which keeps its place', async () => {
-  const mutex = new Semaphore(1);
-  await expect(mutex.runOrAbandon(never, soon())).rejects.toMatchObject({ name: 'TimeoutError' });
-  await expect(mutex.runOrAbandon(async () => 'never', soon())).rejects.toMatchObject({ name: 'TimeoutError' });
-});
-
-test('runOrAbandon() ends at an abort that comes while it gets its place', async () => {
-  const stop = new AbortController();
-  const hanging = new Semaphore(1).runOrAbandon(never, stop.signal);
-  stop.abort(new Error('stopped'));
-  await expect(hanging).rejects.toThrow(/stopped/);
-});
-
-test('runOrAbandon() gives the place of an abandoned task to the next when it ends', async () => {
-  const mutex = new Semaphore(1);
-  const { promise, resolve } = Promise.withResolvers<void>();
-  await expect(mutex.runOrAbandon(() => promise, soon())).rejects.toMatchObject({ name: 'TimeoutError' });
-  const next = mutex.runOrAbandon(async () => 'next', late());
-  resolve();
-  expect(await next).toBe('next');
 });

@@ -24,27 +24,6 @@ export class Semaphore {
     }
   }
 
-  /**
-   * As run(), for a task that may hang and cannot be stopped, such as file I/O on a dead disk: an abort ends the wait for it at
-   * once. The task goes on, and keeps its place until it ends.
-   * @throws the signal's reason
-   */
-  async runOrAbandon<R>(task: () => Promise<R>, signal: AbortSignal): Promise<R> {
-    await this.#enter(signal);
-    const running = task().finally(() => this.#leave());
-    running.catch(() => {});
-    const aborted = Promise.withResolvers<never>();
-    const onAbort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    // An abort in the moment in which the place was given.
-    if (signal.aborted) onAbort();
-    try {
-      return await Promise.race([running, aborted.promise]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
-  }
-
   async #enter(signal: AbortSignal | undefined): Promise<void> {
     signal?.throwIfAborted();
     if (this.#free > 0) {

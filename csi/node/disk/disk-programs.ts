@@ -1,6 +1,6 @@
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Exec } from '../../../run/exec.ts';
-import { HungPrograms } from '../../../run/hung-programs.ts';
+import { HungPrograms } from '../../../run/hung/hung-programs.ts';
 
 /** The node of a disk in an argument, such as `if=/dev/etherd/e7.3`, or the name or node of its mapping. */
 const DISK = /(?:^|=)(?:\/dev\/etherd\/(e\d+\.\d+)$|(?:\/dev\/mapper\/)?aoe-(e\d+\.\d+)-)/;

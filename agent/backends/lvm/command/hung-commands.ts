@@ -1,5 +1,5 @@
 import type { Exec } from '../../../../run/exec.ts';
-import { HungPrograms } from '../../../../run/hung-programs.ts';
+import { HungPrograms } from '../../../../run/hung/hung-programs.ts';
 import { BackendError } from '../../backend.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import type { Exec } from './exec.ts';
+import type { Exec } from '../exec.ts';
 import { HungPrograms } from './hung-programs.ts';
 
 /** Programs that are killed at their limit or by the signal, and end when the test says so. */

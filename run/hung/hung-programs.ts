@@ -1,5 +1,5 @@
-import type { Exec, ExecOptions, ExecResult } from './exec.ts';
-import { within } from './within.ts';
+import type { Exec, ExecOptions, ExecResult } from '../exec.ts';
+import { within } from '../within.ts';
 
 /** A process that was killed ends within this time, in milliseconds, unless it waits in the kernel. A busy machine needs longer than a moment. */
 const KILL_MS = 3_000;
