@@ -24,22 +24,24 @@ export interface BackendRegistryOptions {
   mountPoints?: readonly string[];
   /** The other file pools of this node. */
   siblings?: (pool: string) => readonly FilePool[];
+  directories?: Directories | undefined;
 }
 
 /** One backend per pool, replaced when the settings of the pool change. */
 export class BackendRegistry {
   readonly #options: BackendRegistryOptions;
-  readonly #directories = new Directories();
+  readonly #directories: Directories;
   readonly #open = new Map<string, { key: string; backend: Backend }>();
 
   constructor(options: BackendRegistryOptions) {
     this.#options = options;
+    this.#directories = options.directories ?? new Directories();
   }
 
   /** The backends of this machine. @param options see {@link BackendRegistryOptions} */
   static ofNode(
     run: Exec,
-    options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints' | 'siblings'>,
+    options: Pick<BackendRegistryOptions, 'expected' | 'hasSnapshots' | 'mountPoints' | 'siblings' | 'directories'>,
   ): BackendRegistry {
     const lvm = new LvmCli(run, lvmConfig({ udev: udevReachable() }));
     return new BackendRegistry({ lvm, wiper: new Wiper(run), hasDevice, ...options });
@@ -67,7 +69,7 @@ export class BackendRegistry {
         return new LvmThinBackend({ lvm, pool, group, thinPool, hasDevice, wiper, overprovision: spec.overprovision });
       case 'file':
         return new FileBackend({
-          ...{ pool, directory, reserve, mountPoints, state: this.#directories.of(directory) },
+          ...{ pool, directory, reserve, mountPoints, state: this.#directories.of(directory), fs: this.#directories.fs },
           expected: () => expected(pool),
           hasSnapshots: () => hasSnapshots(pool),
           siblings: () => siblings(pool),

@@ -1,15 +1,18 @@
+import { setTimeout } from 'node:timers/promises';
 import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
+import type { Backend } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
+import { hungPool } from '../testing/hung-file-system.ts';
 import { Orphans } from './orphans.ts';
 import { otherFilePools, PoolReconciler } from './reconciler.ts';
 
 const signal = new AbortController().signal;
 
-function harness() {
+function harness({ backendOf }: { backendOf?: (pool: AoEPool) => Backend } = {}) {
   const kube = new FakeKube();
   const backend = new FakeBackend();
   const world = { now: 0 };
@@ -30,13 +33,13 @@ function harness() {
           .filter(({ spec }) => spec.nodeName === 'storage'),
     },
     snapshots: kube.store('AoESnapshot'),
-    backendOf: () => backend,
+    backendOf: backendOf ?? (() => backend),
     orphans: new Orphans(() => world.now),
     metrics: { note: () => {} },
     log: pino({ level: 'silent' }),
   });
-  const entry = () => kube.store<AoEPool>('AoEPool').get('fast')?.status?.nodes?.[0];
-  return { kube, backend, world, entry, reconcile: () => pools.reconcile('fast', signal) };
+  const entry = (name = 'fast') => kube.store<AoEPool>('AoEPool').get(name)?.status?.nodes?.[0];
+  return { kube, backend, world, entry, reconcile: (name = 'fast') => pools.reconcile(name, signal) };
 }
 
 test('a pool on this node is measured, and written only when it changed', async () => {
@@ -64,6 +67,24 @@ test('a pool that is only full says so, and which snapshots could be removed', a
   it.backend.full = undefined;
   await it.reconcile();
   expect(it.entry()).not.toHaveProperty('full');
+});
+
+test('a file pool whose disk hangs is not ready, and says why; the next pool is measured', async () => {
+  const { backend, directory, disk } = await hungPool('files', 50);
+  const fast = new FakeBackend();
+  const it = harness({ backendOf: ({ metadata }) => (metadata.name === 'files' ? backend : fast) });
+  it.kube.put({ kind: 'AoEPool', metadata: { name: 'files' }, spec: { backend: 'file', directory } } as never);
+  expect(await it.reconcile('files')).toStrictEqual({ requeueAfterMs: 60_000 });
+  const message = expect.stringContaining(`directory ${directory}: reading ${directory}/.aoe-pool, begun at`);
+  expect(it.entry('files')).toStrictEqual({ name: 'storage', ready: false, message });
+  await it.reconcile();
+  expect(it.entry()?.ready).toBe(true);
+  disk.release();
+  for (let tries = 0; tries < 100 && it.entry('files')?.ready === false; tries++) {
+    await setTimeout(50);
+    await it.reconcile('files');
+  }
+  expect(it.entry('files')).toMatchObject({ ready: true });
 });
 
 test('file pools beside one are those on this node', () => {

@@ -7,6 +7,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import type { Store } from '../../kube/mod.ts';
 import { MacMemory } from '../access/mac-memory.ts';
 import type { ExternalDisk, Stranger } from '../address/probe.ts';
+import type { Backend } from '../backends/backend.ts';
 import { TargetConnection } from '../target/connection.ts';
 import { VolumeReconciler } from '../volume/reconciler.ts';
 import { FakeBackend } from './fake-backend.ts';
@@ -27,7 +28,7 @@ export async function harness({ connect = true } = {}) {
   if (!connect) target.stop();
   const backend = new FakeBackend();
   /** Of other pools than that of v1. */
-  const backends = new Map<string, FakeBackend>();
+  const backends = new Map<string, Backend>();
   const copier = new FakeCopier();
   const world = {
     stranger: undefined as Stranger | undefined,

@@ -1,4 +1,8 @@
+import { setTimeout } from 'node:timers/promises';
+import { pino } from 'pino';
+import { Controller } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
+import { hungPool } from '../testing/hung-file-system.ts';
 import { harness, MAC, UID } from '../testing/volume-harness.ts';
 
 test('a placed volume is made, its address probed, exported and reported, once', async () => {
@@ -319,4 +323,49 @@ test('a pool that is to have no zeros back is followed while a volume is in use'
     await it.reconcile(volumes);
     expect(it.target.calls, 'nothing is asked of the target twice').toHaveLength(calls);
   }
+});
+
+test('many deletions in a file pool whose disk hangs keep no host off a volume of another pool, and end once the disk answers', async () => {
+  const it = await harness();
+  const { backend, directory, disk } = await hungPool('files', 100);
+  it.kube.put({ kind: 'AoEPool', metadata: { name: 'files' }, spec: { backend: 'file', directory } } as never);
+  it.backends.set('files', backend);
+  const volumes = it.make();
+  await volumes.reconcile('v1', new AbortController().signal);
+  const names = Array.from({ length: 20 }, (_, each) => `d${each}`);
+  const { metadata, spec } = it.volume();
+  for (const [slot, name] of names.entries()) {
+    const deleted = { ...metadata, name, uid: `u-${name}`, deletionTimestamp: '2026-01-01T00:00:00Z' };
+    it.kube.put({ kind: 'AoEVolume', metadata: deleted, spec: { ...spec, pool: 'files', address: { shelf: 9, slot } } } as never);
+  }
+  const stop = new AbortController();
+  const log = pino({ level: 'silent' });
+  const controller = new Controller({ name: 'volumes', log, reconcile: (key, signal) => volumes.reconcile(key, signal), concurrency: 16 });
+  const running = controller.run(stop.signal);
+  const left = () => names.filter((name) => it.kube.volume(name));
+  const until = async (isTrue: () => boolean) => {
+    for (let tries = 0; tries < 500 && !isTrue(); tries++) await setTimeout(10);
+    expect(isTrue()).toBe(true);
+  };
+  for (const name of names) controller.enqueue(name);
+  await until(() => disk.waiting.length > 0);
+  it.spec({ initiators: { nodes: ['worker'] } });
+  controller.enqueue('v1');
+  await until(() => it.target.volumes.get(UID)?.volume.macs.includes(MAC.worker) === true);
+  expect(left()).toHaveLength(20);
+  expect(disk.waiting).toHaveLength(1);
+  const conditions = it.kube.volume('d0')?.status?.conditions as { type: string }[];
+  const provisioned = conditions.find(({ type }) => type === 'Provisioned');
+  expect(provisioned).toMatchObject({
+    reason: 'RemovalFailed',
+    message: expect.stringMatching(/^deletion waits: .*directory .* has not ended/),
+  });
+  disk.release();
+  for (let tries = 0; tries < 100 && left().length > 0; tries++) {
+    for (const name of left()) controller.enqueue(name);
+    await setTimeout(100);
+  }
+  expect(left()).toStrictEqual([]);
+  stop.abort();
+  await running;
 });

@@ -1,8 +1,7 @@
 import { basename, join } from 'node:path';
 import { formatQuantity } from '../../../api/quantity.ts';
-import { messageOf } from '../../../kube/mod.ts';
 import { type Adoption, type AdoptRequest, BackendError, type BackingVolume, checkUid, kindOf, type OwnerOf } from '../backend.ts';
-import { type FileSystem, hasCode } from './file-system.ts';
+import { type FileSystem, failed, hasCode } from './file-system.ts';
 import { SUFFIX } from './space.ts';
 import type { FileTails } from './tail.ts';
 
@@ -63,7 +62,7 @@ export class FileAdoption implements Adoption {
       await fs.rename(path, pathOf(uid));
       await fs.syncDirectory(directory);
     } catch (error) {
-      throw this.#failed(`adopting ${path}`, error);
+      throw failed(`adopting ${path}`, error);
     }
     const adopted = await find(uid);
     if (!adopted) throw new BackendError('BackendFailed', `${path} vanished while it was adopted`);
@@ -78,7 +77,7 @@ export class FileAdoption implements Adoption {
       return PLAIN_NAME.test(old) ? join(this.#options.directory, old) : undefined;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
-      throw this.#failed(`reading ${note}`, error);
+      throw failed(`reading ${note}`, error);
     }
   }
 
@@ -109,7 +108,7 @@ export class FileAdoption implements Adoption {
         await fs.syncDirectory(directory);
       }
     } catch (error) {
-      throw this.#failed(`giving ${old} back`, error);
+      throw failed(`giving ${old} back`, error);
     }
     return true;
   }
@@ -126,7 +125,7 @@ export class FileAdoption implements Adoption {
       try {
         await this.#options.fs.unlink(path);
       } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${path}`, error);
+        if (!hasCode(error, 'ENOENT')) throw failed(`removing ${path}`, error);
       }
     }
   }
@@ -190,13 +189,8 @@ export class FileAdoption implements Adoption {
     try {
       return await this.#options.fs.inspect(path);
     } catch (error) {
-      throw this.#failed(`looking at ${path}`, error);
+      throw failed(`looking at ${path}`, error);
     }
-  }
-
-  #failed(doing: string, error: unknown): BackendError {
-    if (error instanceof BackendError) return error;
-    return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
 }
 

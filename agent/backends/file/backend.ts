@@ -1,6 +1,5 @@
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
-import { messageOf } from '../../../kube/mod.ts';
 import {
   type Backend,
   BackendError,
@@ -17,7 +16,7 @@ import {
 import { loopOf } from '../device-use.ts';
 import { FileAdoption } from './adoption.ts';
 import { DirectoryState } from './directory-state.ts';
-import { type FileSystem, hasCode, nodeFileSystem } from './file-system.ts';
+import { type FileSystem, failed, hasCode, nodeFileSystem } from './file-system.ts';
 import { prepareDirectory } from './prepare.ts';
 import { FileSnapshots } from './snapshots.ts';
 import { type FilePool, type SpaceFound, SUFFIX, spaceOf } from './space.ts';
@@ -168,7 +167,7 @@ export class FileBackend implements Backend {
     try {
       await this.#fs.unlink(half);
     } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${half}`, error);
+      if (!hasCode(error, 'ENOENT')) throw failed(`removing ${half}`, error);
     }
     const [exported, tail] = [roundUp(bytes, MiB), wantsTail ? TAIL_BYTES : 0];
     const size = exported + tail;
@@ -182,7 +181,7 @@ export class FileBackend implements Backend {
       await this.#fs.rename(half, this.path(uid));
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
-      throw this.#full(error, size) ?? this.#failed(`creating ${this.path(uid)}`, error);
+      throw this.#full(error, size) ?? failed(`creating ${this.path(uid)}`, error);
     }
     return { uid, name: this.path(uid), ...(await this.#tails.of(uid, size)), ...(copy === undefined ? {} : { copy }) };
   }
@@ -203,7 +202,7 @@ export class FileBackend implements Backend {
       await this.#fs.extend(name, size);
       if (tail > 0) await this.#tails.note(uid, exported, tail);
     } catch (error) {
-      throw this.#full(error, size) ?? this.#failed(`making ${found.name} larger`, error);
+      throw this.#full(error, size) ?? failed(`making ${found.name} larger`, error);
     }
     const { extended: _, ...grown } = found;
     return { ...grown, bytes: exported };
@@ -234,7 +233,7 @@ export class FileBackend implements Backend {
       await this.#fs.rename(`${path}.new`, path);
       await this.#fs.syncDirectory(this.#directory);
     } catch (error) {
-      throw this.#full(error, 0) ?? this.#failed(`writing ${path}`, error);
+      throw this.#full(error, 0) ?? failed(`writing ${path}`, error);
     }
   }
 
@@ -332,7 +331,7 @@ export class FileBackend implements Backend {
       return (await this.#fs.read(path)).trim();
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
-      throw this.#failed(`reading ${path}`, error);
+      throw failed(`reading ${path}`, error);
     }
   }
 
@@ -352,7 +351,7 @@ export class FileBackend implements Backend {
       return stats.file ? { path, size: stats.size, blocks: stats.blocks } : undefined;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
-      throw this.#failed(`looking at ${path}`, error);
+      throw failed(`looking at ${path}`, error);
     }
   }
 
@@ -385,12 +384,8 @@ export class FileBackend implements Backend {
     try {
       await how(path);
     } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${path}`, error);
+      if (!hasCode(error, 'ENOENT')) throw failed(`removing ${path}`, error);
     }
-  }
-
-  #failed(doing: string, error: unknown): BackendError {
-    return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
 }
 

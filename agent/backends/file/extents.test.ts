@@ -26,8 +26,8 @@ test('a file of very many extents is read in parts, which have all of it', async
   for (let each = 0; each < count; each++) await file.write(block, 0, block.length, 4 * each * block.length);
   await file.sync();
   await file.close();
-  const parts = [await unsharedBytes(path, 0, 1)];
-  for (let end = parts[0]?.end; end !== undefined; end = parts.at(-1)?.end) parts.push(await unsharedBytes(path, end, 1));
+  const parts = [await unsharedBytes(path, 0, { callsAtOnce: 1 })];
+  for (let end = parts[0]?.end; end !== undefined; end = parts.at(-1)?.end) parts.push(await unsharedBytes(path, end, { callsAtOnce: 1 }));
   expect(parts.length).toBeGreaterThan(1);
   expect(parts.reduce((sum, { bytes }) => sum + bytes, 0)).toBe(count * block.length);
 });

@@ -32,6 +32,8 @@ const NO_PLACE = 0x78e;
 const EXTENTS_AT_ONCE = 512;
 /** Calls for one part of a file: half a million extents. */
 const CALLS_AT_ONCE = 1_000;
+/** Calls before others have their turn in the directory: some 100 ms. */
+const CALLS_IN_A_TURN = 100;
 
 /** What a part of a file has of its own. */
 export interface UnsharedPart {
@@ -39,6 +41,9 @@ export interface UnsharedPart {
   /** Where the part ends, in bytes from the beginning of the file; absent when nothing is behind it. */
   readonly end?: number;
 }
+
+/** Does a step that may wait for the disk, when its turn comes. */
+export type Turn = <T>(step: () => Promise<T>) => Promise<T>;
 
 interface RawExtent {
   offset: bigint;
@@ -71,12 +76,27 @@ async function rawExtents(file: FileHandle, path: string, from: bigint, flags = 
  * a new one. A file of very many extents is read in parts.
  * @throws Error where the file system does not tell
  */
-export async function unsharedBytes(path: string, from: number, callsAtOnce = CALLS_AT_ONCE): Promise<UnsharedPart> {
+export async function unsharedBytes(
+  path: string,
+  from: number,
+  { callsAtOnce = CALLS_AT_ONCE, turn = (step) => step() }: { callsAtOnce?: number; turn?: Turn | undefined } = {},
+): Promise<UnsharedPart> {
+  let [bytes, at] = [0, from];
+  for (let calls = 0; calls < callsAtOnce; calls += CALLS_IN_A_TURN) {
+    const part = await turn(() => unsharedWithin(path, BigInt(at), Math.min(CALLS_IN_A_TURN, callsAtOnce - calls)));
+    bytes += part.bytes;
+    if (part.end === undefined) return { bytes };
+    at = part.end;
+  }
+  return { bytes, end: at };
+}
+
+async function unsharedWithin(path: string, from: bigint, mostCalls: number): Promise<UnsharedPart> {
   const file = await open(path, constants.O_RDONLY);
   try {
     let unshared = 0;
-    let start = BigInt(from);
-    for (let calls = 0; calls < callsAtOnce; calls++) {
+    let start = from;
+    for (let calls = 0; calls < mostCalls; calls++) {
       const extents = await rawExtents(file, path, start);
       if (extents.length === 0) return { bytes: unshared };
       for (const { offset, bytes, flags } of extents) {

@@ -1,8 +1,7 @@
-import { messageOf } from '../../../kube/mod.ts';
 import { BackendError, type BackingSnapshot } from '../backend.ts';
 import type { Blocks, Range, Ranges } from '../blocks.ts';
 import { differences, type Extent, type Mapping, written } from './compare-extents.ts';
-import { type FileSystem, hasCode } from './file-system.ts';
+import { type FileSystem, failed, hasCode } from './file-system.ts';
 
 export interface FileBlocksOptions {
   fs: Pick<FileSystem, 'mapping'>;
@@ -66,7 +65,7 @@ export class FileBlocks implements Blocks {
       return mapping;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) throw new BackendError('SnapshotLost', `${path} was removed while it was read`, { cause: error });
-      throw new BackendError('BackendFailed', `reading where the data of ${path} is: ${messageOf(error)}`, { cause: error });
+      throw failed(`reading where the data of ${path} is`, error);
     }
   }
 }

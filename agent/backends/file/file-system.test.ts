@@ -43,3 +43,11 @@ test('an error is known by its code', () => {
   expect(hasCode(Object.assign(new Error('x'), { code: 'EIO' }), 'ENOENT')).toBe(false);
   expect(hasCode('ENOENT', 'ENOENT')).toBe(false);
 });
+
+test('the mount table says which device a path is on, without a look at it', async () => {
+  const { dev } = await stat('/proc');
+  const proc = await fs.mountedAt('/proc/nope');
+  expect(proc).toBe(`${dev >> 8}:${dev & 0xff}`);
+  expect(await fs.mountedAt('/process')).toBe(await fs.mountedAt('/'));
+  expect(await fs.mountedAt('/process')).not.toBe(proc);
+});

@@ -1,15 +1,19 @@
 import { constants } from 'node:fs';
 import { copyFile, link, lstat, mkdir, open, readdir, readFile, rename, stat, statfs, unlink, writeFile } from 'node:fs/promises';
+import { messageOf } from '../../../kube/mod.ts';
+import { BackendError } from '../backend.ts';
 import type { Mapping } from './compare-extents.ts';
-import { mappingOf, type UnsharedPart, unsharedBytes } from './extents.ts';
+import { mappingOf, type Turn, type UnsharedPart, unsharedBytes } from './extents.ts';
 
 /** The file operations of the file backend. A crash may come after each of them. */
 export interface FileSystem {
   readdir(path: string): Promise<string[]>;
-  /** `blocks` of 512 bytes; `device` is the number of the file system's device. */
-  stat(path: string): Promise<{ file: boolean; size: number; blocks: number; device: number }>;
+  /** `blocks` of 512 bytes. */
+  stat(path: string): Promise<{ file: boolean; size: number; blocks: number }>;
   /** What is at a path itself, not what a link there leads to; undefined when nothing is there. `links`: names of the file. */
   inspect(path: string): Promise<{ file: boolean; size: number; links: number; device: number; inode: number } | undefined>;
+  /** The number of the device of the file system that a directory, or a file, is on. */
+  device(directory: string): Promise<number>;
   /** Blocks of `bsize` bytes: those in all, and those that are free. `type` is the number in linux/magic.h. */
   statfs(path: string): Promise<{ blocks: number; bavail: number; bsize: number; type: number }>;
   read(path: string): Promise<string>;
@@ -27,8 +31,11 @@ export interface FileSystem {
   shorten(path: string, bytes: number): Promise<void>;
   /** Puts the data of a file on stable storage. */
   syncFile(path: string): Promise<void>;
-  /** Bytes of a file's blocks that no other file shares, in a part of the file that begins at a byte. */
-  unshared(path: string, from: number): Promise<UnsharedPart>;
+  /**
+   * Bytes of a file's blocks that no other file shares, in a part of the file that begins at a byte.
+   * @param turn does each step of it; what others do may come between them
+   */
+  unshared(path: string, from: number, turn?: Turn): Promise<UnsharedPart>;
   /** The first extents of a file from a byte on that hold data. What is between them, up to `end`, reads as zeros. */
   mapping(path: string, from: number): Promise<Mapping>;
   rename(from: string, to: string): Promise<void>;
@@ -36,8 +43,15 @@ export interface FileSystem {
   link(from: string, to: string): Promise<void>;
   unlink(path: string): Promise<void>;
   syncDirectory(path: string): Promise<void>;
-  /** Whether a whole file system is mounted at the path. */
+  /** Whether a whole file system is mounted at the path. The mount table says so, not the disk. */
   isMountPoint(path: string): Promise<boolean>;
+  /** The device that is mounted where a path is, as the mount table has it: `MAJOR:MINOR`. The disk is not asked. */
+  mountedAt(path: string): Promise<string | undefined>;
+}
+
+/** The error when something that was being done has failed. One that says so already stays as it is. */
+export function failed(doing: string, error: unknown): BackendError {
+  return error instanceof BackendError ? error : new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
 }
 
 export function hasCode(error: unknown, code: string): boolean {
@@ -48,7 +62,7 @@ export const nodeFileSystem: FileSystem = {
   readdir: (path) => readdir(path),
   stat: async (path) => {
     const stats = await stat(path);
-    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks, device: stats.dev };
+    return { file: stats.isFile(), size: stats.size, blocks: stats.blocks };
   },
   inspect: async (path) => {
     try {
@@ -59,6 +73,7 @@ export const nodeFileSystem: FileSystem = {
       throw error;
     }
   },
+  device: async (directory) => (await stat(directory)).dev,
   statfs: (path) => statfs(path),
   read: (path) => readFile(path, 'utf8'),
   write: (path, text) => writeFile(path, text, { flush: true }),
@@ -110,16 +125,19 @@ export const nodeFileSystem: FileSystem = {
       await file.close();
     }
   },
-  unshared: unsharedBytes,
+  unshared: (path, from, turn) => unsharedBytes(path, from, { turn }),
   mapping: mappingOf,
   rename,
   link,
   unlink,
   isMountPoint: async (path) => {
-    // proc_pid_mountinfo(5): mount ID, parent, device, root of the mount within its file system, mount point. The last one hides the others.
     // A pod has a mount of a plain directory of its node, too, but that one's root is the directory's path, not /.
-    const mounts = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').map((line) => line.split(' '));
-    return mounts.findLast(([, , , , mountPoint]) => mountPoint === path)?.[3] === '/';
+    return (await mounts()).findLast(({ mountPoint }) => mountPoint === path)?.root === '/';
+  },
+  mountedAt: async (path) => {
+    const above = (await mounts()).filter(({ mountPoint }) => mountPoint === '/' || `${path}/`.startsWith(`${mountPoint}/`));
+    const most = Math.max(...above.map(({ mountPoint }) => mountPoint.length));
+    return above.findLast(({ mountPoint }) => mountPoint.length === most)?.device;
   },
   syncDirectory: async (path) => {
     const directory = await open(path, 'r');
@@ -130,3 +148,12 @@ export const nodeFileSystem: FileSystem = {
     }
   },
 };
+
+/** The mount table: proc_pid_mountinfo(5). `root`: of the mount within its file system. Of several at one mount point the last hides the others. */
+async function mounts(): Promise<{ device: string; root: string; mountPoint: string }[]> {
+  const lines = (await readFile('/proc/self/mountinfo', 'utf8')).split('\n').filter(Boolean);
+  return lines.map((line) => {
+    const [, , device = '', root = '', mountPoint = ''] = line.split(' ');
+    return { device, root, mountPoint };
+  });
+}

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { messageOf } from '../../../kube/mod.ts';
 import { BackendError } from '../backend.ts';
-import { type FileSystem, hasCode } from './file-system.ts';
+import { type FileSystem, failed, hasCode } from './file-system.ts';
 import { checkMounted } from './mounted.ts';
 import { MARKER } from './space.ts';
 
@@ -37,20 +37,17 @@ export async function prepareDirectory(fs: FileSystem, { pool, directory, mountP
     await fs.write(marker, `${pool}\n`);
     await fs.syncDirectory(directory);
   } catch (error) {
+    if (error instanceof BackendError) throw error;
     throw new BackendError('PoolMissing', `${directory} cannot be made: ${messageOf(error)}`, { cause: error });
   }
 }
 
 async function exists(fs: FileSystem, path: string): Promise<boolean> {
   try {
-    await fs.stat(path);
+    await fs.device(path);
     return true;
   } catch (error) {
     if (hasCode(error, 'ENOENT')) return false;
     throw failed(`looking at ${path}`, error);
   }
-}
-
-function failed(doing: string, error: unknown): BackendError {
-  return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
 }

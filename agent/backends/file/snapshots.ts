@@ -18,7 +18,7 @@ import {
 import { takeSnapshot } from '../take-snapshot.ts';
 import { mayShareBlocks } from './extents.ts';
 import { FileBlocks } from './file-blocks.ts';
-import { type FileSystem, hasCode } from './file-system.ts';
+import { type FileSystem, failed, hasCode } from './file-system.ts';
 import type { SpaceFound } from './space.ts';
 import type { FileTails } from './tail.ts';
 import type { Own, UnsharedBytes } from './unshared-bytes.ts';
@@ -152,7 +152,7 @@ export class FileSnapshots implements Snapshots {
       await fs.rename(this.#path(uid, SUFFIX), this.#path(uid, RETAINED_SUFFIX));
       await fs.syncDirectory(directory);
     } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw this.#failed(`keeping ${this.#path(uid, SUFFIX)}`, error);
+      if (!hasCode(error, 'ENOENT')) throw failed(`keeping ${this.#path(uid, SUFFIX)}`, error);
     }
   }
 
@@ -184,7 +184,7 @@ export class FileSnapshots implements Snapshots {
       } catch (error) {
         if (isUnsupported(error)) throw new BackendError('SnapshotsUnsupported', this.#unsupported(), { cause: error });
         if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
-        throw error instanceof Error && 'syscall' in error ? this.#failed(`cloning ${source}`, error) : error;
+        throw error instanceof Error && 'syscall' in error ? failed(`cloning ${source}`, error) : error;
       }
     };
     let size: Pick<Record, 'bytes'> = {};
@@ -250,7 +250,7 @@ export class FileSnapshots implements Snapshots {
       await fs.syncDirectory(directory);
     } catch (error) {
       if (hasCode(error, 'ENOSPC')) throw new BackendError('PoolFull', `no space left in ${directory}`, { cause: error });
-      throw this.#failed(`cloning ${source}`, error);
+      throw failed(`cloning ${source}`, error);
     }
     return true;
   }
@@ -260,7 +260,7 @@ export class FileSnapshots implements Snapshots {
       return (await this.#options.fs.stat(path)).file;
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return false;
-      throw this.#failed(`looking at ${path}`, error);
+      throw failed(`looking at ${path}`, error);
     }
   }
 
@@ -312,7 +312,7 @@ export class FileSnapshots implements Snapshots {
       const { bavail, bsize } = await fs.statfs(directory);
       return { bytes: room - bavail * bsize, where: `the file system of ${directory}` };
     } catch (error) {
-      throw this.#failed(`looking at ${source}`, error);
+      throw failed(`looking at ${source}`, error);
     }
   }
 
@@ -325,7 +325,7 @@ export class FileSnapshots implements Snapshots {
       return { uid, snapshot, name: path, bytes, createdAt };
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
-      throw this.#failed(`reading ${path}`, error);
+      throw failed(`reading ${path}`, error);
     }
   }
 
@@ -341,7 +341,7 @@ export class FileSnapshots implements Snapshots {
     try {
       await this.#options.fs.unlink(path);
     } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${path}`, error);
+      if (!hasCode(error, 'ENOENT')) throw failed(`removing ${path}`, error);
     }
   }
 
@@ -352,10 +352,6 @@ export class FileSnapshots implements Snapshots {
   #unsupported(): string {
     const { directory } = this.#options;
     return `the file system of ${directory} cannot share blocks between files: use XFS with reflink=1 (the default of mkfs.xfs) or btrfs; ext4 cannot`;
-  }
-
-  #failed(doing: string, error: unknown): BackendError {
-    return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
 }
 

@@ -1,10 +1,12 @@
 import { MiB } from '../../../api/quantity.ts';
+import { BackendError } from '../backend.ts';
 import { bytesOf, MARKER, type SpaceOptions, spaceOf } from './space.ts';
 
 const { signal } = new AbortController();
 const GiB = 1024 * MiB;
 interface File {
   device: number;
+  hangs?: true;
   size?: number;
   taken?: number;
   text?: string;
@@ -22,9 +24,16 @@ function world(free: number, files: Record<string, File>, kubelet = 9) {
     read: async (path) => find(path).text ?? '',
     readdir: async (path) => Object.keys(all).flatMap((each) => (each.startsWith(`${path}/`) ? [each.slice(path.length + 1)] : [])),
     stat: async (path) => {
-      const { device, size = 0, taken = 0 } = find(path);
-      return { file: size > 0, size, blocks: taken / 512, device };
+      const { hangs, size = 0, taken = 0 } = find(path);
+      if (hangs) throw new BackendError('PoolNotReady', '/b does not answer');
+      return { file: size > 0, size, blocks: taken / 512 };
     },
+    device: async (path) => {
+      const { hangs, device } = find(path);
+      if (hangs) throw new BackendError('PoolNotReady', `${path} does not answer`);
+      return device;
+    },
+    mountedAt: async (path) => `8:${find(path).device}`,
     statfs: async () => ({ blocks: (100 * GiB) / 4096, bavail: free / 4096, bsize: 4096, type: 0x58465342 }),
   };
   const unshared: SpaceOptions['unshared'] = {
@@ -93,6 +102,18 @@ test('pools on one file system have the same space: both are told the same, and 
   });
 });
 
+test('a pool beside one whose disk does not answer is measured, unless both are on that disk: what the other has taken must not be promised', async () => {
+  const siblings = [{ pool: 'b', directory: '/b' }];
+  const beside = (device: number) => world(60 * GiB, { '/b': { device, hangs: true } })({ siblings });
+  expect(await beside(2)).toMatchObject({ size: 60 * GiB, sharedWith: [] });
+  await expect(beside(1)).rejects.toMatchObject({ reason: 'PoolNotReady', message: '/b does not answer' });
+});
+
+test('a pool on a disk of which another pool stops answering while it is read is not measured', async () => {
+  const files = { '/b': { device: 1 }, [`/b/${MARKER}`]: { device: 1, text: 'b' }, '/b/u-1.img': { device: 1, hangs: true as const } };
+  await expect(world(60 * GiB, files)({ siblings: [{ pool: 'b', directory: '/b' }] })).rejects.toThrow('/b does not answer');
+});
+
 /** A pool of one file of 10 GiB, half of it written, on a file system with this much free before and after the files are counted. */
 function measured(free: { before: number; after: number }, unshared: SpaceOptions['unshared']) {
   let calls = 0;
@@ -101,6 +122,8 @@ function measured(free: { before: number; after: number }, unshared: SpaceOption
     read: missing,
     readdir: missing,
     stat: missing,
+    device: missing,
+    mountedAt: async () => undefined,
     statfs: async () => ({ blocks: 100, bavail: (calls++ === 0 ? free.before : free.after) / GiB, bsize: GiB, type: 0x58465342 }),
   };
   const file = { path: '/a/own.img', size: 10 * GiB, blocks: (5 * GiB) / 512 };

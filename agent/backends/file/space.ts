@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
-import { kindOf, roundDown } from '../backend.ts';
+import { BackendError, kindOf, roundDown } from '../backend.ts';
 import { mayShareBlocks } from './extents.ts';
 import type { FileSystem } from './file-system.ts';
 import { BLOCK, type FileSize, type Own, type UnsharedBytes } from './unshared-bytes.ts';
@@ -29,7 +29,7 @@ export interface FilePool {
 
 /** Where the space of a pool is, and who else may use it. */
 export interface SpaceOptions {
-  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'statfs'>;
+  readonly fs: Pick<FileSystem, 'read' | 'readdir' | 'stat' | 'device' | 'mountedAt' | 'statfs'>;
   readonly unshared: Pick<UnsharedBytes, 'of'>;
   readonly directory: string;
   /** spec.reserve of the pool. */
@@ -62,7 +62,7 @@ export interface SpaceFound {
  * What volumes may take on the file system of a pool: what is free and what they have taken, less the reserve. Pools on one file system
  * have the same space, so none of it is promised twice.
  * @param own the files of the pool itself
- * @throws Error when the file system cannot be read
+ * @throws Error when the file system cannot be read; BackendError while another pool on it does not answer: what that has taken is not known
  */
 export async function spaceOf(
   { fs, unshared, directory, reserve, siblings }: SpaceOptions,
@@ -73,7 +73,7 @@ export async function spaceOf(
   const files = [...own];
   const sharedWith: string[] = [];
   for (const sibling of siblings) {
-    const theirs = (await isSameFileSystem(fs, sibling.directory, directory)) ? await filesOf(fs, sibling) : undefined;
+    const theirs = (await isBeside(fs, sibling.directory, directory)) ? await filesOf(fs, sibling) : undefined;
     if (!theirs) continue;
     sharedWith.push(sibling.pool);
     files.push(...theirs);
@@ -110,21 +110,43 @@ export function bytesOf(reserve: string, total: number): number {
   return reserve.endsWith('%') ? Math.ceil((total * Number(reserve.slice(0, -1))) / 100) : parseQuantity(reserve);
 }
 
-/** The files of the volumes in the directory of a pool; undefined when the pool is not there. */
+/** The files of the volumes in the directory of a pool; undefined when the pool is not there. @throws BackendError when it does not answer */
 async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): Promise<FileSize[] | undefined> {
-  const owner = await fs.read(join(directory, MARKER)).catch(() => '');
+  const owner = (await found(fs.read(join(directory, MARKER)))) ?? '';
   if (owner.trim() !== pool) return undefined;
   const files: FileSize[] = [];
   for (const name of await fs.readdir(directory)) {
     if (!name.endsWith(SUFFIX) || kindOf(name) !== 'volume') continue;
     const path = join(directory, name);
-    const stats = await fs.stat(path).catch(() => undefined);
+    const stats = await found(fs.stat(path));
     if (stats) files.push({ path, size: stats.size, blocks: stats.blocks });
   }
   return files;
 }
 
+/** Whether the directory of another pool is on the same file system. @throws BackendError when that one does not answer, and it may be so */
+async function isBeside(fs: SpaceOptions['fs'], other: string, directory: string): Promise<boolean> {
+  try {
+    return await isSameFileSystem(fs, other, directory);
+  } catch (error) {
+    // A disk that hangs stops no pool on another one.
+    const [theirs, own] = await Promise.all([fs.mountedAt(other), fs.mountedAt(directory)]);
+    if (theirs === own) throw error;
+    return false;
+  }
+}
+
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([path, other].map((each) => fs.stat(each).catch(() => undefined)));
-  return a !== undefined && a.device === b?.device;
+  const [a, b] = await Promise.all([path, other].map((each) => found(fs.device(each))));
+  return a !== undefined && a === b;
+}
+
+/** What was read; undefined when it could not be. @throws BackendError when it could not be read now, because the disk does not answer */
+async function found<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof BackendError) throw error;
+    return undefined;
+  }
 }

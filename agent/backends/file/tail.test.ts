@@ -254,7 +254,7 @@ test('a file of many extents is not counted at each measurement, but again once 
   };
   const parent = join(await folder(), '..');
   const pools = ['a', 'b'].map((pool) => ({ pool, directory: join(parent, pool) }));
-  const directories = new Directories(new UnsharedBytes(fs, { now: () => now }));
+  const directories = new Directories({ fs, now: () => now });
   const [a, b] = pools.map(
     ({ pool, directory }) =>
       new FileBackend({

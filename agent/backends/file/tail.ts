@@ -1,7 +1,6 @@
 import { join } from 'node:path';
-import { messageOf } from '../../../kube/mod.ts';
-import { BackendError, type BackingVolume, checkUid } from '../backend.ts';
-import { type FileSystem, hasCode } from './file-system.ts';
+import { type BackingVolume, checkUid } from '../backend.ts';
+import { type FileSystem, failed, hasCode } from './file-system.ts';
 
 /** Beside the file of a volume with a tail: how many of its bytes may be exported. */
 const EXPORTED_SUFFIX = '.img.exported';
@@ -45,7 +44,7 @@ export class FileTails {
       try {
         await this.#fs.unlink(path);
       } catch (error) {
-        if (!hasCode(error, 'ENOENT')) throw this.#failed(`removing ${path}`, error);
+        if (!hasCode(error, 'ENOENT')) throw failed(`removing ${path}`, error);
       }
     }
     await this.#fs.syncDirectory(this.#directory);
@@ -61,7 +60,7 @@ export class FileTails {
     try {
       await this.#fs.shorten(path, mark.exported);
     } catch (error) {
-      if (!hasCode(error, 'ENOENT')) throw this.#failed(`taking the tail off ${path}`, error);
+      if (!hasCode(error, 'ENOENT')) throw failed(`taking the tail off ${path}`, error);
     }
   }
 
@@ -73,15 +72,11 @@ export class FileTails {
       return isRead ? { exported, tail } : { exported: 0, tail: 0 };
     } catch (error) {
       if (hasCode(error, 'ENOENT')) return undefined;
-      throw this.#failed(`reading ${path}`, error);
+      throw failed(`reading ${path}`, error);
     }
   }
 
   #path(uid: string): string {
     return join(this.#directory, `${checkUid(uid)}${EXPORTED_SUFFIX}`);
-  }
-
-  #failed(doing: string, error: unknown): BackendError {
-    return new BackendError('BackendFailed', `${doing}: ${messageOf(error)}`, { cause: error });
   }
 }

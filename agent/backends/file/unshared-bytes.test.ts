@@ -1,3 +1,4 @@
+import { BackendError } from '../backend.ts';
 import { UnsharedBytes } from './unshared-bytes.ts';
 
 const MiB = 1 << 20;
@@ -19,7 +20,7 @@ function world(file = { own: 10 * MiB, taken: 30 * MiB, takesMs: 30_000, parts: 
         now += file.takesMs / file.parts;
         return { bytes: file.own / file.parts, ...(isLast ? {} : { end: from + 1 }) };
       },
-      stat: async () => ({ file: true, size: 100 * MiB, blocks: file.taken / 512, device: 1 }),
+      stat: async () => ({ file: true, size: 100 * MiB, blocks: file.taken / 512 }),
     },
     { now: () => now, ...(waitMs === undefined ? {} : { waitMs }) },
   );
@@ -182,11 +183,12 @@ test('a file that could not be counted again in time does not pass for one that 
 });
 
 test('all of a file is its own where the file system does not tell, and none of it is known when it cannot be read', async () => {
-  const stat = async () => ({ file: true, size: 100 * MiB, blocks: 2048, device: 1 });
+  const stat = async () => ({ file: true, size: 100 * MiB, blocks: 2048 });
   const own = async (unshared: () => Promise<{ bytes: number; end?: number }>) =>
     (await new UnsharedBytes({ unshared, stat }).of([{ path: PATH }], signal)).get(PATH);
   expect(await own(() => Promise.reject(new Error('no FIEMAP')))).toStrictEqual({ bytes: MiB, isShort: false });
   // One that tells a part of no length is not asked for ever.
   expect(await own(async () => ({ bytes: 1, end: 0 }))).toStrictEqual({ bytes: MiB, isShort: false });
   expect(await own(() => Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' })))).toBeUndefined();
+  expect(await own(() => Promise.reject(new BackendError('PoolNotReady', 'the disk does not answer')))).toBeUndefined();
 });

@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import { Semaphore } from '../../../run/semaphore.ts';
 import { within } from '../../../run/within.ts';
+import { BackendError } from '../backend.ts';
 import type { FileSystem } from './file-system.ts';
 
 /** What `blocks` of a file are counted in. */
@@ -144,7 +145,7 @@ export class UnsharedBytes {
         bytes += more;
         from = end;
       } catch (error) {
-        if (error instanceof Error && 'code' in error) throw error;
+        if (error instanceof BackendError || (error instanceof Error && 'code' in error)) throw error;
         return { bytes: before * BLOCK, blocks: before, parts: 0 };
       }
     }
