@@ -37,13 +37,20 @@ describe('leanObject', () => {
     expect(node.status.images).toHaveLength(1);
   });
 
-  it('leaves out labels of users when names are replaced', () => {
+  it('leaves out labels of users when names are replaced, those of the release and the application that a claim is of, too', () => {
     const managedFields = [{ fieldsV1: { 'f:metadata': { 'f:labels': { 'f:customer': {} } } } }];
-    const claim = {
-      metadata: { name: 'c', managedFields, labels: { customer: 'acme', 'app.kubernetes.io/name': 'x' }, annotations: { note: 'y' } },
-    };
+    const labels = { customer: 'acme', 'app.kubernetes.io/name': 'postgresql', 'app.kubernetes.io/instance': 'acme-db' };
+    const annotations = { note: 'y', 'pv.kubernetes.io/bind-completed': 'yes' };
+    const ownerReferences = [{ kind: 'Cluster', name: 'acme-db' }];
+    const claim = { metadata: { name: 'c', managedFields, ownerReferences, labels, annotations } };
     expect(leanObject(claim, { isRedacted: true })).toStrictEqual({
-      metadata: { name: 'c', labels: { 'app.kubernetes.io/name': 'x' }, annotations: {} },
+      metadata: { name: 'c', labels: {}, annotations: { 'pv.kubernetes.io/bind-completed': 'yes' } },
     });
+    expect(leanObject(claim)).toMatchObject({ metadata: { labels, ownerReferences } });
+  });
+
+  it('leaves labels of the chart when names are replaced: they say which component a pod is of', () => {
+    const labels = { 'app.kubernetes.io/name': 'aoe-csi', 'app.kubernetes.io/component': 'agent' };
+    expect(leanObject({ metadata: { name: 'p', labels } }, { isRedacted: true })).toMatchObject({ metadata: { labels } });
   });
 });

@@ -1,11 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Redactor } from '../bundle/redact.ts';
 import { AOE_SNAPSHOTS, CLAIMS, EVENTS, PODS, STORAGE_CLASSES } from '../cluster/objects.ts';
 import { refused } from '../testing/fake-kubectl.ts';
 import { claim, pod, smallCluster } from '../testing/objects.ts';
 import { runOn } from '../testing/run.ts';
+import { DEVICES_SCRIPT } from './bundle.ts';
 
 const event = (kind: string, namespace: string, name: string, message: string) => ({
   metadata: { name: `${name}.1`, namespace },
@@ -106,6 +108,21 @@ describe('bundle', () => {
     expect(names).toContain('nodes/storage-1/agent.txt');
     const kept = JSON.parse(readFileSync(file.replace('.tar.gz', '.names.json'), 'utf8'));
     expect(kept).toMatchObject({ 'namespace-1': 'shop', 'claim-1': 'data', 'pod-1': 'web' });
+  });
+
+  it('replaces with --redact MAC addresses that only sysfs has', () => {
+    const [devices, block] = [join(scratch, 'sys'), join(scratch, 'sys/block')];
+    const files = { state: 'up', mac: '525400123456', netif: 'eth1', size: '2048', inflight: '0 0' };
+    for (const [disk, change] of [
+      ['etherd!e55.5', {}],
+      ['etherd!e55.6', { mac: 'none' }],
+    ] as const) {
+      mkdirSync(join(block, disk), { recursive: true });
+      for (const [name, text] of Object.entries({ ...files, ...change })) writeFileSync(join(block, disk, name), `${text}\n`);
+    }
+    const text = execFileSync('sh', ['-c', DEVICES_SCRIPT.replaceAll('/sys/', `${devices}/`)], { encoding: 'utf8' });
+    expect(text).toMatch('disk e55.5 up 52:54:00:12:34:56 eth1 sectors 2048 inflight 0 0\ndisk e55.6 up none eth1 sectors');
+    expect(new Redactor({ namespaces: [], claims: [], pods: [] }).text(text)).toMatch('disk e55.5 up mac-1 eth1');
   });
 
   it('has the newest lines of a log, and says where it is cut', async () => {

@@ -20,9 +20,13 @@ const LOG_BYTES = 32 << 20;
 /** Lists, logs and probes at a time: each is a process of kubectl. */
 const AT_ONCE = 4;
 
-/** State of the kernel for people who help: no data of volumes. */
-const DEVICES_SCRIPT = `
-for disk in /sys/block/etherd!*; do [ -d "$disk" ] && echo "disk \${disk##*!} $(cat "$disk/state") $(cat "$disk/mac") $(cat "$disk/netif") sectors $(cat "$disk/size") inflight $(cat "$disk/inflight")"; done
+/**
+ * State of the kernel for people who help: no data of volumes. sysfs writes MAC addresses of targets without colons (`%pm` in
+ * drivers/block/aoe/aoeblk.c); they get them here, since nothing else tells such an address from other words.
+ */
+export const DEVICES_SCRIPT = `
+mac() { sed 's/^\\(..\\)\\(..\\)\\(..\\)\\(..\\)\\(..\\)\\(..\\)$/\\1:\\2:\\3:\\4:\\5:\\6/' "$1"; }
+for disk in /sys/block/etherd!*; do [ -d "$disk" ] && echo "disk \${disk##*!} $(cat "$disk/state") $(mac "$disk/mac") $(cat "$disk/netif") sectors $(cat "$disk/size") inflight $(cat "$disk/inflight")"; done
 for device in /sys/block/dm-*; do [ -d "$device" ] && echo "dm \${device##*/} $(cat "$device/dm/name") suspended $(cat "$device/dm/suspended") sectors $(cat "$device/size")"; done
 for link in /sys/class/net/*; do echo "link \${link##*/} $(cat "$link/address") MTU $(cat "$link/mtu") $(cat "$link/operstate")"; done
 exit 0
