@@ -70,13 +70,32 @@ kernel                   ok      6.16.3
   });
 
   it.each([
-    ['6.16.0', false],
-    ['7.0.1', false],
-    ['6.12.37', false],
-    ['6.12.36-rt', true],
-    ['6.8.0-51-generic', true],
-    ['5.10.239', false],
-    ['4.19.0', true],
-    ['unknown', undefined],
-  ])('takes kernel %s for one with a known fault: %s', (kernel, isFaulty) => expect(hasKnownFault(kernel)).toBe(isFaulty));
+    ['6.16.0', '', false],
+    ['7.0.1', '', false],
+    ['6.12.37', '', false],
+    ['6.12.36-rt', '', true],
+    ['5.10.239', '', false],
+    ['4.19.0', '', true],
+    ['unknown', '', undefined],
+    ['6.1.0-40-amd64', '#1 SMP PREEMPT_DYNAMIC Debian 6.1.153-1 (2025-09-20)', false],
+    ['6.1.0-25-amd64', '#1 SMP PREEMPT_DYNAMIC Debian 6.1.106-3 (2024-08-26)', true],
+    ['6.12.48+deb13-amd64', '#1 SMP PREEMPT_DYNAMIC Debian 6.12.48-1 (2025-09-20)', false],
+    ['6.6.31+rpt-rpi-v8', '#1 SMP PREEMPT Debian 1:6.6.31-1+rpt1 (2024-05-29)', true],
+    ['5.15.0-97-generic', 'Ubuntu 5.15.0-97.107-generic 5.15.136', true],
+    ['5.15.0-160-generic', 'Ubuntu 5.15.0-160.170-generic 5.15.189', false],
+    ['6.8.0-51-generic', 'Ubuntu 6.8.0-51.52-generic 6.8.12', undefined],
+    ['6.17.0-5-generic', 'Ubuntu 6.17.0-5.5-generic 6.17.0', false],
+    ['5.14.0-427.13.1.el9_4.x86_64', '#1 SMP PREEMPT_DYNAMIC Wed Apr 10 10:29:16 EDT 2024', undefined],
+    ['6.1.0-40-amd64', '', undefined],
+  ])('takes kernel %s, "%s", for one with a known fault: %s', (kernel, build, isFaulty) =>
+    expect(hasKnownFault(kernel, build)).toBe(isFaulty),
+  );
+
+  it('does not blame a kernel whose version does not tell', async () => {
+    const fake = smallCluster();
+    fake.answer = () => FACTS.replace('6.16.3', '6.8.0-51-generic\nbuild Ubuntu 6.8.0-51.52-generic 6.8.12');
+    const { out, code } = await runOn(fake, ['check', 'node', 'storage-1', '--exit-code']);
+    expect(code).toBe(0);
+    expect(out).toMatch(/^kernel +\? +6\.8\.0-51-generic \(Ubuntu 6\.8\.12\): .*ask your distribution$/m);
+  });
 });

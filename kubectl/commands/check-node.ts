@@ -35,13 +35,30 @@ const FIXED: readonly (readonly [number, number, number])[] = [
 /** All kernels from this series on have the fixes. */
 const FIXED_SINCE: readonly [number, number] = [6, 16];
 
-/** Whether a kernel is older than the fix of the faults that are known; undefined when its version cannot be read. */
-export function hasKnownFault(kernel: string): boolean | undefined {
-  const [, major, minor, patch = '0'] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(kernel) ?? [];
+/** The version of kernel.org that a distribution says its kernel is made of; undefined when it says none. */
+function madeOf(build = ''): { distribution: string; version: string } | undefined {
+  const [, debian] = /\bDebian (?:\d+:)?(\d+\.\d+\.\d+)/.exec(build) ?? [];
+  if (debian !== undefined) return { distribution: 'Debian', version: debian };
+  const [, ubuntu] = /^Ubuntu \S+ (\d+\.\d+\.\d+)/.exec(build) ?? [];
+  return ubuntu === undefined ? undefined : { distribution: 'Ubuntu', version: ubuntu };
+}
+
+/**
+ * Whether a kernel is older than the fix of the faults that are known; undefined when its version cannot be read, or does not tell: Debian
+ * (before 13), Ubuntu, RHEL and SUSE write 0 for the patch level, and numbers of their own behind it.
+ * @param kernel as of `uname -r`
+ * @param build `/proc/version_signature` of Ubuntu, or what `uname -v` says: those of Debian and Ubuntu have the version of kernel.org
+ */
+export function hasKnownFault(kernel: string, build?: string): boolean | undefined {
+  const origin = madeOf(build);
+  const [, major, minor, patch = '0'] = /^(\d+)\.(\d+)(?:\.(\d+))?/.exec(origin?.version ?? kernel) ?? [];
   if (major === undefined || minor === undefined) return undefined;
   const [a, b, c] = [Number(major), Number(minor), Number(patch)];
   if (a > FIXED_SINCE[0] || (a === FIXED_SINCE[0] && b >= FIXED_SINCE[1])) return false;
   const series = FIXED.find(([x, y]) => x === a && y === b);
+  if (!origin && /^\d+\.\d+\.0-\d/.test(kernel)) return undefined;
+  // Ubuntu mends series itself that kernel.org has left, such as 6.8.
+  if (origin?.distribution === 'Ubuntu' && !series) return undefined;
   return series === undefined || c < series[2];
 }
 
@@ -124,10 +141,13 @@ function moduleStep({ facts, name }: Checked): Step {
 function kernelStep({ facts, machine }: Checked): Step {
   const kernel = facts?.kernel ?? machine?.status?.nodeInfo?.kernelVersion;
   if (kernel === undefined) return unknown('kernel', 'its version is not known');
-  const isFaulty = hasKnownFault(kernel);
-  if (isFaulty === undefined) return unknown('kernel', `${kernel}: not a version that can be compared`);
-  if (!isFaulty) return ok('kernel', kernel);
-  const fault = `${kernel} may have a fault of the aoe driver: processes can hang for ever when a target is away for aoe_deadsecs (CVE-2025-38326)`;
+  const isFaulty = hasKnownFault(kernel, facts?.build);
+  const origin = madeOf(facts?.build);
+  const shown = origin ? `${kernel} (${origin.distribution} ${origin.version})` : kernel;
+  if (isFaulty === undefined)
+    return unknown('kernel', `${shown}: the version does not tell whether CVE-2025-38326 is fixed: ask your distribution`);
+  if (!isFaulty) return ok('kernel', shown);
+  const fault = `${shown} may have a fault of the aoe driver: processes can hang for ever when a target is away for aoe_deadsecs (CVE-2025-38326)`;
   if (facts?.parameters.aoe_deadsecs === '0') return ok('kernel', `${fault}; aoe_deadsecs is 0, which avoids it`);
   return wrong('kernel', `${fault}. Update it, or set aoe_deadsecs to 0; your distribution may have fixed it`);
 }

@@ -11,6 +11,7 @@ describe('what the node plugin knows', () => {
     const facts = parseNodeFacts(
       [
         'kernel 6.12.1',
+        'build #1 SMP Debian 6.12.1-1',
         'parameter aoe_deadsecs 180',
         'module loaded',
         'disk state up',
@@ -25,6 +26,7 @@ describe('what the node plugin knows', () => {
     );
     expect(facts).toStrictEqual({
       kernel: '6.12.1',
+      build: '#1 SMP Debian 6.12.1-1',
       isModuleLoaded: true,
       parameters: { aoe_deadsecs: '180' },
       disk: { state: 'up', netif: 'eth1 eth2', size: '2097152' },
@@ -39,7 +41,7 @@ describe('what the node plugin knows', () => {
 
   it('is asked by a script that ends well without module and disk', () => {
     const facts = parseNodeFacts(sh(NODE_SCRIPT, 'e65000.1'));
-    expect(facts).toMatchObject({ kernel: sh('uname -r').trim(), disk: undefined, mounts: [] });
+    expect(facts).toMatchObject({ kernel: sh('uname -r').trim(), build: expect.stringMatching(/./), disk: undefined, mounts: [] });
   });
 });
 

@@ -14,6 +14,7 @@ export const SECTOR = 512;
  */
 export const NODE_SCRIPT = `
 echo "kernel $(uname -r)"
+echo "build $(cat /proc/version_signature 2>/dev/null || uname -v)"
 for file in /sys/module/aoe/parameters/*; do [ -f "$file" ] && echo "parameter \${file##*/} $(cat "$file")"; done
 [ -d /sys/module/aoe ] && echo "module loaded"
 [ -n "$1" ] || exit 0
@@ -40,6 +41,8 @@ exit 0
 /** What the node plugin's container knows of a node and one disk. */
 export interface NodeFacts {
   readonly kernel: string | undefined;
+  /** What the distribution says of the kernel's version: `/proc/version_signature` of Ubuntu, or `uname -v`. */
+  readonly build?: string;
   readonly isModuleLoaded: boolean;
   /** Of the kernel module aoe. */
   readonly parameters: Readonly<Record<string, string>>;
@@ -55,6 +58,7 @@ export function parseNodeFacts(text: string): NodeFacts {
   const lines = text.split('\n').map((line) => line.split(' '));
   const valuesOf = (kind: string) => lines.filter(([first]) => first === kind).map(([, ...rest]) => rest);
   const disk = Object.fromEntries(valuesOf('disk').map(([name = '', ...value]) => [name, value.join(' ')]));
+  const build = valuesOf('build')[0]?.join(' ');
   const mounts = valuesOf('mount').map(([target = '', options = '', ...rest]) => ({
     target,
     // A file system that had errors is read-only as a whole: the last field.
@@ -69,6 +73,7 @@ export function parseNodeFacts(text: string): NodeFacts {
   }));
   return {
     kernel: valuesOf('kernel')[0]?.[0],
+    ...(build === undefined ? {} : { build }),
     isModuleLoaded: valuesOf('module').length > 0,
     parameters: Object.fromEntries(valuesOf('parameter').map(([name = '', value = '']) => [name, value])),
     disk: Object.keys(disk).length > 0 ? disk : undefined,
