@@ -1,7 +1,7 @@
 import { UsageError } from '../../run/config.ts';
 import { claim, persistentVolume, pod, smallCluster, volume } from '../testing/objects.ts';
 import { findChains, NotFoundError, parseSubject } from './find.ts';
-import { AOE_VOLUMES, CLAIMS, PERSISTENT_VOLUMES, PODS } from './objects.ts';
+import { AOE_VOLUMES, CLAIMS, PERSISTENT_VOLUMES, PODS, STORAGE_CLASSES } from './objects.ts';
 import { Reader } from './reader.ts';
 
 describe('parseSubject', () => {
@@ -43,6 +43,37 @@ describe('findChains', () => {
       ['data', 'pvc-1'],
       ['two-tmp', 'v-2'],
     ]);
+  });
+
+  it('keeps claims of a pod that may not be read, or do not exist: they may be ours', async () => {
+    const fake = smallCluster().put(PODS, pod('two', { claims: ['data', 'none'] }));
+    expect(await find('pod:shop/two', fake)).toMatchObject([
+      { volumeName: 'pvc-1' },
+      { claimName: { name: 'none' }, isClaimGone: true, pods: [{ metadata: { name: 'two' } }] },
+    ]);
+    fake.forbidden.add('persistentvolumeclaims');
+    expect(await find('pod:shop/two', fake)).toMatchObject([
+      { claimName: { name: 'data' }, isClaimGone: false },
+      { claimName: { name: 'none' }, isClaimGone: false },
+    ]);
+  });
+
+  it('leaves out a claim that waits for a volume of another driver', async () => {
+    const fake = smallCluster()
+      .put(STORAGE_CLASSES, { metadata: { name: 'aoe' }, provisioner: 'aoe.dev' }, { metadata: { name: 'nfs' }, provisioner: 'nfs.io' })
+      .put(CLAIMS, { ...claim('files', undefined), spec: { storageClassName: 'nfs' } }, claim('new', undefined))
+      .put(PODS, pod('two', { claims: ['files', 'new'] }));
+    expect(short(await find('pod:shop/two', fake)).map(([name]) => name)).toStrictEqual(['new']);
+    await expect(find('pvc:shop/files', fake)).rejects.toThrow('claim shop/files waits for a volume of nfs.io, not of aoe.dev');
+    fake.forbidden.add('storageclasses');
+    expect(short(await find('pvc:shop/files', fake))).toMatchObject([['files', undefined, undefined, ['two']]]);
+  });
+
+  it('knows that no pod uses a volume that has no claim', async () => {
+    const fake = smallCluster().put(AOE_VOLUMES, volume('by-hand'));
+    expect(await find('by-hand', fake)).toMatchObject([{ pods: [] }]);
+    fake.forbidden.add('persistentvolumes');
+    expect((await find('by-hand', fake))[0]?.pods).toBeUndefined();
   });
 
   it('stops at a claim that has no volume yet', async () => {

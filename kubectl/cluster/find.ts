@@ -1,6 +1,18 @@
+import { DRIVER_NAME } from '../../api/meta.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { UsageError } from '../../run/config.ts';
-import { AOE_VOLUMES, CLAIMS, type Claim, claimsOf, PERSISTENT_VOLUMES, type PersistentVolume, PODS, type Pod } from './objects.ts';
+import {
+  AOE_VOLUMES,
+  CLAIMS,
+  type Claim,
+  claimsOf,
+  PERSISTENT_VOLUMES,
+  type PersistentVolume,
+  PODS,
+  type Pod,
+  STORAGE_CLASSES,
+  type StorageClass,
+} from './objects.ts';
 import type { Reader } from './reader.ts';
 import { type ClaimName, claimNameOf, claimText, handleOf } from './volumes.ts';
 
@@ -13,6 +25,8 @@ export type Subject =
 export interface Chain {
   readonly claimName?: ClaimName | undefined;
   readonly claim?: Claim | undefined;
+  /** The claim does not exist; absent when it may only not be read. */
+  readonly isClaimGone?: boolean | undefined;
   readonly persistentVolume?: PersistentVolume | undefined;
   /** Name of the AoEVolume; undefined while the claim has none. */
   readonly volumeName?: string | undefined;
@@ -25,7 +39,12 @@ export interface Chain {
 
 /** That what was named does not exist, or is none of ours. */
 export class NotFoundError extends Error {
-  override readonly name = 'NotFoundError';
+  override readonly name: string = 'NotFoundError';
+}
+
+/** That a claim is another driver's. */
+class NotOursError extends NotFoundError {
+  override readonly name = 'NotOursError';
 }
 
 /**
@@ -46,7 +65,8 @@ export function parseSubject(text: string): Subject {
 const FORMS = 'write VOLUME, pvc:NAMESPACE/NAME or pod:NAMESPACE/NAME';
 
 /**
- * The volumes of what a person named: one of a claim or a volume; those of all claims of a pod.
+ * The volumes of what a person named: one of a claim or a volume; those of all claims of a pod but those of other drivers. Claims of a pod
+ * that do not exist, or may not be read, are among them without a volume.
  * @throws NotFoundError
  */
 export async function findChains(reader: Reader, subject: Subject): Promise<Chain[]> {
@@ -56,8 +76,9 @@ export async function findChains(reader: Reader, subject: Subject): Promise<Chai
   if (!pod) throw missing(`pod ${subject.namespace}/${subject.name}`, isHidden);
   const chains: Chain[] = [];
   for (const name of claimsOf(pod)) {
-    const chain = await chainOfClaim(reader, { namespace: subject.namespace, name }, [pod]).catch((error: unknown) => {
-      if (error instanceof NotFoundError) return undefined;
+    const claimName = { namespace: subject.namespace, name };
+    const chain = await chainOfClaim(reader, claimName, [pod]).catch((error: unknown): Chain | undefined => {
+      if (error instanceof NotOursError) return undefined;
       throw error;
     });
     if (chain) chains.push(chain);
@@ -69,13 +90,19 @@ export async function findChains(reader: Reader, subject: Subject): Promise<Chai
 async function chainOfClaim(reader: Reader, claimName: ClaimName, pods?: readonly Pod[]): Promise<Chain> {
   const { object: claim, isHidden } = await reader.get<Claim>(CLAIMS, claimName.name, claimName.namespace);
   const text = `claim ${claimName.namespace}/${claimName.name}`;
+  // Of a pod: that may be ours, or not.
+  if (!claim && pods) return { claimName, isClaimGone: !isHidden, pods };
   if (!claim) throw missing(text, isHidden);
   const users = pods ?? (await podsOf(reader, claimName));
   const bound = claim.spec.volumeName;
-  if (bound === undefined || bound === '') return { claimName, claim, pods: users };
+  if (bound === undefined || bound === '') {
+    const driver = await driverOf(reader, claim);
+    if (driver !== undefined && driver !== DRIVER_NAME) throw new NotOursError(`${text} waits for a volume of ${driver}, not of aoe.dev`);
+    return { claimName, claim, pods: users };
+  }
   const { object: persistentVolume } = await reader.get<PersistentVolume>(PERSISTENT_VOLUMES, bound);
   if (persistentVolume && handleOf(persistentVolume) === undefined)
-    throw new NotFoundError(`${text} is bound to PersistentVolume ${bound}, which is not of aoe.dev`);
+    throw new NotOursError(`${text} is bound to PersistentVolume ${bound}, which is not of aoe.dev`);
   // csi-provisioner gives both the same name.
   const volumeName = persistentVolume ? handleOf(persistentVolume) : bound;
   const found = await reader.get<AoEVolume>(AOE_VOLUMES, volumeName ?? bound);
@@ -93,9 +120,28 @@ async function chainOfVolume(reader: Reader, name: string): Promise<Chain> {
   const persistentVolumes = await reader.list<PersistentVolume>(PERSISTENT_VOLUMES);
   const persistentVolume = persistentVolumes?.find((each) => handleOf(each) === name);
   const claimName = claimNameOf(volume, persistentVolume);
-  if (!claimName) return { persistentVolume, volumeName: name, volume };
-  const { object: claim } = await reader.get<Claim>(CLAIMS, claimName.name, claimName.namespace);
-  return { claimName, claim, persistentVolume, volumeName: name, volume, pods: await podsOf(reader, claimName) };
+  // Pods use a volume through its claim. Without the PersistentVolumes there may be one that is not known.
+  if (!claimName) return { persistentVolume, volumeName: name, volume, pods: persistentVolumes && [] };
+  const found = await reader.get<Claim>(CLAIMS, claimName.name, claimName.namespace);
+  const pods = await podsOf(reader, claimName);
+  return {
+    claimName,
+    claim: found.object,
+    isClaimGone: !found.object && !found.isHidden,
+    persistentVolume,
+    volumeName: name,
+    volume,
+    pods,
+  };
+}
+
+/** The driver that is to make the volume of a claim; undefined when nothing says it. */
+async function driverOf(reader: Reader, { metadata, spec }: Claim): Promise<string | undefined> {
+  // Set by Kubernetes when it is the driver's turn.
+  const asked = metadata.annotations?.['volume.kubernetes.io/storage-provisioner'];
+  if (asked !== undefined || !spec.storageClassName) return asked;
+  const { object: storageClass } = await reader.get<StorageClass>(STORAGE_CLASSES, spec.storageClassName);
+  return storageClass?.provisioner;
 }
 
 async function podsOf(reader: Reader, { namespace, name }: ClaimName): Promise<Pod[] | undefined> {

@@ -84,6 +84,11 @@ Kubernetes does not learn that the volume was detached: better delete the pod, o
     expect(warning(volume('v'), [pod('elsewhere', { node: 'worker-2' })], NOW).join('\n')).not.toMatch('elsewhere');
   });
 
+  it('knows that no pod uses a volume without a claim', async () => {
+    const { out } = await runOn(smallCluster().put(AOE_VOLUMES, other), ['break-lock', 'mac'], { typed: '' });
+    expect(out).not.toMatch('Which pods use it');
+  });
+
   it('takes the name that was typed, in quotes or not', async () => {
     const fake = smallCluster().put(AOE_VOLUMES, other).put(EVENTS);
     fake.answer = () => ({ code: 1, stdout: '', stderr: 'Error from server (Timeout): x\n' });

@@ -55,7 +55,7 @@ export function warning(volume: AoEVolume, pods: readonly Pod[] | undefined, now
       ? 'It is not a lock of this project: the string is cleared, and whoever has set it is not told.'
       : `${node} is cut off, and the lock is cleared: pods that use the volume there get I/O errors.`,
     ...(names === '' ? [] : [`These pods use it there: ${names}`]),
-    ...(pods === undefined ? ['Which pods use it is not known: you may not list them.'] : []),
+    ...(pods === undefined ? ['Which pods use it is not known, since rights are missing.'] : []),
     'Kubernetes does not learn that the volume was detached: better delete the pod, or its VolumeAttachment.',
   ];
 }

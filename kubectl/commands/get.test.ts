@@ -88,6 +88,14 @@ EVENT   TYPE     REASON                 MESSAGE
     ]);
   });
 
+  it('does not take a claim that may not be read for none of ours', async () => {
+    const fake = smallCluster();
+    fake.forbidden.add('persistentvolumeclaims');
+    const { out, notSeen } = await runOn(fake, ['get', 'pod:shop/web']);
+    expect(out).toBe('Claim:  shop/data (it may not be read, so its volume is not known)\n');
+    expect(notSeen).toStrictEqual(['you may not get persistentvolumeclaims in namespace shop']);
+  });
+
   it('shows the rest when pods may not be listed', async () => {
     const fake = smallCluster();
     fake.forbidden.add('pods');

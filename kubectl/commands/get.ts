@@ -22,7 +22,8 @@ function fields(rows: readonly (readonly [string, string | undefined])[]): strin
   return given.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
 }
 
-function holderText({ status, spec }: AoEVolume, now: number): string | undefined {
+function holderText(volume: AoEVolume, now: number): string | undefined {
+  const { status, spec } = volume;
   const { holder } = status ?? {};
   if (!holder) return spec.access === 'Exclusive' ? 'nobody' : undefined;
   if (holder.node === undefined) return `${JSON.stringify(holder.raw)} (not a lock of this project)`;
@@ -107,6 +108,11 @@ function titled(lines: readonly string[]): string[] {
   return lines.length === 0 ? [] : ['', ...lines];
 }
 
+/** Of a pod's claim without which its volume is not known. */
+function noClaimText({ claimName, isClaimGone }: Chain): string {
+  return `Claim:  ${claimText(claimName)} (${isClaimGone ? 'it does not exist' : 'it may not be read, so its volume is not known'})`;
+}
+
 export async function get(context: Context): Promise<ExitStatus> {
   const { reader, line } = context;
   const chains = await findChains(reader, parseSubject(line.words[0] ?? ''));
@@ -139,8 +145,9 @@ export async function get(context: Context): Promise<ExitStatus> {
     notSeen: reader.notSeen,
   };
   const now = context.now();
-  const text = () =>
-    shown.flatMap(({ chain, events }, index) => [...(index === 0 ? [] : ['', '']), ...chainText(chain, { events, nodes, now })]);
+  const textOf = ({ chain, events }: (typeof shown)[number]) =>
+    chain.claim || chain.volume ? chainText(chain, { events, nodes, now }) : [noClaimText(chain)];
+  const text = () => shown.flatMap((each, index) => [...(index === 0 ? [] : ['', '']), ...textOf(each)]);
   write(context, { data, text });
   return 0;
 }

@@ -95,6 +95,21 @@ describe('the way from a pod to its data', () => {
     );
   });
 
+  it('says what may not be read, and only that', () => {
+    const { chain } = way();
+    const said = (each: Way) => stepsOf(each, NOW).map(({ name, state, text }) => `${name} ${state}: ${text}`);
+    const hidden = { claimName: chain.claimName, isClaimGone: false, pods: chain.pods };
+    expect(said(way({ chain: hidden }))).toStrictEqual([
+      'pod ok: shop/web on worker-1: Running',
+      'claim unknown: shop/data may not be read',
+    ]);
+    expect(wrongs(way({ chain: { ...hidden, isClaimGone: true } }))).toStrictEqual(['claim: there is no shop/data']);
+    expect(said(way({ chain: { ...chain, persistentVolume: undefined } }))).toContain(
+      'attachment unknown: it would name the PersistentVolume, which was not found, or may not be read',
+    );
+    expect(said(way({ attachments: undefined }))).toContain('attachment unknown: VolumeAttachments may not be listed');
+  });
+
   it('finds an MTU with which frames of full length are lost', () => {
     const large = aoeNode('worker-1', { status: { interfaces: [{ name: 'eth1', mac: '02:00:00:00:00:11', mtu: 9216 }] } });
     expect(wrongs(way({ nodes: [large] }))).toStrictEqual([

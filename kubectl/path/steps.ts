@@ -29,7 +29,7 @@ export function stepsOf(way: Way, now: number): Step[] {
   const { chain, pod } = way;
   const { volume } = chain;
   const steps = [podStep(way), claimStep(chain)];
-  if (!volume) return [...steps, volumeMissing(chain)];
+  if (!volume) return chain.claim ? [...steps, volumeMissing(chain)] : steps;
   return [
     ...steps,
     persistentVolumeStep(way),
@@ -59,10 +59,11 @@ function podStep({ chain, pod, podEvents = [] }: Way): Step {
   return wrong('pod', `${name} ${on}: ${why}`);
 }
 
-function claimStep({ claimName, claim }: Chain): Step {
+function claimStep({ claimName, claim, isClaimGone, pods = [] }: Chain): Step {
   if (!claimName) return unknown('claim', 'none: the volume was made by hand, or for a host outside the cluster');
   const name = claimText(claimName);
-  if (!claim) return unknown('claim', `${name}: it may not be read, or does not exist any longer`);
+  if (!claim)
+    return isClaimGone ? (pods.length > 0 ? wrong : unknown)('claim', `there is no ${name}`) : unknown('claim', `${name} may not be read`);
   const phase = claim.status?.phase ?? 'Unknown';
   if (claim.metadata.deletionTimestamp) return wrong('claim', `${name} is being deleted`);
   return phase === 'Bound'
@@ -91,7 +92,8 @@ function persistentVolumeStep({ chain: { persistentVolume, volume } }: Way): Ste
 
 function attachmentStep({ chain, attachments }: Way, node: string): Step {
   const name = chain.persistentVolume?.metadata.name;
-  if (!attachments || name === undefined) return unknown('attachment', 'VolumeAttachments may not be listed');
+  if (!attachments) return unknown('attachment', 'VolumeAttachments may not be listed');
+  if (name === undefined) return unknown('attachment', 'it would name the PersistentVolume, which was not found, or may not be read');
   const mine = attachments.filter(({ spec }) => spec.source.persistentVolumeName === name);
   const here = mine.find(({ spec }) => spec.nodeName === node);
   const elsewhere = mine.filter((each) => each !== here).map(({ spec }) => spec.nodeName);
