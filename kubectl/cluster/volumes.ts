@@ -31,3 +31,18 @@ export function claimNameOf(volume: AoEVolume, persistentVolume: PersistentVolum
 export function claimText(claim: ClaimName | undefined): string {
   return claim === undefined ? '' : `${claim.namespace}/${claim.name}`;
 }
+
+/** A config string that is no lock of ours, as it is in status.holder.raw: that is in one line, and escaped once already. */
+export function quoted(raw: string): string {
+  return `"${raw}"`;
+}
+
+/** The holder of a volume's lock as a person must name it: see {@link isNameOf}. */
+export function holderName({ status: { holder } = {} }: AoEVolume): string {
+  return holder ? (holder.node ?? quoted(holder.raw)) : 'nobody';
+}
+
+/** Whether a text names this node or config string: as it is, in quotes as it is shown, or as a string of JSON. */
+export function isNameOf(text: string, name: string | undefined): boolean {
+  return name !== undefined && [name, quoted(name), JSON.stringify(name)].includes(text);
+}

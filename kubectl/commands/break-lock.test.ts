@@ -39,6 +39,7 @@ describe('judge', () => {
     ['the holder is named', volume('v'), 'worker-1', 'break'],
     ['its whole string is named', volume('v'), volume('v').status?.holder?.raw ?? '', 'break'],
     ['the string of another program is named', other, 'net.corvus.apple me', 'break'],
+    ['a node is named in quotes', volume('v'), '"worker-1"', 'break'],
     ['another node is named', volume('v'), 'worker-2', 'refuse'],
     ['only the start of a string is named', other, 'net.corvus', 'refuse'],
     ['nothing is named', volume('v'), '', 'refuse'],
@@ -94,6 +95,25 @@ Kubernetes does not learn that the volume was detached: better delete the pod, o
     fake.answer = () => ({ code: 1, stdout: '', stderr: 'Error from server (Timeout): x\n' });
     await expect(runOn(fake, ['break-lock', 'mac'], { typed: ' "net.corvus.apple me" ' })).rejects.toThrow('kubectl annotate');
     expect(fake.commands[0]?.at(-1)).toBe('aoe.dev/break-lock=net.corvus.apple me');
+  });
+
+  it('takes a string as it is shown, one with bytes that do not print, too', async () => {
+    const raw = 'a\\x00b "c"';
+    const binary = volume('mac', { status: { holder: { name: `"${raw}"`, raw } } });
+    const written = async (args: readonly string[], more: { typed?: string } = {}) => {
+      const fake = smallCluster().put(AOE_VOLUMES, binary);
+      fake.answer = () => refused({ verb: 'patch', plural: 'aoevolumes', group: 'aoe.dev' });
+      await runOn(fake, ['break-lock', 'mac', ...args], more);
+      return fake.commands.map((given) => given.at(-1));
+    };
+    const { out } = await runOn(smallCluster().put(AOE_VOLUMES, binary), ['break-lock', 'mac'], { typed: 'no' });
+    const [, shown = ''] = /is held by (.*)\.$/m.exec(out) ?? [];
+    const [, listed = ''] = /^mac +- +(".*"|\S+) {3}/m.exec((await runOn(smallCluster().put(AOE_VOLUMES, binary), ['locks'])).out) ?? [];
+    expect([shown, listed]).toStrictEqual([`"${raw}"`, `"${raw}"`]);
+    for (const typed of [raw, shown, JSON.stringify(raw)]) {
+      expect(await written([], { typed })).toStrictEqual([`aoe.dev/break-lock=${raw}`]);
+      expect(await written([`--holder=${typed}`])).toStrictEqual([`aoe.dev/break-lock=${raw}`]);
+    }
   });
 
   it('needs --holder where nobody can be asked', async () => {

@@ -4,6 +4,7 @@ import { UsageError } from '../../run/config.ts';
 import { eventsAbout } from '../cluster/events.ts';
 import { findVolume } from '../cluster/find.ts';
 import { AOE_VOLUMES, type Event, eventTime, type Pod } from '../cluster/objects.ts';
+import { holderName, isNameOf } from '../cluster/volumes.ts';
 import type { Context, ExitStatus } from '../context.ts';
 import { age } from '../report/age.ts';
 
@@ -19,7 +20,7 @@ export type Verdict =
   | { readonly outcome: 'refuse'; readonly why: string }
   | { readonly outcome: 'free'; readonly why: string };
 
-/** @param named the holder as the person named it: a node, or the whole config string */
+/** @param named the holder as the person named it: a node, or the whole config string, in quotes or not */
 export function judge(volume: AoEVolume, named: string): Verdict {
   const { metadata, spec, status } = volume;
   const { name } = metadata;
@@ -33,14 +34,9 @@ export function judge(volume: AoEVolume, named: string): Verdict {
     };
   }
   if (!holder) return { outcome: 'free', why: `nobody has the lock of volume ${name}: there is nothing to break` };
-  if (named === holder.node || named === holder.raw) return { outcome: 'break', holder: named };
+  const known = [holder.node, holder.raw].find((each) => isNameOf(named, each));
+  if (known !== undefined) return { outcome: 'break', holder: known };
   return { outcome: 'refuse', why: `the lock of volume ${name} is held by ${holderName(volume)}, not by "${named}": nothing was done` };
-}
-
-/** The holder as a person must name it. */
-export function holderName({ status }: AoEVolume): string {
-  const { node, raw = '' } = status?.holder ?? {};
-  return node ?? JSON.stringify(raw);
 }
 
 /** What a person must know before the lock is broken. */
@@ -115,7 +111,7 @@ function eventsOf({ reader }: Context, { metadata: { name, uid } }: AoEVolume): 
 async function askFor({ ask, out, now }: Context, volume: AoEVolume, pods: readonly Pod[] | undefined): Promise<string> {
   if (!ask) throw new UsageError('break-lock: give --holder=NAME, since nobody is at a terminal who could be asked');
   out(`${warning(volume, pods, now()).join('\n')}\n`);
-  return (await ask('To break the lock, type the name of its holder: ')).trim().replace(/^"(.*)"$/, '$1');
+  return (await ask('To break the lock, type the name of its holder: ')).trim();
 }
 
 /**

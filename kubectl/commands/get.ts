@@ -4,7 +4,7 @@ import type { AoEVolume } from '../../api/volume.ts';
 import { eventsAbout } from '../cluster/events.ts';
 import { type Chain, danglingOf, findChains, parseSubject } from '../cluster/find.ts';
 import { AOE_NODES, type Event, eventTime, type Pod } from '../cluster/objects.ts';
-import { claimText } from '../cluster/volumes.ts';
+import { claimText, holderName } from '../cluster/volumes.ts';
 import { type Context, type ExitStatus, write } from '../context.ts';
 import { age } from '../report/age.ts';
 import { table } from '../report/table.ts';
@@ -26,7 +26,7 @@ function holderText(volume: AoEVolume, now: number): string | undefined {
   const { status, spec } = volume;
   const { holder } = status ?? {};
   if (!holder) return spec.access === 'Exclusive' ? 'nobody' : undefined;
-  if (holder.node === undefined) return `${JSON.stringify(holder.raw)} (not a lock of this project)`;
+  if (holder.node === undefined) return `${holderName(volume)} (not a lock of this project)`;
   return `${holder.node}${holder.since === undefined ? '' : `, for ${age(holder.since, now)}`}`;
 }
 

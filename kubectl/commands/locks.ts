@@ -1,7 +1,7 @@
 import { notReady } from '../../api/kube-node.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { AOE_VOLUMES, type Machine, NODES, PERSISTENT_VOLUMES, type PersistentVolume } from '../cluster/objects.ts';
-import { byVolume, claimNameOf, claimText } from '../cluster/volumes.ts';
+import { byVolume, claimNameOf, claimText, quoted } from '../cluster/volumes.ts';
 import { type Context, type ExitStatus, write } from '../context.ts';
 import { age } from '../report/age.ts';
 import { table } from '../report/table.ts';
@@ -64,7 +64,7 @@ export function locksText(locks: readonly Lock[], now: number): string[] {
   const rows = locks.map(({ volume, claim = '', holder, isOurs, since, node, note = '' }) => [
     volume,
     claim,
-    isOurs ? holder : JSON.stringify(holder),
+    isOurs ? holder : quoted(holder),
     since === undefined ? '' : age(since, now),
     node === 'Foreign' ? '' : node,
     note,

@@ -3,7 +3,7 @@ import type { AoEPool } from '../../api/pool.ts';
 import { type AoEVolume, VolumeCondition } from '../../api/volume.ts';
 import { type Chain, danglingOf } from '../cluster/find.ts';
 import { eventTime } from '../cluster/objects.ts';
-import { claimText } from '../cluster/volumes.ts';
+import { claimText, holderName } from '../cluster/volumes.ts';
 import { age } from '../report/age.ts';
 import { conditionOf, danglingText, machineProblems, nodeProblems, podProblems, silenceOf } from '../report/problems.ts';
 import { knownSegment } from '../report/segment.ts';
@@ -155,7 +155,7 @@ function lockStep(volume: AoEVolume, node: string | undefined, now: number): Ste
   const { holder } = volume.status ?? {};
   if (volume.spec.access !== 'Exclusive') return undefined;
   if (!holder) return node === undefined ? ok('lock', 'nobody has it') : wrong('lock', `nobody has it: ${node} has not staged the volume`);
-  const text = `held by ${holder.node ?? JSON.stringify(holder.raw)}${holder.since === undefined ? '' : `, for ${age(holder.since, now)}`}`;
+  const text = `held by ${holderName(volume)}${holder.since === undefined ? '' : `, for ${age(holder.since, now)}`}`;
   if (holder.node === undefined) return wrong('lock', `${text}: it is not a lock of this project, and keeps all nodes away`);
   return node === undefined || node === holder.node ? ok('lock', text) : wrong('lock', `${text}, not by ${node}`);
 }
