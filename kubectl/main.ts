@@ -39,9 +39,18 @@ async function main(): Promise<number> {
   }
 }
 
+// Whoever reads the output may have enough, as head has: the command ends as it would have ended.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code === 'EPIPE') return;
+  process.stderr.write(`kubectl aoe: ${messageOf(error)}\n`);
+  process.exitCode = FAILED;
+});
+process.stderr.on('error', () => undefined);
+
 try {
   // Not process.exit(): it could cut off output to a pipe.
-  process.exitCode = await main();
+  const status = await main();
+  process.exitCode ??= status;
 } catch (error) {
   process.stderr.write(`kubectl aoe: ${messageOf(error)}\n`);
   process.exitCode = error instanceof UsageError ? USAGE : FAILED;

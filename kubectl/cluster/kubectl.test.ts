@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { PassThrough } from 'node:stream';
+import { PassThrough, Writable } from 'node:stream';
 import { Kubectl, KubectlError, startKubectl } from './kubectl.ts';
 
 describe('Kubectl', () => {
@@ -31,6 +31,12 @@ describe('Kubectl', () => {
     expect(error).toBeInstanceOf(KubectlError);
     expect(error).toMatchObject({ reason: 'Forbidden', right: { verb: 'list', resource: 'pods', group: '' } });
     expect((error as Error).message).toBe('kubectl get --raw: User "eve" cannot list resource "pods" in API group "" at the cluster scope');
+  });
+
+  it('ends a program whose output cannot be written', async () => {
+    fake('exec yes');
+    const to = new Writable({ write: (_part, _encoding, done) => done(new Error('no room')) });
+    await expect(new Kubectl({}).run(['exec', 'x'], { timeoutMs: 60_000, to })).rejects.toThrow('no room');
   });
 
   it('ends a program that takes too long, and says so', async () => {

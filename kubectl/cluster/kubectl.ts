@@ -74,15 +74,21 @@ const NOT_THERE = 'the program kubectl cannot be started: it must be in the PATH
 
 /**
  * Starts `kubectl` from the PATH. Its input is empty, but a plugin for credentials can ask on the terminal itself.
- * @throws Error when there is no such program
+ * @throws Error when there is no such program, or when its output cannot be written
  */
 export function startKubectl(args: readonly string[], { timeoutMs, to }: RunOptions): Promise<Ended> {
   return new Promise((resolve, reject) => {
     const child = spawn('kubectl', args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: timeoutMs, killSignal: 'SIGKILL' });
     const out: Buffer[] = [];
     const err: Buffer[] = [];
-    if (to) child.stdout.pipe(to, { end: false });
-    else child.stdout.on('data', (part: Buffer) => out.push(part));
+    if (to) {
+      child.stdout.pipe(to, { end: false });
+      // Nobody reads its output any longer, so it would wait until its limit.
+      to.once('error', (error) => {
+        child.kill('SIGKILL');
+        reject(error);
+      });
+    } else child.stdout.on('data', (part: Buffer) => out.push(part));
     child.stderr.on('data', (part: Buffer) => err.push(part));
     child.once('error', (cause) => reject(new Error(NOT_THERE, { cause })));
     child.once('close', (code) =>

@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { UsageError } from '../../run/config.ts';
@@ -41,6 +41,38 @@ describe('trace', () => {
       notSeen: ['you may not create pods/exec in namespace aoe-csi'],
     });
     expect(existsSync(other)).toBe(false);
+    expect(existsSync(`${other}.part`)).toBe(false);
+  });
+
+  it('keeps an earlier trace until it has another', async () => {
+    const fake = smallCluster();
+    const other = join(scratch, 'kept.pcap');
+    writeFileSync(other, 'earlier');
+    fake.answer = (_args, { to }) => {
+      to?.write('beg');
+      return { code: 1, stdout: '', stderr: 'error: unable to upgrade connection: EOF\n' };
+    };
+    await expect(runOn(fake, ['trace', 'pvc-1', `--file=${other}`])).rejects.toThrow('unable to upgrade connection');
+    expect(readFileSync(other, 'utf8')).toBe('earlier');
+    expect(readFileSync(`${other}.part`, 'utf8')).toBe('beg');
+    fake.answer = (_args, { to }) => {
+      to?.write('later');
+      return '';
+    };
+    expect(await runOn(fake, ['trace', 'pvc-1', `--file=${other}`])).toMatchObject({ code: 0 });
+    expect(readFileSync(other, 'utf8')).toBe('later');
+    expect(existsSync(`${other}.part`)).toBe(false);
+  });
+
+  it('says that a file cannot be made, or has no room, and records nothing in vain', async () => {
+    const fake = smallCluster();
+    await expect(runOn(fake, ['trace', 'pvc-1', `--file=${join(scratch, 'nowhere/t.pcap')}`])).rejects.toThrow('ENOENT');
+    expect(fake.commands).toStrictEqual([]);
+    fake.answer = (_args, { to }) => {
+      to?.write('frame');
+      return '';
+    };
+    await expect(runOn(fake, ['trace', 'pvc-1', '--file=/dev/full'])).rejects.toThrow('ENOSPC');
   });
 
   it('says why it cannot be', async () => {

@@ -1,4 +1,6 @@
-import { createWriteStream, rmSync, type WriteStream } from 'node:fs';
+import { renameSync, rmSync, statSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import type { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import type { AoEVolume } from '../../api/volume.ts';
 import { UsageError } from '../../run/config.ts';
@@ -43,24 +45,38 @@ export async function trace(context: Context): Promise<ExitStatus> {
   const pod = podOn(await releasePods(reader, line.namespace), 'target', node);
   if (!pod) throw new NotFoundError(`no target pod was found on node ${node ?? '(none yet)'} in namespace ${line.namespace} (--namespace)`);
   const file = line.text('file') ?? `${name}.pcap`;
-  const stream = createWriteStream(file, { mode: 0o600 });
   const args = ['exec', pod.metadata.name, '--namespace', line.namespace, '--container', CONTAINER.target, '--', ...command];
   out(`Recording the frames of volume ${name} on ${node} for ${seconds} s\n`);
-  const done = await recorded(stream, () => reader.orNote(() => kubectl.run(args, { timeoutMs: seconds * 1000 + MARGIN_MS, to: stream })));
-  if (done === undefined) {
-    rmSync(file, { force: true });
-    return 1;
-  }
-  out(`${file}: ${stream.bytesWritten} bytes; read it with tcpdump -tttnnver ${file}, or wireshark\n`);
+  const bytes = await recorded(file, (to) => reader.orNote(() => kubectl.run(args, { timeoutMs: seconds * 1000 + MARGIN_MS, to })));
+  if (bytes === undefined) return 1;
+  out(`${file}: ${bytes} bytes; read it with tcpdump -tttnnver ${file}, or wireshark\n`);
   return 0;
 }
 
-/** Ends the file when the act has ended, however it did. */
-async function recorded<T>(stream: WriteStream, act: () => Promise<T>): Promise<T> {
+/**
+ * Gives the file what the act writes. Until the act has done all, that is in FILE.part, and an earlier file of that name stays. A pipe or a
+ * device is written itself.
+ * @param act undefined when it could not be done
+ * @returns how many bytes were written; undefined when the act could not be done
+ */
+async function recorded(file: string, act: (to: Writable) => Promise<string | undefined>): Promise<number | undefined> {
+  const isReplaced = statSync(file, { throwIfNoEntry: false })?.isFile() ?? true;
+  const path = isReplaced ? `${file}.part` : file;
+  const stream = (await open(path, 'w', 0o600)).createWriteStream();
+  const written = finished(stream);
+  // Told below, or by the act, when it comes to that.
+  written.catch(() => undefined);
+  let done: string | undefined;
   try {
-    return await act();
+    done = await act(stream);
   } finally {
     stream.end();
-    await finished(stream);
+    await written.catch(() => undefined);
+    // What was recorded before a failure stays beside the file.
+    if (isReplaced && done === undefined && stream.bytesWritten === 0) rmSync(path, { force: true });
   }
+  await written;
+  if (done === undefined) return undefined;
+  if (isReplaced) renameSync(path, file);
+  return stream.bytesWritten;
 }
