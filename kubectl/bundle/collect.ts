@@ -19,7 +19,7 @@ import {
   VOLUME_ATTACHMENTS,
 } from '../cluster/objects.ts';
 import type { Reader } from '../cluster/reader.ts';
-import { byVolume, type ClaimName, claimNameOf } from '../cluster/volumes.ts';
+import { byVolume, type ClaimName, claimNameOf, claimText } from '../cluster/volumes.ts';
 import type { Observed } from '../commands/status.ts';
 
 /** All that a bundle is made of, but logs. Absent: it may not be read. */
@@ -98,18 +98,27 @@ function aboutUs(
   });
 }
 
-/** A volume with its claim, PersistentVolume and pods, from what was collected. */
-export function chainOf(volume: AoEVolume, { persistentVolumes, claims, users }: Collected): Chain {
-  const persistentVolume = byVolume(persistentVolumes).get(volume.metadata.name);
-  const claimName = claimNameOf(volume, persistentVolume);
-  const isIts = ({ metadata }: Claim) => metadata.namespace === claimName?.namespace && metadata.name === claimName?.name;
-  const isUser = (pod: Pod, { namespace, name }: ClaimName) => pod.metadata.namespace === namespace && claimsOf(pod).includes(name);
-  return {
-    claimName,
-    claim: claims?.find(isIts),
-    persistentVolume,
-    volumeName: volume.metadata.name,
-    volume,
-    pods: claimName ? users?.filter((pod) => isUser(pod, claimName)) : undefined,
+/** Gives volumes with their claims, PersistentVolumes and pods, from what was collected: each list is read once, for all volumes. */
+export function chainsOf({ persistentVolumes, claims, users }: Collected): (volume: AoEVolume) => Chain {
+  const named = byVolume(persistentVolumes);
+  const claimsByName = new Map(claims?.map((claim) => [claimText(nameOf(claim)), claim]));
+  const usersByClaim = users && Map.groupBy(users.flatMap(claimsOfUser), ([claim]) => claim);
+  return (volume) => {
+    const { name } = volume.metadata;
+    const persistentVolume = named.get(name);
+    const claimName = claimNameOf(volume, persistentVolume);
+    const key = claimText(claimName);
+    const pods = usersByClaim && (usersByClaim.get(key) ?? []).map(([, pod]) => pod);
+    return { claimName, claim: claimsByName.get(key), persistentVolume, volumeName: name, volume, pods: claimName ? pods : undefined };
   };
+}
+
+function nameOf({ metadata: { namespace = '', name } }: Claim): ClaimName {
+  return { namespace, name };
+}
+
+/** A pod by each claim that it uses. */
+function claimsOfUser(pod: Pod): (readonly [claim: string, pod: Pod])[] {
+  const { namespace = '' } = pod.metadata;
+  return [...new Set(claimsOf(pod))].map((name) => [claimText({ namespace, name }), pod]);
 }

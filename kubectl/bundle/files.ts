@@ -5,7 +5,7 @@ import { locksOf, locksText } from '../commands/locks.ts';
 import { orphansOf, orphansText } from '../commands/orphans.ts';
 import { statusOf, statusText } from '../commands/status.ts';
 import { toYaml } from '../report/yaml.ts';
-import { type Collected, chainOf } from './collect.ts';
+import { type Collected, chainsOf } from './collect.ts';
 import { leanObject } from './lean.ts';
 import type { TarFile } from './tar.ts';
 
@@ -61,12 +61,14 @@ export function objectFiles(collected: Collected, notSeen: readonly string[], { 
       ? []
       : [{ path: `resources/${name}.yaml`, text: toYaml(objects.map((each) => leanObject(each, { isRedacted }))) }],
   );
+  const chainOf = chainsOf(collected);
+  const eventsByUid = Map.groupBy(events, ({ involvedObject: { uid } }) => uid);
   const texts = (volumes ?? []).map((volume) => {
     const { name, uid } = volume.metadata;
-    const about = events.filter(({ involvedObject }) => involvedObject.uid === uid && involvedObject.name === name);
+    const about = (eventsByUid.get(uid) ?? []).filter(({ involvedObject }) => involvedObject.name === name);
     return {
       path: `volumes/${name}.txt`,
-      text: joined(chainText(chainOf(volume, collected), { events: about, nodes: collected.nodes, now })),
+      text: joined(chainText(chainOf(volume), { events: about, nodes: collected.nodes, now })),
     };
   });
   return [

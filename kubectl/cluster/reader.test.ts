@@ -36,6 +36,12 @@ describe('Reader', () => {
     expect(await new Reader(kubectl).list(NODES)).toStrictEqual([]);
   });
 
+  it('reads a list that has more objects than a call takes arguments', async () => {
+    const items = Array.from({ length: 200_000 }, () => ({ metadata: {} }));
+    const kubectl = new Kubectl({}, () => Promise.resolve({ code: 0, stdout: JSON.stringify({ items }), stderr: '' }));
+    expect(await new Reader(kubectl).list(NODES)).toHaveLength(items.length);
+  });
+
   it('notes a right that is missing, and throws any other failure', async () => {
     const fake = new FakeKubectl().put(NODES, { metadata: { name: 'n' } });
     fake.forbidden.add('nodes');
