@@ -57,7 +57,7 @@ export function hasKnownFault(kernel: string, build?: string): boolean | undefin
   if (a > FIXED_SINCE[0] || (a === FIXED_SINCE[0] && b >= FIXED_SINCE[1])) return false;
   const series = FIXED.find(([x, y]) => x === a && y === b);
   if (!origin && /^\d+\.\d+\.0-\d/.test(kernel)) return undefined;
-  // Ubuntu mends series itself that kernel.org has left, such as 6.8.
+  // Ubuntu fixes series itself that kernel.org has left, such as 6.8.
   if (origin?.distribution === 'Ubuntu' && !series) return undefined;
   return series === undefined || c < series[2];
 }
