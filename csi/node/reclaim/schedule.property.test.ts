@@ -4,6 +4,8 @@ import { Schedule } from './schedule.ts';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+/** The node plugin asks more often. A time in the future that is no longer wrong when it asks for the first time is believed. */
+const CHECK = 30 * MINUTE;
 const START = Date.parse('2026-11-29T01:00:00Z');
 
 const event = fc.oneof(
@@ -52,8 +54,11 @@ test('whatever clocks and reports say, a process keeps the period between two ru
       };
       check();
       for (const each of events) {
-        if (each.kind === 'pass') passed += each.minutes * MINUTE;
-        else quietSince = passed;
+        if (each.kind === 'pass') {
+          const end = passed + each.minutes * MINUTE;
+          for (; passed + CHECK < end; passed += CHECK) check();
+          passed = end;
+        } else quietSince = passed;
         if (each.kind === 'clock') wrongBy = each.hours * HOUR;
         if (each.kind === 'elsewhere') reportAt(new Date(START + passed + each.hours * HOUR).toISOString());
         if (each.kind === 'no time') reportAt(each.text);
