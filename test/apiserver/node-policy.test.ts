@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { AOE_NODES, AOE_POOLS, AOE_SNAPSHOT_GROUPS, AOE_SNAPSHOTS, AOE_VOLUMES, type ResourceType } from '../../api/resources.ts';
-import { VOLUME_FINALIZER } from '../../api/volume.ts';
+import { DELETE_DATA, VOLUME_FINALIZER } from '../../api/volume.ts';
 import { Kube, KubeError, type KubeObject } from '../../kube/mod.ts';
 import { type Manifest, render } from '../chart/helm.ts';
 import { type ApiServer, serveTests, unavailable } from './server.ts';
@@ -201,6 +201,32 @@ describe.skipIf(unavailable)('the token of a pod', () => {
     expect(await annotate(kube, null)).toBeUndefined();
     expect(await refusal(clients.agent.patch(AOE_VOLUMES, own, { metadata: { annotations: null } }))).toBeUndefined();
     expect(await annotate(clients.agent, note('a'))).toMatch('does not say from which node');
+  });
+
+  it('of an agent has no volume, snapshot or node deleted for an owner that is not there, and does not let go of data that people keep', async () => {
+    const own = await volume({ nodeName: 'n1' });
+    await kube.create(AOE_SNAPSHOTS, { metadata: { name: 'owned' }, spec: { volumeName: own } } as KubeObject);
+    expect(await status(kube, AOE_SNAPSHOTS, 'owned', { nodeName: 'n1' })).toBeUndefined();
+    await kube.apply(AOE_NODES, { metadata: { name: 'n1' }, spec: {} } as KubeObject, { fieldManager: 'test' });
+    const write = (client: Kube, type: ResourceType, name: string, metadata: object) => refusal(client.patch(type, name, { metadata }));
+    const owned = (uid: string) => [{ apiVersion: 'v1', kind: 'Node', name: 'gone', uid }];
+    const [ownerReferences, present, labels] = [owned('a'), owned('b'), { x: 'y' }];
+    for (const [type, name] of [
+      [AOE_VOLUMES, own],
+      [AOE_SNAPSHOTS, 'owned'],
+      [AOE_NODES, 'n1'],
+    ] as const) {
+      for (const change of [{ ownerReferences }, { labels }])
+        expect(await write(clients.agent, type, name, change), type.kind).toMatch('neither owners nor labels');
+      expect(await write(kube, type, name, { ownerReferences: present, labels }), type.kind).toBeUndefined();
+      for (const change of [{ ownerReferences: null }, { ownerReferences }, { labels: null }])
+        expect(await write(clients.agent, type, name, change), type.kind).toMatch('neither owners nor labels');
+      expect(await write(clients.agent, type, name, { annotations: labels }), type.kind).toBeUndefined();
+      expect(await write(kube, type, name, { ownerReferences: null, labels: null }), type.kind).toBeUndefined();
+    }
+    expect(await write(clients.agent, AOE_VOLUMES, own, { annotations: { [DELETE_DATA]: 'u' } })).toMatch('is for people to say');
+    expect(await write(kube, AOE_VOLUMES, own, { annotations: { [DELETE_DATA]: 'u' } })).toBeUndefined();
+    expect(await write(clients.agent, AOE_VOLUMES, own, { annotations: { [DELETE_DATA]: null } })).toMatch('is for people to say');
   });
 
   it('of a node plugin writes what the file system of a volume is that its node may use, and nothing else', async () => {
