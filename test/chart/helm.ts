@@ -11,6 +11,9 @@ export const CHART = join(import.meta.dirname, '../../charts/aoe-csi');
 /** `helm template` cannot ask a cluster for it. */
 const KUBE_VERSION = kitVersion('k8s.io/kubernetes');
 
+/** Helm and Kubernetes read YAML 1.1, where `on` and `n` are no names unless they are quoted. */
+const YAML_OF_HELM = { version: '1.1' } as const;
+
 /** A manifest, as loosely typed as YAML is. */
 // biome-ignore lint/suspicious/noExplicitAny: rendered YAML has no type.
 export type Manifest = any;
@@ -29,7 +32,7 @@ async function withValues<R>(values: object, use: (file: string) => Promise<R>):
   const folder = mkdtempSync(join(tmpdir(), 'aoe-csi-chart-'));
   try {
     const file = join(folder, 'values.yaml');
-    writeFileSync(file, stringify(values));
+    writeFileSync(file, stringify(values, YAML_OF_HELM));
     return await use(file);
   } finally {
     rmSync(folder, { recursive: true });
@@ -45,19 +48,25 @@ export const SIDECARS = ['csi-provisioner', 'csi-attacher', 'csi-resizer', 'csi-
 
 const run = promisify(execFile);
 
-/**
- * Renders the chart, or another one. Rejects with helm's message when it refuses the values.
- * @param options.apis groups and versions of APIs that the cluster has beside those of Kubernetes itself
- */
+interface RenderOptions {
+  chart?: string;
+  kubeVersion?: string;
+  /** Groups and versions of APIs that the cluster has beside those of Kubernetes itself. */
+  apis?: readonly string[];
+  namespace?: string;
+  release?: string;
+}
+
+/** Renders the chart, or another one. Rejects with helm's message when it refuses the values. */
 export function render(
   values: object = {},
-  { chart = CHART, kubeVersion = KUBE_VERSION, apis = [] }: { chart?: string; kubeVersion?: string; apis?: readonly string[] } = {},
+  { chart = CHART, kubeVersion = KUBE_VERSION, apis = [], namespace = 'aoe', release = 'release' }: RenderOptions = {},
 ): Promise<Manifest[]> {
   return withValues(values, async (file) => {
-    const command = ['template', 'release', chart, '--namespace', 'aoe', '--kube-version', kubeVersion, '--values', file];
+    const command = ['template', release, chart, '--namespace', namespace, '--kube-version', kubeVersion, '--values', file];
     for (const api of apis) command.push('--api-versions', api);
     const { stdout } = await run(kitProgram('helm'), command, { timeout: 60_000, maxBuffer: 16 << 20 });
-    return parseAllDocuments(stdout)
+    return parseAllDocuments(stdout, YAML_OF_HELM)
       .map((document) => document.toJS())
       .filter((manifest) => manifest !== null);
   });
