@@ -106,11 +106,10 @@ function externalLock({ spec, status }: AoEVolume): Verdict {
   return { status: 'Unknown', reason: 'External', message };
 }
 
-/** Reasons of volumes for which work is under way: the messages say how far it is. */
-export const PROGRESS: ReadonlySet<string> = new Set(['Copying', 'Moving', 'Wiping']);
-
 /** Reasons that end by themselves, or when a node or a pool appears: the volume waits, nothing has failed. */
-const WAITING = new Set([...PROGRESS, 'AnsweredBySource', 'NoEligibleNode', 'NodesNotReady', 'SourceInUse', 'SourceNotReady', 'Waiting']);
+const WAITING = new Set([
+  ...['AnsweredBySource', 'Copying', 'Moving', 'NoEligibleNode', 'NodesNotReady', 'SourceInUse', 'SourceNotReady', 'Waiting', 'Wiping'],
+]);
 
 function phaseOf(volume: AoEVolume, verdict: Verdict): VolumePhase {
   if (volume.metadata.deletionTimestamp) return 'Deleting';

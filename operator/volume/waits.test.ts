@@ -26,18 +26,58 @@ describe('how long volumes wait', () => {
     ]);
   });
 
-  it('is nothing while work is under way, however long that takes, nor does the wait after it count that time', () => {
+  it('is nothing while a volume is wiped, however long that takes, nor does the wait after it count that time', () => {
     let now = 0;
     const waits = new Waits(() => now);
     const wiped = volume('Pending', 'Wiping', 0);
     waits.note({ type: 'applied', object: wiped });
     now = 90 * MINUTE;
-    for (const reason of ['Wiping', 'Copying', 'Moving']) expect([...waits.longest([volume('Pending', reason, 0)])]).toStrictEqual([]);
+    expect([...waits.longest([wiped])]).toStrictEqual([]);
     // Ready stays False, so its time is that of the beginning.
     const waiting = volume('Pending', 'Waiting', 0);
     waits.note({ type: 'applied', object: waiting, previous: wiped });
     now = 91 * MINUTE;
     expect([...waits.longest([waiting])]).toStrictEqual([['Waiting', 60]]);
+  });
+
+  it.each([
+    ['Copying', 'copy'],
+    ['Moving', 'move'],
+  ])('of one that is %s is counted from when it has got ahead last', (reason, field) => {
+    let now = 90 * MINUTE;
+    const waits = new Waits(() => now);
+    const copied = (bytesDone: number) => {
+      const { status, ...rest } = volume('Pending', reason, 0);
+      return { ...rest, status: { ...status, [field]: { phase: 'Copying', bytesDone } } } as never as AoEVolume;
+    };
+    let before = copied(0);
+    waits.note({ type: 'applied', object: before });
+    const longest = () => [...waits.longest([before])];
+    for (const bytesDone of [1, 2, 2, 2]) {
+      now += 20 * MINUTE;
+      expect(longest()[0]?.[0]).toBe(reason);
+      waits.note({ type: 'applied', object: copied(bytesDone), previous: before });
+      before = copied(bytesDone);
+    }
+    expect(longest()).toStrictEqual([[reason, 2400]]);
+  });
+
+  it('goes on when its storage node is away for a moment, which changes the time of Ready', () => {
+    let now = 10 * MINUTE;
+    const waits = new Waits(() => now);
+    let before = volume('Pending', 'Waiting', 5);
+    waits.note({ type: 'applied', object: before });
+    for (const [reason, minute] of [
+      ['StorageNodeNotReady', 12],
+      ['Waiting', 14],
+    ] as const) {
+      now = minute * MINUTE;
+      const object = volume('Pending', reason, minute);
+      waits.note({ type: 'applied', object, previous: before });
+      before = object;
+    }
+    now = 25 * MINUTE;
+    expect([...waits.longest([before])]).toStrictEqual([['Waiting', 1200]]);
   });
 
   it('goes on when only the reason changes, and begins again after a failure', () => {
