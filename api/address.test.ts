@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { formatAddress, MAX_SHELF, MAX_SLOT, parseAddress, REFUSED_SHELF, sameAddress } from './address.ts';
+import { addressOfMapping, formatAddress, MAX_SHELF, MAX_SLOT, parseAddress, REFUSED_SHELF, sameAddress } from './address.ts';
 import { Address } from './schema/address.ts';
 
 const addresses = fc.record({
@@ -59,4 +59,11 @@ test('every address that parses is one that the type accepts', () => {
   for (const wrong of [{ shelf: -1, slot: 0 }, { shelf: 65535, slot: 0 }, { shelf: 1, slot: 255 }, { shelf: 1.5, slot: 0 }, { shelf: 1 }]) {
     expect(Address.safeParse(wrong).success, JSON.stringify(wrong)).toBe(false);
   }
+});
+
+test('the names of mappings have the address, so that a program that hangs is found by it', () => {
+  expect(addressOfMapping('/dev/mapper/aoe-e7.3-u')).toBe('e7.3');
+  expect(addressOfMapping('aoe-e7.30-u')).toBe('e7.30');
+  for (const other of ['/dev/mapper/vg-aoe', 'aoe-e7.3', '/dev/etherd/e7.3', 'x-aoe-e7.3-u'])
+    expect(addressOfMapping(other)).toBeUndefined();
 });

@@ -41,3 +41,10 @@ export function sameAddress(a: Address | undefined, b: Address | undefined): boo
 export function mappingName(address: string, volumeUID: string): string {
   return `aoe-${address}-${volumeUID}`;
 }
+
+const MAPPING_NAME = /^aoe-(e\d+\.\d+)-/;
+
+/** The address of the disk that a mapping is on, from its name, or its path in /dev/mapper; undefined when it is not one of ours. */
+export function addressOfMapping(nameOrPath: string): string | undefined {
+  return MAPPING_NAME.exec(nameOrPath.replace(/^\/dev\/mapper\//, ''))?.[1];
+}

@@ -168,7 +168,9 @@ export function isReportOfPlace({ spec, status }: Pick<AoEVolume, 'spec' | 'stat
 }
 
 /** Reasons of the agent's condition Exported that mean that the target does not have the volume, and so admits no host. */
-const UNSERVED: ReadonlySet<string> = new Set(['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict', 'AnsweredBySource']);
+const UNSERVED: ReadonlySet<string> = new Set([
+  ...['NotProvisioned', 'NoAddress', 'SegmentNotAsked', 'AddressConflict', 'AnsweredBySource', 'TargetTooOld'],
+]);
 
 /**
  * Whether the agent has seen a generation of a volume, or a later one, and reports that no host is admitted. Then `status.initiators` is what it was

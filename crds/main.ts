@@ -5,7 +5,7 @@ import type { Flags } from '../run/config.ts';
 import { main } from '../run/main.ts';
 import { type Definition, upgradeDefinitions } from './upgrade.ts';
 
-/** For all definitions together, in milliseconds: the chart's job ends after 180 s. */
+/** For all definitions together, in milliseconds: less than the 5 minutes that Helm waits for the chart's job. */
 const LIMIT_MS = 150_000;
 
 const flags = {

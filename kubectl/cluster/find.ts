@@ -27,6 +27,8 @@ export interface Chain {
   readonly claim?: Claim | undefined;
   /** The claim does not exist; absent when it may only not be read. */
   readonly isClaimGone?: boolean | undefined;
+  /** The one that the claim names does not exist. */
+  readonly isPersistentVolumeGone?: boolean | undefined;
   readonly persistentVolume?: PersistentVolume | undefined;
   /** Name of the AoEVolume; undefined while the claim has none. */
   readonly volumeName?: string | undefined;
@@ -100,13 +102,23 @@ async function chainOfClaim(reader: Reader, claimName: ClaimName, pods?: readonl
     if (driver !== undefined && driver !== DRIVER_NAME) throw new NotOursError(`${text} waits for a volume of ${driver}, not of aoe.dev`);
     return { claimName, claim, pods: users };
   }
-  const { object: persistentVolume } = await reader.get<PersistentVolume>(PERSISTENT_VOLUMES, bound);
+  const { object: persistentVolume, isHidden: isPersistentVolumeHidden } = await reader.get<PersistentVolume>(PERSISTENT_VOLUMES, bound);
   if (persistentVolume && handleOf(persistentVolume) === undefined)
     throw new NotOursError(`${text} is bound to PersistentVolume ${bound}, which is not of aoe.dev`);
   // csi-provisioner gives both the same name.
   const volumeName = persistentVolume ? handleOf(persistentVolume) : bound;
   const found = await reader.get<AoEVolume>(AOE_VOLUMES, volumeName ?? bound);
-  return { claimName, claim, persistentVolume, volumeName, volume: found.object, isVolumeHidden: found.isHidden, pods: users };
+  const isPersistentVolumeGone = !persistentVolume && !isPersistentVolumeHidden;
+  return {
+    claimName,
+    claim,
+    persistentVolume,
+    isPersistentVolumeGone,
+    volumeName,
+    volume: found.object,
+    isVolumeHidden: found.isHidden,
+    pods: users,
+  };
 }
 
 /** The PersistentVolume that names an AoEVolume which does not exist. */

@@ -74,6 +74,15 @@ interface ContainerStatus {
 export interface Pod extends Kubernetes {
   readonly spec: {
     readonly nodeName?: string;
+    readonly affinity?: {
+      readonly nodeAffinity?: {
+        readonly requiredDuringSchedulingIgnoredDuringExecution?: {
+          readonly nodeSelectorTerms: readonly {
+            readonly matchFields?: readonly { readonly key: string; readonly values: readonly string[] }[];
+          }[];
+        };
+      };
+    };
     readonly containers?: readonly { readonly name: string }[];
     readonly initContainers?: readonly { readonly name: string }[];
     readonly volumes?: readonly {

@@ -73,8 +73,8 @@ function identity(event: Event): string {
   return `${event.metadata.name} ${eventTime(event)}`;
 }
 
-/** Whether the volume itself shows that whoever held the lock has it no longer, and that a node is cut off. */
-export function isCutOff({ status: before }: AoEVolume, { spec, status }: AoEVolume): boolean {
+/** Whether the volume itself shows that whoever held the lock has it no longer: a node only when it may not use the volume either. */
+export function hasLostLock({ status: before }: AoEVolume, { spec, status }: AoEVolume): boolean {
   const { node, raw } = before?.holder ?? {};
   if (status?.holder?.raw === raw) return false;
   return node === undefined || !(spec.initiators.nodes ?? []).includes(node);
@@ -147,7 +147,7 @@ async function awaitResult(context: Context, before: AoEVolume, known: ReadonlyS
       );
       return 1;
     }
-    if (isCutOff(before, volume)) {
+    if (hasLostLock(before, volume)) {
       out(`No event about it was found, but by the status of the volume ${holderName(before)} no longer has the lock.\n`);
       return 0;
     }

@@ -178,7 +178,11 @@ describe('the way from a pod to its data', () => {
     ]);
     expect(wrongs({ ...lost, chain: { ...chain, isVolumeHidden: true } })).toStrictEqual([]);
     // Another name than that of the claim's PersistentVolume cannot be known then.
-    expect(wrongs({ ...lost, chain: { ...chain, persistentVolume: undefined } })).toStrictEqual([]);
+    const nameless = { ...chain, persistentVolume: undefined };
+    expect(wrongs({ ...lost, chain: nameless })).toStrictEqual([]);
+    expect(wrongs({ ...lost, chain: { ...nameless, isPersistentVolumeGone: true } })).toStrictEqual([
+      'volume: there is no PersistentVolume pvc-1',
+    ]);
   });
 
   it('knows where backing volumes are', () => {

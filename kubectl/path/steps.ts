@@ -72,11 +72,12 @@ function claimStep({ claimName, claim, isClaimGone, pods = [] }: Chain): Step {
 }
 
 function volumeMissing(chain: Chain): Step {
-  const { volumeName, claim, isVolumeHidden } = chain;
+  const { volumeName, claim, isVolumeHidden, isPersistentVolumeGone } = chain;
   if (volumeName === undefined)
     return wrong('volume', `the claim has no volume yet${claim?.spec.storageClassName ? ` (class ${claim.spec.storageClassName})` : ''}`);
   const dangling = danglingOf(chain);
   if (dangling) return wrong('volume', `${volumeName}: ${danglingText(dangling)}`);
+  if (isPersistentVolumeGone) return wrong('volume', `there is no PersistentVolume ${volumeName}`);
   // Without the PersistentVolume, the name of the AoEVolume is a guess.
   return unknown('volume', `${isVolumeHidden ? 'AoEVolume' : 'PersistentVolume'} ${volumeName} may not be read`);
 }

@@ -33,6 +33,17 @@ describe('what is not well with the pods of the release', () => {
     expect(found([...all, failed(ours('test')), failed(ours('crds'))])).toStrictEqual([]);
   });
 
+  it('is a pod that no node has room for, and not that there is none on its node', () => {
+    const agent = ours('agent');
+    const { nodeName: _, ...spec } = agent.spec;
+    const terms = [{ matchFields: [{ key: 'metadata.name', values: ['storage-1'] }] }];
+    const affinity = { nodeAffinity: { requiredDuringSchedulingIgnoredDuringExecution: { nodeSelectorTerms: terms } } };
+    const waiting: Pod = { ...agent, spec: { ...spec, affinity }, status: { phase: 'Pending' } };
+    expect(found([...all.filter(({ metadata }) => metadata.name !== 'aoe-csi-agent'), waiting])).toStrictEqual([
+      'pod aoe-csi/aoe-csi-agent: Pending',
+    ]);
+  });
+
   it('is a pod that failed on another node than the one that is Ready', () =>
     expect(found([...all, failed(ours('agent', 'storage-2'))])).toStrictEqual(['pod aoe-csi/old: Failed']));
 });

@@ -46,7 +46,13 @@ export function releaseProblems({ pods, nodes = [], machines = [] }: Installed, 
 /** For which place a pod is: its component, and for a DaemonSet its node. A controller may be on any node. */
 function placeOf(pod: Pod): string {
   const component = componentOf(pod) ?? '';
-  return component === 'controller' ? component : `${component} ${pod.spec.nodeName ?? ''}`;
+  return component === 'controller' ? component : `${component} ${pod.spec.nodeName ?? wantedNode(pod) ?? ''}`;
+}
+
+/** The node for which a DaemonSet has made a pod that is not scheduled yet (pkg/controller/daemon/util/daemonset_util.go, ReplaceDaemonSetPodNodeNameNodeAffinity). */
+function wantedNode({ spec: { affinity } }: Pod): string | undefined {
+  const terms = affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
+  return terms.flatMap(({ matchFields = [] }) => matchFields.flatMap(({ key, values }) => (key === 'metadata.name' ? values : [])))[0];
 }
 
 /** The components that have reported from a node. */

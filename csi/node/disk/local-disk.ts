@@ -1,8 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { addressOfMapping } from '../../../api/address.ts';
 import { type Log, messageOf } from '../../../kube/mod.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Disk, DiskState, Driver, Encryption, Mapping, Mounter, MountPoint } from '../contracts.ts';
-import { addressOfMapping } from '../encryption/mapping-name.ts';
 import { guard, isPublishPath } from './guard.ts';
 import { checkSerial, type Surveyed } from './identity.ts';
 import { DriverBusyError } from './kernel-driver.ts';

@@ -6,7 +6,6 @@ import { Code } from '../../../rpc/status.ts';
 import { type Exec, ExecError } from '../../../run/exec.ts';
 import type { Mapping } from '../contracts.ts';
 import { Cryptsetup } from './cryptsetup.ts';
-import { addressOfMapping } from './mapping-name.ts';
 import { Passphrase } from './passphrase.ts';
 
 const { signal } = new AbortController();
@@ -177,13 +176,6 @@ test('a mapping that is in use stays, with an error; one that is gone by then is
   await expect(encryption.closeAll('e7.3', signal)).rejects.toMatchObject({ code: Code.INTERNAL, message: expect.stringMatching(/busy/) });
   busy = false;
   await encryption.closeAll('e7.3', signal);
-});
-
-test('the names of mappings have the address, so that a hung program is found by it', () => {
-  expect(addressOfMapping('/dev/mapper/aoe-e7.3-u')).toBe('e7.3');
-  expect(addressOfMapping('aoe-e7.30-u')).toBe('e7.30');
-  for (const other of ['/dev/mapper/vg-aoe', 'aoe-e7.3', '/dev/etherd/e7.3', 'x-aoe-e7.3-u'])
-    expect(addressOfMapping(other)).toBeUndefined();
 });
 
 test('a kernel without dm-crypt is UNAVAILABLE, with advice', async () => {

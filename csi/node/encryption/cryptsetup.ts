@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, open, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { addressOfMapping } from '../../../api/address.ts';
 import { MiB } from '../../../api/quantity.ts';
 import { LUKS_HEADER_BYTES, LUKS_SECTOR_BYTES } from '../../../api/volume.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
@@ -8,7 +9,6 @@ import type { Exec } from '../../../run/exec.ts';
 import { Semaphore } from '../../../run/semaphore.ts';
 import type { Encryption, Mapping } from '../contracts.ts';
 import { failureText } from '../failure-text.ts';
-import { addressOfMapping } from './mapping-name.ts';
 import type { Passphrase } from './passphrase.ts';
 
 const MODPROBE_MS = 20_000;

@@ -1,6 +1,6 @@
+import { addressOfMapping } from '../../../api/address.ts';
 import { Code, RpcError } from '../../../rpc/status.ts';
 import type { Content, Disk, Filesystems, FilesystemUsage } from '../contracts.ts';
-import { addressOfMapping } from '../encryption/mapping-name.ts';
 import type { FakeSegment, FakeTarget } from './fakes.ts';
 
 export class FakeFilesystems implements Filesystems {
