@@ -7,10 +7,10 @@ import { type Backend, BackendError } from '../backends/backend.ts';
 import { CopierError } from '../copier/api.ts';
 import { removeJobs } from '../copier/job-id.ts';
 import { MOVE_FIELD_MANAGER } from '../field-manager.ts';
+import { type JobOwner, Jobs } from '../jobs/jobs.ts';
 import { Subscribers } from '../subscribers.ts';
 import { TargetError } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
-import { type JobOwner, Jobs } from '../volume/jobs.ts';
 import { type CopyProgress, copyHere, type MoveCopyContext } from './copy.ts';
 import type { OneAtATime } from './one-at-a-time.ts';
 

@@ -1,6 +1,6 @@
 import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
+import { Job } from '../jobs/job.ts';
 import type { DataResult } from './data.ts';
-import { Job } from './job.ts';
 import type { RemovalWait } from './removal.ts';
 import { WipeMeter } from './wipe-meter.ts';
 

@@ -7,11 +7,11 @@ import type { ReadVolume } from '../access/enforce.ts';
 import { type Backend, BackendError, type BackingVolume } from '../backends/backend.ts';
 import type { CopierApi } from '../copier/api.ts';
 import { endJobs } from '../copier/job-id.ts';
+import type { Job } from '../jobs/job.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
 import { keepExposed } from './data.ts';
-import type { Job } from './job.ts';
 import { finishMove } from './moved.ts';
 import { wasProvisioned } from './observe.ts';
 
