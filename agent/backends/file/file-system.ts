@@ -58,6 +58,16 @@ export function hasCode(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
+/** What was read; undefined when it could not be. @throws BackendError when it could not be read now, because the disk does not answer */
+export async function readable<T>(reading: Promise<T>): Promise<T | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof BackendError) throw error;
+    return undefined;
+  }
+}
+
 export const nodeFileSystem: FileSystem = {
   readdir: (path) => readdir(path),
   stat: async (path) => {

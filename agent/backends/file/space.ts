@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { formatQuantity, MiB, parseQuantity } from '../../../api/quantity.ts';
-import { BackendError, kindOf, roundDown } from '../backend.ts';
+import { kindOf, roundDown } from '../backend.ts';
 import { mayShareBlocks } from './extents.ts';
-import type { FileSystem } from './file-system.ts';
+import { type FileSystem, readable } from './file-system.ts';
 import { BLOCK, type FileSize, type Own, type UnsharedBytes } from './unshared-bytes.ts';
 
 /** A file of a volume is named by the UID and this. */
@@ -112,13 +112,13 @@ export function bytesOf(reserve: string, total: number): number {
 
 /** The files of the volumes in the directory of a pool; undefined when the pool is not there. @throws BackendError when it does not answer */
 async function filesOf(fs: SpaceOptions['fs'], { pool, directory }: FilePool): Promise<FileSize[] | undefined> {
-  const owner = (await found(fs.read(join(directory, MARKER)))) ?? '';
+  const owner = (await readable(fs.read(join(directory, MARKER)))) ?? '';
   if (owner.trim() !== pool) return undefined;
   const files: FileSize[] = [];
   for (const name of await fs.readdir(directory)) {
     if (!name.endsWith(SUFFIX) || kindOf(name) !== 'volume') continue;
     const path = join(directory, name);
-    const stats = await found(fs.stat(path));
+    const stats = await readable(fs.stat(path));
     if (stats) files.push({ path, size: stats.size, blocks: stats.blocks });
   }
   return files;
@@ -137,16 +137,6 @@ async function isBeside(fs: SpaceOptions['fs'], other: string, directory: string
 }
 
 async function isSameFileSystem(fs: SpaceOptions['fs'], path: string, other: string): Promise<boolean> {
-  const [a, b] = await Promise.all([path, other].map((each) => found(fs.device(each))));
+  const [a, b] = await Promise.all([path, other].map((each) => readable(fs.device(each))));
   return a !== undefined && a === b;
-}
-
-/** What was read; undefined when it could not be. @throws BackendError when it could not be read now, because the disk does not answer */
-async function found<T>(reading: Promise<T>): Promise<T | undefined> {
-  try {
-    return await reading;
-  } catch (error) {
-    if (error instanceof BackendError) throw error;
-    return undefined;
-  }
 }

@@ -192,3 +192,28 @@ test('all of a file is its own where the file system does not tell, and none of 
   expect(await own(() => Promise.reject(Object.assign(new Error('EIO'), { code: 'EIO' })))).toBeUndefined();
   expect(await own(() => Promise.reject(new BackendError('PoolNotReady', 'the disk does not answer')))).toBeUndefined();
 });
+
+test('what was counted holds while the disk does not answer, and is counted again when it does', async () => {
+  const { file, of, blocked, wait, counts } = world();
+  await of();
+  wait(1_000_000);
+  file.own = 5 * MiB;
+  const late = Promise.reject(new BackendError('PoolNotReady', 'the disk does not answer'));
+  late.catch(() => {});
+  blocked.set(PATH, late);
+  expect([await of(), await of(), counts()]).toStrictEqual([10 * MiB, 10 * MiB, 1]);
+  blocked.clear();
+  expect([await of(), counts()]).toStrictEqual([5 * MiB, 2]);
+});
+
+test('a file that cannot be looked at now, because its disk does not answer, does not pass for one that was not counted', async () => {
+  let isLate = false;
+  const stat = async () => {
+    if (isLate) throw new BackendError('PoolNotReady', 'the disk does not answer');
+    return { file: true, size: 100 * MiB, blocks: 2048 };
+  };
+  const unshared = new UnsharedBytes({ unshared: async () => ({ bytes: MiB }), stat });
+  await unshared.of([{ path: PATH }], signal);
+  isLate = true;
+  await expect(unshared.of([{ path: PATH }], signal)).rejects.toThrow('the disk does not answer');
+});

@@ -2,7 +2,7 @@ import { dirname } from 'node:path';
 import { Semaphore } from '../../../run/semaphore.ts';
 import { within } from '../../../run/within.ts';
 import { BackendError } from '../backend.ts';
-import type { FileSystem } from './file-system.ts';
+import { type FileSystem, readable } from './file-system.ts';
 
 /** What `blocks` of a file are counted in. */
 export const BLOCK = 512;
@@ -43,6 +43,11 @@ interface Known extends Own {
   at: number;
 }
 
+interface Counted extends Pick<Known, 'bytes' | 'blocks'> {
+  /** In how many parts the file was read; 0 where the file system does not tell, which has no shared blocks then. */
+  readonly parts: number;
+}
+
 /**
  * Bytes of the blocks of files that no other file shares. To count them, all extents of a file are read, which takes minutes for files of very many
  * extents. So that is done in the background, one file of a directory after the other, and who asks waits for a moment only. One object for all
@@ -68,7 +73,7 @@ export class UnsharedBytes {
   /**
    * What files have of their own, by path: as it was counted last, with what each has taken or given back since then. Where blocks were written that a
    * file had shared, it is less than it has now, but not more. Files that were not counted yet are absent: all of their blocks may be shared.
-   * @throws the signal's reason
+   * @throws BackendError while the disk does not answer; the signal's reason
    */
   async of(files: readonly Pick<FileSize, 'path'>[], signal: AbortSignal): Promise<Map<string, Own>> {
     const dueSince = this.#now() - this.#keptMs();
@@ -77,7 +82,7 @@ export class UnsharedBytes {
     const found = new Map<string, Own>();
     for (const { path } of files) {
       signal.throwIfAborted();
-      const stats = await this.#fs.stat(path).catch(() => undefined);
+      const stats = await readable(this.#fs.stat(path));
       const known = this.#known.get(path);
       if (!stats || !known) continue;
       const isShort = known.isShort && known.at !== RENEWED;
@@ -119,8 +124,14 @@ export class UnsharedBytes {
   /** @param isWanted whether the file was not forgotten meanwhile */
   async #count(path: string, isWanted: () => boolean): Promise<void> {
     const began = this.#now();
-    // Undefined: it cannot be looked at.
-    const counted = await this.#read(path, isWanted).catch(() => undefined);
+    let counted: Counted | undefined;
+    try {
+      counted = await readable(this.#read(path, isWanted));
+    } catch {
+      // The disk does not answer now, which says nothing of the file: what was counted before still holds.
+      if (isWanted()) this.#counting.delete(path);
+      return;
+    }
     if (!isWanted()) return;
     this.#counting.delete(path);
     this.#known.delete(path);
@@ -131,11 +142,8 @@ export class UnsharedBytes {
     this.#known.set(path, { ...found, isShort: parts === 1 && tookMs <= SHORT_MS, tookMs, at });
   }
 
-  /**
-   * @returns `parts`: in how many it was read; 0 where the file system does not tell, which has no shared blocks then
-   * @throws errors of the file system
-   */
-  async #read(path: string, isWanted: () => boolean): Promise<{ bytes: number; blocks: number; parts: number }> {
+  /** @throws errors of the file system, BackendError */
+  async #read(path: string, isWanted: () => boolean): Promise<Counted> {
     const { blocks: before } = await this.#fs.stat(path);
     let [bytes, parts] = [0, 0];
     for (let from: number | undefined = 0; from !== undefined && isWanted(); parts++) {
