@@ -84,6 +84,30 @@ test('data that a move has copied here is retained without the mark of half a co
   expect(it.kube.volume()).toBeUndefined();
 });
 
+test('the mark of half a copy is taken off before data is retained, also when the disk does not answer for a while', async () => {
+  const it = await harness();
+  it.spec({ deletionPolicy: 'Retain' });
+  await it.reconcile();
+  const { status } = it.volume();
+  it.spec({ moves: 1, move: { id: '0123abcd', stage: 'Switched', nodeName: 'old', pool: 'p' } });
+  it.kube.put({ ...it.volume(), status: { ...status, capacity: undefined } } as never);
+  it.remove();
+  it.target.stop();
+  await it.connected(false);
+  it.target.volumes.clear();
+  it.target.start();
+  await it.connected(true);
+  const backing = it.backend.volumes.get(UID);
+  if (backing) it.backend.volumes.set(UID, { ...backing, copy: '0123abcd/0' });
+  it.backend.calls.length = 0;
+  it.backend.unmeasured = 'it does not answer';
+  await it.reconcile();
+  expect([it.kube.volume() === undefined, it.backend.calls]).toStrictEqual([false, []]);
+  it.backend.unmeasured = undefined;
+  await it.reconcile();
+  expect([it.kube.volume(), it.backend.calls]).toStrictEqual([undefined, ['noteMoves 1', 'finishCopy', 'retain']]);
+});
+
 test('a tail that an earlier version has exported is data when the volume is retained, by the status, or by its target', async () => {
   const [EXPORTED, TAIL] = [10 << 20, 4 << 20];
   for (const [capacity, served, isExposed] of [
@@ -93,7 +117,7 @@ test('a tail that an earlier version has exported is data when the volume is ret
     // More than there ever was: the data became smaller.
     ['20Mi', EXPORTED, false],
   ] as const) {
-    for (const failing of ['nothing', 'the backend', 'the target'] as const) {
+    for (const failing of ['nothing', 'the backend', 'the disk', 'the target'] as const) {
       const it = await harness();
       it.spec({ deletionPolicy: 'Retain' });
       await it.reconcile();
@@ -110,10 +134,12 @@ test('a tail that an earlier version has exported is data when the volume is ret
       it.remove();
       it.backend.calls.length = 0;
       if (failing === 'the backend') it.backend.failure = new BackendError('BackendFailed', 'not now');
+      if (failing === 'the disk') it.backend.unmeasured = 'it does not answer';
       if (failing === 'the target') it.target.failing.set('unexport', new TargetError('unavailable', 'gone'));
       await it.reconcile();
       expect(it.kube.volume() === undefined, failing).toBe(failing === 'nothing');
       it.backend.failure = undefined;
+      it.backend.unmeasured = undefined;
       if (failing !== 'nothing') await it.reconcile();
       expect(it.kube.volume()).toBeUndefined();
       expect(new Set(it.backend.calls)).toStrictEqual(new Set(isExposed ? ['exportTail', 'retain'] : ['retain']));

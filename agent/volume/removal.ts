@@ -161,8 +161,9 @@ async function keepTail(
   signal: AbortSignal,
 ): Promise<BackendError | undefined> {
   const exposed = Math.max(parseQuantity(status?.capacity ?? '0'), state?.bytes ?? 0);
-  const backing = await foundIn(backend, uid, signal);
+  if (exposed === 0) return undefined;
   try {
+    const backing = await foundIn(backend, uid, signal);
     if (backing) await keepExposed(backend, backing, exposed, signal);
     return undefined;
   } catch (error) {
@@ -171,12 +172,15 @@ async function keepTail(
   }
 }
 
-/** The backing volume as far as the pool can say: one that was lost for good must not keep its AoEVolume. */
+/**
+ * The backing volume; undefined also when the pool is missing: one that was lost for good must not keep its AoEVolume.
+ * @throws BackendError when the pool cannot say now whether there is one
+ */
 async function foundIn(backend: Pick<Backend, 'find'>, uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
   try {
     return await backend.find(uid, signal);
   } catch (error) {
-    if (error instanceof BackendError) return undefined;
+    if (error instanceof BackendError && error.reason === 'PoolMissing') return undefined;
     throw error;
   }
 }

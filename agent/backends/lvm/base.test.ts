@@ -12,7 +12,8 @@ test('a missing group is a pool that is not ready, with the command that makes i
   const { ready, message } = await linearBackend(fake).measure(signal);
   expect(ready).toBe(false);
   expect(message ?? '').toMatch(/vgcreate vg0/);
-  await expect(linearBackend(fake).open('u-1', signal)).rejects.toMatchObject({ reason: 'PoolMissing' });
+  for (const look of ['open', 'find'] as const)
+    await expect(linearBackend(fake)[look]('u-1', signal)).rejects.toMatchObject({ reason: 'PoolMissing' });
 });
 
 test('what is not marked as ours is never taken, shown or removed', async () => {

@@ -122,7 +122,11 @@ export abstract class LvmBase implements Backend {
     }
   }
 
-  readonly find: Backend['find'] = (uid, signal) => findMeasured(this, uid, signal);
+  async find(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
+    // A measurement does not tell a group that is missing from one that does not answer.
+    await this.group.read(FRESH_MS, signal);
+    return await findMeasured(this, uid, signal);
+  }
 
   async open(uid: string, signal: AbortSignal): Promise<BackingVolume | undefined> {
     const found = await this.#find(uid, 0, signal);
