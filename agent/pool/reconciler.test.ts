@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
 import type { AoEVolume } from '../../api/volume.ts';
 import { KubeError } from '../../kube/mod.ts';
-import type { Backend } from '../backends/backend.ts';
+import { type Backend, BackendError } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
 import { hungPool } from '../testing/hung-file-system.ts';
@@ -67,6 +67,21 @@ test('a pool that is only full says so, and which snapshots could be removed', a
   it.backend.full = undefined;
   await it.reconcile();
   expect(it.entry()).not.toHaveProperty('full');
+});
+
+test('what was said of snapshots stays while a disk does not answer for a while', async () => {
+  const it = harness();
+  const { snapshots } = it.backend;
+  const problem = snapshots.problem.bind(snapshots);
+  snapshots.problem = () => Promise.reject(new BackendError('PoolNotReady', 'the disk does not answer'));
+  await it.reconcile();
+  expect(it.entry(), 'not known').not.toHaveProperty('snapshots');
+  snapshots.problem = problem;
+  await it.reconcile();
+  expect(it.entry()?.snapshots).toStrictEqual({ possible: true });
+  snapshots.problem = () => Promise.reject(new BackendError('PoolNotReady', 'the disk does not answer'));
+  await it.reconcile();
+  expect(it.entry()?.snapshots).toStrictEqual({ possible: true });
 });
 
 test('a file pool whose disk hangs is not ready, and says why; the next pool is measured', async () => {

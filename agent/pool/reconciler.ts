@@ -80,7 +80,11 @@ export class PoolReconciler {
     const entry = entryOf(node, { ...measurement, size: measurement.size - unreservedBytes(measurement, volumes.list()) });
     const withoutTail = measurement.volumes.filter(({ uid, tail }) => known.has(uid) && tail === undefined).length;
     if (entry.tail !== undefined && withoutTail > 0) entry.withoutTail = withoutTail;
-    if (measurement.ready || measurement.full) entry.snapshots = await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal });
+    if (measurement.ready || measurement.full) {
+      // A disk that does not answer for a while does not make clones impossible: what was said before stays.
+      const found = (await snapshotsOf(pool, backend, { snapshots, orphans: detector, signal })) ?? before?.snapshots;
+      if (found) entry.snapshots = found;
+    }
     try {
       return { entry: { ...entry, ...unownedOf(await findOwners(kube, orphans, node, signal)) }, isUnsettled: hasSuspects, canFill };
     } catch (error) {

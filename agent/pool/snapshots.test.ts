@@ -20,6 +20,8 @@ test('a pool says whether it can take snapshots, and why not', async () => {
   expect(await snapshotsOf(pool, { snapshots }, context)).toStrictEqual({ possible: false, message: 'the file system is ext4' });
   snapshots.list = () => Promise.reject(new BackendError('PoolMissing', 'no such group'));
   expect(await snapshotsOf(pool, { snapshots }, context)).toStrictEqual({ possible: false, message: 'no such group' });
+  snapshots.list = () => Promise.reject(new BackendError('PoolNotReady', 'the disk does not answer'));
+  expect(await snapshotsOf(pool, { snapshots }, context), 'not known').toBeUndefined();
 });
 
 test('snapshots are counted, and one without an AoESnapshot is named after a second look', async () => {

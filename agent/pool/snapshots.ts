@@ -12,12 +12,15 @@ interface Context {
   signal: AbortSignal;
 }
 
-/** Whether snapshots can be taken in a pool on this node, why not, and which are there. */
+/**
+ * Whether snapshots can be taken in a pool on this node, why not, and which are there.
+ * @returns undefined when the pool cannot say that now
+ */
 export async function snapshotsOf(
   pool: AoEPool,
   { snapshots: backend }: Pick<Backend, 'snapshots'>,
   { snapshots, orphans: detector, signal }: Context,
-): Promise<NonNullable<PoolNode['snapshots']>> {
+): Promise<PoolNode['snapshots']> {
   if (!backend) return { possible: false, message: unsupportedBy(pool) };
   try {
     const present = await backend.list(signal);
@@ -32,6 +35,7 @@ export async function snapshotsOf(
     };
   } catch (error) {
     if (!(error instanceof BackendError)) throw error;
+    if (error.reason === 'PoolNotReady') return undefined;
     return { possible: false, message: messageOf(error) };
   }
 }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { MiB } from '../../../api/quantity.ts';
-import type { Instant } from '../backend.ts';
+import { BackendError, type Instant } from '../backend.ts';
 import { FileBackend } from './backend.ts';
 import { DirectoryState } from './directory-state.ts';
 import { type FileSystem, nodeFileSystem } from './file-system.ts';
@@ -272,6 +272,13 @@ test('a file system without clones says so', async () => {
     statfs: async (path) => ({ ...(await statfs(path)), type: 0xef53 }),
   });
   expect(await onExt4.snapshots.problem()).toMatch(/ext4 cannot/);
+});
+
+test('a disk that does not answer for a while does not say that there are no clones', async () => {
+  const late = new BackendError('PoolNotReady', 'the disk does not answer');
+  const statfs = async (path: string) => ({ ...(await nodeFileSystem.statfs(path)), type: XFS });
+  const backend = backendIn(await folder(), { ...copying, statfs, clone: () => Promise.reject(late) });
+  await expect(backend.snapshots.problem()).rejects.toBe(late);
 });
 
 test('a volume is made of a snapshot at the size that is wanted, whole or not at all, and is a volume like others', async () => {

@@ -93,6 +93,7 @@ export class FileSnapshots implements Snapshots {
       await fs.clone(from, to);
       return undefined;
     } catch (error) {
+      if (error instanceof BackendError) throw error;
       return isUnsupported(error) ? this.#unsupported() : `clones of files in ${directory} were tried, and failed: ${messageOf(error)}`;
     } finally {
       await remove();
