@@ -8,6 +8,7 @@ import { CopierError } from '../copier/api.ts';
 import { removeJobs } from '../copier/job-id.ts';
 import { MOVE_FIELD_MANAGER } from '../field-manager.ts';
 import { type JobOwner, Jobs } from '../jobs/jobs.ts';
+import { REMOVAL_MS } from '../jobs/removal-ms.ts';
 import { Subscribers } from '../subscribers.ts';
 import { TargetError } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
@@ -19,8 +20,6 @@ const PATIENCE_MS = 1_000;
 const COPY_RETRY_MS = 2_000;
 const RETRY_MS = 10_000;
 const LIMIT_MS = 7 * 24 * 3_600_000;
-/** How long a reconcile waits for the removal of data, and how long the removal may last until it is decided on again. */
-const REMOVAL_MS = { patience: 100, limit: 10 * 60_000 } as const;
 
 export interface MoveReconcilerOptions extends Omit<MoveCopyContext, 'localPath' | 'onWipeProgress'> {
   kube: Pick<Kube, 'apply' | 'get'>;

@@ -7,6 +7,7 @@ import { BackendError, type BackingSnapshot, type Snapshots } from '../backends/
 import type { CopierApi } from '../copier/api.ts';
 import { endJobs } from '../copier/job-id.ts';
 import { Jobs } from '../jobs/jobs.ts';
+import { REMOVAL_MS } from '../jobs/removal-ms.ts';
 import { Subscribers } from '../subscribers.ts';
 import { type CopyExport, type CopyReport, reportedCopies } from './copy-export.ts';
 import { advanceCopyOut, type CopyOutContext } from './copy-out.ts';
@@ -16,8 +17,6 @@ import type { SnapshotRecords } from './records.ts';
 import { ensureTaken, isMoving, type SingleContext } from './take.ts';
 
 const RETRY_MS = 15_000;
-/** How long a reconcile waits for the removal of a snapshot, and how long the removal may last until it is decided on again. */
-const REMOVAL_MS = { patience: 100, limit: 10 * 60_000 } as const;
 
 /** What a deletion waits for. */
 type RemovalWait = Outcome & { copies?: CopyReport };

@@ -1,5 +1,6 @@
 import { AddressSchedule, type AddressScheduleOptions } from '../address/schedule.ts';
 import { Job } from '../jobs/job.ts';
+import { REMOVAL_MS } from '../jobs/removal-ms.ts';
 import type { DataResult } from './data.ts';
 import type { RemovalWait } from './removal.ts';
 import { WipeMeter } from './wipe-meter.ts';
@@ -8,8 +9,6 @@ import { WipeMeter } from './wipe-meter.ts';
 const REOPEN_EVERY_MS = 5_000;
 /** Zeroing all of a large volume takes a day and more; every step of it has a limit of its own. */
 const DATA_LIMIT_MS = 14 * 24 * 60 * 60_000;
-/** Then a removal is decided on again: no answer of the API server counts for longer. */
-const REMOVAL_LIMIT_MS = 10 * 60_000;
 
 /** What the agent remembers of one volume between reconciles. */
 export class VolumeMemory {
@@ -30,7 +29,7 @@ export class VolumeMemory {
     this.name = name;
     this.addressSchedule = new AddressSchedule(schedule);
     this.data = new Job({ signal, limitMs: DATA_LIMIT_MS });
-    this.removal = new Job({ signal, limitMs: REMOVAL_LIMIT_MS });
+    this.removal = new Job({ signal, limitMs: REMOVAL_MS.limit });
   }
 
   /** For growth of the data that begins now: aborted by {@link stopGrowth}. */

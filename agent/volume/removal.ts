@@ -8,6 +8,7 @@ import { type Backend, BackendError, type BackingVolume } from '../backends/back
 import type { CopierApi } from '../copier/api.ts';
 import { endJobs } from '../copier/job-id.ts';
 import type { Job } from '../jobs/job.ts';
+import { REMOVAL_MS } from '../jobs/removal-ms.ts';
 import { readHolder } from '../lock/holder.ts';
 import type { TargetVolumeState } from '../target/api.ts';
 import type { TargetConnection } from '../target/connection.ts';
@@ -16,8 +17,6 @@ import { finishMove } from './moved.ts';
 import { wasProvisioned } from './observe.ts';
 
 const RETRY_MS = 5_000;
-/** How long a reconcile waits for the removal of the data. It goes on after that: changes of access must not wait for a pool that is slow or hangs. */
-const PATIENCE_MS = 100;
 /** How often PersistentVolumes are read again while one keeps the data: an annotation leads to a reconcile by itself. */
 const PERSISTENT_VOLUME_RETRY_MS = 60_000;
 
@@ -101,7 +100,7 @@ export async function removeVolume(
     if (keeper) return wait(keeper, keeper.for === 'persistent-volume' ? PERSISTENT_VOLUME_RETRY_MS : RETRY_MS);
   }
   const outcome = await removal.run((stop) => removeData(context, fresh, { backend, state }, stop), {
-    patienceMs: PATIENCE_MS,
+    patienceMs: REMOVAL_MS.patience,
     ended: () => settled(volume.metadata.name),
   });
   if (!outcome) return wait({ for: 'removal' });
