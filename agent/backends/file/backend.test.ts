@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MiB } from '../../../api/quantity.ts';
@@ -33,6 +33,33 @@ test('a file is made sparse, found again, and removed', async () => {
   await open(directory).remove('u-1');
   await open(directory).remove('u-1');
   expect((await open(directory).measure(signal)).volumes).toStrictEqual([]);
+});
+
+test('what is to be removed or retained stays when that was ended before the disk answered', async () => {
+  for (const what of ['volume', 'snapshot'] as const) {
+    for (const end of ['remove', 'retain'] as const) {
+      const directory = await folder();
+      const made = await open(directory).create(request);
+      const { snapshots } = open(directory, { fs: { ...nodeFileSystem, clone: (from, to) => copyFile(from, to) } });
+      const at = async (make: () => Promise<void>): Promise<Date> => {
+        await make();
+        return new Date(0);
+      };
+      await snapshots.take({ uid: 's-1', name: 's', volumeUID: 'u-1' }, at, signal);
+      const before = await readdir(directory);
+      const stop = new AbortController();
+      const read = async (path: string): Promise<string> => {
+        const text = await nodeFileSystem.read(path);
+        stop.abort(new Error('the agent ends'));
+        return text;
+      };
+      const backend = open(directory, { fs: { ...nodeFileSystem, read } });
+      const ended = what === 'volume' ? backend[end]('u-1', stop.signal) : backend.snapshots[end]('s-1', stop.signal);
+      await expect(ended).rejects.toThrow('the agent ends');
+      expect(await readdir(directory)).toStrictEqual(before);
+      expect(await open(directory).find('u-1')).toStrictEqual(made);
+    }
+  }
 });
 
 test('data of an earlier AoEVolume of the same name is found by the record beside it, until it is removed or retained', async () => {

@@ -242,8 +242,10 @@ export class FileBackend implements Backend {
     await this.#fs.syncDirectory(this.#directory);
   }
 
-  async remove(uid: string): Promise<void> {
+  async remove(uid: string, signal?: AbortSignal): Promise<void> {
     await this.#prepare();
+    // The decision may be too old when the disk answers. Once begun it goes on: a volume that is half removed would be missed.
+    signal?.throwIfAborted();
     await this.#drop(this.path(uid));
     await this.#fs.syncDirectory(this.#directory);
     const half = join(this.#directory, `${uid}${NEW_SUFFIX}`);
@@ -255,8 +257,9 @@ export class FileBackend implements Backend {
     this.#state.noteGone(uid, this.path(uid), this.#expected);
   }
 
-  async retain(uid: string): Promise<void> {
+  async retain(uid: string, signal?: AbortSignal): Promise<void> {
     await this.#prepare();
+    signal?.throwIfAborted();
     await this.#tails.cut(uid, this.path(uid));
     // Its file has its old name then, and is not among what is removed.
     if (await this.adoption.release(uid)) return await this.remove(uid);

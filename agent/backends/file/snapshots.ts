@@ -136,17 +136,20 @@ export class FileSnapshots implements Snapshots {
     // A file needs nothing.
   }
 
-  async remove(uid: string): Promise<void> {
+  async remove(uid: string, signal: AbortSignal): Promise<void> {
     const { directory, fs, prepare } = this.#options;
     await prepare();
+    // The decision may be too old when the disk answers.
+    signal.throwIfAborted();
     for (const suffix of [SUFFIX, NEW_SUFFIX, RECORD_SUFFIX]) await this.#unlink(this.#path(uid, suffix));
     await fs.syncDirectory(directory);
   }
 
-  async retain(uid: string): Promise<void> {
+  async retain(uid: string, signal: AbortSignal): Promise<void> {
     const { directory, fs, prepare } = this.#options;
     await prepare();
     const found = await this.#read(uid);
+    signal.throwIfAborted();
     try {
       // Without the tail it is an image like any other.
       if (found && isKnown(found)) await fs.shorten(found.name, found.bytes);
