@@ -52,7 +52,7 @@ function backendOf(spec: AoEPoolSpec, pool = 'p1'): ReturnType<BackendRegistry['
   return backends.of({ apiVersion: 'aoe.dev/v1alpha1', kind: 'AoEPool', metadata: { name: pool }, spec } as AoEPool);
 }
 const thick = () => backendOf({ backend: 'lvm', volumeGroup: 'aoetest' });
-const thin = () => backendOf({ backend: 'lvm-thin', volumeGroup: 'aoetest2', thinPool: 'tp' });
+const thin = (more: object = {}) => backendOf({ backend: 'lvm-thin', volumeGroup: 'aoetest2', thinPool: 'tp', ...more });
 
 async function read(path: string, at: number, bytes: number): Promise<Buffer> {
   const file = await open(path, 'r');
@@ -370,14 +370,16 @@ if (values.grow) {
     assert.deepEqual((await backendOf({ backend: 'lvm', volumeGroup: 'aoetest2' }).measure(signal)).volumes, []);
   });
 
-  test('a thin pool that is nearly full takes no new volume', async () => {
+  test('a thin pool that was promised in full may be written full, and takes no new volume; one that can fill then is not ready', async () => {
     await createEmpty(thin(), { uid: 't-3', name: 'pvc-t3', bytes: 72 * MiB }, signal);
     await fill(thin().path('t-1'), 48 * MiB, 1);
     await fill(thin().path('t-3'), 72 * MiB, 1);
     await fill(thin().path('t-0'), 4 * MiB, 1);
-    const measured = await thin().measure(signal);
-    assert.equal(measured.ready, false);
-    assert.match(measured.message ?? '', /full: extend it/);
+    const { ready, canFill, free, dataPercent } = await thin().measure(signal);
+    assert.deepEqual({ ready, canFill, free }, { ready: true, canFill: false, free: 4 * MiB });
+    assert.ok(Number(dataPercent) > 95, dataPercent);
+    await assert.rejects(createEmpty(thin(), { uid: 't-4', name: 'pvc-t4', bytes: 8 * MiB }, signal), { reason: 'PoolFull' });
+    assert.match((await thin({ overprovision: '200%' }).measure(signal)).message ?? '', /full: extend it/);
     for (const uid of ['t-0', 't-1', 't-3']) await thin().remove(uid, signal);
     const without = await backendOf({ backend: 'lvm-thin', volumeGroup: 'aoetest2', thinPool: 'nosuch' }).measure(signal);
     assert.match(without.message ?? '', /lvcreate --type thin-pool/);
