@@ -11,14 +11,16 @@ export async function segmentOfNode({ kube, nodes, health }: Pick<Deps, 'kube' |
   return segmentOfAoENode(shown, health.labels?.(node));
 }
 
+const onSegment = (segment: string) => [{ segments: { [SEGMENT_KEY]: segment } }];
+
 /** From where data on a storage node can be used: from the segment of that node; from anywhere while it is on none. */
 export async function findTopology(deps: Pick<Deps, 'kube' | 'nodes' | 'health'>, nodeName: string | undefined, call: Call) {
-  return nodeName ? [{ segments: { [SEGMENT_KEY]: await segmentOfNode(deps, nodeName, call) } }] : [];
+  return nodeName ? onSegment(await segmentOfNode(deps, nodeName, call)) : [];
 }
 
 /** The same, as the watch shows it: for lists, which are asked for again. */
 export function topologyOf({ nodes, health }: Pick<Deps, 'nodes' | 'health'>, nodeName: string | undefined) {
-  return nodeName ? [{ segments: { [SEGMENT_KEY]: segmentOfAoENode(nodes.get(nodeName), health.labels?.(nodeName)) } }] : [];
+  return nodeName ? onSegment(segmentOfAoENode(nodes.get(nodeName), health.labels?.(nodeName))) : [];
 }
 
 /**

@@ -9,14 +9,14 @@ export const PATIENCE_MS = 5 * 60_000;
  */
 export class UnplacedVolumes {
   readonly #now: () => number;
-  /** By name: which volume in which state of its spec, and since when. A caller asks until its volume has a place, or is gone. */
+  /** By name: which volume in which state of its spec, and since when. */
   readonly #since = new Map<string, { uid: string; segments: string; at: number }>();
 
   constructor(now = () => performance.now()) {
     this.#now = now;
   }
 
-  /** @returns whether it has waited for too long, at each look and all of the time on the same segments */
+  /** @returns whether it has waited for too long on the same segments, at each look; then it begins again */
   look({ metadata: { name, uid = '' }, spec }: AoEVolume, isWaiting: boolean): boolean {
     if (!isWaiting) {
       this.#since.delete(name);
@@ -25,7 +25,9 @@ export class UnplacedVolumes {
     const segments = JSON.stringify(spec.segments ?? []);
     const known = this.#since.get(name);
     const since = known?.uid === uid && known.segments === segments ? known : { uid, segments, at: this.#now() };
-    this.#since.set(name, since);
-    return this.#now() - since.at >= PATIENCE_MS;
+    const isTooLong = this.#now() - since.at >= PATIENCE_MS;
+    if (isTooLong) this.#since.delete(name);
+    else this.#since.set(name, since);
+    return isTooLong;
   }
 }

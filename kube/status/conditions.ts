@@ -6,9 +6,8 @@ export type NextCondition = Omit<Condition, 'lastTransitionTime' | 'observedGene
 const MAX_MESSAGE = 4096;
 
 /**
- * The condition to write. It keeps its transition time while its status is the one that it has in `conditions`.
- * Times are in whole seconds, as Kubernetes stores them. A message that
- * is too long is cut: else nothing of the status could be written.
+ * The condition to write. It keeps its transition time while its status is the one that it has in `conditions`. Times are in whole seconds, as
+ * Kubernetes stores them. A message that is too long is cut: else nothing of the status could be written.
  */
 export function setCondition(conditions: readonly Condition[] | undefined, next: NextCondition): Condition {
   const before = conditions?.find(({ type }) => type === next.type);

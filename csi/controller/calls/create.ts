@@ -42,7 +42,13 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
     const volume = await bringHere(deps, await findOrCreate(deps, name, wanted, call), wanted, call);
     const impossible = await ensureSource(deps, volume, wanted.source, call);
     if (impossible) throw await deleteUnusable(deps, volume, impossible, call);
-    const until = (now: AoEVolume) => readyOrRefused(now) ?? givenBack(deps, now);
+    const { generation = 0 } = volume.metadata;
+    const until = (now: AoEVolume) => {
+      // The watch may not show yet what this call has changed.
+      if ((now.metadata.generation ?? 0) < generation) return undefined;
+      const late = givenBack(deps, now);
+      return readyOrRefused(now) ?? late;
+    };
     const ready = await waitFor(deps, volume, { what: 'its export', until }, call);
     if (ready instanceof RpcError) throw await deleteUnusable(deps, volume, ready, call);
     if (wanted.source?.kind === 'volume') await dropCloned(deps, ready, call);
@@ -181,7 +187,7 @@ function notPlaced(volume: AoEVolume): Condition | undefined {
 
 /**
  * An error for a volume whose only possible nodes have been away for minutes: after it, the scheduler may choose a node of another segment. Not for
- * one with a source, which is mostly bound to the node of that, and whose instant would be another one if it was made again.
+ * one with a source, which is mostly bound to the node of that.
  */
 function givenBack(deps: Deps, volume: AoEVolume): RpcError | undefined {
   const placed = notPlaced(volume);

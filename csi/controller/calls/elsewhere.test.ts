@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { SEGMENT_KEY } from '../../../api/meta.ts';
 import { AOE_VOLUMES } from '../../../api/resources.ts';
 import { type AoEVolume, type AoEVolumeSpec, VOLUME_FINALIZER } from '../../../api/volume.ts';
+import { KubeError, TimeoutError } from '../../../kube/mod.ts';
 import type { csi } from '../../../rpc/mod.ts';
 import { Code } from '../../../rpc/status.ts';
 import { call, mount } from '../testing/fake-cluster.ts';
@@ -18,8 +19,20 @@ function world(reaction: Reaction) {
   putNode(api, 'on-blue', { segment: 'blue' });
   putNode(api, 'on-green', { segment: 'green' });
   const volume = () => api.read<AoEVolume & { kind: string }>(AOE_VOLUMES, 'v');
+  /** What the watch shows all the time, when it is late. */
+  const late: { shows?: AoEVolume | undefined } = {};
+  const { waitFor } = deps.volumes;
+  const waitForLate = async (_name: string, ask: (volume: AoEVolume | undefined) => unknown) => {
+    const answer = ask(late.shows);
+    if (answer === undefined) throw new TimeoutError('the watch is late');
+    return answer;
+  };
+  Object.assign(deps.volumes, {
+    waitFor: (...args: [never, never, never]) => (late.shows ? waitForLate(args[0], args[1]) : waitFor(...args)),
+  });
   return {
     api,
+    late,
     clock,
     volume,
     create: (segment: string, request: csi.v1.ICreateVolumeRequest = {}) => {
@@ -61,6 +74,27 @@ describe('CreateVolume that is repeated with another segment', () => {
     change({ status: notPlaced('NoEligibleNode', (volume()?.metadata.generation ?? 0) + 1) });
     await expect(create('green')).rejects.toMatchObject({ code: Code.RESOURCE_EXHAUSTED });
     expect(volume()).toBeUndefined();
+  });
+
+  it('does not take for an answer what a late watch shows of the first segment', async () => {
+    const { create, volume, change, late } = world({ status: { phase: 'Pending' } });
+    await expect(create('blue')).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    change({ status: notPlaced('NoEligibleNode', (volume()?.metadata.generation ?? 0) + 1) });
+    late.shows = volume();
+    await expect(create('green')).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    expect(volume()?.spec.segments).toStrictEqual(['green']);
+    expect(volume()?.metadata.deletionTimestamp).toBeUndefined();
+  });
+
+  it('is ABORTED when the volume is deleted at this moment: NOT_FOUND would be said of the source', async () => {
+    const { create, api } = world({ status: notPlaced('NodesNotReady') });
+    await expect(create('blue')).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    const patch = async () => {
+      api.remove(AOE_VOLUMES, 'v');
+      throw new KubeError(404, 'NotFound', 'there is no such AoEVolume');
+    };
+    Object.assign(api, { patch });
+    await expect(create('green')).rejects.toMatchObject({ code: Code.ABORTED });
   });
 
   it('deletes a volume with a place that has no data yet, and is made again when it is gone', async () => {

@@ -28,7 +28,7 @@ async function segmentsOfVolume(deps: Deps, { spec }: AoEVolume, call: Call): Pr
  * Lets a volume be where the caller permits it now. csi-provisioner names another segment than before when the node is gone that the scheduler had
  * chosen, and the caller of a volume that is on the first one would forget it after ALREADY_EXISTS. One without a place gets one on the other
  * segment. One that has a place, and that nobody has had, is deleted, to be made again.
- * @throws RpcError ABORTED when it was deleted, ALREADY_EXISTS when it is somebody's
+ * @throws RpcError ABORTED when it was deleted, here or by others, ALREADY_EXISTS when it is somebody's
  */
 export async function bringHere(deps: Deps, first: AoEVolume, wanted: Wanted, call: Call): Promise<AoEVolume> {
   if (!(await isElsewhere(deps, first, wanted, call))) return first;
@@ -44,7 +44,11 @@ export async function bringHere(deps: Deps, first: AoEVolume, wanted: Wanted, ca
     const { nodeName, segments = [] } = volume.spec;
     return nodeName || !isOutside(segments, wanted.segments) ? undefined : { segments: [...wanted.segments] };
   };
-  const volume = await changeSpec(deps, first, change, call);
+  const volume = await changeSpec(deps, first, change, call).catch((error: unknown) => {
+    // To the caller, NOT_FOUND would mean that the source does not exist.
+    const isGone = error instanceof RpcError && error.code === Code.NOT_FOUND;
+    throw isGone ? new RpcError(Code.ABORTED, `AoEVolume ${name} was deleted meanwhile: try again`) : error;
+  });
   if (!(await isElsewhere(deps, volume, wanted, call))) return volume;
   const may = await segmentsOfVolume(deps, volume, call);
   if (!(await isUnclaimed(deps, volume, wanted, call))) refuse(volume, may);

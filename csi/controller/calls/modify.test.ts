@@ -81,6 +81,12 @@ describe('modifyVolume', () => {
     await expect(cluster(enforces).modify({ burstSeconds: '7' })).rejects.toMatchObject(refused);
   });
 
+  it('does not take a burst for enforced where no limit is', async () => {
+    const cannot = ({ metadata: { generation = 0 } }: AoEVolume) => ({ conditions: [condition('LimitsNotEnforced', generation)] });
+    const it = cluster(cannot, { spec: { limits: { iops: 100 } } });
+    await expect(it.modify({ burstSeconds: '7' })).rejects.toMatchObject({ code: Code.UNAVAILABLE });
+  });
+
   it('is done when the target enforces what the class names, whatever else it does not enforce yet', async () => {
     const late = ({ metadata: { generation = 0 }, spec }: AoEVolume): AoEVolumeStatus => ({
       limits: { observedGeneration: generation, iops: spec.limits?.iops },

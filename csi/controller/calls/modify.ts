@@ -49,7 +49,9 @@ function inForceOrNot(volume: AoEVolume, named: NamedLimits): AoEVolume | RpcErr
   const exported = isReportOfPlace(volume) ? conditionOf(volume, VolumeCondition.Exported) : undefined;
   if (exported?.status !== 'True') return undefined;
   const inForce = limitNumbers(status?.limits);
-  if (isSameLimits(inForce, changedLimits(inForce, named))) return volume;
+  // Alone, a burst is nothing that could be enforced.
+  const hasEffect = !named.burstSeconds || hasLimits(inForce);
+  if (hasEffect && isSameLimits(inForce, changedLimits(inForce, named))) return volume;
   const isCurrent = (exported.observedGeneration ?? -1) >= (metadata.generation ?? 0);
   if (!isCurrent || exported.reason !== 'LimitsNotEnforced') return undefined;
   return new RpcError(Code.UNAVAILABLE, `AoEVolume ${metadata.name}: ${exported.message}`);
