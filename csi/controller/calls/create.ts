@@ -37,7 +37,10 @@ export async function createVolume(deps: Deps, request: csi.v1.ICreateVolumeRequ
   const name = resourceName(required(request.name, 'name'));
   const wanted = wantedOf(request);
   const known = wanted.source ? undefined : await readyAlready(deps, name, wanted, call);
-  if (known) return answer(deps, known, request, call);
+  if (known) {
+    deps.unplaced.look(known, false);
+    return answer(deps, known, request, call);
+  }
   return deps.busy.run(name, 'CreateVolume', async () => {
     const volume = await bringHere(deps, await findOrCreate(deps, name, wanted, call), wanted, call);
     const impossible = await ensureSource(deps, volume, wanted.source, call);

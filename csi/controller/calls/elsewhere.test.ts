@@ -32,6 +32,7 @@ function world(reaction: Reaction) {
   });
   return {
     api,
+    deps,
     late,
     clock,
     volume,
@@ -168,6 +169,17 @@ describe('a volume whose only possible nodes are away', () => {
     clock.ms = 2 * PATIENCE_MS;
     await expect(create('green')).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
     expect(volume()).toBeDefined();
+  });
+
+  it('is forgotten when it became ready between two calls', async () => {
+    const { create, volume, change, clock, deps } = world({ status: notPlaced('NodesNotReady') });
+    await expect(create('blue')).rejects.toMatchObject({ code: Code.DEADLINE_EXCEEDED });
+    const { metadata, spec } = volume() ?? assert.fail();
+    const { finalizers = [], status = {} } = readyOnBlue;
+    change({ metadata: { ...metadata, finalizers }, spec: { ...spec, ...readyOnBlue.spec }, status });
+    expect((await create('blue')).volume.volumeId).toBe('v');
+    clock.ms = PATIENCE_MS;
+    expect(deps.unplaced.look(volume() ?? assert.fail(), true)).toBe(false);
   });
 
   it('waits on when it is to have the data of a snapshot, and stays when a person made it', async () => {
