@@ -1,11 +1,11 @@
 import { pino } from 'pino';
 import { AOE_VOLUMES } from '../../api/resources.ts';
 import type { AoEVolume, AoEVolumeSpec } from '../../api/volume.ts';
-import { Controller } from '../../kube/mod.ts';
 import { BackendError } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
 import { FakeKube } from '../testing/fake-kube.ts';
+import { runController } from '../testing/run-controller.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { OneAtATime } from './one-at-a-time.ts';
 import { MoveReconciler } from './reconciler.ts';
@@ -250,18 +250,8 @@ describe('a removal of what a move has left that takes long', () => {
       const spec = { ...store.get('v')?.spec, move: { ...REMOVING, pool: 'hung' } };
       it.kube.put({ kind: 'AoEVolume', metadata: { name, uid }, spec, status: { capacity: '4Mi' } } as never);
     }
-    const controller = new Controller({
-      ...{ name: 'moves', log: pino({ level: 'silent' }), concurrency: AT_ONCE },
-      reconcile: (name, stop) => it.work.reconcile(name, stop),
-    });
+    const controller = runController(it.work, { concurrency: AT_ONCE, release: pool.resolve });
     it.work.subscribe((event) => 'volume' in event && controller.enqueue(event.volume));
-    const stop = new AbortController();
-    const running = controller.run(stop.signal);
-    onTestFinished(async () => {
-      pool.resolve();
-      stop.abort();
-      await running;
-    });
     const removals = () => hung.calls.filter((call) => call === 'remove').length;
     for (const name of names) controller.enqueue(name);
     await waitUntil(() => removals() === AT_ONCE);

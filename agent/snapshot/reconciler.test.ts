@@ -2,7 +2,7 @@ import { pino } from 'pino';
 import type { AoEPool } from '../../api/pool.ts';
 import { type AoESnapshot, SNAPSHOT_FINALIZER } from '../../api/snapshot.ts';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
-import { Controller, type KubeObject } from '../../kube/mod.ts';
+import type { KubeObject } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
 import { BackendError, type BackingVolume } from '../backends/backend.ts';
 import { FakeCopier } from '../testing/fake-copier.ts';
@@ -10,6 +10,7 @@ import { FakeKube } from '../testing/fake-kube.ts';
 import { FakeSnapshots } from '../testing/fake-snapshots.ts';
 import { FakeTarget } from '../testing/fake-target.ts';
 import { NO_FREEZE } from '../testing/no-freeze.ts';
+import { runController } from '../testing/run-controller.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 import { CopyExport } from './copy-export.ts';
 import { NoInstantError } from './instant.ts';
@@ -341,18 +342,8 @@ test('snapshots that are removed from a pool that hangs do not keep another from
     it.kube.put({ kind: 'AoESnapshot', metadata, spec: { volumeName: 'v1' }, status } as never);
   }
   const stored = (name: string) => it.kube.read<AoESnapshot>({ kind: 'AoESnapshot' }, name);
-  const controller = new Controller({
-    ...{ name: 'snapshots', log: pino({ level: 'silent' }), concurrency: AT_ONCE },
-    reconcile: (name, stop) => agent.reconcile(name, stop),
-  });
+  const controller = runController(agent, { concurrency: AT_ONCE, release: pool.resolve });
   agent.subscribe((event) => 'snapshot' in event && controller.enqueue(event.snapshot));
-  const stop = new AbortController();
-  const running = controller.run(stop.signal);
-  onTestFinished(async () => {
-    pool.resolve();
-    stop.abort();
-    await running;
-  });
   for (const name of names) controller.enqueue(name);
   await waitUntil(() => hung.removals.length === AT_ONCE);
   it.remove();

@@ -12,6 +12,14 @@ const node = (name: string, mac: string): AoENode =>
 const volume = (uid: string, pool: string, status?: object): AoEVolume =>
   ({ metadata: { name: uid, uid }, spec: { pool, access: 'Exclusive', initiators: { nodes: ['a'] } }, status }) as never;
 
+const memory = () => ({
+  namedMacs: new Set<string>(),
+  addressSchedule: new AddressSchedule(),
+  isReopenDue: true,
+  wipe: new WipeMeter(),
+  removal: { isPending: false },
+});
+
 test('data was made once a size was reported', () => {
   expect(wasProvisioned(volume('u-1', 'fast'))).toBe(false);
   expect(wasProvisioned(volume('u-1', 'fast', { capacity: '10Mi' }))).toBe(true);
@@ -64,16 +72,12 @@ test('what the target and the nodes say now is read, and what a target has lost 
     supports: (name: string) => name === 'writes_need_lock',
     interfaces: () => interfaces,
   };
-  const memory = {
-    namedMacs: new Set<string>(),
-    addressSchedule: new AddressSchedule(),
-    isReopenDue: true,
-    wipe: new WipeMeter(),
-    removal: { isPending: false },
-  };
   const of = volume('u-1', 'fast', { initiators: { nodes: ['a'], macs: [A, B] } });
   const pools = { get: () => ({ metadata: { name: 'fast' }, spec: { backend: 'file', reclaimZeros: 'None' } }) as AoEPool };
-  const seen = observe({ node: 's', nodes: { list: () => nodes }, pools, macs, target }, of, memory, { data: undefined, probe: undefined });
+  const seen = observe({ node: 's', nodes: { list: () => nodes }, pools, macs, target }, of, memory(), {
+    data: undefined,
+    probe: undefined,
+  });
   expect(seen).toMatchObject({ provisioned: false, exported: undefined, knowsWritesNeedLock: true, keepsZeros: true, nextProbeMs: 1 });
   expect(seen.isReopenDue).toBe(true);
   expect(seen.targetProblem).toBeUndefined();
@@ -99,15 +103,8 @@ test.each([
     const other = { name: 'other', ready: true, dataPercent: '99.00', metadataPercent: '99.00' };
     const pools = { get: () => ({ metadata: { name: 'thin' }, spec: {}, status: { nodes: [other, entry] } }) as never };
     const target = { connected: true, problem: '', state: () => undefined, supports: () => true, interfaces: () => [] };
-    const memory = {
-      namedMacs: new Set<string>(),
-      addressSchedule: new AddressSchedule(),
-      isReopenDue: true,
-      wipe: new WipeMeter(),
-      removal: { isPending: false },
-    };
     const of = volume('u-1', 'thin', was ? { reclaimsZeros: true } : {});
     const context = { node: 's', nodes: { list: () => [] }, pools, macs: new MacMemory(), target };
-    expect(observe(context, of, memory, { data: undefined, probe: undefined }).isPoolFilling).toBe(is);
+    expect(observe(context, of, memory(), { data: undefined, probe: undefined }).isPoolFilling).toBe(is);
   },
 );

@@ -1,9 +1,8 @@
-import { setTimeout } from 'node:timers/promises';
-import { pino } from 'pino';
-import { Controller } from '../../kube/mod.ts';
 import type { Stranger } from '../address/probe.ts';
 import { hungPool } from '../testing/hung-file-system.ts';
+import { runController } from '../testing/run-controller.ts';
 import { harness, MAC, UID } from '../testing/volume-harness.ts';
+import { waitUntil } from '../testing/wait-until.ts';
 
 test('a placed volume is made, its address probed, exported and reported, once', async () => {
   const it = await harness();
@@ -338,34 +337,26 @@ test('many deletions in a file pool whose disk hangs keep no host off a volume o
     const deleted = { ...metadata, name, uid: `u-${name}`, deletionTimestamp: '2026-01-01T00:00:00Z' };
     it.kube.put({ kind: 'AoEVolume', metadata: deleted, spec: { ...spec, pool: 'files', address: { shelf: 9, slot } } } as never);
   }
-  const stop = new AbortController();
-  const log = pino({ level: 'silent' });
-  const controller = new Controller({ name: 'volumes', log, reconcile: (key, signal) => volumes.reconcile(key, signal), concurrency: 16 });
-  const running = controller.run(stop.signal);
+  const controller = runController(volumes, { concurrency: 16, release: () => disk.release() });
+  volumes.subscribe((event) => event.type === 'data' && controller.enqueue(event.volume));
   const left = () => names.filter((name) => it.kube.volume(name));
-  const until = async (isTrue: () => boolean) => {
-    for (let tries = 0; tries < 500 && !isTrue(); tries++) await setTimeout(10);
-    expect(isTrue()).toBe(true);
-  };
   for (const name of names) controller.enqueue(name);
-  await until(() => disk.waiting.length > 0);
+  await waitUntil(() => disk.waiting.length > 0);
   it.spec({ initiators: { nodes: ['worker'] } });
   controller.enqueue('v1');
-  await until(() => it.target.volumes.get(UID)?.volume.macs.includes(MAC.worker) === true);
+  await waitUntil(() => it.target.volumes.get(UID)?.volume.macs.includes(MAC.worker) === true);
   expect(left()).toHaveLength(20);
   expect(disk.waiting).toHaveLength(1);
   const failures = () =>
     names
       .flatMap((name) => (it.kube.volume(name)?.status?.conditions ?? []) as { reason: string; message: string }[])
       .filter(({ reason }) => reason === 'RemovalFailed');
-  await until(() => failures().length > 0);
+  await waitUntil(() => failures().length > 0);
   expect(failures()[0]?.message).toMatch(/^deletion waits: .*directory .* has not ended/);
   disk.release();
-  for (let tries = 0; tries < 100 && left().length > 0; tries++) {
+  // What failed is tried again after a while: nobody waits for that here.
+  await waitUntil(() => {
     for (const name of left()) controller.enqueue(name);
-    await setTimeout(100);
-  }
-  expect(left()).toStrictEqual([]);
-  stop.abort();
-  await running;
+    return left().length === 0;
+  });
 });

@@ -1,8 +1,7 @@
-import { pino } from 'pino';
 import { type AoEVolume, VOLUME_FINALIZER } from '../../api/volume.ts';
-import { Controller } from '../../kube/mod.ts';
 import { BackendError } from '../backends/backend.ts';
 import { FakeBackend } from '../testing/fake-backend.ts';
+import { runController } from '../testing/run-controller.ts';
 import { harness, MAC, UID } from '../testing/volume-harness.ts';
 import { waitUntil } from '../testing/wait-until.ts';
 
@@ -31,17 +30,8 @@ test('volumes that are removed from a pool that hangs do not keep others of the 
     const spec = { ...it.volume().spec, pool: 'hung', address: { shelf: 9, slot: 9 } };
     it.kube.put({ kind: 'AoEVolume', metadata, spec, status: { capacity: '1Mi' } } as never);
   }
-  const log = pino({ level: 'silent' });
-  const reconcile = (name: string, signal: AbortSignal) => volumes.reconcile(name, signal);
-  const controller = new Controller({ name: 'volumes', log, reconcile, concurrency: AT_ONCE });
+  const controller = runController(volumes, { concurrency: AT_ONCE, release: pool.resolve });
   volumes.subscribe((event) => event.type === 'data' && controller.enqueue(event.volume));
-  const stop = new AbortController();
-  const running = controller.run(stop.signal);
-  onTestFinished(async () => {
-    pool.resolve();
-    stop.abort();
-    await running;
-  });
   for (const name of names) controller.enqueue(name);
   await waitUntil(() => removals(hung) === AT_ONCE);
   it.spec({ initiators: { nodes: ['worker'] } });
