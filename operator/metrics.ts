@@ -73,7 +73,8 @@ export function countVolumes({ volumes, waits }: Volumes, ours: Pick<Lead, 'isOu
     }
     for (const { phase, reason, count } of counts.values()) set({ phase, reason }, count);
   });
-  const waiting = 'How long the Pending AoEVolume with this reason has waited that has waited longest; a copy waits while it does not get ahead.';
+  const waiting =
+    'How long the Pending AoEVolume with this reason has waited that has waited longest; a copy waits while it does not get ahead.';
   leaderGauge(ours, 'aoe_csi_volume_waiting_seconds', waiting, ['reason'], (set) => {
     for (const [reason, seconds] of waits.longest(volumes.list())) set({ reason }, seconds);
   });
