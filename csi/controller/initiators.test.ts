@@ -62,6 +62,7 @@ for (const [what, wait, status, isOver] of [
   ['no confirmation', removal, {}, false],
   ['a node that is still admitted', removal, { initiators: { observedGeneration: 5, nodes: ['a'] } }, false],
   ['a target without the volume', removal, exported('NotProvisioned', 5), true],
+  ['a target that is too old to serve the volume', removal, exported('TargetTooOld', 5), true],
   ['a target without the volume, of an earlier generation', removal, exported('NotProvisioned', 4), false],
   ['a target without the volume, where a node is to be admitted', admission, exported('NotProvisioned', 5), false],
   ['a target that does not answer: it may still serve', removal, exported('TargetUnavailable', 5), false],
